@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 async def scores(prompt: str, rows: Sequence[Row], model: str) -> list[dict[str, float]]:
     """Return the log-probability of each label for each row, uncorrected."""
     pipeline = load_target(prompt, Project.find(ROOT), sets=[f"{prompt}.decide=score"])
-    asking = pipeline.steps[prompt].asking
+    asking = pipeline.steps[prompt].prompt_call
     if asking is None or not isinstance(asking.answer, AnswerType):
         raise SystemExit(f"{prompt} has no labels of its own; offsets need a closed set that is the same for each row")
     answer, found = asking.answer, []

@@ -136,7 +136,7 @@ class Bench:
     async def offsets(self, rows: Sequence[Row], cue: str) -> str:
         """Return a `calibrate:` for the prompt with this cue, estimated on rows without their labels."""
         pipeline = load_target(self._file, Project.find(self._file))
-        asking = pipeline.steps["mood"].asking
+        asking = pipeline.steps["mood"].prompt_call
         assert asking is not None and isinstance(asking.answer, AnswerType), "the prompt has labels of its own"
         asker = await self._models.get()
         ran = await self.run(rows, decide="score", cue=cue)

@@ -1,4 +1,4 @@
-"""The embedded runtime through an `Client`, against bare xllamacpp with the same requests in the same run.
+"""The embedded runtime through a `Client`, against bare xllamacpp with the same requests in the same run.
 
 Both sides load the same file with the same window, slots and threads, and take turns, each with fresh rows in each
 round, so that neither profits from the other's work or from a quiet moment of the machine. Two kinds of request:
@@ -61,7 +61,7 @@ def answers(texts: list[str]) -> list[Request]:
 
 
 def bare(path: Path) -> Side:
-    """Return bare xllamacpp, with as many threads asking as it has slots."""
+    """Return bare xllamacpp, with as many requesting threads as it has slots."""
     library = load_library()
     parameters = library.CommonParams()
     parameters.model.path = str(path)
@@ -89,11 +89,11 @@ def bare(path: Path) -> Side:
     return batch
 
 
-def ours(asker: Client) -> Side:
+def ours(client: Client) -> Side:
     """Return promptkit's way to the same model."""
 
     async def batch(requests: list[Request]) -> int:
-        return sum([reply.tokens_out or 0 for reply in await asyncio.gather(*map(asker.ask, requests))])
+        return sum([reply.tokens_out or 0 for reply in await asyncio.gather(*map(client.ask, requests))])
 
     return batch
 
@@ -128,9 +128,9 @@ async def measure(
         total = sum(took.clock)
         rates = f"{len(texts) / total:6.2f} requests/s  {took.tokens / total:6.1f} tokens/s"
         print(f"  {name:10} {rates}  {total:6.2f} s  {sum(took.cpu):6.2f} s of CPU")
-    theirs, own = spent["bare"], spent["promptkit"]
-    clock, cpu = sum(theirs.clock) / sum(own.clock), sum(theirs.cpu) / sum(own.cpu)
-    middle = statistics.median(bare / ours for bare, ours in zip(theirs.clock, own.clock, strict=True))
+    bare_side, ours_side = spent["bare"], spent["promptkit"]
+    clock, cpu = sum(bare_side.clock) / sum(ours_side.clock), sum(bare_side.cpu) / sum(ours_side.cpu)
+    middle = statistics.median(bare / ours for bare, ours in zip(bare_side.clock, ours_side.clock, strict=True))
     print(f"  ratio      {clock:.3f} by the clock (median round {middle:.3f}), {cpu:.3f} by CPU")
 
 
@@ -142,15 +142,15 @@ async def main() -> None:
     options = parser.parse_args()
     path = default_weights()
     texts = rows(options.data, options.rounds * options.batch)
-    asker = Client(Embedded(path, reference="embedded/smollm2", context=CONTEXT, slots=SLOTS))
-    sides = {"bare": bare(path), "promptkit": ours(asker)}
-    await asker.model()
+    client = Client(Embedded(path, reference="embedded/smollm2", context=CONTEXT, slots=SLOTS))
+    sides = {"bare": bare(path), "promptkit": ours(client)}
+    await client.model()
     print(f"{options.rounds} rounds of {options.batch} requests, {SLOTS} slots, {usable_cores()} threads")
     print("labels under a grammar")
     await measure(sides, labels, texts, options.batch)
     print("answers of 32 tokens")
     await measure(sides, answers, texts, options.batch)
-    await asker.close()
+    await client.close()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 Installs nothing: each tool is given by its own interpreter or binary, and what is not given is skipped and said so.
 All are asked for the same: each row's text classified by a server of fixed latency, one exact match, so many
 requests in flight, their own cache and log as they come; then the same again, which each answers from what it kept.
-promptfoo, Inspect and DSPy ask by OpenAI's protocol, promptkit by Ollama's; the bare client is httpx over aiohttp.
+promptfoo, Inspect and DSPy ask by OpenAI's protocol, promptkit by Ollama's; the bare client is aiohttp.
 
 Every side is a command. CPU is that of all its processes; a further row is what the most rows cost more than
 the fewest, by row, so that starting is not counted.
@@ -93,7 +93,7 @@ def peers(arguments: argparse.Namespace) -> list[Peer]:
     flight = str(arguments.in_flight)
     found = [
         Peer(
-            "bare httpx",
+            "bare aiohttp",
             lambda rows: [sys.executable, __file__, "--bare", str(rows), "--in-flight", flight],
             keeps=False,
         ),

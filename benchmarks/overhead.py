@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py [--calls 2000] [--in-flight 20] [--latency 0.0] [--repeat 5] [--profile]
 
-Sides, each asking one loopback server of fixed latency for the same chats: a bare httpx client over the same
-transport, which sends and reads; the Ollama adapter; an Asker around it; an Asker with a store; that store's replies
+Sides, each asking one loopback server of fixed latency for the same chats: a bare aiohttp client, which
+sends and reads; the Ollama adapter; an Asker around it; an Asker with a store; that store's replies
 again, which ask nothing; and the engine: a pipeline of one step with `for_each` over as many reviews, which renders
 a prompt with four examples, parses each answer and traces each call. The requests of the other
 sides are those that the engine made. CPU is that of this process with all its threads, the store's writer among them.
@@ -114,20 +114,20 @@ def reviews(calls: int, turn: int) -> list[str]:
 
 async def bare(server: Server, requests: Sequence[Request], in_flight: int) -> Cost:
     """Measure a client that does no more than send and read."""
-    import httpx
-    from httpx_aiohttp import AiohttpTransport
+    import aiohttp
 
-    async with httpx.AsyncClient(transport=AiohttpTransport(), base_url=server.url, timeout=60) as client:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
 
         async def ask(request: Request) -> object:
             body = {
                 "model": MODEL,
-                "messages": [{"role": each.role, "content": each.content} for each in request.messages],
+                "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
                 "stream": False,
                 "options": {"temperature": 0, "num_predict": request.max_tokens},
             }
-            response = await client.post("/api/chat", json=body)
-            return response.raise_for_status().json()
+            async with client.post(f"{server.url}/api/chat", json=body) as response:
+                response.raise_for_status()
+                return await response.json()
 
         return await measured(ask, requests, in_flight)
 
@@ -162,7 +162,7 @@ async def sides(server: Server, pipeline: Pipeline, arguments: argparse.Namespac
     if profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(60)
     requests = ran.requests
-    costs = {"bare httpx": await bare(server, requests, in_flight)}
+    costs = {"bare aiohttp": await bare(server, requests, in_flight)}
     runtime = Ollama(MODEL, host=server.url)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
         plain = Client(runtime, concurrency=in_flight)
@@ -182,7 +182,7 @@ def show(turns: Sequence[dict[str, Cost]]) -> None:
         name: Cost(median(turn[name].cpu for turn in turns), median(turn[name].wall for turn in turns))
         for name in turns[0]
     }
-    base = costs["bare httpx"]
+    base = costs["bare aiohttp"]
     print(f"{'side':18}{'CPU ms/call':>13}{'ratio':>8}{'wall ms/call':>14}{'calls/s':>10}")
     for name, cost in costs.items():
         print(f"{name:18}{cost.cpu:13.3f}{cost.cpu / base.cpu:8.2f}{cost.wall:14.3f}{1000 / cost.wall:10.0f}")

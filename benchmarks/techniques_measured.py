@@ -18,13 +18,13 @@ from datetime import date
 from pathlib import Path
 
 from promptkit.engine.load import load_target
-from promptkit.engine.step_rows import find_prompt_step, read_step_rows
+from promptkit.engine.step_rows import find_prompt_step
 from promptkit.evaluation.recommendation.technique_comparison import (
     TechniqueComparison,
     TechniqueResult,
-    compare,
-    contenders,
+    compare_techniques,
     parse_specs,
+    technique_suite,
 )
 from promptkit.project import Project
 from promptkit.runtimes.models import Models
@@ -92,11 +92,11 @@ HEAD = """\
 # Techniques, measured
 
 Made by `benchmarks/techniques_measured.py --data DIR --write docs/techniques-measured.md` on {day}, on {model};
-`--model` takes any. Each technique is put on the same step of one prompt, without examples; the table names its
-settings. No reply of SST-2 may be longer than 64 tokens. Accuracy is on the first rows of each set, with Wilson's 95 %
-interval: two intervals that overlap do not say which of the two is better. Calls, requests and tokens (in + out) are
-for one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: only compare them with each
-other. The last column names a technique that is at least as often right for no more requests.
+`--model` takes any model. Each technique is measured on the same step of one prompt, without examples; the table
+names its settings. No reply of SST-2 may be longer than 64 tokens. Accuracy is on the first rows of each set, with
+Wilson's 95 % interval: two intervals that overlap do not show which of the two is better. Calls, requests and tokens
+(in + out) are for one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: compare
+them only with each other. The last column names a technique that is right at least as often for no more requests.
 """
 
 
@@ -105,28 +105,30 @@ async def measured(each: Set, folder: Path, options: argparse.Namespace) -> Tech
     file = folder / f"{each.pipeline.splitlines()[0].removeprefix('name: ')}.yaml"
     file.write_text(each.pipeline)
     pipeline = load_target(file, Project.find(file))
-    step = find_prompt_step(pipeline, None)
-    rows = read_step_rows(pipeline, step, options.data / each.file, limit=int(options.rows * each.share))
-    found = contenders(pipeline, step, parse_specs(each.techniques), rows)
+    suite = technique_suite(
+        pipeline,
+        find_prompt_step(pipeline, None),
+        parse_specs(each.techniques),
+        options.data / each.file,
+        limit=int(options.rows * each.share),
+    )
     with Store.open(options.store) as store:
         async with Models(options.model, why="--model", store=store) as models:
-            return await compare(pipeline, step, found, rows, models=models, on_measured=tell)
-
-
-def tell(each: TechniqueResult) -> None:
-    """Print a technique as soon as it is measured."""
-    print(f"{each.name}: {each.right} of {each.n} {each.reason}", flush=True)
+            comparison = await compare_techniques(suite, models=models, store=store)
+    for result in comparison.results:
+        print(f"{result.name}: {result.right} of {result.n} {result.reason}", flush=True)
+    return comparison
 
 
 def section(each: Set, comparison: TechniqueComparison) -> Iterator[str]:
     """Yield a set's part of the page."""
     yield from (f"## {each.title}", "")
-    yield f"{len(comparison.rows.rows)} rows, {comparison.model.reference} (digest `{comparison.model.digest[:12]}`)."
+    yield f"{comparison.rows} rows, {comparison.model.reference} (digest `{comparison.model.digest[:12]}`)."
     yield ""
     heads = ("technique", "accuracy", "unparsed", "truncated", "calls", "requests", "tokens", "seconds", "dominated by")
     yield f"| {' | '.join(heads)} |"
     yield f"| {' | '.join('---' for _ in heads)} |"
-    for found in comparison.measured:
+    for found in comparison.results:
         yield f"| `{found.name}` | {_cells(found)} |"
     yield ""
 
@@ -152,7 +154,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with sst2/ and gsm8k/")
     parser.add_argument("--model", default="embedded/smollm2", help="a model reference")
     parser.add_argument("--rows", type=int, default=100, help="rows of SST-2; half as many of GSM8K")
-    parser.add_argument("--write", type=Path, help="the page to write anew, up to its part `What it says`")
+    parser.add_argument("--write", type=Path, help="the page to write anew, up to its part `Conclusions`")
     parser.add_argument("--store", type=Path, help="where answers are kept, so that a second run resumes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -165,7 +167,7 @@ def main() -> None:
     page = "\n".join(parts)
     if options.write:
         old = options.write.read_text("utf-8") if options.write.is_file() else ""
-        _, mark, kept = old.partition("## What it says")
+        _, mark, kept = old.partition("## Conclusions")
         options.write.write_text(f"{page.rstrip()}\n\n{mark}{kept}", "utf-8")
     else:
         print(page)

@@ -95,14 +95,14 @@ def ground_of(suite: Suite, bed: Bed, seed: int) -> DataSplit:
     """Return the rows, split as the files are."""
     binder = Binder(suite)
     rows = tuple(binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
-    labels = row_labels([each.expected[0] for each in rows])
+    labels = row_labels([row.expected[0] for row in rows])
     ordered = row_order(bed.search, labels=labels[: bed.search] if labels else None, seed=seed)
     return DataSplit(
         suite=suite,
         rows=rows,
-        order=tuple(ordered[POOL_ROWS:]),
-        pool=tuple(ordered[:POOL_ROWS]),
-        confirm=tuple(range(bed.search, len(rows))),
+        search=tuple(ordered[POOL_ROWS:]),
+        demo_pool=tuple(ordered[:POOL_ROWS]),
+        holdout=tuple(range(bed.search, len(rows))),
         labels=labels,
         salt=0,
         share=0.0,
@@ -123,36 +123,36 @@ async def search(
     """Search within so many calls, confirm, and return what was found and what the start gets right."""
     suite = bed.suite()
     async with opened(cells, replies, model) as (store, models):
-        ground = ground_of(suite, bed, seed)
+        split = ground_of(suite, bed, seed)
         answering = await step_models(suite, models)
-        wishes = TuneOptions(optimizer=optimizer, seed=seed, limits=Limits(calls=calls + 2 * len(ground.confirm)))
-        standing = TuningProgress()
-        ready = Setup(
+        options = TuneOptions(optimizer=optimizer, seed=seed, limits=Limits(calls=calls + 2 * len(split.holdout)))
+        progress = TuningProgress()
+        setup = Setup(
             model=answering["sentiment"],
-            ground=ground,
-            alone={},
-            space=derive_search_space(ground, answering, seed=seed),
+            split=split,
+            step_splits={},
+            space=derive_search_space(split, answering, seed=seed),
             models=answering,
-            respaced=lambda made: derive_search_space(ground, answering, seed=seed, made=made),
-            smallest=None,
+            space_with=lambda demos: derive_search_space(split, answering, seed=seed, generated=demos),
+            smallest_gain=None,
         )
-        kept = 2 * len(ground.confirm)
-        shares = BudgetShares(total=calls + kept, search=calls, confirm=kept, most_requests=1.0)
-        work = TuningRun(
+        kept = 2 * len(split.holdout)
+        shares = BudgetShares(total=calls + kept, search=calls, confirmation=kept, most_requests=1.0)
+        run = TuningRun(
             suite,
-            ready,
-            wishes=wishes,
+            setup,
+            options=options,
             models=models,
             store=store,
-            standing=standing,
+            progress=progress,
             number=store.begin_run("tune", suite.name, model={}),
-            options=EvalOptions(),
+            eval_options=EvalOptions(),
             shares=lambda _: shares,
         )
         begun = time.monotonic()
-        await work.run()
+        await run.run()
         took = time.monotonic() - begun
-        record = work.end("done").record
+        record = run.end("done").record.to_json()
     best = record["best"]
     start = record["baseline"]["confirm"]
     name = " · ".join(f"{axis.rpartition('.')[2]}: {level}" for axis, level in best["choices"].items())
@@ -186,11 +186,11 @@ async def start_alone(bed: Bed, folder: Path, model: str) -> float:
 
     suite = bed.suite()
     async with opened(folder / "cells", folder / "replies", model) as (store, models):
-        ground = ground_of(suite, bed, 0)
+        split = ground_of(suite, bed, 0)
         number = store.begin_run("tune", suite.name, model={})
-        field = Evaluator(suite, ground.rows, models=models, store=store, budget=Budget(10**9), number=number)
-        await field.have([Candidate()], ground.confirm)
-        return float(field.scores(Candidate(), ground.confirm).mean())
+        evaluator = Evaluator(suite, split.rows, models=models, store=store, budget=Budget(10**9), number=number)
+        await evaluator.evaluate([Candidate()], split.holdout)
+        return float(evaluator.scores(Candidate(), split.holdout).mean())
 
 
 def embedded(

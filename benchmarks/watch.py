@@ -5,7 +5,7 @@
 A pipeline of two steps, each with a prompt of its own, is watched in a process of its own, in front of a loopback
 server. One step's prompt is saved again and again, in turn written in place and renamed over (as vim and VS Code do).
 Beside it, in the same run and on the same saves, the other side: a bare `watchfiles.awatch` with the same grouping
-that sends one request by httpx as soon as it is told. Nothing is subtracted: the watcher's own waiting is in both.
+that sends one request by aiohttp for each change. Nothing is subtracted: the watcher's own waiting is in both.
 
 Bound: 150 ms from save to first request. At the server's count, each save may cause one request a case, all of the
 step that was changed.
@@ -95,15 +95,15 @@ def running(command: Sequence[str], folder: Path, server: Server) -> Iterator[su
 
 async def bare(folder: Path, url: str) -> None:
     """The other side: one request for each change that watchfiles tells of."""
-    import httpx
-    from httpx_aiohttp import AiohttpTransport
+    import aiohttp
     from watchfiles import awatch
 
-    async with httpx.AsyncClient(transport=AiohttpTransport(), base_url=url) as client:
+    async with aiohttp.ClientSession(base_url=url, raise_for_status=True) as client:
 
         async def ask(text: str) -> None:
             body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "stream": False}
-            (await client.post("/api/chat", json=body)).raise_for_status()
+            async with client.post("/api/chat", json=body) as response:
+                await response.read()
 
         await ask("warm up")
         print("ready", flush=True)

@@ -1,40 +1,40 @@
-"""Every error that promptkit raises on purpose. Each says what is wrong, where, and what to do next.
+"""The tree of promptkit's errors. Each says what is wrong, where, and what to do next.
 
     PromptkitError                     exit code
     ├── InputError                     2   a file or the command line is wrong; holds all problems found
-    ├── Unsupported                    2   a runtime was asked for what it cannot do
+    ├── Unsupported                    2   a runtime lacks a capability that a request needs
     ├── MissingExtra                   2   an optional package is not installed
     ├── RuntimeFailure                 3   a model or a server failed
     │   ├── ConnectionFailed               nothing answers there, or the connection broke
     │   ├── ServerBusy                     429 or 503; may say when to come back
     │   ├── ServerFailed                   the server reported an error of its own
-    │   ├── RequestRefused                 the server will not take this request, however often
+    │   ├── RequestRefused                 the server refuses this request; a retry does not help
     │   ├── AccessDenied                   key missing or refused
-    │   ├── ModelMissing                   the model is not there; the hint is the line that fetches it
+    │   ├── ModelMissing                   the model is missing; the hint is the command that fetches it
     │   ├── ContextOverflow                the prompt does not fit the model's window, or was cut
-    │   ├── BadReply                       what came back is not the protocol, or broke off
-    │   ├── DeadlinePassed                 the overall time for one request is over
+    │   ├── BadReply                       the reply does not follow the protocol, or broke off
+    │   ├── DeadlinePassed                 the overall time limit of one request has passed
     │   ├── ModelLoadFailed                the weights cannot be fetched, read or loaded
-    │   └── NotRecorded                    a replay has no answer to this request
-    ├── CodeFailed                     3   Python of the project cannot be loaded, or raised
+    │   └── NotRecorded                    the recording has no answer to this request
+    ├── CodeFailed                     3   Python code of the project cannot be loaded, or raised
     │   ├── ToolFailed                     a tool raised, or returned what is not JSON
-    │   └── TechniqueFailed                a technique of the project's own raised, or returned no answer
+    │   └── TechniqueFailed                a technique of the project raised, or returned no answer
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
-    ├── BudgetSpent                    3   the requests that a command may make are made
+    ├── BudgetSpent                    3   the budget of the command is spent
     ├── StoreFailed                    3   the store cannot be read or written
-    │   └── DamagedRecord                  a record in it is not what promptkit writes
-    ├── UnexpectedError                3   an exception that nothing foresaw: a defect, of promptkit or of the project
+    │   └── DamagedRecord                  a record in it is not one that promptkit writes
+    ├── UnexpectedError                3   an unforeseen exception: a defect of promptkit or of the project
     └── Interrupted                  130   ctrl-C
 
-Only an error whose `retry` is true may be tried again by the transport.
+Only an error whose `retry` is true is retried.
 """
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EACCES, EPERM, EROFS
@@ -42,9 +42,9 @@ from pathlib import Path
 from types import TracebackType
 
 MOST_COMPARED = 2_000
-"""Among how many names the nearest is looked for."""
+"""The most names among which the nearest is searched."""
 MOST_SHOWN = 100
-"""How many names a hint shows of more than that."""
+"""Names that a hint shows where there are more than that."""
 MOST_FRAMES = 40
 """Frames of a traceback that are kept, the innermost ones."""
 
@@ -61,7 +61,7 @@ _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in one place. Lines and columns count from 1."""
+    """A problem at a place. Lines and columns count from 1."""
 
     message: str
     file: str | None = None
@@ -91,7 +91,7 @@ class PromptkitError(Exception):
 
 
 class InputError(PromptkitError):
-    """A file or the command line is wrong. `problems` holds everything found, in file order."""
+    """A file or the command line is wrong. `problems` holds every problem, in file order."""
 
     exit_code = 2
 
@@ -103,13 +103,13 @@ class InputError(PromptkitError):
 
 
 class Unsupported(PromptkitError):
-    """A runtime, or what is installed with it, cannot do what was asked."""
+    """A runtime, or a package that it uses, lacks a capability."""
 
     exit_code = 2
 
 
 class MissingExtra(PromptkitError):
-    """An optional package is needed; the hint is the line that installs it."""
+    """An optional package is missing; the hint is the command that installs it."""
 
     exit_code = 2
 
@@ -128,7 +128,7 @@ class ConnectionFailed(RuntimeFailure):
 
 
 class ServerBusy(RuntimeFailure):
-    """The server asks to come back later, after `retry_after` seconds if it said so."""
+    """The server is busy. `retry_after` is the seconds to wait, where the server gave them."""
 
     retry = True
 
@@ -138,7 +138,7 @@ class ServerBusy(RuntimeFailure):
 
 
 class ServerFailed(RuntimeFailure):
-    """The server reported an error of its own. `retry` tells whether trying again can help."""
+    """The server reported an error of its own. `retry` tells whether a retry can help."""
 
     def __init__(self, message: str, *, hint: str | None = None, retry: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -146,7 +146,7 @@ class ServerFailed(RuntimeFailure):
 
 
 class RequestRefused(RuntimeFailure):
-    """The server will not take this request, however often it is sent."""
+    """The server refuses this request; a retry does not help."""
 
 
 class AccessDenied(RuntimeFailure):
@@ -154,7 +154,7 @@ class AccessDenied(RuntimeFailure):
 
 
 class ModelMissing(RuntimeFailure):
-    """The model is not there; the hint is the line that fetches it."""
+    """The model is missing; the hint is the command that fetches it."""
 
 
 class ContextOverflow(RuntimeFailure):
@@ -162,7 +162,7 @@ class ContextOverflow(RuntimeFailure):
 
 
 class BadReply(RuntimeFailure):
-    """What came back is not the protocol, is too large, or broke off."""
+    """The reply does not follow the protocol, is too large, or broke off."""
 
     def __init__(self, message: str, *, hint: str | None = None, retry: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -170,7 +170,7 @@ class BadReply(RuntimeFailure):
 
 
 class DeadlinePassed(RuntimeFailure):
-    """The overall time for one request, retries included, is over."""
+    """The overall time limit of one request, retries included, has passed."""
 
 
 class ModelLoadFailed(RuntimeFailure):
@@ -178,11 +178,11 @@ class ModelLoadFailed(RuntimeFailure):
 
 
 class NotRecorded(RuntimeFailure):
-    """A replay has no answer to this request; the message says how the prompt differs from what was recorded."""
+    """The recording has no answer to this request. The message shows how the nearest recorded one differs."""
 
 
 class CodeFailed(PromptkitError):
-    """Python of the project, or of a module that it may run, cannot be loaded, or raised."""
+    """Python code of the project, or of a module that it may run, cannot be loaded, or raised."""
 
 
 class ToolFailed(CodeFailed):
@@ -190,7 +190,7 @@ class ToolFailed(CodeFailed):
 
 
 class TechniqueFailed(CodeFailed):
-    """The function of a technique that is not shipped raised, or returned something else than it must."""
+    """The function of a technique that is not shipped raised, or returned a value of a wrong type."""
 
 
 class UnparsedAnswer(PromptkitError):
@@ -198,15 +198,15 @@ class UnparsedAnswer(PromptkitError):
 
 
 class BudgetSpent(PromptkitError):
-    """The requests that a command may make are made, and it would need more."""
+    """The budget of the command is spent before it is done."""
 
 
 class StoreFailed(PromptkitError):
-    """The store cannot be read or written; the message names the path. `read_only` where nobody may write there."""
+    """The store cannot be read or written; the message names the path."""
 
     @property
     def read_only(self) -> bool:
-        """Whether the cause is that the place may not be written."""
+        """True where the cause is missing permission to write."""
         cause = self.__cause__
         if isinstance(cause, OSError):
             return cause.errno in (EACCES, EPERM, EROFS)
@@ -214,7 +214,7 @@ class StoreFailed(PromptkitError):
 
 
 class DamagedRecord(StoreFailed):
-    """A record in the store is not what promptkit writes: `where` is its table and key, `why` says what is wrong."""
+    """A record in the store is damaged. `where` is its table and key, `why` the problem."""
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(f"the store is damaged: {where}: {why}", hint="promptkit runs repair")
@@ -223,7 +223,7 @@ class DamagedRecord(StoreFailed):
 
 
 class UnexpectedError(PromptkitError):
-    """An exception that nothing foresaw. `defect` is its type with the place where it arose, `traceback` the text."""
+    """An unforeseen exception. `defect` is its type with its place, `traceback` the text of its traceback."""
 
     def __init__(self, cause: BaseException) -> None:
         self.defect = f"{type(cause).__name__} at {_origin(cause)}"
@@ -232,37 +232,48 @@ class UnexpectedError(PromptkitError):
         super().__init__(f"unexpected {self.defect}{f': {text}' if text else ''}")
 
 
-@contextmanager
-def catching_unexpected() -> Iterator[None]:
-    """Raise UnexpectedError in place of an exception that is not one of promptkit's, SystemExit included.
+class _CatchingUnexpected:
+    """The context manager of `catching_unexpected`, which has no state: one serves all."""
 
-    Of a group the first error counts. Ctrl-C and a cancelled task pass.
-    """
-    try:
-        yield
-    except PromptkitError:
-        raise
-    except (Exception, SystemExit, BaseExceptionGroup) as error:
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, PromptkitError) or not isinstance(error, Exception | SystemExit | BaseExceptionGroup):
+            return
         cause = first_error(error)
         if isinstance(cause, PromptkitError):
             raise cause from None
         if not isinstance(cause, Exception | SystemExit):
-            raise
-        if isinstance(cause.__cause__, StopIteration):  # as which a coroutine cannot raise it
+            return
+        if isinstance(cause.__cause__, StopIteration):  # a coroutine cannot raise it as itself
             cause = cause.__cause__
         raise UnexpectedError(cause if cause.__traceback__ else cause.with_traceback(error.__traceback__)) from cause
 
 
+_CATCHING = _CatchingUnexpected()
+
+
+def catching_unexpected() -> AbstractContextManager[None]:
+    """Raise UnexpectedError in place of an exception that is not one of promptkit's, SystemExit included.
+
+    Of a group the first error counts. Ctrl-C and cancellation pass through.
+    """
+    return _CATCHING
+
+
 class Interrupted(PromptkitError):
-    """Ctrl-C. What was finished is kept."""
+    """Ctrl-C. Finished work is kept."""
 
     exit_code = 130
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing).
+    """Return the hint for a misspelt name: the nearest known name, else all known names (None if there are none).
 
-    Of very many names the first are shown, and none is looked for: each is compared letter by letter.
+    Of more than MOST_COMPARED names only the first are shown, because each comparison is letter by letter.
     """
     names = sorted(set(known))
     if len(names) > MOST_COMPARED:
@@ -271,7 +282,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest_match(name: str, known: Iterable[str]) -> str | None:
-    """Return the hint for a name that is nearly one of the known ones; None where it is near to none."""
+    """Return the hint for a name that is nearly one of the known ones, else None."""
     close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else None
 
@@ -287,7 +298,7 @@ def place(path: Path | str | None) -> str | None:
 
 
 def first_error(error: BaseException) -> BaseException:
-    """Return the first of the errors that ended a group of tasks; the others are its consequence."""
+    """Return the first error of a group of tasks; the others are its consequence."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -297,11 +308,36 @@ _PACKAGE = Path(__file__).parent
 _LIBRARY = str(Path(os.__file__).parent)
 
 
+def exception_text(error: BaseException, file: Path | None = None) -> str:
+    """Return `TYPE: text (FILE:LINE)` for a foreign exception; the line is the last one in `file` that it passed."""
+    text = _message_of(error)
+    line = None if file is None else _line_in(error, str(file))
+    named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{named} ({place(file)}:{line})" if line else named
+
+
+def _message_of(error: BaseException) -> str:
+    """Return the text of a foreign exception, which may fail to be made, in one line."""
+    try:
+        text = str(error)
+    except BaseException:
+        return "its text cannot be made"
+    return " ".join(text.split())[:LONGEST_MESSAGE]
+
+
+def _line_in(error: BaseException, file: str) -> int | None:
+    """Return the last line of a file that an error came through, or that cannot be compiled."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if lines:
+        return lines[-1]
+    return error.lineno if isinstance(error, SyntaxError) and error.filename == file else None
+
+
 def _origin(error: BaseException) -> str:
-    """Return the innermost place that is in promptkit's own code or in a file of the project: `module.py:LINE`."""
+    """Return the innermost place in promptkit's own code or in a file of the project: `module.py:LINE`."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = (frame for frame in reversed(frames) if _is_own(frame.filename))
-    frame = next(own, frames[-1] if frames else None)
+    of_project = (frame for frame in reversed(frames) if _is_own(frame.filename))
+    frame = next(of_project, frames[-1] if frames else None)
     if frame is None:
         return "an unknown place"
     path = Path(frame.filename)
@@ -316,20 +352,13 @@ def _is_own(file: str) -> bool:
     return not file.startswith(("<", _LIBRARY)) and "site-packages" not in Path(file).parts
 
 
-def _message_of(error: BaseException) -> str:
-    try:
-        return " ".join(str(error).split())[:LONGEST_MESSAGE]
-    except Exception:  # an exception of the project's may fail to say what it is
-        return ""
-
-
 def _traceback_text(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error, limit=-MOST_FRAMES))
     return text[-LONGEST_TRACEBACK:]
 
 
 def foreign_frame(error: BaseException) -> TracebackType | None:
-    """Return where code other than ours raised an error: its innermost frame, None where that is one of ours."""
+    """Return the innermost frame of an error, None where that frame is one of ours."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

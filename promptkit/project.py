@@ -1,4 +1,4 @@
-"""Where a project's files are: its root, its settings, and how a name becomes a path."""
+"""A project: its root, its settings, and the files that names stand for."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _FOLDERS: dict[FileKind, str] = {
 TECHNIQUE_PIPELINES = "pipelines/techniques"
 _TARGETS: tuple[FileKind, FileKind] = ("pipelines", "prompts")
 _METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
-# The template that every prompt extends is no prompt of its own.
+# The template that every prompt extends is not a prompt itself.
 _SECTIONS_TEMPLATE = "sections"
 
 
 class CacheSettings(BaseModel):
-    """How much is kept of what models answered, in bytes."""
+    """The size of the cache of replies, in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: int = Field(default=1_000_000_000, ge=0, lt=2**63)
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be fetched again; `PROMPTKIT_CACHE` overrides the user's own."""
+    """Return the folder for files that can be fetched again: `PROMPTKIT_CACHE`, else the user's cache folder."""
     named = os.environ.get("PROMPTKIT_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
@@ -61,7 +61,7 @@ def _module_name(name: str) -> str:
 
 
 class ProjectSettings(BaseModel):
-    """What `promptkit.yaml` may say."""
+    """The settings in `promptkit.yaml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = None
@@ -76,7 +76,7 @@ class ProjectSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with prompts and pipelines, and the shipped ones behind it.
+    """A folder with prompts and pipelines, with the shipped ones as a fallback.
 
     `source` is the text of the settings with its places, None where there is no `promptkit.yaml`.
     """
@@ -89,8 +89,7 @@ class Project:
     def find(cls, start: Path, *, otherwise: Path | None = None) -> Project:
         """Return the project of a file or folder: the nearest parent with `promptkit.yaml`.
 
-        Where there is none, the root is `otherwise`, left out: the folder itself. Raises InputError for settings that
-        are wrong.
+        Without one the root is `otherwise`, by default the folder itself. Raises InputError for wrong settings.
         """
         start = resolved(start)
         folder = start if os.path.isdir(start) else start.parent
@@ -102,7 +101,7 @@ class Project:
 
     @property
     def store_folder(self) -> Path:
-        """The folder of the store: `.promptkit` in the root; a folder of the user's own for the installed library."""
+        """The folder of the store: `.promptkit` in the root; for the installed library a folder of the user."""
         if self.root.is_relative_to(_PACKAGE):
             return cache_folder() / "store"
         return self.root / STORE_FOLDER
@@ -110,21 +109,21 @@ class Project:
     def find_prompt(self, name: str, beside: Path | None = None) -> Path | None:
         """Return the file of a prompt by name or path, None where there is none.
 
-        A name is looked up beside the file (or in the folder) `beside`, then in the root, then among the shipped.
-        Raises InputError for a path that leaves the root, and for what is not a regular file.
+        A name is searched beside the file (or in the folder) `beside`, then in the root, then among the shipped files.
+        Raises InputError for a path that leaves the root, and for anything but a regular file.
         """
         return self._find("prompts", name, beside)
 
     def find_pipeline(self, name: str, beside: Path | None = None) -> Path | None:
-        """Return the file of a pipeline by name or path; like `find_prompt`."""
+        """Return the file of a pipeline by name or path, as `find_prompt` does."""
         return self._find("pipelines", name, beside)
 
     def find_template(self, kind: TemplateKind, name: str) -> Path | None:
-        """Return the file (of a technique: the folder) of a template: in the root, else among the shipped."""
+        """Return the file (of a technique: the folder) of a template in the root, else among the shipped files."""
         return self._find(kind, name, None)
 
     def names(self, kind: FileKind) -> list[str]:
-        """Return every name of a kind, in the root and among the shipped, sorted."""
+        """Return every name of a kind in the root and among the shipped files, sorted."""
         return sorted({name for folder in self._folders(kind) for name in _names_in(folder, kind)})
 
     def inside(self, path: Path) -> bool:
@@ -139,10 +138,16 @@ class Project:
         shipped = (LIBRARY / folder for folder in _FOLDERS.values())
         return target.is_relative_to(root) and (root == LIBRARY or not any(map(target.is_relative_to, shipped)))
 
+    def portable_name(self, path: Path) -> str:
+        """Return a file's path within the project or promptkit, the same wherever these lie; else its name."""
+        file = resolved(path)
+        folder = next((folder for folder in (resolved(self.root), LIBRARY) if file.is_relative_to(folder)), None)
+        return file.name if folder is None else file.relative_to(folder).as_posix()
+
     def target(self, name: str) -> Path:
         """Return the file that a command line names: a path, a pipeline or a prompt.
 
-        Raises InputError with the nearest name. What a person types may lie anywhere.
+        Raises InputError with the nearest name. A path that a person types may lie anywhere.
         """
         if (typed := _existing_file(name)) is not None:
             return typed
@@ -151,7 +156,7 @@ class Project:
         except InputError:
             if not _is_path(name):
                 raise
-            found = None  # A path that leaves the root may be typed, but no file is there.
+            found = None  # A typed path may leave the root, but there is no file.
         if found is None:
             raise InputError(f"there is no pipeline or prompt `{name}`", hint=self._nearest_target(name))
         return found
@@ -173,7 +178,7 @@ class Project:
     def _nearest_target(self, name: str) -> str | None:
         if _is_path(name):
             path = Path(name)
-            beside = {str(path.parent / each) for kind in _TARGETS for each in _files_in(path.parent, kind)}
+            beside = {str(path.parent / file) for kind in _TARGETS for file in _files_in(path.parent, kind)}
             hint = nearest(name, beside)
             if hint:
                 return hint
@@ -204,17 +209,17 @@ class Project:
 
 
 def is_artifact(path: Path) -> bool:
-    """Tell whether a file beside pipelines is what a technique prepared: `PIPELINE.STEP.TECHNIQUE.yaml`."""
+    """Tell whether a file beside pipelines is an artifact of a technique: `PIPELINE.STEP.TECHNIQUE.yaml`."""
     return path.stem.count(".") >= 2
 
 
 def is_suite(path: Path) -> bool:
-    """Tell a suite from what else is YAML: it has metrics."""
+    """Tell a suite from other YAML files: it has metrics."""
     return path.suffix in (".yaml", ".yml") and os.path.isfile(path) and bool(_METRICS.search(read_bytes(path)))
 
 
 def _is_path(name: str) -> bool:
-    """Tell a path from a name: names have no slash."""
+    """Tell a path from a name, which has no slash."""
     return "/" in name or "\\" in name
 
 
@@ -223,7 +228,7 @@ def _endings(kind: FileKind) -> tuple[str, ...]:
 
 
 def _spellings(folder: Path, name: str, kind: FileKind) -> Iterator[Path]:
-    """Yield the paths that a name without or with its ending may mean; only a path may end otherwise."""
+    """Yield the paths that a name with or without its ending may mean. Only a path may have another ending."""
     endings = _endings(kind)
     if _is_path(name) or name.endswith(endings):
         yield folder / name
@@ -231,7 +236,7 @@ def _spellings(folder: Path, name: str, kind: FileKind) -> Iterator[Path]:
 
 
 def _existing_file(name: str) -> Path | None:
-    """Return the file that a command line names by its path; None for a name, and for a folder.
+    """Return the file that a command line names by its path, None for a name and for a folder.
 
     Raises InputError for a pipe, a device, or a link that leads nowhere.
     """
@@ -239,7 +244,7 @@ def _existing_file(name: str) -> Path | None:
     if not name or not os.path.lexists(path) or os.path.isdir(path):
         return None
     if not os.path.isfile(path) and not (_is_path(name) or path.suffix):
-        return None  # A name, as of a pipeline: that a pipe is called so is chance.
+        return None  # A name, such as a pipeline's, that a pipe has by chance.
     check_there(path)
     return resolved(path)
 

@@ -30,4 +30,4 @@ def test_what_a_row_of_an_evaluation_costs_is_measured_on_rows_and_traces_that_a
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "in the store: 30 rows, 30 traces, from " in done.stdout
-    assert "times the bare client" in done.stdout
+    assert "times the CPU of the bare client" in done.stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptkit.errors import MOST_COMPARED, nearest
+from promptkit.errors import MOST_COMPARED, UnexpectedError, exception_text, nearest
 
 
 def test_of_very_many_names_the_first_are_shown_and_none_is_looked_for() -> None:
@@ -10,3 +10,17 @@ def test_of_very_many_names_the_first_are_shown_and_none_is_looked_for() -> None
     assert nearest("nome 00007", names[1:]) == "did you mean `name 00007`?"
     hint = nearest("nome 00007", names)
     assert hint and hint.startswith("known: name 00000, name 00001, ") and hint.endswith(" and 1,901 more")
+
+
+def test_of_a_foreign_text_four_hundred_characters_are_kept_in_one_line() -> None:
+    assert exception_text(ValueError("a\n b")) == "ValueError: a b"
+    assert exception_text(ValueError("a" * 401)) == f"ValueError: {'a' * 400}"
+
+
+def test_a_foreign_text_that_cannot_be_made_is_named_so() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert exception_text(Mute()) == "Mute: its text cannot be made"
+    assert str(UnexpectedError(Mute())) == "unexpected Mute at an unknown place: its text cannot be made"

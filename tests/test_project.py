@@ -141,3 +141,10 @@ def test_every_shipped_name_is_found(kind: FileKind, tmp_path: Path) -> None:
     project = Project(tmp_path)
     find = project.find_prompt if kind == "prompts" else project.find_pipeline
     assert all(find(name) for name in project.names(kind))
+
+
+def test_a_portable_name_is_the_same_wherever_the_project_and_promptkit_lie(root: Path, library: Path) -> None:
+    project = Project.find(root)
+    assert project.portable_name(root / "pipelines" / "chain.yaml") == "pipelines/chain.yaml"
+    assert project.portable_name(library / "pipelines" / "feedback.yaml") == "pipelines/feedback.yaml"
+    assert project.portable_name(root.parent / "elsewhere" / "x.yaml") == "x.yaml"

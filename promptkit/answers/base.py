@@ -1,4 +1,4 @@
-"""What an answer type is: how a value is written, parsed, constrained, compared in a vote, and described."""
+"""The base class of answer types: how a value is written, parsed, constrained, compared and described."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ CONTINUATION = re.compile(r"\n[ \t]*(?:Q|Question):")
 
 
 class Unparsed(ValueError):
-    """A reply does not hold a value of the type; the message says what is wrong with it, for a repair."""
+    """A reply that does not hold a value of the type. The message says why, and is used for a repair."""
 
 
 class AnswerType(ABC):
-    """The law: `parse(write(value)) == value` for each value that `write` accepts; `write` refuses all others.
+    """A type of answers. The law: `parse(write(value)) == value` for each value that `write` accepts.
 
-    `form` depends on the type and the prompt only, never on the runtime. `max_tokens` is enough for any answer of
-    the type that is not deliberately long. The grammar admits one plain writing of each value that `parse` can
-    return; `parse` reads further writings of the same values (another case, quotes, a full stop).
+    `form` depends on the type and the prompt only, never on the runtime. `max_tokens` suffices for any answer of the
+    type that is not deliberately long. The grammar admits one plain writing of each value that `parse` can return;
+    `parse` also reads other writings of these values (another case, quotes, a full stop).
 
-    A type implements `format`, `read`, `expression` and, where a value can be found among other words, `mentions`.
+    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it, and
+    `mentions` where a value can be found among other words.
     """
 
     name: ClassVar[str]
@@ -33,26 +34,29 @@ class AnswerType(ABC):
     max_tokens: int = 512
 
     def write(self, value: Any) -> str:
-        """Return the value as the model should write it. Raises ValueError for a value that `parse` could not read."""
+        """Return the text of a value as the model should write it. Raises ValueError where `parse` would not read it
+        back.
+        """
         text = self.format(value)
         try:
             back = self.parse(text)
         except Unparsed as unparsed:
-            raise ValueError(f"{value!r} is no answer of the type {self.name}: {unparsed}") from None
+            raise ValueError(f"{value!r} is not an answer of the type {self.name}: {unparsed}") from None
         if back != value:
             raise ValueError(f"{value!r} cannot be written as {self.name}: it would be read back as {back!r}")
         return text
 
     def parse(self, text: str) -> Any:
-        """Return the value in a reply that holds the answer alone. Raises Unparsed."""
+        """Return the value of a reply that holds only the answer. Raises Unparsed."""
         if len(text) > LONGEST_REPLY:
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
         return self.read(text)
 
     def extract(self, text: str, marker: str = "") -> Any:
-        """Return the value in a reply with thoughts around it: after the last `marker` the first value, else the last.
+        """Return the value of a reply with thoughts: the first value after the last `marker`, or the last value without
+        one.
 
-        What follows an invented next question is left out. Raises Unparsed.
+        Ignores everything after an invented next question. Raises Unparsed.
         """
         if len(text) > LONGEST_REPLY:
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
@@ -60,7 +64,7 @@ class AnswerType(ABC):
         return self.first(rest) if marked else self.last(rest)
 
     def grammar(self, lead: str = "") -> str | None:
-        """Return GBNF that admits exactly the answers `parse` reads, each begun by `lead`; None where it has none."""
+        """Return GBNF for the answers that `parse` reads, each preceded by `lead`; None where there is none."""
         grammar = Grammar()
         body = self.expression(grammar)
         if body is None:
@@ -71,28 +75,32 @@ class AnswerType(ABC):
         """Return the JSON Schema of the `json` form, else None."""
         return None
 
+    def guidance(self, lead: str = "") -> str | None:
+        """Return llguidance's grammar of the `json` form, each answer begun by `lead`; None where there is none."""
+        return None
+
     @abstractmethod
     def vote_key(self, value: Any) -> Hashable:
-        """Return what two values that count as the same answer share (26 = 26.0)."""
+        """Return a key that values share exactly when they count as the same answer (26 and 26.0)."""
 
     @abstractmethod
     def description(self) -> Mapping[str, Any]:
-        """Return what `templates/answers/NAME.j2` needs to word the instruction."""
+        """Return the values of the instruction's template, `NAME.j2`."""
 
     def alternatives(self) -> tuple[str, ...]:
-        """Return the closed set of written answers (labels, letters, true/false), or () where it is open."""
+        """Return the closed set of written answers (labels, letters, true and false); empty where it is open."""
         return ()
 
     @abstractmethod
     def format(self, value: Any) -> str:
-        """Return the value's text, unchecked. Raises ValueError for a value of another kind."""
+        """Return the text of a value, unchecked. Raises ValueError for a value of another kind."""
 
     @abstractmethod
     def read(self, text: str) -> Any:
-        """Return the value of a reply of bearable length. Raises Unparsed."""
+        """Return the value of a reply of acceptable length. Raises Unparsed."""
 
     def expression(self, grammar: Grammar) -> str | None:
-        """Return the GBNF expression of an answer, adding the rules it needs to `grammar`; None where it has none."""
+        """Return the GBNF expression of an answer, adding its rules to `grammar`; None where there is none."""
         return None
 
     def mentions(self, text: str) -> Iterable[Any]:
@@ -112,7 +120,7 @@ class AnswerType(ABC):
 
 
 def after_marker(text: str, marker: str) -> tuple[str, bool]:
-    """Return the text after the last `marker` (in any case) and whether there was one; else the whole text."""
+    """Return the text after the last `marker` (in any case), and True; the whole text and False without one."""
     text = CONTINUATION.split(text, maxsplit=1)[0]
     found: re.Match[str] | None = None
     if marker.strip():
@@ -122,17 +130,17 @@ def after_marker(text: str, marker: str) -> tuple[str, bool]:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Return the parts of a text between blank lines, stripped; none is blank."""
+    """Return the stripped parts between blank lines, without blank ones."""
     return [part.strip() for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
 
 
 def nonblank_lines(text: str) -> list[str]:
-    """Return the lines of a text that are not blank, stripped."""
+    """Return the stripped lines that are not blank."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def stripped_forms(text: str) -> Iterator[str]:
-    """Yield a reply with less and less around it: as it is, without closing stops, without quotes and emphasis."""
+    """Yield a reply as it is, without final punctuation, and without quotes and emphasis."""
     text = text.strip()
     yield text
     bare = text.rstrip(".!,;: \n\t")
@@ -142,7 +150,7 @@ def stripped_forms(text: str) -> Iterator[str]:
 
 
 def unique_by(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]:
-    """Return the items without those that share a key with an earlier one."""
+    """Return the items without those that share a key with an earlier item."""
     kept: dict[Hashable, Any] = {}
     for item in items:
         kept.setdefault(key(item), item)
@@ -150,13 +158,13 @@ def unique_by(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]
 
 
 def quoted(text: str, limit: int = 80) -> str:
-    """Return the text as a message shows it: in quotes, cut where it is long."""
+    """Return a text for a message, in quotes and cut to `limit` characters."""
     text = text.strip()
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
 def hashable(value: Any) -> Hashable:
-    """Return a hashable stand-in of a JSON value: 26 and 26.0 share it, 1 and true do not."""
+    """Return a hashable equivalent of a JSON value. 26 and 26.0 are equal, 1 and true are not."""
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, Mapping):

@@ -1,8 +1,10 @@
-"""From a file's `answer:` to an answer type, and from the type to the instruction that a model reads."""
+"""From `answer:` of a file to an answer type, and from the type to the instruction that a model reads."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +17,88 @@ from promptkit.answers.spans import Spans
 from promptkit.answers.text import Code, Text
 from promptkit.errors import InputError, nearest
 from promptkit.project import LIBRARY, Project
-from promptkit.prompts.expressions import evaluate
+from promptkit.project_code.entry_points import check_subclass, load_entry_point, load_entry_points
+from promptkit.project_code.reference import guarded
 from promptkit.prompts.template_loader import render_file
+
+ENTRY_POINT_GROUP = "promptkit.answer_types"
 
 _ITEM_TYPES = ("text", "label", "number", "boolean", "json")
 
 
-def build_answer_type(spec: Any, *, scope: Mapping[str, Any] | None = None) -> AnswerType:
+def build_answer_type(spec: Any, project: Project | None = None) -> AnswerType:
     """Return the answer type of a spec: a name, or a mapping of one name to its options.
 
-    With a `scope`, expressions in the spec are evaluated in it first. Raises InputError with all that is wrong.
+    Without a `project` only shipped types are known. Raises InputError with everything that is wrong.
     """
-    if scope is not None:
-        spec = evaluate(spec, scope)
     name, options = _split(spec)
-    return _MAKERS[name](options)
+    maker = _MAKERS.get(name)
+    if maker is not None:
+        return maker(options)
+    installed = installed_answer_type(name, project) if project else None
+    if installed is None:
+        raise InputError(f"no answer type `{name}`", hint=nearest(name, answer_type_names(project)))
+    return _make_installed(installed, name, options)
 
 
-def check_answer_type(spec: Any) -> list[str]:
-    """Return what is wrong with a spec that may still hold expressions, without their values."""
+def check_answer_type(spec: Any, project: Project | None = None) -> list[str]:
+    """Return the problems of a spec that may hold expressions, whose values are not known yet."""
     try:
         name, options = _split(spec)
         if not _holds_expression(options):
-            _MAKERS[name](options)
+            build_answer_type(spec, project)
             return []
+        if name not in _MAKERS and not (project and installed_answer_type(name, project)):
+            raise InputError(f"no answer type `{name}`", hint=nearest(name, answer_type_names(project)))
     except InputError as error:
         return [f"{problem.message}" + (f"; {problem.hint}" if problem.hint else "") for problem in error.problems]
     return list(_unknown_keys(name, options))
 
 
+def answer_type_names(project: Project | None = None) -> list[str]:
+    """Return the names of the shipped answer types and of those of installed packages."""
+    installed = load_entry_points(ENTRY_POINT_GROUP, project.root) if project else {}
+    return sorted({*_MAKERS, *installed})
+
+
+def installed_answer_type(name: str, project: Project) -> type[AnswerType] | None:
+    """Return the answer type of that name from an installed package's entry point, None where there is none.
+
+    Raises InputError where it cannot be loaded or is not an answer type of that name.
+    """
+    return None if name in _MAKERS else _load_answer_type(name, project.root)
+
+
+@lru_cache(maxsize=200)
+def _load_answer_type(name: str, root: Path) -> type[AnswerType] | None:
+    entry = load_entry_points(ENTRY_POINT_GROUP, root).get(name)
+    return load_entry_point(entry, "answer type", lambda found: _checked(found, name)) if entry else None
+
+
+def _checked(found: Any, name: str) -> type[AnswerType]:
+    """Return a package's answer type. Raises TypeError for one of another name, or without an instruction."""
+    kind: type[AnswerType] = check_subclass(found, AnswerType)  # type: ignore[type-abstract]
+    if getattr(kind, "name", None) != name:
+        raise TypeError(f'`{kind.__name__}` must have `name = "{name}"`')
+    if not (template := template_beside(kind)).is_file():
+        raise TypeError(f"there is no {template}, the template of its instruction")
+    return kind
+
+
+def _make_installed(kind: type[AnswerType], name: str, options: Any) -> AnswerType:
+    """Return a package's answer type with these options. Raises InputError for any exception of its code."""
+    with guarded(lambda raised: InputError(f"answer type `{name}` {raised}"), passing=(InputError,)):
+        return kind(options)  # type: ignore[call-arg]
+
+
 def _split(spec: Any) -> tuple[str, Any]:
-    """Return the type's name and its options. Raises InputError."""
+    """Return the name of a spec and its options. Raises InputError."""
     if isinstance(spec, Mapping) and len(spec) == 1:
         name, options = next(iter(spec.items()))
-    elif isinstance(spec, str):
-        name, options = spec, None
-    else:
-        raise InputError(f"an answer type is a name, or one name with its options, not {quoted(str(spec))}")
-    if name not in _MAKERS:
-        raise InputError(f"no answer type `{name}`", hint=nearest(str(name), _MAKERS))
-    return name, options
+        return str(name), options
+    if isinstance(spec, str):
+        return spec, None
+    raise InputError(f"an answer type is a name, or one name with its options, not {quoted(str(spec))}")
 
 
 def _text(options: Any) -> AnswerType:
@@ -132,7 +176,7 @@ def _options(name: str, options: Any) -> Mapping[str, Any]:
 
 
 def _unknown_keys(name: str, options: Any) -> Iterator[str]:
-    """Yield what can be said of options without the values of their expressions."""
+    """Yield the problems of options that do not depend on the values of expressions."""
     if name not in _KEYS or not isinstance(options, Mapping):
         return
     for key in options:
@@ -160,26 +204,29 @@ def _holds_expression(value: Any) -> bool:
 
 
 def instruction(answer_type: AnswerType, *, project: Project | None = None) -> str:
-    """Return how the answer is to be written: the section output_format of a prompt that has none ('' for text)."""
+    """Return the words on how to write an answer, for the section `output_format`; empty for text."""
     values = {"name": answer_type.name, "form": answer_type.form, **answer_type.description()}
-    return _render_template(answer_type.name, values, project)
+    shipped = _shipped(answer_type.name)
+    otherwise = shipped if shipped.is_file() else template_beside(type(answer_type))
+    return _render_template(answer_type.name, otherwise, values, project)
 
 
 def repair_message(answer_type: AnswerType, problem: str, *, project: Project | None = None) -> str:
-    """Return what to say to a model whose reply could not be read, or failed a guard."""
+    """Return the message to a model whose reply could not be read or failed a guard."""
     values = {"problem": problem, "instruction": instruction(answer_type, project=project)}
-    return _render_template("repair", values, project)
+    return _render_template("repair", _shipped("repair"), values, project)
 
 
-def content_free_inputs(*, project: Project | None = None) -> tuple[str, ...]:
-    """Return the inputs that say nothing, on which contextual calibration measures the model's bias; one is empty."""
-    return (*_render_template("content_free", {}, project).splitlines(), "")
+def template_beside(answer_type: type[AnswerType]) -> Path:
+    """Return the template of an installed type's instruction: `NAME.j2` beside its Python file."""
+    return Path(inspect.getfile(answer_type)).with_name(f"{answer_type.name}.j2")
 
 
-def _render_template(name: str, values: Mapping[str, Any], project: Project | None) -> str:
-    return render_file(_template_file(name, project), values)
+def _shipped(name: str) -> Path:
+    return LIBRARY / "templates" / "answers" / f"{name}.j2"
 
 
-def _template_file(name: str, project: Project | None) -> Path:
-    own = project.find_template("answers", name) if project else None
-    return own or LIBRARY / "templates" / "answers" / f"{name}.j2"
+def _render_template(name: str, otherwise: Path, values: Mapping[str, Any], project: Project | None) -> str:
+    """Render the project's own template of that name, or the one at `otherwise`."""
+    overriding = project.find_template("answers", name) if project else None
+    return render_file(overriding or otherwise, values)

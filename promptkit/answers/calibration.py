@@ -1,61 +1,50 @@
-"""Corrects `score` for a model's bias towards labels, by frozen offsets, and estimates them.
+"""Offsets that correct `score` for a model's bias towards labels, and their estimation.
 
-Offsets are a model's own. `model: REFERENCE` beside them names the one they were estimated on, as the run's last
-line shows it (`embedded/smollm2`): on any other model they are left out, and a notice says so. Without `model` they
-hold for whatever answers.
+Offsets belong to a model. `model: REFERENCE` beside them names the model they were estimated on, as the last line of a
+run shows it (`embedded/smollm2`). On any other model they are not applied, and a notice says so. Without `model` they
+are always applied.
 
-Labels are compared as s(y|x) = log p(y|x) + offset(y), with offset(y) = log π(y) - log b(y): b is the model's mean
-probability of a label, π the label's share. All functions are pure; a *row* is the log-probability of each label
-for one input, as `score` returns it.
+Labels are compared by s(y|x) = log p(y|x) + offset(y), with offset(y) = log π(y) - log b(y): b is the model's mean
+probability of a label, π the label's share. All functions are pure. A *row* holds the log-probability of each label for
+one input, as `score_answer` returns it.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from promptkit.answers.closed_sets import check_known
 from promptkit.errors import InputError, nearest
 from promptkit.runtimes.references import parse_reference
 
 LabelScores: TypeAlias = Mapping[str, float]
-Needs = Literal["nothing", "content_free", "random_words", "rows", "labelled_rows"]
 _SMALLEST = 1e-12
 _KEYS = ("method", "model", "offsets")
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A way to estimate offsets: what it is called, what it needs, and how many requests a prompt that costs."""
+METHODS = ("batch", "quantile", "labelled")
+"""How offsets were estimated: batch calibration with the labels' shares (Zhou et al. 2024), the threshold of two labels
+at the quantile of the first one's share, or the offsets of the best accuracy on labelled rows."""
 
-    title: str
-    citation: str
-    needs: Needs
-    requests: int
-
-
-METHODS: Mapping[str, Method] = {
-    "contextual": Method("Contextual calibration", "Zhao et al. 2021", "content_free", 3),
-    "domain_context": Method("Domain-context calibration", "Fei et al. 2023", "random_words", 20),
-    "batch": Method("Batch calibration, with the labels' shares", "Zhou et al. 2024", "rows", 0),
-    "quantile": Method("Threshold at the quantile of the share", "", "rows", 0),
-    "labelled": Method("Offsets of the best accuracy", "", "labelled_rows", 0),
-}
+NEVER_ESTIMATED = ("contextual", "domain_context")
+"""Methods that earlier versions accepted, and that nothing estimated offsets by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Frozen offsets, by written alternative; a label without one has 0. `model` is whose they are; None: anyone's."""
+    """Fixed offsets by written alternative; a label without one has 0. `model` is the model they belong to, None for
+    any.
+    """
 
     method: str
     offsets: Mapping[str, float] = field(default_factory=dict)
     model: str | None = None
 
     def holds_for(self, reference: str) -> bool:
-        """Tell whether the offsets are those of the model of this reference."""
+        """Return True where the offsets belong to the model of this reference."""
         return self.model is None or self.model == reference
 
     def corrected(self, row: LabelScores) -> dict[str, float]:
@@ -64,9 +53,9 @@ class Calibration:
 
 
 def read_calibration(spec: Any, alternatives: Sequence[str]) -> Calibration:
-    """Return the calibration of a file's `calibrate:`. Raises InputError with all that is wrong.
+    """Return the calibration of a file's `calibrate:`. Raises InputError with everything that is wrong.
 
-    A method without offsets is an error: estimated in a run, an answer would depend on the other rows.
+    Missing offsets are an error: offsets estimated in a run would make an answer depend on the other rows.
     """
     faults = check_calibration(spec, alternatives)
     if not faults and not spec.get("offsets"):
@@ -78,7 +67,7 @@ def read_calibration(spec: Any, alternatives: Sequence[str]) -> Calibration:
 
 
 def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
-    """Return what is wrong with a `calibrate:`; labels are checked where the alternatives are known."""
+    """Return the problems of a `calibrate:`. Labels are checked where the alternatives are known."""
     if not isinstance(spec, Mapping):
         return ["calibrate must be a mapping with `method` and `offsets`"]
     faults = []
@@ -86,7 +75,11 @@ def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
         hint = nearest(str(key), _KEYS)
         faults.append(f"calibrate: unknown key `{key}`; {hint}")
     method = spec.get("method")
-    if not isinstance(method, str) or method not in METHODS:
+    if method in NEVER_ESTIMATED:
+        faults.append(
+            f"calibrate: the method `{method}` is gone; `promptkit tune` finds offsets by {', '.join(METHODS)}"
+        )
+    elif method not in METHODS:
         faults.append(f"calibrate: no method `{method}`; {nearest(str(method), METHODS)}")
     faults.extend(_reference_faults(spec.get("model")))
     offsets = spec.get("offsets") or {}
@@ -104,7 +97,7 @@ def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
 
 
 def _reference_faults(reference: Any) -> list[str]:
-    """Return what is wrong with the reference of the model that offsets belong to."""
+    """Return the problems of the model reference of offsets."""
     if reference is None:
         return []
     try:
@@ -123,34 +116,34 @@ def probabilities(row: LabelScores) -> dict[str, float]:
 
 
 def best_label(row: LabelScores) -> str:
-    """Return the label of the highest value, the first one where several share it."""
+    """Return the label with the highest value, the first of equal ones."""
     return max(row, key=lambda label: row[label])
 
 
 def label_shares(labels: Sequence[str], alternatives: Sequence[str]) -> dict[str, float]:
-    """Return the share of each alternative among the labels, one added to each count."""
-    counts = {label: 1 + sum(1 for each in labels if each == label) for label in alternatives}
+    """Return the share of each alternative among the labels, with one added to each count."""
+    counts = {label: 1 + sum(1 for other in labels if other == label) for label in alternatives}
     total = sum(counts.values())
     return {label: count / total for label, count in counts.items()}
 
 
 def mean_offsets(rows: Sequence[LabelScores], shares: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Return log π(y) - log b(y), b the mean of p(y|x) over the rows, π even where no shares are given.
+    """Return log π(y) - log b(y), where b is the mean of p(y|x) over the rows and π the shares, uniform by default.
 
-    Over content-free inputs this is contextual calibration, over random words of the domain domain-context
-    calibration, over the task's unlabelled rows batch calibration. The offsets' mean is 0, which changes no answer.
+    Over the rows of the task this is batch calibration (Zhou et al. 2024). The offsets have mean 0, which changes no
+    answer.
     """
-    told = [probabilities(row) for row in rows]
+    shares_by_row = [probabilities(row) for row in rows]
     raw = {}
-    for label in told[0]:
-        bias = sum(row[label] for row in told) / len(told)
+    for label in shares_by_row[0]:
+        bias = sum(row[label] for row in shares_by_row) / len(rows)
         share = shares[label] if shares else 1.0
         raw[label] = math.log(max(share, _SMALLEST)) - math.log(max(bias, _SMALLEST))
     return _centred(raw)
 
 
 def quantile_offsets(rows: Sequence[LabelScores], share: float = 0.5) -> dict[str, float]:
-    """Return offsets for two labels by which the first is given to `share` of the rows (a half: the median)."""
+    """Return offsets of two labels with which the first one wins on `share` of the rows."""
     first, second = rows[0]
     odds = sorted((row[first] - row[second] for row in rows), reverse=True)
     place = min(max(round(share * len(odds)), 0), len(odds))
@@ -161,9 +154,9 @@ def quantile_offsets(rows: Sequence[LabelScores], share: float = 0.5) -> dict[st
 
 
 def labelled_offsets(rows: Sequence[LabelScores], labels: Sequence[str], *, rounds: int = 3) -> dict[str, float]:
-    """Return the offsets of the best accuracy on labelled rows: one label's after the other's, a few rounds.
+    """Return the offsets with the best accuracy on labelled rows, by coordinate ascent over the labels.
 
-    Of several equally good thresholds the middle of the widest gap wins. It overfits under 50 rows.
+    Of equally good thresholds it takes the middle of the widest gap. It overfits under 50 rows.
     """
     offsets = dict.fromkeys(rows[0], 0.0)
     for _ in range(rounds):
@@ -175,19 +168,9 @@ def labelled_offsets(rows: Sequence[LabelScores], labels: Sequence[str], *, roun
     return _centred(offsets)
 
 
-def random_words(texts: Sequence[str], *, count: int = 20, seed: int = 0) -> list[str]:
-    """Return strings of random words drawn from the texts, each of the texts' mean length (domain-context inputs)."""
-    words = [word for text in texts for word in text.split()]
-    if not words:
-        return []
-    length = max(1, round(len(words) / len(texts)))
-    draw = random.Random(seed)
-    return [" ".join(draw.choices(words, k=length)) for _ in range(count)]
-
-
 def _best_offset(rows: Sequence[LabelScores], labels: Sequence[str], offsets: LabelScores, label: str) -> float:
-    """Return the offset of one label, the others' fixed, with the most right answers."""
-    # A row goes to `label` above its margin: right answers change only there.
+    """Return the offset of one label that gives the most right answers, with the others fixed."""
+    # A row is given `label` above its margin, so right answers change only there.
     gains: list[tuple[float, int]] = []
     for row, gold in zip(rows, labels, strict=True):
         others = {other: row[other] + offsets[other] for other in offsets if other != label}

@@ -11,17 +11,17 @@ from promptkit.answers.base import Unparsed, quoted, stripped_forms
 from promptkit.errors import InputError, nearest
 
 MAX_NAMES_SHOWN: Final = 100
-"""How many names a message shows."""
+"""Number of names that a message lists."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 MANY_NAMES: Final = 2_000
-"""So many take more than 10 ms until they can be looked for in a reply."""
+"""Number of names from which building the finder takes more than 10 ms."""
 
 
 class ClosedSet:
-    """A closed set of texts. Exact wording comes before any case, and the longest name before one that it holds."""
+    """A closed set of texts. An exact match wins over another case, a longer name over one inside it."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -31,10 +31,10 @@ class ClosedSet:
             key = name.casefold()
             self._folded[key] = None if key in self._folded else name
         if len(self.names) >= MANY_NAMES:
-            mention_finder(self.names)  # made here, where a file is read, and not on the event loop
+            mention_finder(self.names)  # built while a file is read, not on the event loop
 
     def whole(self, text: str) -> str | None:
-        """Return the name that the text is, but for case, quotes and a full stop; None where it is none."""
+        """Return the name that a text is, ignoring case, quotes and a full stop; None where it is none of them."""
         for candidate in stripped_forms(text):
             if candidate in self._exact:
                 return candidate
@@ -44,11 +44,11 @@ class ClosedSet:
         return None
 
     def mentions(self, text: str) -> Iterator[str]:
-        """Yield the names that stand in the text as whole words, in order."""
+        """Yield the names that occur in the text as whole words, in order."""
         return (name for _, name in self.places(text))
 
     def places(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield the names that stand in the text as whole words, each with where it begins; none overlap."""
+        """Yield the names that occur in the text as whole words, with their start. They do not overlap."""
         at = 0
         for start, end in self._mentions.places(text):
             if start >= at:
@@ -96,7 +96,7 @@ def read_names(given: Any, what: str) -> dict[str, str]:
         if name is None or (definition is not None and as_text(definition) is None):
             faults.append(f"{what}: {quoted(str(key))} must be a text")
         elif name in names:
-            faults.append(f"{what}: {quoted(name)} is there twice")
+            faults.append(f"{what}: {quoted(name)} is given twice")
         else:
             names[name] = as_text(definition) or ""
     faults += [f"{what}: {fault}" for name in names if (fault := _name_fault(name))]
@@ -106,40 +106,40 @@ def read_names(given: Any, what: str) -> dict[str, str]:
 
 
 def separator_for(names: Iterable[str]) -> str:
-    """Return what can stand between the names: the first of comma, semicolon, line break that none of them holds."""
+    """Return the first of comma, semicolon and line break that no name contains."""
     held = "".join(names)
     return next(mark for mark in (", ", "; ", "\n") if mark[0] not in held)
 
 
 def as_text(value: Any) -> str | None:
-    """Return a scalar as the text YAML shows it as; None for anything else."""
+    """Return a scalar as YAML writes it; None for anything else."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else None
 
 
 def check_known(name: Any, names: Collection[str], what: str) -> str:
-    """Return `name` if it is one of the names. Raises ValueError with the nearest."""
+    """Return `name` where it is one of the names. Raises ValueError with the nearest one."""
     if isinstance(name, str) and name in names:
         return name
     hint = nearest(str(name), names)
-    raise ValueError(f"{name!r} is no {what}" + (f"; {hint}" if hint else ""))
+    raise ValueError(f"{name!r} is not a known {what}" + (f"; {hint}" if hint else ""))
 
 
 def _name_fault(name: str) -> str | None:
     if not name.strip():
         return "a label cannot be blank"
     if name != name.strip():
-        return f"{name!r} begins or ends in blanks"
+        return f"{name!r} starts or ends with blanks"
     if _CONTROL.search(name):
-        return f"{name!r} holds a line break or another control character"
+        return f"{name!r} contains a line break or another control character"
     if _SURROGATE.search(name):
-        return f"{name!r} is no valid Unicode"
+        return f"{name!r} is not valid Unicode"
     return None
 
 
 def _listed_names(names: Sequence[str], between: str) -> str:
-    """Return names as a message shows them: all, or how many more there are."""
+    """Return names for a message, or the first of them and the number of the others."""
     more = len(names) - MAX_NAMES_SHOWN
     return between.join(names[:MAX_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -150,10 +150,10 @@ _ROOT: Final = 0
 
 
 class MentionFinder:
-    """Finds texts as whole words, in any case.
+    """Finds texts as whole words, in any case, in one pass over a reply.
 
-    An Aho-Corasick automaton over the tokens of the texts, each read from its end. It goes through a reply from the
-    end too, so that at each token it knows the longest text that begins there.
+    An Aho-Corasick automaton over the tokens of the reversed texts. It also reads the reply from the end, so that at
+    each token it knows the longest text that starts there.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -164,7 +164,7 @@ class MentionFinder:
         self._build(texts)
 
     def places(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of the longest text at each place where one begins, in order; they may overlap."""
+        """Yield start and end of the longest text at each place where one starts, in order. They may overlap."""
         tokens = _TOKEN.findall(text)
         lengths = self._lengths(tokens)
         starts = [0]
@@ -175,7 +175,7 @@ class MentionFinder:
                 yield starts[at], starts[at + length]
 
     def _lengths(self, tokens: Sequence[str]) -> list[int]:
-        """Return for each token how many tokens the longest text has that begins with it."""
+        """Return, for each token, the number of tokens of the longest text that starts there."""
         words, following, back, longest = self._words, self._next, self._back, self._longest
         lengths = [0] * len(tokens)
         state = _ROOT
@@ -204,7 +204,7 @@ class MentionFinder:
                 state = found
             self._longest[state] = depths[state]
         self._back = [_ROOT] * len(parents)
-        # Those that lead from the root stay at the root; the others come after all that are shorter.
+        # States next to the root fall back to the root; the others come after all shorter ones.
         for (parent, word), state in sorted(self._next.items(), key=lambda step: depths[step[1]]):
             if parent:
                 shorter = self._back[parent]
@@ -216,5 +216,5 @@ class MentionFinder:
 
 @lru_cache(maxsize=_CACHED)
 def mention_finder(texts: tuple[str, ...]) -> MentionFinder:
-    """Return what finds these texts; made once for a set that is used again."""
+    """Return the finder of these texts, cached for a few sets."""
     return MentionFinder(texts)

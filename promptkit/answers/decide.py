@@ -1,4 +1,4 @@
-"""How an answer is reached: under a grammar or schema (`constrain`), or by each label's log-probability (`score`)."""
+"""The decision of an answer: under a grammar or schema (`constrain`), or by the labels' log-probabilities (`score`)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from promptkit.runtimes.client import Client
 TOP_ALTERNATIVES = 200
 """How many alternatives a place is asked for; a runtime that gives fewer gives what it can."""
 MAX_OUTSIDE_SHARE = 0.05
+"""The share of rows with labels outside the alternatives above which their scores are not evidence."""
 _SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What `score` found. `logprobs` are before calibration, by written alternative (label, letter, true, false).
+    """The result of `score`. `logprobs` are before calibration, by written alternative (label, letter, true, false).
 
-    `offsets` are what calibration added to them. `outside` are the labels that the runtime's alternatives did not show;
-    they count as the last alternative shown.
+    `offsets` are those that calibration added. `outside` are the labels that the runtime's alternatives did not
+    include; they count as its last alternative.
     """
 
     value: Any
@@ -40,7 +41,7 @@ class Scores:
 
     @property
     def outside_share(self) -> float:
-        """The share of the labels that were outside the alternatives."""
+        """The share of labels that were not among the alternatives."""
         return len(self.outside) / len(self.logprobs)
 
 
@@ -49,25 +50,27 @@ def constrain(
 ) -> tuple[Request, str | None]:
     """Return the request under the type's grammar or schema, and a notice where the runtime can enforce neither.
 
-    `lead` is what stands between the begun turn and the answer (a blank after `Sentiment:`).
+    `lead` is the text between the begun turn and the answer, such as the blank after `Sentiment:`.
     """
-    grammar = answer_type.grammar(lead)
-    if grammar is None:
-        return request, None
-    if "grammar" in capabilities:
+    guidance = answer_type.guidance(lead) if "guidance" in capabilities else None
+    if guidance is not None:
+        return replace(request, grammar=guidance, schema=None), None
+    grammar, schema = answer_type.grammar(lead), answer_type.schema()
+    if grammar is not None and "grammar" in capabilities:
         return replace(request, grammar=grammar, schema=None), None
-    schema = answer_type.schema()
     if schema is not None and "schema" in capabilities:
         return replace(request, schema=schema, grammar=None), None
-    wanted = "a grammar" if schema is None else "a grammar or a schema"
+    forms = [name for name, form in (("a grammar", grammar), ("a schema", schema)) if form is not None]
+    if not forms:
+        return request, None
     return (
         request,
-        f"the model cannot be held to {wanted}; answers of the type {answer_type.name} are read as they come",
+        f"the model cannot enforce {' or '.join(forms)}; answers of the type {answer_type.name} are unconstrained",
     )
 
 
 def lead_after(begun: str) -> str:
-    """Return what stands between a begun turn and the answer: a blank, unless the turn is empty or ends in one."""
+    """Return the text between a begun turn and the answer: a blank, unless the turn is empty or ends in one."""
     return " " if begun and not begun[-1].isspace() else ""
 
 
@@ -79,14 +82,16 @@ async def score_answer(
     calibrate: Calibration | Mapping[str, Any] | None = None,
     lead: str | None = None,
 ) -> Scores:
-    """Return the label of the highest log-probability after the request's begun turn, corrected by `calibrate`.
+    """Return the label with the highest log-probability after the request's begun turn, corrected by `calibrate`.
 
-    The trie of the labels' tokens is walked with one-token requests, only as far as labels share tokens. Raises
-    Unsupported where the type has no closed set, or the model gives no log-probabilities or cannot continue a text.
+    Walks the trie of the labels' tokens with one-token requests, only as far as labels share tokens. Raises Unsupported
+    where the type has no closed set, or the model gives no log-probabilities or cannot continue a text.
     """
     labels = answer_type.alternatives()
     if not labels:
-        raise Unsupported(f"`decide: score` needs a closed set of answers, which the type {answer_type.name} has not")
+        raise Unsupported(
+            f"`decide: score` needs a closed set of answers, which the type {answer_type.name} does not have"
+        )
     if calibrate is not None and not isinstance(calibrate, Calibration):
         calibrate = read_calibration(calibrate, labels)
     await _refuse_incapable(asker, request)
@@ -111,27 +116,16 @@ async def score_answer(
     )
 
 
-def refuse_outside(rows: Sequence[Scores]) -> None:
-    """Raise Unsupported where labels lay outside the alternatives in too many rows: their scores are no evidence."""
-    share = sum(1 for row in rows if row.outside) / len(rows) if rows else 0.0
-    if share > MAX_OUTSIDE_SHARE:
-        labels = sorted({label for row in rows for label in row.outside})
-        raise Unsupported(
-            f"in {share:.0%} of the rows the model's alternatives do not show all labels ({', '.join(labels)})",
-            hint="use `decide: constrain`, or labels that begin with common words",
-        )
-
-
 @dataclass(slots=True)
 class _LabelPath:
-    """A label, its bytes after the cue, and its tokens where a tokenizer is at hand."""
+    """A label, its bytes after the cue, and its tokens where there is a tokenizer."""
 
     label: str
     text: bytes
     pieces: dict[int, bytes] = field(default_factory=dict)
 
     def next_piece(self, at: int, shown: Mapping[bytes, float]) -> bytes | None:
-        """Return the token after the first `at` bytes: the model's own, else the longest shown that fits."""
+        """Return the token after the first `at` bytes: the tokenizer's, else the longest alternative that fits."""
         if at in self.pieces:
             return self.pieces[at]
         rest = self.text[at:]
@@ -140,7 +134,9 @@ class _LabelPath:
 
 
 class _TrieWalk:
-    """One walk down the trie. Each label ends with a log-probability: its tokens' up to where it stands alone."""
+    """A walk down the trie of labels. A label's log-probability is the sum over its tokens, up to the one that
+    identifies it.
+    """
 
     def __init__(self, asker: Client, request: Request) -> None:
         self.asker = asker
@@ -150,7 +146,7 @@ class _TrieWalk:
         self.outside: set[str] = set()
 
     async def visit(self, prefix: str, paths: list[_LabelPath], logprob: float) -> None:
-        """Tell the labels apart that begin with `prefix`, whose own log-probability is given."""
+        """Score the labels that begin with `prefix`, whose own log-probability is given."""
         if len(paths) == 1:
             self.logprobs[paths[0].label] = logprob
             return
@@ -176,7 +172,7 @@ class _TrieWalk:
         try:
             text = prefix.decode()
         except UnicodeDecodeError:
-            # A turn cannot be begun with half a character, so labels that part inside one cannot be told apart.
+            # A turn cannot begin with half a character, so labels that differ inside one cannot be distinguished.
             if len(paths) > 1:
                 for path in paths:
                     self._settle_outside(path, logprob - math.log(len(paths)))
@@ -189,13 +185,13 @@ class _TrieWalk:
         self.outside.add(path.label)
 
     def _end(self, ended: Iterable[_LabelPath], logprob: float, going_on: Iterable[float]) -> None:
-        """Settle the label that ends here while others go on: it is what the others' tokens leave over."""
-        left = 1.0 - sum(math.exp(each) for each in going_on)
+        """Score the label that ends here while others continue, with the probability that their tokens leave."""
+        left = 1.0 - sum(math.exp(logprob) for logprob in going_on)
         for path in ended:
             self.logprobs[path.label] = logprob + math.log(max(left, _SMALLEST))
 
     async def _shown(self, prefix: str) -> dict[bytes, float]:
-        """Return the alternatives after the begun turn and `prefix`."""
+        """Return the alternatives after the begun turn and `prefix`, with their log-probabilities."""
         request = self.request
         place = {"begun": request.begun + prefix} if request.prompt is None else {"prompt": request.prompt + prefix}
         asked = replace(
@@ -216,24 +212,24 @@ class _TrieWalk:
         token = reply.tokens[0]
         shown = {token.piece: token.logprob}
         for alternative in token.alternatives:
-            # Two tokens may have the same text; the likelier one is the one meant.
+            # Two tokens may have the same text; the likelier one counts.
             shown[alternative.piece] = max(alternative.logprob, shown.get(alternative.piece, -math.inf))
         return shown
 
 
 async def _refuse_incapable(asker: Client, request: Request) -> None:
     model = await asker.model()
-    wanted: tuple[Capability, ...] = ("logprobs", "continue" if request.prompt is None else "complete")
-    missing = [capability for capability in wanted if capability not in model.capabilities]
+    needed: tuple[Capability, ...] = ("logprobs", "continue" if request.prompt is None else "complete")
+    missing = [capability for capability in needed if capability not in model.capabilities]
     if missing:
         raise Unsupported(
-            f"`decide: score` needs {' and '.join(missing)}, which {model.reference} has not",
+            f"`decide: score` needs {' and '.join(missing)}, which {model.reference} lacks",
             hint="use `decide: constrain` or `decide: generate`",
         )
 
 
 async def _tokenize(asker: Client, text_before: str, paths: Sequence[_LabelPath]) -> None:
-    """Give each path its tokens, as they are when the label stands after the cue; none where they cross the border."""
+    """Set the tokens of each path after the cue; none where a token crosses the border between them."""
     cue = text_before.rpartition("\n")[2]
     before = await asker.tokenize(cue) if cue else ()
     if before is None:

@@ -12,13 +12,13 @@ BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
 
 class Grammar:
-    """The rules of one grammar, in the order they were added."""
+    """The rules of a grammar, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
 
     def rule(self, name: str, body: str) -> str:
-        """Add a rule under `name`, or under `name` and a number where that is taken; return the name to refer to."""
+        """Add a rule as `name`, with a number appended where that is taken. Return its name."""
         free, number = name, 1
         while self._rules.get(free, body) != body:
             number += 1
@@ -27,7 +27,7 @@ class Grammar:
         return free
 
     def reserve(self, name: str) -> str:
-        """Return a name to be defined later by `define`, for rules that refer to themselves."""
+        """Return a name for a rule that `define` defines later, for rules that refer to themselves."""
         free, number = name, 1
         while free in self._rules:
             number += 1
@@ -36,7 +36,7 @@ class Grammar:
         return free
 
     def define(self, name: str, body: str) -> None:
-        """Give a reserved rule its body."""
+        """Define a reserved rule."""
         self._rules[name] = body
 
     def text(self, root: str) -> str:
@@ -51,17 +51,17 @@ def literal(text: str) -> str:
 
 
 def one_of(texts: Iterable[str]) -> str:
-    """Return an expression that admits exactly the texts."""
+    """Return an expression for exactly these texts."""
     return "(" + " | ".join(literal(text) for text in texts) + ")"
 
 
 def none_of(characters: str) -> str:
-    """Return an expression for one character that is none of those given."""
+    """Return an expression for one character that is not among those given."""
     return "[^" + "".join(_escaped(character, _IN_CLASS) for character in characters) + "]"
 
 
 def any_of(characters: str) -> str:
-    """Return an expression for one character of those given."""
+    """Return an expression for one of the given characters."""
     return "[" + "".join(_escaped(character, _IN_CLASS) for character in characters) + "]"
 
 

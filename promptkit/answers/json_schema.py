@@ -1,8 +1,12 @@
-"""The part of JSON Schema that a grammar can enforce exactly: checked when read, and held against values.
+"""The part of JSON Schema that a runtime can enforce exactly: checked when it is read, and applied to values.
 
-Known: type (one or several), properties, required, additionalProperties, items, minItems, maxItems, minLength,
-maxLength, minimum, maximum, enum, const, anyOf, $ref to `#/$defs/NAME`, and annotations. An object with `properties`
-is closed unless `additionalProperties` says otherwise. An unknown keyword is an error, since it would not be enforced.
+Supported: type (one or several), properties, required, additionalProperties, items, minItems, maxItems, minLength,
+maxLength, pattern, format, minimum, maximum, enum, const, anyOf, oneOf, allOf, $ref to `#/$defs/NAME`, and annotations.
+Any other keyword is an error, since nothing would enforce it. An object with `properties` is closed unless
+`additionalProperties` says otherwise.
+
+`allOf` is merged into one schema when it is read. `oneOf` becomes `anyOf`, after a check that no value fits two of its
+options: llguidance runs an overlapping `oneOf` unconstrained and reports no error.
 """
 
 from __future__ import annotations
@@ -11,25 +15,30 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from promptkit.answers.base import hashable, quoted
-from promptkit.errors import InputError, nearest
-
-_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-_ANNOTATIONS = frozenset(
-    {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "format"}
+from promptkit.answers.schema_keywords import (
+    ALONE,
+    ANNOTATIONS,
+    KEYWORDS,
+    LARGEST_GUIDED,
+    MAX_DEPTH,
+    SMALLEST_GUIDED,
+    TYPES,
+    additional_schema,
+    allowed_types,
+    closed,
+    guided,
+    has_enforced_format,
+    inner_schemas,
+    mapped,
+    pattern_problem,
+    text_fault,
 )
-_KEYWORDS_OF_TYPE = {
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items", "minItems", "maxItems"}),
-    "string": frozenset({"minLength", "maxLength"}),
-    "number": frozenset({"minimum", "maximum"}),
-    "integer": frozenset({"minimum", "maximum"}),
-}
-_ALONE = ("$ref", "anyOf")
-_KEYWORDS = frozenset({"type", "enum", "const", "$defs", *_ALONE, *_ANNOTATIONS}).union(*_KEYWORDS_OF_TYPE.values())
+from promptkit.answers.schema_resolver import Resolver
+from promptkit.errors import InputError, nearest
 
 
 class JsonSchema:
-    """One schema. Raises InputError with all that is wrong with it."""
+    """One schema, its `allOf` and `oneOf` resolved. Raises InputError with everything that is wrong with it."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
@@ -40,8 +49,36 @@ class JsonSchema:
         for name, definition in self.definitions.items():
             faults += self._faults(definition, f"json.$defs.{name}", depth=1)
         faults += () if faults else self._loops()
+        if not faults:
+            resolver = Resolver(self.definitions, self.fault)
+            self.definitions = resolver.definitions
+            self.root = resolver.resolve(root)
+            faults += resolver.faults
+        if not faults and self.needs_guidance and not self.is_guidable:
+            faults.append(
+                "json: `pattern` and `format` cannot be enforced beside bounds of numbers beyond 2 to the power of 53"
+            )
         if faults:
             raise InputError("\n".join(faults))
+
+    @property
+    def needs_guidance(self) -> bool:
+        """True where the schema has a keyword that GBNF cannot express: `pattern`, or an enforced `format`."""
+        return any("pattern" in schema or has_enforced_format(schema) for schema in self._parts())
+
+    @property
+    def is_guidable(self) -> bool:
+        """True where llguidance enforces the whole schema."""
+        bounds = [abs(schema[key]) for schema in self._parts() for key in ("minimum", "maximum") if key in schema]
+        return all(not bound or SMALLEST_GUIDED <= bound <= LARGEST_GUIDED for bound in bounds)
+
+    def _parts(self) -> Iterator[Mapping[str, Any]]:
+        """Yield every schema in the schema, itself among them."""
+        ahead: list[Any] = [self.root, *self.definitions.values()]
+        while ahead:
+            schema = ahead.pop()
+            yield schema
+            ahead += inner_schemas(schema)
 
     def target(self, reference: Any) -> Mapping[str, Any] | None:
         """Return the definition that a `$ref` names, None where there is none."""
@@ -49,16 +86,16 @@ class JsonSchema:
         return self.definitions.get(name) if str(reference).startswith("#/$defs/") else None
 
     def fault(self, value: Any, schema: Mapping[str, Any] | None = None, at: str = "the JSON") -> str | None:
-        """Return what is wrong with a value, None where it fits."""
+        """Return the problem of a value, None where it fits the schema."""
         schema = self.root if schema is None else schema
         if "$ref" in schema:
             return self.fault(value, self.target(schema["$ref"]), at)
         if "anyOf" in schema:
             faults = [self.fault(value, option, at) for option in schema["anyOf"]]
             return None if None in faults else f"{at} fits none of the allowed forms: {faults[0]}"
-        for key, wanted in (("const", [schema.get("const")]), ("enum", schema.get("enum"))):
-            if key in schema and hashable(value) not in [hashable(item) for item in wanted or []]:
-                return f"{at} is {quoted(str(value))}, not {' or '.join(quoted(str(item)) for item in wanted or [])}"
+        for key, allowed in (("const", [schema.get("const")]), ("enum", schema.get("enum"))):
+            if key in schema and hashable(value) not in [hashable(item) for item in allowed or []]:
+                return f"{at} is {quoted(str(value))}, not {' or '.join(quoted(str(item)) for item in allowed or [])}"
         kinds = allowed_types(schema)
         kind = next((kind for kind in kinds if _is_of(value, kind)), None)
         if kind is None:
@@ -89,21 +126,11 @@ class JsonSchema:
 
     def closed(self, schema: Any = None) -> Any:
         """Return the schema with each object's closing written out, for a runtime that enforces schemas."""
-        schema = self.root if schema is None else schema
-        if isinstance(schema, list):
-            return [self.closed(item) for item in schema]
-        if not isinstance(schema, Mapping):
-            return schema
-        copy = dict(schema)
-        for key in ("items", "additionalProperties", "anyOf"):
-            if key in copy:
-                copy[key] = self.closed(copy[key])
-        for key in ("properties", "$defs"):
-            if key in copy:
-                copy[key] = {name: self.closed(inner) for name, inner in copy[key].items()}
-        if "properties" in copy:
-            copy.setdefault("additionalProperties", False)
-        return copy
+        return mapped(self.root if schema is None else schema, closed)
+
+    def guided(self) -> Any:
+        """Return the schema for llguidance: closed, each type written out, without annotations."""
+        return mapped(self.root, guided)
 
     def _object_fault(self, value: Mapping[str, Any], schema: Mapping[str, Any], at: str) -> str | None:
         properties, others = schema.get("properties", {}), additional_schema(schema)
@@ -144,12 +171,12 @@ class JsonSchema:
         if not isinstance(schema, Mapping):
             yield f"{at} must be a mapping of JSON Schema, not {quoted(str(schema))}"
             return
-        if depth > 50:
+        if depth > MAX_DEPTH:
             yield f"{at} is nested too deep"
             return
         for key in schema:
-            if key not in _KEYWORDS or (key == "$defs" and schema is not self.root):
-                hint = nearest(str(key), _KEYWORDS)
+            if key not in KEYWORDS or (key == "$defs" and schema is not self.root):
+                hint = nearest(str(key), KEYWORDS)
                 yield f"{at}: the keyword `{key}` is not supported" + (f"; {hint}" if hint else "")
         yield from self._type_faults(schema, at)
         yield from self._value_faults(schema, at)
@@ -161,18 +188,19 @@ class JsonSchema:
             yield from self._faults(schema["items"], f"{at}.items", depth + 1)
         if not isinstance(schema.get("additionalProperties", False), bool):
             yield from self._faults(schema["additionalProperties"], f"{at}.additionalProperties", depth + 1)
-        options = schema.get("anyOf")
-        if isinstance(options, list):
-            for number, inner in enumerate(options):
-                yield from self._faults(inner, f"{at}.anyOf.{number}", depth + 1)
+        for key in ("anyOf", "oneOf", "allOf"):
+            options = schema.get(key)
+            if isinstance(options, list):
+                for number, inner in enumerate(options):
+                    yield from self._faults(inner, f"{at}.{key}.{number}", depth + 1)
 
     def _type_faults(self, schema: Mapping[str, Any], at: str) -> Iterator[str]:
-        own = {key for key in schema if key not in _ANNOTATIONS and key != "$defs"}
-        for key in _ALONE:
-            if key in own and own != {key}:
-                yield f"{at}: `{key}` stands alone, without {', '.join(sorted(own - {key}))}"
-        for unknown in [name for name in allowed_types(schema) if name not in _TYPES]:
-            hint = nearest(str(unknown), _TYPES)
+        keywords = {key for key in schema if key not in ANNOTATIONS and key != "$defs"}
+        for key in ALONE:
+            if key in keywords and keywords != {key}:
+                yield f"{at}: `{key}` stands alone, without {', '.join(sorted(keywords - {key}))}"
+        for unknown in [name for name in allowed_types(schema) if name not in TYPES]:
+            hint = nearest(str(unknown), TYPES)
             yield f"{at}: no type `{unknown}`" + (f"; {hint}" if hint else "")
         reference = schema.get("$ref")
         if reference is not None and self.target(reference) is None:
@@ -187,7 +215,11 @@ class JsonSchema:
         for key in ("minimum", "maximum"):
             if key in schema and (isinstance(schema[key], bool) or not isinstance(schema[key], int | float)):
                 yield f"{at}: `{key}` must be a number"
-        for key in ("enum", "anyOf"):
+        if not isinstance(schema.get("format", ""), str):
+            yield f"{at}: `format` must be a text"
+        if "pattern" in schema and (fault := pattern_problem(schema["pattern"])):
+            yield f"{at}: `pattern` {fault}"
+        for key in ("enum", "anyOf", "oneOf", "allOf"):
             if key in schema and (not isinstance(schema[key], list) or not schema[key]):
                 yield f"{at}: `{key}` must be a list that is not empty"
         properties = schema.get("properties", {})
@@ -195,38 +227,17 @@ class JsonSchema:
             yield f"{at}: `properties` must be a mapping"
             return
         required = schema.get("required", [])
-        if not isinstance(required, list):
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             yield f"{at}: `required` must be a list of names"
-            return
-        for name in required:
-            if name not in properties:
-                hint = nearest(str(name), properties)
-                yield f"{at}: `required` names `{name}`, which is no property" + (f"; {hint}" if hint else "")
-
-
-def allowed_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the types a schema without `anyOf` and `$ref` allows, all where it names none."""
-    given = schema.get("type")
-    if given is None:
-        own = [name for name, keys in _KEYWORDS_OF_TYPE.items() if keys & schema.keys()]
-        return tuple(own[:1]) if own else tuple(name for name in _TYPES if name != "integer")
-    return tuple(given) if isinstance(given, list) else (given,)
-
-
-def additional_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema of the keys that an object names not, None where there can be none."""
-    others = schema.get("additionalProperties", "properties" not in schema)
-    if isinstance(others, bool):
-        return {} if others else None
-    return others  # type: ignore[no-any-return]
 
 
 def _direct(schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the references a value of the schema may be at once, with nothing around it."""
+    """Yield the references that a value of the schema follows with no object or array around it."""
     if "$ref" in schema:
         yield schema["$ref"]
-    for option in schema.get("anyOf", []):
-        yield from _direct(option)
+    for key in ("anyOf", "oneOf", "allOf"):
+        for option in schema.get(key, []):
+            yield from _direct(option)
 
 
 def _is_of(value: Any, kind: str) -> bool:
@@ -248,6 +259,8 @@ def _scalar_fault(value: Any, kind: str, schema: Mapping[str, Any], at: str) -> 
         least, most = schema.get("minLength", 0), schema.get("maxLength")
         if len(value) < least or (most is not None and len(value) > most):
             return f"{at} has {len(value)} characters; {_range_text(least, most)} are wanted"
+        if fault := text_fault(value, schema):
+            return f"{at} is {quoted(value)}, {fault}"
     if kind in ("number", "integer"):
         least, most = schema.get("minimum"), schema.get("maximum")
         if (least is not None and value < least) or (most is not None and value > most):

@@ -11,19 +11,21 @@ from typing import Any
 
 from promptkit.answers.base import AnswerType, Form, Unparsed, hashable, quoted
 from promptkit.answers.gbnf import Grammar, literal
-from promptkit.answers.json_schema import JsonSchema, additional_schema, allowed_types
+from promptkit.answers.json_schema import JsonSchema
 from promptkit.answers.number import number_text
 from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
+from promptkit.answers.schema_keywords import additional_schema, allowed_types
 from promptkit.errors import InputError
 
-# Each failed start may read to the end of the reply; a reply full of them is noise.
+# Each failed start may read to the end of the reply, and a reply full of them is noise.
 _MAX_STARTS = 64
 _START = re.compile(r"[\[{]")
+_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
 class Json(AnswerType):
-    """A value that fits the schema (see `json_schema`), written on one line with keys in the schema's order."""
+    """A value that fits a schema (see `json_schema`), written on one line with keys in the schema's order."""
 
     name = "json"
     form: Form = "json"
@@ -65,8 +67,14 @@ class Json(AnswerType):
                 continue
             yield fitting
 
-    def expression(self, grammar: Grammar) -> str:
-        return schema_expression(self._schema, grammar)
+    def expression(self, grammar: Grammar) -> str | None:
+        return None if self._schema.needs_guidance else schema_expression(self._schema, grammar)
+
+    def guidance(self, lead: str = "") -> str | None:
+        if not self._schema.is_guidable:
+            return None
+        schema = json.dumps({**self._schema.guided(), "x-guidance": _ONE_LINE}, ensure_ascii=False)
+        return f"%llguidance {{}}\nstart: {json.dumps(lead) + ' ' if lead else ''}%json {schema}\n"
 
     def schema(self) -> Mapping[str, Any]:
         return self._schema.closed()  # type: ignore[no-any-return]
@@ -89,7 +97,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def json_text(value: Any) -> str:
-    """Return a JSON value as text. Raises ValueError for what is none."""
+    """Return a JSON value as text. Raises ValueError for any other value."""
     if value is None or isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int | float):
@@ -98,21 +106,21 @@ def json_text(value: Any) -> str:
         return "[" + ", ".join(map(json_text, value)) + "]"
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return "{" + ", ".join(f"{json_text(key)}: {json_text(item)}" for key, item in value.items()) + "}"
-    raise ValueError(f"{value!r} is no JSON value")
+    raise ValueError(f"{value!r} is not a JSON value")
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a text that is JSON. Raises Unparsed."""
+    """Return the value of a JSON text. Raises Unparsed."""
     try:
         return check_bounds(DECODER.decode(text))
     except RecursionError:
         raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
-        raise Unparsed(f"the reply is no JSON: {error}") from None
+        raise Unparsed(f"the reply is not JSON: {error}") from None
 
 
 def check_bounds(value: Any) -> Any:
-    """Return the value unless it is nested too deep or holds what is no Unicode. Raises Unparsed."""
+    """Return the value. Raises Unparsed where it is nested too deep or holds text that is not valid Unicode."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -143,7 +151,7 @@ def _read_float(digits: str) -> float:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise Unparsed(f"the reply holds {name}, which is no JSON")
+    raise Unparsed(f"the reply holds {name}, which is not JSON")
 
 
 def _first_key_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -173,14 +181,14 @@ class _GrammarWriter:
         self.definitions: dict[str, str] = {}
 
     def value(self, schema: Mapping[str, Any]) -> str:
-        """Return the expression of a value, safe to stand in a sequence."""
+        """Return the expression of a value, safe within a sequence."""
         if "$ref" in schema:
             return self._definition(schema["$ref"])
         if "anyOf" in schema:
             return self._any([self.value(option) for option in schema["anyOf"]])
         if "enum" in schema or "const" in schema:
-            wanted = [schema["const"]] if "const" in schema else schema["enum"]
-            fitting = [item for item in wanted if self.schema.fault(item, schema) is None]
+            values = [schema["const"]] if "const" in schema else schema["enum"]
+            fitting = [item for item in values if self.schema.fault(item, schema) is None]
             return self._any([literal(json_text(item)) for item in fitting])
         return self._any([self._of_type(kind, schema) for kind in allowed_types(schema)])
 
@@ -188,7 +196,7 @@ class _GrammarWriter:
         return branches[0] if len(branches) == 1 else "(" + " | ".join(branches) + ")"
 
     def _definition(self, reference: str) -> str:
-        """Return the rule of a definition; it may refer to itself."""
+        """Return the rule of a definition, which may refer to itself."""
         if reference not in self.definitions:
             name = self.grammar.reserve("definition")
             self.definitions[reference] = name
@@ -203,7 +211,7 @@ class _GrammarWriter:
         return self.definitions[""]
 
     def _inner(self, schema: Mapping[str, Any]) -> str:
-        """Return the expression of a value inside another; any JSON at all is one rule that refers to itself."""
+        """Return the expression of a value inside another. Any JSON is one rule that refers to itself."""
         return self.value(schema) if schema else self._anything()
 
     def _of_type(self, kind: str, schema: Mapping[str, Any]) -> str:
@@ -243,7 +251,8 @@ class _GrammarWriter:
             (f"{literal(json_text(name) + ': ')} {self._inner(inner)}", name in required)
             for name, inner in properties.items()
         ]
-        # Further keys come last. An optional key left out could come up among them with a value of another kind.
+        # Further keys come last, and only where all others are required: an optional key could appear among them, with
+        # a value of another kind.
         others = additional_schema(schema) if all(needed for _, needed in members) else None
         rest = {True: '"}"', False: '"}"'}
         if others is not None:

@@ -52,11 +52,11 @@ class Label(AnswerType):
 
 
 MAX_LINES_READ: Final = 1_000
-"""How many lines are read for the last labels among thoughts, from the end."""
+"""Number of lines read from the end for the last labels among thoughts."""
 
 
 class Labels(AnswerType):
-    """A list of different labels, separated by the first of comma, semicolon, line break that none of them holds."""
+    """A list of distinct labels, separated by the first of comma, semicolon and line break that no label contains."""
 
     name = "labels"
 
@@ -69,7 +69,7 @@ class Labels(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is no list of labels")
+            raise ValueError(f"{value!r} is not a list of labels")
         if not value:
             return EMPTY
         return self.separator.join(check_known(label, self.labels, "label") for label in value)
@@ -116,15 +116,15 @@ class Labels(AnswerType):
         }
 
 
-# `A` with a small letter after it is an article, but for words that no article stands before.
+# `A` before a small letter is an article, except before words that take no article.
 _ARTICLE = r"(?<=A) (?!(?:and|as|because|but|if|is|nor|not|or|since|was)\b)[a-z]"
-# What joins two letters into one answer.
+# Joins two letters into one answer.
 _JOINED = r"[\s).:\]*]*(?:(?:and|or|nor)\b|[/&|+,])[\s(\[*]*"
 _NAMES_SEVERAL = "names several options"
 
 
 class Choice(AnswerType):
-    """The value is the option's text; the model writes its letter."""
+    """One of a row's options. The model writes its letter; the value is the option's text."""
 
     name = "choice"
     max_tokens = 8
@@ -206,7 +206,7 @@ class Choice(AnswerType):
         return tuple(self.letters)
 
     def _check_alone(self, text: str, start: int) -> None:
-        """Raise Unparsed where the letter at `start` is the first of several that are named as one answer: `A or B`."""
+        """Raise Unparsed where the letter at `start` is the first of several joined ones: `A or B`."""
         if self._several.match(text, start):
             raise Unparsed(f"{quoted(text)} {_NAMES_SEVERAL}")
 

@@ -19,10 +19,12 @@ _BREAK = re.compile(r"[\r\n]+")
 
 
 class ListOf(AnswerType):
-    """Values of the type `of`, written one a line or with `separator` between them; an empty list is written `none`.
+    """A list of values of the type `of`, one a line or with a `separator` between them. An empty list is written
+    `none`.
 
-    `unique` drops what counts as the same answer as an earlier item. `most` (the file's `max`) bounds the number of
-    items: the grammar ends there, a longer reply is no answer. A small model would go on until it is cut off.
+    `unique` drops items that count as the same answer as an earlier one. `most` (`max` in a file) limits the number of
+    items: the grammar ends there, and a longer reply is not an answer. Without it a small model may continue until it
+    is cut off.
     """
 
     name = "list"
@@ -37,7 +39,7 @@ class ListOf(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is no list")
+            raise ValueError(f"{value!r} is not a list")
         if not value:
             return EMPTY
         return self._between.join(self.of.write(item) for item in value)
@@ -45,7 +47,7 @@ class ListOf(AnswerType):
     def read(self, text: str) -> list[Any]:
         if says_none(text) and EMPTY not in self.of.alternatives():
             return []
-        # Who was asked for semicolons and writes lines instead has still written a list.
+        # Lines where semicolons were asked for are still a list.
         between = self.separator if self.separator in text else "\n"
         parts = [_on_one_line(part) for part in text.split(between) if part.strip()]
         if not parts:
@@ -67,7 +69,7 @@ class ListOf(AnswerType):
     def expression(self, grammar: Grammar) -> str:
         item = self._text_item(grammar) if isinstance(self.of, Text) else self.of.expression(grammar)
         name = grammar.rule("item", item or "")
-        # Different items of a closed set come to an end, too.
+        # Distinct items of a closed set are bounded too.
         bounds = [self.most, len(self.of.alternatives()) or None if self.unique else None]
         most = min((bound for bound in bounds if bound is not None), default=None)
         if most == 1:
@@ -98,7 +100,7 @@ class ListOf(AnswerType):
 
 
 class JsonList(Json):
-    """A list of JSON records: one JSON array, its items by the schema of the type `of`."""
+    """A list of JSON records, written as one JSON array. Its items follow the schema of the type `of`."""
 
     name = "list"
 
@@ -119,12 +121,12 @@ class JsonList(Json):
 
 
 def says_none(text: str) -> bool:
-    """Tell whether a reply says that there is nothing."""
+    """Return True where a reply says that the list is empty."""
     return any(form.casefold() == EMPTY for form in stripped_forms(text))
 
 
 def without_bullet(item: str) -> str:
-    """Return an item without the dash or number that begins it."""
+    """Return an item without a leading dash or number."""
     item = item.strip()
     return _BULLET.sub("", item, count=1) if _BULLET.match(item) else item
 
@@ -134,21 +136,21 @@ def _on_one_line(item: str) -> str:
 
 
 def read_flag(key: str, value: Any) -> bool:
-    """Return a true or false of the spec. Raises InputError."""
+    """Return an option that is true or false. Raises InputError."""
     if not isinstance(value, bool):
         raise InputError(f"list: `{key}` must be true or false, not {value!r}")
     return value
 
 
 def read_max_items(value: Any) -> int | None:
-    """Return the `max` of the spec, the highest number of items. Raises InputError."""
+    """Return the option `max`, the highest number of items. Raises InputError."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise InputError(f"list: `max` must be a whole number from 1, not {value!r}")
     return value
 
 
 def _read_separator(given: Any, of: AnswerType) -> str:
-    """Return the character between items; a line break where none is given. Raises InputError."""
+    """Return the character between items, a line break by default. Raises InputError."""
     if given is None or given == "\n":
         return "\n"
     mark = given.strip() if isinstance(given, str) else ""

@@ -13,7 +13,7 @@ from promptkit.answers.gbnf import Grammar
 from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
 from promptkit.errors import InputError
 
-# No double has a decimal of interest beyond this place.
+# No double has significant decimals beyond this place.
 _LAST_DECIMAL = 400
 _EXACT = Context(prec=LONGEST_WHOLE + _LAST_DECIMAL + 10)
 _NUMBER = re.compile(
@@ -24,9 +24,9 @@ _NUMBER = re.compile(
 
 
 class Number(AnswerType):
-    """An int where the text has no decimals, else a float. `minimum` and `maximum` belong to the range.
+    """A number; an int where the text has no decimals, else a float. `minimum` and `maximum` are inclusive.
 
-    With `decimals`, a longer reply is rounded. Read too: `$1,234.50`, `1e5`, `26 apples`.
+    With `decimals`, a longer reply is rounded. `$1,234.50`, `1e5` and `26 apples` are read too.
     """
 
     name = "number"
@@ -50,7 +50,7 @@ class Number(AnswerType):
 
     def format(self, value: Any) -> str:
         if not _is_number(value):
-            raise ValueError(f"{value!r} is no number")
+            raise ValueError(f"{value!r} is not a number")
         return number_text(value)
 
     def read(self, text: str) -> int | float:
@@ -105,7 +105,7 @@ class Number(AnswerType):
         return (self._low is None or exact >= self._low) and (self._high is None or exact <= self._high)
 
     def _bound(self, bound: Any, rounding: str) -> Decimal | None:
-        """Return a bound moved to the next number inside the range that can be written with so many decimals."""
+        """Return a bound, moved to the nearest number inside the range that has this many decimals."""
         return None if bound is None else self._rounded(Decimal(number_text(bound)), rounding)
 
     def _rounded(self, exact: Decimal, rounding: str) -> Decimal:
@@ -127,7 +127,7 @@ def number_text(value: int | float) -> str:
     if isinstance(value, int):
         return format(Decimal(value), "f")
     if not math.isfinite(value):
-        raise ValueError(f"{value!r} is no finite number")
+        raise ValueError(f"{value!r} is not a finite number")
     if value == 0:
         return "0"
     return format(Decimal(value) if value.is_integer() else Decimal(repr(value)), "f")

@@ -6,14 +6,14 @@ from decimal import Decimal
 
 from promptkit.answers.gbnf import Grammar, literal
 
-# With more digits before the point a number would be no double any more.
+# A number with more digits before the point is not a double.
 LONGEST_WHOLE = 308
 
 
 def range_expression(grammar: Grammar, low: Decimal | None, high: Decimal | None, decimals: int | None) -> str:
-    """Return an expression for the numbers from `low` to `high` (None: unbounded) with at most so many decimals.
+    """Return an expression for the numbers from `low` to `high` (None: unbounded) with at most `decimals` decimals.
 
-    The bounds themselves must have no more decimals than that, and `low` must not be above `high`.
+    The bounds must not have more decimals themselves, and `low` must not be above `high`.
     """
     if low is None and high is None:
         return grammar.rule("number", f'"-"? {_any_whole(decimals)}')
@@ -28,7 +28,7 @@ def range_expression(grammar: Grammar, low: Decimal | None, high: Decimal | None
 
 
 def _not_negative(grammar: Grammar, low: Decimal, high: Decimal | None, decimals: int | None) -> list[str]:
-    """Return one expression for each count of digits before the point; without `high` one for all longer."""
+    """Return one expression for each count of digits before the point, without `high` one for all larger counts."""
     whole, fraction = _split(low)
     if high is None and low == 0:
         return [_any_whole(decimals)]
@@ -45,7 +45,7 @@ def _not_negative(grammar: Grammar, low: Decimal, high: Decimal | None, decimals
 
 
 class _Digits:
-    """Numbers with as many whole digits as both bounds, compared with them from the left, digit by digit.
+    """Writes the numbers that have as many whole digits as both bounds, comparing them with the bounds digit by digit.
 
     Without a `high_fraction` any decimals may follow the digits of `high`.
     """
@@ -65,7 +65,7 @@ class _Digits:
         return self._rest(0, True, True)
 
     def _rest(self, at: int, on_low: bool, on_high: bool) -> str:
-        """Return an expression for the digits from place `at` on; `on_low`: those before are the lower bound's."""
+        """Return an expression for the digits from `at` on. `on_low`: those before are the lower bound's."""
         if on_high and self.open_high and at == self.whole:
             on_high = False
         if on_low and not self.low[at:].strip("0") and at >= self.whole:

@@ -23,11 +23,12 @@ _CLOSE = "</span>"
 
 
 class Spans(AnswerType):
-    """The text copied, each span in `<span class="CLASS">…</span>`; spans do not overlap.
+    """Spans of a text. The model copies the text and marks each span with `<span class="CLASS">…</span>`, without
+    overlaps.
 
-    A value is a list of `{"start": 12, "end": 17, "class": "problem"}` in the text's order, counted in characters.
-    A span of a reply counts where all its words stand in the text as well and next to each other, whatever else the
-    model changed in its copy; white space is ignored.
+    A value is a list of `{"start": 12, "end": 17, "class": "problem"}` in the text's order, in characters. A span of a
+    reply is accepted where all its words occur in the text next to each other, whatever else the model changed in its
+    copy. White space is ignored.
     """
 
     name = "spans"
@@ -44,7 +45,7 @@ class Spans(AnswerType):
         self.max_tokens = 64 + len(text)
 
     def words(self, span: Mapping[str, Any]) -> str:
-        """Return the words of the text that a span of a value marks."""
+        """Return the words of the text that a span marks."""
         return self.text[span["start"] - self._shift : span["end"] - self._shift]
 
     def format(self, value: Any) -> str:
@@ -73,7 +74,9 @@ class Spans(AnswerType):
         return list(self.parse(rest))
 
     def expression(self, grammar: Grammar) -> str:
-        """One rule for each place in the text, outside a span and inside one of each class."""
+        """Return the expression of all copies. It has one rule for each place, outside a span and inside one of each
+        class.
+        """
         after, inside = '""', [""] * len(self.classes)
         for at in range(len(self.text) - 1, -1, -1):
             here = literal(_escaped_html(self.text[at]))
@@ -95,14 +98,14 @@ class Spans(AnswerType):
 
     def _read_span(self, span: Any) -> tuple[int, int, str]:
         if not isinstance(span, Mapping) or span.keys() != {"start", "end", "class"}:
-            raise ValueError(f"{span!r} is no span: a span has start, end and class")
+            raise ValueError(f"{span!r} is not a span: a span has start, end and class")
         start, end = span["start"], span["end"]
         if not all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end)):
             raise ValueError(f"{span!r}: start and end are whole numbers")
         return start - self._shift, end - self._shift, check_known(span["class"], self.classes, "class")
 
     def _without_tags(self, text: str) -> tuple[str, list[tuple[int, int, str]]]:
-        """Return the copy without markup and its spans; a tag that does not fit the one before is left out."""
+        """Return the copy without markup, and its spans. A tag that does not match the one before is ignored."""
         spans: list[tuple[int, int, str]] = []
         begun: tuple[int, str] | None = None
         parts: list[str] = []
@@ -121,10 +124,10 @@ class Spans(AnswerType):
             if candidate.casefold() == name.strip().casefold():
                 return candidate
         hint = nearest(name, self.classes)
-        raise Unparsed(f"{quoted(name)} is no class" + (f"; {hint}" if hint else ""))
+        raise Unparsed(f"{quoted(name)} is not a class" + (f"; {hint}" if hint else ""))
 
     def _aligned(self, copy: str, spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-        """Return the spans that can be carried over to the text, in its offsets."""
+        """Return the spans that can be transferred to the text, in its offsets."""
         theirs, ours = list(_TOKEN.finditer(copy)), list(_TOKEN.finditer(self.text))
         place = aligned([token.group() for token in theirs], [token.group() for token in ours])
         found = []
@@ -152,10 +155,10 @@ MAX_PAIRS: Final = 90_000
 
 
 def aligned(left: Sequence[str], right: Sequence[str]) -> dict[int, int]:
-    """Return for places in `left` the places in `right` with the same word, both in order.
+    """Map places in `left` to places in `right` with the same word, both in order.
 
-    Longer sequences are cut at the words that stand once in each (patience diff). A long part between two such words
-    that has none of its own is left unaligned but for where it begins and ends alike.
+    Longer sequences are split at the words that occur once in each (patience diff). A long part between two such words
+    is aligned only at its start and end.
     """
     found: dict[int, int] = {}
     begin = (0, 0)
@@ -166,7 +169,7 @@ def aligned(left: Sequence[str], right: Sequence[str]) -> dict[int, int]:
 
 
 def _anchors(left: Sequence[str], right: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the places of words that stand once in each sequence: the longest run of them that is in order."""
+    """Return the places of words that occur once in each sequence, as the longest run that is in order."""
     if len(left) * len(right) <= MAX_PAIRS:
         return []
     once = [{word for word, count in Counter(words).items() if count == 1} for words in (left, right)]
@@ -192,7 +195,7 @@ def _anchors(left: Sequence[str], right: Sequence[str]) -> list[tuple[int, int]]
 def _aligned_part(
     left: Sequence[str], right: Sequence[str], begin: tuple[int, int], end: tuple[int, int]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the places of the same words in a part of each sequence."""
+    """Yield the places of equal words in a part of each sequence."""
     (first, other_first), (last, other_last) = begin, end
     while first < last and other_first < other_last and left[first] == right[other_first]:
         yield first, other_first

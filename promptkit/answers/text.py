@@ -12,13 +12,13 @@ from promptkit.errors import InputError
 
 
 class Text(AnswerType):
-    """Any text that is not blank, without the blanks around it. Nothing constrains it."""
+    """Any text that is not blank, stripped. Nothing constrains it."""
 
     name = "text"
 
     def format(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is no text")
+            raise ValueError(f"{value!r} is not a text")
         return value
 
     def read(self, text: str) -> str:
@@ -46,7 +46,7 @@ _LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*")
 
 
 class Code(AnswerType):
-    """The text of the program, without the fence. A program with a line that begins with a fence cannot be written."""
+    """The text of a program, without its fence. A program with a line that starts with a fence cannot be written."""
 
     name = "code"
     max_tokens = 1024
@@ -58,7 +58,7 @@ class Code(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is no program")
+            raise ValueError(f"{value!r} is not a program")
         return f"```{self.language}\n{value}\n```"
 
     def read(self, text: str) -> str:
@@ -74,7 +74,7 @@ class Code(AnswerType):
         return (match.group(1) for match in _FENCED_BLOCK.finditer(text.lstrip()) if match.group(1).strip())
 
     def expression(self, grammar: Grammar) -> str:
-        # No line begins with a fence, and one line at least is not blank.
+        # No line starts with a fence, and at least one line is not blank.
         sign, space = none_of(f"{BLANKS}`"), any_of(BLANKS.replace("\n", ""))
         blank = grammar.rule("blank", f'{space}* "\\n"')
         fence = '"`" "`"? ([^`\\n] [^\\n]*)?'

@@ -1,4 +1,4 @@
-"""`promptkit check`: everything that is wrong, at once."""
+"""`promptkit check`: all mistakes in pipelines, prompts and suites, in one go."""
 
 from __future__ import annotations
 
@@ -8,45 +8,49 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from promptkit.api.session import find_project
 from promptkit.cli.options import Json, complete_target
+from promptkit.cli.results import code_lines
+from promptkit.engine.dependencies import code_of
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Edge
+from promptkit.engine.requirements import unmet_requirements
+from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, place
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Edge
-    from promptkit.project import Project
-    from promptkit.project_code.reference import CodeUse
+from promptkit.project import Project, is_artifact, is_suite
+from promptkit.project_code.reference import CodeUse
+from promptkit.reports.output import emit, emit_folded, note
+from promptkit.reports.text import counted, json_text, visible
+from promptkit.storage.files import read_bytes, resolved
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _STEPS = re.compile(rb"^steps\s*:", re.MULTILINE)
-# What a script of answers has and a pipeline has not.
 _SCRIPT = re.compile(rb"^(rules|replies|otherwise)\s*:", re.MULTILINE)
+"""Keys of a scripted model, which a pipeline does not have."""
 _NOT_PROMPTS = {"layouts", "answers", "techniques"}
 
 
 @dataclass(frozen=True, slots=True)
 class CheckTarget:
-    """A target or a suite as the command line names it, or as it lies in a `folder` that is named."""
+    """A target or a suite named on the command line, or found in a `folder` that is."""
 
     target: str
     folder: Path | None = None
 
     def project(self) -> Project:
-        """Return its project. Without `promptkit.yaml` the root is the folder named, for a target what `run` takes."""
-        from promptkit.cli.session import find_project
-        from promptkit.project import Project
-
+        """Return its project. Without a `promptkit.yaml` its root is the folder, or the one that `run` would take."""
         return Project.find(Path(self.target), otherwise=self.folder) if self.folder else find_project(self.target)
 
 
 @dataclass(slots=True)
 class CheckResult:
-    """What was found in targets and suites: the files, every problem (each once), the edges of the pipelines that are
-    right, the Python that they would run, and what was not looked at."""
+    """The result of a check: the files, their problems without repeats, the edges of the correct pipelines, the Python
+    that they would run, and notes on what was not checked."""
 
     files: list[str] = field(default_factory=list)
     problems: dict[Problem, None] = field(default_factory=dict)
@@ -56,7 +60,7 @@ class CheckResult:
 
     def add_code(self, uses: Iterable[CodeUse]) -> None:
         """Add the Python that a target would run."""
-        self.code.update({(each.code.shown, each.named_by): each for each in uses})
+        self.code.update({(use.code.shown, use.named_by): use for use in uses})
 
 
 @app.command()
@@ -68,21 +72,17 @@ def check(
     graph: Annotated[bool, typer.Option("--graph", help="Print which step needs which, and why.")] = False,
     json: Json = False,
 ) -> None:
-    """Find everything that is wrong in pipelines, prompts and suites; no model is called, no Python of yours is run.
+    """Find all mistakes in pipelines, prompts and suites; no model is asked, none of your Python is run.
 
-    The Python files that they would run are named on stderr.
+    The Python that they would run is listed on stderr.
     """
-    from promptkit.cli.run import code_lines
-    from promptkit.reports.output import emit, emit_folded, note
-    from promptkit.reports.text import counted, json_text, visible
-
     checked = check_all(find_targets(targets or ["."]))
     problems = list(checked.problems)
     if json:
         edges = {file: [record(edge) for edge in found] for file, found in checked.edges.items()}
-        told = {"files": checked.files, "problems": [record(problem) for problem in problems]}
-        code = [each.record() for each in checked.code.values()]
-        emit(json_text({**told, "code": code, **({"graph": edges} if graph else {})}))
+        result = {"files": checked.files, "problems": [record(problem) for problem in problems]}
+        code = [use.record() for use in checked.code.values()]
+        emit(json_text({**result, "code": code, **({"graph": edges} if graph else {})}))
     else:
         for problem in problems:
             emit_folded(visible(str(problem)))
@@ -98,12 +98,7 @@ def check(
 
 
 def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
-    """Return what is found in targets and suites."""
-    from promptkit.engine.dependencies import code_of
-    from promptkit.engine.load import load_target
-    from promptkit.engine.requirements import unmet_requirements
-    from promptkit.engine.tune_keys import tune_problems
-
+    """Check targets and suites."""
     checked = CheckResult()
     for named in targets:
         try:
@@ -125,10 +120,7 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
 
 
 def find_suite(named: CheckTarget, project: Project) -> Path | None:
-    """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
-    from promptkit.project import is_suite
-    from promptkit.storage.files import resolved
-
+    """Return the suite's file; None where the name is that of a pipeline or prompt, or of nothing."""
     path = Path(named.target)
     if os.path.isfile(path):
         return resolved(path) if is_suite(path) else None
@@ -141,10 +133,11 @@ def find_suite(named: CheckTarget, project: Project) -> Path | None:
 
 
 def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
-    """Check a suite, its target and its rows; those of a data function, which is not run, are left out.
+    """Check a suite, its target and its rows, but not rows that a function makes: it is not run.
 
     Raises InputError with everything that is wrong.
     """
+    # Here, so that a check of prompts alone does not load numpy.
     from promptkit.evaluation.suite.binding import row_problems
     from promptkit.evaluation.suite.reader import load_suite
     from promptkit.evaluation.suite.suite import suite_code
@@ -155,13 +148,13 @@ def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
         checked.notes.append(f"{place(path)}: its rows are not checked, as {suite.data.function.code.shown} makes them")
         return
     suite.data.count()
-    problems = [problem for each in (suite, *suite.steps) for problem in row_problems(each)]
+    problems = [problem for part in (suite, *suite.steps) for problem in row_problems(part)]
     if problems:
         raise InputError(problems)
 
 
 def find_targets(paths: Iterable[str]) -> Iterator[CheckTarget]:
-    """Yield each target named, and each that lies in a folder named."""
+    """Yield the targets that are named, and those in folders that are named."""
     for name in paths:
         folder = Path(name)
         if os.path.isdir(folder):
@@ -172,10 +165,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[CheckTarget]:
 
 
 def _is_target(path: Path, folder: Path) -> bool:
-    """Tell pipelines, prompts and suites from what else lies in a project."""
-    from promptkit.project import is_artifact, is_suite
-    from promptkit.storage.files import read_bytes
-
+    """Return whether a file is a pipeline, a prompt or a suite."""
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
         return False
@@ -185,7 +175,7 @@ def _is_target(path: Path, folder: Path) -> bool:
         return False
     try:
         text = read_bytes(path)
-    except InputError:  # It is named where it is checked.
+    except InputError:  # The check of the file reports it.
         return True
     return is_suite(path) or bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
 

@@ -1,63 +1,47 @@
-"""`promptkit eval`: measure targets on data, print the report, and fail where a threshold was not met."""
+"""`promptkit eval`: measure targets on data, print the report, and fail where a threshold is missed."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Timeout
+from promptkit.api.evaluate import SuiteOptions, evaluate_suite, find_suite, read_options
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import (
+    Json,
+    Model,
+    NoCache,
+    Record,
+    Sets,
+    Strict,
+    Timeout,
+    command_options,
+    complete_suite,
+)
+from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, PromptkitError, place
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.progress import EvalOptions
-    from promptkit.evaluation.comparison.run_rows import RunRows
-    from promptkit.evaluation.evaluate import EvalResult
-    from promptkit.evaluation.suite.suite import Suite
-    from promptkit.evaluation.summary import ReportRules
-    from promptkit.project import Project
-    from promptkit.reports.progress import Progress
-    from promptkit.storage.store import Store
+from promptkit.evaluation.evaluate import EvalResult
+from promptkit.evaluation.record import VariantRecord
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.reader import load_suite
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.project import Project
+from promptkit.reports.evaluation.report import defects_text, print_evaluation
+from promptkit.reports.output import emit, note
+from promptkit.reports.page.write import write_page
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import json_text
+from promptkit.storage.files import check_destination, frozen_files, resolved
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalArguments:
-    """What the command line asks of all suites; `alone` where there is one."""
-
-    options: EvalOptions
-    judging: ReportRules
-    allow_seen: bool = False
-    against: str | None = None
-    alone: bool = True
-    html: Path | None = None
-    json: bool = False
-
-
-def complete_suite(incomplete: str) -> list[str]:
-    """Return the names of suites, and the files, that begin so; nothing where something is wrong."""
-    from promptkit.project import Project
-
-    try:
-        names = set(Project.find(Path.cwd()).names("evals"))
-    except PromptkitError:
-        names = set()
-    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
-    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead_to_suite(path)}
-    return sorted(name for name in names | files if name.startswith(incomplete))
-
-
-def _may_lead_to_suite(path: Path) -> bool:
-    return path.is_dir() or path.suffix in {".yaml", ".yml"}
 
 
 @app.command(name="eval")
@@ -65,13 +49,13 @@ def evaluate(
     suites: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SUITE", help="By name or path; left out: all of the project.", autocompletion=complete_suite
+            metavar="SUITE", help="By name or path; default: all of the project.", autocompletion=complete_suite
         ),
     ] = None,
     model: Model = None,
     sets: Sets = None,
     in_flight: Annotated[
-        int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Requests at once.")
+        int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Concurrent requests.")
     ] = None,
     repeat: Annotated[
         int | None, typer.Option("--repeat", metavar="N", min=1, max=1000, help="Samples of each row.")
@@ -82,20 +66,20 @@ def evaluate(
     filters: Annotated[
         list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Rows with this field; repeatable.")
     ] = None,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again what failed, and only that.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything anew.")] = False,
-    exact: Annotated[bool, typer.Option("--exact", help="One request at a time, so that answers repeat.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask only failed cells again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything again.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Send one request at a time, so that answers repeat.")] = False,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Compare though up to 2 % are missing, each counted against.")
+        bool, typer.Option("--allow-missing", help="Compare with up to 2 % of cells missing, each counted against.")
     ] = False,
     allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw; marked.")
+        bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw, and mark it.")
     ] = False,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="RUN|FILE", help="Compare with a run or a baseline's file.")
+        str | None, typer.Option("--against", metavar="RUN|FILE", help="Compare with a run or a baseline file.")
     ] = None,
     smallest: Annotated[
-        float | None, typer.Option("--smallest", metavar="POINTS", help="The difference worth telling (5).")
+        float | None, typer.Option("--smallest", metavar="POINTS", help="The smallest relevant difference (5).")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
     json: Json = False,
@@ -106,46 +90,42 @@ def evaluate(
 ) -> None:
     """Measure a target on data: each metric with its 95 % interval, each variant against the first.
 
-    What is finished is kept: the same command asks only for the rest.
+    Finished cells are kept: the same command asks only for the rest.
     """
-    from promptkit.cli.session import run_to_end
-    from promptkit.evaluation.cells.progress import EvalOptions
-    from promptkit.evaluation.summary import ReportRules
-    from promptkit.storage.files import check_destination, frozen_files
-
-    if smallest is not None and not 0 < smallest <= 100:
-        raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
-    asking = ModelOptions(
-        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict, timeout=timeout
-    )
-    # A recording must hold every request, those of known cells too: kept replies answer them.
-    anew = fresh or record is not None
-    options = EvalOptions(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
-    judging = ReportRules(allow_missing=allow_missing)
-    wanted = EvalArguments(
-        options=options,
-        judging=judging if smallest is None else replace(judging, smallest=smallest / 100),
+    options = read_options(
+        model=model,
+        sets=sets or (),
+        in_flight=in_flight,
+        retry_errors=retry_errors,
+        fresh=fresh,
+        exact=exact,
+        allow_missing=allow_missing,
         allow_seen=allow_seen,
         against=against,
-        html=html,
-        json=json,
+        smallest=smallest,
+        record=record,
+        no_cache=no_cache,
+        strict=strict,
+        timeout=timeout,
     )
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the run")
-    # What is measured is the files as they are now: an edit meanwhile is for the next run.
+    # The files are measured as they are now: an edit during the run counts for the next one.
     with frozen_files():
-        found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
-        wanted = replace(wanted, alone=len(found) == 1)
-        if html is not None and not wanted.alone:
+        how = {"only": read_filters(filters or ()), "limit": limit, "repeat": repeat}
+        found = list(load_suites(suites or (), options.model.sets, **how))
+        options = replace(options, alone=len(found) == 1)
+        if html is not None and not options.alone:
             raise InputError("--html takes one suite")
-        ended = run_to_end(run_all(found, asking, wanted))
-    if wanted.alone and not json:
+        report = partial(print_result, html=html, json=json, alone=options.alone)
+        ended = run_to_end(run_all(found, options, report, apart=not json))
+    if options.alone and not json:
         typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
             how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
             rows=command_options(limit=limit, filter=filters),
         )
-        show_next(ended[0], typed, asking, html=html is not None)
+        show_next(ended[0], typed, options.model, html=html is not None)
     raise_failures(ended)
 
 
@@ -160,29 +140,23 @@ def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def load_suites(names: Sequence[str], asking: ModelOptions, **how: Any) -> Iterator[Suite]:
-    """Yield each suite, and after it those of its steps that have labels of their own. Raises InputError."""
-    from promptkit.evaluation.suite.reader import load_suite
-
+def load_suites(names: Sequence[str], sets: Sequence[str], **how: Any) -> Iterator[Suite]:
+    """Yield each suite, followed by the suites of its steps with labels of their own. Raises InputError."""
     for path, project in find_suites(names):
-        suite = load_suite(path, project, sets=asking.sets, **how)
+        suite = load_suite(path, project, sets=sets, **how)
         yield suite
         yield from suite.steps
 
 
 def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
-    """Yield each suite's file with its project: those named, all of a folder, or all of the project's `evals/`.
+    """Yield the file and project of each suite: those that are named, of a folder, or of the project's `evals/`.
 
-    A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
+    A path belongs to the project that it lies in, a name to that of the working folder. Raises InputError.
     """
-    from promptkit.project import Project
-    from promptkit.storage.files import resolved
-
     here = Project.find(Path.cwd())
     for name in names or [str(here.root / "evals")]:
         if names and not os.path.isdir(name):
-            path = here.suite(name)
-            yield path, Project.find(path, otherwise=here.root) if os.path.isfile(name) else here
+            yield find_suite(name)
             continue
         found = sorted(resolved(path) for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
         if not found:
@@ -190,103 +164,32 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
         yield from ((path, Project.find(path, otherwise=here.root)) for path in found)
 
 
-async def run_all(suites: Sequence[Suite], asking: ModelOptions, wanted: EvalArguments) -> list[EvalResult]:
-    """Run the suites, one after the other, and print what each says."""
-    from promptkit.reports.output import emit
-
+async def run_all(
+    suites: Sequence[Suite], options: SuiteOptions, report: Callable[[EvalResult, StoredRun], None], *, apart: bool
+) -> list[EvalResult]:
+    """Run the suites one after the other and report each; `apart` puts an empty line between two reports."""
     ended: list[EvalResult] = []
     for suite in suites:
-        if ended and not wanted.json:
+        if ended and apart:
             emit("")
-        ended.append(await run_suite(suite, asking, wanted))
+        ended.append(await evaluate_suite(suite, options, Progress(), report))
     return ended
 
 
-async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -> EvalResult:
-    """Run one suite, show how far it is, and print what it says. Raises what ends it."""
-    from promptkit.cli.session import open_session
-    from promptkit.evaluation.cells.saver import ReplyCache
-    from promptkit.evaluation.evaluate import Evaluation, refuse_contamination
-    from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.reports.evaluation.report import defects_text, print_evaluation
-    from promptkit.reports.evaluation.screen import EvaluationScreen
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.page.write import write_page
-    from promptkit.reports.progress import Progress
-    from promptkit.reports.text import json_text
-
-    seen = refuse_contamination(suite, allow=wanted.allow_seen)
-    if asking.no_cache and any(variant.counted for variant in suite.variants):
-        hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
-        raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
-    progress = Progress()
-    options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
-    judges = [each.metric.model for each in suite.measures if each.metric.model]
-    async with open_session(
-        suite.baseline.pipeline,
-        asking,
-        progress,
-        concurrency=1 if options.exact else options.in_flight,
-        replies=partial(ReplyCache, exact=options.exact),
-        apart=[*(each.model for each in suite.variants if each.model), *judges],
-    ) as session:
-        evaluation = Evaluation(
-            suite,
-            models=session.models,
-            store=session.store,
-            options=options,
-            judging=wanted.judging,
-            against=find_baseline(wanted, suite, session.store, progress),
-            notes=seen,
-        )
-        with progress.showing():
-            await evaluation.open()
-        screen = EvaluationScreen(evaluation, progress)
-        try:
-            with screen.showing():
-                ended = await evaluation.run()
-        except asyncio.CancelledError:
-            screen.interrupted()
-            raise
-        for message in ended.notices:
-            progress.notice(message)
-        run = session.store.run(str(ended.number))
-        assert run is not None, "a run that ended is in the store"
-        view = StoredRun(session.store, run)
-        if wanted.json:
-            emit(json_text(ended.record, indent=2 if wanted.alone else None))
-        else:
-            print_evaluation(ended.record, view)
-        if defects := defects_text(ended.record):
-            note(defects)
-        if wanted.html is not None:
-            write_page(view, wanted.html)
-    return ended
-
-
-def find_baseline(wanted: EvalArguments, suite: Suite, store: Store, progress: Progress) -> RunRows | None:
-    """Return what `--against` names for a suite. None, with a notice, where there is no earlier run of it, and where a
-    run or file is of another one of several suites. Raises InputError.
-    """
-    from promptkit.evaluation.comparison.run_rows import find_baseline
-
-    if wanted.against is None:
-        return None
-    found = find_baseline(wanted.against, suite.name, store, folder=Path.cwd())
-    if found is None:
-        progress.notice(f"`{suite.name}` has no earlier run that is done and had all rows: nothing is compared")
-        return None
-    if found.suite == suite.name:
-        return found
-    told = f"{found.name} is of the suite `{found.suite}`, not `{suite.name}`"
-    if wanted.alone:
-        raise InputError(told)
-    progress.notice(f"{told}: nothing is compared")
-    return None
+def print_result(result: EvalResult, view: StoredRun, *, html: Path | None, json: bool, alone: bool) -> None:
+    """Print a run's report, and write its page where that is asked for."""
+    if json:
+        emit(json_text(result.record.to_json(), indent=2 if alone else None))
+    else:
+        print_evaluation(result.record, view)
+    if defects := defects_text(result.record.defects, result.number):
+        note(defects)
+    if html is not None:
+        write_page(view, result.record, html)
 
 
 class RunIncomplete(PromptkitError):
-    """Some cells have no answer, since a model, server or tool failed."""
+    """Some cells have no answer or score, because a model, server or tool failed."""
 
 
 class ThresholdsMissed(PromptkitError):
@@ -296,41 +199,41 @@ class ThresholdsMissed(PromptkitError):
 
 
 def raise_failures(ended: Sequence[EvalResult]) -> None:
-    """Raise RunIncomplete where missing cells leave something open, and FellShort where a threshold was not met."""
-    for each in ended:
-        if (failure := incomplete_error(each)) is not None:
+    """Raise RunIncomplete where missing cells leave a question open, and ThresholdsMissed where one was not met."""
+    for result in ended:
+        if (failure := incomplete_error(result)) is not None:
             raise failure
-    short = [
-        f"{one.record['suite']}: {each['says']}" if len(ended) > 1 else each["says"]
-        for one in ended
-        for each in one.record["thresholds"]
-        if each["passed"] is False
+    missed = [
+        f"{result.record.suite}: {threshold.says}" if len(ended) > 1 else threshold.says
+        for result in ended
+        for threshold in result.record.thresholds
+        if threshold.passed is False
     ]
-    if short:
-        raise ThresholdsMissed("\n".join(short))
+    if missed:
+        raise ThresholdsMissed("\n".join(missed))
 
 
-def unscored_metrics(variant: Mapping[str, Any]) -> list[str]:
+def unscored_metrics(variant: VariantRecord) -> list[str]:
     """Return the metrics that have no score for some answers of a variant."""
-    return [name for name, metric in variant["metrics"].items() if metric["unscored"]]
+    return [name for name, metric in variant.metrics.items() if metric.unscored]
 
 
 def incomplete_error(ended: EvalResult) -> RunIncomplete | None:
-    """Return what to say of a run in which missing cells or scores leave something open."""
+    """Return the error of a run in which missing cells or scores leave a question open."""
     record = ended.record
-    undecided = [each["says"] for each in record["thresholds"] if each["missing"]]
-    if ended.status == "incomplete" and (undecided or not record["missing_allowed"]):
-        missing = sum(variant["missing"] for variant in record["variants"])
-        total = sum(variant["cases"] for variant in record["variants"])
+    undecided = [threshold.says for threshold in record.thresholds if threshold.missing]
+    if ended.status == "incomplete" and (undecided or not record.missing_allowed):
+        missing = sum(variant.missing for variant in record.variants)
+        total = sum(variant.cases for variant in record.variants)
         hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
-        told = f"{missing} of {total} cells have no answer: {ended.failure}"
+        message = f"{missing} of {total} cells have no answer: {ended.failure}"
         if missing and missing == ended.wrong:
-            hint = "mend the rows; the others are measured and kept"
+            hint = "correct the rows; the others are measured and kept"
         if not missing:
-            lacking = sorted({name for each in record["variants"] for name in unscored_metrics(each)})
-            told = f"some answers have no score by {', '.join(f'`{name}`' for name in lacking)}: {ended.failure}"
+            unscored = sorted({name for variant in record.variants for name in unscored_metrics(variant)})
+            message = f"some answers have no score by {', '.join(f'`{name}`' for name in unscored)}: {ended.failure}"
             hint = "the same command scores again what has no score"
-        return RunIncomplete(told, hint=None if record["model"]["replayed"] else hint)
+        return RunIncomplete(message, hint=None if record.model.replayed else hint)
     if undecided:
         return RunIncomplete("\n".join(undecided), hint="the same command scores again what has no score")
     return None
@@ -341,65 +244,49 @@ MAX_NEXT_LINES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedCommand:
-    """What was typed that decides which cells a run has: the suite's name, `how` its rows are asked, and `rows`: which
-    of them are."""
+    """The words of a command that decide the cells of a run: the suite's name, options that say `how` rows are asked,
+    and options that select `rows`."""
 
     named: str
     how: Sequence[str] = ()
     rows: Sequence[str] = ()
 
 
-def command_options(**values: str | int | bool | Sequence[str] | None) -> list[str]:
-    """Return options as they are typed: `exact=True` as `--exact`, one with several values once for each."""
-    found: list[str] = []
-    for name, value in values.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            found.append(option)
-        elif isinstance(value, list | tuple):
-            found += [part for each in value for part in (option, str(each))]
-        elif value is not None and value is not False:
-            found += [option, str(value)]
-    return found
+def show_next(ended: EvalResult, typed: TypedCommand, model: ModelOptions, *, html: bool) -> None:
+    """Print up to three commands to type next, with the options that decide the answers.
 
-
-def show_next(ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, html: bool) -> None:
-    """Show the two or three lines that go on from a run, with what was typed that decides its answers.
-
-    `html` tells that a page was written.
+    With `html` a page has been written already.
     """
-    from promptkit.reports.output import note
-
     note("next:")
-    for line, what in islice(_next_lines(ended, typed, asking, html=html), MAX_NEXT_LINES):
-        note(f"  {line}  # {what}")
+    for command, effect in islice(_next_lines(ended, typed, model, html=html), MAX_NEXT_LINES):
+        note(f"  {command}  # {effect}")
 
 
 def _next_lines(
-    ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, html: bool
+    ended: EvalResult, typed: TypedCommand, model: ModelOptions, *, html: bool
 ) -> Iterator[tuple[str, str]]:
-    options = command_options(model=asking.model or None, set=asking.sets)
+    options = command_options(model=model.model or None, set=model.sets)
     whole = ["promptkit", "eval", typed.named, *options, *typed.how]
     record = ended.record
-    missing = sum(each["missing"] for each in record["variants"])
+    missing = sum(variant.missing for variant in record.variants)
     if ended.status == "incomplete" and missing > ended.wrong:
         retry = [] if ended.gave_up else ["--retry-errors"]
-        yield join([*whole, *typed.rows, *retry]), "only what has no answer"
-    if record["before"] is not None:
-        yield f"promptkit runs compare {record['before']} {ended.number}", f"what changed since run {record['before']}"
-    if _has_failures(record["variants"][0]):
-        yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
-    if record["limited"]:
-        yield join(whole), "all rows, these not asked again"
+        yield join([*whole, *typed.rows, *retry]), "asks only cells without an answer"
+    if record.before is not None:
+        yield f"promptkit runs compare {record.before} {ended.number}", f"what changed since run {record.before}"
+    if _has_failures(record.variants[0]):
+        yield f"promptkit runs show {ended.number} --failures", "the failing rows, with their messages"
+    if record.limited:
+        yield join(whole), "all rows; these are not asked again"
     if not html:
-        yield join([*whole, *typed.rows, "--html", f"{record['suite']}.html"]), "as one page"
+        yield join([*whole, *typed.rows, "--html", f"{record.suite}.html"]), "as one page"
     yield f"promptkit runs show {ended.number}", "this again"
 
 
-def _has_failures(variant: Mapping[str, Any]) -> bool:
-    """Tell whether some of a variant's cells have no answer that can be read, or less than the best by the aim."""
-    aim: Mapping[str, Any] = next(iter(variant["metrics"].values()))
-    best = aim["bounds"] and aim["bounds"][1 if aim["higher_is_better"] else 0]
-    # A baseline ties with itself: that is the best a pairwise judge says of it.
-    short = best is not None and aim["kind"] != "pairwise" and aim["mean"] not in (best, None)
-    return bool(short or variant["missing"] or variant["unparsed"] or variant["truncated"])
+def _has_failures(variant: VariantRecord) -> bool:
+    """Return whether some cells of a variant have no parsed answer, or less than the best score of the first metric."""
+    metric = next(iter(variant.metrics.values()))
+    best = metric.bounds and metric.bounds[1 if metric.higher_is_better else 0]
+    # Against itself a baseline can only tie.
+    is_below = best is not None and metric.kind != "pairwise" and metric.mean not in (best, None)
+    return bool(is_below or variant.missing or variant.unparsed or variant.truncated)

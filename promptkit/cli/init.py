@@ -1,4 +1,4 @@
-"""`promptkit init`: a small working project of one's own."""
+"""`promptkit init`: create a small working project."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Annotated, get_args
 import typer
 
 from promptkit.errors import InputError, Problem, StoreFailed
+from promptkit.project import LIBRARY
+from promptkit.reports.output import emit, note
+from promptkit.reports.text import json_text
+from promptkit.storage.files import make_folder, write_atomic
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Its folder; created if it does not exist.")] = Path(),
 ) -> None:
-    """Make a small working project: a pipeline of two steps, its prompts, its cases and a suite."""
-    from promptkit.reports.output import emit, note
-
+    """Create a small working project: a pipeline of two steps, its prompts, its cases and a suite."""
     for path in make_project(folder):
         emit(str(path))
     for line in (
@@ -33,15 +35,12 @@ def init(
 
 
 def make_project(folder: Path) -> list[Path]:
-    """Write the files of a new project and return their paths. Raises InputError if one of them is there already."""
+    """Write the files of a new project and return their paths. Raises InputError if one of them exists."""
     from promptkit.cli.schema import Format, json_schema
-    from promptkit.project import LIBRARY
-    from promptkit.reports.text import json_text
-    from promptkit.storage.files import make_folder, write_atomic
 
     source = LIBRARY / "templates" / "init"
     files = {path.relative_to(source): path.read_text("utf-8") for path in source.rglob("*") if path.is_file()}
-    # A wheel's builder would leave out a file of that name.
+    # The wheel would not contain a file of that name.
     files[Path(".gitignore")] = files.pop(Path("gitignore"))
     files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in get_args(Format)}
     paths = {folder / name: text for name, text in sorted(files.items())}

@@ -1,4 +1,4 @@
-"""Inputs of a target: `NAME=VALUE` of the command line, stdin, files, and the rows of a file."""
+"""Inputs of a target: `NAME=VALUE` arguments, stdin, files, and the rows of a file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, nearest_match, place
+from promptkit.reports.output import note
+from promptkit.storage.files import MAX_FILE_BYTES, read_text
+from promptkit.storage.rows import read_rows
+from promptkit.storage.yaml import load_file
 
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
+MAX_PROBLEMS = 20
+TEXT_SUFFIXES = {".csv", ".tsv", ".txt"}
+"""Suffixes of files whose fields are text, which the type of the input reads as on the command line."""
 
 
 def read_texts(arguments: Iterable[str]) -> dict[str, str]:
-    """Return the text of each `NAME=VALUE`; `-` is stdin and `@FILE` a file, both without their last line break.
+    """Return the text of each `NAME=VALUE`; `-` reads stdin and `@FILE` a file, both without their last line break.
 
     Raises InputError with everything that is wrong.
     """
@@ -24,7 +31,7 @@ def read_texts(arguments: Iterable[str]) -> dict[str, str]:
     for argument in arguments:
         name, separator, value = argument.partition("=")
         if not separator or not name:
-            problems.append(Problem(f"`{argument}` is no input", hint="write NAME=VALUE"))
+            problems.append(Problem(f"`{argument}` is not an input", hint="write NAME=VALUE"))
         elif name in texts:
             problems.append(Problem(f"input `{name}` is given twice"))
         else:
@@ -39,41 +46,29 @@ def read_texts(arguments: Iterable[str]) -> dict[str, str]:
 
 def _read_value(value: str) -> str:
     if value == "-":
-        from promptkit.storage.files import MAX_FILE_BYTES
-
-        given = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-        if len(given) > MAX_FILE_BYTES:
+        data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
             raise InputError(f"stdin gives more than {MAX_FILE_BYTES // 1_000_000} MB")
         try:
-            return given.decode("utf-8").removesuffix("\n").removesuffix("\r")
+            return data.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise InputError(f"stdin is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
     if value.startswith("@"):
-        from promptkit.storage.files import read_text
-
         return read_text(Path(value[1:])).removesuffix("\n").removesuffix("\r")
     return value
 
 
 def read_inputs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the inputs of each run in a file: one mapping, or rows of data. Raises InputError."""
-    from promptkit.storage.rows import read_rows
-    from promptkit.storage.yaml import load_file
-
     if path.suffix in {".json", ".yaml", ".yml"} and isinstance(value := load_file(path).value, dict):
         yield value
         return
     yield from read_rows(path)
 
 
-MAX_PROBLEMS = 20
-TEXT_SUFFIXES = {".csv", ".tsv", ".txt"}
-"""Endings of files whose fields are texts, read by the type of the input as on the command line."""
-
-
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """A row of a file: its number from 1, its `fields` as they stand there, and the `values` of the inputs."""
+    """A row of a file: its number from 1, its `fields` as they are in the file, and the `values` of the inputs."""
 
     number: int
     fields: Mapping[str, Any]
@@ -81,11 +76,10 @@ class InputRow:
 
 
 def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
-    """Return the rows of a file with their inputs; further columns are carried along.
+    """Return the rows of a file with their inputs; extra columns are kept.
 
     Raises InputError with the number of each row that does not fit.
     """
-
     filled: list[InputRow] = []
     problems: list[Problem] = []
     try:
@@ -104,20 +98,17 @@ def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
 
 
 def fill_row(pipeline: Pipeline, fields: Mapping[str, Any], *, typed: bool) -> Mapping[str, Any]:
-    """Return the inputs that a row gives; `typed` reads its texts by their inputs' types. Raises InputError."""
-    from promptkit.engine.inputs import fill_inputs
-
+    """Return the inputs of a row; `typed` reads its texts by the inputs' types. Raises InputError."""
     given = {name: value for name, value in fields.items() if name in pipeline.inputs}
     missing = [name for name, spec in pipeline.inputs.items() if name not in given and not spec.has_default]
     if missing or (pipeline.inputs and not given):
         columns = ", ".join(f"`{name}`" for name in fields) or "none"
-        lacking = missing or list(pipeline.inputs)
         raise InputError(
             Problem(
                 f"the input `{name}` is missing",
                 hint=nearest_match(name, _extra_names(pipeline, fields)) or f"columns: {columns}",
             )
-            for name in lacking
+            for name in missing or pipeline.inputs
         )
     return fill_inputs(pipeline, texts=given).values if typed else fill_inputs(pipeline, given).values
 
@@ -128,9 +119,7 @@ def extra_fields(pipeline: Pipeline, row: InputRow) -> dict[str, Any]:
 
 
 def note_near_columns(pipeline: Pipeline, rows: Iterable[InputRow]) -> None:
-    """Say once which columns nearly have the name of an input that the rows do not give."""
-    from promptkit.reports.output import note
-
+    """Note once each column whose name is nearly that of an input without a column."""
     found: dict[str, str] = {}
     for row in rows:
         for name in pipeline.inputs.keys() - row.fields.keys():

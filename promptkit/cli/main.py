@@ -1,6 +1,7 @@
-"""The command `promptkit`: a table of verbs, each imported when it is used, and one boundary for errors.
+"""The command `promptkit`: the table of verbs, the boundary for errors, and stdout.
 
-A verb writes to a `Stdout`, which ends the command where it cannot be written.
+A verb's module is imported only when the verb is used, so that `promptkit --help` loads next to nothing. Inside a
+verb's module imports stand at the top.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from promptkit.errors import (
     Interrupted,
     PromptkitError,
     UnexpectedError,
+    exception_text,
     foreign_frame,
     nearest,
 )
@@ -30,14 +32,14 @@ from promptkit.errors import (
 VERBS = {
     "run": "Run a pipeline or a prompt.",
     "render": "Show the exact messages of each step; no model is asked.",
-    "try": "Run the pinned cases and compare each answer with the one before.",
+    "try": "Run the pinned cases and compare each answer with the previous one.",
     "eval": "Measure a target on data, with intervals and paired comparisons.",
     "tune": "Improve a target for a stated budget, and show the gain on rows the search never saw.",
-    "check": "Find everything that is wrong in pipelines, prompts and suites.",
+    "check": "Find all mistakes in pipelines, prompts and suites.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
-    "models": "List, fetch and describe what can answer here.",
-    "runs": "List, show, compare and export what was run; repair the store.",
-    "init": "Make a small working project.",
+    "models": "List, fetch and describe models.",
+    "runs": "List, show, compare and export runs; repair the store.",
+    "init": "Create a small working project.",
     "schema": "Print the JSON Schema of a pipeline, a prompt or a suite, for editors.",
 }
 _MODULES = {"try": "try_", "eval": "eval_"}
@@ -61,9 +63,9 @@ class LazyVerbs(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
 
-def print_version(wanted: bool) -> None:
-    """Print the installed version and leave."""
-    if wanted:
+def print_version(is_given: bool) -> None:
+    """Print the installed version and exit."""
+    if is_given:
         from importlib.metadata import version
 
         typer.echo(f"promptkit {version('promptkit')}")
@@ -81,14 +83,14 @@ app = typer.Typer(
 @app.callback()
 def promptkit(
     version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Structured prompts, YAML pipelines and measured prompting techniques on local language models."""
 
 
 def main() -> None:
-    """Run the command line. A mistake in the input is a message and an exit code, never a traceback."""
+    """Run the command line. A mistake in the input becomes a message and an exit code, never a traceback."""
     open_streams()
     try:
         typer.main.get_command(app)(prog_name="promptkit")
@@ -100,14 +102,12 @@ def main() -> None:
         frame = foreign_frame(error)
         if frame is None:
             raise
-        from promptkit.project_code.reference import exception_text
-
-        told = exception_text(error, Path(frame.tb_frame.f_code.co_filename))
-        fail(CodeFailed(f"Python of the project ended the process: {told}"))
+        cause = exception_text(error, Path(frame.tb_frame.f_code.co_filename))
+        fail(CodeFailed(f"Python of the project ended the process: {cause}"))
 
 
 def fail(error: PromptkitError) -> None:
-    """Print an error to stderr, of an unexpected one its traceback too, and leave with its exit code."""
+    """Print an error to stderr, with the traceback of an unexpected one, and exit with its code."""
     from promptkit.reports.output import note, print_error
 
     if isinstance(error, UnexpectedError):
@@ -118,14 +118,14 @@ def fail(error: PromptkitError) -> None:
 
 EXIT_UNWRITABLE = 3
 EXIT_CLOSED_PIPE = 141
-"""As shells report a program that SIGPIPE ended: a threshold that nobody could read has not been met."""
+"""The code that shells report for a program ended by SIGPIPE; 0 would claim that thresholds were met."""
 
 
 class Stdout(TextIOWrapper):
-    """Text to a file descriptor, written at once. Where that fails the command ends: quietly when nobody reads any
-    more (`| head`), else with a line on stderr and the exit code of what failed outside.
+    """Stdout that ends the command where it cannot be written: quietly when the reader has gone (`| head`), else with a
+    line on stderr and the exit code of a failure outside promptkit.
 
-    What an old terminal cannot show is escaped.
+    Characters that the terminal's encoding lacks are escaped.
     """
 
     def __init__(self, like: TextIOWrapper) -> None:
@@ -138,7 +138,7 @@ class Stdout(TextIOWrapper):
             return super().write(text)
 
     def flush(self) -> None:
-        """Hand over what was written. Raises SystemExit."""
+        """Write out the buffer. Raises SystemExit."""
         with self._ending():
             super().flush()
 
@@ -155,7 +155,7 @@ class Stdout(TextIOWrapper):
 
 
 def open_streams() -> None:
-    """Put a `Stdout` in the place of the process's own stdout, not of what a caller put there.
+    """Replace the process's own stdout by a `Stdout`; a stream that a caller has put there stays.
 
     A closed stderr becomes a sink, a closed stdout ends the command.
     """
@@ -169,14 +169,14 @@ def open_streams() -> None:
 
 
 def discard_output(stream: IO[str]) -> None:
-    """Let what Python still holds for a stream, and all that follows, go nowhere: it must not fail again at exit."""
+    """Send what a stream has buffered, and all that follows, nowhere: it must not fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def fail_unwritable(why: str) -> NoReturn:
-    """Say that the result cannot be written, and leave."""
+    """Print that the result cannot be written, and exit."""
     from promptkit.reports.output import note
 
     note(f"error: stdout cannot be written: {why}")

@@ -1,16 +1,19 @@
-"""`promptkit models`: what can answer here."""
+"""`promptkit models`: list, fetch and describe models."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from promptkit.cli.options import Json, complete_model
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import LocalModel
+from promptkit.cli.session import run_to_end
+from promptkit.reports.models import model_text, models_text
+from promptkit.reports.output import emit, emit_folded, note
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import json_text
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import LocalModel, Models, local_models, pull_model
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="A model reference.", autocompletion=complete_model)]
 
@@ -18,19 +21,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, fetch and describe what can answer here.",
+    help="List, fetch and describe models.",
 )
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the models that are here or can be fetched by name."""
-    from promptkit.cli.session import run_to_end
-    from promptkit.reports.models import models_text
-    from promptkit.reports.output import emit, emit_folded
-    from promptkit.reports.text import json_text
-    from promptkit.runtimes.models import local_models
-
     models = run_to_end(local_models())
     if json:
         emit(json_text([record(model, ready=model.ready) for model in models]))
@@ -41,11 +38,6 @@ def list_(json: Json = False) -> None:
 @app.command()
 def pull(reference: Reference) -> None:
     """Fetch a model: embedded/smollm2, ollama/NAME or hf/OWNER/REPO/FILE.gguf."""
-    from promptkit.cli.session import run_to_end
-    from promptkit.reports.output import note
-    from promptkit.reports.progress import Progress
-    from promptkit.runtimes.models import pull_model
-
     progress = Progress()
     with progress.showing():
         run_to_end(pull_model(reference, progress.fetching))
@@ -54,12 +46,7 @@ def pull(reference: Reference) -> None:
 
 @app.command()
 def show(reference: Reference, json: Json = False) -> None:
-    """Load a model and show what it can do."""
-    from promptkit.cli.session import run_to_end
-    from promptkit.reports.models import model_text
-    from promptkit.reports.output import emit, emit_folded
-    from promptkit.reports.text import json_text
-
+    """Load a model and show its capabilities."""
     model = run_to_end(describe(reference))
     if json:
         emit(json_text(record(model, ready=True)))
@@ -68,10 +55,7 @@ def show(reference: Reference, json: Json = False) -> None:
 
 
 async def describe(reference: str) -> Model:
-    """Return what a model says about itself, loading it where that is needed."""
-    from promptkit.reports.progress import Progress
-    from promptkit.runtimes.models import Models
-
+    """Return the description of a model, which is loaded where that is needed."""
     progress = Progress()
     with progress.showing():
         async with Models(reference, why="--model", progress=progress.fetching, notice=progress.notice) as models:

@@ -1,41 +1,43 @@
-"""The options that verbs share, and what completes them."""
+"""Arguments and options that verbs share, and their shell completion."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-from promptkit.errors import InputError
+from promptkit.errors import PromptkitError
+from promptkit.project import FileKind, Project
+from promptkit.runtimes.references import REFERENCE_FORMS
 
 
 def complete_target(incomplete: str) -> list[str]:
-    """Return the names of pipelines and prompts, and the files, that begin so; nothing where something is wrong."""
-    from promptkit.errors import PromptkitError
-    from promptkit.project import Project
+    """Complete the name of a pipeline or a prompt, or a path. Completion never fails: a mistake gives fewer names."""
+    return _complete(incomplete, ("pipelines", "prompts"), {".yaml", ".yml", ".j2"})
 
+
+def complete_suite(incomplete: str) -> list[str]:
+    """Complete the name of a suite, or a path, as `complete_target` does."""
+    return _complete(incomplete, ("evals",), {".yaml", ".yml"})
+
+
+def _complete(incomplete: str, kinds: Sequence[FileKind], suffixes: Container[str]) -> list[str]:
     try:
         project = Project.find(Path.cwd())
-        names = {*project.names("pipelines"), *project.names("prompts")}
+        names = {name for kind in kinds for name in project.names(kind)}
     except PromptkitError:
         names = set()
     folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
-    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead_to_target(path)}
+    paths = (path for path in folder.glob("[!.]*") if path.is_dir() or path.suffix in suffixes)
+    files = {f"{path}/" if path.is_dir() else str(path) for path in paths}
     return sorted(name for name in names | files if name.startswith(incomplete))
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the beginnings of model references that begin so."""
-    from promptkit.runtimes.references import REFERENCE_FORMS
-
+    """Complete the form of a model reference."""
     return [form for form in REFERENCE_FORMS.values() if form.startswith(incomplete)]
-
-
-def _may_lead_to_target(path: Path) -> bool:
-    return path.is_dir() or path.suffix in {".yaml", ".yml", ".j2"}
 
 
 Target: TypeAlias = Annotated[
@@ -48,38 +50,36 @@ Values: TypeAlias = Annotated[
 ]
 Model: TypeAlias = Annotated[
     str | None,
-    typer.Option("--model", metavar="REF", help="What answers: ollama/NAME, …", autocompletion=complete_model),
+    typer.Option("--model", metavar="REF", help="The model: ollama/NAME, …", autocompletion=complete_model),
 ]
 Sets: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="STEP.KEY=VALUE", help="Change a setting for this time; repeatable."),
+    typer.Option("--set", metavar="STEP.KEY=VALUE", help="Change a setting for this call; repeatable."),
 ]
 Record: TypeAlias = Annotated[
-    Path | None, typer.Option("--record", metavar="FILE", help="Keep every request and reply, for --model replay:FILE.")
+    Path | None,
+    typer.Option("--record", metavar="FILE", help="Record requests and replies, for --model replay:FILE."),
 ]
-NoCache: TypeAlias = Annotated[bool, typer.Option("--no-cache", help="Ask again what was answered before.")]
+NoCache: TypeAlias = Annotated[bool, typer.Option("--no-cache", help="Ask again instead of using cached replies.")]
 Strict: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="What the model cannot enforce is an error, not a notice.")
+    bool, typer.Option("--strict", help="Fail where the model cannot enforce something, instead of noting it.")
 ]
 Timeout: TypeAlias = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", help="For a request, all attempts included (600)."),
+    typer.Option("--timeout", metavar="SECONDS", help="For a request, all attempts included (default 600)."),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """How a verb asks models: what `run`, `render` and `try` have in common. `timeout` goes before what files say."""
-
-    model: str | None = None
-    sets: tuple[str, ...] = ()
-    record: Path | None = None
-    no_cache: bool = False
-    strict: bool = False
-    timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a timeout that is none."""
-        if self.timeout is not None and not 0 < self.timeout < inf:
-            raise InputError(f"--timeout is a number of seconds above 0, not {self.timeout:g}")
+def command_options(**values: str | int | bool | Sequence[str] | None) -> list[str]:
+    """Return options as a person types them: `exact=True` is `--exact`, a list repeats its option."""
+    words: list[str] = []
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list | tuple):
+            words += [word for part in value for word in (option, str(part))]
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return words

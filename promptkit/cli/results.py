@@ -1,108 +1,78 @@
-"""Results of runs: in the order of their items, printed for a person, and as the documented JSON object."""
+"""Results of runs: printed for a person, and in the order of their items."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from promptkit.cli.session import Session
-    from promptkit.engine.results import Result, Totals
-    from promptkit.reports.progress import Progress
-    from promptkit.runtimes.base import Model
-
-
-class ModelResult(Protocol):
-    """What models answered: a run, a preparation, a comparison."""
-
-    @property
-    def totals(self) -> Totals: ...
-
-    @property
-    def answered(self) -> Mapping[str | None, Model]: ...
+from promptkit.api.run import RunResult
+from promptkit.api.session import AnsweringModel
+from promptkit.engine.results import Totals
+from promptkit.project_code.reference import CodeUse
+from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import calls_text, seconds_text, tokens_text
+from promptkit.reports.trace import trace_text
 
 
-def show_result(result: Result, session: Session, progress: Progress, *, trace: bool) -> None:
-    """Show the trace where it is wanted, what the run came to, and which model answered."""
-    from promptkit.reports.output import note
-    from promptkit.reports.trace import trace_text
-
+def show_result(result: RunResult, progress: Progress, *, trace: bool) -> None:
+    """Show the cost of a run and the models that answered, before them the trace where it is asked for."""
     for message in result.notices:
         progress.notice(message)
     if trace:
         note(trace_text(result.trace))
     note(spent_text([result.totals], result.totals.seconds))
-    show_models(result, session, progress)
+    show_models(result.models, result.totals, progress)
 
 
 def spent_text(totals: Sequence[Totals], seconds: float) -> str:
-    """Return what runs took together: `3 calls (1 cached) · 210+34 tokens · 1.2 s`."""
-    from promptkit.reports.text import calls_text, seconds_text, tokens_text
-
-    calls = calls_text(sum(each.calls for each in totals), sum(each.cached for each in totals))
-    tokens = tokens_text(sum(each.tokens_in for each in totals), sum(each.tokens_out for each in totals))
+    """Return the cost of runs together: `3 calls (1 cached) · 210+34 tokens · 1.2 s`."""
+    calls = calls_text(sum(run.calls for run in totals), sum(run.cached for run in totals))
+    tokens = tokens_text(sum(run.tokens_in for run in totals), sum(run.tokens_out for run in totals))
     return f"{calls} · {tokens} · {seconds_text(seconds)}"
 
 
-def show_models(result: ModelResult, session: Session, progress: Progress) -> None:
-    """Show once each model that answered and why it was chosen, where a notice has not already said so."""
-    told = announced(result, session)
-    for reference, why in answered_by(result, session).items():
-        if reference not in told:
+def show_models(models: Sequence[AnsweringModel], totals: Totals, progress: Progress) -> None:
+    """Show once each model that answered and who named it, unless a notice has said so already."""
+    announced = announced_models(models)
+    for reference, why in answered_by(models, totals).items():
+        if reference not in announced:
             progress.notice(f"answered by {reference} (named by {why})")
 
 
-def answered_by(result: ModelResult, session: Session) -> dict[str, str]:
-    """Return what answered, a recording in place of its model, with why it was chosen; nothing where nothing did."""
-    if not result.totals.calls:
-        return {}
-    models = session.models
-    return {models.replayed(named) or model.reference: models.why(named) for named, model in result.answered.items()}
+def answered_by(models: Sequence[AnsweringModel], totals: Totals) -> dict[str, str]:
+    """Return the models that answered, a recording in place of its model, each with who named it."""
+    return {model.replay or model.reference: model.why for model in models} if totals.calls else {}
 
 
-def announced(result: ModelResult, session: Session) -> frozenset[str]:
-    """Return the models of which a notice has said that they answer."""
-    return frozenset(model.reference for named, model in result.answered.items() if session.models.announced(named))
+def announced_models(models: Sequence[AnsweringModel]) -> frozenset[str]:
+    """Return the models that a notice has already named as answering."""
+    return frozenset(model.reference for model in models if model.announced)
 
 
-def model_records(result: ModelResult, session: Session) -> list[dict[str, Any]]:
-    """Return each model that answered with why it was chosen, the default first."""
-    records = [
-        {"reference": model.reference, "digest": model.digest, "why": session.models.why(named)}
-        for named, model in result.answered.items()
-    ]
-    return records or [{"reference": session.reference, "digest": None, "why": session.models.why()}]
-
-
-def json_line(result: Result, session: Session, *, indent: int | None = None, **placed: Any) -> str:
-    """Return the run as the documented JSON object; `placed` is what else is said of it, such as its row's number."""
-    from promptkit.engine.results import trace_record
-    from promptkit.reports.text import json_text
-
-    models = model_records(result, session)
-    error = {"error": str(result.error)} if result.error else {}
-    record = {"run": result.run, **placed, "target": result.target, "model": models[0], **result.record(), **error}
-    record["trace"] = trace_record(result.trace)["parts"]
-    if len(models) > 1:
-        record["models"] = models
-    return json_text(record, indent=indent)
+def code_lines(uses: Sequence[CodeUse]) -> list[str]:
+    """Return a line for each Python function of the project that would run."""
+    return [f"would run {use.shown}" for use in uses]
 
 
 Item = TypeVar("Item")
 ItemResult = TypeVar("ItemResult")
 MAX_CONCURRENT = 1_000
-"""Items in work: more than any server is asked for at once, few enough that their results fit in memory."""
+"""More items than any server is asked for concurrently, few enough that their results fit in memory."""
 
 
 async def in_order(
-    function: Callable[[Item], Coroutine[Any, Any, ItemResult]], items: Iterable[Item], *, at_once: int = MAX_CONCURRENT
+    function: Callable[[Item], Coroutine[Any, Any, ItemResult]], items: Iterable[Item], *, at_once: int | None = None
 ) -> AsyncGenerator[ItemResult, None]:
-    """Yield the result of each item in the order of the items, with the next ones in work meanwhile.
+    """Yield the result of each item in the order of the items, while the next ones are being worked on.
 
-    What one raises is raised in its place; the others are then cancelled.
+    An exception is raised in the place of its item; the other items are then cancelled.
     """
+    from promptkit.engine.step_run import MAX_CONCURRENT_ITEMS
+
+    at_once = at_once or MAX_CONCURRENT_ITEMS
     tasks: deque[asyncio.Task[ItemResult]] = deque()
     try:
         for item in items:

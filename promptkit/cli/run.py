@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
+from shlex import join
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.cli.results import in_order
+from promptkit.api.run import RunResult, run_target
+from promptkit.api.session import ModelOptions, load, open_session
+from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled, read_texts
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.results import in_order, show_models, show_result, spent_text
+from promptkit.cli.session import run_to_end
+from promptkit.engine.dependencies import code_of
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.pipeline import Pipeline, Step, default_model
+from promptkit.engine.results import Result
+from promptkit.engine.run import Batch, Runner
 from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, place
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.engine.results import Result
-    from promptkit.engine.run import Batch
-    from promptkit.project_code.reference import CodeUse
+from promptkit.reports.output import emit, note
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import counted, json_text, one_line, row_text, visible
+from promptkit.storage.files import check_destination, writing_text
+from promptkit.techniques.spec import parse_spec
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,15 +37,15 @@ def run(
     target: Target,
     values: Values = None,
     rows: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help="Inputs, one answer for each row.")
+        Path | None, typer.Option("--input", metavar="FILE", help="A file of inputs; one answer for each row.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="With --input: its columns and the answers, .csv or .jsonl."),
+        typer.Option("--out", metavar="FILE", help="With --input: write columns and answers, .csv or .jsonl."),
     ] = None,
     model: Model = None,
     sets: Sets = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; nothing is asked.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; no model is asked.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show each call with its messages and reply.")] = False,
     json: Json = False,
     record: Record = None,
@@ -49,80 +57,56 @@ def run(
 
     Without values the examples of its inputs are used.
     """
-    from promptkit.cli.inputs import read_texts
-    from promptkit.cli.session import find_project, load, run_to_end
-
     if rows and values:
         raise InputError("inputs come from NAME=VALUE or from --input, not from both")
     if out is not None and rows is None:
         raise InputError("--out is for the rows of --input", hint="--input FILE")
-    asking = ModelOptions(
+    options = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    pipeline = load(target, find_project(target), asking)
+    pipeline = load(target, sets=options.sets)
     texts = read_texts(values or ())
     if dry_run:
         return show_dry_run(pipeline, texts, rows=rows, model=model, json=json)
     if rows:
-        return run_to_end(run_rows(pipeline, rows, asking, out=out, json=json, trace=trace))
-    run_to_end(run_once(pipeline, texts, asking, json=json, trace=trace))
+        return run_to_end(run_rows(pipeline, rows, options, out=out, json=json, trace=trace))
+    run_to_end(run_once(pipeline, texts, options, json=json, trace=trace))
     if not json:
-        show_next(target, values or (), asking, traced=trace)
+        show_next(target, values or (), options, traced=trace)
 
 
 async def run_once(
-    pipeline: Pipeline, texts: Mapping[str, str], asking: ModelOptions, *, json: bool = False, trace: bool = False
+    pipeline: Pipeline, texts: Mapping[str, str], options: ModelOptions, *, json: bool = False, trace: bool = False
 ) -> None:
     """Run a target once and print its answer. Raises what ended the run."""
-    from promptkit.cli.results import json_line, show_result
-    from promptkit.cli.session import open_session
-    from promptkit.engine.inputs import fill_inputs
-    from promptkit.engine.run import run as engine_run
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.progress import Progress
-    from promptkit.reports.text import display_text
-
     filled = fill_inputs(pipeline, texts=texts)
     if filled.examples:
         note(f"no values given: the example of {', '.join(filled.examples)} is used")
     progress = Progress()
-    async with open_session(pipeline, asking, progress) as session:
-        with progress.showing():
-            result = await engine_run(
-                pipeline,
-                filled.values,
-                models=session.models,
-                settings=session.settings,
-                on_event=progress.listener(),
-                store=session.store,
-            )
-        show_result(result, session, progress, trace=trace)
-        if json:
-            emit(json_line(result, session, indent=2))
+    result = await run_target(pipeline, filled.values, options, progress)
+    show_result(result, progress, trace=trace)
+    if json:
+        emit(result.to_json())
     if result.error:
         raise result.error
     if not json:
-        emit(display_text(result.output))
+        emit(str(result))
 
 
-def show_next(target: str, values: Sequence[str], asking: ModelOptions, *, traced: bool) -> None:
-    """Show what a person would type next, with what was typed that decides the answer."""
-    from shlex import join
-
-    from promptkit.reports.output import note
-
+def show_next(target: str, values: Sequence[str], options: ModelOptions, *, traced: bool) -> None:
+    """Print the commands to type next, with the arguments that decide the answer."""
     if any(value.endswith("=-") for value in values):
-        return  # What came on stdin is gone.
+        return  # stdin cannot be read again
     note("next:")
-    options = [["--model", asking.model]] if asking.model else []
-    typed = join(sum([*options, *(["--set", each] for each in asking.sets)], [target, *values]))
+    model = ["--model", options.model] if options.model else []
+    typed = join([target, *values, *model, *(word for change in options.sets for word in ("--set", change))])
     if not traced:
         note(f"  promptkit run {typed} --trace    # every message and reply")
     note(f"  promptkit try {typed} --watch    # edit its prompts, see what the model says")
 
 
 OUT_SUFFIXES = (".csv", ".jsonl")
-"""Endings that `--out` takes."""
+"""Suffixes that `--out` takes."""
 WriteRow: TypeAlias = "Callable[[InputRow, Result], None]"
 """Writes a row with its result."""
 
@@ -134,7 +118,7 @@ class RowsFailed(PromptkitError):
 async def run_rows(
     pipeline: Pipeline,
     path: Path,
-    asking: ModelOptions,
+    options: ModelOptions,
     *,
     out: Path | None = None,
     json: bool = False,
@@ -144,13 +128,6 @@ async def run_rows(
 
     Raises RowsFailed at the end.
     """
-    from promptkit.cli.results import json_line, show_models, show_result, spent_text
-    from promptkit.cli.session import open_session
-    from promptkit.engine.run import Batch, Runner
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.progress import Progress
-    from promptkit.reports.text import counted, row_text
-
     if out is not None:
         check_out(out, path)
     rows = read_filled(pipeline, path)
@@ -159,7 +136,7 @@ async def run_rows(
     note_near_columns(pipeline, rows)
     progress = Progress()
     answered, started = None, monotonic()
-    async with open_session(pipeline, asking, progress) as session:
+    async with open_session(pipeline, options, progress) as session:
         runner = Runner(
             pipeline, models=session.models, settings=session.settings, on_event=progress.listener(steps=False)
         )
@@ -167,7 +144,7 @@ async def run_rows(
         async def answer(row: InputRow) -> tuple[InputRow, Result]:
             return row, await batch.run(row.number, row.values, row.fields)
 
-        # Left in this order however it ends: rows in work are cancelled, then the run is ended, then the store closed.
+        # On the way out, rows in work are cancelled, then the run is ended, then the store is closed.
         async with (
             Batch(runner, session.store, file=str(place(path)), rows=len(rows)) as batch,
             aclosing(in_order(answer, rows)) as results,
@@ -177,7 +154,8 @@ async def run_rows(
                     with progress.row():
                         write(row, result)
                         if json:
-                            emit(json_line(result, session, number=row.number, row=extra_fields(pipeline, row)))
+                            placed = {"number": row.number, "row": extra_fields(pipeline, row)}
+                            emit(RunResult.of(result, session).to_json(indent=None, **placed))
                         elif out is None:
                             emit(row_text(result.output) if result.error is None else "")
                         if result.error:
@@ -185,12 +163,12 @@ async def run_rows(
                             show = f"promptkit runs show {batch.number} --row {row.number} --json"
                             note(f"error: row {row.number}: {result.error}{f'; {show} has the traceback' * defect}")
                         if trace:
-                            show_result(result, session, progress, trace=trace)
+                            show_result(RunResult.of(result, session), progress, trace=trace)
                     answered = result if result.totals.calls else answered
             if rows:
                 note(f"{counted(len(rows), 'row')} · {spent_text([batch.totals], monotonic() - started)}")
         if answered:
-            show_models(answered, session, progress)
+            show_models(session.models_of(answered), answered.totals, progress)
         if out is not None:
             note(f"written: {place(out)}")
     check_answered(batch)
@@ -198,33 +176,30 @@ async def run_rows(
 
 def check_answered(batch: Batch) -> None:
     """Raise RowsFailed where rows have no answer."""
-    from promptkit.reports.text import counted
-
     if batch.failed:
-        told = f"{batch.failed} of {counted(batch.rows, 'row')} {'has' if batch.failed == 1 else 'have'} no answer"
-        raise RowsFailed(told, hint=f"the same command asks only what is missing; promptkit runs show {batch.number}")
+        message = f"{batch.failed} of {counted(batch.rows, 'row')} {'has' if batch.failed == 1 else 'have'} no answer"
+        raise RowsFailed(
+            message, hint=f"the same command asks only what is missing; promptkit runs show {batch.number}"
+        )
 
 
 def check_out(out: Path, rows: Path) -> None:
-    """Raise InputError for a file that `--out` cannot be: by its ending or place, or since the rows come from it."""
-    from promptkit.storage.files import check_destination
-
+    """Raise InputError where `--out` has a wrong suffix or place, or is the file of the rows."""
     if out.suffix not in OUT_SUFFIXES:
-        raise InputError(Problem("--out writes .csv or .jsonl, by the ending", place(out)))
+        raise InputError(Problem("--out writes .csv or .jsonl, by its suffix", place(out)))
     check_destination(out, f"--out {out}")
     if out.exists() and rows.exists() and out.samefile(rows):
-        raise InputError(Problem("--out would write over the rows of --input", place(out), hint="name another file"))
+        raise InputError(Problem("--out would overwrite the rows of --input", place(out), hint="name another file"))
 
 
 @contextmanager
 def writing(out: Path | None, pipeline: Pipeline, rows: Iterable[InputRow]) -> Iterator[WriteRow]:
-    """Open the file of answers; the block gets what adds a row to it. Without a file that does nothing."""
-    from promptkit.reports.batch import AnswerTable
-    from promptkit.storage.files import writing_text
-
+    """Open the file of answers and yield a function that adds a row; without a file it does nothing."""
     if out is None:
         yield lambda row, result: None
         return
+    from promptkit.reports.batch import AnswerTable  # here, since it loads the evaluation floor
+
     table = AnswerTable((row.fields for row in rows), pipeline.output_keys, csv=out.suffix == ".csv")
     with writing_text(out) as add:
         add(table.head)
@@ -239,9 +214,6 @@ def show_dry_run(
     pipeline: Pipeline, texts: Mapping[str, str], *, rows: Path | None, model: str | None, json: bool
 ) -> None:
     """Print the model, the inputs, the steps and the Python files of a run. Raises InputError for wrong inputs."""
-    from promptkit.reports.output import emit
-    from promptkit.reports.text import json_text, visible
-
     record = dry_run_record(pipeline, texts, rows=rows, model=model)
     emit(json_text(record, indent=2) if json else visible("\n".join(_dry_run_lines(record))))
 
@@ -250,11 +222,6 @@ def dry_run_record(
     pipeline: Pipeline, texts: Mapping[str, str], *, rows: Path | None, model: str | None
 ) -> dict[str, Any]:
     """Return what a run would do as the documented JSON object. Raises InputError for wrong inputs."""
-    from promptkit.cli.inputs import read_filled
-    from promptkit.engine.dependencies import code_of
-    from promptkit.engine.inputs import fill_inputs
-    from promptkit.engine.pipeline import default_model
-
     reference, why, _ = default_model(pipeline.project, pipeline, model)
     record: dict[str, Any] = {
         "target": pipeline.name,
@@ -269,22 +236,15 @@ def dry_run_record(
     return {
         **record,
         "steps": [_dry_run_step(step, pipeline) for step in pipeline.steps.values()],
-        "code": [each.record() for each in code_of(pipeline, model=model)],
+        "code": [use.record() for use in code_of(pipeline, model=model)],
     }
 
 
-def code_lines(uses: Sequence[CodeUse]) -> list[str]:
-    """Return a line for each Python function that would run."""
-    return [f"would run {each.shown}" for each in uses]
-
-
 def _dry_run_step(step: Step, pipeline: Pipeline) -> dict[str, Any]:
-    from promptkit.techniques.spec import parse_spec
-
     record: dict[str, Any] = {"name": step.name}
-    if step.asking is not None:
-        record["prompt"] = step.asking.prompt.name if step.asking.prompt.file else "(inline)"
-        record["technique"] = parse_spec(step.asking.technique)[0]
+    if step.prompt_call is not None:
+        record["prompt"] = step.prompt_call.prompt.name if step.prompt_call.prompt.file else "(inline)"
+        record["technique"] = parse_spec(step.prompt_call.technique)[0]
     elif step.tool is not None:
         record["tool"] = step.tool.name
     elif step.pipeline is not None:
@@ -296,8 +256,6 @@ def _dry_run_step(step: Step, pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    from promptkit.reports.text import one_line
-
     yield f"target  {record['target']} ({record['file']})"
     yield f"model   {record['model']['reference']} ({record['model']['why']})"
     if "rows" in record:
@@ -310,5 +268,5 @@ def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
         parts += [f"{key} {step[key]}" for key in ("technique", "model") if key in step]
         parts += [f"after {', '.join(step['after'])}"] if step["after"] else []
         yield f"step    {step['name']}: {', '.join(parts)}"
-    for each in record["code"]:
-        yield f"python  {each['file'] or each['module']}:{each['function']} ({each['named_by']})"
+    for use in record["code"]:
+        yield f"python  {use['file'] or use['module']}:{use['function']} ({use['named_by']})"

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from promptkit.cli.options import Json
 from promptkit.cli.run_find import complete_run
-from promptkit.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.cli.run_find import ProjectStore
-    from promptkit.evaluation.comparison.sides import Side
 
 _HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=f"What is judged: {_HELP}", autocompletion=complete_run)],
-    b: Annotated[str, typer.Argument(metavar="B", help="What it is judged against.", autocompletion=complete_run)],
-    metric: Annotated[
-        str | None, typer.Option("--metric", metavar="M", help="One metric alone; rows flip by it.")
-    ] = None,
+    a: Annotated[str, typer.Argument(metavar="A", help=f"The run to compare: {_HELP}", autocompletion=complete_run)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.", autocompletion=complete_run)],
+    metric: Annotated[str | None, typer.Option("--metric", metavar="M", help="Compare by one metric alone.")] = None,
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="V", help="The variant of both, where none is named.")
     ] = None,
@@ -31,46 +24,27 @@ def compare(
     ] = 1,
     json: Json = False,
 ) -> None:
-    """Compare two evaluations on the rows of both: the difference with its interval, and the rows that flipped.
+    """Compare two evaluations on the rows of both: the difference with its interval, and the rows that changed.
 
-    Rows are paired by what they hold. `last` is the newest evaluation. It ends with 0 whatever it finds: what must
-    stop a build is a threshold of the suite.
+    Rows are paired by their content. `last` is the newest evaluation. The exit code is 0 whatever the result: use a
+    threshold of the suite to fail a build.
     """
-    from promptkit.cli.run_find import open_project_store
+    from promptkit.api.compare import find_sides
+    from promptkit.api.runs import open_project_store
     from promptkit.evaluation.comparison.compare import compare_runs
+    from promptkit.evaluation.comparison.records import compare_record
     from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
     from promptkit.reports.output import emit
-    from promptkit.reports.run_comparison import find_flips, flip_record, print_comparison
+    from promptkit.reports.run_comparison import changed_row_record, find_changed_rows, print_comparison
     from promptkit.reports.text import json_text
     from promptkit.storage.records import reading_record
 
     with open_project_store() as kept, reading_record(f"run {a} or {b}"):
-        versus = compare_runs(*read_sides(kept, a, b, variant), kept.project, aim=metric)
-        record, found = versus.record(smallest=SMALLEST_DIFFERENCE), find_flips(versus, rows)
+        comparison = compare_runs(*find_sides(kept, a, b, variant), kept.project, metric=metric)
+        record = compare_record(comparison, smallest=SMALLEST_DIFFERENCE)
+        shown = find_changed_rows(comparison, rows)
         if json:
-            emit(json_text({**record, "rows_shown": [flip_record(versus, each) for each in found]}))
+            shown_records = [changed_row_record(comparison, row) for row in shown]
+            emit(json_text({**record.to_json(), "rows_shown": shown_records}))
         else:
-            print_comparison(versus, record, found, rows)
-
-
-def read_sides(kept: ProjectStore, a: str, b: str, variant: str | None) -> tuple[Side, Side]:
-    """Return what `RUN:VARIANT` texts name. Raises InputError for what is not there, and for one thing named twice."""
-    from promptkit.cli.run_find import find_evaluation
-    from promptkit.evaluation.comparison.sides import Side, named_variant
-
-    named = []
-    for text in (a, b):
-        number, colon, own = text.partition(":")
-        view = find_evaluation(kept, number)
-        named.append((view, named_variant(view, own if colon else variant)))
-    (one, first), (other, second) = named
-    if one.number == other.number and first == second:
-        others = [name for name in one.variants if name != first]
-        hint = f"promptkit runs compare {one.number}:{others[0]} {one.number}:{first}" if others else None
-        raise InputError(f"both are `{first}` of run {one.number}", hint=hint or "name another run")
-    if one.number == other.number:
-        return Side(one, first, first), Side(other, second, second)
-    shown = first != second or first != one.variants[0]
-    return tuple(  # type: ignore[return-value]
-        Side(view, name, f"run {view.number} ({name})" if shown else f"run {view.number}") for view, name in named
-    )
+            print_comparison(comparison, record, shown, rows)

@@ -1,58 +1,57 @@
-"""`promptkit runs errors`: what fails in an evaluation, and a draft of rules against it."""
+"""`promptkit runs errors`: the errors of an evaluation in groups, and a draft of rules against them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from promptkit.api.runs import find_evaluation, open_project_store
 from promptkit.cli.options import Json
 from promptkit.cli.run_find import OneVariant, RunName
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.error_analysis.groups import ErrorAnalysis
-    from promptkit.evaluation.error_analysis.guideline_draft import GuidelinePlan
-    from promptkit.evaluation.stored_run import StoredRun
+from promptkit.cli.session import refuse_shipped
+from promptkit.engine.preparation import uses_technique, write_artifact
+from promptkit.errors import InputError, Problem, place
+from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, errors_record, find_errors
+from promptkit.evaluation.error_analysis.guideline_draft import GuidelinePlan, draft_guideline, plan_guideline
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.reports.evaluation.error_analysis import print_errors
+from promptkit.reports.output import emit, note
+from promptkit.reports.text import counted, json_text
+from promptkit.storage.records import reading_record
+from promptkit.techniques.artifacts import read_artifact
 
 AUTO = "auto"
 GUIDELINE_INPUT = "guideline"
-"""The input that the rules of a draft refine."""
+"""The prompt's input that the drafted rules refine."""
 
 
 def errors(
     run: RunName,
     variant: OneVariant = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="M", help="What tells right from wrong (the first metric).")
+        str | None, typer.Option("--metric", metavar="M", help="The metric that tells right from wrong (the first).")
     ] = None,
     by: Annotated[
-        str | None, typer.Option("--by", metavar="FIELD", help="Failures by each value of a field of the data.")
+        str | None, typer.Option("--by", metavar="FIELD", help="Failures by the values of a field of the data.")
     ] = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Typical rows of each group (3).")] = 3,
     write: Annotated[
         str | None,
         typer.Option("--write", metavar="FILE", help="Write a draft of rules; `auto`: where the technique reads it."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a draft or an artifact that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing draft or artifact.")] = False,
     json: Json = False,
 ) -> None:
-    """Group what fails in an evaluation, the largest group first, each with rows that are typical of it.
+    """Group the errors of an evaluation, the largest group first, each with typical rows.
 
-    Groups are answers that cannot be read or were cut off, labels by pair (expected → got), fields of the data with
-    values of which clearly more fail, and rows with similar texts. --write makes of the pairs a draft for the technique
-    annotation_guideline: a rule for each, with the typical rows as its cases. No model is asked.
+    Groups are unparsed and cut-off answers, label pairs (expected → got), values of data fields where clearly more rows
+    fail, and rows with similar texts. --write turns the pairs into a draft for the technique annotation_guideline: a
+    rule for each, with the typical rows as its cases. No model is asked.
     """
-    from promptkit.cli.run_find import find_evaluation, open_project_store
-    from promptkit.evaluation.error_analysis.groups import errors_record, find_errors
-    from promptkit.evaluation.error_analysis.guideline_draft import plan_guideline
-    from promptkit.reports.evaluation.error_analysis import print_errors
-    from promptkit.reports.output import emit
-    from promptkit.reports.text import json_text
-    from promptkit.storage.records import reading_record
-
     with open_project_store() as kept, reading_record(f"run {run}"):
         view = find_evaluation(kept, run)
         found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
@@ -84,28 +83,17 @@ def write_draft(
     force: bool,
     automatic: bool,
 ) -> None:
-    """Write the draft. Raises InputError for a file that is there, without `force`, and beside what is shipped."""
-    from promptkit.cli.session import refuse_shipped
-    from promptkit.engine.preparation import write_artifact
-    from promptkit.errors import InputError, Problem, place
-    from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline
-
+    """Write the draft. Raises InputError for an existing file without `force`, and beside a shipped pipeline."""
     if automatic:
         refuse_shipped(plan.pipeline, "no draft can be written beside it", "write it there")
     if os.path.exists(file) and not force:
-        message = "there is an artifact already, and a person may have edited it"
-        raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
+        message = "this artifact exists, and a person may have edited it"
+        raise InputError(Problem(message, place(file), hint="--force overwrites it, edits included"))
     write_artifact(draft_guideline(found, view, plan), file, command)
 
 
 def show_written(plan: GuidelinePlan, file: Path) -> None:
-    """Show where the draft is, and what a person would do with it next."""
-    from promptkit.engine.preparation import uses_technique
-    from promptkit.errors import place
-    from promptkit.reports.output import note
-    from promptkit.reports.text import counted
-    from promptkit.techniques.artifacts import read_artifact
-
+    """Print where the draft is, and the next steps."""
     name, step = "annotation_guideline", plan.step.name
     artifact = read_artifact(file)
     assert artifact is not None, "it was just written"
@@ -113,21 +101,18 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     if file.resolve() != plan.file.resolve():
         note(f"the step `{step}` would read them in {place(plan.file)}")
     note("next:")
-    note(f"  edit {place(file)}    # read it: its cases are texts of the data, and why is for you to say")
+    note(f"  edit {place(file)}    # check it: its cases are texts of the data; add the reasons")
     if not uses_technique(plan.pipeline.steps[step], name):
         note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `{GUIDELINE_INPUT}`")
-    if (
-        plan.step.asking is not None and GUIDELINE_INPUT in plan.step.asking.inputs
-    ):  # without it, `prepare` would refuse
+    # Without the input, `prepare` would refuse.
+    if plan.step.prompt_call is not None and GUIDELINE_INPUT in plan.step.prompt_call.inputs:
         typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
-        note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
-    note(f"  promptkit eval {plan.suite.file.stem}    # on other rows: these are known to the draft")
+        note(f"  {join(typed)} --force    # or let a model write rules and keep the ones that help")
+    note(f"  promptkit eval {plan.suite.file.stem}    # on other rows: the draft has seen these")
 
 
 def show_next(found: ErrorAnalysis) -> None:
-    """Show the lines that go on from the groups."""
-    from promptkit.reports.output import note
-
+    """Print the commands to type next."""
     if not found.failed:
         return
     note("next:")

@@ -1,138 +1,17 @@
-"""The store of the project that one stands in, and the runs that a person names in it."""
+"""The arguments and options by which verbs name a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
-from promptkit.errors import InputError, PromptkitError, nearest
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.project import Project
-    from promptkit.storage.store import Run, Store
-
-RUNS_IN_HINT = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectStore:
-    """A project with its open store."""
-
-    project: Project
-    store: Store
-
-    def view(self, run: Run) -> StoredRun:
-        """Return an evaluation as reports see it."""
-        from promptkit.evaluation.stored_run import StoredRun
-
-        return StoredRun(self.store, run)
-
-    def tuning(self, text: str) -> Run | None:
-        """Return the tuning of that number; None where it is of something else, or no number."""
-        run = self.store.run(text) if text.isdigit() else None
-        return run if run is not None and run.kind == "tune" else None
-
-    def lists(self, run: Run) -> bool:
-        """Tell whether a run can be listed; where its record is damaged, that is noted."""
-        from promptkit.reports.output import terminal_width
-        from promptkit.reports.runs import run_record, runs_text
-        from promptkit.storage.records import reading_record
-
-        with self.store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
-            run_record(run)
-            runs_text([run], width=terminal_width())
-            return True
-        return False
-
-    def record(self, view: StoredRun) -> Mapping[str, Any]:
-        """Return what a run said; of one that was killed or goes on, what its cells say."""
-        from promptkit.evaluation.stored_run import recomputed_record
-
-        return view.record or recomputed_record(view, self.project)
-
-
-@contextmanager
-def open_project_store() -> Iterator[ProjectStore]:
-    """Open the project's store, and end in it the runs whose process is gone. Where there is none, none is made."""
-    from promptkit.project import Project
-    from promptkit.storage.store import Store
-
-    project = Project.find(Path.cwd())
-    with TemporaryDirectory(prefix="promptkit-") as nothing:
-        folder = project.store_folder if project.store_folder.is_dir() else Path(nothing)
-        with Store.open(folder, cache_size=project.settings.cache.size) as store:
-            store.close_dead_runs()
-            try:
-                yield ProjectStore(project, store)
-            finally:
-                note_damage(store)
-
-
-def note_damage(store: Store) -> None:
-    """Say in one line which damaged records were left out."""
-    from promptkit.reports.output import note
-
-    if store.damage.notice:
-        note(store.damage.notice)
-
-
-def find_run(kept: ProjectStore, text: str) -> Run:
-    """Return the run that a person names: its number, or `last` among all. Raises InputError."""
-    run = kept.store.run(text)
-    if run is None:
-        raise InputError(f"there is no run `{text}`", hint=_latest(kept.store, None))
-    return run
-
-
-def find_batch(kept: ProjectStore, text: str, *, rows: bool) -> Run | None:
-    """Return the batch that a person names, None where that is another run or none.
-
-    With `rows`, as rows are asked for, `last` is the newest run that has some.
-    """
-    from promptkit.engine.run import BATCH
-    from promptkit.evaluation.evaluate import KIND
-
-    run = kept.store.run(text, kind=(BATCH, KIND) if rows else None)
-    return run if run is not None and run.kind == BATCH else None
-
-
-def find_evaluation(kept: ProjectStore, text: str) -> StoredRun:
-    """Return the evaluation that a person names: its number, or `last` among evaluations. Raises InputError."""
-    from promptkit.evaluation.evaluate import KIND
-
-    run = kept.store.run(text, kind=KIND)
-    if run is not None:
-        return kept.view(run)
-    other = kept.store.run(text) if text.isdigit() else None
-    if other is not None:
-        told = f"run {text} is no evaluation: it is a `{other.kind}` of `{other.target}`"
-        raise InputError(told, hint=_latest(kept.store, KIND))
-    raise InputError(f"there is no evaluation `{text}`", hint=_latest(kept.store, KIND))
-
-
-def _latest(store: Store, kind: str | None) -> str:
-    numbers = [str(run.number) for run in store.runs(kind=kind, limit=RUNS_IN_HINT)]
-    if not numbers:
-        return "nothing was run here yet" if kind is None else "promptkit eval SUITE"
-    what = "runs" if kind is None else "evaluations"
-    return f"the latest {what} are {', '.join(numbers)}; `promptkit runs list` shows more"
-
-
-def refuse_target(kept: ProjectStore, target: str, kind: str | None) -> NoReturn:
-    """Raise InputError, with the nearest name, for a target of which there is no run."""
-    known = {run.target for run in kept.store.runs(kind=kind, limit=1000)}
-    raise InputError(f"there is no run of `{target}`", hint=nearest(target, known) or "nothing was run here yet")
+from promptkit.api.runs import open_project_store
+from promptkit.errors import PromptkitError
 
 
 def complete_run(incomplete: str) -> list[tuple[str, str]]:
-    """Return the numbers of runs that begin so, each with what it is; nothing where something is wrong."""
+    """Complete the number of a run, with its description. Completion never fails: a mistake gives nothing."""
     try:
         with open_project_store() as kept:
             runs = kept.store.runs()
@@ -142,7 +21,7 @@ def complete_run(incomplete: str) -> list[tuple[str, str]]:
     return (
         [("last", "the newest"), *found]
         if not incomplete
-        else [each for each in found if each[0].startswith(incomplete)]
+        else [(number, about) for number, about in found if number.startswith(incomplete)]
     )
 
 

@@ -1,19 +1,28 @@
-"""`promptkit runs repair`: damaged records of the store, found and removed."""
+"""`promptkit runs repair`: find damaged records of the store and remove them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from promptkit.errors import DamagedRecord, InputError, Interrupted, StoreFailed
-
-if TYPE_CHECKING:
-    from promptkit.cli.run_find import ProjectStore
-    from promptkit.storage.repair import Finding
-    from promptkit.storage.store import Run
+from promptkit.api.runs import ProjectStore, open_project_store
+from promptkit.engine.run import BATCH, batch_record
+from promptkit.errors import DamagedRecord, InputError, Interrupted, StoreFailed, place
+from promptkit.evaluation.stored_run import KIND
+from promptkit.reports.batch import batch_text
+from promptkit.reports.evaluation.report import evaluation_text
+from promptkit.reports.output import emit, note, terminal_width
+from promptkit.reports.runs import run_record, run_text, runs_text
+from promptkit.reports.text import counted
+from promptkit.reports.tuning.report import tuning_text
+from promptkit.storage.records import reading_record
+from promptkit.storage.repair import Finding, damaged_run, find_damage
+from promptkit.storage.repair import repair as repair_store
+from promptkit.storage.store import Run
+from promptkit.tuning.tune_record import stored_tune_record
 
 MAX_FINDINGS_SHOWN = 50
 
@@ -21,30 +30,24 @@ MAX_FINDINGS_SHOWN = 50
 def repair(
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
 ) -> None:
-    """Find damaged records in the store and, once you agree, remove or empty them; the file is copied before.
+    """Find damaged records in the store and, once you confirm, remove or empty them. The file is copied first.
 
-    What is removed of the answers is asked again where it is needed. It ends with 0 when the store is sound.
+    Removed answers are asked again when they are needed. The exit code is 0 when the store is sound.
     """
-    from promptkit.cli.run_find import open_project_store
-    from promptkit.errors import place
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import counted
-    from promptkit.storage.repair import repair
-
     with open_project_store() as kept:
         found = list(damaged_records(kept))
         if not found:
             emit("the store is sound: no record is damaged")
             return
-        kept.store.damage.forget()  # it is all told here
+        kept.store.damage.forget()  # all of it is printed here
         for finding in found[:MAX_FINDINGS_SHOWN]:
             emit(str(finding))
         if len(found) > MAX_FINDINGS_SHOWN:
             emit(f"and {len(found) - MAX_FINDINGS_SHOWN} more")
         if not yes and not confirmed(len(found)):
             raise StoreFailed("nothing was changed", hint="promptkit runs repair --yes")
-        backup = repair(kept.store.path, found)
-        note(f"the file as it was is {place(backup)}")
+        backup = repair_store(kept.store.path, found)
+        note(f"the original file is {place(backup)}")
         left = list(damaged_records(kept))
         kept.store.damage.forget()
         if left:
@@ -53,16 +56,14 @@ def repair(
 
 
 def damaged_records(kept: ProjectStore) -> Iterator[Finding]:
-    """Yield what is damaged: records that cannot be read, and runs that cannot be shown. Raises StoreFailed."""
-    from promptkit.storage.repair import damaged_run, find_damage
-
-    wrong: set[str] = set()
+    """Yield records that cannot be read, and runs that cannot be shown. Raises StoreFailed."""
+    found: set[str] = set()
     for finding in find_damage(kept.store.path):
         if finding.table == "runs":
-            wrong.add(finding.key)
+            found.add(finding.key)
         yield finding
     for run in kept.store.runs(limit=sys.maxsize):
-        if str(run.number) in wrong:
+        if str(run.number) in found:
             continue
         try:
             check_reports(kept, run)
@@ -71,16 +72,7 @@ def damaged_records(kept: ProjectStore) -> Iterator[Finding]:
 
 
 def check_reports(kept: ProjectStore, run: Run) -> None:
-    """Make what `runs list` and `runs show` print of a run. Raises DamagedRecord."""
-    from promptkit.engine.run import BATCH, batch_record
-    from promptkit.evaluation.evaluate import KIND
-    from promptkit.reports.batch import batch_text
-    from promptkit.reports.evaluation.report import evaluation_text
-    from promptkit.reports.output import terminal_width
-    from promptkit.reports.runs import run_record, run_text, runs_text
-    from promptkit.reports.tuning.report import tuning_text
-    from promptkit.storage.records import reading_record
-
+    """Build the reports of a run that `runs list` and `runs show` print. Raises DamagedRecord."""
     with reading_record(f"runs {run.number}"):
         run_record(run)
         runs_text([run], width=terminal_width())
@@ -89,10 +81,10 @@ def check_reports(kept: ProjectStore, run: Run) -> None:
             try:
                 evaluation_text(kept.record(view), view)
             except InputError:
-                return  # its metrics cannot be built any more, which is said where it is shown
+                return  # its metrics cannot be built any more, as `runs show` reports
         elif run.kind == "tune":
             if run.record:
-                tuning_text({**run.record, "status": run.status})
+                tuning_text(stored_tune_record(run))
         elif run.kind == BATCH:
             failed = kept.store.batches.rows(run.number, failed=True)
             batch_text(run, batch_record(run, kept.store), failed, terminal_width())
@@ -101,9 +93,7 @@ def check_reports(kept: ProjectStore, run: Run) -> None:
 
 
 def confirmed(count: int) -> bool:
-    """Ask a person whether to repair; off a terminal nobody agrees."""
-    from promptkit.reports.text import counted
-
+    """Ask a person whether to repair. Without a terminal the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:

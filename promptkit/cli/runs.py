@@ -6,27 +6,80 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from promptkit.api.runs import ProjectStore, find_batch, find_evaluation, find_run, open_project_store, refuse_target
 from promptkit.cli.options import Json
 from promptkit.cli.run_compare import compare
 from promptkit.cli.run_errors import errors
 from promptkit.cli.run_find import OneVariant, RunName
 from promptkit.cli.run_repair import repair
+from promptkit.engine.run import batch_record
 from promptkit.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.cli.run_find import ProjectStore
-    from promptkit.evaluation.cells.cell import Cell
-    from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.storage.store import Run
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.comparison.baseline import baseline_lines
+from promptkit.evaluation.comparison.run_rows import named_variant, row_cells
+from promptkit.evaluation.record import EvalRecord, MetricRecord
+from promptkit.evaluation.stored_run import KIND, StoredRun
+from promptkit.reports.batch import AnswerTable, answer_lines, batch_row_text, batch_text
+from promptkit.reports.evaluation.failing_rows import normalized_score
+from promptkit.reports.evaluation.report import print_evaluation
+from promptkit.reports.export import cell_record, csv_parts, is_right, jsonl_parts, junit_parts
+from promptkit.reports.output import emit, emit_folded, note, result_stream, terminal_width
+from promptkit.reports.page.write import write_page
+from promptkit.reports.runs import cells_text, run_record, run_text, runs_text
+from promptkit.reports.text import json_text
+from promptkit.reports.tuning.page import write_tuning_page
+from promptkit.reports.tuning.report import print_tuning
+from promptkit.storage.files import check_destination, write_private
+from promptkit.storage.records import reading_record
+from promptkit.storage.store import Run
+from promptkit.tuning.tune_record import stored_tune_record
 
 MAX_ROWS_SHOWN = 10
 TUNE = "tune"
+STDOUT = Path("-")
 
 
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, show, compare and export runs, group what fails, and repair the store.",
+)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        Literal["run", "batch", "eval", "tune"] | None,
+        typer.Option("--kind", metavar="KIND", help="run, batch, eval or tune."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="NAME", help="Only runs of a target or a suite.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="How many runs (20).")] = 20,
+    json: Json = False,
+) -> None:
+    """List the latest runs, newest first: the target, the status and the result.
+
+    The result of an evaluation is the first metric of its first variant.
+    """
+    with open_project_store() as kept:
+        runs = [run for run in kept.store.runs(kind=kind, target=target, limit=limit) if kept.lists(run)]
+        if target is not None and not runs:
+            refuse_target(kept, target, kind)
+    if json:
+        emit(json_text([run_record(run) for run in runs]))
+    elif runs:
+        emit(runs_text(runs, width=terminal_width()))
+    else:
+        note("there are no runs here yet")
+
+
+@app.command()
 def show(
     run: RunName,
     variant: OneVariant = None,
@@ -41,22 +94,16 @@ def show(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show a run: of an evaluation or a tuning what it said, of a run of a target its steps and requests.
+    """Show a run: the report of an evaluation or a tuning, the steps and requests of a run of a target.
 
-    Of `run --input` it shows the rows that failed. `last` is the newest run; with an option of evaluations it is the
+    Of `run --input` it shows the rows that failed. `last` is the newest run; with an option for evaluations it is the
     newest evaluation, with --row and --failures also the newest run of rows.
     """
-    from promptkit.cli.run_find import find_batch, find_evaluation, find_run, open_project_store
-    from promptkit.evaluation.comparison.sides import named_variant
-    from promptkit.evaluation.evaluate import KIND
-    from promptkit.storage.files import check_destination
-    from promptkit.storage.records import reading_record
-
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the run")
-    of_evaluation = failures or any(each is not None for each in (variant, row, html))
+    of_evaluation = failures or any(option is not None for option in (variant, row, html))
     with open_project_store() as kept, reading_record(f"run {run}"):
         batch = None if variant is not None or html is not None else find_batch(kept, run, rows=of_evaluation)
         if batch is not None:
@@ -84,43 +131,34 @@ def show(
 def refuse_rows(run: Run, *, rows: bool) -> None:
     """Raise InputError where rows of a tuning are asked for."""
     if rows:
-        told = f"run {run.number} is a tuning of `{run.target}`, of which no single rows are shown"
-        raise InputError(told, hint=f"promptkit runs show {run.number}")
+        message = f"run {run.number} is a tuning of `{run.target}`, which has no single rows to show"
+        raise InputError(message, hint=f"promptkit runs show {run.number}")
 
 
 def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
-    """Print what a tuning found, or write it as a page."""
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import json_text
-    from promptkit.reports.tuning.page import write_tuning_page
-    from promptkit.reports.tuning.report import print_tuning
-
-    record = dict(run.record)
-    if not record:
-        raise InputError(f"run {run.number}, a tuning of `{run.target}`, was ended before it kept anything")
+    """Print the report of a tuning, or write it as a page."""
+    if not run.record:
+        raise InputError(f"run {run.number}, a tuning of `{run.target}`, ended before it had a result")
+    record = stored_tune_record(run)
     if html is not None:
-        write_tuning_page({**record, "status": run.status}, html)
+        write_tuning_page(record, html)
         note(f"the page is {html}")
     if json:
-        emit(json_text({**record, "status": run.status}))
+        emit(json_text(record.to_json()))
     else:
-        print_tuning({**record, "status": run.status})
+        print_tuning(record)
 
 
 def show_batch(kept: ProjectStore, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
-    """Print a run of rows: what it came to with the rows that failed, one row in full, or the first that failed so."""
-    from promptkit.engine.run import batch_record
-    from promptkit.reports.batch import batch_row_text, batch_text
-    from promptkit.reports.output import emit, emit_folded, terminal_width
-    from promptkit.reports.runs import run_record
-    from promptkit.reports.text import json_text
-
+    """Print a run of rows: its summary with the rows that failed, one row in full, or the first failed rows in full."""
     rows = kept.store.batches
     if row is None and not failures:
         record, failed = batch_record(run, kept.store), rows.rows(run.number, failed=True)
         if json:
-            told = [{"row": number, "fields": each["fields"], "error": each["error"]} for number, each in failed]
-            emit(json_text({**run_record(run), **record, "file": run.inputs["file"], "rows_failed": told}))
+            rows_failed = [
+                {"row": number, "fields": stored["fields"], "error": stored["error"]} for number, stored in failed
+            ]
+            emit(json_text({**run_record(run), **record, "file": run.inputs["file"], "rows_failed": rows_failed}))
         else:
             emit_folded(batch_text(run, record, failed, terminal_width()))
         return
@@ -131,89 +169,66 @@ def show_batch(kept: ProjectStore, run: Run, row: int | None, *, failures: bool,
     else:
         found = [(row, one)]
     if json:
-        emit(json_text({"run": run.number, "rows": [{"row": number, **each} for number, each in found]}))
+        emit(json_text({"run": run.number, "rows": [{"row": number, **stored} for number, stored in found]}))
     else:
-        emit_folded("\n\n".join(batch_row_text(number, each) for number, each in found) or "no row failed")
+        emit_folded("\n\n".join(batch_row_text(number, stored) for number, stored in found) or "no row failed")
 
 
 def show_run(kept: ProjectStore, run: Run, *, json: bool) -> None:
     """Print a run of a target."""
-    from promptkit.reports.output import emit, emit_folded
-    from promptkit.reports.runs import run_record, run_text
-    from promptkit.reports.text import json_text
-
     calls = kept.store.calls(run.number)
     if json:
-        told = {key: value for key, value in run_record(run).items() if key != "metric"}
-        emit(json_text({**told, "inputs": run.inputs, **run.record, "calls": calls}))
+        head = {key: value for key, value in run_record(run).items() if key != "metric"}
+        emit(json_text({**head, "inputs": run.inputs, **run.record, "calls": calls}))
     else:
         emit_folded(run_text(run, calls))
 
 
 def show_evaluation(kept: ProjectStore, view: StoredRun, variant: str | None, *, json: bool) -> None:
-    """Print what an evaluation said, of one variant where it is named."""
-    from promptkit.reports.evaluation.report import print_evaluation
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import json_text
-
+    """Print the report of an evaluation, or of one variant of it."""
     record = only_variant(kept.record(view), variant)
     if json:
-        emit(json_text(record))
+        emit(json_text(record.to_json()))
         return
     print_evaluation(record, view)
-    if not view.record:
-        for told in record["notes"]:
-            note(told)
+    if view.record is None:
+        for text in record.notes:
+            note(text)
 
 
-def only_variant(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
-    """Return a run's record with one variant alone; what is said of others, or of two, is left out."""
+def only_variant(record: EvalRecord, variant: str | None) -> EvalRecord:
+    """Return a run's record with one variant alone, without others and comparisons."""
     if variant is None:
         return record
-    alone = {"variants": [each for each in record["variants"] if each["name"] == variant], "comparisons": []}
-    is_baseline = record["variants"][0]["name"] == variant
-    return {**record, **alone, "known": 0, **({} if is_baseline else {"thresholds": [], "against": None})}
+    alone = {"variants": [one for one in record.variants if one.name == variant], "comparisons": [], "known": 0}
+    is_baseline = record.variants[0].name == variant
+    return record.model_copy(update={**alone, **({} if is_baseline else {"thresholds": [], "against": None})})
 
 
 def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
-    """Write an evaluation as a page; of one that was killed, what its cells say."""
-    from promptkit.reports.output import note
-    from promptkit.reports.page.write import write_page
-
-    view.record = kept.record(view)
-    write_page(view, path)
+    """Write an evaluation as a page; one that was killed is recomputed from its cells."""
+    write_page(view, kept.record(view), path)
     note(f"the page is {path}")
 
 
 def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
-    """Print a row with its cells. Raises InputError for one that the run has not."""
-    from promptkit.evaluation.comparison.sides import row_cells
-    from promptkit.reports.export import cell_record
-    from promptkit.reports.output import emit, emit_folded
-    from promptkit.reports.runs import cells_text
-    from promptkit.reports.text import json_text
-
+    """Print a row with its cells. Raises InputError for a row that the run does not have."""
     cells = row_cells(view, row, variant)
     if not cells:
         following = next(view.cells(variant, first=row), None)
-        hint = f"the next that it has is {following.row}" if following else "its last row comes before that"
+        hint = f"its next row is {following.row}" if following else "its last row comes before that"
         raise InputError(f"run {view.number} has no row {row}", hint=hint)
     if json:
-        told = [{**cell_record(cell), "trace": view.trace(cell.cell)} for cell in cells]
-        emit(json_text({"run": view.number, "row": row, "cells": told}))
+        records = [{**cell_record(cell), "trace": view.trace(cell.number)} for cell in cells]
+        emit(json_text({"run": view.number, "row": row, "cells": records}))
     else:
         emit_folded(cells_text(view, cells))
 
 
 def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bool) -> None:
-    """Print the rows of a variant that fail: those without an answer first, then the worst by the first metric."""
-    from promptkit.reports.export import cell_record
-    from promptkit.reports.output import emit, emit_folded, note
-    from promptkit.reports.runs import cells_text
-    from promptkit.reports.text import json_text
-
-    said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
-    metrics = said["metrics"]
+    """Print the failing rows of a variant: those without an answer first, then the lowest by the first metric."""
+    summary = next(one for one in kept.record(view).variants if one.name == variant)
+    metrics = summary.metrics
     if json:
         cells = [cell_record(cell) for cell in failing_cells(view, variant, metrics)]
         return emit(json_text({"run": view.number, "variant": variant, "failing": len(cells), "cells": cells}))
@@ -228,53 +243,42 @@ def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bo
     worst = nsmallest(MAX_ROWS_SHOWN, counted(), key=lambda cell: failure_rank(cell, metrics))
     for at, cell in enumerate(worst):
         emit_folded(("\n" if at else "") + cells_text(view, [cell]))
-    told = f"{count} of {said['cases']} cells of `{variant}` fail"
-    note(f"{told}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else told)
+    share = f"{count} of {summary.cases} cells of `{variant}` fail"
+    note(f"{share}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else share)
 
 
-def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, Any]) -> Iterator[Cell]:
-    """Yield the cells of a variant that have no answer, or less than the best score of the first metric."""
-    from promptkit.reports.export import is_right
-
+def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, MetricRecord]) -> Iterator[Cell]:
+    """Yield the cells of a variant without an answer, or below the best score of the first metric."""
     return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
 
 
-def failure_rank(cell: Cell, metrics: Mapping[str, Any]) -> tuple[bool, float]:
-    """Return what orders failing cells: those without an answer come first, then the lowest score."""
-    from promptkit.reports.evaluation.failing_rows import normalized_score
-
+def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool, float]:
+    """Return the sort key of failing cells: those without an answer come first, then the lowest score."""
     return not cell.flag, normalized_score(cell, metrics)
 
 
-STDOUT = Path("-")
+app.command()(compare)
+app.command()(errors)
 
 
+@app.command()
 def export(
     run: RunName,
-    jsonl: Annotated[
-        Path | None, typer.Option("--jsonl", metavar="FILE", help="A cell a line, with all of it.")
-    ] = None,
+    jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="One cell a line, in full.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A table for spreadsheets.")] = None,
     junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Test cases for a CI, a row each, in XML.")
+        Path | None, typer.Option("--junit", metavar="FILE", help="Test cases for CI in XML, one for each row.")
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", metavar="FILE", help="What `eval --against` compares with.")
+        Path | None, typer.Option("--baseline", metavar="FILE", help="A baseline for `eval --against`.")
     ] = None,
     variant: OneVariant = None,
 ) -> None:
     """Write an evaluation to files; `-` is stdout. `last` is the newest evaluation.
 
-    JSONL and CSV hold all variants, JUnit and the baseline the first one, where none is named. Of a run of rows, named
-    by its number, JSONL and CSV are as `run --out` writes them.
+    Without --variant, JSONL and CSV hold all variants, JUnit and the baseline the first one. The JSONL and CSV of a run
+    of rows, named by its number, are those of `run --out`.
     """
-    from promptkit.cli.run_find import find_batch, find_evaluation, open_project_store
-    from promptkit.evaluation.comparison.baseline import baseline_lines
-    from promptkit.evaluation.comparison.sides import named_variant
-    from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
-    from promptkit.storage.files import check_destination
-    from promptkit.storage.records import reading_record
-
     for option, path in {"--jsonl": jsonl, "--csv": csv, "--junit": junit, "--baseline": baseline}.items():
         if path is not None and path != STDOUT:
             check_destination(path, f"{option} {path}", instead="`-` is stdout")
@@ -282,7 +286,7 @@ def export(
         batch = find_batch(kept, run, rows=True) if run.isdigit() else None
         if batch is not None:
             if junit or baseline or variant:
-                raise InputError(f"run {run} is of rows without scores: it is written as --csv or --jsonl")
+                raise InputError(f"run {run} has rows without scores: write it as --csv or --jsonl")
             return write_batch(kept, batch, jsonl=jsonl, csv=csv)
         view = find_evaluation(kept, run)
         chosen = named_variant(view, variant)
@@ -299,7 +303,6 @@ def export(
 
 def write_batch(kept: ProjectStore, run: Run, *, jsonl: Path | None, csv: Path | None) -> None:
     """Write the rows of a batch with their answers. Raises InputError."""
-    from promptkit.reports.batch import AnswerTable, answer_lines
 
     def rows() -> Iterator[Mapping[str, Any]]:
         return (record for _, record in kept.store.batches.rows(run.number))
@@ -312,20 +315,17 @@ def write_batch(kept: ProjectStore, run: Run, *, jsonl: Path | None, csv: Path |
 
 def write_all(makers: Iterable[tuple[Path | None, Callable[[], Iterable[str]]]]) -> None:
     """Write each file that is named. Raises InputError where none is, and for two to stdout."""
-    wanted = [(path, make) for path, make in makers if path is not None]
-    if not wanted:
+    targets = [(path, make) for path, make in makers if path is not None]
+    if not targets:
         raise InputError("nothing to write", hint="--jsonl FILE, --csv FILE, --junit FILE or --baseline FILE")
-    if sum(path == STDOUT for path, _ in wanted) > 1:
-        raise InputError("only one of them can go to stdout")
-    for path, make in wanted:
+    if sum(path == STDOUT for path, _ in targets) > 1:
+        raise InputError("only one file can go to stdout")
+    for path, make in targets:
         write(path, make())
 
 
 def write(path: Path, parts: Iterable[str]) -> None:
     """Write text part by part to a file or to stdout. Raises StoreFailed where a file cannot be written."""
-    from promptkit.reports.output import note, result_stream
-    from promptkit.storage.files import write_private
-
     if path == STDOUT:
         out = result_stream()
         for part in parts:
@@ -340,49 +340,4 @@ def _utf8(parts: Iterable[str]) -> Iterator[bytes]:
     return (part.encode("utf-8") for part in parts)
 
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="List, show, compare and export runs, group what fails, and repair the store.",
-)
-
-
-@app.command("list")
-def list_(
-    kind: Annotated[
-        Literal["run", "batch", "eval", "tune"] | None,
-        typer.Option("--kind", metavar="KIND", help="run, batch, eval or tune."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="NAME", help="Only those of a target or a suite.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="How many (20).")] = 20,
-    json: Json = False,
-) -> None:
-    """List the latest runs, newest first: what was run, how it ended, and what it said.
-
-    Of an evaluation that is the first metric of its first variant.
-    """
-    from promptkit.cli.run_find import open_project_store, refuse_target
-    from promptkit.reports.output import emit, note, terminal_width
-    from promptkit.reports.runs import run_record, runs_text
-    from promptkit.reports.text import json_text
-
-    with open_project_store() as kept:
-        runs = [run for run in kept.store.runs(kind=kind, target=target, limit=limit) if kept.lists(run)]
-        if target is not None and not runs:
-            refuse_target(kept, target, kind)
-    if json:
-        emit(json_text([run_record(run) for run in runs]))
-    elif runs:
-        emit(runs_text(runs, width=terminal_width()))
-    else:
-        note("there are no runs here yet")
-
-
-app.command()(show)
-app.command()(compare)
-app.command()(errors)
-app.command()(export)
 app.command()(repair)

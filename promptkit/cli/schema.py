@@ -1,7 +1,8 @@
-"""`promptkit schema`: what editors complete and check pipelines, prompts and suites by."""
+"""`promptkit schema`: JSON Schemas with which editors complete and check pipelines, prompts and suites."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
@@ -9,6 +10,14 @@ import typer
 from promptkit.errors import InputError, nearest
 
 Format: TypeAlias = Literal["pipeline", "prompt", "suite"]
+"""A format of files."""
+
+RECORDS = {
+    "eval-record": ("promptkit.evaluation.record", "EvalRecord"),
+    "tune-record": ("promptkit.tuning.tune_record", "TuneRecord"),
+    "compare-record": ("promptkit.evaluation.comparison.records", "CompareRecord"),
+}
+"""Records by name, each with the module and the model that it is made from."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -17,21 +26,24 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def schema(
     of: Annotated[
         str,
-        typer.Argument(metavar="{pipeline|prompt|suite}", help="Which file: of a prompt it is the front matter."),
+        typer.Argument(metavar="{pipeline|prompt|suite}", help="The kind of file; of a prompt its front matter."),
     ] = "pipeline",
 ) -> None:
-    """Print the JSON Schema of a pipeline, a prompt's front matter or a suite."""
+    """Print the JSON Schema of a pipeline, a prompt's front matter or a suite, or of a run's record."""
     from promptkit.reports.output import emit
     from promptkit.reports.text import json_text
 
     for known in get_args(Format):
         if of == known:
             return emit(json_text(json_schema(known)))
-    raise InputError(f"there is no schema of `{of}`", hint=nearest(of, get_args(Format)))
+    if of not in RECORDS:
+        raise InputError(f"there is no schema of `{of}`", hint=nearest(of, [*get_args(Format), *RECORDS]))
+    module, name = RECORDS[of]
+    emit(json_text(getattr(import_module(module), name).model_json_schema()))
 
 
 def json_schema(of: Format) -> dict[str, Any]:
-    """Return the JSON Schema of a file format, made from the models that read it."""
+    """Return the JSON Schema of a file format, from the models that read it."""
     if of == "suite":
         from promptkit.evaluation.suite.spec import suite_schema
 

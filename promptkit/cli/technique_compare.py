@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout
 from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
 from promptkit.errors import PromptkitError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from promptkit.cli.session import Session
-    from promptkit.engine.pipeline import Pipeline
-    from promptkit.engine.pipeline import Step as PipelineStep
-    from promptkit.engine.step_rows import StepRows
-    from promptkit.evaluation.recommendation.technique_comparison import Contender, TechniqueComparison, TechniqueResult
+    from promptkit.api.session import Session
+    from promptkit.evaluation.evaluate import Evaluation
+    from promptkit.evaluation.recommendation.technique_comparison import (
+        TechniqueComparison,
+        TechniqueResult,
+        TechniqueSuite,
+    )
+    from promptkit.evaluation.record import EvalRecord
+    from promptkit.reports.progress import Progress
 
 
 class RowsMissing(PromptkitError):
-    """Some rows have no answer, as a server or tool failed on them."""
+    """Some rows have no answer, because a server or tool failed on them."""
 
 
 def compare(
@@ -42,6 +50,7 @@ def compare(
     ] = False,
     model: Model = None,
     sets: Sets = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
     json: Json = False,
     record: Record = None,
     no_cache: NoCache = False,
@@ -50,113 +59,156 @@ def compare(
 ) -> None:
     """Compare techniques on a step of a pipeline, over rows with expected answers.
 
-    All else stays the same. Each technique gets its share of right answers with a 95 % interval, and what it cost.
+    All else stays the same. Each technique gets its share of right answers with a 95 % interval and its cost, and is
+    tested against the first one on the same rows. The run is kept, and the same command resumes it.
     """
-    from promptkit.cli.session import find_project, load, run_to_end
-    from promptkit.engine.step_rows import find_prompt_step, read_step_rows
-    from promptkit.evaluation.recommendation.technique_comparison import contenders as choosing_contenders
-    from promptkit.evaluation.recommendation.technique_comparison import parse_specs
+    from promptkit.api.session import load
+    from promptkit.cli.session import run_to_end
+    from promptkit.engine.step_rows import find_prompt_step
+    from promptkit.evaluation.recommendation.technique_comparison import parse_specs, technique_suite
+    from promptkit.storage.files import check_destination, frozen_files
 
     asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    pipeline = load(target, find_project(target), asking)
-    own = find_prompt_step(pipeline, step)
-    specs = parse_specs(techniques)
-    rows = read_step_rows(pipeline, own, data, expect=expect, labelled=True, limit=limit)
-    contenders = choosing_contenders(pipeline, own, specs, rows, allow_seen=allow_seen)
-    run_to_end(compare_techniques(pipeline, own, contenders, rows, asking, json=json))
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints the numbers")
+    with frozen_files():
+        pipeline = load(target, sets=asking.sets)
+        suite = technique_suite(
+            pipeline,
+            find_prompt_step(pipeline, step),
+            parse_specs(techniques),
+            data,
+            expect=expect,
+            limit=limit,
+            sets=asking.sets,
+            allow_seen=allow_seen,
+        )
+        run_to_end(run_comparison(suite, asking, html=html, json=json))
 
 
-async def compare_techniques(
-    pipeline: Pipeline,
-    step: PipelineStep,
-    contenders: Sequence[Contender],
-    rows: StepRows,
-    asking: ModelOptions,
-    *,
-    json: bool,
-) -> None:
+async def run_comparison(suite: TechniqueSuite, asking: ModelOptions, *, html: Path | None, json: bool) -> None:
     """Measure the techniques and print the table. Raises RowsMissing, or Unsupported where none could be measured."""
+    from promptkit.api.session import open_session
     from promptkit.cli.results import show_models, spent_text
-    from promptkit.cli.session import open_session
+    from promptkit.evaluation.cells.progress import EvalOptions
+    from promptkit.evaluation.cells.saver import ReplyCache
     from promptkit.evaluation.recommendation.evidence import keep_evidence
-    from promptkit.evaluation.recommendation.technique_comparison import compare as choosing_compare
+    from promptkit.evaluation.recommendation.technique_comparison import compare_techniques
     from promptkit.reports.output import emit, emit_folded, note, terminal_width
     from promptkit.reports.progress import Progress
-    from promptkit.reports.techniques import comparison_text, measured_text
-    from promptkit.reports.text import counted, json_text
+    from promptkit.reports.techniques import technique_comparison_text
+    from promptkit.reports.text import json_text
 
     progress, started = Progress(), monotonic()
-    note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
-    async with open_session(pipeline, asking, progress) as session:
-        with progress.showing(rows=len(rows.rows) * sum(each.step is not None for each in contenders)):
-            comparison = await choosing_compare(
-                pipeline,
-                step,
-                contenders,
-                rows,
-                models=session.models,
-                settings=session.settings,
-                on_event=progress.listener(steps=False),
-                on_row=progress.row_finished,
-                on_measured=lambda each: progress.notice(measured_text(each)),
-            )
-        if not asking.sets:  # What was set for this time alone says nothing of the step as its files say it.
-            keep_evidence(pipeline.project, comparison.evidence())
+    note(f"the expected answer is in `{suite.expect}`")
+    options = EvalOptions(fresh=asking.no_cache or asking.record is not None, retry_errors=True, strict=asking.strict)
+    replies = partial(ReplyCache, exact=False)
+    async with open_session(suite.pipeline, asking, progress, replies=replies) as session:
+        comparison = await compare_techniques(
+            suite,
+            models=session.models,
+            store=session.store,
+            options=options,
+            watch=lambda available, evaluation: watching(available, evaluation, session, progress),
+        )
+        if not asking.sets:  # With --set the step was not as its files say.
+            keep_evidence(suite.pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
-        show_models(comparison, session, progress)
+        show_models(session.models_of(comparison), comparison.totals, progress)
         if json:
             emit(json_text(json_record(comparison, session)))
         else:
-            emit_folded(comparison_text(comparison, width=terminal_width()))
-    check_whole(comparison)
+            emit_folded(technique_comparison_text(comparison, width=terminal_width()))
+        if comparison.record:
+            show_run(comparison.record, session, html)
+    check_complete(comparison)
 
 
-def check_whole(comparison: TechniqueComparison) -> None:
+@contextmanager
+def watching(suite: TechniqueSuite, evaluation: Evaluation, session: Session, progress: Progress) -> Iterator[None]:
+    """Show how far the run is; where it is interrupted, print the table of what is finished."""
+    from promptkit.evaluation.recommendation.technique_comparison import comparison_of
+    from promptkit.reports.evaluation.screen import EvaluationScreen
+    from promptkit.reports.output import note, terminal_width
+    from promptkit.reports.techniques import technique_comparison_text
+
+    try:
+        with EvaluationScreen(evaluation, progress).showing():
+            yield
+        for message in evaluation.execution.notices:
+            progress.notice(message)
+    except asyncio.CancelledError:
+        if evaluation.number:
+            comparison = comparison_of(suite, evaluation, session.store)
+            note(technique_comparison_text(comparison, width=terminal_width(stderr=True)))
+        raise
+
+
+def show_run(record: EvalRecord, session: Session, html: Path | None) -> None:
+    """Print the number of the kept run and its defects, and write its page if one is asked for."""
+    from promptkit.evaluation.stored_run import StoredRun
+    from promptkit.reports.evaluation.report import defects_text
+    from promptkit.reports.output import note
+    from promptkit.reports.page.write import write_page
+
+    if defects := defects_text(record.defects, record.run):
+        note(defects)
+    note(f"kept as run {record.run}: promptkit runs show {record.run}")
+    if html is not None:
+        run = session.store.run(str(record.run))
+        assert run is not None, "a run that ended is in the store"
+        write_page(StoredRun(session.store, run), record, html)
+
+
+def check_complete(comparison: TechniqueComparison) -> None:
     """Raise Unsupported where no technique could be measured, RowsMissing where one was not on all rows."""
-    states = {each.state for each in comparison.measured}
-    if states == {"unavailable"}:
+    incomplete = [result for result in comparison.results if result.state == "incomplete"]
+    if all(result.state == "unavailable" for result in comparison.results):
         raise Unsupported("none of the techniques could be measured")
-    if comparison.incomplete:
-        lacking = [each for each in comparison.measured if each.state == "incomplete"]
-        told = ", ".join(f"{each.missing} of {each.rows} rows of {each.name}" for each in lacking)
-        raise RowsMissing(
-            f"{told} have no answer: {lacking[0].reason}", hint="the same command asks only what is missing"
-        )
+    if incomplete:
+        missing = ", ".join(f"{result.missing} of {result.rows} rows of {result.name}" for result in incomplete)
+        hint = "the same command asks only what is missing"
+        raise RowsMissing(f"{missing} have no answer: {incomplete[0].reason}", hint=hint)
 
 
 def json_record(comparison: TechniqueComparison, session: Session) -> dict[str, Any]:
     """Return a comparison as the documented JSON object."""
-    from promptkit.cli.results import model_records
-
-    rows = comparison.rows
+    techniques = comparison.techniques
     return {
-        "pipeline": comparison.pipeline.name,
-        "step": comparison.step.name,
-        "model": model_records(comparison, session)[0],
-        "data": {"file": str(rows.file), "rows": len(rows.rows), "hash": rows.hash, "expect": rows.expect},
-        "techniques": [technique_record(each) for each in comparison.measured],
+        "pipeline": techniques.pipeline.name,
+        "step": techniques.step.name,
+        "run": comparison.record.run if comparison.record else None,
+        "model": session.models_of(comparison)[0].record(),
+        "data": {
+            "file": str(techniques.file),
+            "rows": comparison.rows,
+            "hash": comparison.rows_hash,
+            "expect": techniques.expect,
+        },
+        "techniques": [result_record(result) for result in comparison.results],
+        "comparisons": [each.to_json() for each in comparison.record.comparisons] if comparison.record else [],
     }
 
 
-def technique_record(each: TechniqueResult) -> dict[str, Any]:
+def result_record(result: TechniqueResult) -> dict[str, Any]:
     """Return a measured technique as JSON-able data: sums under `spent`, means under `per_row`."""
     amounts = ("calls", "requests", "tokens_in", "tokens_out", "seconds")
-    measured = each.n > 0 and each.state != "unavailable"
-    accuracy = {"mean": each.accuracy, "low": each.interval.low, "high": each.interval.high, "n": each.n}
+    measured = result.n > 0 and result.state != "unavailable"
+    accuracy = {"mean": result.accuracy, "low": result.interval.low, "high": result.interval.high, "n": result.n}
     return {
-        "technique": each.spec,
-        "state": each.state,
-        "reason": each.reason or None,
-        "rows": each.rows,
-        "right": each.right,
+        "technique": result.spec,
+        "state": result.state,
+        "reason": result.reason or None,
+        "rows": result.rows,
+        "right": result.right,
         "accuracy": accuracy if measured else None,
-        "unparsed": each.unparsed,
-        "truncated": each.truncated,
-        "missing": each.missing,
-        "seen": each.seen,
-        "dominated_by": each.dominated_by,
-        "spent": {"cached": each.spent.cached, **{name: getattr(each.spent, name) for name in amounts}},
-        "per_row": {name: each.per_row(name) for name in amounts} if measured else None,
+        "unparsed": result.unparsed,
+        "truncated": result.truncated,
+        "missing": result.missing,
+        "seen": result.seen,
+        "dominated_by": result.dominated_by,
+        "spent": {"cached": result.spent.cached, **{name: getattr(result.spent, name) for name in amounts}},
+        "per_row": {name: result.per_row(name) for name in amounts} if measured else None,
     }

@@ -1,4 +1,4 @@
-"""`promptkit techniques prepare`: what a technique needs made once for a step, from rows of data."""
+"""`promptkit techniques prepare`: examples, or whatever else a technique needs, made once from rows of data."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, Record, Strict, Target, Timeout
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, Record, Strict, Target, Timeout
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.cli.session import Session
+    from promptkit.api.session import Session
     from promptkit.engine.preparation import Preparation, PreparedStep
     from promptkit.engine.step_rows import StepRows
 
 
 def complete_technique(incomplete: str) -> list[str]:
-    """Return the names of techniques that begin so and are prepared; nothing where something is wrong."""
+    """Return the names of techniques to prepare that begin so; none if the project is broken."""
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
     from promptkit.techniques.description import find_all
@@ -29,7 +30,7 @@ def complete_technique(incomplete: str) -> list[str]:
         every, _ = find_all(Project.find(Path.cwd()))
     except PromptkitError:
         return []
-    return [each.name for each in every if each.prepare and each.name.startswith(incomplete)]
+    return [technique.name for technique in every if technique.prepare and technique.name.startswith(incomplete)]
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A technique to prepare.", autocompletion=complete_technique)]
@@ -53,27 +54,28 @@ def prepare(
     expect: Expect = None,
     limit: Limit = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", metavar="calls=N", help="Make at most N requests, cached ones counted.")
+        str | None, typer.Option("--budget", metavar="calls=N", help="Make at most N requests, including cached ones.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over what was prepared before.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier preparation.")] = False,
     model: Model = None,
     json: Json = False,
     record: Record = None,
     strict: Strict = False,
     timeout: Timeout = None,
 ) -> None:
-    """Prepare a technique for a step: make its examples, or what else it needs, from rows of data.
+    """Prepare a technique for a step: make its examples, or whatever else it needs, from rows of data.
 
-    They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them.
-    Nothing that is there is written over without --force. What was answered is kept: the same command goes on.
+    They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them. An
+    existing file is overwritten only with --force. Answers are kept, so the same command resumes.
     """
-    from promptkit.cli.session import find_project, load, refuse_shipped, run_to_end
+    from promptkit.api.session import load
+    from promptkit.cli.session import refuse_shipped, run_to_end
     from promptkit.engine.preparation import plan_preparation, read_parameters
     from promptkit.engine.step_rows import find_prompt_step, read_step_rows
 
     most = read_budget(budget)
     asking = ModelOptions(model=model, record=record, strict=strict, timeout=timeout)
-    pipeline = load(target, find_project(target), asking)
+    pipeline = load(target, sets=asking.sets)
     refuse_shipped(pipeline, "nothing can be prepared beside it", "prepare it there")
     plan = plan_preparation(
         name, pipeline, find_prompt_step(pipeline, step), read_parameters(sets or ()), overwrite=force
@@ -82,7 +84,7 @@ def prepare(
     given = {"--expect": expect, "--limit": limit, "--model": model}
     command = join(
         ["promptkit", "techniques", "prepare", name, target, "--step", plan.step.name, "--data", str(data)]
-        + [part for each in sets or () for part in ("--set", each)]
+        + [part for text in sets or () for part in ("--set", text)]
         + [part for option, value in given.items() if value is not None for part in (option, str(value))]
     )
     prepared = run_to_end(prepare_step(plan, rows, asking, command=command, budget=most, json=json))
@@ -99,7 +101,7 @@ def read_budget(text: str | None) -> int | None:
         return None
     key, _, number = text.partition("=")
     if key.strip() != "calls" or not _CALLS.fullmatch(number.strip()):
-        raise InputError(f"`--budget {text}` is no budget", hint="--budget calls=100")
+        raise InputError(f"`--budget {text}` is not a budget", hint="--budget calls=100")
     return int(number)
 
 
@@ -107,8 +109,8 @@ async def prepare_step(
     plan: Preparation, rows: StepRows, asking: ModelOptions, *, command: str, budget: int | None, json: bool
 ) -> PreparedStep:
     """Prepare, write the artifact, print its path and return it. Raises what ended the preparation."""
+    from promptkit.api.session import open_session
     from promptkit.cli.results import show_models, spent_text
-    from promptkit.cli.session import open_session
     from promptkit.engine.preparation import prepare as engine_prepare
     from promptkit.engine.preparation import write_artifact
     from promptkit.errors import place
@@ -130,22 +132,20 @@ async def prepare_step(
             )
         write_artifact(prepared.artifact, plan.file, command)
         note(f"{prepared_text(prepared)} · {spent_text([prepared.totals], monotonic() - started)}")
-        show_models(prepared, session, progress)
+        show_models(session.models_of(prepared), prepared.totals, progress)
         emit(json_text(json_record(plan, prepared, rows, session)) if json else str(place(plan.file)))
     return prepared
 
 
 def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, session: Session) -> dict[str, Any]:
     """Return a preparation as the documented JSON object."""
-    from promptkit.cli.results import model_records
-
     artifact, totals = prepared.artifact, prepared.totals
     return {
         "technique": artifact.technique,
         "pipeline": artifact.pipeline,
         "step": artifact.step,
         "file": str(plan.file),
-        "model": model_records(prepared, session)[0],
+        "model": session.models_of(prepared)[0].record(),
         "parameters": artifact.parameters,
         "data": {"file": str(rows.file), "rows": len(rows.rows), "hash": rows.hash, "expect": rows.expect or None},
         "items": len(artifact.items),
@@ -160,7 +160,7 @@ def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, sessi
 
 
 def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
-    """Show what a person would do next: fill in what is empty, else how the step uses it, and whether it is better."""
+    """Suggest the next commands: fill in empty items, else use the technique and compare it."""
     from promptkit.engine.preparation import uses_technique
     from promptkit.errors import place
     from promptkit.reports.output import note
@@ -169,18 +169,18 @@ def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
 
     name, step = plan.technique.name, plan.step.name
     if ROWS in plan.technique.needs and not prepared.artifact.items:
-        note(f"the step `{step}` cannot use it: no row gave an item; `uncertain` in the file says what it left out")
+        note(f"the step `{step}` cannot use it: no row gave an item; `uncertain` in the file lists those left out")
         return
     used = uses_technique(plan.pipeline.steps[step], name)
     run = join(["promptkit", "run", target, *([] if used else ["--set", f"{step}.technique={name}"])])
     note("next:")
     if prepared.unfilled:
-        lacking = f"{prepared.unfilled} of {counted(len(prepared.artifact.items), 'item')}"
-        note(f"  fill in {place(plan.file)}    # {lacking} without thoughts or without an output")
+        unfilled = f"{prepared.unfilled} of {counted(len(prepared.artifact.items), 'item')}"
+        note(f"  fill in {place(plan.file)}    # {unfilled} without thoughts or without an output")
         note(f"  {run}    # then")
         return
     if not used:
-        note(f"  technique: {name}    # in the step `{step}`, to keep to it")
+        note(f"  technique: {name}    # in the step `{step}`, to use it from now on")
     note(f"  {run}")
     compared = ["promptkit", "techniques", "compare", target, "--step", step, "--techniques", f"vanilla,{name}"]
     note(f"  {join(compared)} --data FILE    # rows that the preparation has not seen")

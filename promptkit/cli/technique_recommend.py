@@ -1,4 +1,4 @@
-"""`promptkit techniques recommend`: what suits a task, or a step and its data, and can run here."""
+"""`promptkit techniques recommend`: techniques that suit a task, or a step and its data, and can run here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, complete_target
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, complete_target
 from promptkit.cli.technique_prepare import Limit
 from promptkit.errors import InputError
 
@@ -24,27 +25,31 @@ def recommend(
         str | None,
         typer.Argument(metavar="TARGET", help="A pipeline or a prompt.", autocompletion=complete_target),
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="The task; left out: the step's.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="The task; left out: that of the step.")
+    ] = None,
     step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="A step of the pipeline.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="Rows, to see what they are like.")
+        Path | None, typer.Option("--data", metavar="FILE", help="Rows, to look at their properties.")
     ] = None,
     limit: Limit = None,
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="N", help="The most requests for one row.", min=1)
     ] = None,
     depth: Annotated[
-        float | None, typer.Option("--depth", metavar="N", help="The most requests that wait for each other.", min=1)
+        float | None,
+        typer.Option("--depth", metavar="N", help="The most requests that may wait for each other.", min=1),
     ] = None,
     flags: Annotated[
         list[str] | None,
-        typer.Option("--flag", metavar="FLAG", help="What the input is like, as numbers or noise; repeatable."),
+        typer.Option("--flag", metavar="FLAG", help="A property of the input, such as numbers or noise; repeatable."),
     ] = None,
     model: Model = None,
     json: Json = False,
 ) -> None:
     """Recommend techniques for a task, or for a step and its data; each reason is computed, and no model is asked."""
-    from promptkit.cli.session import find_project, load, run_to_end
+    from promptkit.api.session import load
+    from promptkit.cli.session import run_to_end
     from promptkit.project import Project
 
     asking = ModelOptions(model=model)
@@ -52,17 +57,17 @@ def recommend(
         raise InputError("a step and its data are those of a pipeline", hint="name it before the options")
     if target is None and task is None:
         raise InputError("name a task or a pipeline", hint="promptkit techniques recommend --task math")
-    pipeline = load(target, find_project(target), asking) if target else None
+    pipeline = load(target, sets=asking.sets) if target else None
     project = pipeline.project if pipeline else Project.find(Path.cwd())
-    wanted = RecommendOptions(
+    options = RecommendOptions(
         task=task, step=step, data=data, limit=limit, budget=budget, depth=depth, flags=tuple(flags or ())
     )
-    run_to_end(print_recommendation(wanted, pipeline, project, asking, json=json))
+    run_to_end(print_recommendation(options, pipeline, project, asking, json=json))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     task: str | None
     step: str | None
@@ -74,9 +79,9 @@ class RecommendOptions:
 
 
 async def print_recommendation(
-    wanted: RecommendOptions, pipeline: Pipeline | None, project: Project, asking: ModelOptions, *, json: bool
+    options: RecommendOptions, pipeline: Pipeline | None, project: Project, asking: ModelOptions, *, json: bool
 ) -> None:
-    """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
+    """Print the recommendation for the model that would answer. Raises InputError if the task is not known."""
     from promptkit.engine.step_rows import find_prompt_step
     from promptkit.evaluation.recommendation.recommend import recommend as rank
     from promptkit.reports.layout import paragraph
@@ -84,12 +89,12 @@ async def print_recommendation(
     from promptkit.reports.techniques import recommendation_record, recommendation_text
     from promptkit.reports.text import json_text
 
-    step = find_prompt_step(pipeline, wanted.step) if pipeline else None
-    asked = _profile(wanted, pipeline, step)
+    step = find_prompt_step(pipeline, options.step) if pipeline else None
+    profile = _profile(options, pipeline, step)
     model = await _model(pipeline, step, project, asking)
-    situation = _profile_on_model(asked, model, pipeline, step)
-    found = rank(situation, project)
-    size = f" ({situation.size:g}B parameters)" if situation.size else ""
+    profile = _profile_on_model(profile, model, pipeline, step)
+    found = rank(profile, project)
+    size = f" ({profile.size:g}B parameters)" if profile.size else ""
     can = paragraph(", ".join(sorted(model.capabilities)), first="  ", rest="  ")
     note("\n".join([f"{found.title} on {model.reference}{size}, which can:", *can]))
     if json:
@@ -99,7 +104,7 @@ async def print_recommendation(
 
 
 async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: ModelOptions) -> RunningModel:
-    """Return the model that would answer a step; without one, a step that names none."""
+    """Return the model that would answer a step, or the default one without a step."""
     from promptkit.engine.pipeline import default_model
     from promptkit.reports.progress import Progress
     from promptkit.runtimes.models import Models
@@ -118,30 +123,30 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
             return await (await models.get(step.model if step else None)).model()
 
 
-def _profile(wanted: RecommendOptions, pipeline: Pipeline | None, step: Step | None) -> StepProfile:
-    """Return what a recommendation is for, before a model is opened: nothing is at hand yet. Raises InputError."""
+def _profile(options: RecommendOptions, pipeline: Pipeline | None, step: Step | None) -> StepProfile:
+    """Return the step's profile before a model is opened: nothing is available yet. Raises InputError."""
     from promptkit.engine.step_rows import read_step_rows
     from promptkit.evaluation.recommendation.recommend import StepProfile, find_task
     from promptkit.evaluation.recommendation.step_profile import cost_inputs, data_flags, needs_met_by_rows, parse_flags
     from promptkit.techniques.needs import Available
 
     rows = None
-    if pipeline and step and wanted.data:
-        rows = read_step_rows(pipeline, step, wanted.data, limit=wanted.limit)
-    task, _ = find_task(wanted.task if wanted.task is not None else _likely_task(step))
+    if pipeline and step and options.data:
+        rows = read_step_rows(pipeline, step, options.data, limit=options.limit)
+    task, _ = find_task(options.task if options.task is not None else _likely_task(step))
     return StepProfile(
         task=task,
-        hand=Available(capabilities=()),
+        available=Available(capabilities=()),
         **(cost_inputs(step, rows) if step else {}),
-        budget=wanted.budget,
-        depth=wanted.depth,
-        flags={**(data_flags(rows) if rows else {}), **parse_flags(wanted.flags)},
-        extra=needs_met_by_rows(rows) if rows else (),
+        budget=options.budget,
+        depth=options.depth,
+        flags={**(data_flags(rows) if rows else {}), **parse_flags(options.flags)},
+        met_by_data=needs_met_by_rows(rows) if rows else (),
     )
 
 
 def _likely_task(step: Step | None) -> str:
-    """Return the task that a step says, and say so. Raises InputError where it says none."""
+    """Return the likely task of a step, and print why. Raises InputError without one."""
     from promptkit.evaluation.recommendation.recommend import tasks
     from promptkit.evaluation.recommendation.step_profile import likely_task
     from promptkit.reports.output import note
@@ -149,28 +154,29 @@ def _likely_task(step: Step | None) -> str:
     assert step is not None, "without a pipeline there is a task"
     likely = likely_task(step)
     if likely is None:
-        message = f"neither the answer nor the inputs of step `{step.name}` say what its task is"
+        message = f"neither the answer nor the inputs of step `{step.name}` show its task"
         raise InputError(message, hint=f"name it by --task: {', '.join(tasks())}")
     note(f"task: {likely[0]}, since {likely[1]}; --task names another")
     return likely[0]
 
 
 def _profile_on_model(
-    asked: StepProfile, model: RunningModel, pipeline: Pipeline | None, step: Step | None
+    profile: StepProfile, model: RunningModel, pipeline: Pipeline | None, step: Step | None
 ) -> StepProfile:
-    """Return what a recommendation is for with what is at hand on a model, and what was measured on it here."""
+    """Return the profile with what is available on a model, and with what was measured on it in this project."""
     from promptkit.evaluation.recommendation.evidence import files_hash, read_evidence
     from promptkit.evaluation.recommendation.recommend import with_task_inputs
-    from promptkit.evaluation.recommendation.step_profile import available_for, billions
+    from promptkit.evaluation.recommendation.step_profile import available_for
+    from promptkit.runtimes.model_size import billions
     from promptkit.techniques.needs import Available
 
     if pipeline is None or step is None:
-        hand = with_task_inputs(Available(capabilities=model.capabilities), asked.task)
-        return replace(asked, hand=hand, size=billions(model))
+        available = with_task_inputs(Available(capabilities=model.capabilities), profile.task)
+        return replace(profile, available=available, size=billions(model))
     here = (pipeline.name, step.name, files_hash(pipeline, step), model.digest)
     evidence = [
-        each
-        for each in read_evidence(pipeline.project)
-        if (each.pipeline, each.step, each.files, each.model.digest) == here
+        evidence
+        for evidence in read_evidence(pipeline.project)
+        if (evidence.pipeline, evidence.step, evidence.files, evidence.model.digest) == here
     ]
-    return replace(asked, hand=available_for(pipeline, step, model), size=billions(model), evidence=evidence)
+    return replace(profile, available=available_for(pipeline, step, model), size=billions(model), evidence=evidence)

@@ -1,4 +1,4 @@
-"""`promptkit techniques`: the catalog, what fits a task, how techniques compare, and what some prepare."""
+"""`promptkit techniques`: the catalog, recommendations, comparisons and preparations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def complete_technique(incomplete: str) -> list[str]:
-    """Return the names of techniques that begin so; nothing where something is wrong."""
+    """Return the names of techniques that begin so; none if the project is broken."""
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
     from promptkit.techniques.registry import technique_names
@@ -49,11 +49,13 @@ app.command()(prepare)
 
 @app.command("list")
 def list_(
-    family: Annotated[str | None, typer.Option("--family", metavar="FAMILY", help="Only those of a family.")] = None,
-    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only those for a task.")] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="FAMILY", help="Only techniques of this family.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only techniques for this task.")] = None,
     json: Json = False,
 ) -> None:
-    """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
+    """List the techniques that a step may use here, then the problems of the project's broken ones."""
     from promptkit.evaluation.recommendation.recommend import find_task
     from promptkit.project import Project
     from promptkit.reports.output import emit, emit_folded, terminal_width
@@ -63,17 +65,19 @@ def list_(
 
     project = Project.find(Path.cwd())
     every, problems = find_all(project)
-    families = {each.card.family for each in every}
+    families = {technique.card.family for technique in every}
     if family is not None and family not in families:
         raise InputError(f"there is no family `{family}`", hint=nearest(family, families))
-    of_cards = {task for each in every for task in each.card.tasks}
+    of_cards = {task for technique in every for task in technique.card.tasks}
     if task is not None and task not in of_cards:
         task, _ = find_task(task, others=of_cards)
     chosen = [
-        each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
+        technique
+        for technique in every
+        if family in (None, technique.card.family) and (task is None or task in technique.card.tasks)
     ]
     if json:
-        emit(json_text([technique_record(each) for each in chosen]))
+        emit(json_text([technique_record(technique) for technique in chosen]))
     else:
         emit_folded(catalog_text(chosen, project, width=terminal_width()))
     if problems:
@@ -82,7 +86,7 @@ def list_(
 
 @app.command()
 def show(name: Name, json: Json = False) -> None:
-    """Describe a technique: what it does and costs, and each prompt that it sends on its example."""
+    """Describe a technique: its steps, its cost, and each prompt that it sends on its example."""
     from promptkit.cli.session import run_to_end
     from promptkit.engine.render import run_example
     from promptkit.engine.results import trace_record

@@ -10,20 +10,29 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.cli.results import in_order
-from promptkit.cli.session import Session, find_project, load, open_session, refuse_shipped
+from promptkit.api.session import ModelOptions, Session, find_project, load, open_session
+from promptkit.cli.inputs import read_texts
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.results import announced_models, answered_by, in_order
+from promptkit.cli.session import refuse_shipped, run_to_end
+from promptkit.engine.dependencies import files_of
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.pipeline import Case, Pipeline
+from promptkit.engine.run import run
 from promptkit.errors import InputError, Interrupted, Problem, PromptkitError, place
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Case, Pipeline
-    from promptkit.reports.cases import CaseOutcome
-    from promptkit.reports.progress import Progress
-    from promptkit.storage.store import Store
+from promptkit.reports.cases import CaseOutcome, TryScreen, answer_record, update_baselines
+from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
+from promptkit.storage.files import read_text, resolved, write_atomic
+from promptkit.storage.records import check_shape
+from promptkit.storage.shapes import CaseShape
+from promptkit.storage.store import Store
+from promptkit.storage.yaml import load as load_yaml
+from promptkit.storage.yaml_edit import append_item
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -34,9 +43,9 @@ def try_(
     values: Values = None,
     pin: Annotated[str | None, typer.Option("--pin", metavar="NAME", help="Add these values as a case.")] = None,
     expect: Annotated[
-        str | None, typer.Option("--expect", metavar="VALUE", help="The answer that the pinned case should have.")
+        str | None, typer.Option("--expect", metavar="VALUE", help="The expected answer of the pinned case.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the files; each save tries again.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch the files; try again after each save.")] = False,
     model: Model = None,
     sets: Sets = None,
     json: Json = False,
@@ -45,44 +54,35 @@ def try_(
     strict: Strict = False,
     timeout: Timeout = None,
 ) -> None:
-    """Run the pinned cases and compare each answer with the one before, word by word.
+    """Run the pinned cases and compare each answer with the previous one, word by word.
 
     NAME=VALUE tries these values alone. Only what changed is asked again.
     """
-    from promptkit.cli.inputs import read_texts
-    from promptkit.cli.session import run_to_end
-
     if expect is not None and pin is None:
-        raise InputError("--expect belongs to a case that is pinned", hint="add --pin NAME")
-    asking = ModelOptions(
+        raise InputError("--expect belongs to a pinned case", hint="add --pin NAME")
+    options = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    trial = (WatchRun if watch else TryRun)(target, read_texts(values or ()), asking, json=json)
+    cases = (WatchRun if watch else TryRun)(target, read_texts(values or ()), options, json=json)
     if pin is not None:
-        trial.pin(pin, expect)
-    run_to_end(trial.follow() if isinstance(trial, WatchRun) else trial.once())
+        cases.pin(pin, expect)
+    run_to_end(cases.follow() if isinstance(cases, WatchRun) else cases.once())
 
 
 class TryRun:
-    """A target that is tried. `texts` are the typed values, if any."""
+    """One run of a target's cases. `texts` are the typed values, if any."""
 
-    def __init__(self, target: str, texts: Mapping[str, str], asking: ModelOptions, *, json: bool) -> None:
-        from promptkit.reports.cases import TryScreen
-        from promptkit.reports.progress import Progress
-
+    def __init__(self, target: str, texts: Mapping[str, str], options: ModelOptions, *, json: bool) -> None:
         self._target = target
         self._texts = dict(texts)
-        self._asking = asking
+        self._options = options
         self._progress = Progress()
         self._screen = TryScreen(target, json=json, clear=isinstance(self, WatchRun))
         self._stack = AsyncExitStack()
         self._session: Session | None = None
 
     def pin(self, name: str, expect: str | None) -> None:
-        """Add the typed values, or else the examples, to the target's file as a case; all cases are then tried."""
-        from promptkit.engine.inputs import fill_inputs
-        from promptkit.reports.output import note
-
+        """Add the typed values, or else the examples, to the target's file as a case. All cases are then tried."""
         pipeline = self._load()
         refuse_shipped(pipeline, "a case cannot be pinned in it", "pin the case there")
         file = pin_case(pipeline, name, fill_inputs(pipeline, texts=self._texts).values, expect)
@@ -96,7 +96,7 @@ class TryRun:
             await self._try(pipeline)
 
     def _load(self) -> Pipeline:
-        return load(self._target, find_project(self._target), self._asking)
+        return load(self._target, sets=self._options.sets)
 
     async def _try(self, pipeline: Pipeline) -> None:
         session = await self._open(pipeline)
@@ -107,29 +107,28 @@ class TryRun:
         return outcomes
 
     async def _open(self, pipeline: Pipeline) -> Session:
-        """Return the open session, opened anew where an edit names another model or changes the project's settings."""
-        if self._session is None or not self._session.serves(pipeline, self._asking):
+        """Return the open session; reopen it where an edit names another model or changes the project's settings."""
+        if self._session is None or not self._session.serves(pipeline, self._options):
             await self._stack.aclose()
-            self._session = await self._stack.enter_async_context(open_session(pipeline, self._asking, self._progress))
+            self._session = await self._stack.enter_async_context(open_session(pipeline, self._options, self._progress))
         return self._session
 
 
 class WatchRun(TryRun):
-    """A target that is tried again after each save, until ctrl-C while nothing is asked."""
+    """Runs of a target's cases after each save, until ctrl-C while no answer is awaited."""
 
     _files: frozenset[Path] = frozenset()
     _broken = True
-    """Whether files may be missing. At first too: what is in the folders before they are read tells what came since."""
+    """Whether files may be missing. True at first, so that files that appear before the first read are noticed."""
     _answering: asyncio.Task[None] | None = None
     _left = False
     _pressed = False
-    """Whether a person, not a save, stopped the answers."""
+    """Whether ctrl-C, and not a save, stopped the answers."""
     _shown: tuple[CaseOutcome, ...] = ()
     _asked = ""
 
     async def follow(self) -> None:
         """Try the cases now and after each save. Raises Interrupted in the end."""
-
         self._files = frozenset([find_project(self._target).target(self._target)])
         changes = FileWatcher(self._watched)
         watching = asyncio.current_task()
@@ -149,10 +148,7 @@ class WatchRun(TryRun):
                     self._stop()
 
     def _begin(self) -> None:
-        """Read the files and begin to ask; where they are broken, say so over the last good result."""
-        from promptkit.engine.dependencies import files_of
-        from promptkit.storage.files import resolved
-
+        """Read the files and start asking; where they are broken, show the mistakes above the last good result."""
         try:
             pipeline = self._load()
         except InputError as error:
@@ -169,7 +165,7 @@ class WatchRun(TryRun):
         self._answering = asyncio.create_task(self._answer(pipeline, self._answering))
 
     async def _answer(self, pipeline: Pipeline, before: asyncio.Task[None] | None) -> None:
-        """Try the cases once what was asked `before` has stopped; a failure is shown, and the watch goes on."""
+        """Try the cases after the answers of `before` have stopped. A failure is shown, and the watch continues."""
         try:
             if before is not None:
                 await asyncio.wait([before])
@@ -177,15 +173,13 @@ class WatchRun(TryRun):
         except PromptkitError as error:
             self._screen.broken(error)
         except asyncio.CancelledError:
-            if not self._pressed:  # A save stopped it, and what is asked now is on the screen.
+            if not self._pressed:  # A save stopped it, and the new answers are on the screen.
                 return
             self._screen.stopped()
         self._idle()
 
     def _settle(self, outcomes: tuple[CaseOutcome, ...]) -> tuple[CaseOutcome, ...]:
-        """Keep the last comparison while no answer has changed since it was shown; a failure is no answer."""
-        from promptkit.reports.cases import update_baselines
-
+        """Keep the last comparison while no answer has changed since it was shown. A failure is not an answer."""
         settled, self._shown = update_baselines(outcomes, self._shown)
         return settled
 
@@ -193,23 +187,23 @@ class WatchRun(TryRun):
         self._screen.idle(len(self._files), self._asked)
 
     def _press(self, watching: asyncio.Task[None]) -> None:
-        """Do what ctrl-C asks for: stop the answers, or leave where there are none."""
+        """Handle ctrl-C: stop the answers, or leave where none are awaited."""
         if self._stop():
             self._pressed = True
         else:
             self._leave(watching)
 
     def _stop(self) -> bool:
-        """Stop the answers under way and tell whether there were any."""
+        """Stop awaited answers. Return whether there were any."""
         return self._answering is not None and not self._answering.done() and self._answering.cancel()
 
     def _leave(self, watching: asyncio.Task[None]) -> bool:
-        """Stop watching, as a person wants it."""
+        """Stop watching."""
         self._left = True
         return watching.cancel()
 
     def _watched(self) -> Collection[Path]:
-        """Return the files to follow; while one is broken also the folders where a missing one may come."""
+        """Return the files to watch; while one is broken, also the folders where a missing one may appear."""
         if not self._broken:
             return self._files
         root = find_project(self._target).root
@@ -220,7 +214,7 @@ class WatchRun(TryRun):
 
 @contextmanager
 def _on_ctrl_c(act: Callable[[], object]) -> Iterator[None]:
-    """Let ctrl-C call `act` instead of ending the tool."""
+    """Let ctrl-C call `act` instead of ending the command."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, act)
     try:
@@ -234,10 +228,7 @@ TYPED_CASE = "values"
 
 
 def cases_to_try(pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[Case, ...]:
-    """Return the cases to try: the typed values, else those pinned, else the inputs' examples. Raises InputError."""
-    from promptkit.engine.inputs import fill_inputs
-    from promptkit.engine.pipeline import Case
-
+    """Return the cases to try: the typed values, else the pinned cases, else the examples. Raises InputError."""
     if texts or not pipeline.cases:
         filled = fill_inputs(pipeline, texts=texts)
         return (Case(name=TYPED_CASE if texts else EXAMPLE_CASE, inputs=filled.values),)
@@ -247,11 +238,7 @@ def cases_to_try(pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[Case, ..
 async def try_cases(
     pipeline: Pipeline, cases: Sequence[Case], session: Session, progress: Progress
 ) -> tuple[CaseOutcome, ...]:
-    """Run the cases, several at once, and return them with the answers before; the store remembers the new ones."""
-    from promptkit.cli.results import announced, answered_by
-    from promptkit.engine.run import run
-    from promptkit.reports.cases import CaseOutcome, answer_record
-
+    """Run the cases concurrently, return each with its previous answer, and remember the new answers in the store."""
     target = os.path.relpath(pipeline.file, pipeline.project.root)
 
     async def answer(case: Case) -> CaseOutcome:
@@ -262,25 +249,27 @@ async def try_cases(
             settings=session.settings,
             on_event=progress.listener(prefix=f"{case.name}/", steps=False),
         )
-        before = answer_before(session.store, target, case)
-        why = answered_by(result, session)
-        told = announced(result, session)
-        return CaseOutcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
+        before = previous_answer(session.store, target, case)
+        models = session.models_of(result)
+        return CaseOutcome(
+            case=case,
+            answer=answer_record(result),
+            before=before,
+            why=answered_by(models, result.totals),
+            noticed=announced_models(models),
+        )
 
     with progress.showing():
         outcomes = [outcome async for outcome in in_order(answer, cases)]
-    # Only now, and only answers: what was stopped half-way or failed must not stand for the answer before.
+    # Only now, and only answers: a stopped or failed run must not become the previous answer.
     for outcome in (outcome for outcome in outcomes if outcome.answer["error"] is None):
         record = {"inputs": dict(outcome.case.inputs), "answer": outcome.answer}
         session.store.remember(target, outcome.case.name, record)
     return tuple(outcomes)
 
 
-def answer_before(store: Store, target: str, case: Case) -> Mapping[str, Any] | None:
-    """Return the answer to a case before, where its inputs are the same; a damaged one counts as none."""
-    from promptkit.storage.records import check_shape
-    from promptkit.storage.shapes import CaseShape
-
+def previous_answer(store: Store, target: str, case: Case) -> Mapping[str, Any] | None:
+    """Return the previous answer to a case with the same inputs; a damaged one counts as none."""
     remembered = store.remembered(target, case.name)
     if remembered is not None:
         with store.damage.skipping():
@@ -290,10 +279,7 @@ def answer_before(store: Store, target: str, case: Case) -> Mapping[str, Any] | 
 
 
 def pin_case(pipeline: Pipeline, name: str, inputs: Mapping[str, Any], expect: str | None) -> Path:
-    """Add a case to the target's file, which stays as it is otherwise, and return the file. Raises InputError."""
-    from promptkit.storage.files import read_text, write_atomic
-    from promptkit.storage.yaml_edit import append_item
-
+    """Add a case to the target's file, change nothing else in it, and return the file. Raises InputError."""
     if any(case.name == name for case in pipeline.cases):
         problem = Problem(f"there is a case `{name}` already", place(pipeline.file), hint="pin it under another name")
         raise InputError(problem)
@@ -306,31 +292,29 @@ def pin_case(pipeline: Pipeline, name: str, inputs: Mapping[str, Any], expect: s
 
 
 def _expected_value(text: str) -> Any:
-    """Return an expected answer as it was typed, read as YAML is; what is not YAML is text."""
-    from promptkit.storage.yaml import load
-
+    """Read a typed expected answer as YAML; invalid YAML is text."""
     try:
-        return load(text, file="--expect").value
+        return load_yaml(text, file="--expect").value
     except InputError:
         return text
 
 
 DEBOUNCE_MS = 60
-"""Milliseconds over which the changes of one save are gathered at most."""
+"""Longest time over which the changes of one save are gathered."""
 QUIET_MS = 15
-"""Milliseconds without a further change after which a save counts as done."""
+"""Time without a further change after which a save counts as finished."""
 POLL_MS = 500
-"""Milliseconds after which the files are looked at in any case: what is saved while a watch begins has no event."""
+"""Interval at which the files are read in any case: a save while the watch starts gives no event."""
 WATCHED_SUFFIXES = {".csv", ".j2", ".json", ".jsonl", ".py", ".tsv", ".txt", ".yaml", ".yml"}
-"""Of files whose coming and going in a folder counts; editors put others beside what they save."""
+"""Suffixes of files whose creation and removal counts; editors put others beside the file they save."""
 RENAME_SECONDS = 0.05
-"""Seconds that a file may be away while an editor renames another over it."""
+"""Time that a file may be missing while an editor renames another over it."""
 
 
 class FileWatcher:
-    """Follows the content of files, and which files a folder has.
+    """Watches the content of files, and the list of files in folders.
 
-    `watched` is asked again after each change, as files come and go with edits.
+    `watched` is called after each change, since edits add and remove files.
     """
 
     def __init__(self, watched: Callable[[], Collection[Path]]) -> None:
@@ -339,7 +323,7 @@ class FileWatcher:
         self._seen = self._contents()
 
     async def follow(self) -> AsyncIterator[frozenset[Path]]:
-        """Yield the files whose content has changed since the last time."""
+        """Yield the files whose content has changed since the last yield."""
         from watchfiles import awatch
 
         while True:
@@ -362,7 +346,7 @@ class FileWatcher:
                         break
 
     async def _changed(self) -> frozenset[Path]:
-        """Return what has changed since the last call; a file watched for the first time has not."""
+        """Return the changes since the last call; a file watched for the first time has not changed."""
         now = self._contents()
         if any(digest is None and self._seen.get(path) for path, digest in now.items()):
             await asyncio.sleep(RENAME_SECONDS)
@@ -372,7 +356,7 @@ class FileWatcher:
         return changed
 
     def _take_in(self) -> None:
-        """Begin to follow what is watched for the first time, as it is now."""
+        """Take the present content of files that are watched for the first time."""
         self._seen = {**self._contents(), **self._seen}
 
     def _folders(self) -> frozenset[Path]:
@@ -380,11 +364,11 @@ class FileWatcher:
         return frozenset(folder for folder in folders if folder.is_dir())
 
     def _contents(self) -> dict[Path, str | None]:
-        """Return a digest of each file and folder, None where it is not there."""
+        """Return a digest of each file and folder, None where it does not exist."""
         return {path: self._digest(path) for path in self._watched()}
 
     def _digest(self, path: Path) -> str | None:
-        """Return what tells one state from another; a file whose inode, time and size stayed is not read again."""
+        """Return a digest of the content; a file with the same inode, time and size is not read again."""
         try:
             if path.is_dir():
                 return "\n".join(sorted(child.name for child in path.iterdir() if child.suffix in WATCHED_SUFFIXES))

@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from os.path import relpath
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from promptkit.cli.eval_ import command_options, complete_suite
+from promptkit.api.tune import load_tunable, read_options, tune_suite
 from promptkit.cli.options import (
     Json,
     Model,
-    ModelOptions,
     NoCache,
     Record,
     Sets,
     Strict,
     Target,
     Timeout,
+    command_options,
     complete_model,
+    complete_suite,
 )
+from promptkit.cli.results import code_lines
+from promptkit.cli.session import run_to_end
+from promptkit.engine.load import load_target
 from promptkit.errors import InputError, Interrupted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from promptkit.cli.session import Session
-    from promptkit.evaluation.suite.suite import Suite
-    from promptkit.reports.progress import Progress
-    from promptkit.tuning.budget import Plan
-    from promptkit.tuning.options import Mode, TuneOptions
-    from promptkit.tuning.run import TuningResult
-    from promptkit.tuning.tune import Tuning
+from promptkit.evaluation.suite.suite import Suite, suite_code
+from promptkit.reports.evaluation.report import defects_text
+from promptkit.reports.output import emit, note
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import json_text
+from promptkit.reports.tuning.page import write_tuning_page
+from promptkit.reports.tuning.report import detectable_gain_text, print_plan, print_tuning
+from promptkit.storage.files import check_destination
+from promptkit.tuning.budget import Plan
+from promptkit.tuning.options import Mode
+from promptkit.tuning.run import TuningResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneArguments:
-    """What the command line asks besides the wishes of the tuning itself."""
-
-    wishes: TuneOptions
-    dry_run: bool = False
-    yes: bool = False
-    in_place: bool = False
-    html: Path | None = None
-    json: bool = False
 
 
 @app.command()
@@ -62,7 +54,7 @@ def tune(
         typer.Option(
             "--suite",
             metavar="SUITE",
-            help="What measures it; left out where one suite names it.",
+            help="The suite that measures it; optional where only one names the target.",
             autocompletion=complete_suite,
         ),
     ] = None,
@@ -81,19 +73,19 @@ def tune(
             "--teacher", metavar="REF", help="A model that proposes instructions.", autocompletion=complete_model
         ),
     ] = None,
-    stepwise: Annotated[bool, typer.Option("--stepwise", help="Each step alone, not the steps together.")] = False,
-    joint: Annotated[bool, typer.Option("--joint", help="The steps together, not each alone.")] = False,
+    stepwise: Annotated[bool, typer.Option("--stepwise", help="Tune each step alone, not the steps together.")] = False,
+    joint: Annotated[bool, typer.Option("--joint", help="Tune the steps together, not each alone.")] = False,
     prefer: Annotated[
         str, typer.Option("--prefer", metavar="WHICH", help="cheap, balanced, best, or as `score - 0.0005 * tokens`.")
     ] = "best",
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="The aim; left out, the suite's first metric.")
+        str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another draw of examples and candidates.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be tried and what it can cost.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Begin though only a large gain could be shown.")] = False,
-    apply: Annotated[bool, typer.Option("--apply", help="Replace the original, if it is improved.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write what was found as a page.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draw other examples and candidates.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start even if only a large gain would be detectable.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Replace the original if the verdict is `improved`.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the result as one page.")] = None,
     json: Json = False,
     model: Model = None,
     sets: Sets = None,
@@ -104,37 +96,35 @@ def tune(
 ) -> None:
     """Improve a target on a suite: search on some rows, and show the gain on rows that the search never saw.
 
-    It ends with 0 whatever the verdict. What is answered is kept: the same command goes on where it was ended.
+    The exit code is 0 whatever the verdict. Answers are kept: the same command resumes.
     """
-    from promptkit.cli.session import run_to_end
-    from promptkit.storage.files import check_destination, frozen_files
-    from promptkit.tuning.options import Limits, TuneOptions, read_budget, read_only
-    from promptkit.tuning.output.write import check_replaceable
-    from promptkit.tuning.tune import load_tuning_suite
-
-    wishes = TuneOptions(
-        limits=read_budget(budget) if budget is not None else Limits(),
+    settings = read_options(
+        budget=budget,
         optimizer=optimizer,  # type: ignore[arg-type]  # checked there
-        only=read_only(only) if only is not None else (),
+        only=only if only is not None else (),
         teacher=teacher,
         mode=mode_of(stepwise=stepwise, joint=joint),
         prefer=prefer,
         metric=metric,
         seed=seed,
+        apply=apply,
+        model=model,
+        sets=tuple(sets or ()),
+        record=record,
+        no_cache=no_cache,
+        strict=strict,
+        timeout=timeout,
     )
-    asking = ModelOptions(
-        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
-    )
-    wanted = TuneArguments(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
     if html is not None:
-        check_destination(html, f"--html {html}", instead="--json prints what was found")
-    with frozen_files():
-        found = load_tuning_suite(target, suite, sets=asking.sets, run_code=not dry_run)
-    if apply:
-        check_replaceable(found.wanted.target, found.project)
-    if dry_run and not show_code(found, asking, json=json):
+        check_destination(html, f"--html {html}", instead="--json prints the result")
+    found = load_tunable(target, suite, settings, run_code=not dry_run)
+    if dry_run and not show_code(found, model, json=json):
         return
-    ended = run_to_end(run_tuning(found, asking, wanted))
+    approve = (
+        partial(show_plan, code=code_record(found, model), json=json) if dry_run else partial(approve_plan, yes=yes)
+    )
+    report = partial(print_tuned, html=html, json=json)
+    ended = run_to_end(tune_suite(found, settings, Progress(), approve=approve, report=report))
     if ended is None:
         return
     if not json:
@@ -150,7 +140,7 @@ def tune(
             metric=metric,
             seed=seed or None,
             model=model,
-            set=asking.sets,
+            set=settings.model.sets,
             yes=yes,
             no_cache=no_cache,
             strict=strict,
@@ -160,145 +150,90 @@ def tune(
         raise ended.failure
 
 
-def show_code(suite: Suite, asking: ModelOptions, *, json: bool) -> bool:
-    """Say which Python a tuning would run, and tell whether it can be planned without running any."""
-    from promptkit.cli.run import code_lines
-    from promptkit.evaluation.suite.suite import suite_code
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import json_text
-
-    for line in code_lines(suite_code(suite, model=asking.model)):
+def show_code(suite: Suite, model: str | None, *, json: bool) -> bool:
+    """Show which Python a tuning would run. Return whether it can be planned without running any."""
+    for line in code_lines(suite_code(suite, model=model)):
         note(line)
     if suite.data.function is None:
         return True
     note(f"nothing is planned, as {suite.data.function.code.shown} makes the rows and is not run")
     if json:
-        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, asking)}))
+        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, model)}))
     return False
 
 
-def code_record(suite: Suite, asking: ModelOptions) -> dict[str, Any]:
+def code_record(suite: Suite, model: str | None) -> dict[str, Any]:
     """Return the Python that a tuning would run as a part of `--dry-run --json`."""
-    from promptkit.evaluation.suite.suite import suite_code
-
-    return {"code": [each.record() for each in suite_code(suite, model=asking.model)]}
+    return {"code": [use.record() for use in suite_code(suite, model=model)]}
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
-    """Return how steps are tuned; both ways where both are asked for."""
+    """Return how steps are tuned: both ways where both or none is asked for."""
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
 
 
-async def run_tuning(suite: Suite, asking: ModelOptions, wanted: TuneArguments) -> TuningResult | None:
-    """Plan, ask where a person must agree, tune, and print what was found; None where nothing was to be done."""
-    from promptkit.cli.session import open_session
-    from promptkit.evaluation.cells.progress import EvalOptions
-    from promptkit.evaluation.cells.saver import ReplyCache
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.progress import Progress
-    from promptkit.reports.text import json_text
-    from promptkit.reports.tuning.report import print_plan
-    from promptkit.tuning.tune import Tuning, separate_models
+def show_plan(plan: Plan, *, code: Mapping[str, Any], json: bool) -> bool:
+    """Print the plan of a dry run, which ends there."""
+    if json:
+        emit(json_text({**plan.record(), **code}))
+    else:
+        print_plan(plan, stderr=False)
+    return False
 
-    progress = Progress()
-    apart = separate_models(suite, wanted.wishes.teacher)
-    async with open_session(
-        suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=ReplyCache, apart=apart
-    ) as session:
-        # A recording must hold every request, those of known cells too: kept replies answer them.
-        options = EvalOptions(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)
-        tuning = Tuning(suite, models=session.models, store=session.store, wishes=wanted.wishes, options=options)
-        with progress.showing():
-            plan = await tuning.plan()
-        if wanted.dry_run:
-            if wanted.json:
-                emit(json_text({**plan.record(), **code_record(suite, asking)}))
-            else:
-                print_plan(plan, stderr=False)
-            return None
-        print_plan(plan)
-        if plan.asks and not wanted.yes and not confirmed(plan):
-            note("nothing was asked")
-            return None
-        return await run_shown(tuning, session, progress, wanted)
+
+def approve_plan(plan: Plan, *, yes: bool) -> bool:
+    """Show the plan. Return whether to start, which a person decides where only a large gain is detectable."""
+    print_plan(plan)
+    if plan.needs_consent and not yes and not confirmed(plan):
+        note("nothing was asked")
+        return False
+    return True
 
 
 def confirmed(plan: Plan) -> bool:
-    """Ask a person whether to begin; off a terminal it is an InputError."""
-    from promptkit.reports.tuning.report import detectable_gain_text
-
+    """Ask a person whether to start. Raises InputError where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        less = "; most changes bring less than that" if plan.smallest is not None else ""
-        hint = "give the suite more rows, or begin all the same by --yes"
+        less = "; most changes bring less than that" if plan.smallest_gain is not None else ""
+        hint = "add rows to the suite, or start anyway with --yes"
         raise InputError(f"{detectable_gain_text(plan)}{less}", hint=hint)
-    # Ctrl-C would wait for the answer: the event loop takes it, and that waits too.
+    # The event loop would handle ctrl-C only after the answer.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return typer.confirm("begin all the same?", err=True)
+        return typer.confirm("start anyway?", err=True)
     except typer.Abort:
         raise Interrupted("\ninterrupted; nothing was asked") from None
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted: TuneArguments) -> TuningResult:
-    """Tune with the search on the screen, write what was found and print it; interrupted, the best so far."""
-    from promptkit.reports.tuning.screen import TuningScreen
-    from promptkit.tuning.output.write import write_result
-    from promptkit.tuning.record import metric_record
-
-    screen = TuningScreen(tuning.standing, progress, metric_record(tuning.suite.measures[0].metric))
-    try:
-        with screen.showing():
-            tuned = await tuning.run()
-    except asyncio.CancelledError:
-        if tuning.tuned is not None:
-            print_tuned(write_result(tuning.tuned, tuning.suite, session.store), wanted)
-        raise
-    for message in tuned.notices:
-        progress.notice(message)
-    tuned = write_result(tuned, tuning.suite, session.store, in_place=wanted.in_place)
-    print_tuned(tuned, wanted)
-    return tuned
-
-
-def print_tuned(tuned: TuningResult, wanted: TuneArguments) -> None:
-    """Print what was found, and write it as a page where that is wanted."""
-    from promptkit.reports.evaluation.report import defects_text
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import json_text
-    from promptkit.reports.tuning.page import write_tuning_page
-    from promptkit.reports.tuning.report import print_tuning
-
-    if wanted.json:
-        emit(json_text(tuned.record))
+def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
+    """Print a result, and write it as a page where that is asked for."""
+    if json:
+        emit(json_text(result.record.to_json()))
     else:
-        print_tuning(tuned.record)
-    if defects := defects_text(tuned.record):
+        print_tuning(result.record)
+    if defects := defects_text(result.record.defects, result.number):
         note(defects)
-    if wanted.html is not None:
-        write_tuning_page(tuned.record, wanted.html)
-        note(f"the page is {wanted.html}")
+    if html is not None:
+        write_tuning_page(result.record, html)
+        note(f"the page is {html}")
 
 
-def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
-    """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
-    from promptkit.engine.load import load_target
-    from promptkit.reports.output import note
-
-    record, apply = tuned.record, ["--apply"] if applying else []
+def show_next(result: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
+    """Print the commands to type next. `typed` is the command without options for its output."""
+    record, apply = result.record, ["--apply"] if applying else []
     note("next:")
-    if tuned.status != "done":
-        note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
-    elif record["written"]:
-        file = relpath(suite.project.root / record["written"][-1])
+    if result.status != "done":
+        note(f"  {join([*typed, *apply])}  # resumes; answers are kept")
+    elif record.written:
+        file = relpath(suite.project.root / record.written[-1])
         # The suite may be of one step, whose inputs are not the file's.
         inputs = load_target(file, suite.project).inputs.items()
-        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
+        values = [f"{name}=TEXT" for name, spec in inputs if not spec.has_example and not spec.has_default]
         typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
-        note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
-        target = suite.wanted.target
-        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
-        if record["verdict"] == "improved" and not applying and may_apply:
+        note(f"  {typed_run}  # the result{'' if values else ', on its example'}")
+        target = suite.source.target
+        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record.written) == 1)
+        if record.verdict == "improved" and not applying and may_apply:
             note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
-    note(f"  promptkit runs show {tuned.number}  # this again")
+    note(f"  promptkit runs show {result.number}  # this again")

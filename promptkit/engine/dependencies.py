@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from promptkit.answers.build import installed_answer_type
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, place
@@ -19,10 +21,10 @@ from promptkit.techniques.spec import configure, technique_files, with_nested
 
 
 def files_of(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
-    """Return each file that the target is made of, absolute, with the steps that read it.
+    """Return the absolute path of each file that a target is made of, with the steps that read it.
 
-    These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines; the
-    pipeline's own file and `promptkit.yaml` are read by all steps.
+    These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines. All steps
+    read the pipeline's own file and `promptkit.yaml`.
     """
     found: dict[Path, set[str]] = {resolved(pipeline.file): set(pipeline.steps)}
     settings = pipeline.project.root / SETTINGS_FILE
@@ -39,69 +41,79 @@ def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
         yield from files_of(step.pipeline)
     if step.tool is not None and step.tool.file is not None:
         yield from imported_files(step.tool.file, step.tool.root)
-    if step.asking is not None:
-        yield from _asking_files(step.asking, pipeline)
+    if step.prompt_call is not None:
+        yield from _asking_files(step.prompt_call, pipeline)
 
 
-def _asking_files(asking: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
-    yield from asking.prompt.files
-    yield from asking.data
-    for tool in asking.tools.values():
+def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
+    yield from call.prompt.files
+    yield from call.data
+    for tool in call.tools.values():
         if tool.file is not None:
             yield from imported_files(tool.file, tool.root)
-    if isinstance(asking.layout, Path):
-        yield asking.layout
-    yield from technique_files(asking.technique, pipeline.project, asking.technique_folder)
-    yield from asking.artifacts.values()
+    if isinstance(call.layout, Path):
+        yield call.layout
+    yield from technique_files(call.technique, pipeline.project, call.technique_folder)
+    yield from call.artifacts.values()
     yield from _answer_files(pipeline)
 
 
 def _answer_files(pipeline: Pipeline) -> Iterable[Path]:
-    """Yield the templates that word instructions and repairs: they stand in every step's messages."""
+    """Return the templates of instructions and repairs, which are in every step's messages."""
     names = pipeline.project.names("answers")
     found = (pipeline.project.find_template("answers", name) for name in names)
     return [path for path in found if path is not None]
 
 
 def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:
-    """Return the Python that a run of the target would load, each use once; nothing is loaded for that.
+    """Return the Python that a run of the target would load, each use once. Loads none of it.
 
-    `model` is the one that a person names before all files. What is shipped with promptkit is left out.
+    `model` is the model of the command line. Code shipped with promptkit is left out.
     """
     found = list(code_in(pipeline, with_models=model is None))
-    with suppress(InputError):  # What is no reference is told where a model is opened.
+    with suppress(InputError):  # An invalid reference is reported where the model is opened.
         reference, why, base = default_model(pipeline.project, pipeline, model)
         found = [*model_code(reference, base, f"model, named by {why}"), *found]
     return without_shipped(found, pipeline.project)
 
 
 def steps_with_code(pipeline: Pipeline) -> dict[str, CodeReference]:
-    """Return the steps whose requests a technique of the project's own makes, with that technique's Python."""
+    """Return the steps whose requests a technique of the project's own makes, with the Python of that technique."""
     found: dict[str, CodeReference] = {}
     for name, step in pipeline.steps.items():
-        if step.asking is not None:
-            for chosen in with_nested(configure(step.asking.technique, pipeline.project), pipeline.project):
+        if step.prompt_call is not None:
+            for chosen in with_nested(configure(step.prompt_call.technique, pipeline.project), pipeline.project):
                 if chosen.technique.code is not None:
                     found[name] = chosen.technique.code
     return found
 
 
 def without_shipped(found: list[CodeUse], project: Project) -> list[CodeUse]:
-    """Return each use of Python once, without what is shipped with promptkit."""
-    own = (each for each in found if each.code.file is None or not _is_shipped(each.code.file, project))
-    return list({(each.code.shown, each.named_by): each for each in own}.values())
+    """Return each use of Python once, without code shipped with promptkit."""
+    kept = (use for use in found if use.code.file is None or not _is_shipped(use.code.file, project))
+    return list({(use.code.shown, use.named_by): use for use in kept}.values())
 
 
-def _technique_uses(asking: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
-    """Yield the Python of a step's techniques; `where` says where the step is."""
-    for chosen in with_nested(configure(asking.technique, project), project):
+def _technique_uses(call: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
+    """Yield the Python of a step's techniques. `where` names the step."""
+    for chosen in with_nested(configure(call.technique, project), project):
         code = _technique_code(chosen.technique, project)
         if code is not None:
             yield CodeUse(code, f"technique of {where}")
 
 
+def _answer_code(call: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
+    """Yield the Python of a step's answer type, where it comes from an installed package."""
+    found = installed_answer_type(call.answer_name, project)
+    if found is not None:
+        file = Path(inspect.getfile(found))
+        yield CodeUse(
+            CodeReference(found.name, found.__module__, found.__name__, file, project.root), f"answer type of {where}"
+        )
+
+
 def model_code(reference: str, base: Path, named_by: str) -> Iterator[CodeUse]:
-    """Yield the Python that a model is, if it is; a path in its reference is relative to `base`."""
+    """Yield the Python of a model that is a function. A path in the reference is relative to `base`."""
     named = parse_reference(reference)
     if named.function:
         file = resolved(base / named.path)
@@ -109,14 +121,15 @@ def model_code(reference: str, base: Path, named_by: str) -> Iterator[CodeUse]:
 
 
 def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse]:
-    """Yield the Python that the steps of a pipeline load; that of the models they name too, but for `with_models`."""
+    """Yield the Python that the steps of a pipeline load and, `with_models`, that of the models they name."""
     file, project = place(pipeline.file), pipeline.project
     for name, step in pipeline.steps.items():
         where = f"step `{name}` in {file}"
         tools: list[Tool] = [step.tool] if step.tool is not None else []
-        if step.asking is not None:
-            tools += step.asking.tools.values()
-            yield from _technique_uses(step.asking, project, where)
+        if step.prompt_call is not None:
+            tools += step.prompt_call.tools.values()
+            yield from _technique_uses(step.prompt_call, project, where)
+            yield from _answer_code(step.prompt_call, project, where)
         yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")
@@ -128,7 +141,7 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
 
 
 def _technique_code(technique: Technique, project: Project) -> CodeReference | None:
-    """Return the Python of a technique that is not shipped, None for a shipped one and for a template alone."""
+    """Return the Python of a technique; None where it is shipped or only a template."""
     function = technique.function
     if technique.code is not None or function.__module__.startswith("promptkit."):
         return technique.code

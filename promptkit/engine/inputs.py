@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from promptkit.engine.pipeline import ForEach, Pipeline, Step
-from promptkit.engine.scope import STEPS, ItemResults
-from promptkit.engine.step_reader import INDEX, PREVIOUS, ROUND
+from promptkit.engine.pipeline import ForEach, Input, Pipeline, Step
+from promptkit.engine.scope import INDEX, PREVIOUS, ROUND, STEPS, ItemResults
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import parse_json, plain
 from promptkit.storage.yaml import load
 
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Input
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilledInputs:
-    """A value for each input, and the names of those that come from `example:`, to be said."""
+    """A value for each input. `examples` names the inputs whose value comes from `example:`, for a note."""
 
     values: Mapping[str, Any]
     examples: tuple[str, ...] = ()
@@ -29,9 +25,10 @@ class FilledInputs:
 def fill_inputs(
     pipeline: Pipeline, given: Mapping[str, Any] | None = None, *, texts: Mapping[str, str] | None = None
 ) -> FilledInputs:
-    """Return the inputs of a run. `given` are values, `texts` what was typed (`NAME=VALUE`), read by the input's type.
+    """Return the inputs of a run. `given` are values; `texts` are `NAME=VALUE` texts, read by the input's type.
 
-    With neither, the examples are used. Raises InputError for unknown and missing inputs and values of another type.
+    Without either, the examples are used. Raises InputError for unknown and missing inputs and for values of another
+    type.
     """
     given, texts = given or {}, texts or {}
     problems = Problems()
@@ -62,7 +59,7 @@ def fill_inputs(
 
 
 def read_text_value(spec: Input, text: str) -> Any:
-    """Return what was typed for an input, read by its type. Raises InputError."""
+    """Parse the text of an input by its type. Raises InputError."""
     value: Any = text
     if spec.type in ("number", "boolean", "list", "table"):
         value = load(text, file=f"{spec.name}=").value
@@ -77,7 +74,7 @@ def read_text_value(spec: Input, text: str) -> Any:
 
 
 def wrong_value(spec: Input, value: Any) -> str | None:
-    """Say what is wrong with a value for an input, None where nothing is."""
+    """Return why a value does not suit an input, None where it does."""
     if spec.choices and value not in spec.choices:
         return f"must be one of {', '.join(map(str, spec.choices))}, not `{value}`"
     if not _has_type(spec.type, value):
@@ -108,14 +105,13 @@ def _kind_of_value(value: Any) -> str:
 
 
 def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the values that a run gives the inputs of a step's prompt, as plain data: one mapping, or one an item.
+    """Return the inputs that a step's prompt gets in a run, as plain data: one mapping, or one for each item.
 
-    `scope` holds the pipeline's inputs and the results of the steps before; the result of a step that was not run is
-    null. Inputs that are left to their defaults are not in it. In a `repeat` it is those of the first round. Where
-    `when` does not hold, or a result is lacking, there are none. Raises InputError for an expression that does not
-    work out.
+    `scope` holds the pipeline's inputs and the results of earlier steps; a step that did not run has null. Inputs left
+    to their defaults are not included. With `repeat`, these are the inputs of the first round. Empty where `when` does
+    not hold or a result is missing. Raises InputError for an expression that fails.
     """
-    assert step.asking is not None, "only a step that asks has a prompt"
+    assert step.prompt_call is not None, "only a step that asks has a prompt"
     absent = {name for name in pipeline.steps if scope.get(name) is None}
     seen = _step_scope(pipeline, scope, absent)
     if step.when is not None and not step.when_by_item and step.when.evaluate(seen, absent) is not True:
@@ -126,8 +122,8 @@ def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> lis
 
 
 def _step_scope(pipeline: Pipeline, given: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
-    """Return all that a step sees, results of a `for_each` with the items that they are of."""
-    scope = {name: each.default for name, each in pipeline.inputs.items() if each.has_default}
+    """Return the scope of a step. Results of a `for_each` get their items."""
+    scope = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
     statuses = {name: {"status": "skipped" if name in absent else "done"} for name in pipeline.steps}
     scope |= {STEPS: statuses, **dict.fromkeys(pipeline.steps), **given}
     for name, step in pipeline.steps.items():
@@ -146,7 +142,7 @@ def _null_names(item: Mapping[str, Any]) -> set[str]:
 
 
 def _loop_items(loop: ForEach, scope: Mapping[str, Any], absent: Collection[str]) -> list[dict[str, Any]]:
-    """Return the names of each item with their values; none where a list is lacking."""
+    """Return the names of each item with their values; none where a list is missing."""
     lists = {name: value.evaluate(scope, absent) for name, value in loop.lists.items()}
     if any(values is None for values in lists.values()):
         return []
@@ -159,7 +155,7 @@ def _loop_items(loop: ForEach, scope: Mapping[str, Any], absent: Collection[str]
 
 
 def _item_inputs(step: Step, scope: dict[str, Any], absent: Collection[str]) -> dict[str, Any] | None:
-    """Return the inputs for one item; None where it is not asked."""
+    """Return the inputs for one item; None where the step is skipped for it."""
     if step.repeat is not None:
         scope = {**scope, PREVIOUS: step.repeat.start.evaluate(scope, absent), ROUND: 1}
     if step.when_by_item and step.when is not None and step.when.evaluate(scope, absent) is not True:

@@ -1,48 +1,47 @@
-"""From a target's name or path to a checked `Pipeline`, or to every problem found in its files."""
+"""From a target's name or path to a checked `Pipeline`, or to every problem found in its files.
+
+A file passes through `load_target`, `PromptReader` or `PipelineReader` (the file as a whole), `step_reader` (one step),
+and `step_settings` (the settings of a step that asks a model). Sub-pipelines are read in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from promptkit.engine.inputs import wrong_value
-from promptkit.engine.overrides import apply_overrides, read_overrides
+from promptkit.engine.overrides import StepOverrides, read_overrides, report_unknown_steps
 from promptkit.engine.pipeline import Case, DependencyCycle, Edge, Input, Pipeline, Step, execution_order
 from promptkit.engine.scope import (
+    INDEX,
     KEYWORDS,
     NAME,
+    PREVIOUS,
+    RESULT,
+    ROUND,
     STEPS,
     CompiledValue,
     Key,
+    Location,
     compile_value,
     constant,
     missing_in_lists,
     result_of,
+    text_problem,
 )
 from promptkit.engine.spec import (
     CaseSpec,
     DefaultsSpec,
     InputSpec,
     PipelineSpec,
-    Report,
     Spec,
     StepSpec,
     labels_as_written,
     validate,
-    validate_usable,
 )
-from promptkit.engine.step_reader import (
-    INDEX,
-    PREVIOUS,
-    RESULT,
-    ROUND,
-    PipelineContext,
-    StepReader,
-    StepTarget,
-    add_role_inputs,
-    prompt_inputs,
-)
+from promptkit.engine.step_reader import PipelineContext, StepReader, StepTarget, add_role_inputs, prompt_inputs
 from promptkit.engine.step_settings import SettingsSource, project_defaults, resolve_model
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
@@ -60,26 +59,28 @@ YAML_SUFFIXES = (".yaml", ".yml")
 def load_target(
     target: str | Path, project: Project, *, sets: Sequence[str] = (), changes: Mapping[str, Any] | None = None
 ) -> Pipeline:
-    """Read a pipeline or a prompt, by name or path, with `--set STEP.KEY=VALUE` applied; no model is called.
+    """Load a pipeline or a prompt by name or path, with `--set STEP.KEY=VALUE` applied. Sends no request.
 
-    `changes` are the same as values (`{"STEP.KEY": VALUE}`), and stand over `sets`.
-
-    Raises InputError with every problem in it and in the files that it names.
+    `changes` are overrides as values (`{"STEP.KEY": VALUE}`), and win over `sets`. Raises InputError with every problem
+    in the target and in the files that it names.
     """
     path = project.target(target) if isinstance(target, str) else resolved(target)
     problems = Problems()
     changed: dict[str, Any] = {}
     with problems.gather():
         changed = read_overrides(sets, changes)
-    loader = TargetLoader(project, problems)
-    pipeline = loader.pipeline(path, changed) if path.suffix in YAML_SUFFIXES else loader.prompt(path, changed)
+    state = LoadState(project, problems, Prompts(project), project_defaults(project, problems))
+    if path.suffix in YAML_SUFFIXES:
+        pipeline = load_pipeline(path, state, changed)
+    else:
+        pipeline = PromptReader(path, state, changed).read()
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     return pipeline
 
 
 def check_target(target: str | Path, project: Project) -> list[Problem]:
-    """Return everything that is wrong with a pipeline or prompt, in file order; empty when nothing is."""
+    """Return every problem of a pipeline or prompt, in file order."""
     try:
         load_target(target, project)
     except InputError as error:
@@ -87,70 +88,78 @@ def check_target(target: str | Path, project: Project) -> list[Problem]:
     return []
 
 
-class TargetLoader:
-    """Loads targets into one list of problems."""
+@dataclass(frozen=True, slots=True)
+class LoadState:
+    """The state shared by the readers of one target's files. They all add to `problems`."""
 
-    def __init__(self, project: Project, problems: Problems) -> None:
-        self.project = project
-        self.problems = problems
-        self.prompts = Prompts(project)
-        self.defaults = project_defaults(project, problems)
+    project: Project
+    problems: Problems
+    prompts: Prompts
+    defaults: tuple[SettingsSource, ...]
 
-    def pipeline(self, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...] = ()) -> Pipeline | None:
-        """Return the pipeline in a file, None where it is too broken; `within` are the files that lead to it."""
-        document: Document | None = None
-        with self.problems.gather():
-            document = load_file(path)
-        return None if document is None else PipelineReader(self, document, path, changes, (*within, path)).read()
 
-    def prompt(self, path: Path, changes: Mapping[str, Any]) -> Pipeline | None:
-        """Return the pipeline of one step that a prompt is, None where it is too broken."""
-        with self.problems.gather():
+def load_pipeline(
+    path: Path, state: LoadState, changes: Mapping[str, Any], within: tuple[Path, ...] = ()
+) -> Pipeline | None:
+    """Load a pipeline file. `within` are the pipeline files that lead to it. None where it is too broken."""
+    document: Document | None = None
+    with state.problems.gather():
+        document = load_file(path)
+    return None if document is None else PipelineReader(document, path, state, changes, (*within, path)).read()
+
+
+class PromptReader:
+    """Reads a prompt file as a pipeline of one step."""
+
+    def __init__(self, path: Path, state: LoadState, changes: Mapping[str, Any]) -> None:
+        self._path = path
+        self._state = state
+        self._problems = state.problems
+        self._changes = changes
+
+    def read(self) -> Pipeline | None:
+        """Return the pipeline, None where the prompt is too broken. It is only valid where no problem was added."""
+        with self._problems.gather():
             try:
-                prompt = self.prompts.load(path)
+                prompt = self._state.prompts.load(self._path)
             except BrokenPrompt as broken:
-                self.problems.add(broken.problems)
+                self._problems.add(broken.problems)
                 prompt = broken.prompt
-            return self._one_step(prompt, path, changes)
+            return self._one_step(prompt)
         return None
 
-    def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:
+    def _one_step(self, prompt: Prompt) -> Pipeline:
         name = "_".join(NAME.findall(prompt.name)) or "prompt"
         inputs = prompt_inputs(prompt)
-        for key, each in inputs.items():
-            for given, value in (("example", each.example), ("default", each.default)):
-                if value is not None and (wrong := wrong_value(each, value)):
-                    self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
-        report_unknown_steps(changes, {name}, self.problems)
-        own = changes.get(name, {})
-        spec = step_with_overrides(name, {"prompt": str(path)}, own, self.problems)
+        for key, declared in inputs.items():
+            for given, value in (("example", declared.example), ("default", declared.default)):
+                if value is not None and (wrong := wrong_value(declared, value)):
+                    self._problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
+        report_unknown_steps(self._changes, {name}, self._problems)
+        overrides = StepOverrides(name, self._changes.get(name, {}), Location(prompt))
+        spec = overrides.apply({"prompt": str(self._path)}, self._problems)
         target = prompt
-        if "prompt" in own:
-            prompt = self._other_prompt(name, own["prompt"], path)
+        if "prompt" in overrides.changes:
+            prompt = self._other_prompt(name, overrides.changes["prompt"])
             inputs = prompt_inputs(prompt)
-
-        def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-            if below and below[0] in own:
-                return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
-            return prompt.problem(below, message, hint)
-
-        source = SettingsSource(values=spec.given(), problem=problem, folder=path.parent)
-        around = PipelineContext(
-            project=self.project,
-            file=path,
+            overrides = StepOverrides(name, overrides.changes, Location(prompt))
+        source = SettingsSource(values=spec.given(), location=Location(overrides), folder=self._path.parent)
+        context = PipelineContext(
+            project=self._state.project,
+            file=self._path,
             inputs=frozenset(inputs),
             steps=frozenset(),
             tools={},
-            defaults=self.defaults,
+            defaults=self._state.defaults,
         )
-        # Each of its inputs is the pipeline's, with a default or without.
-        reader = StepReader(name, spec, source, around, self.problems)
+        # Each of its inputs is an input of the pipeline, with or without a default.
+        reader = StepReader(name, spec, source, context, self._problems)
         step = reader.read(StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
             name=target.name,
             about=target.about,
-            file=path,
-            project=self.project,
+            file=self._path,
+            project=self._state.project,
             inputs=inputs,
             steps={name: step},
             edges=(),
@@ -158,72 +167,69 @@ class TargetLoader:
             cases=self._cases(target, inputs),
         )
 
-    def _other_prompt(self, step: str, value: Any, path: Path) -> Prompt:
-        """Return the prompt that `--set` puts in the place of the one that is the target. Raises InputError."""
+    def _other_prompt(self, step: str, value: Any) -> Prompt:
+        """Load the prompt that `--set STEP.prompt=` puts in place of the target's. Raises InputError."""
         if not isinstance(value, str):
-            raise InputError(f"--set {step}.prompt: in the place of a prompt goes another by its name or path")
-        return self.prompts.load(value, beside=path, at=Problem(""))
+            raise InputError(f"--set {step}.prompt: must be the name or path of a prompt")
+        return self._state.prompts.load(value, beside=self._path, at=Problem(""))
 
     def _cases(self, prompt: Prompt, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
         cases = prompt.settings.get("cases") or []
         if not isinstance(cases, list):
-            self.problems.add(prompt.problem(("cases",), "`cases` must be a list"))
+            self._problems.add(prompt.problem(("cases",), "`cases` must be a list"))
             return ()
         read: list[Case] = []
         for number, case in enumerate(cases):
-
-            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
-                return prompt.problem(("cases", at, *path), message, hint)
-
-            with self.problems.gather():
-                read.append(read_case(validate(case, CaseSpec, problem), number, inputs, problem))
+            location = Location(prompt, ("cases", number))
+            with self._problems.gather():
+                read.append(read_case(validate(case, CaseSpec, location.problem), number, inputs, location))
         return tuple(read)
 
 
 class PipelineReader:
-    """Reads one pipeline file; what is wrong goes into the loader's problems. `within` ends with this file."""
+    """Reads one pipeline file. `within` ends with this file."""
 
     def __init__(
-        self, loader: TargetLoader, document: Document, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...]
+        self, document: Document, path: Path, state: LoadState, changes: Mapping[str, Any], within: tuple[Path, ...]
     ) -> None:
-        self._loader = loader
-        self._problems = loader.problems
         self._document = document
         self._path = path
+        self._state = state
+        self._problems = state.problems
         self._changes = changes
         self._within = within
         self._head = _read_head(document, self._problems)
 
     def read(self) -> Pipeline:
-        """Return the pipeline; only right where nothing was added to the problems."""
+        """Return the pipeline. It is only valid where no problem was added."""
         head = self._head
         inputs, model = self._inputs(), self._model()
         report_unknown_steps(self._changes, head.steps, self._problems)
-        around = PipelineContext(
-            project=self._loader.project,
+        context = PipelineContext(
+            project=self._state.project,
             file=self._path,
             inputs=frozenset(head.inputs),
             steps=frozenset(head.steps),
             lists=frozenset(
                 name for name, step in head.steps.items() if isinstance(step, Mapping) and step.get("for_each")
             ),
-            types={name: each.type for name, each in inputs.items()},
+            types={name: spec.type for name, spec in inputs.items()},
             tools=self._tools(),
-            defaults=(*self._defaults(), *self._loader.defaults),
+            defaults=(*self._defaults(), *self._state.defaults),
         )
-        self._check_names(around)
+        self._check_names(context)
         edges: list[Edge] = []
-        steps = {name: step for name in head.steps if (step := self._step(name, around, edges)) is not None}
+        steps = {name: step for name in head.steps if (step := self._step(name, context, edges)) is not None}
         edges = list(dict.fromkeys(edges))
         return Pipeline(
             name=head.name or self._path.stem,
             about=head.about,
             file=self._path,
-            project=self._loader.project,
+            project=self._state.project,
             inputs=inputs,
             steps={name: steps[name] for name in self._order(edges) if name in steps},
             edges=tuple(edges),
-            output=self._output(around),
+            output=self._output(context),
             output_keys=tuple(head.output) if isinstance(head.output, Mapping) else None,
             model=model,
             cases=self._cases(inputs),
@@ -251,7 +257,7 @@ class PipelineReader:
             )
             for key in ("example", "default"):
                 value = getattr(spec, key)
-                may_be_null = key == "default"  # It need not be given then, as in prompts.
+                may_be_null = key == "default"  # A null default makes an input optional, as in prompts.
                 is_given = key in spec.model_fields_set and not (may_be_null and value is None)
                 if is_given and (wrong := wrong_value(inputs[name], value)):
                     self._problems.add(self._problem(("inputs", name, key), f"`{key}` {wrong}"))
@@ -264,7 +270,7 @@ class PipelineReader:
         tools: dict[str, Tool] = {}
         for name, reference in self._head.tools.items():
             try:
-                tools[name] = find_tool(name, reference, self._path.parent, self._loader.project)
+                tools[name] = find_tool(name, reference, self._path.parent, self._state.project)
             except InputError as error:
                 self._add(error, ("tools", name))
         return tools
@@ -278,106 +284,100 @@ class PipelineReader:
             return ()
         spec = self._part(DefaultsSpec, ("defaults",), DefaultsSpec())
 
-        def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-            return self._problem(("defaults", *path), message, hint)
+        return (
+            SettingsSource(
+                values=spec.given(), location=Location(self._document, ("defaults",)), folder=self._path.parent
+            ),
+        )
 
-        return (SettingsSource(values=spec.given(), problem=problem, folder=self._path.parent),)
-
-    def _check_names(self, around: PipelineContext) -> None:
-        """Report names that cannot be written in an expression, or that mean two things."""
+    def _check_names(self, context: PipelineContext) -> None:
+        """Report names that no expression can contain, and names with two meanings."""
         places: list[tuple[tuple[Key, ...], str]] = [(("inputs", name), name) for name in self._head.inputs]
         places += [(("steps", name), name) for name in self._head.steps]
         for path, name in places:
             if not NAME.fullmatch(name) or name in KEYWORDS:
                 hint = "a name has letters, digits and `_`"
-                self._problems.add(self._document.problem(path, f"`{name}` is no name", hint, key=True))
+                self._problems.add(self._document.problem(path, f"`{name}` is not a name", hint, key=True))
             elif name in GLOBALS or name in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
                 message = f"`{name}` means something else in every expression"
                 self._problems.add(self._document.problem(path, message, "take another name", key=True))
-        for name in sorted(around.inputs & around.steps):
+        for name in sorted(context.inputs & context.steps):
             message = f"`{name}` is an input and a step: one name must mean one thing"
             self._problems.add(self._document.problem(("steps", name), message, key=True))
 
     def _model(self) -> str | None:
         if self._head.model is not None:
             try:
-                return resolve_model(self._head.model, self._path.parent, self._loader.project)
+                return resolve_model(self._head.model, self._path.parent, self._state.project)
             except InputError as error:
                 self._add(error, ("model",))
         return None
 
-    def _check_item_names(self, name: str, spec: StepSpec, around: PipelineContext) -> None:
+    def _check_item_names(self, name: str, spec: StepSpec, context: PipelineContext) -> None:
         several = isinstance(spec.for_each, Mapping)
         names = list(spec.for_each) if several else [spec.as_] if spec.as_ else []
         for item in names:
             path = ("steps", name, "for_each", item) if several else ("steps", name, "as")
             if not NAME.fullmatch(item) or item in KEYWORDS:
-                self._problems.add(self._problem(path, f"`{item}` is no name", "a name has letters, digits and `_`"))
-            elif item in around.inputs | around.steps:
-                what = "an input" if item in around.inputs else "a step"
+                self._problems.add(self._problem(path, f"`{item}` is not a name", "a name has letters, digits and `_`"))
+            elif item in context.inputs | context.steps:
+                what = "an input" if item in context.inputs else "a step"
                 self._problems.add(self._problem(path, f"`{item}` is {what} already: one name must mean one thing"))
             elif item in GLOBALS or item in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
                 self._problems.add(
                     self._problem(path, f"`{item}` means something else in every expression", "take another name")
                 )
 
-    def _step(self, name: str, around: PipelineContext, edges: list[Edge]) -> Step | None:
+    def _step(self, name: str, context: PipelineContext, edges: list[Edge]) -> Step | None:
         path = ("steps", name)
         with self._problems.gather():
             spec = read_rest(self._document, StepSpec, self._problems, at=path)
             if spec is None:
                 return None
-            own, inner = _split_overrides(spec, self._changes.get(name, {}))
+            changes, inner = _split_overrides(spec, self._changes.get(name, {}))
             answer = labels_as_written(spec.answer, lambda below: self._document.text((*path, "answer", *below)))
-            spec = step_with_overrides(
-                name, {**spec.given(), **({"answer": answer} if answer else {})}, own, self._problems
-            )
-            self._check_item_names(name, spec, around)
-            target = self._target(name, spec, around, inner)
+            overrides = StepOverrides(name, changes, Location(self._document, path))
+            spec = overrides.apply({**spec.given(), **({"answer": answer} if answer else {})}, self._problems)
+            self._check_item_names(name, spec, context)
+            target = self._target(name, spec, context, inner)
             if target is None:
                 return None
-
-            def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-                if below and below[0] in own:
-                    return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
-                return self._problem((*path, *below), message, hint)
-
             values = spec.given()
             if target.prompt and target.takes is None:
-                values.pop("examples", None)  # without the prompt there is nothing to judge them by
-            source = SettingsSource(values=values, problem=problem, folder=self._path.parent)
-            reader = StepReader(name, spec, source, around, self._problems, edges)
+                values.pop("examples", None)  # they cannot be checked without the prompt
+            source = SettingsSource(values=values, location=Location(overrides), folder=self._path.parent)
+            reader = StepReader(name, spec, source, context, self._problems, edges)
             return reader.read(target)
         return None
 
     def _target(
-        self, name: str, spec: StepSpec, around: PipelineContext, inner: Mapping[str, Any]
+        self, name: str, spec: StepSpec, context: PipelineContext, inner: Mapping[str, Any]
     ) -> StepTarget | None:
         path = ("steps", name)
         if spec.prompt is not None:
             prompt = self._prompt(spec.prompt, (*path, "prompt"))
             if prompt is None:
-                return StepTarget("prompt", prompt=self._loader.prompts.inline("none", self._document, path))
+                return StepTarget("prompt", prompt=self._state.prompts.inline("none", self._document, path))
             if prompt.file is None:
-                given = {*spec.with_, *around.inputs, *around.steps, *([spec.as_] if spec.as_ else [])}
-                prompt = add_role_inputs(prompt, spec.technique or around.technique, given, around.project)
-            takes = {key: not each.has_default for key, each in prompt.inputs.items()}
+                given = {*spec.with_, *context.inputs, *context.steps, *([spec.as_] if spec.as_ else [])}
+                prompt = add_role_inputs(prompt, spec.technique or context.technique, given, context.project)
+            takes = {key: not needed.has_default for key, needed in prompt.inputs.items()}
             return StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
         if spec.tool is not None:
-            tool = around.tools.get(spec.tool)
+            tool = context.tools.get(spec.tool)
             if tool is None and spec.tool not in self._head.tools:
-                hint = nearest(spec.tool, around.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
+                hint = nearest(spec.tool, context.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
                 self._problems.add(self._problem((*path, "tool"), f"unknown tool `{spec.tool}`", hint))
             return StepTarget(f"tool `{spec.tool}`", tool=tool, takes=tool.takes) if tool else None
         inside = self._inner_pipeline(str(spec.pipeline), (*path, "pipeline"), inner)
         if inside is None:
             return None
-        takes = {key: not each.has_default for key, each in inside.inputs.items()}
+        takes = {key: not needed.has_default for key, needed in inside.inputs.items()}
         return StepTarget(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
 
     def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
-        """Return a prompt, or what there is of one that is wrong; None where there is none."""
-        prompts = self._loader.prompts
+        """Return the step's prompt, or the valid part of a broken one; None where there is none."""
+        prompts = self._state.prompts
         try:
             if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
                 return prompts.load(value, beside=self._path, at=self._problem(path, ""))
@@ -390,21 +390,21 @@ class PipelineReader:
             return None
 
     def _inner_pipeline(self, name: str, path: tuple[Key, ...], changes: Mapping[str, Any]) -> Pipeline | None:
-        project = self._loader.project
+        project = self._state.project
         try:
             file = project.find_pipeline(name, beside=self._path)
         except InputError as error:
-            self._add(InputError([Problem(each.message, hint=each.hint) for each in error.problems]), path)
+            self._add(InputError([Problem(problem.message, hint=problem.hint) for problem in error.problems]), path)
             return None
         if file is None:
             hint = nearest(name, project.names("pipelines"))
             self._problems.add(self._problem(path, f"unknown pipeline `{name}`", hint))
             return None
         if file in self._within:
-            circle = " → ".join(f"`{each.stem}`" for each in (*self._within[self._within.index(file) :], file))
+            circle = " → ".join(f"`{path.stem}`" for path in (*self._within[self._within.index(file) :], file))
             self._problems.add(self._problem(path, f"pipelines use each other in a circle: {circle}"))
             return None
-        return self._loader.pipeline(file, changes, self._within)
+        return load_pipeline(file, self._state, changes, self._within)
 
     def _order(self, edges: Sequence[Edge]) -> list[str]:
         try:
@@ -412,70 +412,43 @@ class PipelineReader:
         except DependencyCycle as cycle:
             reasons = {(edge.step, edge.needs): edge.reason for edge in reversed(edges)}
             pairs = zip(cycle.steps, cycle.steps[1:], strict=False)
-            told = "; ".join(f"`{one}` needs `{other}` ({reasons[one, other]})" for one, other in pairs)
+            needs = "; ".join(f"`{one}` needs `{other}` ({reasons[one, other]})" for one, other in pairs)
             path = ("steps", cycle.steps[0])
-            self._problems.add(self._document.problem(path, f"steps need each other in a circle: {told}", key=True))
+            self._problems.add(self._document.problem(path, f"steps need each other in a circle: {needs}", key=True))
             return list(self._head.steps)
 
-    def _output(self, around: PipelineContext) -> CompiledValue:
+    def _output(self, context: PipelineContext) -> CompiledValue:
         if self._head.output is None:
             return result_of(list(self._head.steps)[-1]) if self._head.steps else constant(None)
-        known = around.inputs | around.steps
+        known = context.inputs | context.steps
 
-        def inspect(value: CompiledValue, place: Problem) -> None:
-            self._problems.add(missing_in_lists(value, around.lists, place))
-            for name in sorted((value.names - known) | (value.statuses - around.steps)):
-                message, hint = f"unknown name `{name}`", nearest(name, known)
-                self._problems.add(Problem(message, place.file, place.line, place.column, hint))
-
-        with self._problems.gather():
-            return compile_value(self._head.output, lambda path: self._problem(("output", *path), ""), inspect=inspect)
-        return constant(None)
+        value = compile_value(self._head.output, Location(self._document, ("output",)), self._problems)
+        for text in value.texts:
+            self._problems.add(missing_in_lists(text, context.lists))
+            for name in sorted((text.names - known) | (text.statuses - context.steps)):
+                self._problems.add(text_problem(text, f"unknown name `{name}`", nearest(name, known)))
+        return value
 
     def _cases(self, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
         cases: list[Case] = []
         for number in range(len(self._head.cases)):
-
-            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
-                return self._problem(("cases", at, *path), message, hint)
-
             with self._problems.gather():
                 spec = read_model(self._document, CaseSpec, at=("cases", number))
-                cases.append(read_case(spec, number, inputs, problem))
+                cases.append(read_case(spec, number, inputs, Location(self._document, ("cases", number))))
         return tuple(cases)
 
 
-def step_with_overrides(name: str, given: Mapping[str, Any], changes: Any, problems: Problems) -> StepSpec:
-    """Return a step with what `--set` says about it."""
-
-    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-        return Problem(f"--set {'.'.join([name, *map(str, path)])}: {message}", hint=hint)
-
-    spec = StepSpec.model_validate(given)
-    if changes:
-        raw = spec.model_dump(by_alias=True, exclude_unset=True)
-        return validate_usable(apply_overrides(raw, changes), StepSpec, problem, problems) or spec
-    return spec
-
-
-def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:
-    """Report the steps of `--set` that there are not."""
-    for name in changes:
-        if name not in steps:
-            problems.add(Problem(f"--set {name}.…: there is no step `{name}`", hint=nearest(name, steps)))
-
-
-def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], problem: Report) -> Case:
-    """Return a case, its inputs checked. Raises InputError."""
+def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], location: Location) -> Case:
+    """Check a case and return it. Raises InputError."""
     problems = Problems()
     for name, value in spec.inputs.items():
         if name not in inputs:
-            problems.add(problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
+            problems.add(location.problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
         elif wrong := wrong_value(inputs[name], value):
-            problems.add(problem(("inputs", name), f"`{name}` {wrong}", None))
-    for name, each in inputs.items():
-        if name not in spec.inputs and not each.has_default:
-            problems.add(problem(("inputs",), f"the case has no input `{name}`", None))
+            problems.add(location.problem(("inputs", name), f"`{name}` {wrong}"))
+    for name, needed in inputs.items():
+        if name not in spec.inputs and not needed.has_default:
+            problems.add(location.problem(("inputs",), f"the case has no input `{name}`"))
     problems.check()
     return Case(
         name=spec.name or f"case {number + 1}",
@@ -486,7 +459,7 @@ def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], problem:
 
 
 def _read_head(document: Document, problems: Problems) -> PipelineSpec:
-    """Read the top; where it is wrong, what can be used of it, so that the steps are checked all the same."""
+    """Read the top level, or the valid part of it, so that the steps are checked in any case."""
     with problems.gather():
         return read_model(document, PipelineSpec)
     raw = document.value if isinstance(document.value, Mapping) else {}
@@ -499,7 +472,7 @@ def _read_head(document: Document, problems: Problems) -> PipelineSpec:
 
 
 def _split_overrides(spec: StepSpec, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the changes of a step itself, and those of the steps of the pipeline that it runs."""
+    """Split overrides into those of the step itself and those of the steps of its sub-pipeline."""
     keys = {field.alias or name for name, field in StepSpec.model_fields.items()}
     inner = {key: value for key, value in changes.items() if spec.pipeline and key not in keys}
     return {key: value for key, value in changes.items() if key not in inner}, inner

@@ -1,12 +1,14 @@
-"""`--set STEP.KEY=VALUE`: changes that a command line or a variant makes to the steps."""
+"""`--set STEP.KEY=VALUE`: changes to the steps by a command line or a variant."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from promptkit.engine.spec import labels_as_written
-from promptkit.errors import InputError, Problem
+from promptkit.engine.scope import Key, Location
+from promptkit.engine.spec import StepSpec, labels_as_written, validate_usable
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.storage.models import Problems
 from promptkit.storage.yaml import load
 
@@ -15,7 +17,7 @@ SINGLE_KEY = ("technique", "over", "answer")
 
 
 def read_set_options(sets: Sequence[str]) -> dict[str, Any]:
-    """Return `a.b.c=VALUE` texts as nested mappings, the values read as YAML. Raises InputError with all problems."""
+    """Parse `a.b.c=VALUE` texts into nested mappings; values are YAML. Raises InputError with all problems."""
     changes: dict[str, Any] = {}
     problems = Problems()
     for text in sets:
@@ -27,7 +29,7 @@ def read_set_options(sets: Sequence[str]) -> dict[str, Any]:
 
 
 def read_overrides(sets: Sequence[str], changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return `--set` texts, and over them the same as values (`{"a.b.c": VALUE}`), as nested mappings.
+    """Return `--set` texts as nested mappings, with `changes` (`{"a.b.c": VALUE}`) applied over them.
 
     Raises InputError with all problems.
     """
@@ -35,7 +37,7 @@ def read_overrides(sets: Sequence[str], changes: Mapping[str, Any] | None = None
 
 
 def nested_overrides(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `{"a.b.c": VALUE}` as nested mappings. Raises InputError with all keys that are none."""
+    """Return `{"a.b.c": VALUE}` as nested mappings. Raises InputError with every key that is not STEP.KEY."""
     result: dict[str, Any] = {}
     problems = Problems()
     for key, value in changes.items():
@@ -49,9 +51,9 @@ def nested_overrides(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with `changes` over them; mappings are merged key by key, null takes a key away.
+    """Return `values` with `changes` applied. Mappings are merged key by key; null removes a key.
 
-    Of what names one of several kinds (`technique`, `answer`) another kind takes the place of the old one.
+    A `technique` or `answer` of another kind replaces the old one.
     """
     result = dict(values)
     for key, change in changes.items():
@@ -65,6 +67,42 @@ def apply_overrides(values: Mapping[str, Any], changes: Mapping[str, Any]) -> di
         else:
             result[key] = change
     return result
+
+
+def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:
+    """Report `--set` options for steps that do not exist."""
+    for name in changes:
+        if name not in steps:
+            problems.add(Problem(f"--set {name}.…: there is no step `{name}`", hint=nearest(name, steps)))
+
+
+@dataclass(frozen=True, slots=True)
+class StepOverrides:
+    """The `--set` options of one step. A problem with a key that one of them sets names the option instead of the file.
+
+    `location` is the step's place in its file.
+    """
+
+    step: str
+    changes: Mapping[str, Any]
+    location: Location
+
+    def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        """Return a problem with the part of the step at `path`."""
+        if path and path[0] in self.changes:
+            return self._option_problem(path[:1], message, hint)
+        return self.location.problem(path, message, hint)
+
+    def apply(self, given: Mapping[str, Any], problems: Problems) -> StepSpec:
+        """Return the step with its overrides applied. `given` are the keys of its file, already checked."""
+        spec = StepSpec.model_validate(given)
+        if not self.changes:
+            return spec
+        raw = spec.model_dump(by_alias=True, exclude_unset=True)
+        return validate_usable(apply_overrides(raw, self.changes), StepSpec, self._option_problem, problems) or spec
+
+    def _option_problem(self, path: Sequence[Key], message: str, hint: str | None) -> Problem:
+        return Problem(f"--set {'.'.join([self.step, *map(str, path)])}: {message}", hint=hint)
 
 
 def _read_set_option(text: str) -> tuple[list[str], Any]:

@@ -1,4 +1,4 @@
-"""A pipeline that was read and checked: what `run`, `render` and `files` take."""
+"""A checked pipeline, as `run`, `render` and `files_of` take it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from promptkit.engine.scope import CompiledValue
+from promptkit.answers.base import AnswerType
+from promptkit.engine.scope import CompiledValue, RowAnswer
+from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem
+from promptkit.project import Project
+from promptkit.prompts.examples import Examples
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.prompts.messages import MessageMode
+from promptkit.prompts.prompt import Prompt
 from promptkit.runtimes.models import default_reference
 from promptkit.runtimes.references import parse_reference
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.scope import RowAnswer
-    from promptkit.engine.tools import Tool
-    from promptkit.project import Project
-    from promptkit.prompts.examples import Examples
-    from promptkit.prompts.front_matter import PromptInput
-    from promptkit.prompts.messages import MessageMode
-    from promptkit.prompts.prompt import Prompt
-    from promptkit.techniques.context import Decide, Options
+from promptkit.techniques.context import Decide, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`step` needs `needs` (a step), because of `reason` (`for_each`, `input issues`, `after` …)."""
+    """A dependency: `step` needs the step `needs`. `reason` says why (`for_each`, `input issues`, `after`)."""
 
     step: str
     needs: str
@@ -60,7 +57,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class ForEach:
-    """`for_each`: one list with the name of its item, or several lists in step, each with its own."""
+    """`for_each`: one list with the name of its item, or several lists of equal length, each with its own item."""
 
     lists: Mapping[str, CompiledValue]
     is_single: bool
@@ -68,7 +65,7 @@ class ForEach:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a result must pass, and what the model is told when it does not."""
+    """A test that a result must pass, and the message to the model when it does not."""
 
     test: CompiledValue
     say: CompiledValue
@@ -76,7 +73,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """At most `limit` rounds, until `until` holds; `start` is `previous` in the first."""
+    """`repeat`: at most `limit` rounds, until `until` holds. `start` is the value of `previous` in the first round."""
 
     until: CompiledValue | None
     limit: int
@@ -85,7 +82,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class OnError:
-    """What a failed step leaves: it ends the run, or its value is `default` (null for `skip`)."""
+    """`on_error`: the run ends, or the failed step's value is `default` (null for `skip`)."""
 
     ends_run: bool = True
     default: Any = None
@@ -93,17 +90,18 @@ class OnError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptCall:
-    """What a step that asks a model asks, and how.
+    """Everything that a prompt step asks by: prompt, answer type, technique and settings.
 
-    `answer` is built already, or made for each row: in the step's scope, or (front matter) in the prompt's inputs.
-    `data` are the files of the examples. `technique_folder` is what paths in `technique` are relative to, `inputs` are
-    the prompt's with the types of what fills them, `artifacts` the files of what techniques prepared, by technique, and
-    `home` is the beginning of their names.
+    `answer` is a built type, or one made for each row, in the step's scope or (front matter) in the prompt's inputs.
+    `data` are the files of the examples. Paths in `technique` are relative to `technique_folder`. `inputs` are the
+    prompt's, typed by what fills them. `artifacts` are the files of prepared techniques, by technique; their names
+    begin with `home`.
     """
 
     prompt: Prompt
     answer: AnswerType | RowAnswer
     answer_in_prompt: bool
+    answer_name: str
     technique: Any
     decide: Decide
     layout: str | Path
@@ -122,16 +120,17 @@ class PromptCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A step with every setting resolved: `--set`, step, front matter, `defaults`, `promptkit.yaml`, the type's own.
+    """A step with every setting resolved: `--set`, step, front matter, `defaults`, `promptkit.yaml`, default of the
+    type.
 
-    Exactly one of `asking`, `tool` and `pipeline` is given. `arguments` is its `with`; `filled` are the inputs taken
-    from the scope by name. `needs` are the steps without whose result it is skipped, unless its `with` says otherwise.
+    Exactly one of `prompt_call`, `tool` and `pipeline` is given. `arguments` is its `with`; `filled` are the inputs
+    taken from the scope by name. `needs` are the steps without whose result it is skipped, unless `with` handles that.
     """
 
     name: str
     place: Problem
     about: str = ""
-    asking: PromptCall | None = None
+    prompt_call: PromptCall | None = None
     tool: Tool | None = None
     pipeline: Pipeline | None = None
     arguments: Mapping[str, CompiledValue] = field(default_factory=dict)
@@ -150,15 +149,15 @@ class Step:
     @property
     def prompt(self) -> Prompt | None:
         """The prompt of a step that asks a model."""
-        return self.asking.prompt if self.asking else None
+        return self.prompt_call.prompt if self.prompt_call else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """A target, ready to run. A prompt is a pipeline of one step named after it; `file` is then the prompt's.
+    """A target, ready to run. A prompt becomes a pipeline of one step named after it, with the prompt's `file`.
 
-    `steps` are in an order in which they can run; `edges` say which needs which and why. `output_keys` are those of an
-    output that is written as a mapping, else None.
+    `steps` are in an order in which they can run; `edges` are their dependencies. `output_keys` are the keys of an
+    output that is a mapping, else None.
     """
 
     name: str
@@ -176,7 +175,9 @@ class Pipeline:
 
 
 def execution_order(steps: Iterable[str], edges: Iterable[Edge]) -> list[str]:
-    """Return the steps in an order in which they can run, else as they are written. Raises Cycle."""
+    """Return the steps in an order in which they can run, keeping the written order where possible. Raises
+    DependencyCycle.
+    """
     names = list(steps)
     place = {name: number for number, name in enumerate(names)}
     graph: dict[str, set[str]] = {name: set() for name in names}
@@ -196,7 +197,7 @@ def execution_order(steps: Iterable[str], edges: Iterable[Edge]) -> list[str]:
 
 
 class DependencyCycle(Exception):
-    """Steps that need each other. `steps` begins and ends with the same one, each needing the next."""
+    """Steps that need each other. `steps` starts and ends with the same step; each needs the next."""
 
     def __init__(self, steps: Sequence[str]) -> None:
         super().__init__(" → ".join(f"`{step}`" for step in steps))
@@ -204,9 +205,9 @@ class DependencyCycle(Exception):
 
 
 def default_model(project: Project, pipeline: Pipeline | None, option: str | None) -> tuple[str, str, Path]:
-    """Return the model of what names none, who named it, and what paths in it are relative to.
+    """Return the model of steps that name none, who named it, and the folder that paths in it are relative to.
 
-    `option` is what a person names before all files. Raises InputError.
+    `option` is the model of the command line, which comes before all files. Raises InputError.
     """
     reference, why = default_reference(option, pipeline.model if pipeline else None, project.settings.model)
     _check_reference(reference, why)
@@ -216,7 +217,7 @@ def default_model(project: Project, pipeline: Pipeline | None, option: str | Non
 
 
 def _check_reference(reference: str, why: str) -> None:
-    """Raise InputError, with who named it, for what is no model reference."""
+    """Raise InputError, naming who gave the reference, for an invalid model reference."""
     try:
         parse_reference(reference)
     except InputError as error:

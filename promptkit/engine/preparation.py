@@ -7,12 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.results import Totals, Trace, sum_totals
-from promptkit.engine.session import StepStarted
+from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, StepStarted
 from promptkit.engine.single_step import SingleStep, with_technique
+from promptkit.engine.step_rows import StepRows
 from promptkit.errors import BudgetSpent, InputError, Problem, place
+from promptkit.project import Project
+from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.storage.files import check_destination, write_atomic
 from promptkit.storage.strict_json import plain
@@ -30,19 +34,12 @@ from promptkit.techniques.spec import (
     parse_spec,
 )
 
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.engine.session import ClientProvider, OnEvent, RunSettings
-    from promptkit.engine.step_rows import StepRows
-    from promptkit.project import Project
-    from promptkit.runtimes.base import Model
-
 FIELDS_TO_FILL = ("thoughts", "output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What is to be prepared: the technique as the step uses it, the parameters, and the file of its artifact."""
+    """A planned preparation: the technique as the step uses it, the parameters, and the file of the artifact."""
 
     pipeline: Pipeline
     step: Step
@@ -56,13 +53,13 @@ class Preparation:
 
     @property
     def labelled(self) -> bool:
-        """Whether each row must have an expected answer."""
+        """True where each row must have an expected answer."""
         return "labels" in self.technique.needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedStep:
-    """What a preparation came to. `answered` are the models used, as in a run's result."""
+    """The result of a preparation. `answered` are the models used, as in a run's result."""
 
     artifact: Artifact
     totals: Totals
@@ -70,51 +67,51 @@ class PreparedStep:
 
     @property
     def unfilled(self) -> int:
-        """How many items a person has yet to fill in: their thoughts or their output are empty."""
+        """The number of items whose thoughts or output a person has yet to fill in."""
         return sum(any(item.get(key, ...) in (None, "") for key in FIELDS_TO_FILL) for item in self.artifact.items)
 
 
 def plan_preparation(
     name: str, pipeline: Pipeline, step: Step, parameters: Mapping[str, Any], *, overwrite: bool = False
 ) -> Preparation:
-    """Return what preparing a technique for a step takes; nothing is asked.
+    """Plan the preparation of a technique for a step. Sends no request.
 
-    Roles, demonstrations and parameters are those of the step's own `technique:` where it is, or is put over, this one;
-    `parameters` are the preparation's own and win. Raises InputError for a technique that is not prepared, wrong
-    parameters, and, without `overwrite`, for an artifact that is there already: a person may have edited it.
+    Roles, demonstrations and parameters come from the step's `technique:` where that is this one, or is put over it.
+    `parameters` of the preparation win. Raises InputError for a technique without preparation, for wrong parameters
+    and, without `overwrite`, for an existing artifact, since a person may have edited it.
     """
-    assert step.asking is not None, "only a step that asks is prepared for"
+    assert step.prompt_call is not None, "only a step that asks is prepared for"
     project = pipeline.project
     technique = find_known_technique(name, project)
     if technique.prepare is None:
         raise InputError(f"technique `{name}` needs no preparation", hint=_preparable_hint(project))
-    spec = find_in_spec(step.asking.technique, name)
+    spec = find_in_spec(step.prompt_call.technique, name)
     if spec is None:
         spec = name
         step = with_technique(pipeline, step, spec)
-    asking = step.asking
-    assert asking is not None, "the step is the same but for its technique"
-    others = {each: file for each, file in asking.artifacts.items() if each != name}
-    step = replace(step, asking=replace(asking, artifacts=others))
+    call = step.prompt_call
+    assert call is not None, "the step is the same but for its technique"
+    others = {other: file for other, file in call.artifacts.items() if other != name}
+    step = replace(step, prompt_call=replace(call, artifacts=others))
     chosen = configure(spec, project)
     known = parameters_of(technique.prepare)
     shared = {key: value for key, value in chosen.parameters.items() if key in known}
     wrong = check_preparation(technique, parameters)
     if wrong:
         raise InputError(wrong)
-    file = artifact_file(pipeline.file.parent, asking.home, name)
+    file = artifact_file(pipeline.file.parent, call.home, name)
     if os.path.exists(file) and not overwrite:
         message = "there is an artifact already, and a person may have edited it"
-        raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
+        raise InputError(Problem(message, place(file), hint="--force overwrites it; its edits are lost"))
     check_destination(file, str(place(file)))
-    defaults = {key: each.default for key, each in known.items() if each.default is not inspect.Parameter.empty}
+    defaults = {key: spec.default for key, spec in known.items() if spec.default is not inspect.Parameter.empty}
     return Preparation(
         pipeline=pipeline, step=step, chosen=chosen, parameters={**defaults, **shared, **parameters}, file=file
     )
 
 
 def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
-    """Return `KEY=VALUE` texts as parameters, the values read as YAML. Raises InputError with all that is wrong."""
+    """Parse `KEY=VALUE` texts; values are YAML. Raises InputError with everything that is wrong."""
     parameters: dict[str, Any] = {}
     problems: list[Problem] = []
     for text in texts:
@@ -132,14 +129,14 @@ def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def uses_technique(step: Step, name: str) -> bool:
-    """Tell whether a step's technique is, or is put over, the one of that name."""
-    return step.asking is not None and find_in_spec(step.asking.technique, name) is not None
+    """Return True where a step's technique is, or is put over, the one of that name."""
+    return step.prompt_call is not None and find_in_spec(step.prompt_call.technique, name) is not None
 
 
 def find_in_spec(spec: Any, name: str) -> Any:
-    """Return the part of a technique's spec that is of that name: itself, or one that it is put over; None for none."""
-    own, settings = parse_spec(spec)
-    if own == name:
+    """Return the part of a technique's spec with that name: itself, or one that it is put over. None for none."""
+    found, settings = parse_spec(spec)
+    if found == name:
         return spec
     return find_in_spec(settings["over"], name) if settings.get("over") else None
 
@@ -153,11 +150,11 @@ async def prepare(
     on_event: OnEvent | None = None,
     budget: int | None = None,
 ) -> PreparedStep:
-    """Run a preparation over rows and return its artifact; `write_artifact` writes it.
+    """Run a preparation over rows and return its artifact, which `write_artifact` writes.
 
-    At most `budget` requests are made, each counted, whether the model or the store answers. Raises BudgetSpent when
-    more are needed, InputError where the rows lack what the technique needs, Unsupported where the model does, and what
-    the runtime raises. What was answered is in the store, so that the same preparation asks only what is missing.
+    Makes at most `budget` requests, cached ones included. Raises BudgetSpent when more are needed, InputError where the
+    rows lack what the technique needs, Unsupported where the model does, and the errors of the runtime. Answers are
+    kept in the store, so that the same preparation only asks for what is missing.
     """
     _check_rationales(preparation.technique, rows)
     alone = SingleStep(preparation.pipeline, preparation.step, models=models, settings=settings, on_event=on_event)
@@ -191,7 +188,7 @@ async def prepare(
 
 
 def write_artifact(artifact: Artifact, file: Path, command: str) -> None:
-    """Write an artifact whole or not at all, as YAML that a person may edit. `command` is what made it."""
+    """Write an artifact as YAML that a person may edit, atomically. `command` is the command that made it."""
     shown = "".join(character if character.isprintable() else "?" for character in command)
     head = f"# Made by `{shown}`. It may be edited: the step uses it as it is.\n"
     values = _yaml_safe(artifact.model_dump())
@@ -202,7 +199,7 @@ _KEY_ORDER = ("technique", "pipeline", "step", "model", "digest", "seed", "param
 
 
 def _yaml_safe(value: Any) -> Any:
-    """Return data with what no YAML text can hold (NUL, halves of characters) replaced, as a model may say anything."""
+    """Return data without characters that YAML cannot hold (NUL, lone surrogates), which a model may write."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
@@ -211,15 +208,15 @@ def _yaml_safe(value: Any) -> Any:
 
 
 def _budget_error(spent: BudgetSpent, budget: int, step: Step) -> BudgetSpent:
-    """Return the error with what became of the answers and how to go on."""
+    """Return the error with what happened to the answers and how to continue."""
     if not step.uses_cache:
-        return BudgetSpent(f"{spent.message}; the step says `cache: false`, so nothing was kept")
-    hint = f"the same command with --budget calls={2 * budget} reuses them, each counted again"
+        return BudgetSpent(f"{spent.message}; the step has `cache: false`, so no answers were kept")
+    hint = f"the same command with --budget calls={2 * budget} reuses them; they count again"
     return BudgetSpent(f"{spent.message}; what was answered is kept", hint=hint)
 
 
 def _check_rationales(technique: Technique, rows: StepRows) -> None:
-    """Raise InputError for the rows without a rationale where the technique needs one."""
+    """Raise InputError for rows without a rationale where the technique needs one."""
     lacking = [row.number for row in rows.rows if not row.rationale] if "rationales" in technique.needs else []
     if lacking:
         message = f"technique `{technique.name}` needs a rationale in each row, and {_row_numbers(lacking)} without one"
@@ -227,7 +224,7 @@ def _check_rationales(technique: Technique, rows: StepRows) -> None:
 
 
 def _row_numbers(rows: Sequence[int]) -> str:
-    """Return rows by number, the first few of many: `row 3 is`, `rows 3, 4 and 17 more are`."""
+    """Return row numbers as text, the first few of many: `row 3 is`, `rows 3, 4 and 17 more are`."""
     if len(rows) == 1:
         return f"row {rows[0]} is"
     first = ", ".join(map(str, rows[:5]))
@@ -235,5 +232,5 @@ def _row_numbers(rows: Sequence[int]) -> str:
 
 
 def _preparable_hint(project: Project) -> str | None:
-    found = [each.name for each in find_all(project)[0] if each.prepare]
-    return f"those that are prepared: {', '.join(found)}" if found else None
+    found = [technique.name for technique in find_all(project)[0] if technique.prepare]
+    return f"techniques with a preparation: {', '.join(found)}" if found else None

@@ -1,4 +1,4 @@
-"""The first request of each step without asking a model, and a technique's example on scripted replies."""
+"""The first request of each step, without sending it, and a technique's example on scripted replies."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ TYPED, LAST_RUN, EXAMPLE, PLACEHOLDER = "command line", "last run", "example", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What a step would send first. `text` is the prompt after the chat template, `tokens` its length, where known.
+    """The first request of a step. `text` is the prompt after the chat template and `tokens` its length, where known.
 
-    `assumed` says for each step's result that it needs where that comes from (`command line`, `last run`, `example`,
+    `assumed` maps each step whose result is needed to where that comes from (`command line`, `last run`, `example`,
     `placeholder`).
     """
 
@@ -52,22 +52,22 @@ async def render(
     known: Mapping[str, Any] | None = None,
     settings: RunSettings | None = None,
 ) -> list[Rendered]:
-    """Return the first request of each step (or of `step`), in the pipeline's order; tool steps send none.
+    """Return the first request of each step (or of `step`), in the pipeline's order. Tool steps send none.
 
-    Nothing of the project's own Python is run: steps in `steps_with_code` are left out.
-    `typed` holds results of steps that were typed as NAME=VALUE, `known` those of the last run. Raises InputError.
+    Runs none of the project's own Python: the steps of `steps_with_code` are left out. `typed` holds results of steps
+    given as NAME=VALUE, `known` those of the last run. Raises InputError.
     """
     if step is not None and step not in pipeline.steps:
         raise InputError(Problem(f"`{pipeline.name}` has no step `{step}`", hint=nearest(step, pipeline.steps)))
     scope, sources = _assumed_scope(pipeline, inputs, typed or {}, known or {})
     rendered: list[Rendered] = []
     by_code = steps_with_code(pipeline)
-    for name, each in pipeline.steps.items():
-        if each.asking is None or name in by_code or step not in (None, name):
+    for name, current in pipeline.steps.items():
+        if current.prompt_call is None or name in by_code or step not in (None, name):
             continue
         needs = {edge.needs for edge in pipeline.edges if edge.step == name}
         assumed = {need: sources[need] for need in sorted(needs & sources.keys())}
-        found = await _first_request(each, scope, pipeline, models, settings or RunSettings(), assumed)
+        found = await _first_request(current, scope, pipeline, models, settings or RunSettings(), assumed)
         if found is not None:
             rendered.append(found)
     return rendered
@@ -76,7 +76,7 @@ async def render(
 def _assumed_scope(
     pipeline: Pipeline, inputs: Mapping[str, Any], typed: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a scope with a result for each step, and where each comes from."""
+    """Return a scope with a result for each step, and the source of each result."""
     scope: dict[str, Any] = {STEPS: {name: {"status": "done"} for name in pipeline.steps}}
     sources: dict[str, str] = {}
     for name in pipeline.steps:
@@ -89,8 +89,7 @@ def _assumed_scope(
             scope[name], sources[name] = examples[0], EXAMPLE
         else:
             scope[name], sources[name] = f"‹{name}›", PLACEHOLDER
-        each = pipeline.steps[name]
-        if each.for_each is not None:
+        if pipeline.steps[name].for_each is not None:
             results = scope[name] if isinstance(scope[name], list) else [scope[name]]
             scope[name] = ItemResults(results, [f"‹item {number}›" for number in range(len(results))])
         elif name in _looped_over(pipeline) and not isinstance(scope[name], list):
@@ -99,7 +98,7 @@ def _assumed_scope(
 
 
 def _examples_for(name: str, pipeline: Pipeline) -> list[Any]:
-    """Return the examples that prompts give for the input which a step's result, or one item of it, fills."""
+    """Return the prompts' examples for inputs that a step's result, or an item of it, fills."""
     found: list[Any] = []
     for step in pipeline.steps.values():
         if step.prompt is None:
@@ -126,7 +125,7 @@ async def _first_request(
     settings: RunSettings,
     assumed: Mapping[str, str],
 ) -> Rendered | None:
-    """Run a step against a model that only looks like the real one, up to its first request."""
+    """Run a step up to its first request, on a runtime that sends nothing."""
     asker = await models.get(step.model)
     dry = _DryRuntime(await asker.model(), asker)
     session = Session(pipeline.project, _SingleModel(dry), settings, None)
@@ -154,11 +153,11 @@ async def _no_pipeline(*_: Any) -> Any:
 
 
 class _RequestCaptured(BaseException):
-    """The first request is known; nothing is asked. A signal, not an error: nobody on its way shall catch it."""
+    """Signals that the first request is known. Not an Exception, so that no handler on the way catches it."""
 
 
 class _SingleModel:
-    """Models of which there is one."""
+    """A client provider with one client."""
 
     def __init__(self, dry: _DryRuntime) -> None:
         self._asker = Client(dry)
@@ -168,7 +167,7 @@ class _SingleModel:
 
 
 class _DryRuntime(Runtime):
-    """A runtime that looks like another and answers nothing: it keeps the first request."""
+    """A runtime that imitates another one and answers nothing. It keeps the first request."""
 
     def __init__(self, model: Model, real: Client) -> None:
         self.request: Request | None = None
@@ -192,7 +191,7 @@ class _DryRuntime(Runtime):
         return await self._real.template(messages, begun)
 
     async def close(self) -> None:
-        """The real one is closed by who opened it."""
+        """Leave the real runtime open; its owner closes it."""
 
 
 REPLIES_FILE = "replies.yaml"
@@ -205,7 +204,7 @@ def example_file(name: str, project: Project) -> Path | None:
 
 
 async def run_example(technique: Technique, project: Project) -> Result | None:
-    """Return the run of a technique's example, on the replies beside its templates; None where it has none.
+    """Run a technique's example on the replies beside its templates. None where it has no example.
 
     Raises InputError where the example is wrong.
     """
@@ -214,7 +213,7 @@ async def run_example(technique: Technique, project: Project) -> Result | None:
     replies = folder / REPLIES_FILE if folder else None
     if file is None or replies is None or not replies.is_file():
         return None
-    is_own = any(each.is_relative_to(project.root) for each in technique.files)  # It may stand before a shipped one.
+    is_own = any(path.is_relative_to(project.root) for path in technique.files)  # It may replace a shipped one.
     pipeline = load_target(file, project if is_own else Project.find(file))
     async with Models(f"scripted:{replies}", why="the example") as models:
         return await run(pipeline, fill_inputs(pipeline).values, models=models, settings=RunSettings(repairs=0))

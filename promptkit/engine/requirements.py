@@ -1,17 +1,18 @@
-"""What steps require of their models, and what runs instead where a model lacks it; no request is sent."""
+"""Requirements of steps that models cannot meet, and the fallbacks that run instead. No request is sent."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.calibration import read_calibration
 from promptkit.answers.decide import constrain
 from promptkit.engine.pipeline import Pipeline, PromptCall
+from promptkit.engine.session import ClientProvider, Session
 from promptkit.errors import InputError, Problem, Unsupported, place
 from promptkit.runtimes.base import Capability, Model, Request
 from promptkit.storage.models import Problems
@@ -20,32 +21,29 @@ from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prep
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.tools.search import Documents
 
-if TYPE_CHECKING:
-    from promptkit.engine.session import ClientProvider, Session
-
 
 def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
-    """Return what the steps' techniques need and no model can give: an artifact, documents, tools, a role.
+    """Return the requirements of steps' techniques that no model can meet: an artifact, documents, tools, a role.
 
-    What is wrong in an artifact is told too.
+    Problems in artifacts are included.
     """
     problems = Problems()
     for step in pipeline.steps.values():
         if step.pipeline is not None:
             problems.add(unmet_requirements(step.pipeline))
-        if step.asking is not None:
-            found = _unmet_of_step(step.asking, pipeline)
+        if step.prompt_call is not None:
+            found = _unmet_of_step(step.prompt_call, pipeline)
             problems.add(replace(step.place, message=f"step `{step.name}`: {text}", hint=hint) for text, hint in found)
-            for file in step.asking.artifacts.values():
+            for file in step.prompt_call.artifacts.values():
                 with problems.gather():
                     read_artifact(file)
     return problems.found
 
 
 async def check_requirements(pipeline: Pipeline, session: Session, *, model: str | None = None) -> None:
-    """See that nothing is unmet, open the model of each step, and see that it can do what the step asks.
+    """Check all requirements, opening the model of each step.
 
-    Raises InputError for what is unmet, and Unsupported with all that the models cannot do.
+    Raises InputError for those that no model can meet, and Unsupported with everything that these models cannot do.
     """
     problems = unmet_requirements(pipeline)
     if problems:
@@ -62,65 +60,65 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
         if step.pipeline is not None:
             async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
-        if step.asking is not None:
-            model = await (await session.asker(reference)).model()
-            for what in _unsupported(step.asking, model, session):
+        if step.prompt_call is not None:
+            model = await (await session.client(reference)).model()
+            for what in _unsupported(step.prompt_call, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 
 
 def _target_argument(pipeline: Pipeline) -> str:
-    """Return what a person types for a pipeline or prompt: its name where that leads to it, else its path."""
+    """Return a pipeline or prompt as a command line argument: its name where that is enough, else its path."""
     name, project = pipeline.file.stem, pipeline.project
     found = project.find_pipeline(name) or project.find_prompt(name)
     return name if found == pipeline.file else str(place(pipeline.file))
 
 
-def _unmet_of_step(asking: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
-    """Yield what a step lacks whatever its model, and how a person gives it."""
-    hand = _available(asking, get_args(Capability))
-    for chosen in with_nested(configure(asking.technique, pipeline.project), pipeline.project):
+def _unmet_of_step(call: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
+    """Yield each unmet requirement of a step that does not depend on its model, with a hint."""
+    available = _available(call, get_args(Capability))
+    for chosen in with_nested(configure(call.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
-        for need in hand.lacks(chosen):
+        for need in available.unmet(chosen):
             if need == ROWS:
-                told = not_prepared(name, asking.home, _target_argument(pipeline)).problems[0]
-                yield told.message, told.hint
+                problem = not_prepared(name, call.home, _target_argument(pipeline)).problems[0]
+                yield problem.message, problem.hint
             else:
                 yield f"technique `{name}` needs {need}", HOW_TO_PROVIDE.get(need)
         if chosen.documents:
             try:
-                Documents.read(asking.technique_folder / chosen.documents)
+                Documents.read(call.technique_folder / chosen.documents)
             except InputError as error:
-                yield from ((f"technique `{name}`: {each.message}", each.hint) for each in error.problems)
+                yield from ((f"technique `{name}`: {problem.message}", problem.hint) for problem in error.problems)
 
 
-def _available(asking: PromptCall, capabilities: Collection[str]) -> Available:
+def _available(call: PromptCall, capabilities: Collection[str]) -> Available:
     return Available(
         capabilities=capabilities,
-        inputs=asking.inputs,
-        has_tools=bool(asking.tools),
-        prepared=[name for name, file in asking.artifacts.items() if os.path.isfile(file)],
+        inputs=call.inputs,
+        has_tools=bool(call.tools),
+        prepared=[name for name, file in call.artifacts.items() if os.path.isfile(file)],
     )
 
 
-def _unsupported(asking: PromptCall, model: Model, session: Session) -> Iterator[str]:
-    """Yield what a step asks for that the model cannot do."""
-    hand = _available(asking, model.capabilities)
-    for chosen in with_nested(configure(asking.technique, session.project), session.project):
-        for need in hand.lacks(chosen):
+def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[str]:
+    """Yield the requirements of a step that its model does not meet."""
+    available = _available(call, model.capabilities)
+    for chosen in with_nested(configure(call.technique, session.project), session.project):
+        for need in available.unmet(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
-        found = decide_fallback(asking, model)
+        found = decide_fallback(call, model)
         if found is not None:
-            yield f"`decide: {asking.decide}` needs: {found[1]}"
-    options = asking.options
-    wanted = {
+            yield f"`decide: {call.decide}` needs: {found[1]}"
+    options = call.options
+    requested = {
         "sampling": bool(options.temperature),
         "stop": bool(options.stop),
         "seed": options.seed is not None,
         "think": bool(options.think),
     }
-    for capability, is_wanted in wanted.items():
-        if is_wanted and capability not in model.capabilities:
+    for capability, is_requested in requested.items():
+        if is_requested and capability not in model.capabilities:
             yield f"`options` need: {capability}"
 
 
@@ -131,8 +129,10 @@ _ANY_LABELS = {"label": ["a", "b"]}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """A setting that a step does not run with: what was `wanted`, what runs `instead`, and why. `step` is its name,
-    `outer.inner` in a sub-pipeline."""
+    """A setting that a step cannot run with: the `wanted` one, the one that runs `instead`, and the reason.
+
+    `step` is its name, `outer.inner` in a sub-pipeline.
+    """
 
     step: str
     wanted: str
@@ -146,10 +146,9 @@ class Fallback:
 async def fallbacks(
     pipeline: Pipeline, models: ClientProvider, *, model: str | None = None, prefix: str = ""
 ) -> list[Fallback]:
-    """Return what the steps of a pipeline fall back on, on the models that answer them; no request is sent.
+    """Return the fallbacks of a pipeline's steps on the models that answer them. No request is sent.
 
-    `model` answers steps that name none, `prefix` stands before the names of steps. Raises what a model's absence
-    raises.
+    `model` answers steps that name none; `prefix` precedes the names of steps. Raises the errors of missing models.
     """
     found: list[Fallback] = []
     for step in pipeline.steps.values():
@@ -157,33 +156,33 @@ async def fallbacks(
         if step.pipeline is not None:
             inner = step.pipeline.model or named
             found += await fallbacks(step.pipeline, models, model=inner, prefix=f"{name}.")
-        if step.asking is not None:
-            found += step_fallbacks(name, step.asking, await (await models.get(named)).model())
+        if step.prompt_call is not None:
+            found += step_fallbacks(name, step.prompt_call, await (await models.get(named)).model())
     return found
 
 
-def step_fallbacks(name: str, asking: PromptCall, model: Model) -> Iterator[Fallback]:
-    """Yield what a step of that name falls back on, on a model."""
-    decides = decide_fallback(asking, model)
+def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallback]:
+    """Yield the fallbacks of a step on a model."""
+    decides = decide_fallback(call, model)
     if decides is not None:
         instead, reason = decides
-        yield Fallback(step=name, wanted=f"decide: {asking.decide}", instead=f"decide: {instead}", reason=reason)
-    elif asking.decide == "score" and asking.calibrate is not None and isinstance(asking.answer, AnswerType):
-        calibration = read_calibration(asking.calibrate, asking.answer.alternatives())
+        yield Fallback(step=name, wanted=f"decide: {call.decide}", instead=f"decide: {instead}", reason=reason)
+    elif call.decide == "score" and call.calibrate is not None and isinstance(call.answer, AnswerType):
+        calibration = read_calibration(call.calibrate, call.answer.alternatives())
         if not calibration.holds_for(model.reference):
-            wanted, reason = f"calibrate: offsets of {calibration.model}", f"{model.reference} answers"
-            yield Fallback(step=name, wanted=wanted, instead="calibrate: none", reason=reason)
-    if asking.messages == "system" and "system" not in model.capabilities:
+            requested, reason = f"calibrate: offsets of {calibration.model}", f"{model.reference} answers"
+            yield Fallback(step=name, wanted=requested, instead="calibrate: none", reason=reason)
+    if call.messages == "system" and "system" not in model.capabilities:
         reason = "the model's chat template has no system role"
         yield Fallback(step=name, wanted="messages: system", instead="messages: one", reason=reason)
 
 
-def decide_fallback(asking: PromptCall, model: Model) -> tuple[str, str] | None:
-    """Return how a step decides in place of what it says, and why; None where the model can do what it says."""
-    lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if asking.decide == "score" else []
-    if asking.decide == "generate" or (asking.decide == "score" and not lacking):
+def decide_fallback(call: PromptCall, model: Model) -> tuple[str, str] | None:
+    """Return the `decide` that a step falls back on, and the reason; None where the model supports its own."""
+    lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if call.decide == "score" else []
+    if call.decide == "generate" or (call.decide == "score" and not lacking):
         return None
-    answer = asking.answer if isinstance(asking.answer, AnswerType) else build_answer_type(_ANY_LABELS)
+    answer = call.answer if isinstance(call.answer, AnswerType) else build_answer_type(_ANY_LABELS)
     _, notice = constrain(Request(), answer, model.capabilities)
     if not lacking:
         return ("generate", notice) if notice else None

@@ -1,18 +1,16 @@
-"""The result of a run, with its trace, and both as JSON-able data."""
+"""The result of a run, its trace, and both as JSON-able data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.serialization import reply_record, request_record
 from promptkit.storage.strict_json import plain
-
-if TYPE_CHECKING:
-    from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord
 
 Status = Literal["done", "skipped", "failed", "capped"]
 TraceKind = Literal["run", "step", "item", "round", "pipeline"]
@@ -22,9 +20,9 @@ TraceKind = Literal["run", "step", "item", "round", "pipeline"]
 class Trace:
     """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
 
-    `started` is seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
-    answers that no repair could mend. `failure` is what `on_error` let pass. `extra` is what the technique says beside
-    its answer: votes, scores, verdicts.
+    `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
+    answers that no repair fixed. `failure` is an error that `on_error` tolerated. `extra` is what the technique reports
+    beside its answer, such as votes, scores or verdicts.
     """
 
     name: str
@@ -51,8 +49,9 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Sums. `calls` and `cached` count requests; `unparsed` the answers that no repair could mend, `truncated` those
-    that stayed cut off."""
+    """Sums over calls. `calls` and `cached` count requests, `unparsed` answers that no repair fixed, `truncated`
+    answers that stayed cut off.
+    """
 
     calls: int = 0
     cached: int = 0
@@ -65,7 +64,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult(Totals):
-    """What became of one step. `value` is None where it was skipped; `waited` is how long others stood still for it."""
+    """The result of one step. `value` is None where it was skipped; `waited` is how long other steps waited for it."""
 
     status: Status
     value: Any = None
@@ -75,9 +74,10 @@ class StepResult(Totals):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of a run. `error` is what ended it, else None; `output` is then None and `steps` what was finished.
+    """The result of a run. With an `error`, `output` is None and `steps` holds the finished steps.
 
-    `answered` maps each model reference used (None: the run's default) to the model; `run` is its number in the store.
+    `answered` maps each model reference used (None for the run's default) to its model. `run` is the number in the
+    store.
     """
 
     target: str
@@ -91,7 +91,7 @@ class Result:
     run: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """Return the run as JSON-able data: what the store keeps and `--json` prints (`output`, `steps`, `totals`)."""
+        """Return the run as JSON-able data, for the store and `--json`: `output`, `steps`, `totals`."""
         return {
             "output": self.output,
             "steps": {name: _step_record(step) for name, step in self.steps.items()},
@@ -100,7 +100,7 @@ class Result:
 
 
 def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
-    """Return the sums over nodes of a trace."""
+    """Return the totals over nodes of a trace."""
     calls = cached = tokens_in = tokens_out = unparsed = truncated = 0
     for node in nodes:
         unparsed += node.unparsed
@@ -122,7 +122,7 @@ def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
 
 
 def step_result(trace: Trace) -> StepResult:
-    """Return what became of the step that a node of the trace is."""
+    """Return the result of the step at a node of the trace."""
     totals = sum_totals(trace.nodes(), trace.seconds)
     return StepResult(
         status=trace.status,
@@ -146,7 +146,7 @@ _PROMPT_FIELDS = ("messages", "prompt", "begun", "grammar", "schema")
 
 
 def trace_record(trace: Trace) -> dict[str, Any]:
-    """Return a node with its calls, and in `parts` the nodes below it, each in the order in which they began."""
+    """Return a node with its calls and, in `parts`, the nodes below it, both in the order in which they started."""
     problem = {} if trace.problem is None else {"problem": trace.problem}
     return {
         "name": trace.name,
@@ -163,21 +163,21 @@ def trace_record(trace: Trace) -> dict[str, Any]:
 
 
 def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:
-    """Yield the calls of a trace as the store keeps them, in the order they began, each with its `path` in it."""
+    """Yield the calls of a trace as the store keeps them, in the order in which they started, with their `path`."""
     found = sorted(_calls_with_path(trace, ()), key=lambda pair: pair[0].started)
     return (_stored_call(call, path) for call, path in found)
 
 
 def _call_record(call: CallRecord) -> dict[str, Any]:
-    """Return a call flat: what was said, how it was asked for, what came back and what was read from it."""
+    """Return a call as one flat record: prompt, options, reply, and the value parsed from it."""
     request, reply = request_record(call.request), call.reply
-    said = {name: request.pop(name) for name in _PROMPT_FIELDS if name in request}
+    prompt = {name: request.pop(name) for name in _PROMPT_FIELDS if name in request}
     request.pop("sample", None)
     return {
         "call": call.call,
-        "messages": said.pop("messages", []),
-        "begun": said.pop("begun", ""),
-        **said,
+        "messages": prompt.pop("messages", []),
+        "begun": prompt.pop("begun", ""),
+        **prompt,
         "options": {"temperature": call.request.temperature, **request},
         "reply": reply.text,
         "thoughts": reply.thoughts,

@@ -1,4 +1,4 @@
-"""Runs a pipeline, once or over the rows of a file; each step starts as soon as its inputs are there."""
+"""Runs a pipeline, once or over the rows of a file. Each step starts as soon as its inputs are there."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from promptkit.engine.scope import STEPS
 from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session, StepFinished
 from promptkit.engine.step_run import ExecutionContext, StepRun
 from promptkit.errors import PromptkitError, UnexpectedError, catching_unexpected, first_error
+from promptkit.runtimes.models import Models
 from promptkit.storage.strict_json import plain
 
 if TYPE_CHECKING:
-    from promptkit.runtimes.models import Models
     from promptkit.storage.store import Run, Store
 
 
@@ -42,11 +42,11 @@ async def run(
     on_event: OnEvent | None = None,
     store: Store | None = None,
 ) -> Result:
-    """Run a pipeline once; independent steps and items at once, up to what the runtimes take.
+    """Run a pipeline once. Independent steps and items run concurrently, as far as the runtimes allow.
 
-    What stops the run is in `result.error` with all that was finished; raised are only InputError, Unsupported and
-    what the absence of a model raises, before the first request. With a `store`, the run and its calls are kept
-    there. Cancelling stops all generation.
+    An error that stops the run is in `result.error`, beside everything that was finished. Raised are only InputError,
+    Unsupported and the errors of a missing model, before the first request. With a `store`, the run and its calls are
+    kept there. Cancelling stops all generation.
     """
     runner = Runner(pipeline, models=models, settings=settings, on_event=on_event)
     values = fill_inputs(pipeline, inputs).values if pipeline.inputs or inputs else {}
@@ -72,9 +72,9 @@ async def run(
 
 
 class Runner:
-    """A pipeline made ready once, to be run on many rows. Make it where the event loop runs.
+    """A pipeline prepared to be run on many rows. Make it inside the event loop.
 
-    `model` is what answers steps that name none, left out the models' default.
+    `model` answers steps that name none; without it, the models' default does.
     """
 
     def __init__(
@@ -91,13 +91,14 @@ class Runner:
         self._model = model
 
     async def open(self) -> None:
-        """See that nothing is unmet and open the models. Raises what `run` raises before its first request."""
+        """Check the requirements and open the models. Raises what `run` raises before its first request."""
         await check_requirements(self.pipeline, self.session, model=self._model)
 
     async def run(self, values: Mapping[str, Any], *, sample: str = "0") -> Result:
-        """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row.
+        """Run once. `values` holds a value for each input, as `fill_inputs` returns them. `sample` numbers repeated
+        runs of one row.
 
-        What fails is in `result.error`; an exception that nothing foresaw is an UnexpectedError there.
+        Errors are in `result.error`; an unforeseen exception is an UnexpectedError there.
         """
         pipeline, session = self.pipeline, self.session
         pipeline_run = PipelineRun(pipeline, session, sample=sample, model=self._model)
@@ -133,13 +134,13 @@ def _begin_run(store: Store, pipeline: Pipeline, values: Mapping[str, Any], sess
 
 
 def model_record(session: Session) -> dict[str, Any]:
-    """Return the first model of a session as the store keeps it with a run; nothing where there is none."""
+    """Return the first model of a session as the store keeps it with a run; empty where there is none."""
     models = ({"reference": model.reference, "digest": model.digest} for model in session.answered.values())
     return next(models, {})
 
 
 async def _store_result(store: Store, number: int, result: Result) -> None:
-    """Keep the calls, then how the run ended."""
+    """Store the calls, then the end of the run."""
     await store.save_calls(number, stored_calls(result.trace))
     if result.error is None:
         store.end_run(number, "done", result.record())
@@ -148,13 +149,13 @@ async def _store_result(store: Store, number: int, result: Result) -> None:
 
 
 def error_record(error: PromptkitError) -> dict[str, str]:
-    """Return an error as the store keeps it of a run."""
-    told = {"error": str(error)}
-    return {**told, "traceback": error.traceback} if isinstance(error, UnexpectedError) else told
+    """Return an error as the store keeps it with a run."""
+    record = {"error": str(error)}
+    return {**record, "traceback": error.traceback} if isinstance(error, UnexpectedError) else record
 
 
 class PipelineRun:
-    """One run of a pipeline or sub-pipeline. `prefix` stands before its steps' names in events."""
+    """One run of a pipeline or sub-pipeline. `prefix` precedes the names of its steps in events."""
 
     def __init__(
         self, pipeline: Pipeline, session: Session, *, sample: str, prefix: str = "", model: str | None = None
@@ -169,7 +170,7 @@ class PipelineRun:
         self._absent: set[str] = set()
 
     async def run(self, inputs: Mapping[str, Any], trace: Trace) -> Any:
-        """Return the output. Raises what ends the run; what was finished is in the trace."""
+        """Run and return the output. Raises the error that ends the run; the trace has all that was finished."""
         session, pipeline = self._session, self._pipeline
         started = trace.started = session.now()
         self._scope = {**inputs, STEPS: {}}
@@ -193,7 +194,7 @@ class PipelineRun:
             _set_waits(trace, needs, self._traces)
 
     def results(self) -> dict[str, StepResult]:
-        """Return the result of each step that was begun, in the pipeline's order."""
+        """Return the result of each step that started, in the pipeline's order."""
         return {name: step_result(self._traces[name]) for name in self._pipeline.steps if name in self._traces}
 
     async def _step(self, step: Step, waits: list[asyncio.Task[None]] | tuple[()], parent: Trace) -> None:
@@ -208,7 +209,7 @@ class PipelineRun:
         self._traces[step.name] = trace
         step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_sub_pipeline)
         try:
-            with catching_unexpected():  # here too: SystemExit in a task of its own would end the event loop
+            with catching_unexpected():  # here too: SystemExit in a task would end the event loop
                 outcome = await step_run.run(ExecutionContext(self._scope, self._absent, trace, self._sample))
         except BaseException as raised:
             error = first_error(raised)
@@ -216,18 +217,18 @@ class PipelineRun:
             trace.seconds = session.now() - trace.started
             if isinstance(error, PromptkitError):
                 trace.problem = str(error)
-                self._tell(path, trace)
+                self._report(path, trace)
             raise error from None
         trace.seconds = session.now() - trace.started
         trace.status, trace.value = outcome.status, outcome.value
-        # An input of the same name as a prompt's own step stays: nothing but the output reads the step.
+        # The step of a prompt may have an input's name. Its result may replace the input: only the output reads it.
         self._scope[step.name] = outcome.value
         self._scope[STEPS][step.name] = {"status": outcome.status}
         if outcome.value is None and outcome.status in ("skipped", "failed"):
             self._absent.add(step.name)
-        self._tell(path, trace)
+        self._report(path, trace)
 
-    def _tell(self, path: str, trace: Trace) -> None:
+    def _report(self, path: str, trace: Trace) -> None:
         if self._session.listens:
             self._session.emit(StepFinished(step=path, result=step_result(trace)))
 
@@ -246,7 +247,7 @@ async def _run_sub_pipeline(
 
 
 def _set_waits(run: Trace, needs: Mapping[str, set[str]], traces: Mapping[str, Trace]) -> None:
-    """Set how long each step kept others (and the end of the run) waiting when nothing else did."""
+    """Set how long each step alone kept other steps, or the end of the run, waiting."""
     ends = {name: trace.started + trace.seconds for name, trace in traces.items()}
     for names in (*(needs[name] for name in traces), set(traces)):
         ordered = sorted((name for name in names if name in ends), key=ends.__getitem__)
@@ -262,10 +263,9 @@ BATCH = "batch"
 
 
 class Batch:
-    """One run of a pipeline on the rows of a file. As a context manager it begins the run and says how it ended.
+    """One run of a pipeline on the rows of a file. As a context manager it starts and ends the run in the store.
 
-    Entering raises what `engine.run` raises before its first request; no run is kept then. `totals` sums up the rows
-    that are finished.
+    Entering raises what `run` raises before its first request; then no run is kept. `totals` covers the finished rows.
     """
 
     def __init__(self, runner: Runner, store: Store, *, file: str, rows: int) -> None:
@@ -292,9 +292,9 @@ class Batch:
         self._store.end_run(self.number, status, self.record())
 
     async def run(self, row: int, values: Mapping[str, Any], fields: Mapping[str, Any]) -> Result:
-        """Run on a row and keep it. `values` are its inputs, `fields` all that the file says of it.
+        """Run on a row and store the result. `values` are its inputs, `fields` all fields of the row.
 
-        What failed is in `result.error`.
+        Errors are in `result.error`.
         """
         result = replace(await self._runner.run(values), run=self.number)
         record = {"fields": plain(fields), **result.record(), "trace": trace_record(result.trace)}
@@ -307,20 +307,20 @@ class Batch:
         return result
 
     def record(self) -> dict[str, Any]:
-        """Return what the batch came to so far as JSON-able data."""
+        """Return the totals of the batch so far as JSON-able data."""
         return _summary(
             self.rows, self.answered, self.failed, replace(self.totals, seconds=monotonic() - self._started)
         )
 
 
 def batch_record(run: Run, store: Store) -> Mapping[str, Any]:
-    """Return what a batch came to; of one that was killed or goes on, what its rows say."""
+    """Return the totals of a batch; those of one that was killed or still runs are computed from its rows."""
     if run.record:
         return run.record
     rows, failed = store.batches.count(run.number)
     totals = Totals()
-    for _, each in store.batches.rows(run.number):
-        totals = _add_totals(totals, each["totals"])
+    for _, row in store.batches.rows(run.number):
+        totals = _add_totals(totals, row["totals"])
     return _summary(run.inputs["rows"], rows - failed, failed, totals)
 
 

@@ -6,30 +6,54 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.project import Project
 from promptkit.prompts.expressions import Expression
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.sandbox import GLOBALS
 from promptkit.prompts.template_loader import pack
 from promptkit.storage.models import Problems
 
-STEPS = "steps"
+STEPS, INDEX, PREVIOUS, ROUND, RESULT = "steps", "index", "previous", "round", "result"
+"""Names that expressions have beside inputs and steps."""
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEYWORDS = frozenset({"and", "else", "false", "if", "import", "in", "is", "none", "not", "or", "true"})
 
 Scope = Mapping[str, Any]
 Key = str | int
-Locate = Callable[[Sequence[Key]], Problem]
+
+
+class Located(Protocol):
+    """Anything that can place a problem: a document, a prompt's front matter, the `--set` options of a step."""
+
+    def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a YAML file, from which the problems with a value and its parts get theirs."""
+
+    source: Located
+    path: tuple[Key, ...] = ()
+
+    def below(self, *keys: Key) -> Location:
+        """Return the location of a part of the value."""
+        return Location(self.source, (*self.path, *keys))
+
+    def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        """Return a problem with the part of the value at `path`."""
+        return self.source.problem((*self.path, *path), message, hint)
 
 
 class ItemResults(list[Any]):
-    """The results of a `for_each`, one for each item, in order; `pairs` is the list of [item, result]."""
+    """The results of a `for_each`, one for each item, in order. `pairs` is the list of [item, result]."""
 
     __slots__ = ("_items",)
 
@@ -42,25 +66,46 @@ class ItemResults(list[Any]):
         return [[item, result] for item, result in zip(self._items, self, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledValue:
-    """A YAML value whose every string is an expression or a text, compiled.
+class Unplaced:
+    """A source of values that are in no file."""
 
-    `names` are its free variables, `statuses` the steps that it reads as `steps.NAME`.
+    def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        """Return a problem without a place."""
+        return Problem(message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledText:
+    """A string with an expression. `place` is a Problem without a message.
+
+    `names` are its free variables, `statuses` the steps that it reads as `steps.NAME`, `attributes` the pairs that it
+    reads as `NAME.ATTRIBUTE`.
     """
 
     names: frozenset[str]
     statuses: frozenset[str]
+    attributes: frozenset[tuple[str, str]]
+    place: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledValue:
+    """A YAML value, its strings compiled. `names`, `statuses` and `texts` cover all its strings with an expression."""
+
+    names: frozenset[str]
+    statuses: frozenset[str]
     evaluate: Callable[[Scope, Collection[str]], Any]
-    """Take a scope and the names in it that have no result: a part that fails for want of one of them is null.
+    """Takes a scope, and its names that have no result. A part that fails because of such a name is null.
 
     Raises InputError at the part's place.
     """
-    attributes: frozenset[tuple[str, str]] = frozenset()
-    """What a compiled string reads as `NAME.ATTRIBUTE`."""
+    texts: tuple[CompiledText, ...] = ()
+    is_text: bool = False
 
-
-Inspect = Callable[[CompiledValue, Problem], None]
+    @property
+    def attributes(self) -> frozenset[tuple[str, str]]:
+        """The pairs that a single string reads as `NAME.ATTRIBUTE`; none for a list or a mapping."""
+        return self.texts[0].attributes if self.is_text else frozenset()
 
 
 def constant(value: Any) -> CompiledValue:
@@ -73,41 +118,42 @@ def result_of(step: str) -> CompiledValue:
     return CompiledValue(frozenset({step}), frozenset(), lambda scope, absent: scope[step])
 
 
-def compile_value(value: Any, locate: Locate, *, bare: bool = False, inspect: Inspect | None = None) -> CompiledValue:
-    """Compile a YAML value; with `bare`, a string is one expression with or without braces.
+def compile_value(value: Any, location: Location, problems: Problems, *, bare: bool = False) -> CompiledValue:
+    """Compile a YAML value. With `bare`, a string is one expression, with or without braces.
 
-    `locate` gives the place of a part by its path; `inspect` gets each compiled string with its place. Raises
-    InputError with everything that is wrong.
+    Broken expressions are reported in `problems` and evaluate to null.
     """
     if isinstance(value, str):
-        return _compile_text(value, locate, bare=bare, inspect=inspect)
+        return _compile_text(value, location, problems, bare=bare)
     if not isinstance(value, Mapping | list):
         return constant(value)
-    problems = Problems()
-    parts: dict[Key, CompiledValue] = {}
-    for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
-        with problems.gather():
-            parts[key] = compile_value(part, _under(locate, key), inspect=inspect)
-    problems.check()
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    parts: dict[Key, CompiledValue] = {key: compile_value(part, location.below(key), problems) for key, part in items}
     names = frozenset[str]().union(*(part.names for part in parts.values()))
     statuses = frozenset[str]().union(*(part.statuses for part in parts.values()))
+    texts = tuple(text for part in parts.values() for text in part.texts)
     if isinstance(value, Mapping):
         return CompiledValue(
             names,
             statuses,
             lambda scope, absent: {key: part.evaluate(scope, absent) for key, part in parts.items()},
+            texts,
         )
     listed = list(parts.values())
-    return CompiledValue(names, statuses, lambda scope, absent: [part.evaluate(scope, absent) for part in listed])
+    return CompiledValue(
+        names, statuses, lambda scope, absent: [part.evaluate(scope, absent) for part in listed], texts
+    )
 
 
-def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | None) -> CompiledValue:
+def _compile_text(text: str, location: Location, problems: Problems, *, bare: bool) -> CompiledValue:
     if not bare and "{" not in text:
         return constant(text)
+    place = location.problem((), "")
     try:
         expression = Expression.parse(text, bare=bare)
     except InputError as error:
-        raise with_place(error, locate(())) from None
+        problems.add(with_place(error, place).problems)
+        return constant(None)
     names = expression.names - GLOBALS - {STEPS}
 
     def evaluate(scope: Scope, absent: Collection[str]) -> Any:
@@ -115,25 +161,20 @@ def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | N
             return expression.evaluate(scope)
         except InputError as error:
             if names.isdisjoint(absent):
-                raise with_place(error, locate(())) from None
+                raise with_place(error, place) from None
             return None
 
-    value = CompiledValue(names, read_statuses(text, bare=bare), evaluate, read_attributes(text, bare=bare))
-    if inspect:
-        inspect(value, locate(()))
-    return value
+    statuses = read_statuses(text, bare=bare)
+    compiled = CompiledText(names, statuses, read_attributes(text, bare=bare), place)
+    return CompiledValue(names, statuses, evaluate, (compiled,), is_text=True)
 
 
 def with_place(error: InputError, place: Problem) -> InputError:
-    """Return the error with `place` for each of its problems that has none."""
+    """Return the error, with `place` for each of its problems that has none."""
     return InputError(
         problem if problem.file else replace(problem, file=place.file, line=place.line, column=place.column)
         for problem in error.problems
     )
-
-
-def _under(locate: Locate, key: Key) -> Locate:
-    return lambda path: locate((key, *path))
 
 
 @cache
@@ -142,7 +183,7 @@ def _parser() -> Environment:
 
 
 def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
-    """Return the NAMEs that a text reads as `steps.NAME` or `steps["NAME"]`."""
+    """Return the step names that a text reads as `steps.NAME` or `steps["NAME"]`."""
     if STEPS not in text:
         return frozenset()
     try:
@@ -160,7 +201,7 @@ def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
 
 
 def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, str]]:
-    """Return what a text reads as `NAME.ATTRIBUTE`."""
+    """Return the pairs that a text reads as `NAME.ATTRIBUTE`."""
     if "." not in text:
         return frozenset()
     try:
@@ -171,19 +212,20 @@ def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, st
     return frozenset((read.node.name, read.attr) for read in found if isinstance(read.node, nodes.Name))
 
 
-def missing_in_lists(value: CompiledValue, lists: Collection[str], place: Problem) -> list[Problem]:
-    """Return what a value reads of the results of a `for_each` (`lists`), which are a list, that a list lacks."""
+def missing_in_lists(text: CompiledText, lists: Collection[str]) -> list[Problem]:
+    """Return a problem for each attribute that a text reads of a `for_each` step (`lists`) and that a list lacks."""
     return [
-        Problem(
-            f"{place.message}there is no `{attribute}` in `{name}`, the list of a `for_each`",
-            place.file,
-            place.line,
-            place.column,
-            nearest(attribute, ["pairs"]),
+        text_problem(
+            text, f"there is no `{attribute}` in `{name}`, the list of a `for_each`", nearest(attribute, ["pairs"])
         )
-        for name, attribute in sorted(value.attributes)
-        if name in value.names and name in lists and not hasattr(ItemResults, attribute)
+        for name, attribute in sorted(text.attributes)
+        if name in text.names and name in lists and not hasattr(ItemResults, attribute)
     ]
+
+
+def text_problem(text: CompiledText, message: str, hint: str | None) -> Problem:
+    """Return a problem with a compiled text. The place of a `--set` option is the start of its message."""
+    return replace(text.place, message=f"{text.place.message}{message}", hint=hint)
 
 
 def _is_steps(node: nodes.Node) -> bool:
@@ -197,15 +239,16 @@ _PATH = re.compile(r"\s*\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}\s*")
 
 
 class RowAnswer:
-    """An answer type with expressions, built once for all that give them the same values.
+    """An answer type with expressions. Rows that give these the same values share one built type.
 
-    `sources` say for each input of the prompt where in the scope it comes from: there an example's input stands
-    instead of the row's.
+    `sources` maps each input of the prompt to the path in the scope that fills it. For an example, the example's input
+    replaces the value at that path.
     """
 
-    def __init__(self, value: CompiledValue, sources: Mapping[str, ScopePath]) -> None:
+    def __init__(self, value: CompiledValue, sources: Mapping[str, ScopePath], project: Project | None = None) -> None:
         self._value = value
         self._sources = sources
+        self._project = project
         self._reads = (*sorted(value.names), STEPS)
         self._kept: dict[bytes, AnswerType] = {}
 
@@ -214,7 +257,7 @@ class RowAnswer:
         key = pack([scope.get(name, ...) for name in self._reads])
         found = None if key is None else self._kept.get(key)
         if found is None:
-            found = build_answer(self._value.evaluate(scope, absent))
+            found = build_answer(self._value.evaluate(scope, absent), self._project)
             if key is not None:
                 if len(self._kept) >= MAX_CACHED_TYPES:
                     self._kept.clear()
@@ -223,14 +266,14 @@ class RowAnswer:
 
     def of_example(self, example: Example, scope: Scope, absent: Collection[str] = ()) -> AnswerType:
         """Return the type of an example's answer. Raises InputError."""
-        own = dict(scope)
+        example_scope = dict(scope)
         for name, path in self._sources.items():
             if name in example.inputs:
-                _set_path(own, path, example.inputs[name])
-        return self.of_row(own, absent)
+                _set_path(example_scope, path, example.inputs[name])
+        return self.of_row(example_scope, absent)
 
     def fixed(self, example: Example) -> AnswerType | None:
-        """Return the type of an example's answer where it is the same for all rows."""
+        """Return the type of an example's answer where it is the same for all rows, else None."""
         try:
             return self.of_example(example, {})
         except InputError:
@@ -238,13 +281,13 @@ class RowAnswer:
 
 
 def path_of_argument(argument: Any) -> ScopePath | None:
-    """Return where in the scope an argument comes from, where it is a name or a part of one: `{{ row.options }}`."""
+    """Return the scope path of an argument that is a name or a part of one (`{{ row.options }}`), else None."""
     found = _PATH.fullmatch(argument) if isinstance(argument, str) else None
     return tuple(found.group(1).split(".")) if found else None
 
 
 def _set_path(scope: dict[str, Any], path: ScopePath, value: Any) -> None:
-    """Put a value at a path of a scope, whose parts are copied and not changed."""
+    """Set the value at a path of a scope. The mappings on the way are copied, not changed."""
     for key in path[:-1]:
         below = scope.get(key)
         scope[key] = dict(below) if isinstance(below, Mapping) else {}

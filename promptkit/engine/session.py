@@ -6,22 +6,20 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.results import StepResult
 from promptkit.project import Project, TemplateKind
+from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.client import Client
+from promptkit.techniques.context import CallRecord
 from promptkit.techniques.spec import ConfiguredTechnique, configure
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import PromptCall
-    from promptkit.runtimes.base import Model, Request
-    from promptkit.runtimes.client import Client
-    from promptkit.techniques.context import CallRecord
 
 
 @dataclass(frozen=True)
 class ProjectSnapshot(Project):
-    """A project as one run sees it: a template that was found once is not looked for again."""
+    """A project as one run sees it. Each template is looked up once."""
 
     found: dict[tuple[TemplateKind, str], Path | None] = field(default_factory=dict, compare=False, repr=False)
 
@@ -33,16 +31,17 @@ class ProjectSnapshot(Project):
 
 
 class ClientProvider(Protocol):
-    """Where a session takes its askers from: `runtimes.Models`."""
+    """The source of a session's clients, such as `runtimes.models.Models`."""
 
     async def get(self, reference: str | None = None) -> Client: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How to run. `repairs` holds where a step does not say.
+    """Settings of a run. `repairs` is the number for steps that give none.
 
-    `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the run's in the store.
+    `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the kind of run in the
+    store.
     """
 
     strict: bool = False
@@ -52,7 +51,7 @@ class RunSettings:
 
 
 class Session:
-    """One run's models, settings and listener. `answered` are the models used, `notices` what was said, each once."""
+    """The models, settings and listener of one run. `answered` are the models used, `notices` its distinct notices."""
 
     def __init__(
         self, project: Project, models: ClientProvider, settings: RunSettings, on_event: OnEvent | None
@@ -64,7 +63,7 @@ class Session:
         self.emit: Callable[[Event], None] = on_event or _ignore_event
         self.now = asyncio.get_running_loop().time
         self._models = models
-        self._askers: dict[str | None, Client] = {}
+        self._clients: dict[str | None, Client] = {}
         self._techniques: dict[int, tuple[PromptCall, ConfiguredTechnique]] = {}
         self._notices: dict[str, None] = {}
 
@@ -73,40 +72,40 @@ class Session:
         return tuple(self._notices)
 
     def notice(self, message: str) -> None:
-        """Tell a line once in a run."""
+        """Emit a notice, unless the run has emitted it before."""
         if message not in self._notices:
             self._notices[message] = None
             self.emit(Notice(message))
 
-    async def asker(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Client:
-        """Return what asks a model (None: the run's default), each request within `timeout` seconds where given.
+    async def client(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Client:
+        """Return the client of a model (None for the run's default), with a `timeout` in seconds for each request.
 
-        Raises what the model's absence raises.
+        Raises the errors of a missing model.
         """
-        asker = self._askers.get(reference)
-        if asker is None:
-            asker = await self._models.get(reference)
-            self.answered[reference] = await asker.model()
-            self._askers[reference] = asker
-        asker = asker if uses_cache else asker.uncached()
-        return asker if timeout is None else asker.timed(timeout)
+        client = self._clients.get(reference)
+        if client is None:
+            client = await self._models.get(reference)
+            self.answered[reference] = await client.model()
+            self._clients[reference] = client
+        client = client if uses_cache else client.uncached()
+        return client if timeout is None else client.timed(timeout)
 
-    def technique(self, asking: PromptCall) -> ConfiguredTechnique:
-        """Return what a step asks with, found once in a run."""
-        found = self._techniques.get(id(asking))
+    def technique(self, call: PromptCall) -> ConfiguredTechnique:
+        """Return a step's configured technique, looked up once in a run."""
+        found = self._techniques.get(id(call))
         if found is None:
-            # With the step's own object, so that its id stands for no other.
-            found = self._techniques[id(asking)] = asking, configure(asking.technique, self.project)
+            # Kept with the object, so that no other object can get its id.
+            found = self._techniques[id(call)] = call, configure(call.technique, self.project)
         return found[1]
 
 
 def _ignore_event(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted:
-    """A step begins. `step` is `outer.inner` inside a sub-pipeline; `items` is its number of items under `for_each`."""
+    """A step starts. `step` is `outer.inner` inside a sub-pipeline, `items` the number of items of a `for_each`."""
 
     step: str
     items: int | None = None
@@ -114,7 +113,7 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextArrived:
-    """A piece of the reply to a request, as it streams. `item` is the place in the list under `for_each`."""
+    """A piece of a streamed reply. `item` is the index in the list of a `for_each`."""
 
     step: str
     item: int | None
@@ -133,7 +132,7 @@ class CallFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFinished:
-    """One of a step's items is finished, in whatever order they finish."""
+    """One item of a step is finished. Items finish in any order."""
 
     step: str
     item: int
@@ -150,7 +149,7 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A line a person should see once (a technique falls back, a chat template has no system role)."""
+    """A line that a person should see once, for example that a technique falls back."""
 
     message: str
 

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.engine.pipeline import Input, Pipeline, Step
 from promptkit.engine.results import Trace
-from promptkit.engine.scope import STEPS, result_of
-from promptkit.engine.session import RunSettings, Session
-from promptkit.engine.step_reader import INDEX, add_role_inputs
+from promptkit.engine.scope import INDEX, STEPS, result_of
+from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session
+from promptkit.engine.step_reader import add_role_inputs
+from promptkit.engine.step_rows import StepRow
 from promptkit.engine.step_run import ExecutionContext, step_context
 from promptkit.engine.step_settings import artifact_files
 from promptkit.errors import InputError, nearest
+from promptkit.runtimes.base import Model
 from promptkit.techniques.context import StepContext
 from promptkit.techniques.spec import check_spec as check_technique
 
-if TYPE_CHECKING:
-    from promptkit.engine.session import ClientProvider, OnEvent
-    from promptkit.engine.step_rows import StepRow
-    from promptkit.runtimes.base import Model
-
 
 def find_step(pipeline: Pipeline, name: str) -> Step:
-    """Return the step of that name. Raises InputError with the nearest one."""
+    """Return the step of that name. Raises InputError with the nearest name."""
     if name not in pipeline.steps:
         raise InputError(f"`{pipeline.name}` has no step `{name}`", hint=nearest(name, pipeline.steps))
     return pipeline.steps[name]
 
 
 def single_step_pipeline(pipeline: Pipeline, name: str, given: Collection[str]) -> Pipeline:
-    """Return the pipeline that is one step, fed by data that gives the names in `given`.
+    """Return one step as a pipeline, fed by data with the fields `given`.
 
-    What the step reads is an input. Where the data gives an item of its `for_each` the step runs on that one; where
-    it gives a prompt's input and not what the step's `with` makes it of, it is taken as it is. Raises InputError for an
-    unknown step.
+    Everything the step reads becomes an input. Where the data gives an item of its `for_each`, the step runs on that
+    item. Where the data gives an input of the prompt, but not the names that the step's `with` computes it from, the
+    input is taken from the data. Raises InputError for an unknown step.
     """
     step = find_step(pipeline, name)
     free: set[str] = set()
@@ -43,9 +40,9 @@ def single_step_pipeline(pipeline: Pipeline, name: str, given: Collection[str]) 
         free = {name for value in step.for_each.lists.values() for name in value.names}
     else:
         step = replace(step, for_each=None, when=None if step.when_by_item else step.when)
-    known = {*given, *(name for name, each in pipeline.inputs.items() if each.has_default), *_item_names(step)}
-    taken = [each for each, argument in step.arguments.items() if each in given and not argument.names <= known]
-    arguments = {each: argument for each, argument in step.arguments.items() if each not in taken}
+    known = {*given, *(name for name, spec in pipeline.inputs.items() if spec.has_default), *_item_names(step)}
+    taken = [key for key, argument in step.arguments.items() if key in given and not argument.names <= known]
+    arguments = {key: argument for key, argument in step.arguments.items() if key not in taken}
     step = replace(step, arguments=arguments, filled=(*step.filled, *taken), needs=frozenset())
     reads = {*step.filled, *free, *_names_read(step)} - (_item_names(step) if step.for_each else set()) - {STEPS, INDEX}
     return replace(
@@ -60,19 +57,19 @@ def single_step_pipeline(pipeline: Pipeline, name: str, given: Collection[str]) 
 
 
 def pipeline_up_to(pipeline: Pipeline, name: str, before: Pipeline) -> Pipeline:
-    """Return the pipeline of a step and of the steps that it needs, these as `before` has them.
+    """Return the pipeline of a step and of the steps that it needs, the latter as `before` has them.
 
     Raises InputError for an unknown step.
     """
     step = find_step(pipeline, name)
-    wanted, waiting = {name}, [name]
+    needed, waiting = {name}, [name]
     while waiting:
         current = waiting.pop()
-        found = {edge.needs for edge in pipeline.edges if edge.step == current} - wanted
-        wanted |= found
+        found = {edge.needs for edge in pipeline.edges if edge.step == current} - needed
+        needed |= found
         waiting += found
-    steps = {each: step if each == name else before.steps[each] for each in pipeline.steps if each in wanted}
-    edges = tuple(edge for edge in pipeline.edges if edge.step in wanted and edge.needs in wanted)
+    steps = {key: step if key == name else before.steps[key] for key in pipeline.steps if key in needed}
+    edges = tuple(edge for edge in pipeline.edges if edge.step in needed and edge.needs in needed)
     return replace(pipeline, steps=steps, edges=edges, output=result_of(name), output_keys=None, cases=())
 
 
@@ -91,12 +88,12 @@ def _names_read(step: Step) -> Iterator[str]:
 
 
 def _step_inputs(pipeline: Pipeline, step: Step, names: Collection[str]) -> Iterator[tuple[str, Input]]:
-    prompts: Mapping[str, object] = step.asking.inputs if step.asking is not None else {}
+    prompts: Mapping[str, object] = step.prompt_call.inputs if step.prompt_call is not None else {}
     for name in names:
         if name in pipeline.inputs:
             yield name, pipeline.inputs[name]
-        elif step.asking is not None and name in prompts:
-            spec = step.asking.inputs[name]
+        elif step.prompt_call is not None and name in prompts:
+            spec = step.prompt_call.inputs[name]
             yield (
                 name,
                 Input(
@@ -113,7 +110,7 @@ def _step_inputs(pipeline: Pipeline, step: Step, names: Collection[str]) -> Iter
 
 
 class SingleStep:
-    """A step asked by itself. Make it where the event loop runs. `answered` are the models that were opened."""
+    """A step that is run by itself. Make it inside the event loop. `answered` are the models that were opened."""
 
     def __init__(
         self,
@@ -136,11 +133,11 @@ class SingleStep:
         return self._session.notices
 
     async def model(self) -> Model:
-        """Return the step's model, opening it. Raises what its absence raises."""
-        return await (await self._session.asker(self.step.model)).model()
+        """Open the step's model and return it. Raises the errors of a missing model."""
+        return await (await self._session.client(self.step.model)).model()
 
     async def context(self, row: StepRow, trace: Trace) -> StepContext:
-        """Return the asking of the step on one row; its calls go into `trace`. Raises InputError."""
+        """Return the technique's context for one row. Calls are added to `trace`. Raises InputError."""
         here = ExecutionContext(row.scope, frozenset(), trace, self._session.settings.sample)
         filled = {name: row.scope[name] for name in self.step.filled if name in row.scope}
         return await step_context(
@@ -154,27 +151,27 @@ class SingleStep:
 
 
 def with_technique(pipeline: Pipeline, step: Step, spec: Any) -> Step:
-    """Return a step that asks as `spec` says, all else the same. Raises InputError with all that is wrong with it.
+    """Return the step with the technique `spec`. Raises InputError with everything that is wrong with it.
 
     Paths in `spec` are relative to the pipeline's file.
     """
-    asking, folder = step.asking, pipeline.file.parent
-    assert asking is not None, "only a step that asks has a technique"
-    prompt = asking.prompt
+    call, folder = step.prompt_call, pipeline.file.parent
+    assert call is not None, "only a step that asks has a technique"
+    prompt = call.prompt
     if prompt.file is None:
         prompt = add_role_inputs(prompt, spec, {*pipeline.inputs, *step.arguments}, pipeline.project)
-    added = [name for name in prompt.inputs if name not in asking.inputs and name in pipeline.inputs]
+    added = [name for name in prompt.inputs if name not in call.inputs and name in pipeline.inputs]
     typed = {name: replace(prompt.inputs[name], type=pipeline.inputs[name].type) for name in added}
-    inputs = {**asking.inputs, **typed}
+    inputs = {**call.inputs, **typed}
     problems = check_technique(spec, pipeline.project, inputs, folder)
     if problems:
         raise InputError(problems)
-    asking = replace(
-        asking,
+    call = replace(
+        call,
         prompt=prompt,
         inputs=inputs,
         technique=spec,
         technique_folder=folder,
-        artifacts=artifact_files(spec, pipeline.project, folder / asking.home),
+        artifacts=artifact_files(spec, pipeline.project, folder / call.home),
     )
-    return replace(step, asking=asking, filled=(*step.filled, *added))
+    return replace(step, prompt_call=call, filled=(*step.filled, *added))

@@ -19,12 +19,12 @@ InputType = Literal["text", "number", "boolean", "list", "table", "json"]
 
 
 class ClosedModel(BaseModel):
-    """A mapping with a closed list of keys; values are never converted."""
+    """A mapping with a closed list of keys. Values are never converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def given(self) -> dict[str, Any]:
-        """Return what was written, by the keys as they are written."""
+        """Return the keys that were written, by their written names, with their values."""
         fields = type(self).model_fields
         return {fields[name].alias or name: getattr(self, name) for name in self.model_fields_set}
 
@@ -34,7 +34,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _of_kind(what: str, *kinds: type) -> BeforeValidator:
-    """Return a validator that takes values of these kinds and else says `what`."""
+    """Return a validator that accepts values of these kinds, and otherwise fails with the message `what`."""
 
     def validate(value: Any) -> Any:
         if not isinstance(value, kinds):
@@ -45,7 +45,7 @@ def _of_kind(what: str, *kinds: type) -> BeforeValidator:
 
 
 class OptionsSpec(ClosedModel):
-    """`options:`. What is not given is left to the technique and the answer type."""
+    """`options:`. Options that are not given are left to the technique and the answer type."""
 
     temperature: float | None = Field(default=None, ge=0, le=10)
     max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
@@ -58,7 +58,7 @@ class OptionsSpec(ClosedModel):
 
 
 class DefaultsSpec(ClosedModel):
-    """What `defaults:` may set for all steps."""
+    """`defaults:`, the settings that may be given for all steps."""
 
     layout: str | None = None
     messages: MessageMode | None = None
@@ -75,20 +75,20 @@ class DefaultsSpec(ClosedModel):
 
 
 class SettingsSpec(DefaultsSpec):
-    """What a prompt's front matter and a step may set besides."""
+    """The settings of a prompt's front matter and of a step."""
 
-    answer: Annotated[Any, _of_kind("must be a type, or one type with what it takes", str, dict)] = None
+    answer: Annotated[Any, _of_kind("must be a type, or one type with its options", str, dict)] = None
 
 
 class GuardSpec(ClosedModel):
-    """`guard:` tests a result; `say` is what the model is told when the test fails."""
+    """`guard:`, a test of the result. `say` is the message to the model when the test fails."""
 
     expr: Annotated[Any, _of_kind("must be one expression", str, bool)]
     say: str = "The answer does not pass the test."
 
 
 class RepeatSpec(ClosedModel):
-    """`repeat:` asks again until `until` holds, at most `max` times."""
+    """`repeat:`, which asks again until `until` holds, at most `max` times."""
 
     until: str | None = None
     max: int = Field(gt=0)
@@ -147,7 +147,7 @@ class InputSpec(ClosedModel):
 
 
 class CaseSpec(ClosedModel):
-    """A pinned case."""
+    """A pinned case: inputs, and maybe the expected output."""
 
     name: str | None = None
     inputs: dict[str, Any] = {}
@@ -155,7 +155,9 @@ class CaseSpec(ClosedModel):
 
 
 class PipelineSpec(ClosedModel):
-    """The top of a pipeline file. Steps, inputs and cases are read one by one, so that no mistake hides another."""
+    """The top level of a pipeline file. Steps, inputs and cases are read one by one, so that one mistake hides no
+    other.
+    """
 
     name: str | None = None
     about: str = ""
@@ -170,7 +172,7 @@ class PipelineSpec(ClosedModel):
 
 
 def validate(values: Mapping[str, Any], model: type[Spec], problem: Report) -> Spec:
-    """Return values that are not one document (`--set`, merged front matter) as a model. Raises InputError."""
+    """Validate values that are not a document of their own (`--set`, merged front matter). Raises InputError."""
     problems = Problems()
     spec = validate_usable(values, model, problem, problems)
     problems.check()
@@ -185,7 +187,7 @@ def _hint(key: str, known: Sequence[str]) -> str | None:
 
 
 def validate_usable(values: Mapping[str, Any], model: type[Spec], problem: Report, problems: Problems) -> Spec | None:
-    """Return what is right in such values; what is wrong goes into `problems`. None where too little is left."""
+    """Validate as much of such values as is valid. Reports the rest in `problems`; None where too little is left."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -217,9 +219,10 @@ _LABEL_TYPES = ("label", "labels", "choice")
 
 
 def labels_as_written(answer: Any, text: WrittenText) -> Any:
-    """Return the value of `answer:` with its labels as they are written.
+    """Return the value of `answer:` with each label as the text that the file has: `012`, `yes` and `1.0` stay as they
+    are.
 
-    `text` gives the scalar at a path below `answer:` as its file writes it.
+    `text` returns the scalar at a path below `answer:` as it is written.
     """
     if not isinstance(answer, Mapping):
         return answer
@@ -250,7 +253,7 @@ def _written_texts(labels: Any, path: tuple[Key, ...], text: WrittenText) -> Any
 Format: TypeAlias = Literal["pipeline", "prompt"]
 
 _ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-# What the models leave open, since they say better than a schema what is wrong with it.
+# Shapes that the models leave open: their own validators give better messages than a schema.
 _SHAPES: dict[str, dict[str, Any]] = {
     "after": _ONE_OR_MANY,
     "answer": {"type": ["string", "object"]},
@@ -269,23 +272,9 @@ _SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-class _PipelineFile(PipelineSpec):
-    inputs: dict[str, InputSpec] = Field(default={})
-    defaults: DefaultsSpec = DefaultsSpec()  # type: ignore[assignment]
-    steps: dict[str, StepSpec]
-    cases: list[CaseSpec] = Field(default=[])
-
-
-class _PromptFile(SettingsSpec):
-    about: str = ""
-    inputs: dict[str, InputSpec] = Field(default={})
-    cases: list[CaseSpec] = Field(default=[])
-
-
 def json_schema(of: Format) -> dict[str, Any]:
-    """Return the schema of a pipeline's file, or of a prompt's front matter."""
-    model: type[BaseModel] = _PipelineFile if of == "pipeline" else _PromptFile
-    schema = model.model_json_schema(by_alias=True)
+    """Return the JSON Schema of a pipeline file, or of a prompt's front matter."""
+    schema = _file_model(of).model_json_schema(by_alias=True)
     for properties in _all_properties(schema):
         for name in properties.keys() & _SHAPES.keys():
             properties[name] = {**_SHAPES[name], "title": properties[name].get("title", name)}
@@ -295,8 +284,25 @@ def json_schema(of: Format) -> dict[str, Any]:
     return {**schema, **head, "description": f"A {of} of promptkit."}
 
 
+def _file_model(of: Format) -> type[BaseModel]:
+    """Return the model of a whole file. Only its schema is used: files are read part by part."""
+
+    class PipelineFile(PipelineSpec):
+        inputs: dict[str, InputSpec] = Field(default={})
+        defaults: DefaultsSpec = DefaultsSpec()  # type: ignore[assignment]
+        steps: dict[str, StepSpec]
+        cases: list[CaseSpec] = Field(default=[])
+
+    class PromptFile(SettingsSpec):
+        about: str = ""
+        inputs: dict[str, InputSpec] = Field(default={})
+        cases: list[CaseSpec] = Field(default=[])
+
+    return PipelineFile if of == "pipeline" else PromptFile
+
+
 def _all_properties(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the properties of each mapping in a schema."""
+    """Yield the properties of each object of a schema."""
     for part in (schema, *schema.get("$defs", {}).values()):
         if "properties" in part:
             yield part["properties"]

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from promptkit.engine.pipeline import Edge, ForEach, Guard, Input, OnError, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.scope import (
+    INDEX,
+    PREVIOUS,
+    RESULT,
+    ROUND,
+    CompiledText,
     CompiledValue,
-    Inspect,
     Key,
+    Location,
     compile_value,
-    constant,
     missing_in_lists,
     path_of_argument,
 )
-from promptkit.engine.spec import StepSpec, labels_as_written
+from promptkit.engine.spec import InputType, SettingsSpec, StepSpec, labels_as_written, validate_usable
 from promptkit.engine.step_settings import SettingsResolver, SettingsSource
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
@@ -28,18 +33,12 @@ from promptkit.storage.models import Problems
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import configure, with_nested
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from promptkit.engine.spec import InputType
-
-INDEX, PREVIOUS, ROUND, RESULT = "index", "previous", "round", "result"
 SINGLE_VALUE_TYPES = ("text", "number", "boolean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineContext:
-    """What surrounds a step: the pipeline's names and tools, and where settings come from after the step itself.
+    """The surroundings of a step: the pipeline's names and tools, and the settings that come after the step's own.
 
     `file` is the pipeline's, or the prompt's where that is the target. `lists` are the steps with a `for_each`, `types`
     the types of the inputs.
@@ -57,14 +56,14 @@ class PipelineContext:
     @property
     def technique(self) -> Any:
         """The technique of steps that name none."""
-        return next((technique for each in self.defaults if (technique := each.values.get("technique"))), None)
+        return next((found for source in self.defaults if (found := source.values.get("technique"))), None)
 
 
 @dataclass(frozen=True, slots=True)
 class StepTarget:
-    """What a step uses: a prompt, a tool or a pipeline, and the inputs that it takes (name: is it required?).
+    """The prompt, tool or pipeline that a step uses. `takes` maps its inputs to whether they are required.
 
-    `takes` None means that any argument may be given.
+    With `takes` None any argument may be given.
     """
 
     word: str
@@ -76,17 +75,17 @@ class StepTarget:
 
 @dataclass(slots=True)
 class StepReader:
-    """Reads one step; what is wrong goes into `problems`, what it needs into `edges`."""
+    """Reads one step. Adds problems to `problems`, and the steps that it needs to `edges`."""
 
     name: str
     spec: StepSpec
     source: SettingsSource
-    around: PipelineContext
+    context: PipelineContext
     problems: Problems
     edges: list[Edge] = field(default_factory=list)
 
     def read(self, target: StepTarget) -> Step:
-        """Return the step; only right where nothing was added to `problems`."""
+        """Return the step. It is only valid where nothing was added to `problems`."""
         spec, items = self.spec, self._item_names()
         local = frozenset(items) | ({INDEX} if items else set()) | ({PREVIOUS, ROUND} if spec.repeat else set())
         arguments = {key: self._compile(("with", key), value, local) for key, value in spec.with_.items()}
@@ -94,12 +93,12 @@ class StepReader:
         when = None if spec.when is None else self._compile(("when",), spec.when, local, bare=True)
         resolver = self._resolver(target)
         for after in spec.after:
-            self._edge(after, "after", self.source.problem(("after",), "", None))
+            self._edge(after, "after", self.location.problem(("after",), ""))
         return Step(
             name=self.name,
-            place=self.source.problem((), "", None),
+            place=self.location.problem((), ""),
             about=spec.about,
-            asking=self._asking(resolver, target.prompt, local, filled) if target.prompt else None,
+            prompt_call=self._prompt_call(resolver, target.prompt, local, filled) if target.prompt else None,
             tool=target.tool,
             pipeline=target.pipeline,
             arguments=arguments,
@@ -115,36 +114,38 @@ class StepReader:
             model=resolver.model(),
         )
 
+    @property
+    def location(self) -> Location:
+        """The place of the step."""
+        return self.source.location
+
     def _resolver(self, target: StepTarget) -> SettingsResolver:
         sources = [self.source]
         if target.prompt:
             prompt = target.prompt
             folder = prompt.file.parent if prompt.file else self.source.folder
-            sources.append(
-                SettingsSource(
-                    values=prompt_settings(prompt, self.problems), problem=prompt.problem, folder=folder, is_prompt=True
-                )
-            )
-        return SettingsResolver(self.around.project, (*sources, *self.around.defaults), self.problems)
+            values = prompt_settings(prompt, self.problems)
+            sources.append(SettingsSource(values=values, location=Location(prompt), folder=folder, is_prompt=True))
+        return SettingsResolver(self.context.project, (*sources, *self.context.defaults), self.problems)
 
-    def _asking(
+    def _prompt_call(
         self, resolver: SettingsResolver, prompt: Prompt, local: frozenset[str], filled: tuple[str, ...]
     ) -> PromptCall:
-        def in_prompt(value: CompiledValue, place: Problem) -> None:
-            for name in sorted(value.names - set(prompt.inputs)):
-                self.problems.add(_unknown_name(name, prompt.inputs, place))
-
+        answer = resolver.answer()
+        if answer.in_prompt:
+            for text in answer.texts:
+                self._check_known(text, frozenset(prompt.inputs), prompt.inputs)
+        else:
+            self._check_names(answer.texts, "answer", local)
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in filled}
         sources |= {name: path for name, value in self.spec.with_.items() if (path := path_of_argument(value))}
         inputs = {name: self._typed(spec, sources.get(name, ())) for name, spec in prompt.inputs.items()}
-        home = self.around.file.parent / f"{self.around.file.stem}.{self.name}"
-        return resolver.asking(
-            prompt, self.around.tools, self._inspect("answer", local), in_prompt, sources, inputs=inputs, home=home
-        )
+        home = self.context.file.parent / f"{self.context.file.stem}.{self.name}"
+        return resolver.prompt_call(prompt, answer, tools=self.context.tools, sources=sources, inputs=inputs, home=home)
 
     def _typed(self, spec: PromptInput, source: tuple[str, ...]) -> PromptInput:
-        """Return an input of the prompt with the type of the pipeline's input that fills it, where it states none."""
-        kind = self.around.types.get(source[0]) if len(source) == 1 else None
+        """Return an input of the prompt; one without a type gets that of the pipeline's input that fills it."""
+        kind = self.context.types.get(source[0]) if len(source) == 1 else None
         return replace(spec, type=kind) if kind and spec.type is None else spec
 
     def _item_names(self) -> tuple[str, ...]:
@@ -167,13 +168,13 @@ class StepReader:
         return ForEach({items[0]: self._compile(("for_each",), spec.for_each, frozenset(), bare=True)}, is_single=True)
 
     def _check_lists(self, given: Any) -> None:
-        """Report an input that holds one value where `for_each` needs a list."""
+        """Report an input of a single value where `for_each` needs a list."""
         for name, text in given.items() if isinstance(given, Mapping) else [("", given)]:
             bare = text.strip().removeprefix("{{").removesuffix("}}").strip() if isinstance(text, str) else ""
-            if self.around.types.get(bare) in SINGLE_VALUE_TYPES:
-                message = f"`for_each` needs a list, and the input `{bare}` is a {self.around.types[bare]}"
+            if self.context.types.get(bare) in SINGLE_VALUE_TYPES:
+                message = f"`for_each` needs a list, and the input `{bare}` is a {self.context.types[bare]}"
                 hint = f"`inputs: {{{bare}: {{type: list}}}}`"
-                self.problems.add(self.source.problem(("for_each", name) if name else ("for_each",), message, hint))
+                self.problems.add(self.location.problem(("for_each", name) if name else ("for_each",), message, hint))
 
     def _repeat(self, local: frozenset[str]) -> Repeat | None:
         spec = self.spec.repeat
@@ -200,13 +201,15 @@ class StepReader:
         return OnError(ends_run=on_error == "fail")
 
     def _fill(self, target: StepTarget, items: tuple[str, ...], local: frozenset[str]) -> tuple[str, ...]:
-        """Return the inputs that are filled by name; report those that nothing fills and arguments for none."""
+        """Return the inputs that are filled by name. Report inputs that nothing fills, and arguments for none."""
         given, takes = self.spec.with_, target.takes
         if takes is None:
             return ()
         for key in given:
             if key not in takes:
-                problem = self.source.problem(("with", key), f"{target.word} has no input `{key}`", nearest(key, takes))
+                problem = self.location.problem(
+                    ("with", key), f"{target.word} has no input `{key}`", nearest(key, takes)
+                )
                 self.problems.add(problem)
         if target.tool:
             self._report_missing(target, (name for name, required in takes.items() if required and name not in given))
@@ -215,9 +218,9 @@ class StepReader:
         for name, required in takes.items():
             if not required or name in given or name in items:
                 continue
-            if name in self.around.inputs | self.around.steps | local:
+            if name in self.context.inputs | self.context.steps | local:
                 filled.append(name)
-                if name in self.around.steps:
+                if name in self.context.steps:
                     self.edges.append(Edge(self.name, name, f"input {name}"))
             else:
                 self._report_missing(target, (name,))
@@ -225,61 +228,51 @@ class StepReader:
 
     def _report_missing(self, target: StepTarget, names: Iterable[str]) -> None:
         for name in names:
-            close = nearest(name, self.around.inputs | self.around.steps)
+            close = nearest(name, self.context.inputs | self.context.steps)
             hint = f"give it by `with: {{{name}: …}}`"
             if close and close.startswith("did") and not target.tool:
                 hint = f"{close} Else {hint}"
             message = f"nothing gives the input `{name}` of {target.word}"
-            self.problems.add(self.source.problem((), message, hint))
+            self.problems.add(self.location.problem((), message, hint))
 
     def _compile(
         self, path: tuple[Key, ...], value: Any, local: frozenset[str], *, bare: bool = False
     ) -> CompiledValue:
-        """Compile a value of the step that may see `local` besides the pipeline's names."""
+        """Compile a value of the step, which may read `local` besides the pipeline's names."""
+        compiled = compile_value(value, self.location.below(*path), self.problems, bare=bare)
+        self._check_names(compiled.texts, ".".join(map(str, path)), local)
+        return compiled
 
-        def locate(below: Any) -> Problem:
-            return self.source.problem((*path, *below), "", None)
+    def _check_names(self, texts: Iterable[CompiledText], reason: str, local: frozenset[str]) -> None:
+        """Report unknown names in expressions of the step, and add an edge to each step that they read."""
+        context = self.context
+        known = context.inputs | context.steps | local
+        for text in texts:
+            self._check_known(text, known, known | GLOBALS)
+            self.problems.add(missing_in_lists(text, context.lists - local))
+            self.edges += [Edge(self.name, name, reason) for name in sorted((text.names & context.steps) - local)]
+            for name in sorted(text.statuses):
+                self._edge(name, f"{reason} (steps.{name})", text.place)
 
-        try:
-            reason = ".".join(str(key) for key in path)
-            return compile_value(value, locate, bare=bare, inspect=self._inspect(reason, local))
-        except InputError as error:
-            self.problems.add(error.problems)
-            return constant(None)
-
-    def _inspect(self, reason: str, local: frozenset[str]) -> Inspect:
-        known = self.around.inputs | self.around.steps | local
-
-        def inspect(value: CompiledValue, place: Problem) -> None:
-            for name in sorted(value.names - known):
-                self.problems.add(_unknown_name(name, known | GLOBALS, place))
-            self.problems.add(missing_in_lists(value, self.around.lists - local, place))
-            for name in sorted((value.names & self.around.steps) - local):
-                self.edges.append(Edge(self.name, name, reason))
-            for name in sorted(value.statuses):
-                self._edge(name, f"{reason} (steps.{name})", place)
-
-        return inspect
+    def _check_known(self, text: CompiledText, known: frozenset[str], near: Iterable[str]) -> None:
+        for name in sorted(text.names - known):
+            self.problems.add(_unknown_name(name, near, text.place))
 
     def _edge(self, step: str, reason: str, place: Problem) -> None:
-        """Add an edge to a step that is named outright."""
-        if step in self.around.steps:
+        """Add an edge to a step that is named explicitly."""
+        if step in self.context.steps:
             self.edges.append(Edge(self.name, step, reason))
         else:
-            self.problems.add(_unknown_name(step, self.around.steps, place, word="step"))
+            self.problems.add(_unknown_name(step, self.context.steps, place, word="step"))
 
 
 def _unknown_name(name: str, known: Iterable[str], place: Problem, word: str = "name") -> Problem:
-    # The place of a `--set` is its message.
-    return Problem(
-        f"{place.message}unknown {word} `{name}`", place.file, place.line, place.column, nearest(name, known)
-    )
+    # The place of a `--set` option is the start of its message.
+    return replace(place, message=f"{place.message}unknown {word} `{name}`", hint=nearest(name, known))
 
 
 def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
-    """Return a prompt's front matter as settings, checked."""
-    from promptkit.engine.spec import SettingsSpec, validate_usable
-
+    """Return a prompt's front matter as checked settings."""
     keys = {field.alias or name for name, field in SettingsSpec.model_fields.items()} - {"tools", "model"}
     values = {key: value for key, value in prompt.settings.items() if key in keys}
     if "answer" in values:
@@ -289,7 +282,7 @@ def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
 
 
 def prompt_inputs(prompt: Prompt) -> dict[str, Input]:
-    """Return a prompt's inputs as those of a pipeline."""
+    """Return a prompt's inputs as inputs of a pipeline."""
     return {
         name: Input(
             name=name,
@@ -306,17 +299,18 @@ def prompt_inputs(prompt: Prompt) -> dict[str, Input]:
 
 
 def _type_of(spec: PromptInput) -> InputType:
-    """Return the type of an input that is not stated: that of its default or example."""
+    """Return the type of an untyped input, from its default or example."""
     value = spec.default if spec.default is not None else spec.example
     kinds: dict[type, InputType] = {bool: "boolean", int: "number", float: "number", list: "list", dict: "json"}
     return kinds.get(type(value), "text")
 
 
 def add_role_inputs(prompt: Prompt, technique: Any, given: Collection[str], project: Project) -> Prompt:
-    """Return the prompt with an input for each role of the technique, and of those beneath it, that is among `given`.
+    """Return an inline prompt with an input for each role of its technique that is among `given`.
 
-    `given` are the names that the step could fill it from. The question is left out unless the step binds it: what the
-    prompt shows as its input is asked. A technique that is wrong is told of where it is checked.
+    An inline prompt has no front matter to name the inputs that only a technique reads, its own or one beneath it.
+    `given` are the names that the step could fill them from. The question is left out unless the step binds it: the
+    prompt's own input section is then the question. A broken technique is reported where it is checked.
     """
     if technique is None:
         return prompt
@@ -324,6 +318,6 @@ def add_role_inputs(prompt: Prompt, technique: Any, given: Collection[str], proj
         chain = list(with_nested(configure(technique, project), project))
     except InputError:
         return prompt
-    roles = [(each, role) for each in chain for role in each.technique.roles]
-    names = [each.roles.get(role.name, role.name if role.name != SECTION else "") for each, role in roles]
+    roles = [(link, role) for link in chain for role in link.technique.roles]
+    names = [link.roles.get(role.name, role.name if role.name != SECTION else "") for link, role in roles]
     return replace(prompt, inputs={**{name: PromptInput() for name in names if name in given}, **prompt.inputs})

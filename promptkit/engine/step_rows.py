@@ -1,4 +1,4 @@
-"""Rows of data for one step: what its prompt takes of each row, and what the data says of the answer."""
+"""Rows of data for one step: the inputs of its prompt, and the expected answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow(Row):
-    """A row as the step sees it; `scope` is what its expressions see, `number` counts from 1."""
+    """A row as the step sees it. `scope` is the scope of its expressions, `number` counts from 1."""
 
     number: int
     scope: Mapping[str, Any]
@@ -33,7 +33,7 @@ class StepRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRows:
-    """The rows of a file. `expect` is the field that holds the expected answers, empty where no row has one."""
+    """The rows of a file. `expect` is the field of the expected answers, empty where no row has one."""
 
     file: Path
     rows: tuple[StepRow, ...]
@@ -41,24 +41,24 @@ class StepRows:
 
     @property
     def hash(self) -> str:
-        """What tells these rows from others: over inputs and expected answers, in order."""
+        """A hash of these rows, over inputs and expected answers in order."""
         pairs = [[row.hash, row.expect] for row in self.rows]
         text = json.dumps(pairs, sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def find_prompt_step(pipeline: Pipeline, name: str | None) -> Step:
-    """Return the step of that name; left out, the only one that asks a model. Raises InputError."""
-    asking = [step.name for step in pipeline.steps.values() if step.asking is not None]
+    """Return the step of that name, or the only step that asks a model where there is no name. Raises InputError."""
+    prompt_steps = [step.name for step in pipeline.steps.values() if step.prompt_call is not None]
     if name is None:
-        if len(asking) != 1:
-            told = f"`{pipeline.name}` has {len(asking)} steps that ask a model"
-            raise InputError(told, hint=f"name one by --step: {', '.join(asking)}" if asking else None)
-        name = asking[0]
+        if len(prompt_steps) != 1:
+            message = f"`{pipeline.name}` has {len(prompt_steps)} steps that ask a model"
+            raise InputError(message, hint=f"name one by --step: {', '.join(prompt_steps)}" if prompt_steps else None)
+        name = prompt_steps[0]
     if name not in pipeline.steps:
         raise InputError(f"`{pipeline.name}` has no step `{name}`", hint=nearest(name, pipeline.steps))
-    if name not in asking:
-        raise InputError(f"the step `{name}` asks no model", hint=nearest(name, asking))
+    if name not in prompt_steps:
+        raise InputError(f"the step `{name}` asks no model", hint=nearest(name, prompt_steps))
     return pipeline.steps[name]
 
 
@@ -71,12 +71,12 @@ def read_step_rows(
     labelled: bool = False,
     limit: int | None = None,
 ) -> StepRows:
-    """Return the rows of a file for one step that asks a model; at most `limit` of them.
+    """Read at most `limit` rows of a file for a step that asks a model.
 
-    A row stands for all that the step sees in a run: an input is what the step's `with` makes of the row's fields, else
-    the field of its name, else its default. The expected answer is in the field `expect`, left out in the first of
-    EXPECTED that a row has and no input takes; with `labelled` each row must have one. Raises InputError with all that
-    is wrong, up to MOST_PROBLEMS, and for more than MOST_ROWS rows.
+    A row replaces everything that the step sees in a run: an input is computed by the step's `with` from the row's
+    fields, else it is the field of its name, else its default. The expected answer is in the field `expect`, or else in
+    the first of EXPECTED_FIELDS that a row has and no input takes. With `labelled`, each row must have one. Raises
+    InputError with up to MAX_PROBLEMS problems, and for more than MAX_ROWS rows.
     """
     reader = _StepRowReader(pipeline, step, path, expect, labelled)
     rows: list[StepRow] = []
@@ -101,23 +101,23 @@ class _StepRowReader:
     """Reads the rows of a file for a step, one by one."""
 
     def __init__(self, pipeline: Pipeline, step: Step, path: Path, expect: str | None, labelled: bool) -> None:
-        assert step.asking is not None, "only a step that asks has rows"
+        assert step.prompt_call is not None, "only a step that asks has rows"
         self._step = step
-        self._asking = step.asking
+        self._prompt_call = step.prompt_call
         self._path = path
         self._labelled = labelled
-        self._defaults = {name: each.default for name, each in pipeline.inputs.items() if each.has_default}
+        self._defaults = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
         reads = frozenset[str]().union(*(argument.names for argument in step.arguments.values()))
-        self._inputs = {*self._asking.inputs, *reads}
+        self._inputs = {*self._prompt_call.inputs, *reads}
         self._given = expect is not None
         self.expect = expect
 
     def row(self, number: int, fields: Mapping[str, Any]) -> StepRow:
-        """Return a row as the step sees it. Raises InputError with all that is wrong in it."""
+        """Return a row as the step sees it. Raises InputError with everything that is wrong in it."""
         problems: list[Problem] = []
         scope = {**self._defaults, **fields}
         inputs = dict(self._values(scope, fields, number, problems))
-        own = {name: value for name, value in inputs.items() if self._is_own(name, fields)}
+        given = {name: value for name, value in inputs.items() if self._is_own(name, fields)}
         expected, answer = None, None
         if not problems:
             try:
@@ -125,25 +125,25 @@ class _StepRowReader:
                 expected = self._expected(fields, answer)
             except (InputError, ValueError) as error:
                 found = error.problems if isinstance(error, InputError) else (Problem(str(error)),)
-                problems += (self._in_row(number, each.message, each.hint) for each in found)
+                problems += (self._in_row(number, problem.message, problem.hint) for problem in found)
         if problems:
             raise InputError(problems)
         return StepRow(
             number=number,
             scope=scope,
             inputs=inputs,
-            own=own or inputs,
+            given=given or inputs,
             expect=expected,
             rationale=self._rationale(fields),
-            answer=None if isinstance(self._asking.answer, AnswerType) else answer,
+            answer=None if isinstance(self._prompt_call.answer, AnswerType) else answer,
         )
 
     def _values(
         self, scope: Mapping[str, Any], fields: Mapping[str, Any], number: int, problems: list[Problem]
     ) -> Iterator[tuple[str, Any]]:
-        """Yield the prompt's inputs with their values; what is missing or wrong goes into `problems`."""
+        """Yield the prompt's inputs with their values. Add missing and wrong ones to `problems`."""
         step = self._step
-        for name, spec in self._asking.inputs.items():
+        for name, spec in self._prompt_call.inputs.items():
             try:
                 argument = step.arguments.get(name)
                 if argument is not None and argument.names <= scope.keys() and not argument.statuses:
@@ -156,7 +156,7 @@ class _StepRowReader:
                     problems.append(self._missing(number, name, fields))
                     continue
             except InputError as error:
-                problems += (self._in_row(number, each.message, each.hint) for each in error.problems)
+                problems += (self._in_row(number, problem.message, problem.hint) for problem in error.problems)
                 continue
             kind = Input(name=name, type=spec.type or "json", choices=tuple(spec.choices))
             if wrong := wrong_value(kind, value):
@@ -164,27 +164,27 @@ class _StepRowReader:
             yield name, value
 
     def _is_own(self, name: str, fields: Mapping[str, Any]) -> bool:
-        """Tell whether a row's own fields give an input, rather than the pipeline's defaults."""
+        """Return True where a row's own fields give an input, and not the pipeline's defaults."""
         argument = self._step.arguments.get(name)
         return name in fields if argument is None else not fields.keys().isdisjoint(argument.names)
 
     def _missing(self, number: int, name: str, fields: Mapping[str, Any]) -> Problem:
-        """Return that a row gives nothing for an input: neither a field of its name nor what `with` reads."""
+        """Return the problem of an input that neither a field of its name nor `with` gives."""
         argument = self._step.arguments.get(name)
         needed = sorted(argument.names - fields.keys()) if argument else []
-        read = f", and none {' and '.join(f'`{each}`' for each in needed)} for its `with`" if needed else ""
-        told = ", ".join(f"`{field}`" for field in fields) or "none"
+        read = f", and none {' and '.join(f'`{name}`' for name in needed)} for its `with`" if needed else ""
+        known = ", ".join(f"`{field}`" for field in fields) or "none"
         message = f"nothing gives the input `{name}`: there is no field `{name}`{read}"
-        return self._in_row(number, message, f"the row's fields are {told}")
+        return self._in_row(number, message, f"the row's fields are {known}")
 
     def _answer(self, scope: Mapping[str, Any], inputs: Mapping[str, Any]) -> AnswerType:
-        asking = self._asking
-        if isinstance(asking.answer, AnswerType):
-            return asking.answer
-        return asking.answer.of_row({**asking.prompt.defaults, **inputs} if asking.answer_in_prompt else scope)
+        call = self._prompt_call
+        if isinstance(call.answer, AnswerType):
+            return call.answer
+        return call.answer.of_row({**call.prompt.defaults, **inputs} if call.answer_in_prompt else scope)
 
     def _expected(self, fields: Mapping[str, Any], answer: AnswerType) -> Any:
-        """Return the expected answer, None where the row has none. Raises ValueError for what is no answer."""
+        """Return the expected answer, None where the row has none. Raises ValueError for one of another type."""
         if self.expect is None:
             self.expect = next((name for name in EXPECTED_FIELDS if name in fields and name not in self._inputs), None)
         given = fields.get(self.expect) if self.expect else None
@@ -194,14 +194,14 @@ class _StepRowReader:
             except ValueError as error:
                 raise ValueError(f"`{self.expect}`: {error}") from None
         if self._labelled or self._given:
-            wanted = (
+            field = (
                 f"field `{self.expect}`"
                 if self.expect
-                else f"field {', '.join(f'`{each}`' for each in EXPECTED_FIELDS)}"
+                else f"field {', '.join(f'`{name}`' for name in EXPECTED_FIELDS)}"
             )
-            told = ", ".join(f"`{field}`" for field in fields) or "none"
-            hint = f"the row's fields are {told}; --expect FIELD names another"
-            raise InputError(Problem(f"there is no {wanted} with the expected answer", hint=hint))
+            known = ", ".join(f"`{field}`" for field in fields) or "none"
+            hint = f"the row's fields are {known}; --expect FIELD names another"
+            raise InputError(Problem(f"there is no {field} with the expected answer", hint=hint))
         return None
 
     def _rationale(self, fields: Mapping[str, Any]) -> str:
@@ -213,7 +213,7 @@ class _StepRowReader:
 
 
 def expected_value(answer: AnswerType, given: Any) -> Any:
-    """Return an expected answer as data gives it (CSV holds text) as a value of the type. Raises ValueError."""
+    """Convert an expected answer as data gives it (CSV holds text) to a value of the type. Raises ValueError."""
     try:
         answer.write(given)
         return given

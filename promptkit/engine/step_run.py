@@ -10,9 +10,8 @@ from typing import Any
 from promptkit.answers.base import AnswerType
 from promptkit.engine.pipeline import ForEach, Pipeline, Repeat, Step
 from promptkit.engine.results import Status, Trace
-from promptkit.engine.scope import CompiledValue, ItemResults, Scope, with_place
+from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
-from promptkit.engine.step_reader import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import (
     CodeFailed,
     InputError,
@@ -32,7 +31,7 @@ from promptkit.techniques.perform import perform, repair
 
 RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
-"""Items of a `for_each` that are begun at once: more than any server is asked for, and a task each."""
+"""Items or rows that run concurrently: more than any server answers at once, few enough for a task each."""
 
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "ExecutionContext"], Awaitable[Any]]
 
@@ -48,9 +47,9 @@ SKIPPED = StepOutcome("skipped")
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
-    """Where a step is at work: what it sees, which of these names have no result, and where its calls are traced.
+    """The context in which a step runs: its scope, the names in it without a result, and the trace node of its calls.
 
-    `item` is the place in the list under `for_each`.
+    `item` is the index in the list of a `for_each`.
     """
 
     scope: Scope
@@ -60,12 +59,12 @@ class ExecutionContext:
     item: int | None = None
 
     def having(self, **names: Any) -> ExecutionContext:
-        """Return this with further names in scope."""
+        """Return a copy with further names in scope."""
         return replace(self, scope={**self.scope, **names})
 
 
 class StepRun:
-    """One run of one step. `path` is its name after those of the steps around its pipeline."""
+    """One run of one step. `path` is its name, preceded by those of the steps around its pipeline."""
 
     def __init__(
         self, step: Step, session: Session, *, path: str, model: str | None, run_pipeline: RunPipeline
@@ -77,7 +76,7 @@ class StepRun:
         self._run_pipeline = run_pipeline
 
     async def run(self, here: ExecutionContext) -> StepOutcome:
-        """Return what becomes of the step. Raises what ends the run."""
+        """Run the step and return its outcome. Raises errors that end the run."""
         step = self.step
         try:
             if step.when is not None and not step.when_by_item and not self._holds(step.when, here, "when"):
@@ -102,12 +101,12 @@ class StepRun:
             lists[name] = list(found)
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
-            raise self._wrong(f"the lists of `for_each` are of unequal length: {told}")
+            sizes = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            raise self._wrong(f"the lists of `for_each` are of unequal length: {sizes}")
         return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
     async def _each(self, rows: list[dict[str, Any]], here: ExecutionContext) -> StepOutcome:
-        """Run the items, ITEMS_AT_ONCE at a time; there is one result for each, in order."""
+        """Run the items, at most MAX_CONCURRENT_ITEMS at a time. Results are in the items' order."""
         self.session.emit(StepStarted(step=self.path, items=len(rows)))
         outcomes = [SKIPPED] * len(rows)
         waiting = enumerate(rows)
@@ -127,17 +126,17 @@ class StepRun:
         return StepOutcome(_combined_status(outcomes), ItemResults([outcome.value for outcome in outcomes], items))
 
     async def _numbered(
-        self, number: int, row: Mapping[str, Any], trace: Trace, around: ExecutionContext
+        self, number: int, row: Mapping[str, Any], trace: Trace, outer: ExecutionContext
     ) -> StepOutcome:
         now = self.session.now
         trace.started = now()
         missing = {name for name, value in row.items() if value is None}
         outcome = await self._item(
             ExecutionContext(
-                scope={**around.scope, **row, INDEX: number},
-                absent=around.absent | missing if missing else around.absent,
+                scope={**outer.scope, **row, INDEX: number},
+                absent=outer.absent | missing if missing else outer.absent,
                 trace=trace,
-                sample=around.sample,
+                sample=outer.sample,
                 item=number,
             )
         )
@@ -157,7 +156,7 @@ class StepRun:
             return self._failed(error, here)
 
     def _failed(self, error: PromptkitError, here: ExecutionContext) -> StepOutcome:
-        """Return what the step's `on_error` leaves. Raises the error, with its place, where that ends the run."""
+        """Return the outcome that `on_error` prescribes. Raises the error, with its place, where that ends the run."""
         error = with_step_name(error, self.step, here.item)
         here.trace.problem, here.trace.status = str(error), "failed"
         if self.step.on_error.ends_run:
@@ -171,7 +170,7 @@ class StepRun:
         for count in range(1, repeat.limit + 1):
             trace = Trace(name=f"round {count}", kind="round", started=now())
             here.trace.children.append(trace)
-            # Rounds with the same prompt are different samples; the first is that of a step without rounds.
+            # Rounds with equal prompts are different samples; the first is the sample of a step without rounds.
             sample = here.sample if count == 1 else f"{here.sample}.{count}"
             inner = replace(here, trace=trace, sample=sample).having(**{PREVIOUS: outcome.value, ROUND: count})
             outcome = await self._once(inner)
@@ -184,7 +183,7 @@ class StepRun:
         return StepOutcome("capped" if repeat.until else "done", outcome.value)
 
     async def _once(self, here: ExecutionContext) -> StepOutcome:
-        """Ask, call or run once. Skipped where an input has no value for want of another step's result."""
+        """Ask, call or run once. Skips the step where an input lacks another step's result."""
         step, scope, absent = self.step, here.scope, here.absent
         values: dict[str, Any] = {}
         for name, argument in step.arguments.items():
@@ -195,7 +194,7 @@ class StepRun:
             if name in absent:
                 return SKIPPED
             values[name] = scope[name]
-        if step.asking is not None:
+        if step.prompt_call is not None:
             return StepOutcome("done", await self._ask(values, here))
         if step.tool is not None:
             value = await step.tool.call(values)
@@ -211,8 +210,8 @@ class StepRun:
         context = await step_context(
             self.step, self.session, path=self.path, model=self.model, values=values, here=here
         )
-        assert self.step.asking is not None, "only a step that asks has a technique"
-        answer = await perform(self.session.technique(self.step.asking), context)
+        assert self.step.prompt_call is not None, "only a step that asks has a technique"
+        answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)
         repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
@@ -231,13 +230,13 @@ class StepRun:
         raise UnparsedAnswer(problem)
 
     def _problem(self, answer: Answer, here: ExecutionContext) -> str | None:
-        """Say what is wrong with an answer: it has no value, was cut off, or does not pass the guard."""
+        """Return the problem with an answer that has no value, was cut off or fails the guard; None without one."""
         if answer.flag in ("unparsed", "truncated") or (answer.flag and answer.value is None):
             return answer.problem or f"the answer is {answer.flag}"
         return self._guarded(answer.value, here)
 
     def _guarded(self, value: Any, here: ExecutionContext) -> str | None:
-        """Say what the guard says of a result that does not pass it."""
+        """Return the guard's message for a result that fails it, else None."""
         guard = self.step.guard
         if guard is None:
             return None
@@ -245,7 +244,7 @@ class StepRun:
         return None if self._holds(guard.test, seen, "guard") else str(guard.say.evaluate(seen.scope, seen.absent))
 
     def _holds(self, test: CompiledValue, here: ExecutionContext, key: str) -> bool:
-        """Return the boolean that a test must be; one that lacks a step's result is false."""
+        """Return the boolean value of a test. A test that lacks a step's result is false."""
         found = test.evaluate(here.scope, here.absent)
         if isinstance(found, bool):
             return found
@@ -258,7 +257,7 @@ class StepRun:
 
 
 def with_step_name(error: PromptkitError, step: Step, number: int | None) -> PromptkitError:
-    """Return the error with the step (and the item) named in it."""
+    """Return the error with the step's name, and the item, in its message."""
     if isinstance(error, InputError):
         return with_place(error, step.place)
     where = f"step `{step.name}`" if number is None else f"step `{step.name}`, item {number}"
@@ -268,7 +267,7 @@ def with_step_name(error: PromptkitError, step: Step, number: int | None) -> Pro
 
 
 def _combined_status(outcomes: list[StepOutcome]) -> Status:
-    """Return the status of a step from those of its items: the worst that happened to any, skipped only if all were."""
+    """Return a step's status from its items': the worst of them, and skipped only where all are."""
     statuses = {outcome.status for outcome in outcomes}
     if statuses == {"skipped"}:
         return "skipped"
@@ -281,10 +280,10 @@ MESSAGE_ROLES = ("system", "user", "assistant")
 async def step_context(
     step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: ExecutionContext
 ) -> StepContext:
-    """Return one asking of a step. Raises InputError, placed at the step, where a value is not what it must be."""
-    asking = step.asking
-    assert asking is not None, "only a step that asks has a context"
-    values = {**asking.prompt.defaults, **values}
+    """Return the technique's context for one prompt call. Raises InputError, placed at the step, for a wrong value."""
+    call = step.prompt_call
+    assert call is not None, "only a step that asks has a context"
+    values = {**call.prompt.defaults, **values}
 
     def record(call: CallRecord) -> None:
         here.trace.calls.append(call)
@@ -293,30 +292,30 @@ async def step_context(
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
 
-    examples = asking.examples.shown(values)
+    examples = call.examples.shown(values)
     answer, example_answers = _answer_types(step, values, examples, here)
     return StepContext(
-        prompt=asking.prompt,
+        prompt=call.prompt,
         values=values,
         answer=answer,
-        asker=await session.asker(model, uses_cache=step.uses_cache, timeout=asking.options.timeout),
+        asker=await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
         project=session.project,
-        inputs=asking.inputs,
-        folder=asking.technique_folder,
-        home=asking.home,
-        artifacts={name: made for name, file in asking.artifacts.items() if (made := read_artifact(file))},
-        decide=asking.decide,
-        calibrate=asking.calibrate,
-        layout=asking.layout,
-        messages=asking.messages,
-        cue=asking.cue,
+        inputs=call.inputs,
+        folder=call.technique_folder,
+        home=call.home,
+        artifacts={name: made for name, file in call.artifacts.items() if (made := read_artifact(file))},
+        decide=call.decide,
+        calibrate=call.calibrate,
+        layout=call.layout,
+        messages=call.messages,
+        cue=call.cue,
         examples=examples,
         example_answers=example_answers,
         answer_of=_answer_type_for(step, values, here),
-        examples_for=asking.examples.shown,
+        examples_for=call.examples.shown,
         history=_history(values.get("history"), step.place),
-        options=asking.options,
-        tools={name: tool.call for name, tool in asking.tools.items()},
+        options=call.options,
+        tools={name: tool.call for name, tool in call.tools.items()},
         sample=here.sample,
         strict=session.settings.strict,
         record=record,
@@ -328,40 +327,40 @@ async def step_context(
 def _answer_types(
     step: Step, values: Mapping[str, Any], examples: tuple[Example, ...], here: ExecutionContext
 ) -> tuple[AnswerType, tuple[AnswerType, ...]]:
-    """Return the type of the row's answer; and each example's where it differs by row: its options are its own."""
-    assert step.asking is not None
-    answer = step.asking.answer
+    """Return the answer type of the row and, where types differ by row, that of each example."""
+    assert step.prompt_call is not None
+    answer = step.prompt_call.answer
     if isinstance(answer, AnswerType):
         return answer, ()
-    scope = values if step.asking.answer_in_prompt else here.scope
+    scope = values if step.prompt_call.answer_in_prompt else here.scope
     number: int | None = None
     try:
-        own, others = answer.of_row(scope, here.absent), []
+        row_type, example_types = answer.of_row(scope, here.absent), []
         for example in examples:
             number = example.number
-            others.append(answer.of_example(example, scope, here.absent))
+            example_types.append(answer.of_example(example, scope, here.absent))
     except InputError as error:
         if number is not None:
-            problems = (replace(each, message=f"example {number}: {each.message}") for each in error.problems)
+            problems = (replace(problem, message=f"example {number}: {problem.message}") for problem in error.problems)
             error = InputError(problems)
         raise with_place(error, step.place) from None
-    return own, tuple(others)
+    return row_type, tuple(example_types)
 
 
 def _answer_type_for(
     step: Step, values: Mapping[str, Any], here: ExecutionContext
 ) -> Callable[[Mapping[str, Any]], AnswerType] | None:
-    """Return what gives the answer's type for other inputs than the row's, where it differs by row."""
-    assert step.asking is not None
-    answer = step.asking.answer
+    """Return a function from inputs to their answer type, where types differ by row."""
+    assert step.prompt_call is not None
+    answer = step.prompt_call.answer
     if isinstance(answer, AnswerType):
         return None
-    scope = values if step.asking.answer_in_prompt else here.scope
+    scope = values if step.prompt_call.answer_in_prompt else here.scope
     return lambda inputs: answer.of_example(Example(inputs, None), scope, here.absent)
 
 
 def _history(value: Any, place: Problem) -> tuple[Message, ...]:
-    """Return earlier turns of a conversation as messages, where the input `history` is a list. Raises InputError."""
+    """Return the turns of the input `history`, where it is a list, as messages. Raises InputError."""
     if not isinstance(value, list | tuple):
         return ()
     for turn in value:

@@ -13,8 +13,8 @@ from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.build import check_answer_type as check_answer
 from promptkit.answers.calibration import check_calibration
 from promptkit.engine.pipeline import PromptCall
-from promptkit.engine.scope import CompiledValue, Inspect, Key, RowAnswer, compile_value
-from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, validate_usable
+from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, validate_usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
@@ -31,49 +31,70 @@ from promptkit.techniques.spec import check_spec as check_technique
 from promptkit.techniques.spec import configure, with_nested
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
-MAX_WRONG_EXAMPLES = 20  # examples that are told of: a file may hold thousands
+MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsSource:
-    """One place that gives settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
+    """A source of settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
 
     values: Mapping[str, Any]
-    problem: Report
+    location: Location
     folder: Path
     is_prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenSetting:
-    """A setting, and the source that gave it."""
+    """A setting, with the source that it comes from."""
 
     value: Any
     source: SettingsSource
 
     def problem(self, key: str, message: str, hint: str | None = None, path: Sequence[Key] = ()) -> Problem:
-        return self.source.problem((key, *path), message, hint)
+        return self.source.location.problem((key, *path), message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSetting:
+    """`answer:`, built, or compiled where its expressions make one for each row. `texts` are these expressions.
+
+    With `in_prompt` it is in the prompt's front matter, where expressions read the prompt's inputs.
+    """
+
+    name: str
+    value: AnswerType | CompiledValue
+    texts: tuple[CompiledText, ...] = ()
+    in_prompt: bool = False
 
 
 def first_setting(sources: Sequence[SettingsSource], key: str) -> ChosenSetting | None:
-    """Return the first that gives `key`."""
-    return next((ChosenSetting(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
+    """Return the value of `key` in the first source that gives it."""
+    return next(
+        (ChosenSetting(source.values[key], source) for source in sources if source.values.get(key) is not None), None
+    )
 
 
 def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
-    """Return where what a technique, or one that it is put over, prepared for a step would lie.
+    """Return the artifact file of each technique that is prepared, of a step's technique and those beneath it.
 
-    `home` is the beginning of the paths of what was prepared for the step; of a wrong `spec` there is nothing.
+    `home` is the start of the files' paths. An invalid `spec` has none.
     """
     try:
-        found = [each.technique for each in with_nested(configure(spec, project), project)]
+        found = [link.technique for link in with_nested(configure(spec, project), project)]
     except InputError:
         return {}
-    return {each.name: artifact_file(home.parent, home.name, each.name) for each in found if each.prepare}
+    return {
+        technique.name: artifact_file(home.parent, home.name, technique.name)
+        for technique in found
+        if technique.prepare
+    }
 
 
 def resolve_model(text: str, folder: Path, project: Project) -> str:
-    """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
+    """Return a model reference of a file in `folder`, its path resolved. Raises InputError where it is invalid or
+    leaves the root.
+    """
     named = parse_reference(text)
     if named.is_local:
         path, hint = folder / named.path, "name it in promptkit.yaml, or by --model"
@@ -85,42 +106,41 @@ def resolve_model(text: str, folder: Path, project: Project) -> str:
 
 
 class SettingsResolver:
-    """Resolves the settings of one step; what is wrong goes into `problems`."""
+    """Resolves the settings of one step. Adds problems to `problems`."""
 
     def __init__(self, project: Project, sources: Sequence[SettingsSource], problems: Problems) -> None:
         self._project = project
         self._sources = sources
         self._problems = problems
 
-    def asking(
+    def prompt_call(
         self,
         prompt: Prompt,
-        tools: Mapping[str, Tool],
-        in_step: Inspect,
-        in_prompt: Inspect,
-        sources: Mapping[str, tuple[str, ...]],
+        answer: AnswerSetting,
         *,
+        tools: Mapping[str, Tool],
+        sources: Mapping[str, tuple[str, ...]],
         inputs: Mapping[str, PromptInput],
         home: Path,
     ) -> PromptCall:
-        """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type.
+        """Return everything that a step asks by.
 
-        `sources` say for an input of the prompt where in the step's scope it comes from. `inputs` are the prompt's,
-        with the types of what fills them. `home` is the beginning of the paths of what was prepared for the step.
+        `sources` maps an input of the prompt to the path in the step's scope that fills it. `inputs` are the prompt's,
+        typed by what fills them. `home` is the start of the paths of the step's artifacts.
         """
-        value, answer_in_prompt = self._answer(in_step, in_prompt)
-        answer: AnswerType | RowAnswer
-        if isinstance(value, AnswerType):
-            answer = value
+        if isinstance(answer.value, AnswerType):
+            answer_type: AnswerType | RowAnswer = answer.value
         else:
-            answer = RowAnswer(value, {name: (name,) for name in prompt.inputs} if answer_in_prompt else sources)
+            paths = {name: (name,) for name in prompt.inputs} if answer.in_prompt else sources
+            answer_type = RowAnswer(answer.value, paths, self._project)
         technique = self._technique(inputs)
         examples = self._examples(prompt)
-        self._check_outputs(examples.all, answer)
+        self._check_outputs(examples.all, answer_type)
         return PromptCall(
             prompt=prompt,
-            answer=answer,
-            answer_in_prompt=answer_in_prompt,
+            answer=answer_type,
+            answer_in_prompt=answer.in_prompt,
+            answer_name=answer.name,
             technique=technique.value,
             technique_folder=technique.source.folder,
             inputs=inputs,
@@ -137,8 +157,31 @@ class SettingsResolver:
             data=self._data(),
         )
 
+    def answer(self) -> AnswerSetting:
+        """Return the step's answer type. The caller checks the names in its expressions."""
+        chosen = first_setting(self._sources, "answer")
+        name = _answer_name(chosen)
+        self._check_scored(name)
+        if chosen is None:
+            return AnswerSetting("text", build_answer("text"))
+        in_prompt = chosen.source.is_prompt
+        wrong = check_answer(chosen.value, self._project)
+        self._problems.add(chosen.problem("answer", message) for message in wrong)
+        problems = Problems()
+        value = compile_value(chosen.value, chosen.source.location.below("answer"), problems)
+        self._problems.add(problems.found)
+        if problems.found:
+            return AnswerSetting(name, build_answer("text"), value.texts, in_prompt)
+        if wrong or value.names:
+            return AnswerSetting(name, value, value.texts, in_prompt)
+        try:
+            return AnswerSetting(name, build_answer(chosen.value, self._project), value.texts, in_prompt)
+        except InputError as error:
+            self._add(chosen, "answer", error)
+            return AnswerSetting(name, build_answer("text"), value.texts, in_prompt)
+
     def model(self) -> str | None:
-        """Return the model reference, checked."""
+        """Return the checked model reference."""
         chosen = first_setting(self._sources, "model")
         if chosen is None:
             return None
@@ -156,31 +199,8 @@ class SettingsResolver:
         for problem in error.problems:
             self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint))
 
-    def _answer(self, in_step: Inspect, in_prompt: Inspect) -> tuple[AnswerType | CompiledValue, bool]:
-        chosen = first_setting(self._sources, "answer")
-        if chosen is None:
-            self._check_scored("text", None)
-            return build_answer("text"), False
-        in_front_matter = chosen.source.is_prompt
-        self._check_scored(chosen.value, chosen)
-        wrong = check_answer(chosen.value)
-        for message in wrong:
-            self._problems.add(chosen.problem("answer", message))
-        try:
-            value = compile_value(
-                chosen.value,
-                lambda path: chosen.problem("answer", "", path=path),
-                inspect=in_prompt if in_front_matter else in_step,
-            )
-            if wrong or value.names:
-                return value, in_front_matter
-            return build_answer(chosen.value), in_front_matter
-        except InputError as error:
-            self._add(chosen, "answer", error)
-            return build_answer("text"), in_front_matter
-
-    def _check_scored(self, answer: Any, chosen: ChosenSetting | None) -> None:
-        name = next(iter(answer), "") if isinstance(answer, Mapping) else answer
+    def _check_scored(self, name: str) -> None:
+        """Report `decide: score` for an answer type without a closed set of answers."""
         decide = first_setting(self._sources, "decide")
         if decide and decide.value == "score" and name not in SCORABLE_TYPES:
             hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
@@ -191,8 +211,8 @@ class SettingsResolver:
         if chosen is None:
             return ChosenSetting("vanilla", self._sources[0])
         for problem in check_technique(chosen.value, self._project, inputs, chosen.source.folder):
-            own = chosen.problem("technique", problem.message, problem.hint)
-            self._problems.add(problem if problem.file else own)
+            placed = chosen.problem("technique", problem.message, problem.hint)
+            self._problems.add(problem if problem.file else placed)
         return chosen
 
     def _layout(self) -> str | Path:
@@ -228,17 +248,17 @@ class SettingsResolver:
         return chosen.value  # type: ignore[no-any-return]
 
     def _check_outputs(self, examples: Sequence[Example], answer: AnswerType | RowAnswer) -> None:
-        """Report the examples whose output is no answer of the step's type, as far as that can be told."""
+        """Report examples whose output is not an answer of the step's type, where the type is known."""
         chosen = first_setting(self._sources, "examples")
         wrong = 0
         for example in examples:
-            own = answer if isinstance(answer, AnswerType) else answer.fixed(example)
+            answer_type = answer if isinstance(answer, AnswerType) else answer.fixed(example)
             try:
-                if own is not None:
-                    own.write(example.output)
+                if answer_type is not None:
+                    answer_type.write(example.output)
             except ValueError as error:
                 assert chosen is not None, "examples come from somewhere"
-                message = f"the output of example {example.number} is no answer: {error}"
+                message = f"the output of example {example.number} is not an answer: {error}"
                 path: tuple[Key, ...] = ("file",)
                 if not isinstance(chosen.value, Mapping):
                     path = (example.number - 1, "output")
@@ -248,7 +268,7 @@ class SettingsResolver:
                     return
 
     def _refused(self, example: Problem) -> Problem:
-        """Return the problem of an example's output; at `--set`, where that made the answer's type another one."""
+        """Return the problem of an example's output, placed at `--set` where that option changed the answer type."""
         answer = first_setting(self._sources, "answer")
         typed = answer.problem("answer", example.message) if answer else example
         if typed.file is not None or example.file is None:
@@ -297,20 +317,23 @@ class SettingsResolver:
         return {name: tools[name] for name in chosen.value if name in tools}
 
 
+def _answer_name(chosen: ChosenSetting | None) -> str:
+    """Return the name of an answer type: `label` in `answer: {label: [a, b]}`."""
+    spec = "text" if chosen is None else chosen.value
+    return str(next(iter(spec), "") if isinstance(spec, Mapping) else spec)
+
+
 def project_defaults(project: Project, problems: Problems) -> tuple[SettingsSource, ...]:
-    """Return the `defaults` of `promptkit.yaml`, checked."""
+    """Return the checked `defaults` of `promptkit.yaml`."""
     if project.source is not None and project.settings.model is not None:
         try:
             parse_reference(project.settings.model)
         except InputError as error:
-            problems.add(project.source.problem(("model",), each.message, each.hint) for each in error.problems)
+            problems.add(
+                project.source.problem(("model",), problem.message, problem.hint) for problem in error.problems
+            )
     if not project.settings.defaults:
         return ()
-
-    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-        if project.source is None:
-            return Problem(message, hint=hint)
-        return project.source.problem(("defaults", *path), message, hint)
-
-    spec = validate_usable(project.settings.defaults, DefaultsSpec, problem, problems)
-    return (SettingsSource(values=spec.given(), problem=problem, folder=project.root),) if spec else ()
+    location = Location(project.source or Unplaced(), ("defaults",))
+    spec = validate_usable(project.settings.defaults, DefaultsSpec, location.problem, problems)
+    return (SettingsSource(values=spec.given(), location=location, folder=project.root),) if spec else ()

@@ -8,22 +8,20 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.errors import ToolFailed
+from promptkit.project import Project
 from promptkit.project_code.reference import CodeReference, find_code
 from promptkit.project_code.source import functions_of, parse_source
-
-if TYPE_CHECKING:
-    from promptkit.project import Project
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A function that steps may call. It is imported when it is first called.
 
-    `takes` are its parameters' names with whether each is required, None where they are not known or open. `kind` is
-    what messages call it.
+    `takes` maps its parameters to whether they are required; None where they are unknown or open. `kind` is its name in
+    messages.
     """
 
     name: str
@@ -33,20 +31,20 @@ class Tool:
 
     @property
     def file(self) -> Path | None:
-        """Its Python file, None where that is not known."""
+        """Its Python file, None where that is unknown."""
         return self.code.file
 
     @property
     def root(self) -> Path:
-        """The root of the project that it serves."""
+        """The root of the project that uses it."""
         return self.code.root
 
     def function(self) -> Callable[..., Any]:
-        """Return the function, loaded. Raises ToolFailed."""
+        """Load the function and return it. Raises ToolFailed."""
         return self.code.function(self._failed)
 
     async def call(self, arguments: Mapping[str, Any]) -> Any:
-        """Return what the function returns, as plain JSON data. Raises ToolFailed."""
+        """Call the function and return its result as plain JSON data. Raises ToolFailed."""
         result = await self.run(arguments)
         try:
             return json.loads(json.dumps(result, allow_nan=False))
@@ -54,27 +52,27 @@ class Tool:
             raise ToolFailed(f"{self.kind} `{self.name}` returned what is not JSON: {error}") from error
 
     async def run(self, arguments: Mapping[str, Any]) -> Any:
-        """Return what the function returns, whatever that is. Raises ToolFailed.
+        """Call the function and return its result, whatever that is. Raises ToolFailed.
 
-        What it is given is its own: a function may change it, and nobody else sees that.
+        The function gets a copy of the arguments, which it may change.
         """
         return await self.code.call(deepcopy(arguments), self._failed)
 
-    def _failed(self, told: str) -> ToolFailed:
-        return ToolFailed(f"{self.kind} `{self.name}` {told}")
+    def _failed(self, failure: str) -> ToolFailed:
+        return ToolFailed(f"{self.kind} `{self.name}` {failure}")
 
 
 def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind: str = "tool") -> Tool:
-    """Return the tool that a file in `folder` names, found but not run. Raises InputError as `find_code` does.
+    """Return the tool that a file in `folder` names, without running it. Raises InputError as `find_code` does.
 
-    `kind` is what messages call it.
+    `kind` is its name in messages.
     """
     code = find_code(reference, folder, project, what=f"{kind} `{name}`")
     return Tool(name, code, _takes(code), kind)
 
 
 def _takes(code: CodeReference) -> Mapping[str, bool] | None:
-    """Read a function's parameters from its file, without running it; None where they are not known."""
+    """Read a function's parameters from its file, without running it. None where they are unknown."""
     if code.file is None:
         return None
     function = functions_of(parse_source(code.file)).get(code.name)

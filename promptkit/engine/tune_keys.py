@@ -1,4 +1,4 @@
-"""What is wrong in `tune:` of a pipeline, which names what a tuner may vary; a run does not read it."""
+"""Checks `tune:` of a pipeline, which lists the values that a tuner may try. Runs do not read it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _KEYS = [field.alias or name for name, field in StepSpec.model_fields.items()]
 
 
 def tune_problems(pipeline: Pipeline) -> list[Problem]:
-    """Return what is wrong in a pipeline's `tune:`, at its place: keys that are none, and values that cannot be set.
+    """Return the problems of a pipeline's `tune:`, at their places: unknown keys, and values that cannot be set.
 
-    Each value is put in the place of what the step says, as `--set` does.
+    Each value is set in its step as `--set` would.
     """
     if not pipeline.tune:
         return []
     document = load_file(pipeline.file)
-    found = [each for key, values in pipeline.tune.items() for each in _key_problems(pipeline, document, key, values)]
+    found = [
+        problem for key, values in pipeline.tune.items() for problem in _key_problems(pipeline, document, key, values)
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -34,18 +36,18 @@ def _key_problems(pipeline: Pipeline, document: Document, key: str, values: Any)
         yield document.problem((TUNE, key), wrong.message, wrong.hint, key=True)
     elif not isinstance(values, list) or not values:
         hint = f"`{key}: [ONE, ANOTHER]`"
-        yield document.problem((TUNE, key), f"`{key}` is a list of the values that may be tried", hint)
+        yield document.problem((TUNE, key), f"`{key}` must be a list of values to try", hint)
     else:
         for number, value in enumerate(values):
             yield from _value_problems(pipeline, document, key, number, value)
 
 
 def _key_problem(pipeline: Pipeline, key: str) -> Problem | None:
-    """Return what is wrong with STEP.KEY, where STEP may be a step of a pipeline that a step runs: STEP.STEP.KEY."""
+    """Return the problem of STEP.KEY, or of STEP.STEP.KEY in a sub-pipeline; None without one."""
     step, _, below = key.partition(".")
     if step not in pipeline.steps:
         hint = nearest(step, pipeline.steps)
-        return Problem(f"`{key}` is of no step: there is no `{step}`", hint=hint)
+        return Problem(f"`{key}`: there is no step `{step}`", hint=hint)
     if not below:
         return Problem(f"`{key}` must be STEP.KEY, as in `--set`", hint=f"`{key}.technique`")
     inner, first = pipeline.steps[step].pipeline, below.partition(".")[0]
@@ -65,6 +67,6 @@ def _value_problems(pipeline: Pipeline, document: Document, key: str, number: in
             if problem.file is not None:
                 yield problem
                 continue
-            # A problem of what `--set` says begins with the key, and with the parts of the value that it is in.
+            # A problem with a `--set` option starts with the key and the path in its value.
             message = problem.message.removeprefix("--set ").removeprefix(f"{key}: ")
             yield replace(document.problem((TUNE, key, number), message), hint=problem.hint)

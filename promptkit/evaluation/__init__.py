@@ -1,7 +1,7 @@
-"""Measuring: suites, their runs and statistics; and choosing a technique on evidence (`evaluation.choosing`).
+"""Evaluation: suites, cells, metrics, statistics, comparison, thresholds, error analysis, recommendation.
 
 suite = load_suite(path, project)
 evaluation = Evaluation(suite, models=models, store=store)
 await evaluation.open()
-evaluated = await evaluation.run()
+result = await evaluation.run()
 """

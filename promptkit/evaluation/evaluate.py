@@ -1,54 +1,61 @@
-"""A suite from beginning to end: its data counted, its cells had, its numbers said, and all of it kept."""
+"""The evaluation of a suite: counts its data, runs its cells, summarizes and keeps the result."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os.path import relpath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from promptkit.errors import InputError, Problem
+from promptkit.errors import InputError
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.scoring import score_pairs
-from promptkit.evaluation.comparison.matching import Beside
-from promptkit.evaluation.comparison.run_rows import RunRows
-from promptkit.evaluation.stored_run import StoredRun, kind_record, sent_the_same
+from promptkit.evaluation.comparison.compare import BaselineComparisons
+from promptkit.evaluation.comparison.records import baseline_record
+from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
+from promptkit.evaluation.metrics.base import Estimate, Metric, Sample
+from promptkit.evaluation.record import (
+    AnsweringModel,
+    ComparisonRecord,
+    Defect,
+    EvalRecord,
+    MetricRecord,
+    VariantRecord,
+)
+from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record, sent_the_same
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
 from promptkit.evaluation.suite.suite import Suite
-from promptkit.evaluation.summary import ReportRules, summarize
+from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
 from promptkit.evaluation.thresholds.definition import threshold_baselines
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
+from promptkit.storage.store import Store
 
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.store import Store
-
-KIND = "eval"
 FIRST_ROWS = 50
-"""How many rows are looked at before anything is asked: if all are wrong, it is the suite that is."""
+"""Rows that are checked before anything is asked: if all are wrong, the suite is."""
 
 RECENT_RUNS = 20
-"""How many runs back the one before a change is looked for."""
+"""Earlier runs among which the last one before a change is looked for."""
 
 Status = Literal["done", "incomplete", "interrupted", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
-    """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell.
+    """A finished run of a suite. `record` is the output of `--json`, `failure` the first reason for a missing cell.
 
-    `wrong` cells are of rows that are wrong. `notices` are what the runs had to say that were made this time.
+    `wrong` cells belong to invalid rows. `notices` are those of the requests that were made this time.
     """
 
     number: int
     status: Status
-    record: Mapping[str, Any]
+    record: EvalRecord
     failure: str = ""
     gave_up: bool = False
     wrong: int = 0
@@ -56,10 +63,10 @@ class EvalResult:
 
 
 class Evaluation:
-    """One run of a suite, which may be looked at while it goes on. Make it where the event loop runs.
+    """One run of a suite, which may be read while it goes on. Make it where the event loop runs.
 
-    `against` is what its record compares it with, beside what its thresholds name; `notes` are to be known of the run.
-    Raises InputError for data that cannot be read or that has no row which can be used.
+    `against` is the baseline of its record's comparison, besides those that its thresholds name; `notes` go into the
+    record. Raises InputError for data that cannot be read or that has no row which can be used.
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class Evaluation:
         models: Models,
         store: Store,
         options: EvalOptions | None = None,
-        judging: ReportRules | None = None,
+        rules: ReportRules | None = None,
         against: RunRows | None = None,
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
@@ -78,7 +85,7 @@ class Evaluation:
         self.against = against
         self.counted: DataCount = suite.data.count()
         self.options = options or EvalOptions()
-        self.judging = judging or ReportRules()
+        self.rules = rules or ReportRules()
         self.execution = Execution(
             suite,
             counted=self.counted,
@@ -93,30 +100,31 @@ class Evaluation:
         self._before: int | None = None
         self._models = models
         self._store = store
-        self._references: Mapping[str, RunRows | str | None] = {}
+        self._baselines: Mapping[str, RunRows | str | None] = {}
         self._started = time.monotonic()
 
     async def open(self) -> Model:
-        """Open the models and return the baseline's; nothing is asked. Raises what their absence raises.
+        """Open the models and return the baseline's; nothing is asked.
 
-        Raises InputError for a threshold that compares with a file that is no baseline.
+        Raises RuntimeFailure where a model is not there, and InputError for a threshold that compares with a file that
+        is not a baseline.
         """
         self.model = await self.execution.open()
-        self._references = threshold_baselines(self.suite, self._store, self._models_told())
+        self._baselines = threshold_baselines(self.suite, self._store, self._model_record())
         return self.model
 
     async def run(self) -> EvalResult:
-        """Have every cell, and return what they say; cancelled, it leaves the run `interrupted`.
+        """Run every cell, and return the result; cancelled, it leaves the run `interrupted`.
 
         Raises StoreFailed, and InputError where the suite can take none of the first rows.
         """
         model = self.model or await self.open()
         if wrong := row_problems(self.suite, FIRST_ROWS):
             raise InputError(wrong)
-        told = {"reference": model.reference, "digest": model.digest}
+        answered_by = {"reference": model.reference, "digest": model.digest}
         self._store.close_dead_runs()
         self._before = self._changed_since()
-        self.number = self._store.begin_run(KIND, self.suite.name, model=told, inputs=self.settings())
+        self.number = self._store.begin_run(KIND, self.suite.name, model=answered_by, inputs=self.settings())
         self._started = time.monotonic()
         try:
             with frozen_files():
@@ -124,7 +132,7 @@ class Evaluation:
                 if not self.execution.progress.gave_up:
                     await score_pairs(
                         self.suite,
-                        self.execution.contenders,
+                        self.execution.variants,
                         models=self._models,
                         store=self._store,
                         number=self.number,
@@ -138,7 +146,7 @@ class Evaluation:
         return self._end("incomplete" if self.execution.lacks() else "done")
 
     def _changed_since(self) -> int | None:
-        """Return the suite's last run, where it asked something else of the same model in the same way."""
+        """Return the number of the suite's last run, where only the target has changed since."""
         now, digest = self.settings(), self.model.digest if self.model else ""
         for run in self._store.runs(kind=KIND, target=self.suite.name, limit=RECENT_RUNS):
             was = run.inputs or {}
@@ -147,7 +155,7 @@ class Evaluation:
         return None
 
     def settings(self) -> dict[str, Any]:
-        """Return how the run is made: what two runs that are compared must share, and what builds its metrics."""
+        """Return the run's settings: those that compared runs must share, and those that build its metrics again."""
         suite, options = self.suite, self.options
         return {
             "file": suite.file.name,
@@ -156,14 +164,12 @@ class Evaluation:
             "data": self.counted.hash,
             "rows": self.counted.rows,
             "cluster": suite.data.spec.cluster,
-            "metrics": [each.name for each in suite.measures],
-            "keys": {each.name: each.key for each in suite.measures},
-            "kinds": {each.name: kind_record(each.metric) for each in suite.measures},
-            "variants": {each.name: dict(each.sets) for each in suite.variants},
-            "contents": {each.name: each.content.hex() for each in suite.variants},
-            "fallbacks": {
-                each.variant.name: [asdict(one) for one in each.fallbacks] for each in self.execution.contenders
-            },
+            "metrics": [measure.name for measure in suite.measures],
+            "keys": {measure.name: measure.key for measure in suite.measures},
+            "kinds": {measure.name: kind_record(measure.metric) for measure in suite.measures},
+            "variants": {variant.name: dict(variant.sets) for variant in suite.variants},
+            "contents": {variant.name: variant.content.hex() for variant in suite.variants},
+            "fallbacks": {run.variant.name: [asdict(one) for one in run.fallbacks] for run in self.execution.variants},
             "set": list(suite.sets),
             "repeat": suite.repeat,
             "exact": options.exact,
@@ -171,14 +177,14 @@ class Evaluation:
             "limited": suite.data.limit is not None or bool(suite.data.only),
         }
 
-    def so_far(self) -> dict[str, Any]:
-        """Return the record of the run as it is now; its intervals do not hold for one who stops when they please."""
+    def so_far(self) -> EvalRecord:
+        """Return the record of the run as it is now; its intervals do not hold if they decide when to stop."""
         return self._record("running", ReportRules(so_far=True))
 
     def _end(self, status: Status) -> EvalResult:
-        judging = self.judging if status in ("done", "incomplete") else ReportRules(so_far=True)
-        record = self._record(status, judging)
-        self._store.end_run(self.number, status, record)
+        rules = self.rules if status in ("done", "incomplete") else ReportRules(so_far=True)
+        record = self._record(status, rules)
+        self._store.end_run(self.number, status, record.to_json())
         progress = self.execution.progress
         return EvalResult(
             number=self.number,
@@ -190,100 +196,122 @@ class Evaluation:
             notices=tuple(self.execution.notices),
         )
 
-    def _record(self, status: str, judging: ReportRules) -> dict[str, Any]:
+    def _record(self, status: str, rules: ReportRules) -> EvalRecord:
         execution, settings = self.execution, self.settings()
-        said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
-        variants = [{**each, "fallbacks": settings["fallbacks"][each["name"]]} for each in said["variants"]]
-        return {
-            "run": self.number,
-            "suite": self.suite.name,
-            "about": self.suite.about,
-            "target": self.suite.target,
-            "status": status,
-            "model": {
-                **self._models_told(),
-                "why": self._models.why(self.execution.named),
-                "replayed": self._models.replayed(self.execution.named),
-            },
-            "exact": settings["exact"],
-            "in_flight": settings["in_flight"],
-            "limited": settings["limited"],
-            "data": settings["data"],
-            "known": execution.progress.known,
-            "seconds": round(time.monotonic() - self._started, 3),
-            "before": self._before,
-            "notes": list(self._notes),
-            **({"defects": defects} if (defects := execution.progress.defects.record()) else {}),
-            **said,
-            "variants": variants,
-            "comparisons": self._with_sameness(said["comparisons"]),
-            **self._gated(said["variants"], judging),
-        }
+        summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
+        defects = [Defect.model_validate(each) for each in execution.progress.defects.record()]
+        # A key that only runs with defects have.
+        rare: dict[str, Any] = {"defects": defects} if defects else {}
+        return EvalRecord(
+            run=self.number,
+            suite=self.suite.name,
+            about=self.suite.about,
+            target=self.suite.target,
+            status=status,
+            model=AnsweringModel(
+                **self._model_record(),
+                why=self._models.why(execution.model_name),
+                replayed=self._models.replayed(execution.model_name),
+            ),
+            exact=settings["exact"],
+            in_flight=settings["in_flight"],
+            limited=settings["limited"],
+            data=settings["data"],
+            known=execution.progress.known,
+            seconds=round(time.monotonic() - self._started, 3),
+            before=self._before,
+            notes=list(self._notes),
+            **rare,
+            rows=self.counted.rows,
+            repeat=self.suite.repeat,
+            variants=summary.variants,
+            comparisons=self._with_sameness(summary.comparisons),
+            **self._gated(summary.variants, rules),
+        )
 
-    def _with_sameness(self, comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _with_sameness(self, comparisons: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
         """Return comparisons, each with whether its two variants sent the same requests."""
         run = self._store.run(str(self.number)) if comparisons else None
         if run is None:
             return []
         view = StoredRun(self._store, run)
-        same = {pair: sent_the_same(view, *pair) for pair in {(each["a"], each["b"]) for each in comparisons}}
-        return [{**each, "same_requests": same[each["a"], each["b"]]} for each in comparisons]
+        same = {pair: sent_the_same(view, *pair) for pair in {(each.a, each.b) for each in comparisons}}
+        return [each.model_copy(update={"same_requests": same[each.a, each.b]}) for each in comparisons]
 
-    def _models_told(self) -> dict[str, Any]:
+    def _model_record(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""
         if self.model is None:
             return {"reference": "", "digest": ""}
-        answered = self.execution.contenders[0].runner.session.answered.values()
-        others = {each.reference: each.digest for each in answered if each.reference != self.model.reference}
-        told = {"reference": self.model.reference, "digest": self.model.digest}
-        return {**told, "others": others} if others else told
+        answered = self.execution.variants[0].runner.session.answered.values()
+        others = {model.reference: model.digest for model in answered if model.reference != self.model.reference}
+        record = {"reference": self.model.reference, "digest": self.model.digest}
+        return {**record, "others": others} if others else record
 
-    def _gated(self, variants: Sequence[Mapping[str, Any]], judging: ReportRules) -> dict[str, Any]:
-        """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
+    def _gated(self, variants: Sequence[VariantRecord], rules: ReportRules) -> dict[str, Any]:
+        """Return the results of a finished run's thresholds, and of the comparison that was asked for."""
         run = self._store.run(str(self.number))
-        if judging.so_far or run is None or self.model is None:
+        if rules.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
-        settings, baseline = self.settings(), self.execution.contenders[0]
-        beside = Beside(
-            self.suite,
-            StoredRun(self._store, run),
-            rows=self.counted.rows,
-            model=self._models_told(),
-            exact=settings["exact"],
-            in_flight=settings["in_flight"],
-            allow_missing=judging.allow_missing,
+        first = self.suite.baseline.name
+        against = BaselineComparisons(
+            run_rows(StoredRun(self._store, run), first, "this run", model=self._model_record()),
+            {measure.name: measure.metric for measure in self.suite.measures},
+            allow_missing=rules.allow_missing,
         )
-        gated = ThresholdInput(
+        checked = ThresholdInput(
             suite=self.suite,
             variant=variants[0],
-            tally=baseline.tally,
+            tally=self.execution.variants[0].tally,
             clusters=self.execution.clusters.array(),
-            cells=variants[0]["cases"],
-            limited=settings["limited"],
-            beside=beside,
-            references=self._references,
+            cells=variants[0].cases,
+            limited=self.settings()["limited"],
+            against=against,
+            baselines=self._baselines,
         )
+        compared = None if self.against is None else against.compare(self.against)
         return {
-            "missing_allowed": all(gated.may_lack(each["missing"] + _unscored(each)) for each in variants),
-            "thresholds": check_thresholds(gated),
-            "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
+            "missing_allowed": all(checked.may_miss(each.missing + _unscored(each)) for each in variants),
+            "thresholds": check_thresholds(checked),
+            "against": compared and baseline_record(compared, smallest=rules.smallest),
         }
 
 
-def _unscored(variant: Mapping[str, Any]) -> int:
-    """Return how many answers of a variant have no score by the metric that lacks most."""
-    return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
+def _unscored(variant: VariantRecord) -> int:
+    """Return the number of a variant's answers without a score, by the metric that lacks most."""
+    return max((metric.unscored for metric in variant.metrics.values()), default=0)
 
 
-def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
-    """Return which techniques saw rows of the suite when they were prepared: on these they look better than they are.
+class LiveEstimate(NamedTuple):
+    """The estimate of a variant's metric from the cells so far, and the CPU seconds that it took."""
 
-    Raises InputError where there are any and they are not to be allowed.
+    variant: str
+    metric: str
+    estimate: MetricRecord
+    seconds: float
+
+
+async def live_estimates(evaluation: Evaluation) -> AsyncIterator[LiveEstimate]:
+    """Yield the estimate of each variant by each metric, one after the other.
+
+    Scores are copied on the event loop and estimated in a thread: with a million cells a metric takes seconds. The
+    intervals do not hold if they decide when to stop.
     """
-    from promptkit.evaluation.suite.contamination import contaminated_rows
+    for run in evaluation.execution.variants:
+        for metric in run.tally.metrics:
+            began = time.thread_time()
+            sample = run.tally.sample(metric, evaluation.execution.clusters.array())
+            copied = time.thread_time() - began
+            estimate, seconds = await asyncio.to_thread(_timed, metric, sample)
+            yield LiveEstimate(run.variant.name, metric.name, estimate_record(metric, estimate), copied + seconds)
 
-    found = contaminated_rows(suite)
-    if found and not allow:
-        hint = "evaluate on other rows, or add --allow-seen, which marks the result"
-        raise InputError(Problem(told, suite.data.where.file, suite.data.where.line, hint=hint) for told in found)
-    return found
+
+def live_cost(evaluation: Evaluation) -> float | None:
+    """Return the cost of all variants' tokens by `prices` of `promptkit.yaml`; None without any."""
+    costs = [variant_cost(run, evaluation.suite) for run in evaluation.execution.variants]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
+
+
+def _timed(metric: Metric, sample: Sample) -> tuple[Estimate, float]:
+    began = time.thread_time()
+    return metric.estimate(sample), time.thread_time() - began

@@ -5,25 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.engine.requirements import Fallback
 from promptkit.errors import InputError
-from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.cells.scoring import checked_score, missing_score, read_scores
+from promptkit.evaluation.cells.cell import Cell, RunView, read_cell
+from promptkit.evaluation.cells.scoring import checked_score, missing_score
 from promptkit.evaluation.cells.tally import Clusters, Tally
-from promptkit.evaluation.metrics.base import Metric, MetricContext, Score
+from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import AnsweringModel, EvalRecord
 from promptkit.evaluation.summary import variant_record
-from promptkit.storage.records import check_shape, read_record
+from promptkit.project import Project
+from promptkit.storage.records import check_shape
 from promptkit.storage.repair import DAMAGED
-from promptkit.storage.shapes import EvalInputsShape, OutcomeShape
+from promptkit.storage.shapes import EvalInputsShape
+from promptkit.storage.store import Run, Store
 
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import RunView
-    from promptkit.project import Project
-    from promptkit.storage.cells import RunCell
-    from promptkit.storage.store import Run, Store
+KIND = "eval"
+"""The kind of a run in the store that is an evaluation."""
 
 
 class StoredRun:
@@ -37,15 +40,22 @@ class StoredRun:
         self.started = run.started
         self.ended = run.ended
         self.model: Mapping[str, str] = run.model
-        self.record: Mapping[str, Any] = run.record
+        self._record = run.record
         how = run.inputs or {}
-        is_evaluation = run.kind == "eval" and how
+        is_evaluation = run.kind == KIND and how
         self.how: Mapping[str, Any] = (
             check_shape(how, EvalInputsShape, f"runs {run.number}, `inputs`") if is_evaluation else how
         )
         self.settings: Mapping[str, Mapping[str, Any]] = self.how.get("variants", {})
         self.variants: tuple[str, ...] = tuple(self.settings)
         self.metrics: tuple[str, ...] = tuple(self.how.get("metrics", ()))
+
+    @cached_property
+    def record(self) -> EvalRecord | None:
+        """The record of the run; None where it was killed or goes on. Raises DamagedRecord."""
+        if not self._record:
+            return None
+        return check_shape(self._record, EvalRecord, f"runs {self.number}, `record`")
 
     def cells(self, variant: str | None = None, *, first: int = 0) -> Iterator[Cell]:
         """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named.
@@ -54,7 +64,7 @@ class StoredRun:
         """
         for kept in self._store.cells.of_run(self.number, variant=variant, first=first):
             with self._store.damage.skipping():
-                view = _read_cell(kept)
+                view = read_cell(kept)
                 yield view
 
     def trace(self, cell: int) -> Mapping[str, Any] | None:
@@ -62,37 +72,22 @@ class StoredRun:
         return self._store.cells.trace_record(cell)
 
 
-def _read_cell(kept: RunCell) -> Cell:
-    expect, scores = read_scores(kept)
-    where = f"data_rows of row {kept.row} of a run"
-    return Cell(
-        variant=kept.variant,
-        row=kept.row,
-        repeat=kept.repeat,
-        fields=read_record(kept.fields, dict[str, Any], where),
-        expect=expect,
-        scores=scores,
-        cell=kept.number,
-        **read_record(kept.outcome, OutcomeShape, f"cells {kept.number}"),
-    )
-
-
 _NOTES = {
-    "running": "the run goes on: this is what it says so far",
-    DAMAGED: "the run's record was damaged: this is what its cells say",
+    "running": "the run goes on: these are its cells so far",
+    DAMAGED: "the run's record was damaged: this is recomputed from its cells",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """The metrics of a run in the suite's order; `gone` says of those that cannot be built any more why."""
+    """The metrics of a run in the suite's order; `gone` has the reasons for those that cannot be built any more."""
 
     metrics: Mapping[str, Metric]
     gone: Mapping[str, str]
 
 
 def kind_record(metric: Metric) -> dict[str, Any]:
-    """Return what builds a metric again, as JSON; with the labels that the answer's type has, where it tells them."""
+    """Return the JSON that builds a metric again, with the labels of the answer's type, where it has any."""
     labels = {"labels": list(metric.declared)} if metric.declared else {}
     return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
 
@@ -110,7 +105,7 @@ def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
     for name, made in view.how["kinds"].items():
         around = MetricContext(project=project, folder=project.root / view.how["folder"], metrics=dict(metrics))
         try:
-            kind = kind_named(made["kind"])
+            kind = kind_named(made["kind"], project.root)
             metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
             metric.declared = tuple(made.get("labels", ()))
         except InputError as error:
@@ -121,14 +116,14 @@ def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
 
 
 def _usable_score(metric: Metric, score: Score) -> Score:
-    """Return a kept score, a missing one where the metric cannot make its numbers of what was kept."""
+    """Return a kept score, a missing one where the metric cannot make its numbers of it."""
     try:
         return checked_score(metric, score)
     except Exception as error:
         return missing_score(error)
 
 
-def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
+def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
     """Return the record of a run that has none, since it was killed or goes on, from its cells: nothing is compared."""
     how, built = view.how, build_metrics(view, project)
     tallies = {name: Tally(tuple(built.metrics.values()), how["repeat"]) for name in view.variants}
@@ -138,42 +133,47 @@ def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
         if cell.row != number:
             number, index = cell.row, index + 1
             clusters.add(cell.fields)
-        scores = {
-            name: _usable_score(built.metrics[name], each)
-            for name, each in cell.scores.items()
+        cell.scores = {
+            name: _usable_score(built.metrics[name], score)
+            for name, score in cell.scores.items()
             if name in built.metrics
         }
-        tallies[cell.variant].put(index, cell.repeat, cell, scores, known=False)
-    told = _NOTES.get(view.status, "the run was killed: this is what it had by then")
-    return {
-        "run": view.number,
-        "suite": view.suite,
-        "about": "",
-        "target": how["target"],
-        "status": view.status,
-        "model": {**view.model, "why": "", "replayed": None},
-        "exact": how["exact"],
-        "in_flight": how["in_flight"],
-        "limited": how["limited"],
-        "data": how["data"],
-        "known": 0,
-        "before": None,
-        "seconds": round((view.ended or time.time()) - view.started, 3),
-        "rows": how["rows"],
-        "repeat": how["repeat"],
-        "variants": [
-            {
-                **variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None),
-                "fallbacks": how.get("fallbacks", {}).get(name, []),
-            }
+        tallies[cell.variant].put(index, cell, known=False)
+    note = _NOTES.get(view.status, "the run was killed: these are the cells that it had by then")
+    return EvalRecord(
+        run=view.number,
+        suite=view.suite,
+        about="",
+        target=how["target"],
+        status=view.status,
+        model=AnsweringModel.model_validate({**view.model, "why": "", "replayed": None}),
+        exact=how["exact"],
+        in_flight=how["in_flight"],
+        limited=how["limited"],
+        data=how["data"],
+        known=0,
+        seconds=round((view.ended or time.time()) - view.started, 3),
+        before=None,
+        notes=[note, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
+        rows=how["rows"],
+        repeat=how["repeat"],
+        variants=[
+            variant_record(
+                name,
+                view.settings[name],
+                tally,
+                how["rows"] * how["repeat"],
+                clusters.array(),
+                cost=None,
+                fallbacks=[Fallback(**each) for each in how.get("fallbacks", {}).get(name, [])],
+            )
             for name, tally in tallies.items()
         ],
-        "comparisons": [],
-        "missing_allowed": False,
-        "thresholds": [],
-        "against": None,
-        "notes": [told, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
-    }
+        comparisons=[],
+        missing_allowed=False,
+        thresholds=[],
+        against=None,
+    )
 
 
 MOST_COMPARED_CELLS = 200
@@ -190,7 +190,7 @@ def sent_the_same(view: RunView, a: str, b: str) -> bool:
     for one, other in islice(zip(view.cells(a), view.cells(b), strict=False), MOST_COMPARED_CELLS):
         if (one.row, one.repeat) != (other.row, other.repeat):
             return False
-        left, right = view.trace(one.cell), view.trace(other.cell)
+        left, right = view.trace(one.number), view.trace(other.number)
         if left is None or right is None:
             continue
         if list(_requests(left)) != list(_requests(right)):

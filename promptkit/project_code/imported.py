@@ -13,16 +13,16 @@ from promptkit.storage.files import read_bytes, resolved
 def imported_files(file: Path, root: Path) -> tuple[Path, ...]:
     """Return a Python file and all files under `root` that it imports, directly or not, without running any.
 
-    A module that is not found there, and one that was installed, is somebody else's and not looked into; what a string
-    names (`import_module(name)`) is not seen.
+    Modules that are installed, or not found there, are not read; an import by a string (`import_module(name)`) is not
+    seen.
     """
     found = {file: None}
     waiting = [file] if _is_own(file, root) else []
     while waiting:
-        for each in _imports(waiting.pop(), root):
-            if each not in found and _is_own(each, root):
-                found[each] = None
-                waiting.append(each)
+        for imported in _imports(waiting.pop(), root):
+            if imported not in found and _is_own(imported, root):
+                found[imported] = None
+                waiting.append(imported)
     return tuple(found)
 
 

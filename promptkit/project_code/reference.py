@@ -22,26 +22,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from promptkit.errors import InputError, PromptkitError, foreign_frame, nearest, place
+from promptkit.errors import InputError, PromptkitError, exception_text, foreign_frame, nearest, place
 from promptkit.project import Project
 from promptkit.project_code.source import binds, defined_names, functions_of, imports_of, is_regular, parse_source
 from promptkit.storage.files import SETTINGS_FILE, Stamp, file_stamp, read_bytes, resolved
 
 ErrorFactory = Callable[[str], PromptkitError]
-"""Makes the error of project code from what went wrong: `raised TYPE: …`, `cannot be loaded: …`."""
+"""Makes the error of project code from a predicate: `raised TYPE: …`, `cannot be loaded: …`."""
 MODULES_GROUP = "promptkit.modules"
 FORM = "`FILE.py:FUNCTION` or `package.module:FUNCTION`"
 _INSTALLED = {"site-packages", "dist-packages"}
-# What tells the folder of a virtual environment.
+# Marks the folder of a virtual environment.
 _ENVIRONMENT = "pyvenv.cfg"
 
 
 @dataclass(frozen=True, slots=True)
 class CodeReference:
-    """A function (or a technique) in Python that may run, found and not run yet.
+    """A function (or a technique) in Python that may run, found but not loaded.
 
-    `text` is the reference as written, `file` is where it is, None for an installed module whose file is not known.
-    `chain` has for each part of a project's module the file that is run, or a folder without `__init__.py`.
+    `text` is the reference as written, `file` its file, None for an installed module whose file is unknown. `chain` has
+    for each part of a project's module the file that is run, or a folder without `__init__.py`.
     """
 
     text: str
@@ -57,9 +57,9 @@ class CodeReference:
         return f"{place(self.file) or self.module}:{self.name}"
 
     def load(self, failure: ErrorFactory) -> Any:
-        """Run the module, again only after it was edited, and return what has the name in it.
+        """Run the module, unless it is loaded and unchanged, and return the object of that name.
 
-        Raises the error that `failure` makes of what went wrong.
+        Raises the error of `failure` for everything that goes wrong.
         """
         with guarded(failure, self.file, verb="cannot be loaded:"):
             return getattr(self._module(), self.name)
@@ -72,9 +72,9 @@ class CodeReference:
         return found  # type: ignore[no-any-return]
 
     async def call(self, arguments: Mapping[str, Any], failure: ErrorFactory) -> Any:
-        """Return what the function returns; one that is not async is called in a thread.
+        """Call the function and return its result. A function that is not async is called in a thread.
 
-        Raises the error that `failure` makes where it cannot be loaded, or raises.
+        Raises the error of `failure` where it cannot be loaded, or raises.
         """
         function = self.function(failure)
         if inspect.iscoroutinefunction(function):
@@ -99,7 +99,7 @@ class CodeReference:
 
 @dataclass(frozen=True, slots=True)
 class CodeUse:
-    """Python that a target would run, and who names it: `tool `count` of pipelines/mail.yaml`."""
+    """Python code that a target would run, and the place that names it: `tool `count` of pipelines/mail.yaml`."""
 
     code: CodeReference
     named_by: str
@@ -109,7 +109,7 @@ class CodeUse:
         return f"{self.code.shown} ({self.named_by})"
 
     def record(self) -> dict[str, str | None]:
-        """Return it as `--json` prints it."""
+        """Return the record for `--json`."""
         code = self.code
         return {
             "file": place(code.file),
@@ -120,10 +120,10 @@ class CodeUse:
 
 
 def find_code(text: str, folder: Path, project: Project, *, what: str) -> CodeReference:
-    """Return the function that a file in `folder` names, found and not run. `what` is what messages call it.
+    """Return the function that a file in `folder` names, without running it. `what` is its name in messages.
 
-    Raises InputError, without a place where the reference itself is wrong, for one that is neither of the project nor
-    of a module that may run.
+    Raises InputError for a function that is neither of the project nor of a module that may run. The error has no place
+    where the reference itself is wrong.
     """
     module, colon, name = text.rpartition(":")
     parts = module.split(".")
@@ -137,20 +137,20 @@ def find_code(text: str, folder: Path, project: Project, *, what: str) -> CodeRe
             chain = _files_of(parts, project.root)
             if not chain:
                 return _installed(text, module, name, project, what)
-            files = [_resolved(each, module, what, project) for each in chain]
+            files = [_resolved(path, module, what, project) for path in chain]
             found = CodeReference(text, module, name, files[-1], project.root, tuple(chain))
         assert found.file is not None, "what is not installed is a file"
         _check_own(name, found.file, project)
     except InputError as error:
         raise InputError(
-            each if each.message.startswith(what) else replace(each, message=f"{what}: {each.message}")
-            for each in error.problems
+            problem if problem.message.startswith(what) else replace(problem, message=f"{what}: {problem.message}")
+            for problem in error.problems
         ) from None
     return found
 
 
 def is_project_code(path: Path, project: Project) -> bool:
-    """Tell whether a path, all symlinks followed, is the project's own or shipped, and not an installed package's."""
+    """Tell whether a path, with symlinks followed, is the project's or shipped, and not in an installed package."""
     if not project.inside(path):
         return False
     root, target = resolved(project.root), resolved(path)
@@ -161,10 +161,10 @@ def is_project_code(path: Path, project: Project) -> bool:
 
 
 def installed_entry_points(group: str, root: Path) -> list[EntryPoint]:
-    """Return the entry points of installed packages. Metadata that merely lies in the project's folder has no say."""
-    own = Project(root)
+    """Return the entry points of installed packages. Metadata inside the project's folder is ignored."""
+    project = Project(root)
     found = entry_points(group=group)
-    return [each for each in found if each.dist is None or not is_project_code(_place_of(each), own)]
+    return [entry for entry in found if entry.dist is None or not is_project_code(_place_of(entry), project)]
 
 
 def _place_of(entry: EntryPoint) -> Path:
@@ -173,7 +173,7 @@ def _place_of(entry: EntryPoint) -> Path:
 
 
 def _resolved(path: Path, module: str, what: str, project: Project) -> Path:
-    """Return a path with its symlinks followed. Raises InputError where it leads out of the project's own files."""
+    """Return a path with symlinks followed. Raises InputError where it leads out of the project's own files."""
     if not project.inside(path):
         raise InputError(f"{what}: {module} leads out of the project")
     if not is_project_code(path, project):
@@ -182,7 +182,7 @@ def _resolved(path: Path, module: str, what: str, project: Project) -> Path:
 
 
 def _check_own(name: str, file: Path, project: Project) -> None:
-    """Raise InputError for a name that nothing in a file binds, or nothing but an import from outside the project."""
+    """Raise InputError for a name that a file does not bind, or only by an import from outside the project."""
     tree = parse_source(file)
     if not binds(tree, name):
         raise InputError(f"{place(file)} has no function `{name}`", hint=nearest(name, functions_of(tree)))
@@ -195,7 +195,7 @@ def _check_own(name: str, file: Path, project: Project) -> None:
 
 
 def _is_own(name: str, file: Path, project: Project, seen: set[tuple[str, Path]]) -> bool:
-    """Tell whether a file defines a name, or imports it from a file of the project that does, or what is trusted."""
+    """Tell whether a file defines a name, or imports it from a trusted module or a project file that defines it."""
     if (name, file) in seen or not is_project_code(file, project):
         return False
     seen.add((name, file))
@@ -213,7 +213,7 @@ def _is_own(name: str, file: Path, project: Project, seen: set[tuple[str, Path]]
 
 
 def _files_of(parts: Sequence[str], root: Path) -> list[Path]:
-    """Return the files that importing a module of the root runs, or folders; nothing where there is no such module."""
+    """Return the files and folders that importing a module of the root runs, none where there is no such module."""
     folder = root
     found: list[Path] = []
     for part in parts:
@@ -231,7 +231,7 @@ def _files_of(parts: Sequence[str], root: Path) -> list[Path]:
 
 
 def _installed(text: str, module: str, name: str, project: Project, what: str) -> CodeReference:
-    """Return the reference to an installed module that may run. Raises InputError for any other."""
+    """Return the reference to an installed module that may run. Raises InputError for any other module."""
     if not _is_trusted(module, project):
         message = f"{what}: `{module}` is neither a file of the project nor a module that it may run"
         raise InputError(message, hint=_to_allow(module))
@@ -242,9 +242,9 @@ def _installed(text: str, module: str, name: str, project: Project, what: str) -
 
 
 def _is_trusted(module: str, project: Project) -> bool:
-    """Tell whether the settings or an installed package let a project name an installed module."""
+    """Tell whether the settings or an installed package allow a project to name an installed module."""
     named = {entry.value.partition(":")[0].strip() for entry in installed_entry_points(MODULES_GROUP, project.root)}
-    return any(module == each or module.startswith(f"{each}.") for each in (*project.settings.trusted_modules, *named))
+    return any(module == name or module.startswith(f"{name}.") for name in (*project.settings.trusted_modules, *named))
 
 
 def _to_allow(module: str) -> str:
@@ -252,7 +252,7 @@ def _to_allow(module: str) -> str:
 
 
 def _find_installed(module: str) -> tuple[bool, Path | None]:
-    """Return whether a module is installed, and its file where that is Python; the packages around it are not run."""
+    """Return whether a module is installed, and its file where that is Python. Runs no package around it."""
     path: Sequence[str] | None = None
     parts, file = module.split("."), None
     for depth in range(1, len(parts) + 1):
@@ -274,15 +274,15 @@ _loaded: dict[str, tuple[Stamp | None, ModuleType]] = {}
 
 
 def run_file(file: Path, root: Path) -> ModuleType:
-    """Return the module of a file that stands alone. Raises what its code raises."""
+    """Run a file that is not in a package, and return its module. Raises whatever its code raises."""
     return _run(f"{file.stem}_{_digest(file)}", file, root)
 
 
 def run_module(parts: Sequence[str], files: Sequence[Path], root: Path) -> ModuleType:
-    """Return a module of the project, the packages around it run before. Raises what their code raises.
+    """Run a module of the project after the packages around it, and return it. Raises whatever their code raises.
 
-    `files` has for each part of the name the file that is run, or a folder without `__init__.py`. They are run under a
-    name of the root's own, so that a project's `os.py` and the standard library's `os` never stand for each other.
+    `files` has for each part of the name the file that is run, or a folder without `__init__.py`. Module names
+    begin with a package of the root, so that a project's `os.py` is never taken for the standard library's `os`.
     """
     name = f"promptkit_project_{_digest(root)}"
     module = _package(name, root)
@@ -297,7 +297,7 @@ def _run(name: str, file: Path, root: Path) -> ModuleType:
     if name in _loaded and _loaded[name][0] == changed:
         return _loaded[name][1]
     module = sys.modules.get(name) if name not in _loaded else None
-    if module is None:  # Else another file of the project has imported it.
+    if module is None:  # otherwise another file of the project has imported it
         folders = [str(file.parent)] if file.name == "__init__.py" else None
         spec = spec_from_file_location(name, file, submodule_search_locations=folders)
         assert spec is not None, "a .py file has a spec"
@@ -313,7 +313,7 @@ def _run(name: str, file: Path, root: Path) -> ModuleType:
 
 
 def _package(name: str, folder: Path) -> ModuleType:
-    """Return the package that a folder without `__init__.py` is."""
+    """Return the package of a folder without `__init__.py`."""
     module = sys.modules.get(name)
     if module is None:
         module = sys.modules[name] = ModuleType(name)
@@ -327,7 +327,7 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def _importing_from(root: Path) -> Iterator[None]:
-    """Let a project's own packages be imported inside the block before all others, and after all others ever after."""
+    """Put the root first on the import path inside the block, and last afterwards."""
     sys.path.insert(0, str(root))
     try:
         yield
@@ -346,10 +346,10 @@ def guarded(
     verb: str = "raised",
     passing: tuple[type[BaseException], ...] = (),
 ) -> Iterator[None]:
-    """Turn whatever project code raises inside the block, `sys.exit` among it, into one of our errors.
+    """Raise whatever project code raises inside the block, also `sys.exit`, as one of promptkit's errors.
 
-    `failure` makes the error from `raised TYPE: text (FILE:LINE)`, with `verb` for `raised`; the line is the last one
-    in `file`. Errors of the types `passing` stay what they are, and so do ctrl-C, cancelling and closing from outside.
+    `failure` makes the error from `raised TYPE: text (FILE:LINE)`, with `verb` in place of `raised`; the line is the
+    last one in `file`. Errors of the types `passing` pass; so do ctrl-C, cancellation and closing from outside.
     """
     try:
         yield
@@ -361,19 +361,8 @@ def guarded(
         raise failure(f"{verb} {exception_text(error, file)}") from error
 
 
-def exception_text(error: BaseException, file: Path | None = None) -> str:
-    """Return `TYPE: text (FILE:LINE)` for an error of project code, whose own text may fail to be made."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = "its text cannot be made"
-    line = _line_in(error, file)
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{told} ({place(file)}:{line})" if line else told
-
-
 def _raised_by_project(error: BaseException) -> bool:
-    """Tell what the code raised from what reaches it from outside: ctrl-C, cancelling, closing, a closed pipe."""
+    """Tell an error of the code from one that reaches it from outside: ctrl-C, cancellation, closing, a closed pipe."""
     if isinstance(error, Exception):
         return True
     if isinstance(error, SystemExit):
@@ -381,7 +370,7 @@ def _raised_by_project(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return False
     if threading.current_thread() is not threading.main_thread():
-        return True  # Signals and cancelling reach the main thread alone.
+        return True  # Signals and cancellation reach only the main thread.
     if isinstance(error, asyncio.CancelledError):
         task = _current_task()
         return task is None or not task.cancelling()
@@ -398,21 +387,8 @@ def _current_task() -> asyncio.Task[object] | None:
 
 
 def _is_from_raise(error: BaseException) -> bool:
-    """Tell whether a `raise` statement raised an error; ctrl-C and closing arrive at any other instruction."""
+    """Tell whether a `raise` statement raised an error. Ctrl-C and closing arrive at other instructions."""
     last = foreign_frame(error)
     if last is None:
         return False
     return dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-
-
-def _line_in(error: BaseException, file: Path | None) -> int | None:
-    """Return the last line in a file that an error came through, or that cannot be compiled."""
-    if file is None:
-        return None
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(file) else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(file):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line

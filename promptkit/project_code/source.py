@@ -1,4 +1,4 @@
-"""What a Python file says without being run: the values and names in its syntax tree."""
+"""The names and values in the syntax tree of a Python file, read without running it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DISPLAYS: Mapping[type, Callable[[Any], Any]] = {ast.List: list, ast.Tuple: tup
 
 
 def is_regular(path: Path) -> bool:
-    """Tell whether a path is a regular file's."""
+    """Tell whether a path is a regular file."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # A name too long for a file, or one with a NUL.
@@ -23,7 +23,7 @@ def is_regular(path: Path) -> bool:
 
 
 def parse_source(file: Path) -> ast.Module:
-    """Return the syntax tree of a Python file. Raises InputError where there is none, or it is not Python."""
+    """Return the syntax tree of a Python file. Raises InputError for a missing file, and for one that is not Python."""
     check_named(file)
     try:
         return ast.parse(read_bytes(file), filename=str(file))
@@ -34,19 +34,19 @@ def parse_source(file: Path) -> ast.Module:
 
 
 def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Return the functions that stand at the top of a file, by name."""
+    """Return the functions at the top level of a file, by name."""
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def bound_names(tree: ast.Module) -> frozenset[str]:
     """Return the names that a file may bind outside of functions and classes; `*` for an import of all names."""
     return defined_names(tree) | {
-        (each.asname or each.name).partition(".")[0] for node in _imports(tree) for each in node.names
+        (alias.asname or alias.name).partition(".")[0] for node in _imports(tree) for alias in node.names
     }
 
 
 def defined_names(tree: ast.Module) -> frozenset[str]:
-    """Return the names that a file may bind outside of functions and classes by itself, and not by an import."""
+    """Return the names that a file may bind outside of functions and classes other than by imports."""
     found: set[str] = set()
     for node in _module_level_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -57,17 +57,17 @@ def defined_names(tree: ast.Module) -> frozenset[str]:
 
 
 def imports_of(tree: ast.Module, name: str) -> Iterator[tuple[int, str, str]]:
-    """Yield where a file may import a name from: the dots before the module, the module, and its name there.
+    """Yield the imports that may bind a name: the dots before the module, the module, and the name in it.
 
-    That is an empty text where a whole module is imported.
+    The last is empty where the whole module is imported.
     """
     for node in _imports(tree):
-        for each in node.names:
+        for alias in node.names:
             if isinstance(node, ast.Import):
-                if (each.asname or each.name.partition(".")[0]) == name:
-                    yield 0, each.name, ""
-            elif each.name == "*" or (each.asname or each.name) == name:
-                yield node.level, node.module or "", name if each.name == "*" else each.name
+                if (alias.asname or alias.name.partition(".")[0]) == name:
+                    yield 0, alias.name, ""
+            elif alias.name == "*" or (alias.asname or alias.name) == name:
+                yield node.level, node.module or "", name if alias.name == "*" else alias.name
 
 
 def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -75,7 +75,7 @@ def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def _module_level_nodes(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the parts of a file that are outside of functions and classes, and these themselves."""
+    """Yield the nodes of a file outside of functions and classes, and the definitions of these."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -90,7 +90,7 @@ def binds(tree: ast.Module, name: str) -> bool:
 
 
 def constants_of(tree: ast.Module) -> dict[str, Any]:
-    """Return the plain values that a file assigns to names at its top."""
+    """Return the plain values that a file assigns to names at its top level."""
     found: dict[str, Any] = {}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
@@ -105,7 +105,7 @@ def constants_of(tree: ast.Module) -> dict[str, Any]:
 
 
 def literal_value(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    """Return the value of an expression that is plain: a constant, one of `names`, or a collection of these.
+    """Return the value of a plain expression: a constant, one of `names`, or a collection of these.
 
     Raises ValueError for any other.
     """
@@ -115,7 +115,7 @@ def literal_value(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Name(id=name) if name in names:
             return names[name]
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
-            values = [literal_value(each, names) for each in parts]
+            values = [literal_value(part, names) for part in parts]
             return _hashable_or_error(lambda: _DISPLAYS[type(node)](values))
         case ast.Dict(keys=keys, values=values) if None not in keys:
             pairs = [

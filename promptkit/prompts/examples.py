@@ -1,4 +1,4 @@
-"""Examples from front matter or from a file of rows, and how to pick among them."""
+"""Examples from front matter or from a file of rows, and the choice of those that a row is shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXAMPLE_KEYS: Final = ("input", "output", "thoughts")
 
 
 class FileExamples(BaseModel):
-    """Examples that are rows of a file, and which of them are shown."""
+    """Examples from the rows of a file, and how some of them are picked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,9 +39,9 @@ class FileExamples(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Examples that were read, and which of them a row is shown.
+    """The examples of a prompt. `shown` picks those for a row.
 
-    `all` is everything that a row without example inputs among these may be shown.
+    `all` holds every example that a row may be shown which is not itself an example.
     """
 
     all: tuple[Example, ...] = ()
@@ -50,9 +50,10 @@ class Examples:
     _nearest: Callable[[Mapping[str, Any]], tuple[Example, ...]] | None = None
 
     def shown(self, values: Mapping[str, Any] | None = None) -> tuple[Example, ...]:
-        """Return the examples for a row with these inputs; never one with exactly these: it would tell the answer.
+        """Return the examples for a row with these inputs. Never includes the row itself, which would give the answer
+        away.
 
-        All rows that are no example see the same ones, but under `similar`.
+        Except under `similar`, all rows that are not examples see the same ones.
         """
         if values is None:
             return self._pick(self._rows)
@@ -64,20 +65,19 @@ class Examples:
 
 
 def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
-    """Return the examples of a prompt, or of a step's own `examples:` value (`spec`, its file's path absolute).
+    """Read the examples of a prompt, or of a step's own `examples:` value (`spec`, with its file's path absolute).
 
-    A list of `{input, output, thoughts}`, or `{file, pick: first|random|balanced|similar, count, seed}`. `similar`
-    compares with the inputs of the row, and puts the nearest last. Raises InputError; problems of a `spec` have no
-    place.
+    They are a list of `{input, output, thoughts}`, or `{file, pick: first|random|balanced|similar, count, seed}`.
+    `similar` compares inputs and puts the nearest example last. Raises InputError; problems of a `spec` have no place.
     """
-    own = spec is None
-    given = prompt.settings.get("examples") if own else spec
-    report = _reporter(prompt) if own else _placeless
+    in_prompt = spec is None
+    given = prompt.settings.get("examples") if in_prompt else spec
+    report = _reporter(prompt) if in_prompt else _placeless
     if given is None:
         return Examples()
     if isinstance(given, Mapping):
         chosen = _file_examples(given, report)
-        path = _path(prompt, chosen.file, own, report)
+        path = _path(prompt, chosen.file, in_prompt, report)
         return _picked_examples(path, chosen, prompt)
     if not isinstance(given, list):
         raise InputError(report((), "examples are a list of `{input, output}`, or `{file: …}`", None))
@@ -87,14 +87,6 @@ def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
         raise InputError(problems)
     rows = tuple(example for example in examples if example is not None)
     return Examples(rows, rows)
-
-
-def examples_file(prompt: Prompt, spec: Any = None) -> Path | None:
-    """Return the file that a prompt's (or a step's) examples come from, None where they stand in the YAML."""
-    given = prompt.settings.get("examples") if spec is None else spec
-    if isinstance(given, Mapping) and isinstance(given.get("file"), str):
-        return prompt.folder_of("examples") / str(given["file"])
-    return None
 
 
 def _reporter(prompt: Prompt) -> Report:
@@ -120,10 +112,10 @@ def _file_examples(given: Mapping[str, Any], report: Report) -> FileExamples:
         raise InputError(problems) from None
 
 
-def _path(prompt: Prompt, file: str, own: bool, report: Report) -> Path:
+def _path(prompt: Prompt, file: str, in_prompt: bool, report: Report) -> Path:
     path = prompt.folder_of("examples") / file
     project = prompt.loader.project
-    if own and project is not None and not project.inside(path):
+    if in_prompt and project is not None and not project.inside(path):
         raise InputError(report(("file",), f"the path `{file}` leaves the project", None))
     return path
 
@@ -131,7 +123,7 @@ def _path(prompt: Prompt, file: str, own: bool, report: Report) -> Path:
 def _example(
     row: Any, prompt: Prompt, path: Sequence[str | int], report: Report, problems: list[Problem]
 ) -> Example | None:
-    """Return an example as written in YAML, or note what is wrong with it."""
+    """Return an example as written in YAML. Add what is wrong with it to `problems`."""
     found = len(problems)
     if not isinstance(row, Mapping):
         problems.append(report(path, "an example is `{input: …, output: …}`", None))
@@ -181,7 +173,7 @@ def _picked_examples(path: Path, chosen: FileExamples, prompt: Prompt) -> Exampl
 
 
 def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example]:
-    """Return examples with each output as often as the others, as far as there are enough, in mixed order."""
+    """Pick examples with each output equally often, as far as there are enough, in random order."""
     random = Random(chosen.seed)
     groups: dict[str, list[Example]] = {}
     for example in examples:
@@ -196,7 +188,7 @@ def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example
 
 
 def _is_this_row(example: Example, values: Mapping[str, Any]) -> bool:
-    """Tell whether an example is the very row that is asked: it would give the answer away."""
+    """Return True where an example is the row itself, so that it would give the answer away."""
     return bool(values) and all(values.get(name) == value for name, value in example.inputs.items())
 
 
@@ -204,7 +196,7 @@ def _is_this_row(example: Example, values: Mapping[str, Any]) -> bool:
 def _read(
     path: Path, _stamp: Stamp | None, names: tuple[str, ...]
 ) -> tuple[tuple[Example, ...], Callable[[], LexicalIndex]]:
-    """Return the examples of a file and how to get their index, kept until the file changes."""
+    """Return the examples of a file and a function that makes their index, cached until the file changes."""
     read: list[Example] = []
     problems: list[Problem] = []
     for number, row in enumerate(read_rows(path), start=1):
@@ -226,7 +218,7 @@ def _read(
 
 
 def _row_example(row: Mapping[str, Any], number: int, path: Path, names: tuple[str, ...]) -> Example:
-    """Return a row as an example: its inputs under `input`, or as fields of their own names."""
+    """Return a row as an example: its inputs are under `input`, or in fields of their own names."""
     if "output" not in row:
         hint = f"this row has: {', '.join(row)}"
         raise InputError(Problem(f"row {number} has no field `output`", place(path), hint=hint))

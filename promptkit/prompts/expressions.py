@@ -1,4 +1,4 @@
-"""Expressions in YAML: a value that is exactly one `{{ expression }}` keeps its type; any other string is text."""
+"""Expressions in YAML. A string that is exactly one `{{ expression }}` keeps its type; any other string is text."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ from jinja2.utils import Namespace
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.prompts.limits import budget, charge, joined
 from promptkit.prompts.sandbox import ENVIRONMENT, GLOBALS, guard, rendering_problem, syntax_problem
-from promptkit.storage.yaml import Document
-
-Path = Sequence[str | int]
 
 _RESULT: Final = "promptkit_result"
-_OPENING: Final = ("{{", "{%", "{#")
 _ABSENT: Final = object()
 _DATA: Final = frozenset({str, int, float, bool, list, dict, type(None)})
-"""The kinds of values that are given as they are."""
+"""The types of values that are returned as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression or text template. `names` are its free variables, helpers and Jinja's own left out."""
+    """A compiled expression or text template. `names` are its free variables, without helpers and Jinja's own."""
 
     text: str
     names: frozenset[str]
@@ -38,9 +34,9 @@ class Expression:
 
     @classmethod
     def parse(cls, text: str, *, bare: bool = False) -> Expression:
-        """Compile a string of YAML. With `bare` (`when`, `until`, `for_each`) the braces may be left out.
+        """Compile a string of YAML. With `bare` (`when`, `until`, `for_each`) the braces are optional.
 
-        Raises InputError with a Problem that has no place; `check` gives it one.
+        Raises InputError with a Problem that has no place.
         """
         compiled = _compile(text, bare)
         if isinstance(compiled, Problem):
@@ -48,7 +44,9 @@ class Expression:
         return compiled
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        """Return the value; a generator as a list. Raises InputError (no place) for undefined names and the like."""
+        """Return the value; a generator as a list. Raises InputError without a place, for example for an undefined
+        name.
+        """
         if self._path:
             found = _at(scope, self._path)
             if type(found) in _DATA:
@@ -62,70 +60,13 @@ class Expression:
             raise InputError(_unplaced(rendering_problem(error, None, scope))) from error
 
 
-def evaluate(value: Any, scope: Mapping[str, Any], *, document: Document | None = None, path: Path = ()) -> Any:
-    """Return a YAML value with every string in it evaluated; keys stay. Raises InputError, placed in `document`."""
-    if isinstance(value, str):
-        if not _is_template(value):
-            return value
-        try:
-            return Expression.parse(value).evaluate(scope)
-        except InputError as error:
-            raise InputError(_placed(error.problems, document, path)) from error
-    if isinstance(value, Mapping):
-        return {key: evaluate(part, scope, document=document, path=(*path, key)) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [evaluate(part, scope, document=document, path=(*path, place)) for place, part in enumerate(value)]
-    return value
-
-
-def names(value: Any, *, bare: bool = False) -> frozenset[str]:
-    """Return the free variables of all strings in a YAML value, without Jinja's own; broken ones count as none."""
-    found: frozenset[str] = frozenset()
-    for text, _ in _strings(value, ()):
-        compiled = _compile(text, bare) if bare or _is_template(text) else None
-        if isinstance(compiled, Expression):
-            found |= compiled.names
-    return found
-
-
-def check(value: Any, *, document: Document, path: Path = (), bare: bool = False) -> list[Problem]:
-    """Return every syntax problem of the strings in a YAML value, at their places."""
-    problems: list[Problem] = []
-    for text, where in _strings(value, tuple(path)):
-        compiled = _compile(text, bare) if bare or _is_template(text) else None
-        if isinstance(compiled, Problem):
-            problems.extend(_placed([compiled], document, where))
-    return problems
-
-
-def _is_template(text: str) -> bool:
-    return any(opening in text for opening in _OPENING)
-
-
-def _strings(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    if isinstance(value, str):
-        yield value, path
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _strings(part, (*path, key))
-    elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from _strings(part, (*path, place))
-
-
-def _placed(problems: Sequence[Problem], document: Document | None, path: Path) -> list[Problem]:
-    if document is None:
-        return list(problems)
-    return [document.problem(path, problem.message, problem.hint) for problem in problems]
-
-
 def _unplaced(problem: Problem) -> Problem:
     return replace(problem, file=None, line=None, column=None)
 
 
 @lru_cache(maxsize=5_000)
 def _compile(text: str, bare: bool) -> Expression | Problem:
-    """Return the expression or what is wrong with it."""
+    """Return the compiled expression, or its problem."""
     try:
         expression = _lone_expression(text, bare)
         if expression is None:
@@ -138,7 +79,7 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
         used = frozenset(meta.find_undeclared_variables(tree)) - GLOBALS
         code = ENVIRONMENT.compile(guard(tree))
         template = ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
-    except Exception as error:  # Jinja lets a number too long for Python and the like through
+    except Exception as error:  # Jinja does not catch, for example, a number too long for Python
         problem = _unplaced(syntax_problem(error, None))
         return replace(problem, hint=getattr(error, "hint", None) or problem.hint)
     path = () if expression is None else _path(expression)
@@ -148,7 +89,7 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
 
 
 def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
-    """Return the expression that is all of the text, None where there is other text too."""
+    """Return the expression that makes up the whole text, None where there is other text too."""
     inner = text.strip()
     if inner.startswith("{{") and inner.endswith("}}"):
         try:
@@ -163,7 +104,7 @@ def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
 
 
 def _path(expression: nodes.Node) -> tuple[str, ...]:
-    """Return the names in `NAME.KEY.KEY`, none for any other expression."""
+    """Return the names in `NAME.KEY.KEY`, empty for any other expression."""
     match expression:
         case nodes.Name(name=name):
             return (name,)
@@ -174,7 +115,7 @@ def _path(expression: nodes.Node) -> tuple[str, ...]:
 
 
 def _at(scope: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """Return what stands at `NAME.KEY.KEY` in mappings, _ABSENT where that is for Jinja to say."""
+    """Return the value at `NAME.KEY.KEY` in mappings, _ABSENT where Jinja must look it up."""
     found: Any = scope
     for key in path:
         if type(found) is not dict or key not in found:
@@ -184,7 +125,7 @@ def _at(scope: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 
 def _parse_bare(text: str) -> nodes.Expr:
-    """Return an expression written without braces, as `compile_expression` reads it."""
+    """Parse an expression written without braces, as Jinja's `compile_expression` does."""
     parser = Parser(ENVIRONMENT, text, state="variable")
     expression = parser.parse_expression()
     if not parser.stream.eos:
@@ -209,14 +150,14 @@ class _UnknownName(TemplateSyntaxError):
 
 
 def _plain(value: Any, is_built: bool) -> Any:
-    """Return an expression's value, what is read only once as a list. Raises for an undefined one.
+    """Return an expression's value, iterators as lists. Raises for an undefined one.
 
-    Where the expression builds what it gives, rather than names it, undefined parts are looked for too.
+    Where the expression builds a value (`is_built`), its parts are checked too.
     """
     if isinstance(value, Undefined):
         return str(value)
     if callable(value) or isinstance(value, Namespace):
-        raise TemplateRuntimeError(f"a {type(value).__name__} is no value")
+        raise TemplateRuntimeError(f"a {type(value).__name__} is not a value")
     if isinstance(value, Iterator | range | KeysView | ValuesView | ItemsView):
         value = list(charge(value))
     if is_built:
@@ -225,7 +166,7 @@ def _plain(value: Any, is_built: bool) -> Any:
 
 
 def _refuse_undefined(value: Any) -> None:
-    """Raise what an undefined value raises, where one is part of `value`."""
+    """Raise Jinja's error for an undefined value anywhere in `value`."""
     if isinstance(value, Undefined):
         str(value)
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The filters and functions that a template may use: a closed list, each bounded in what it may cost."""
+"""The filters and functions of templates: a closed list, each with a bounded cost."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _REPEATED_FIELD = re.compile(r"\*|\d{4,}")
 
 
 def to_text(value: Any) -> str:
-    """Return a value as it stands in a prompt: lists and mappings as JSON, booleans in lower case.
+    """Return a value as a prompt shows it: lists and mappings as JSON, booleans in lower case.
 
-    Raises a template error for undefined, null and what is no plain value.
+    Raises a template error for undefined values, null and objects that are not plain values.
     """
     if isinstance(value, str):
         return str(value)
@@ -48,7 +48,7 @@ def to_text(value: Any) -> str:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON text, characters as they are."""
+    """Return a value as JSON text, without escaping non-ASCII characters."""
     if indent is not None:
         _check_width(indent)
     weigh(value)
@@ -74,12 +74,12 @@ def _check_width(width: Any) -> None:
 
 
 def strict_zip(*lists: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Return the lists' items side by side; lists of unequal length are an error."""
+    """Return tuples of the lists' items. Raises for lists of unequal length."""
     return list(zip(*lists, strict=True))
 
 
 def unique(items: Iterable[Any]) -> list[Any]:
-    """Return the items without repetitions, in order; upper and lower case differ."""
+    """Return the items without repetitions, in order. Case matters."""
     seen: set[str] = set()
     kept = []
     for item in items:
@@ -91,12 +91,12 @@ def unique(items: Iterable[Any]) -> list[Any]:
 
 
 def where_equal(items: Iterable[Any], others: Iterable[Any], equals: Any) -> list[Any]:
-    """Return the items at whose place in `others`, a list of the same length, stands `equals`."""
+    """Return the items whose counterpart in `others`, a list of the same length, equals `equals`."""
     return [item for item, other in zip(items, others, strict=True) if other == equals]
 
 
 def as_map(pairs: Iterable[Any]) -> dict[str, Any]:
-    """Return a list of pairs as a mapping; a repeated key is an error."""
+    """Return a list of pairs as a mapping. Raises for a repeated key."""
     mapping: dict[str, Any] = {}
     for key, value in pairs:
         name = to_text(key)
@@ -114,7 +114,7 @@ def format_percent(pattern: str, *values: Any, **named: Any) -> str:
 
 
 def indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    """Return the text with each line but the first moved in, by a number of spaces or by a text."""
+    """Return the text with each line but the first indented, by a number of spaces or by a text."""
     if isinstance(width, str):
         margin = width
     else:
@@ -148,7 +148,7 @@ def replace_text(value: str, old: str, new: str, count: int = -1) -> str:
 
 
 def round_number(value: float, precision: int = 0) -> float:
-    """Return the number rounded to so many decimals; without decimals it is whole."""
+    """Return the number rounded to `precision` decimals; an int without decimals."""
     _check_width(precision)
     return round(value, precision) if precision else round(value)
 
@@ -159,13 +159,13 @@ def sum_numbers(items: Iterable[Any], attribute: str | None = None, start: float
     for item in items:
         number = item[attribute] if attribute is not None else item
         if not isinstance(number, int | float):
-            raise TemplateRuntimeError(f"sum: {to_text(number)[:40]!r} is no number")
+            raise TemplateRuntimeError(f"sum: {to_text(number)[:40]!r} is not a number")
         total += number
     return total
 
 
 def truncate(value: str, length: int = 255, killwords: bool = False, end: str = "...") -> str:
-    """Return at most `length` characters, `end` among them, cut between words unless `killwords`."""
+    """Return at most `length` characters, including `end`. Cuts between words unless `killwords`."""
     if len(value) <= length:
         return value
     kept = value[: max(0, length - len(end))]
@@ -173,19 +173,19 @@ def truncate(value: str, length: int = 255, killwords: bool = False, end: str = 
 
 
 def wordwrap(value: str, width: int = 79) -> str:
-    """Return the text in lines of at most `width` characters where words allow."""
+    """Return the text in lines of at most `width` characters, as far as words allow."""
     from textwrap import wrap
 
     return "\n".join("\n".join(wrap(line, width=max(1, width))) for line in value.splitlines())
 
 
 def concatenate(pieces: Sequence[Any]) -> str:
-    """Return what `a ~ b` means: the texts of both."""
+    """Return `a ~ b`: the texts of both."""
     return joined(to_text(piece) for piece in pieces)
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the filter or test with its arguments and result charged for; it keeps Jinja's marks on the function."""
+    """Return the filter or test with its arguments and result charged for. Keeps Jinja's marks on the function."""
     passed = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)

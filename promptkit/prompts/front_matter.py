@@ -37,12 +37,16 @@ def split_front_matter(text: str, file: str) -> tuple[Document | None, str, int]
 
 @lru_cache(maxsize=500)
 def _read_yaml(yaml: str, file: str) -> Document:
-    """Read front matter once for each content: reading YAML takes longer than rendering. Nobody changes a Document."""
+    """Parse front matter, cached by content, since parsing YAML takes longer than rendering. A Document is never
+    changed.
+    """
     return load(yaml, file=file, first_line=2)
 
 
 def cut_front_matter(text: str) -> tuple[str | None, str, int]:
-    """Return the front matter's text (None without one), the body and its first line; 1 where it is not closed."""
+    """Return the front matter's text (None without one), the body, and its first line (1 where the front matter is not
+    closed).
+    """
     opening = _FENCE.match(text)
     if opening is None:
         return None, text, 1
@@ -54,7 +58,7 @@ def cut_front_matter(text: str) -> tuple[str | None, str, int]:
 
 
 class InputModel(BaseModel):
-    """What front matter says about one input."""
+    """One input in the front matter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +70,7 @@ class InputModel(BaseModel):
 
 
 class FrontMatter(BaseModel):
-    """The keys of a prompt's front matter; what other floors read is kept as it stands."""
+    """The keys of a prompt's front matter. Values that other packages read are kept as they are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,7 +94,7 @@ FRONT_MATTER_KEYS: Final = tuple(FrontMatter.model_fields)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptInput:
-    """What a prompt says about one of its inputs. It is optional exactly when it has a default."""
+    """An input of a prompt. It is optional exactly when it has a default."""
 
     about: str = ""
     type: str | None = None
@@ -102,21 +106,19 @@ class PromptInput:
 
 
 def read_front(document: Document, problems: Problems) -> tuple[dict[str, PromptInput], Collection[str]]:
-    """Return the inputs of a prompt's front matter and the keys that can be used; what is wrong goes into `problems`.
+    """Return the inputs of a prompt's front matter and its valid keys. Reports the rest in `problems`.
 
-    Of an input that is wrong at least the name is returned, so that nothing else is said to be wrong for want of it.
+    An invalid input is returned by name, so that its uses are not reported as well.
     """
     front = read_rest(document, FrontMatter, problems) or FrontMatter()
     declared = document.value.get("inputs") if isinstance(document.value, dict) else None
     specs: dict[str, PromptInput] = {}
     for name in declared if isinstance(declared, dict) else ():
         if name in RESERVED or name in GLOBALS:
-            problems.add(
-                document.problem(("inputs", name), f"`{name}` has a meaning of its own in templates", key=True)
-            )
+            problems.add(document.problem(("inputs", name), f"`{name}` is a reserved name in templates", key=True))
         elif not name.isidentifier():
             hint = "letters, digits and `_`, not a digit first"
-            problems.add(document.problem(("inputs", name), f"`{name}` is no name", hint, key=True))
+            problems.add(document.problem(("inputs", name), f"`{name}` is not a name", hint, key=True))
         specs[name] = _input_spec(front.inputs.get(name) or InputModel())
     return specs, front.model_fields_set
 

@@ -1,4 +1,4 @@
-"""What a template may cost: steps, and the length of a text. Every operation that can grow is charged here."""
+"""Limits of a template's cost: its steps, and the length of a text. Every operation that can grow is charged here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHARACTERS_A_STEP: Final = 64
 
 
 class LimitExceeded(TemplateRuntimeError):
-    """A template would take too long or write too much."""
+    """A template would take too many steps or write too much."""
 
 
 class Budget:
@@ -28,7 +28,7 @@ class Budget:
         self.left = steps
 
     def spend(self, steps: int) -> None:
-        """Take steps away. Raises LimitExceeded when none are left."""
+        """Subtract steps. Raises LimitExceeded when none are left."""
         self.left -= steps
         if self.left < 0:
             raise LimitExceeded(f"the template takes more than {MAX_STEPS:,} steps")
@@ -39,7 +39,7 @@ _budget: ContextVar[Budget] = ContextVar("promptkit_template_budget")
 
 @contextmanager
 def budget() -> Iterator[None]:
-    """Give what is rendered inside a budget of its own."""
+    """Give everything rendered inside a budget of its own."""
     token = _budget.set(Budget())
     try:
         yield
@@ -48,9 +48,9 @@ def budget() -> Iterator[None]:
 
 
 def charge(value: Any) -> Any:
-    """Charge for the size of a value about to be worked on, and return it; an iterator is charged as it goes.
+    """Charge for the size of a value before it is worked on, and return it. An iterator is charged as it advances.
 
-    Outside a rendering this raises LookupError, which tells Jinja not to work it out while compiling.
+    Outside a rendering this raises LookupError, which stops Jinja from evaluating it at compile time.
     """
     spender = _budget.get()
     if isinstance(value, str):
@@ -73,9 +73,9 @@ def _counted(items: Iterator[Any], spender: Budget) -> Iterator[Any]:
 
 
 def weigh(value: Any) -> Any:
-    """Charge for everything inside a list or mapping, as often as it is reached, and return it.
+    """Charge for everything inside a list or mapping, each time it is reached, and return the value.
 
-    A list that holds another twice, which holds another twice, is small in memory and endless in print.
+    A list that holds another one twice, which holds another one twice, is small in memory and huge in print.
     """
     spender = _budget.get()
     pending = [value]
@@ -93,13 +93,13 @@ def weigh(value: Any) -> Any:
 
 
 def check_length(length: int) -> None:
-    """Refuse a text or list longer than a prompt can be. Raises LimitExceeded."""
+    """Raise LimitExceeded for a text or list longer than a prompt can be."""
     if length > MAX_TEXT:
         raise LimitExceeded(f"the template writes more than {MAX_TEXT:,} characters")
 
 
 def joined(pieces: Iterable[str]) -> str:
-    """Join texts that are together no longer than allowed."""
+    """Join texts. Raises LimitExceeded where the result is too long."""
     kept = []
     length = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Finds and loads prompts: a file with its parents and parts, all of their problems at once."""
+"""Finds and loads prompts: a file with its parents and parts, and all of their problems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_SETTINGS = ("about", "inputs")
 
 
 class BrokenPrompt(InputError):
-    """What is wrong with a prompt. `prompt` is as much of it as could be read, to check what surrounds it."""
+    """The problems of a prompt. `prompt` is the valid part of it, so that its surroundings can be checked."""
 
     def __init__(self, problems: Iterable[Problem], prompt: Prompt) -> None:
         super().__init__(problems)
@@ -31,7 +31,7 @@ class BrokenPrompt(InputError):
 
 @dataclass
 class _PromptParts:
-    """What a prompt is made of, its root parent first."""
+    """The files and sections that a prompt is made of, its root parent first."""
 
     is_layer: bool = False
     problems: Problems = field(default_factory=Problems)
@@ -44,9 +44,9 @@ class _PromptParts:
 
 
 class Prompts:
-    """One snapshot of a project's prompt files: each file is read once, so that a run sees no edit half-way.
+    """A snapshot of a project's prompt files. Each file is read once, so that a run sees no edit half-way.
 
-    Make a new one after an edit; it is cheap, as compiled templates are kept by their content.
+    Make a new one after an edit. That is cheap: compiled templates are cached by content.
     """
 
     def __init__(self, project: Project) -> None:
@@ -55,7 +55,8 @@ class Prompts:
         self._loaded: dict[Path, Prompt] = {}
 
     def load(self, name: str | Path, *, beside: Path | None = None, at: Problem | None = None) -> Prompt:
-        """Return the prompt of that name or path, checked. `at` is where it is named, for the error of an unknown one.
+        """Return the checked prompt of that name or path. `at` is the place that names it, for the error of an unknown
+        one.
 
         Raises InputError with every problem of the prompt and its parents.
         """
@@ -67,9 +68,9 @@ class Prompts:
         return self._loaded[path]
 
     def inline(self, value: str | Mapping[str, Any], document: Document, path: Sequence[str | int]) -> Prompt:
-        """Return the prompt written in a pipeline at `path`: one string (its instructions) or a mapping of sections.
+        """Return the prompt written in a pipeline at `path`: a string (its instructions), or a mapping of sections.
 
-        Its inputs are the names that it uses. Raises InputError with every problem.
+        The names that it uses are its inputs. Raises InputError with every problem.
         """
         gathered = _PromptParts()
         sections = tuple(_inline_sections(value, document, path, gathered.problems))
@@ -85,21 +86,21 @@ class Prompts:
             raise BrokenPrompt(broken.problems, replace(broken.prompt, document=document, inline=written)) from None
 
     def check_layer(self, path: Path) -> None:
-        """Check a technique's template, which may use `call.` and nothing of the user's. Raises InputError."""
+        """Check a technique's template, which may use `call.` and none of the user's inputs. Raises InputError."""
         gathered = _PromptParts(is_layer=True)
         parsed = self._loader.parsed(f"{PROMPT}{path}")
         self._add(parsed, path, gathered, (path,))
-        if parsed.tree is not None and not any(each.role == PROMPT for each in parsed.references):
-            message = "nothing of the user's prompt is in this call: its template does not extend it"
+        if parsed.tree is not None and not any(reference.role == PROMPT for reference in parsed.references):
+            message = "this call leaves out the user's prompt: its template does not extend it"
             gathered.problems.add(Problem(message, parsed.file, 1, hint="begin it with `{% extends prompt %}`"))
         for name, spot in parsed.names.items():
             if name != CALL and name not in GLOBALS:
-                hint = f"a technique's own values stand under `{CALL}.`"
+                hint = f"a technique's own values are under `{CALL}.`"
                 gathered.problems.add(replace(spot, message=f"`{name}` is undefined", hint=hint))
         gathered.problems.check()
 
     def layer_parts(self, path: Path) -> tuple[Path, ...]:
-        """Return the files that a technique's template includes or imports, whatever else is wrong with it."""
+        """Return the files that a technique's template includes or imports, even where it is broken."""
         gathered = _PromptParts(is_layer=True)
         with gathered.problems.gather():
             self._add(self._loader.parsed(f"{PROMPT}{path}"), path, gathered, (path,))
@@ -116,7 +117,7 @@ class Prompts:
         return found
 
     def _add_file(self, path: Path, gathered: _PromptParts, above: tuple[Path, ...]) -> None:
-        """Add a prompt's file: its front matter, then its parents before itself."""
+        """Add a prompt's file: its parents, itself, then its front matter."""
         gathered.files[path] = None
         with gathered.problems.gather():
             text = self._loader.text(path)
@@ -160,7 +161,7 @@ class Prompts:
             self._add_file(found, gathered, above)
 
     def _add_part(self, path: Path, gathered: _PromptParts) -> None:
-        """Add a file that is included or imported, and those that it includes in turn."""
+        """Add a file that is included or imported, and the files that it includes."""
         if path in gathered.files:
             return
         gathered.files[path] = None
@@ -176,17 +177,17 @@ class Prompts:
                     gathered.problems.add(_moved_to(Problem("", parsed.file, reference.line), found))
 
     def _prompt(self, name: str, file: Path | None, entry: str, gathered: _PromptParts) -> Prompt:
-        """Check what can be told of a prompt as a whole, and return it."""
+        """Check a prompt as a whole and return it."""
         exports = frozenset[str]().union(*(parsed.exports for parsed in gathered.chain))
-        own = {
+        free = {
             name: spot
             for parsed in gathered.chain
             for name, spot in parsed.names.items()
             if name not in exports | GLOBALS
         }
         declared = any("inputs" in (front.value or {}) for front in gathered.fronts if isinstance(front.value, dict))
-        inputs = gathered.inputs if declared else {name: PromptInput() for name in own if name not in RESERVED}
-        for unknown, spot in own.items():
+        inputs = gathered.inputs if declared else {name: PromptInput() for name in free if name not in RESERVED}
+        for unknown, spot in free.items():
             if unknown not in inputs:
                 hint = _reserved_hint(unknown) or nearest(unknown, inputs) or "declare it under `inputs:`"
                 gathered.problems.add(replace(spot, message=f"`{unknown}` is not an input of this prompt", hint=hint))
@@ -194,7 +195,7 @@ class Prompts:
         blocks = frozenset[str]().union(*(parsed.blocks for parsed in gathered.chain))
         if settings.get("examples") and "input" not in blocks:
             hint = "put the input into `{% block input %}{{ … }}{% endblock %}`; examples are shown the same way"
-            message = "there are examples, but no section `input` to show theirs with"
+            message = "there are examples, but no section `input` to show their input"
             gathered.problems.add(origins[("examples",)].problem(("examples",), message, hint, key=True))
         borrowed = {name for part in gathered.parts for name in part.names if name in inputs}
         prompt = Prompt(
@@ -206,7 +207,7 @@ class Prompts:
             files=(*gathered.files, SECTIONS_FILE),
             document=_own_front(file, gathered.fronts),
             blocks=blocks,
-            used=frozenset(own) | borrowed,
+            used=frozenset(free) | borrowed,
             origins=origins,
             entry=entry,
             loader=self._loader,
@@ -223,18 +224,18 @@ def _own_front(file: Path | None, fronts: Sequence[Document]) -> Document | None
 
 
 def _moved_to(spot: Problem, problem: Problem) -> Problem:
-    """Return a problem moved to where the name that caused it stands."""
+    """Return a problem at the place of the name that caused it."""
     return replace(spot, message=problem.message, hint=problem.hint)
 
 
 def _reserved_hint(name: str) -> str | None:
-    return f"`{name}` belongs to techniques" if name in RESERVED else None
+    return f"`{name}` is reserved for techniques" if name in RESERVED else None
 
 
 def _merged_settings(
     fronts: Sequence[Document], usable: Sequence[Collection[str]]
 ) -> tuple[dict[str, Any], dict[tuple[str, ...], Document]]:
-    """Return the settings of a prompt and its parents (root first), and the document that each key comes from."""
+    """Return the settings of a prompt and its parents (root first), and the document of each key."""
     settings: dict[str, Any] = {}
     origins: dict[tuple[str, ...], Document] = {}
     for front, keys in zip(fronts, usable, strict=True):
@@ -251,7 +252,7 @@ def _merged_settings(
 def _inline_sections(
     value: str | Mapping[str, Any], document: Document, path: Sequence[str | int], problems: Problems
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield name, text and first line of each section of an inline prompt."""
+    """Yield the name, text and first line of each section of an inline prompt."""
     if isinstance(value, str):
         yield "instructions", value, _first_line(value, document, path)
         return
@@ -267,5 +268,5 @@ def _inline_sections(
 
 
 def _first_line(text: str, document: Document, path: Sequence[str | int]) -> int:
-    # A text of several lines is written as a block below its key's line.
+    # A text of several lines is a block that starts on the line below its key.
     return document.at(path)[0] + ("\n" in text)

@@ -1,4 +1,4 @@
-"""From sections to the messages that are sent, by way of a layout."""
+"""From sections to messages: a layout arranges the sections, a message mode distributes them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ _NO_SYSTEM_ROLE: Final = "the model's chat template has no system role: the syst
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What to send: the messages, the begun assistant turn, the cue that the answer follows wherever it stands (empty
-    where there is none), and what a person should know."""
+    """A prompt as it is sent. `begun` is the begun assistant turn; `cue` precedes the answer, wherever it is placed
+    (empty where there is none); `notices` are for a person.
+    """
 
     messages: tuple[Message, ...]
     begun: str = ""
@@ -49,13 +50,13 @@ def compose(
     labels: Sequence[str] = (),
     history: Sequence[Message] = (),
 ) -> Composed:
-    """Lay the sections out and distribute them over messages.
+    """Lay out the sections and distribute them over messages.
 
-    `layout` is one that is open, a file, or the name of a shipped one. `cue` is the text right before the answer,
-    `none` for no cue; None takes the `cue` section, else the layout's. The assistant's turn begins with the cue, or
-    with `begin` where that is given (a thought trigger, or nothing, where the reply is not the answer at once): as the
-    begun turn where the runtime `continues` one, else as the last line of the user's message. Raises InputError for an
-    unknown layout or one that does not render.
+    `layout` is an open layout, a file, or the name of a shipped one. `cue` is the text right before the answer, `none`
+    for no cue; None takes the `cue` section, else the layout's cue. The assistant's turn begins with the cue, or with
+    `begin` where that is given: a thought trigger, or an empty text where the answer comes later in the reply. Where
+    the runtime `continues` a begun turn it is that turn, else the last line of the user's message. Raises InputError
+    for an unknown layout or one that does not render.
     """
     opened = layout if isinstance(layout, Layout) else open_layout(layout)
     shown_cue = _cue(cue, sections, opened)
@@ -88,14 +89,14 @@ def compose(
 
 
 def _cue(cue: str | None, sections: Mapping[str, str], layout: Layout) -> str:
-    """Return the cue given, else the section's, else the layout's, blank ones left out; an empty text for `none`."""
+    """Return the given cue, else the section's, else the layout's, skipping blank ones; empty for `none`."""
     given = (cue, sections.get("cue"), layout.cue)
     chosen = next((text.strip() for text in given if text and text.strip()), "")
     return "" if chosen == NO_CUE else chosen
 
 
 def _parts(sections: Mapping[str, str], *, with_examples: bool) -> dict[str, str]:
-    """Return what a layout lays out, in order."""
+    """Return the sections that a layout shows, in order."""
     return {
         name: sections.get(name, "")
         for name in SECTIONS
@@ -104,7 +105,7 @@ def _parts(sections: Mapping[str, str], *, with_examples: bool) -> dict[str, str
 
 
 def _turns(examples: Sequence[WrittenExample], layout: Layout, cue: str) -> Sequence[Message]:
-    """Return the examples as turns, made once where they are always the same."""
+    """Return the examples as turns, cached where they are always the same."""
     if not examples:
         return ()
     return _turns_cached(tuple(examples), layout, cue) if layout.alone else _example_turns(examples, layout, cue)
@@ -125,7 +126,7 @@ def _example_turns(examples: Sequence[WrittenExample], layout: Layout, cue: str)
 
 
 def _with_system(system: str, turns: list[Message], system_role: bool) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """Put the system text first, as a message where the chat template has that role, else into the first turn."""
+    """Put the system text first, as a message where the chat template has that role, else in the first turn."""
     if not system:
         return tuple(turns), ()
     if system_role:
@@ -144,8 +145,9 @@ SHIPPED: Final = LIBRARY / "templates" / "layouts"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A layout as read: its file and text, what the answer follows where a prompt has no cue of its own, and what finds
-    its delimiters."""
+    """A layout file. `cue` is the cue of prompts without one of their own; `delimiters` finds the layout's delimiters
+    in data.
+    """
 
     file: Path
     text: str
@@ -155,15 +157,15 @@ class Layout:
     """Whether it names no other templates, so that the same sections always give the same text."""
 
     def as_data(self, text: str) -> str:
-        """Return a text of data, which no delimiter of the layout stands in: those have a backslash in them."""
+        """Return a text of data with a backslash in each of the layout's delimiters."""
         return self.delimiters.escaped(text) if self.delimiters else text
 
 
 class LayoutFront(BaseModel):
-    """The front matter of a layout: `cue` is what the answer follows where a prompt has no cue of its own.
+    """The front matter of a layout. `cue` is the cue of prompts without one of their own.
 
-    The others say what marks its sections and examples, so that data cannot: names of `tags`, whole lines that are
-    `headings` (a number may follow), and `prefixes`, with which a line begins.
+    The other keys list the delimiters of sections and examples, which are escaped in data: names of `tags`, whole lines
+    that are `headings` (maybe with a number), and `prefixes` that start a line.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -176,7 +178,7 @@ class LayoutFront(BaseModel):
 
 
 def open_layout(layout: str | Path) -> Layout:
-    """Return the layout in a file, or the shipped one of a name. Raises InputError."""
+    """Return the layout in a file, or the shipped one of that name. Raises InputError."""
     if not isinstance(layout, Path):
         if layout not in _shipped_layouts():
             raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped_layouts()))
@@ -205,11 +207,11 @@ def render_layout(
     cue: str = "",
     labels: Sequence[str] = (),
 ) -> str:
-    """Return the sections as one text. A layout sees:
+    """Return the sections as one text. Raises InputError.
 
-    `sections`, a mapping of name to text in order (with `examples`, maybe blank, where there are written ones);
-    `examples`, a list of mappings with `input`, `thoughts`, `output` and `cue`; and `labels`, the classes of a
-    label answer. Raises InputError.
+    The layout's template sees `sections`, a mapping of name to text in order (with `examples`, maybe blank, where there
+    are any); `examples`, a list of mappings with `input`, `thoughts`, `output` and `cue`; and `labels`, the classes of
+    a label answer.
     """
     written: list[dict[str, Any]] = [
         {"input": example.input, "thoughts": example.thoughts or "", "output": example.output, "cue": cue}

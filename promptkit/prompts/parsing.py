@@ -1,7 +1,7 @@
 """From the text of a template file to a checked syntax tree.
 
-A prompt's tree gets what its author need not write: the parent `sections.j2`, and the block `instructions` around a
-text without blocks. The names of other templates must be written out, so that what a prompt depends on is known.
+A prompt's tree is completed: it gets the parent `sections.j2`, and a block `instructions` around a text without blocks.
+The names of other templates must be literals, so that the dependencies of a prompt are known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from promptkit.prompts.sections import BENEATH, BLOCKS
 
 MAX_SOURCE: Final = 200_000
 MAX_LINE: Final = 1_000
-"""In longer lines no column is looked for."""
+"""Length of lines beyond which no column is searched."""
 
 Role = Literal[">", "="]
 PROMPT: Final = ">"
@@ -29,7 +29,7 @@ PART: Final = "="
 """The first letter of a template's name: a prompt or a layer over one, or a text that is included or imported."""
 
 ROOT: Final = "sections"
-"""The reference to the parent of all prompts: the only one without a role."""
+"""The reference to the parent of all prompts, the only one without a role."""
 
 _Naming = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 _PRINTING: Final = (nodes.Include, nodes.CallBlock, nodes.FilterBlock)
@@ -38,7 +38,7 @@ _BRANCHING: Final = (nodes.If, nodes.For, nodes.With, nodes.Scope)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Another template that one names; an empty name is the prompt beneath a layer."""
+    """A template that another one names. An empty name is the prompt beneath a layer."""
 
     role: Role
     name: str
@@ -48,8 +48,9 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
-    """A template file. `tree` is None where the syntax is broken; `names` are its free variables and where each first
-    stands, `exports` the names that its top level binds for all blocks."""
+    """A parsed template file. `tree` is None where the syntax is broken. `names` maps its free variables to their first
+    place; `exports` are the names that its top level defines for all blocks.
+    """
 
     file: str
     role: Role
@@ -63,7 +64,7 @@ class Parsed:
 
 @lru_cache(maxsize=500)
 def parse(text: str, file: str, role: Role) -> Parsed:
-    """Parse a template file and check all that can be seen in it alone. Never raises."""
+    """Parse a template file and check everything that can be checked in it alone. Never raises."""
     _, body, first_line = cut_front_matter(text)
     if len(body) > MAX_SOURCE:
         return Parsed(file, role, None, (Problem(f"longer than {MAX_SOURCE:,} characters", file),))
@@ -82,7 +83,7 @@ def block_names(text: str, file: str) -> frozenset[str]:
 
 @lru_cache(maxsize=500)
 def parse_inline(sections: tuple[tuple[str, str, int], ...], file: str) -> Parsed:
-    """Parse a prompt written in a pipeline: the name, text and first line of each section. Never raises."""
+    """Parse an inline prompt, given as name, text and first line of each section. Never raises."""
     blocks: list[nodes.Node] = []
     problems: list[Problem] = []
     for name, text, line in sections:
@@ -122,7 +123,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def check(self, tree: nodes.Template) -> Parsed:
-        """Return the tree completed and guarded, with all problems found."""
+        """Return the completed and guarded tree, with all problems found."""
         blocks = frozenset(block.name for block in tree.find_all(nodes.Block))
         exports = frozenset(_bound_names(tree.body))
         self._check_filters(tree)
@@ -155,12 +156,12 @@ class _Checker:
                 self._note(node.lineno, node.name, f"there is no {kind} `{node.name}`", nearest(node.name, visible))
 
     def _references(self, tree: nodes.Template) -> Iterator[Reference]:
-        """Yield the other templates named, and mark in the tree what each is wanted as."""
+        """Yield the templates that are named, and mark each reference in the tree with its role."""
         for node in _template_references(tree):
             role: Role = PROMPT if isinstance(node, nodes.Extends) else PART
             name = node.template
             if isinstance(node, nodes.Extends) and (self.role == PART or node not in tree.body):
-                self._note(node.lineno, "extends", "`extends` stands at the top of a prompt, not in a part of one")
+                self._note(node.lineno, "extends", "`extends` is allowed at the top of a prompt only")
             elif isinstance(name, nodes.Const) and isinstance(name.value, str) and name.value:
                 yield Reference(role, name.value, node.lineno, bool(getattr(node, "ignore_missing", False)))
                 node.template = nodes.Const(role + name.value, lineno=name.lineno)
@@ -172,7 +173,7 @@ class _Checker:
                 self._note(node.lineno, "", "the name of another template must be a text in quotes", hint)
 
     def _check_blocks(self, node: nodes.Node, *, inside: nodes.Node | None) -> None:
-        """Check that sections have known names and stand at the top level, side by side."""
+        """Check that sections have known names and are at the top level, side by side."""
         for child in node.iter_child_nodes():
             if isinstance(child, nodes.Block):
                 self._check_block(child, inside)
@@ -186,11 +187,11 @@ class _Checker:
             self._note(block.lineno, block.name, f"there is no section `{block.name}`", hint)
         elif inside is not None:
             within = f"the block `{inside.name}`" if isinstance(inside, nodes.Block) else "a loop, condition or macro"
-            hint = "sections stand side by side; a loop or condition goes inside its section"
-            self._note(block.lineno, block.name, f"the section `{block.name}` stands inside {within}", hint)
+            hint = "sections are side by side; a loop or condition goes inside its section"
+            self._note(block.lineno, block.name, f"the section `{block.name}` is inside {within}", hint)
 
     def _complete(self, tree: nodes.Template) -> None:
-        """Add what a prompt need not say: its parent, and the section of a text without any."""
+        """Add the parent that a prompt need not name, and the section around a text without any."""
         extends = [node for node in tree.body if isinstance(node, nodes.Extends)]
         if len(extends) > 1:
             self._note(extends[1].lineno, "extends", "a prompt has one parent")
@@ -225,7 +226,7 @@ def _template_references(tree: nodes.Template) -> Iterator[_Naming]:
 
 
 def _bound_names(body: Iterable[nodes.Node]) -> Iterator[str]:
-    """Yield the names that a file's top level gives to all of its blocks."""
+    """Yield the names that the top level of a file defines for all of its blocks."""
     for node in body:
         if isinstance(node, nodes.FromImport):
             yield from (name if isinstance(name, str) else name[1] for name in node.names)
@@ -242,7 +243,7 @@ def _bound_names(body: Iterable[nodes.Node]) -> Iterator[str]:
 
 
 def _printed_outside(body: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
-    """Yield what would be printed outside of all blocks, and so be lost."""
+    """Yield the nodes that print outside of all blocks, whose text would be lost."""
     for node in body:
         if isinstance(node, nodes.Output):
             yield from (part for part in node.nodes if not isinstance(part, nodes.TemplateData) or part.data.strip())

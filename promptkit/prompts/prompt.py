@@ -1,4 +1,4 @@
-"""A prompt as loaded: what its front matter says and how its sections are rendered."""
+"""A loaded prompt, and the rendering of its sections and examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptkit.storage.yaml import Document
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A technique's call laid over a prompt: a template that begins `{% extends prompt %}`, and its `call.` values."""
+    """A technique's call over a prompt: a template that begins with `{% extends prompt %}`, and its `call.` values."""
 
     file: Path
     call: Mapping[str, Any]
@@ -26,7 +26,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An example as its author gave it: the `number`th of its list or file, its output at `place`."""
+    """An example as its author wrote it. `number` counts in its list or file; `place` is that of its output."""
 
     inputs: Mapping[str, Any]
     output: Any
@@ -46,11 +46,11 @@ class WrittenExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prompt:
-    """A prompt. An edit of its files is seen by a new `Prompts` only.
+    """A loaded prompt. Edits of its files are only seen by a new `Prompts`.
 
-    `settings` are the other keys of the front matter as plain values, parents' merged in. `document` is the prompt's
-    own front matter, or the pipeline that an inline prompt stands in. `files` is everything that was read for it,
-    `inline` are the sections of a prompt without a file as they are written.
+    `settings` are the other keys of the front matter as plain values, merged with the parents'. `document` is the
+    prompt's own front matter, or the pipeline of an inline prompt. `files` are all files read for it. `inline` holds
+    the sections of an inline prompt as they are written.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Prompt:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The values of the inputs that need not be given."""
+        """The default values of optional inputs."""
         return {name: spec.default for name, spec in self.inputs.items() if spec.has_default}
 
     def sections(
@@ -80,20 +80,20 @@ class Prompt:
         only: Collection[str] | None = None,
         delimiters: Delimiters | None = None,
     ) -> dict[str, str]:
-        """Return the text of each section that is not blank, stripped, in the order of `BLOCKS`.
+        """Return the stripped text of each section that is not blank, in the order of `BLOCKS`.
 
-        `values` are the inputs (defaults are filled in). `layers` are applied in order, the last is outermost.
-        `only` renders no others. A layout's `delimiters` that come from the values have a backslash in them. Raises
-        InputError with file and line.
+        `values` are the inputs; defaults are filled in. `layers` are applied in order, the last one outermost. `only`
+        limits the sections. A layout's `delimiters` get a backslash where they come from the values. Raises InputError
+        with file and line.
         """
         given = {**self.defaults, **values}
         given.update((call_variable(depth), layer.call) for depth, layer in enumerate(layers, start=1))
         template = self.loader.template(stack(self.entry, [layer.file for layer in layers]), delimiters)
-        wanted = BLOCKS if only is None else [name for name in BLOCKS if name in only]
-        return render_blocks(template, given, wanted, delimiters)
+        requested = BLOCKS if only is None else [name for name in BLOCKS if name in only]
+        return render_blocks(template, given, requested, delimiters)
 
     def names(self) -> frozenset[str]:
-        """Return the free variables that the prompt and its parents use."""
+        """Return the free variables of the prompt and its parents."""
         return self.used
 
     def folder_of(self, key: str) -> Path:
@@ -102,13 +102,13 @@ class Prompt:
         return Path(origin.file).absolute().parent if origin else (self.file or Path()).absolute().parent
 
     def text(self, path: Sequence[str | int]) -> str:
-        """Return the scalar at a place of the front matter as it is written. Raises KeyError where there is none."""
+        """Return the scalar at a path of the front matter as it is written. Raises KeyError where there is none."""
         return self.origins[(str(path[0]),)].text(path)
 
     def problem(
         self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False
     ) -> Problem:
-        """Return a Problem at a place of the front matter (`("options", "seed")`), in the file that it stands in."""
+        """Return a Problem at a path of the front matter (`("options", "seed")`), in the file that has it."""
         origin = self.origins.get(tuple(map(str, path[:2]))) or self.origins.get(tuple(map(str, path[:1])))
         if origin is None:
             return Problem(message, self.document.file if self.document else str(self.file), hint=hint)
@@ -121,10 +121,10 @@ class Prompt:
         values: Mapping[str, Any] | None = None,
         delimiters: Delimiters | None = None,
     ) -> tuple[WrittenExample, ...]:
-        """Render each example: its input by the prompt's own `input` section, its output by its own of `writes`.
+        """Render each example: its input by the prompt's `input` section, its output by its own function of `writes`.
 
-        `values` fill what an example leaves out, `delimiters` are as in `sections`. Raises InputError where there is no
-        such section, and when an output is refused with ValueError.
+        `values` fill inputs that an example leaves out; `delimiters` are as in `sections`. Raises InputError where
+        there is no such section, and where an output is refused with ValueError.
         """
         return tuple(
             self._written(example, write, values or {}, delimiters)
@@ -141,10 +141,10 @@ class Prompt:
         filled = {**values, **example.inputs} if self.used - example.inputs.keys() else dict(example.inputs)
         packed = pack((filled, example.output, example.thoughts, example.number))
         if packed is None:
-            return self.written_anew(replace(example, inputs=filled), write, delimiters)
+            return self.write_example(replace(example, inputs=filled), write, delimiters)
         return _written_cached(self, packed, example.place, write, delimiters)
 
-    def written_anew(
+    def write_example(
         self, example: Example, write: Callable[[Any], str], delimiters: Delimiters | None
     ) -> WrittenExample:
         """Render one example that has all its inputs."""
@@ -153,14 +153,14 @@ class Prompt:
             raise InputError(
                 self.problem(
                     ("examples",),
-                    f"the prompt `{self.name}` has examples but nothing to show their input with",
+                    f"the prompt `{self.name}` has examples, but no section `input` to show their input",
                     "put the input into a section of its own: `{% block input %}{{ … }}{% endblock %}`",
                 )
             )
         try:
             output, thoughts = write(example.output), example.thoughts
         except ValueError as error:
-            message = f"the output of example {example.number} is no answer: {error}"
+            message = f"the output of example {example.number} is not an answer: {error}"
             raise InputError(replace(example.place or Problem(""), message=message)) from error
         if delimiters:
             output, thoughts = delimiters.escaped(output), thoughts and delimiters.escaped(thoughts)
@@ -171,6 +171,6 @@ class Prompt:
 def _written_cached(
     prompt: Prompt, packed: bytes, place: Problem | None, write: Callable[[Any], str], delimiters: Delimiters | None
 ) -> WrittenExample:
-    """Render an example, once for all the rows that it is shown with."""
+    """Render an example, once for all rows that it is shown with."""
     inputs, output, thoughts, number = marshal.loads(packed)
-    return prompt.written_anew(Example(inputs, output, thoughts, number, place), write, delimiters)
+    return prompt.write_example(Example(inputs, output, thoughts, number, place), write, delimiters)

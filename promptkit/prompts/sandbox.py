@@ -1,8 +1,8 @@
 """The Jinja environment: templates reach nothing outside their values, and nothing grows without bound.
 
-Jinja's sandbox alone lets `'a' * 10**9` through; here filters, methods and operators are closed lists (`filters.py`,
-`METHODS`) and all that works on values is charged (`limits.py`). `guard` rewrites the rest of the syntax tree. What
-Jinja raises becomes a problem with file and line.
+Jinja's sandbox alone allows `'a' * 10**9`. Here filters, methods and operators are closed lists (`filters.py`,
+`METHODS`), and everything that works on values is charged (`limits.py`); `guard` rewrites the rest of the syntax tree.
+Jinja's errors become problems with file and line.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from promptkit.prompts.filters import (
 from promptkit.prompts.limits import MAX_BITS, LimitExceeded, charge, check_length, joined, weigh
 
 MOST_NAMES: Final = 1_000
-"""Among how many names the nearest is looked for."""
+"""Number of names among which the nearest is searched."""
 
 MAX_NESTING: Final = 50
 """Statements (loops, conditions, blocks) within one another. Jinja's compiler takes time by their depth, squared."""
@@ -79,7 +79,7 @@ _REPLACED_METHODS: Final[dict[str, Callable[..., str]]] = {
 
 
 class UndefinedName(UndefinedError):
-    """A variable, or a key of what `owner` is, that does not exist."""
+    """A variable, or a key of `owner`, that does not exist."""
 
     def __init__(self, message: str, *, name: str, owner: Any) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class UndefinedName(UndefinedError):
         self.owner = owner
 
     def hint(self, variables: Iterable[str]) -> str | None:
-        """Return the nearest key of the mapping, or the nearest of the variables that there are."""
+        """Return the nearest key of the mapping, or the nearest of the given variables."""
         if self.owner is missing:
             known: Iterable[Any] = variables
         else:
@@ -96,7 +96,7 @@ class UndefinedName(UndefinedError):
 
 
 class PromptUndefined(StrictUndefined):
-    """An undefined value: every use of it raises UndefinedName, but for `is defined` and `default`."""
+    """An undefined value. Any use raises UndefinedName, except in `is defined` and `default`."""
 
     __slots__ = ()
 
@@ -122,13 +122,15 @@ def _kind(value: Any) -> str:
 
 
 def _added(value: Any) -> list[str]:
-    """Return what a list of promptkit's own has besides a list's."""
-    own = type(value)
-    return [name for name in vars(own) if not name.startswith("_")] if issubclass(own, list) and own is not list else []
+    """Return the attributes that a list subclass of promptkit adds to those of a list."""
+    kind = type(value)
+    return (
+        [name for name in vars(kind) if not name.startswith("_")] if issubclass(kind, list) and kind is not list else []
+    )
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """The sandbox with promptkit's rules of values. What it compiles must have gone through `guard`."""
+    """The sandbox with promptkit's rules. Everything that it compiles must have passed `guard`."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
     concat = staticmethod(joined)
@@ -150,7 +152,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         self.globals.update(_HELPERS)
 
     def parse(self, source: str, name: str | None = None, filename: str | None = None) -> nodes.Template:
-        """Return the syntax tree of a text. Raises TemplateSyntaxError, also where it is nested too deeply."""
+        """Return the syntax tree of a text. Raises TemplateSyntaxError, also for too deep nesting."""
         tree = super().parse(source, name, filename)
         level: list[nodes.Node] = [tree]
         for _ in range(MAX_NESTING + 1):
@@ -166,7 +168,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Refuse `str.format`, whose widths cannot be seen before it has written them."""
+        """Refuse `str.format`, whose widths are only known once it has written them."""
         return _refuse_format if super().wrap_str_format(value) else None
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -176,7 +178,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Allow the listed methods of plain values, and what other values offer without an underscore."""
+        """Allow the listed methods of plain values, and public attributes of other values."""
         if isinstance(obj, type):
             return False
         for kind, allowed in METHODS.items():
@@ -185,7 +187,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
     def call(self, context: Context, called: Any, /, *arguments: Any, **named: Any) -> Any:
-        """Call what a template calls, charged for its arguments and for the value that a method belongs to."""
+        """Call a function, charged for its arguments and, for a method, for its object."""
         owner = getattr(called, "__self__", None)
         charge(owner)
         charged = [charge(argument) for argument in arguments]
@@ -197,7 +199,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return weigh(result) if isinstance(result, dict) else charge(result)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Work out `left operator right` where the result cannot be too large."""
+        """Evaluate `left operator right` where the result cannot be too large."""
         charge(left)
         charge(right)
         if operator == "%" and isinstance(left, str):
@@ -213,7 +215,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
 
 def _statements_in(node: nodes.Node) -> list[nodes.Node]:
-    """Return the statements that stand right inside a node, what is printed left out."""
+    """Return the statements directly inside a node, without those that print."""
     inside = node.iter_child_nodes()
     return [child for child in inside if isinstance(child, nodes.Stmt) and not isinstance(child, nodes.Output)]
 
@@ -249,7 +251,7 @@ _TAKEN_GLOBALS: Final = word_set("range dict namespace")
 
 
 class _Guard(NodeTransformer):
-    """Puts a charge around what Jinja offers no hook for."""
+    """Adds a charge where Jinja offers no hook."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)
@@ -288,7 +290,7 @@ def _filtered(node: nodes.Node, name: str) -> nodes.Expr:
 
 
 def guard(tree: nodes.Template) -> nodes.Template:
-    """Return the syntax tree with charges around loops, comparisons, `~` and literals. It is changed in place."""
+    """Add charges around loops, comparisons, `~` and literals to a syntax tree, in place, and return it."""
     guarded = _Guard().visit(tree)
     assert isinstance(guarded, nodes.Template)
     return guarded
@@ -305,7 +307,7 @@ _ENDS = frozenset({"endblock", "endcall", "endfilter", "endfor", "endif", "endma
 
 
 def syntax_problem(error: Exception, file: str | None) -> Problem:
-    """Return what is wrong with a text that is no template."""
+    """Return the problem of a text that is not a template."""
     if isinstance(error, TemplateSyntaxError):
         return _unclosed(error, file) or Problem(_sentence(error.message or "broken"), file, error.lineno)
     if isinstance(error, RecursionError | MemoryError):
@@ -314,7 +316,7 @@ def syntax_problem(error: Exception, file: str | None) -> Problem:
 
 
 def _unclosed(error: TemplateSyntaxError, file: str | None) -> Problem | None:
-    """Return the problem of braces or a tag without an end, where it is one."""
+    """Return the problem of braces or a tag without an end, None for another error."""
     message, ends = error.message or "", "an expression ends in `}}`"
     if message.startswith("unexpected end of template") and "'end of print statement'" in message:
         return Problem("`{{` is not closed: the end of its expression is missing", file, error.lineno, hint=ends)
@@ -330,7 +332,7 @@ def _unclosed(error: TemplateSyntaxError, file: str | None) -> Problem | None:
 
 
 def _open_tag(source: str) -> tuple[int, str, str] | None:
-    """Return line, word and name of the innermost tag that a text leaves open."""
+    """Return line, keyword and name of the innermost tag that a text leaves open."""
     tokens = list(_tokens(source))
     opened: list[tuple[int, str, str]] = []
     for (_, kind, _), (line, _, word), (_, _, name) in zip(tokens, tokens[1:], tokens[2:], strict=False):
@@ -344,13 +346,13 @@ def _open_tag(source: str) -> tuple[int, str, str] | None:
 
 
 def _tokens(source: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line, kind and text of each token but blanks, up to what is not one: the parser came no further."""
+    """Yield line, kind and text of each token except blanks, up to the first invalid one."""
     with suppress(TemplateSyntaxError):
         yield from (token for token in ENVIRONMENT.lex(source) if token[1] != "whitespace")
 
 
 def rendering_problem(error: Exception, file: str | None, names: Iterable[str]) -> Problem:
-    """Return why a template could not be rendered, where it happened; `names` are those it could have used."""
+    """Return why a template could not be rendered, at its place. `names` are the names that it could have used."""
     where = _error_line(error)
     problem = Problem(_error_message(error), *(where or (file, None)))
     if isinstance(error, UndefinedName):
@@ -373,7 +375,7 @@ def _sentence(text: str) -> str:
 
 
 def _error_line(error: Exception) -> tuple[str | None, int] | None:
-    """Return the innermost template line that the error came through."""
+    """Return the innermost template line in the error's traceback."""
     if isinstance(error, TemplateSyntaxError):
         return error.filename, error.lineno
     found = None

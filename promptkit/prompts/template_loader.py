@@ -1,11 +1,11 @@
-"""Templates that name each other: how each is found, how a technique's layers lie over a prompt, how data is escaped.
+"""Templates that refer to each other: how each is found, how layers are stacked on a prompt, how data is escaped.
 
-A template's name is its role and path, followed by those of everything it lies on, outermost first. So one layer file
-can lie over two prompts, or twice over one, and `{% extends prompt %}` always means the next name in the stack.
+A template's name is its role and path, followed by those of everything beneath it, outermost first. So one layer file
+can lie on two prompts, or twice on one, and `{% extends prompt %}` always means the next name in the stack.
 
-Delimiters of a layout (`</INPUT>`, `## Input`) that come from data get a backslash. The author of a template may
-write them: they are marked before rendering, and the marks go with them through filters, macros and parents. A
-delimiter in the rendered section without a mark comes from data.
+A layout's delimiters (`</INPUT>`, `## Input`) get a backslash where they come from data. The author of a template may
+write them: those are marked before rendering, and the marks pass through filters, macros and parents. A delimiter in
+the rendered section without a mark comes from data.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from promptkit.storage.files import Stamp, file_stamp, read_text, resolved
 SECTIONS_FILE: Final = LIBRARY / "templates" / "prompts" / "sections.j2"
 _BENEATH: Final = "\0"
 _LONGEST_KEPT: Final = 20_000
-"""Bytes of values up to which what was rendered is kept: static parts are short, and the same in every request."""
+"""Bytes of values up to which rendered text is cached: static parts are short, and the same in every request."""
 
 
 class TemplateLoader(BaseLoader):
-    """Reads each file of a project once, and compiles what is rendered."""
+    """Reads each file of a project once, and compiles the templates that are rendered."""
 
     def __init__(self, project: Project | None) -> None:
         self.project = project
@@ -56,7 +56,7 @@ class TemplateLoader(BaseLoader):
         return self._texts[path]
 
     def parsed(self, entry: str) -> Parsed:
-        """Return the template of one name in a stack. Raises InputError when its file cannot be read."""
+        """Return the parsed template of one name in a stack. Raises InputError where its file cannot be read."""
         if entry in self._inline:
             return self._inline[entry]
         role: Role = PROMPT if entry.startswith(PROMPT) else PART
@@ -64,11 +64,11 @@ class TemplateLoader(BaseLoader):
         return parse(self.text(path), str(place(path)), role)
 
     def add_inline(self, entry: str, parsed: Parsed) -> None:
-        """Give a prompt without a file its name."""
+        """Register an inline prompt under its name."""
         self._inline[entry] = parsed
 
     def find(self, name: str, beside: Path) -> Path | Problem:
-        """Return the file that a template in the folder `beside` means by a name, or what is wrong with it."""
+        """Return the file that a name means in a template of the folder `beside`, or the problem with it."""
         key = (name, beside)
         if key not in self._found:
             self._found[key] = self._find(name, beside)
@@ -88,14 +88,14 @@ class TemplateLoader(BaseLoader):
             return error.problems[0]
         if found is None:
             known = self.project.names("prompts")
-            hint = nearest(name, [f"{each}.j2" for each in known] if name.endswith(".j2") else known)
+            hint = nearest(name, [f"{other}.j2" for other in known] if name.endswith(".j2") else known)
             return Problem(f"there is no template `{name}`", hint=hint)
         if not self.project.inside(found):
             return Problem(f"`{name}` leads out of the project's folder", hint=f"the root is {self.project.root}")
         return found
 
     def template(self, name: str, delimiters: Delimiters | None = None) -> Template:
-        """Return the compiled template of a stack of names, in which what the author says of `delimiters` is marked.
+        """Return the compiled template of a stack of names, with the author's own `delimiters` marked.
 
         Raises InputError.
         """
@@ -105,7 +105,7 @@ class TemplateLoader(BaseLoader):
             return self._environments[delimiters].get_template(name)
         except InputError:
             raise
-        except Exception as error:  # what the compiler raises for a tree that is too deep differs by version
+        except Exception as error:  # the error for a tree that is too deep differs by Python version
             raise InputError(syntax_problem(error, name.split(_BENEATH, 1)[0][1:])) from error
 
     def load(self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None) -> Template:
@@ -115,7 +115,7 @@ class TemplateLoader(BaseLoader):
         delimiters = environment.delimiters if isinstance(environment, _StackEnvironment) else None
         named = delimiters if delimiters and parsed.tree and delimiters.named_in(parsed.tree) else None
         code = compile_tree(parsed, name, len(beneath), named)
-        # Jinja's chain of globals would be copied key by key at each rendering; no template has globals of its own.
+        # Jinja would copy a chain of globals key by key at each rendering; no template has globals of its own.
         return environment.template_class.from_code(environment, code, environment.globals)
 
 
@@ -126,7 +126,7 @@ class _StackEnvironment(PromptEnvironment):
         self.delimiters = delimiters
 
     def join_path(self, template: str, parent: str) -> str:
-        """Return the stack of names that `parent` means by a reference (see `parsing`)."""
+        """Return the stack of names that a reference in `parent` means (see `parsing`)."""
         if template == ROOT:
             return f"{PART}{SECTIONS_FILE}"
         current, *beneath = parent.split(_BENEATH)
@@ -144,18 +144,18 @@ class _StackEnvironment(PromptEnvironment):
 
 
 def stack(entry: str, layers: Sequence[Path]) -> str:
-    """Return the name of a prompt with layers over it, the last outermost."""
+    """Return the stack name of a prompt with layers on it, the last one outermost."""
     return _BENEATH.join((*(f"{PROMPT}{file}" for file in reversed(layers)), entry))
 
 
 def call_variable(depth: int) -> str:
-    """Return what `call` is called in the layer with `depth` templates beneath it: each layer has its own."""
+    """Return the variable for `call` in the layer with `depth` templates beneath it: each layer has its own."""
     return f"{CALL}__{depth}"
 
 
 @lru_cache(maxsize=1_000)
 def compile_tree(parsed: Parsed, name: str, depth: int = 0, delimiters: Delimiters | None = None) -> CodeType:
-    """Compile a template to code, the author's `delimiters` marked. Raises InputError where its syntax is broken."""
+    """Compile a template to code, with the author's `delimiters` marked. Raises InputError for broken syntax."""
     if parsed.tree is None or parsed.problems:
         raise InputError(parsed.problems)
     tree = parsed.tree
@@ -171,22 +171,22 @@ def compile_tree(parsed: Parsed, name: str, depth: int = 0, delimiters: Delimite
 
 
 def render_blocks(
-    template: Template, values: Mapping[str, Any], wanted: Sequence[str], delimiters: Delimiters | None = None
+    template: Template, values: Mapping[str, Any], names: Sequence[str], delimiters: Delimiters | None = None
 ) -> dict[str, str]:
-    """Return the stripped text of each wanted block that is not blank. Raises InputError with file and line.
+    """Return the stripped text of each requested block that is not blank. Raises InputError with file and line.
 
-    `delimiters` are those that the template was loaded with; none of them in a text is from `values`.
+    `delimiters` are those that the template was loaded with; they are escaped where they come from `values`.
     """
     try:
         with budget():
             context = template.new_context(dict(values))
-            # The root is exhausted for what it sets and imports; the blocks are then taken one by one.
+            # The root runs for what it sets and imports; the blocks are then rendered one by one.
             for _ in template.root_render_func(context):
                 pass
             texts = {}
-            for name in wanted:
+            for name in names:
                 written = context.blocks[name]
-                # The last is the empty one of `sections.j2`.
+                # The last one is the empty block of `sections.j2`.
                 text = joined(written[0](context)).strip() if len(written) > 1 else ""
                 if text:
                     texts[name] = delimiters.settled(text) if delimiters else text
@@ -214,7 +214,7 @@ def render_whole(template: Template, values: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=100)
 def _self_contained_template(path: Path, text: str) -> Template | None:
-    """Return the template of a text that names no others: those may have changed."""
+    """Return the compiled template of a text that names no other templates, else None."""
     return None if _parsed_part(path, text).references else _template(path)
 
 
@@ -233,7 +233,7 @@ _texts: dict[Path, tuple[Stamp, str]] = {}
 
 
 def current_text(path: Path) -> str:
-    """Return a file's text, read again only when its time or size has changed. Raises InputError."""
+    """Return a file's text, cached until its time or size changes. Raises InputError."""
     stamp = file_stamp(path)
     if stamp is None:
         return read_text(path)
@@ -244,7 +244,7 @@ def current_text(path: Path) -> str:
 
 
 def render_file(path: Path, values: Mapping[str, Any]) -> str:
-    """Return one template file rendered in the sandbox, stripped, without its front matter.
+    """Render a template file in the sandbox, without its front matter, and return the stripped text.
 
     It may include or import files of its own folder. Raises InputError with file and line.
     """
@@ -252,12 +252,12 @@ def render_file(path: Path, values: Mapping[str, Any]) -> str:
 
 
 def is_self_contained(path: Path, text: str) -> bool:
-    """Tell whether a template file's `text` names no other templates. Raises InputError."""
+    """Return True where a template's `text` names no other templates. Raises InputError."""
     return _self_contained_template(path, text) is not None
 
 
 def render_text(path: Path, text: str, values: Mapping[str, Any]) -> str:
-    """Return a template file's `text` rendered, as `render_file` does."""
+    """Render the `text` of a template file, as `render_file` does."""
     template = _self_contained_template(path, text)
     packed = pack(values)
     if template is None or packed is None or len(packed) > _LONGEST_KEPT:
@@ -273,7 +273,7 @@ def _render_cached(path: Path, text: str, packed: bytes) -> str:
 
 
 def pack(value: Any) -> bytes | None:
-    """Return plain data as bytes that are the same only for the same data; None for what is not plain."""
+    """Return plain data as bytes that are equal only for equal data; None for data that is not plain."""
     try:
         return marshal.dumps(value, 2)
     except ValueError:
@@ -281,7 +281,7 @@ def pack(value: Any) -> bytes | None:
 
 
 _MARK: Final = f"\ue000{secrets.token_hex(8)}\ue001"
-"""Stands in a delimiter that the author wrote. It is new in each process, so that no data can hold it."""
+"""Marks a delimiter that the author wrote. It is random in each process, so that no data can contain it."""
 
 _BREAKS: Final = "\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _BEGIN: Final = rf"(?<![^{_BREAKS}])[^\S{_BREAKS}]*"
@@ -290,9 +290,9 @@ _END: Final = rf"[^\S{_BREAKS}]*(?![^{_BREAKS}])"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delimiters:
-    """Finds a layout's delimiters in a text. Each holds one of `words`, which is faster to look for.
+    """Finds a layout's delimiters in a text. Each delimiter holds one of `words`, which are faster to search for.
 
-    What is kept by delimiters is kept by the object, which a layout has one of: to compare patterns takes long.
+    Caches use the object as their key, one for each layout, because comparing patterns is slow.
     """
 
     pattern: re.Pattern[str]
@@ -302,8 +302,9 @@ class Delimiters:
     def of(
         cls, *, tags: Iterable[str] = (), headings: Iterable[str] = (), prefixes: Iterable[str] = ()
     ) -> Delimiters | None:
-        """Return what finds tags by their names, lines that are a heading, with a number or without one, and lines
-        that begin with a prefix; None where there are none of them."""
+        """Return a finder of tags by name, of heading lines with or without a number, and of line prefixes. None
+        without any of them.
+        """
         forms = (
             (r"</?(?:{})\s*>", tags),
             (rf"{_BEGIN}(?:{{}})(?:[ ]\d+)?{_END}", headings),
@@ -317,15 +318,15 @@ class Delimiters:
         return self.pattern.sub(backslashed, text) if any(word in text for word in self.words) else text
 
     def settled(self, rendered: str) -> str:
-        """Return a rendered text with the author's delimiters as they were written, and a backslash in all others."""
+        """Return a rendered text: the author's delimiters unmarked, all others with a backslash."""
         return self.escaped(rendered).replace(_MARK, "")
 
     def named_in(self, tree: nodes.Template) -> bool:
-        """Tell whether the author of a template names a delimiter."""
+        """Return True where the author of a template writes a delimiter."""
         return any(self.pattern.search(text.data) for text in tree.find_all(nodes.TemplateData))
 
     def marked(self, tree: nodes.Template) -> nodes.Template:
-        """Return a copy of a template's tree whose author's delimiters are marked."""
+        """Return a copy of a template's tree with the author's delimiters marked."""
         tree = deepcopy(tree)
         for text in tree.find_all(nodes.TemplateData):
             text.data = self.pattern.sub(lambda found: backslashed(found, _MARK), text.data)

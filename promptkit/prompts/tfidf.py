@@ -3,57 +3,55 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from heapq import nsmallest
-from typing import Final
 
-_WORD: Final = re.compile(r"\w+")
+from promptkit.prompts.words import words
 
 
 class LexicalIndex:
-    """Texts by their words."""
+    """An index of texts by their words."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        counts = [_words(text) for text in texts]
+        counts = [_word_counts(text) for text in texts]
         self._rarity = _rarities(counts)
         self._size = len(texts)
         self._weights: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
-        for row, words in enumerate(counts):
-            weights = {word: count * self._rarity[word] for word, count in words.items()}
+        for row, held in enumerate(counts):
+            weights = {word: count * self._rarity[word] for word, count in held.items()}
             length = math.sqrt(sum(weight * weight for weight in weights.values()))
             for word, weight in weights.items():
                 self._weights[word].append((row, weight / length))
 
     def nearest(self, text: str, count: int) -> list[int]:
-        """Return the positions of the `count` most similar texts, the most similar first; equal ones in order."""
+        """Return the positions of the `count` most similar texts, most similar first, ties in order."""
         scores = dict.fromkeys(range(self._size), 0.0)
-        for word, times in _words(text).items():
+        for word, times in _word_counts(text).items():
             for row, weight in self._weights.get(word, ()):
                 scores[row] += times * self._rarity[word] * weight
         return nsmallest(count, scores, key=lambda row: (-scores[row], row))
 
 
 def _rarities(counts: Sequence[Counter[str]]) -> dict[str, float]:
-    """Return the inverse document frequency of each word of texts, given by how often each holds it."""
+    """Return the inverse document frequency of each word. `counts` holds the word counts of each text."""
     holders: Counter[str] = Counter(word for words in counts for word in words)
     return {word: math.log((1 + len(counts)) / (1 + held)) + 1 for word, held in holders.items()}
 
 
-def _words(text: str) -> Counter[str]:
-    return Counter(_WORD.findall(text.casefold()))
+def _word_counts(text: str) -> Counter[str]:
+    return Counter(words(text))
 
 
 def word_vectors(texts: Sequence[str]) -> list[list[float]]:
-    """Return each text as a unit vector over the words of them all (TF-IDF), a null vector for one without words."""
-    counts = [_words(text) for text in texts]
+    """Return each text as a unit vector over the words of all texts (TF-IDF); a zero vector for one without words."""
+    counts = [_word_counts(text) for text in texts]
     rarity = _rarities(counts)
     places = {word: place for place, word in enumerate(sorted(rarity))}
     vectors = []
-    for words in counts:
+    for held in counts:
         vector = [0.0] * len(places)
-        for word, count in words.items():
+        for word, count in held.items():
             vector[places[word]] = count * rarity[word]
         length = math.hypot(*vector) or 1.0
         vectors.append([weight / length for weight in vector])

@@ -1,4 +1,4 @@
-"""What people look at: safe text, progress lines, the trace tree, comparisons of answers.
+"""Reports: text that is safe in a terminal, progress, traces, tables, HTML pages and exports.
 
-`import promptkit.reports` is cheap; what needs the engine or rich is loaded by the name that uses it.
+`output`, `text` and `layout` load neither rich nor the engine.
 """

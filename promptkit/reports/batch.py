@@ -1,12 +1,15 @@
-"""Batches as people and programs read them: rows of a file with the answer to each."""
+"""Batches: the rows of a file with the answer to each, as text and as tables."""
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.export import csv_line
 from promptkit.reports.layout import paragraph
 from promptkit.reports.text import (
     calls_text,
@@ -28,9 +31,12 @@ MOST_FAILED = 10
 ANSWER = "answer"
 ERROR = "error"
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
+
 
 class AnswerTable:
-    """Lines of CSV, else of JSONL: the columns of a file's rows, the answer, and in `error` why there is none.
+    """Rows of a file with their answers as lines of CSV, otherwise of JSONL; `error` says why an answer is missing.
 
     The answer is one column, `answer`, or one for each of `keys`, the keys of a mapping. Where the file has a column of
     that name, the answer's is `answer.NAME`.
@@ -49,7 +55,7 @@ class AnswerTable:
         return csv_line([*self._columns, *self._answers, self._error]) if self._csv else ""
 
     def line(self, fields: Mapping[str, Any], output: Any, error: str | None) -> str:
-        """Return a row with its answer in a line."""
+        """Return a row with its answer as a line."""
         parts = [output] if self._keys is None else [(output or {}).get(key) for key in self._keys]
         if self._csv:
             return csv_line([*(fields.get(name) for name in self._columns), *parts, error], numbers=True)
@@ -63,7 +69,7 @@ class AnswerTable:
 
 
 def batch_summary(record: Mapping[str, Any]) -> str:
-    """Return what a batch came to in one line: `30 rows: 28 answered, 2 failed · 5459+24 tokens`."""
+    """Return the result of a batch in one line: `30 rows: 28 answered, 2 failed · 5459+24 tokens`."""
     if not record:
         return ""
     ended = record["answered"] + record["failed"]
@@ -74,7 +80,7 @@ def batch_summary(record: Mapping[str, Any]) -> str:
 
 
 def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, Mapping[str, Any]]], width: int) -> str:
-    """Return a batch: what it came to, and its first rows that failed, with why."""
+    """Return a batch as text: its result, and its first rows that failed, with the reasons."""
     lines = [f"{visible(run.target)}  run {run.number}  {run.status}", f"rows of {one_line(run.inputs['file'])}"]
     if run.model:
         lines.append(f"answered by {one_line(run.model['reference'])}")
@@ -83,8 +89,8 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
     lines.append(" · ".join(spent))
     if record["failed"]:
         lines += ["", "rows that failed:"]
-    for row, each in islice(failed, MOST_FAILED):
-        lines += paragraph(one_line(each["error"]), width=width, first=f"{row:>6}  ", rest=" " * 8)
+    for row, result in islice(failed, MOST_FAILED):
+        lines += paragraph(one_line(result["error"]), width=width, first=f"{row:>6}  ", rest=" " * 8)
     if record["failed"] > MOST_FAILED:
         lines.append(
             f"the first {MOST_FAILED} of {record['failed']}; `promptkit runs export {run.number} --csv -` has all"
@@ -93,7 +99,7 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
 
 
 def batch_row_text(row: int, record: Mapping[str, Any]) -> str:
-    """Return a row of a batch in full: its fields, each request, and its answer or why there is none."""
+    """Return a row of a batch in full: its fields, each request, and its answer or the error."""
     lines = [f"row {row}", *(f"  {line}" for line in outline(record["fields"]).split("\n")), ""]
     lines += stored_trace_text(record["trace"]).split("\n")
     name = ERROR if "error" in record else "output"
@@ -103,5 +109,23 @@ def batch_row_text(row: int, record: Mapping[str, Any]) -> str:
 def answer_lines(rows: Iterable[Mapping[str, Any]], table: AnswerTable) -> Iterator[str]:
     """Yield the rows of a batch as lines of a table."""
     yield table.head
-    for each in rows:
-        yield table.line(each["fields"], each["output"], each.get("error"))
+    for row in rows:
+        yield table.line(row["fields"], row["output"], row.get("error"))
+
+
+def csv_line(values: Sequence[Any], *, numbers: bool = False) -> str:
+    """Return a line of CSV. A text that a spreadsheet would take for a formula has a quote before it.
+
+    With `numbers`, texts that are only a number (`-5`, `+3,2`) stay as they are.
+    """
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow([_csv_value(value, numbers) for value in values])
+    return text.getvalue()
+
+
+def _csv_value(value: Any, numbers: bool) -> Any:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    is_formula = text.startswith(_FORMULA) and not (numbers and _NUMBER.fullmatch(text))
+    return f"'{text}" if is_formula else text

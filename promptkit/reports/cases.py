@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from rich.text import Text
+
+from promptkit.engine.pipeline import Case
+from promptkit.engine.results import Result
 from promptkit.errors import PromptkitError
 from promptkit.reports.output import emit, error_text, note, report_console
 from promptkit.reports.text import calls_text, json_text, outline, seconds_text, tokens_text, visible
 from promptkit.reports.word_diff import marked_diff
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.engine.pipeline import Case
-    from promptkit.engine.results import Result
 
 CaseVerdict = Literal["new", "same", "changed", "better", "worse"]
 _STYLES = {"better": "green", "worse": "red", "changed": "yellow", "new": "cyan", "same": "dim"}
@@ -25,20 +23,20 @@ _TALLY_KEYS = (*_STYLES, *["unparsed", "failed", "right", "expected", "calls", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseOutcome:
-    """A case's answer as the store remembers it (JSON-able) with the one before, None where there is none.
+    """A case's answer as the store remembers it (JSON-able), and the one before, None where there is none.
 
-    `why` says of each model that answered why it was chosen; of those in `told` a notice has said so.
+    `why` maps the models that answered to what named them; for those in `noticed` a notice was shown already.
     """
 
     case: Case
     answer: Mapping[str, Any]
     before: Mapping[str, Any] | None
     why: Mapping[str, str] = field(default_factory=dict)
-    told: frozenset[str] = frozenset()
+    noticed: frozenset[str] = frozenset()
 
     @property
     def verdict(self) -> CaseVerdict:
-        """`better` and `worse` need an expected answer; without one an answer is the same or changed."""
+        """`better` or `worse` where an answer is expected, otherwise `same` or `changed`; `new` without one before."""
         if self.before is None:
             return "new"
         right, was_right = self.right(self.answer), self.right(self.before)
@@ -48,7 +46,7 @@ class CaseOutcome:
 
     @property
     def counted(self) -> str:
-        """What the tally counts the case as: each is counted once, a failure before what does not parse."""
+        """The tally's key of the case, which is counted once: a failure before an unparsed answer before a verdict."""
         if self.answer["error"] is not None:
             return "failed"
         return "unparsed" if self.answer["unparsed"] else self.verdict
@@ -77,9 +75,9 @@ class CaseOutcome:
 def update_baselines(
     now: Sequence[CaseOutcome], shown: Sequence[CaseOutcome]
 ) -> tuple[tuple[CaseOutcome, ...], tuple[CaseOutcome, ...]]:
-    """Return the outcomes against the answers that they are to be compared with, and what is then `shown`.
+    """Return the outcomes compared with the right earlier answers, and the outcomes that are `shown` then.
 
-    While no answer differs from the one shown, each stays compared with what it was; a failure is no answer.
+    While no answer differs from the one shown, each keeps its earlier answer. A failure is not an answer.
     """
     last = {outcome.case.name: outcome for outcome in shown}
     answered = [outcome for outcome in now if outcome.answer["error"] is None]
@@ -104,7 +102,7 @@ def _other_inputs(outcome: CaseOutcome, known: Mapping[str, CaseOutcome]) -> boo
 
 
 def answer_record(result: Result) -> dict[str, Any]:
-    """Return what is remembered of a case's run."""
+    """Return the answer that the store remembers of a case's run."""
     totals = result.totals
     return {
         "output": result.output,
@@ -120,7 +118,7 @@ def answer_record(result: Result) -> dict[str, Any]:
 
 
 def matches_expected(value: Any, expected: Any) -> bool:
-    """Tell whether a value is the expected one: a mapping has at least its keys, text may have blanks around it."""
+    """Tell whether a value is as expected: a mapping has at least the expected keys, blanks around text are ignored."""
     if isinstance(expected, Mapping):
         return isinstance(value, Mapping) and all(
             key in value and matches_expected(value[key], part) for key, part in expected.items()
@@ -135,7 +133,7 @@ def matches_expected(value: Any, expected: Any) -> bool:
 
 
 def tally(outcomes: Iterable[CaseOutcome]) -> dict[str, int]:
-    """Count each case once, and the right answers where one is expected, calls and tokens."""
+    """Count each case once, right answers where one is expected, calls and tokens."""
     counts = dict.fromkeys(_TALLY_KEYS, 0)
     for outcome in outcomes:
         counts[outcome.counted] += 1
@@ -149,7 +147,7 @@ def tally(outcomes: Iterable[CaseOutcome]) -> dict[str, int]:
 
 
 def tally_text(counts: Mapping[str, int]) -> str:
-    """Return the tally in one line, without what is none."""
+    """Return the tally in one line, without zeros."""
     parts = [f"{counts[name]} {name}" for name in ("better", "worse", "changed", "new") if counts[name]]
     parts.append(f"{counts['same']} same")
     parts += [f"{counts[name]} {name}" for name in ("unparsed", "failed") if counts[name]]
@@ -163,9 +161,7 @@ def tally_text(counts: Mapping[str, int]) -> str:
 
 
 def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
-    """Yield a case as a person reads it: what became of it, and its answer word by word against the one before."""
-    from rich.text import Text
-
+    """Yield the lines of a case: its verdict, and its answer word by word against the one before."""
     answer, right = outcome.answer, outcome.right(outcome.answer)
     title = Text(visible(outcome.case.name), style="bold")
     if answer["error"] is None:
@@ -189,8 +185,6 @@ def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
 
 
 def _difference(outcome: CaseOutcome) -> Text:
-    from rich.text import Text
-
     new = _answer_text(outcome.answer)
     if outcome.answer["error"] is not None:
         failed = Text(new, style="red")
@@ -211,7 +205,7 @@ def _tokens(answer: Mapping[str, Any]) -> int:
 
 
 class TryScreen:
-    """Where outcomes are shown; with `json` as one object each time, with `clear` on an empty screen each time."""
+    """The screen of `promptkit try`. With `json` it prints one object each time, with `clear` it empties the screen."""
 
     def __init__(self, target: str, *, json: bool = False, clear: bool = False) -> None:
         self._target = target
@@ -221,7 +215,7 @@ class TryScreen:
         self._last: Sequence[CaseOutcome] = ()
 
     def show(self, outcomes: Sequence[CaseOutcome]) -> None:
-        """Show the outcomes, which are then the last good result."""
+        """Show the outcomes, and keep them as the last good result."""
         self._last = outcomes
         if self._json:
             cases = [outcome.record() for outcome in outcomes]
@@ -233,20 +227,20 @@ class TryScreen:
         self._print_last()
 
     def broken(self, error: PromptkitError) -> None:
-        """Show what is wrong, and the last good result under it."""
+        """Show an error, and the last good result under it."""
         if self._json:
             emit(json_text({"target": self._target, "error": str(error)}, indent=None))
             return
         self._begin()
-        said = visible(error_text(error))
-        self._console.print(said, style="red")
+        text = visible(error_text(error))
+        self._console.print(text, style="red")
         self._print_rest()
         if self._last and self._console.is_terminal:
             # Long answers push the error off the screen.
-            self._console.print(said.partition("\n")[0], style="red")
+            self._console.print(text.partition("\n")[0], style="red")
 
     def asking(self, since: str) -> None:
-        """Say, on a screen of its own, that the files as they are now are asked; what was wrong before is gone."""
+        """Show on an empty screen that the files as they are now are asked; the last error is gone."""
         if not self._clear:
             return
         self._begin()
@@ -254,13 +248,13 @@ class TryScreen:
         self._print_rest()
 
     def idle(self, files: int, asked: str) -> None:
-        """Say, on a screen of its own, what is waited for."""
+        """Show on an empty screen that changes are waited for."""
         if self._clear:
             when = f" · asked {asked}" if asked else ""
             self._console.print(f"watching {files} file{'s'[: files != 1]}{when} · ctrl-C leaves", style="dim")
 
     def stopped(self) -> None:
-        """Say that the answer was stopped, over the last good result."""
+        """Show that the answer was stopped, over the last good result."""
         if self._json:
             emit(json_text({"target": self._target, "stopped": True}, indent=None))
             return
@@ -284,16 +278,14 @@ class TryScreen:
                     self._console.print(part)
         self._console.print(f"\n{tally_text(tally(self._last))}", style="bold")
         # Where the screen was cleared, the notice is gone.
-        told = frozenset[str]() if self._clear else frozenset().union(*(outcome.told for outcome in self._last))
+        noticed = frozenset[str]() if self._clear else frozenset().union(*(outcome.noticed for outcome in self._last))
         for reference, why in _models(self._last).items():
-            if reference in told:
+            if reference in noticed:
                 continue
             note(f"answered by {reference} (named by {why})")
 
     def _wrapped(self, line: Text) -> Iterator[Text]:
-        """Yield a line in parts that fit a terminal, broken at words, each with the line's indent."""
-        from rich.text import Text
-
+        """Yield a line in parts that fit the terminal, broken at words, each with the line's indent."""
         indent = min(len(line.plain) - len(line.plain.lstrip(" ")), self._console.width // 2)
         if not self._console.is_terminal or line.cell_len <= self._console.width:
             yield line

@@ -1,34 +1,29 @@
-"""A run for other programs: a cell a line of JSON, a table for spreadsheets, test cases for a CI. Part by part."""
+"""Exports of an evaluation, part by part: a cell a line of JSON, a table for spreadsheets, test cases for a CI."""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import StringIO
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from promptkit.evaluation.cells.cell import Cell, RunView
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
+from promptkit.reports.batch import csv_line
 from promptkit.reports.evaluation.failing_rows import normalized_score
+from promptkit.reports.runs import COST_FIELDS
 from promptkit.reports.text import counted, json_text, one_line, outline, visible
 
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell, RunView
-    from promptkit.evaluation.metrics.base import Score
-
-COST_FIELDS = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _NO_CHARACTER = re.compile("[\ufffe\uffff]")
 _NAME_WIDTH = 60
 _NEAR = 1e-9
 
 
 def cell_record(cell: Cell) -> dict[str, Any]:
-    """Return all of a cell but its trace as JSON."""
+    """Return a cell as JSON, without its trace."""
     return {
         "variant": cell.variant,
         "row": cell.row,
@@ -41,7 +36,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "scores": {name: score_record(score) for name, score in cell.scores.items()},
         "steps": dict(cell.steps),
         **{name: getattr(cell, name) for name in COST_FIELDS},
-        "cell": cell.cell,
+        "cell": cell.number,
     }
 
 
@@ -56,7 +51,7 @@ def jsonl_parts(cells: Iterable[Cell]) -> Iterator[str]:
 
 
 def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
-    """Yield a table, a cell a line: `field.NAME` for each field of any row, `score.NAME` for each metric.
+    """Yield a table, a cell a line, with `field.NAME` for each field of any row and `score.NAME` for each metric.
 
     A text that a spreadsheet would take for a formula has a quote before it; what is not a number or a text is JSON.
     """
@@ -81,37 +76,19 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
         )
 
 
-def csv_line(values: Sequence[Any], *, numbers: bool = False) -> str:
-    """Return a line of CSV. A text that a spreadsheet would take for a formula has a quote before it.
-
-    With `numbers`, texts that are only a number (`-5`, `+3,2`) stay as they are.
-    """
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_csv_value(value, numbers) for value in values])
-    return text.getvalue()
-
-
-def _csv_value(value: Any, numbers: bool) -> Any:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    is_formula = text.startswith(_FORMULA) and not (numbers and _NUMBER.fullmatch(text))
-    return f"'{text}" if is_formula else text
-
-
-def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Iterator[str]:
-    """Yield JUnit XML: a test case a row of one variant, a failure where it is wrong, an error where it is missing.
+def junit_parts(view: RunView, record: EvalRecord, variant: str) -> Iterator[str]:
+    """Yield JUnit XML: a test case for each row of a variant, failed where it is wrong, an error where it is missing.
 
     A row is right where most of its repeats have the best score of the suite's first metric. Rows that the run did not
-    come to are one more test case, an error: it may have ended before a row that is wrong.
+    reach are one more test case, an error: a wrong row may be among them.
     """
-    said = next(each for each in record["variants"] if each["name"] == variant)
+    summary = next(found for found in record.variants if found.name == variant)
     counts = {"": 0, "failure": 0, "error": 0}
     seconds = 0.0
     for cells in _cells_by_row(view, variant):
-        counts[_junit_verdict(cells, said["metrics"], record["repeat"])] += 1
+        counts[_junit_verdict(cells, summary.metrics, record.repeat)] += 1
         seconds += sum(cell.seconds for cell in cells)
-    lacking = record["rows"] - sum(counts.values())
+    lacking = record.rows - sum(counts.values())
     counts["error"] += lacking > 0
     totals = _attributes(tests=sum(counts.values()), failures=counts["failure"], errors=counts["error"], skipped=0)
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(view.started))
@@ -119,16 +96,16 @@ def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Itera
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield f"<testsuites{name}{totals}{_attributes(time=f'{seconds:.3f}')}>\n"
     yield f"<testsuite{name}{totals}{_attributes(time=f'{seconds:.3f}', timestamp=when)}>\n<properties>\n"
-    for key, value in _properties(view, record, said).items():
+    for key, value in _properties(view, record, summary).items():
         yield f"<property{_attributes(name=key, value=value)}/>\n"
     yield "</properties>\n"
     for cells in _cells_by_row(view, variant):
-        yield from _test_case(cells, f"{view.suite}.{variant}", said["metrics"], record["repeat"])
+        yield from _test_case(cells, f"{view.suite}.{variant}", summary.metrics, record.repeat)
     if lacking > 0:
-        told = f"the run is {view.status}: {counted(lacking, 'row')} of {record['rows']} without an answer"
+        text = f"the run is {view.status}: {counted(lacking, 'row')} of {record.rows} without an answer"
         name = counted(lacking, "further row")
         yield f"<testcase{_attributes(classname=f'{view.suite}.{variant}', name=name, time='0.000')}>\n"
-        yield f"<error{_attributes(message=told, type='missing')}/>\n</testcase>\n"
+        yield f"<error{_attributes(message=text, type='missing')}/>\n</testcase>\n"
     yield "</testsuite>\n</testsuites>\n"
 
 
@@ -136,21 +113,22 @@ def _cells_by_row(view: RunView, variant: str) -> Iterator[list[Cell]]:
     return (list(cells) for _, cells in groupby(view.cells(variant), key=lambda cell: cell.row))
 
 
-def _properties(view: RunView, record: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    told = {
+def _properties(view: RunView, record: EvalRecord, variant: VariantRecord) -> dict[str, Any]:
+    properties: dict[str, Any] = {
         "run": view.number,
         "status": view.status,
-        "variant": said["name"],
-        "model": record["model"]["reference"],
-        "digest": record["model"]["digest"],
+        "variant": variant.name,
+        "model": record.model.reference,
+        "digest": record.model.digest,
     }
-    for name, metric in said["metrics"].items():
-        told |= {f"{name}.{key}": metric[key] for key in ("mean", "low", "high", "n") if metric[key] is not None}
-    return told
+    for name, metric in variant.metrics.items():
+        values = {"mean": metric.mean, "low": metric.low, "high": metric.high, "n": metric.n}
+        properties |= {f"{name}.{key}": value for key, value in values.items() if value is not None}
+    return properties
 
 
-def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, Any], repeat: int) -> str:
-    """Return `failure` where most repeats of a row are not right, `error` where those that are missing decide it."""
+def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, MetricRecord], repeat: int) -> str:
+    """Return `failure` where most repeats are wrong, `error` where missing ones decide it, nothing otherwise."""
     right = sum(is_right(cell, metrics) for cell in cells)
     missing = sum(_is_missing(cell, metrics) for cell in cells) + repeat - len(cells)
     if 2 * right > repeat:
@@ -158,17 +136,17 @@ def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, Any], repeat: in
     return "error" if 2 * (right + missing) > repeat else "failure"
 
 
-def is_right(cell: Cell, metrics: Mapping[str, Any]) -> bool:
+def is_right(cell: Cell, metrics: Mapping[str, MetricRecord]) -> bool:
     """Tell whether a cell has an answer with the best score of the first metric; any answer where that has no best."""
     return not cell.flag and not _is_missing(cell, metrics) and normalized_score(cell, metrics) > 1 - _NEAR
 
 
-def _is_missing(cell: Cell, metrics: Mapping[str, Any]) -> bool:
+def _is_missing(cell: Cell, metrics: Mapping[str, MetricRecord]) -> bool:
     score = cell.scores.get(next(iter(metrics), ""))
     return cell.flag == "error" or (score is not None and score.value is None)
 
 
-def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, Any], repeat: int) -> Iterator[str]:
+def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, MetricRecord], repeat: int) -> Iterator[str]:
     first = cells[0]
     name = f"row {first.row}: {one_line(next(iter(first.fields.values()), ''), _NAME_WIDTH)}"
     head = f"<testcase{_attributes(classname=of, name=name, time=f'{sum(cell.seconds for cell in cells):.3f}')}"
@@ -180,16 +158,16 @@ def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, Any], repea
         lack = f"{repeat - len(cells)} of {repeat} repeats without an answer"
         yield f"{head}>\n<error{_attributes(message=lack, type='missing')}/>\n</testcase>\n"
         return
-    found = (cell for cell in cells if not is_right(cell, metrics))
-    wrong = next(cell for cell in found if (verdict == "error") == _is_missing(cell, metrics))
+    failing = (cell for cell in cells if not is_right(cell, metrics))
+    wrong = next(cell for cell in failing if (verdict == "error") == _is_missing(cell, metrics))
     score = wrong.scores.get(next(iter(metrics), ""))
     kind = {"error": "missing", "": "no score" if verdict == "error" else "wrong"}.get(wrong.flag, wrong.flag)
     why = wrong.problem or (score.why if score else "") or f"expected {one_line(wrong.expect)}"
     message = f"{why}, the answer is {one_line(wrong.output)}" if kind == "wrong" else why
-    told = {"row": dict(first.fields), "expected": wrong.expect, "answer": wrong.output, "problem": wrong.problem}
-    scores = {name: score_record(each) for name, each in wrong.scores.items()}
+    details = {"row": dict(first.fields), "expected": wrong.expect, "answer": wrong.output, "problem": wrong.problem}
+    scores = {name: score_record(score) for name, score in wrong.scores.items()}
     yield f"{head}>\n<{verdict}{_attributes(message=one_line(message), type=kind)}>"
-    yield f"{_xml(outline({**told, 'scores': scores}))}</{verdict}>\n</testcase>\n"
+    yield f"{_xml(outline({**details, 'scores': scores}))}</{verdict}>\n</testcase>\n"
 
 
 def _attributes(**values: Any) -> str:

@@ -1,4 +1,4 @@
-"""Models as people read them."""
+"""Models as text: a list of them, and the facts of one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def models_text(models: Sequence[LocalModel]) -> str:
-    """Return one line a model: its reference, size, window, and whether it can answer at once."""
+    """Return a line a model: reference, size, context window, and whether it is ready to answer."""
     rows = [
         (
             model.reference,
@@ -28,7 +28,7 @@ def models_text(models: Sequence[LocalModel]) -> str:
 
 
 def model_text(model: Model) -> str:
-    """Return what a model says about itself, one fact a line."""
+    """Return the facts of a model, one a line."""
     facts = {
         "reference": model.reference,
         "digest": model.digest,

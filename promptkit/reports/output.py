@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,18 +14,25 @@ from promptkit.reports.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
+
+PIPE_WIDTH = 80
+"""Characters in a line where no terminal says how many."""
+
+WIDEST_REPORT = 140
+"""Characters in a line of a report, however wide the terminal is."""
 
 _results: TextIO | None = None
 
 
 def result_stream() -> TextIO:
-    """Return where results go: stdout, also inside `results_alone`."""
+    """Return the stream of results: stdout, also inside `results_alone`."""
     return _results or sys.stdout
 
 
 @contextmanager
 def results_alone() -> Iterator[None]:
-    """Keep stdout for results: what a tool or another function of a person's own prints inside goes to stderr."""
+    """Keep stdout for results: what tools and other project code print inside the block goes to stderr."""
     global _results
     outer, _results = _results, result_stream()
     try:
@@ -36,20 +43,20 @@ def results_alone() -> Iterator[None]:
 
 
 def emit(text: str) -> None:
-    """Write a result and a line break to stdout at once."""
+    """Write a result and a line break to stdout, and flush."""
     out = result_stream()
     out.write(text + "\n")
     out.flush()
 
 
 def emit_folded(text: str) -> None:
-    """Write a result for people, in a terminal folded to its width."""
+    """Write a result for people, folded to the width of a terminal."""
     width = tty_width(result_stream())
     emit(text if width is None else fold(text, width))
 
 
 def tty_width(stream: TextIO) -> int | None:
-    """Return how many characters a line of a terminal holds; None where the stream is not one."""
+    """Return the width of a terminal in characters; None where the stream is not one."""
     try:
         if not stream.isatty():
             return None
@@ -59,9 +66,9 @@ def tty_width(stream: TextIO) -> int | None:
 
 
 def note(text: str) -> None:
-    """Write a notice to stderr, in a terminal folded to its width; where stderr is gone or full, the run goes on.
+    """Write a notice to stderr, folded to the width of a terminal; elsewhere a line stays a line, to be searched.
 
-    Elsewhere a line stays a line, to be searched.
+    Where stderr is gone or full, the run goes on without it.
     """
     width = tty_width(sys.stderr)
     try:
@@ -76,22 +83,21 @@ def print_error(error: PromptkitError) -> None:
 
 
 def error_text(error: PromptkitError) -> str:
-    """Return an error as people read it: `error:` before the first line, but for ctrl-C."""
+    """Return an error as text that begins with `error:`, except for ctrl-C."""
     return str(error) if isinstance(error, Interrupted) else f"error: {error}"
 
 
-PIPE_WIDTH = 80
-"""Characters in a line where no terminal says how many."""
+def print_report(lines: Callable[[int], Iterable[Text]], *, stderr: bool = False) -> None:
+    """Print the lines that a report has at a width: as wide as the terminal, in its colours; PIPE_WIDTH elsewhere."""
+    console = report_console(stderr=stderr)
+    width = min(console.width, WIDEST_REPORT) if console.is_terminal else PIPE_WIDTH
+    for line in lines(width):
+        console.print(line)
 
 
-def terminal_width(*, stderr: bool = False) -> int:
-    """Return how many characters a line of stdout's terminal holds; where it is not a terminal, `COLUMNS` or WIDTH."""
-    return report_console(stderr=stderr).width
-
-
-def redraws(console: Console) -> bool:
-    """Tell whether lines may be drawn anew in place: not in pipes, on dumb terminals, or where `NO_COLOR` is set."""
-    return console.is_terminal and not console.is_dumb_terminal and not os.environ.get("NO_COLOR")
+def plain_text(lines: Iterable[Text]) -> str:
+    """Return the lines of a report without colours."""
+    return "\n".join(line.plain.rstrip() for line in lines)
 
 
 def report_console(*, stderr: bool = False) -> Console:
@@ -112,3 +118,13 @@ def report_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
+
+
+def terminal_width(*, stderr: bool = False) -> int:
+    """Return the width of stdout's terminal in characters; where it is not a terminal, `COLUMNS` or PIPE_WIDTH."""
+    return report_console(stderr=stderr).width
+
+
+def redraws(console: Console) -> bool:
+    """Tell whether lines may be redrawn in place: not in pipes, on dumb terminals, or where `NO_COLOR` is set."""
+    return console.is_terminal and not console.is_dumb_terminal and not os.environ.get("NO_COLOR")

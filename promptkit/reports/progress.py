@@ -1,4 +1,4 @@
-"""What a run is doing: one line a finished step on stderr, and on a terminal the steps at work with what streams in."""
+"""Live progress of a run: a line a finished step on stderr, and in a terminal the running steps with their streams."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from promptkit.engine.results import StepResult
 from promptkit.engine.session import (
@@ -34,8 +36,6 @@ from promptkit.reports.text import (
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.text import Text
-
 NAME_WIDTH = 18
 _MARKS = {"done": "✓", "skipped": "-", "failed": "✗", "capped": "✓"}
 TAIL = 400
@@ -44,7 +44,7 @@ TAIL = 400
 
 @dataclass(slots=True)
 class _StepProgress:
-    """A step at work. Of replies that stream at once one is `heard`: this is how it began, `tail` how it now ends."""
+    """A running step. Of several streaming replies one is shown: `heard` is its beginning, `tail` its end so far."""
 
     items: int | None = None
     finished: int = 0
@@ -56,12 +56,12 @@ class _StepProgress:
 
 
 class Progress:
-    """Shows a run's events. `listener` gives what to hand to `run`; `showing` wraps the run."""
+    """Shows a run's events. Pass `listener()` to `run`, and wrap the run in `showing()`."""
 
     def __init__(self) -> None:
         self._console = report_console(stderr=True)
         self._at_work: dict[str, _StepProgress] = {}
-        self._said: set[str] = set()
+        self._noticed: set[str] = set()
         self._fetched: tuple[str, int, int | None] | None = None
         self._whole: set[str] = set()
         self._rows: _StepProgress | None = None
@@ -70,16 +70,16 @@ class Progress:
 
     @property
     def redraws(self) -> bool:
-        """Whether the screen is one that `showing` keeps up to date."""
+        """True where `showing` keeps the screen up to date."""
         return redraws(self._console)
 
     @contextmanager
     def showing(
         self, *, rows: int | None = None, lines: Callable[[int], Iterable[Text]] | None = None
     ) -> Iterator[None]:
-        """Keep the steps at work on the screen, where stderr is a terminal, until the block ends.
+        """Keep the running steps on the screen, where stderr is a terminal, until the block ends.
 
-        Of `rows` one line says how many are finished. `lines` gives more for a width, called by the screen's thread.
+        With `rows`, one line counts the finished ones. `lines` gives further lines for a width, on the screen's thread.
         """
         self._at_work.clear()
         self._rows = None if rows is None else _StepProgress(items=rows)
@@ -103,13 +103,13 @@ class Progress:
                 self._live = None
 
     def row_finished(self) -> None:
-        """Count a finished row of which nothing is written."""
+        """Count a finished row without writing anything."""
         if self._rows:
             self._rows.finished += 1
 
     @contextmanager
     def row(self) -> Iterator[None]:
-        """Count a finished row; the screen is clear while the block writes what the row came to."""
+        """Count a finished row; the screen is clear while the block writes its result."""
         self.row_finished()
         live = self._live
         if live:
@@ -121,16 +121,13 @@ class Progress:
                 live.start()
 
     def notice(self, message: str) -> None:
-        """Show a line once, above the steps at work."""
-        if message not in self._said:
-            self._said.add(message)
+        """Show a line once, above the running steps."""
+        if message not in self._noticed:
+            self._noticed.add(message)
             self._print(message)
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
-        """Show how much of a file has been fetched, and once each that it begins and ends; what is whole stays so.
-
-        Without a total it is a stage.
-        """
+        """Show how much of a file has been fetched, with a line at its begin and its end; without a total, a stage."""
         if what in self._whole:
             return
         self.notice(f"fetching {what} ({size_text(total)}, once)" if total else what)
@@ -140,7 +137,7 @@ class Progress:
             self._print(f"fetched {what}")
 
     def listener(self, *, prefix: str = "", steps: bool = True) -> OnEvent:
-        """Return a listener whose steps show under `prefix`; without `steps` finished ones leave no line."""
+        """Return a listener whose steps show under `prefix`; without `steps`, finished ones leave no line."""
 
         def listen(event: Event) -> None:
             match event:
@@ -165,9 +162,9 @@ class Progress:
                 if event.request is work.heard.request:
                     work.tail = (work.tail + event.text)[-TAIL:]
             case CallFinished():
-                for each in filter(None, (work, self._rows)):
-                    each.calls += 1
-                    each.tokens += (event.call.reply.tokens_in or 0) + (event.call.reply.tokens_out or 0)
+                for counts in filter(None, (work, self._rows)):
+                    counts.calls += 1
+                    counts.tokens += (event.call.reply.tokens_in or 0) + (event.call.reply.tokens_out or 0)
                 if work.heard and event.call.request is work.heard.request:
                     work.heard, work.tail = None, ""
             case ItemFinished():
@@ -187,14 +184,14 @@ class Progress:
             tokens_text(result.tokens_in, result.tokens_out),
             seconds_text(result.seconds),
         ]
-        said = "" if result.status == "done" else str(result.status)
+        marks = "" if result.status == "done" else str(result.status)
         if result.unparsed:
-            said += f" {result.unparsed} unparsed"
-        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {said}".rstrip()
+            marks += f" {result.unparsed} unparsed"
+        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {marks}".rstrip()
         self._print("\n    ".join([line, *self._values(result)]))
 
     def _values(self, result: StepResult) -> Iterator[str]:
-        """Yield the result, where there is one, and what is wrong, each in one line."""
+        """Yield the result, where there is one, and the problem, each in one line."""
         width = self._console.width - 8
         if result.value is not None or not result.problem:
             yield one_line(result.value, width)
@@ -202,9 +199,7 @@ class Progress:
             yield one_line(hint_in_brackets(result.problem), width)
 
     def _render(self) -> Text:
-        """Return the lines of the steps at work. Called by the screen's own thread."""
-        from rich.text import Text
-
+        """Return the lines of the running steps. Called by the screen's own thread."""
         lines = []
         if self._fetched:
             what, done, total = self._fetched
@@ -219,12 +214,12 @@ class Progress:
             lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent_text(work)}")
             if work.tail:
                 lines.append(f"    {_tail_line(work.tail, self._console.width - 8)}")
-        said = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+        steps = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
         if self._more is None:
-            return said
+            return steps
         more = Text("\n").join(self._more(self._console.width))
         more.no_wrap, more.overflow = True, "ellipsis"
-        return Text("\n").join([said, more]) if lines else more
+        return Text("\n").join([steps, more]) if lines else more
 
 
 def _spent_text(work: _StepProgress) -> str:

@@ -1,15 +1,14 @@
-"""The comparison of two runs for people, what differs, the differences, and the rows that changed."""
+"""The report of two runs compared: other differences between them, differences by metric, and the rows that changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.cells.cell import compared_values
 from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.report import REPORT_WIDTH, WIDEST_REPORT
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
     GAP,
@@ -22,7 +21,7 @@ from promptkit.reports.layout import (
     paragraph,
     value_line,
 )
-from promptkit.reports.output import report_console
+from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, report_console
 from promptkit.reports.runs import score_text, when_text
 from promptkit.reports.text import counted, one_line, outline, visible
 from promptkit.reports.trace import SentPrompt, sent_prompts
@@ -33,42 +32,48 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from promptkit.evaluation.cells.cell import Cell
-    from promptkit.evaluation.comparison.compare import Comparison, Flip
-    from promptkit.evaluation.comparison.sides import Side
+    from promptkit.evaluation.comparison.compare import ChangedRow, Comparison
+    from promptkit.evaluation.comparison.records import CompareRecord
+    from promptkit.evaluation.comparison.run_rows import RunRows
 
 MOST_LISTED = 10
-"""How many of the rows that became better, and of those that became worse, stand in the table."""
+"""The most rows of each change that the table lists."""
 
 INDENT = 2
 _STYLES = {"worse": "red", "better": "green"}
-"""What became of a row, in the order in which rows are shown."""
-FlipCells = tuple["Flip", "Cell", "Cell"]
+"""The changes of a row, in the order in which they are listed."""
+ChangedCells = tuple["ChangedRow", "Cell", "Cell"]
+"""A row that changed, with the cells of both runs that show it."""
 
 
-def find_flips(versus: Comparison, full: int) -> list[FlipCells]:
-    """Return the flips to show with their cells: those that differ most, worse ones first; all of `full` are there."""
+def find_changed_rows(comparison: Comparison, full: int) -> list[ChangedCells]:
+    """Return the rows to list: of each change those that differ most, at least `full`, worse ones first."""
     most = max(MOST_LISTED, full)
-    chosen = [flip for change in _STYLES for flip in [each for each in versus.flips if each.change == change][:most]]
-    return [(flip, *versus.cells_of(flip)) for flip in chosen]
+    chosen = [row for change in _STYLES for row in _of_change(comparison.changed, change)[:most]]
+    return [(row, *comparison.cells_of(row)) for row in chosen]
 
 
-def flip_record(versus: Comparison, found: FlipCells) -> dict[str, Any]:
-    """Return a row that flipped as JSON, with both answers and all that was said for them."""
-    flip, a, b = found
+def _of_change(rows: Sequence[ChangedRow], change: str) -> list[ChangedRow]:
+    return [row for row in rows if row.change == change]
+
+
+def changed_row_record(comparison: Comparison, changed: ChangedCells) -> dict[str, Any]:
+    """Return a row that changed as JSON, with the answers, scores and prompts of both runs."""
+    row, a, b = changed
     return {
-        "row": flip.row,
-        "row_b": flip.row_b,
+        "row": row.row,
+        "row_b": row.row_b,
         "repeat": a.repeat,
-        "change": flip.change,
-        "difference": flip.a_minus_b,
+        "change": row.change,
+        "difference": row.a_minus_b,
         "fields": dict(a.fields),
         "expect": a.expect,
-        "a": _answer_record(versus.a, a),
-        "b": _answer_record(versus.b, b),
+        "a": _answer_record(comparison.a, a),
+        "b": _answer_record(comparison.b, b),
     }
 
 
-def _answer_record(side: Side, cell: Cell) -> dict[str, Any]:
+def _answer_record(side: RunRows, cell: Cell) -> dict[str, Any]:
     return {
         "output": cell.output,
         "flag": cell.flag,
@@ -78,22 +83,22 @@ def _answer_record(side: Side, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _prompts(side: Side, cell: Cell) -> list[SentPrompt]:
-    trace = side.view.trace(cell.cell)
+def _prompts(side: RunRows, cell: Cell) -> list[SentPrompt]:
+    trace = None if side.run is None else side.run.trace(cell.number)
     return [] if trace is None else list(sent_prompts(trace))
 
 
-def print_comparison(versus: Comparison, record: Mapping[str, Any], found: Sequence[FlipCells], full: int) -> None:
-    """Print a comparison as a result; of each change the first `full` rows are shown with their prompts."""
+def print_comparison(comparison: Comparison, record: CompareRecord, changed: Sequence[ChangedCells], full: int) -> None:
+    """Print a comparison as a result, with the prompts of the first `full` rows of each change."""
     console = report_console()
-    width = min(console.width, WIDEST_REPORT) if console.is_terminal else REPORT_WIDTH
-    for line in comparison_lines(versus, record, found, full, width):
+    width = min(console.width, WIDEST_REPORT) if console.is_terminal else PIPE_WIDTH
+    for line in comparison_lines(comparison, record, changed, full, width):
         for part in _folded(line, console) if console.is_terminal else (line,):
             console.print(part)
 
 
 def _folded(line: Text, console: Console) -> Iterator[Text]:
-    """Yield a line in parts that fit a terminal, the further ones hanging under its indent."""
+    """Yield a line in parts that fit a terminal; the later ones hang under its indent."""
     from rich.text import Text
 
     if line.cell_len <= console.width:
@@ -106,16 +111,16 @@ def _folded(line: Text, console: Console) -> Iterator[Text]:
 
 
 def comparison_lines(
-    versus: Comparison, record: Mapping[str, Any], found: Sequence[FlipCells], full: int, width: int
+    comparison: Comparison, record: CompareRecord, changed: Sequence[ChangedCells], full: int, width: int
 ) -> Iterator[Text]:
     """Yield the lines of a comparison."""
     from rich.text import Text
 
     parts = [
-        _sides(versus, width),
-        _differences(versus, record, width),
-        _listed(versus, found, width),
-        *(_full(versus, each) for each in _first(found, full)),
+        _sides(record, width),
+        _differences(record, width),
+        _listed(record, comparison.changed, changed, width),
+        *(_full_row(comparison, row) for row in _first(changed, full)),
     ]
     for number, part in enumerate(parts):
         lines = list(part)
@@ -124,133 +129,131 @@ def comparison_lines(
         yield from lines
 
 
-def _first(found: Sequence[FlipCells], full: int) -> list[FlipCells]:
-    return [each for change in _STYLES for each in [one for one in found if one[0].change == change][:full]]
+def _first(changed: Sequence[ChangedCells], most: int) -> list[ChangedCells]:
+    """Return the first rows of each change."""
+    return [row for change in _STYLES for row in [row for row in changed if row[0].change == change][:most]]
 
 
-def _sides(versus: Comparison, width: int) -> Iterator[Text]:
+def _sides(record: CompareRecord, width: int) -> Iterator[Text]:
     from rich.text import Text
 
-    yield Text(visible(f"{versus.a.name} against {versus.b.name}"), style="bold")
-    rows: list[list[TableCell]] = []
-    for side in (versus.a, versus.b):
-        view, model = side.view, side.model["reference"]
-        rows.append([side.name, view.suite, side.variant, view.status, when_text(view.started), one_line(model)])
+    yield Text(visible(f"{record.a.name} against {record.b.name}"), style="bold")
+    rows: list[list[TableCell]] = [
+        [side.name, side.suite, side.variant, side.status, when_text(side.started), one_line(side.model["reference"])]
+        for side in (record.a, record.b)
+    ]
     yield from grid(rows, width=width, indent=2)
-    for each in versus.differs:
-        yield from _wrapped(each.says, width, "yellow")
-    if not versus.differs:
+    for difference in record.differs:
+        yield from _wrapped(difference.says, width, "yellow")
+    if not record.differs:
         yield from _wrapped("suite, data, model, settings and the way of asking are the same", width, "dim")
 
 
-def _differences(versus: Comparison, record: Mapping[str, Any], width: int) -> Iterator[Text]:
+def _differences(record: CompareRecord, width: int) -> Iterator[Text]:
     from rich.text import Text
 
-    rows = record["rows"]
-    yield Text(f"on the {counted(rows['both'], 'row')} of both", style="bold")
-    said = [{**each, "a": ""} for each in record["comparisons"]]
-    yield from comparison_grid(said, record["metrics"], width)
-    for line in _notes(versus, record):
+    yield Text(f"on the {counted(record.rows['both'], 'row')} of both", style="bold")
+    yield from comparison_grid([("", found) for found in record.comparisons], record.metrics, width)
+    for line in _notes(record):
         yield from _wrapped(line, width, "dim")
 
 
-def _notes(versus: Comparison, record: Mapping[str, Any]) -> Iterator[str]:
-    yield f"a difference is {versus.a.name} minus {versus.b.name}, better and worse are rows of {versus.a.name}"
-    if versus.only_a or versus.only_b:
-        only_a = counted(versus.only_a, "row")
-        yield f"left out: {only_a} of {versus.a.name} alone, {versus.only_b} of {versus.b.name} alone"
-    if versus.kept:
-        yield (
-            f"{versus.kept} of {versus.cells} answers are the same kept one on both sides:"
-            " nothing was asked anew for them (`--fresh` asks)"
-        )
-    for each in record["comparisons"]:
-        metric = record["metrics"][each["metric"]]
-        if (
-            each["metric"] == versus.aim
-            and verdict_of(metric, each) == "not shown"
-            and (told := power_text(metric, each))
-        ):
-            yield told
-        yield from (f"{each['metric']}: {note}" for note in each["notes"])
-    if len(record["comparisons"]) > 1 and versus.aim in versus.differences:
-        yield f"{versus.aim} is the aim; that another metric differs is worth a look, and no more"
-    for name, why in versus.unsaid.items():
+def _notes(record: CompareRecord) -> Iterator[str]:
+    a, b = record.a.name, record.b.name
+    yield f"a difference is {a} minus {b}, better and worse are rows of {a}"
+    only_a, only_b = record.rows["only_a"], record.rows["only_b"]
+    if only_a or only_b:
+        yield f"left out: {counted(only_a, 'row')} of {a} alone, {only_b} of {b} alone"
+    if same := record.cells["same_answer"]:
+        yield f"{same} of {record.cells['both']} answers are the same stored one in both (`--fresh` asks again)"
+    for found in record.comparisons:
+        metric = record.metrics[found.metric]
+        is_undecided = found.metric == record.aim and verdict_of(metric, found) == "not shown"
+        if is_undecided and (needed := power_text(metric, found)):
+            yield needed
+        yield from (f"{found.metric}: {note}" for note in found.notes)
+    if len(record.comparisons) > 1 and any(found.metric == record.aim for found in record.comparisons):
+        yield f"{record.aim} is the primary metric; differences in other metrics are exploratory"
+    for name, why in record.unsaid.items():
         yield f"{name}: {why}"
 
 
-def _listed(versus: Comparison, found: Sequence[FlipCells], width: int) -> Iterator[Text]:
+def _listed(
+    record: CompareRecord, rows: Sequence[ChangedRow], changed: Sequence[ChangedCells], width: int
+) -> Iterator[Text]:
     from rich.text import Text
 
-    if not versus.flips:
+    if not rows:
         return
-    counts = {change: sum(flip.change == change for flip in versus.flips) for change in _STYLES}
-    told = ", ".join(f"{count:,} {change}" for change, count in counts.items())
-    yield Text(f"rows that differ by {visible(versus.aim)}: {told}", style="bold")
-    listed = _first(found, MOST_LISTED)
-    texts = [["expected", versus.b.name, versus.a.name, "of"], *(_texts(versus.aim, a, b) for _, a, b in listed)]
-    first = [["", "row"], *([_change(versus, each), _number(each[0])] for each in listed)]
+    counts = ", ".join(f"{len(_of_change(rows, change)):,} {change}" for change in _STYLES)
+    yield Text(f"rows that differ by {visible(record.aim)}: {counts}", style="bold")
+    listed = _first(changed, MOST_LISTED)
+    texts = [["expected", record.b.name, record.a.name, "of"], *(_texts(record.aim, a, b) for _, a, b in listed)]
+    first = [
+        ["", "row"],
+        *([_change_text(record.aim, changed_row), _number_text(changed_row[0])] for changed_row in listed),
+    ]
     room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
     head, *cut = fitted(texts, room, alike=3)
-    rows: list[list[TableCell]] = [[(text, "dim") for text in (*first[0], *head)]]
-    for (flip, _, _), (change, number), (expected, old, new, of) in zip(listed, first[1:], cut, strict=True):
-        style = _STYLES[flip.change]
-        rows.append([(change, style), number, expected, old, (new, style), of])
-    yield from grid(rows, right=(1,), width=width, indent=INDENT)
-    if len(versus.flips) > len(listed):
-        yield from _wrapped(f"and {len(versus.flips) - len(listed):,} more (--json has all numbers)", width, "dim")
+    table: list[list[TableCell]] = [[(text, "dim") for text in (*first[0], *head)]]
+    for (row, _, _), (change, number), (expected, old, new, of) in zip(listed, first[1:], cut, strict=True):
+        style = _STYLES[row.change]
+        table.append([(change, style), number, expected, old, (new, style), of])
+    yield from grid(table, right=(1,), width=width, indent=INDENT)
+    if len(rows) > len(listed):
+        yield from _wrapped(f"and {len(rows) - len(listed):,} more (--json has all numbers)", width, "dim")
 
 
-def _number(flip: Flip) -> str:
-    return str(flip.row) if flip.row == flip.row_b else f"{flip.row} ({flip.row_b})"
+def _number_text(row: ChangedRow) -> str:
+    return str(row.row) if row.row == row.row_b else f"{row.row} ({row.row_b})"
 
 
-def _texts(aim: str, a: Cell, b: Cell) -> list[str]:
-    """Return what was expected of a row, what both sides gave, as the metric compared them, and its inputs."""
-    expected, new = compared_values(a, aim)
-    _, old = compared_values(b, aim)
-    inputs = " · ".join(one_line(each) for each in a.fields.values() if each != expected)
+def _texts(metric: str, a: Cell, b: Cell) -> list[str]:
+    """Return a row's expected answer, the answers of both runs as the metric compared them, and its inputs."""
+    expected, new = compared_values(a, metric)
+    _, old = compared_values(b, metric)
+    inputs = " · ".join(one_line(value) for value in a.fields.values() if value != expected)
     return [value_line(expected), b.flag or value_line(old), a.flag or value_line(new), inputs]
 
 
-def _change(versus: Comparison, found: FlipCells) -> str:
-    """Return what became of a row, with both scores where they are not right or wrong."""
-    flip, *cells = found
-    scores = [cell.scores.get(versus.aim) for cell in reversed(cells)]
+def _change_text(metric: str, changed: ChangedCells) -> str:
+    """Return the change of a row, with both scores where they are graded."""
+    row, a, b = changed
+    scores = [cell.scores.get(metric) for cell in (b, a)]
     values = [score.value for score in scores if score is not None and score.value is not None]
-    if len(values) < len(cells) or all(value in (0, 1) for value in values):
-        return flip.change
-    return f"{flip.change} {' → '.join(f'{value:.2g}' for value in values)}"
+    if len(values) < len(scores) or all(value in (0, 1) for value in values):
+        return row.change
+    return f"{row.change} {' → '.join(f'{value:.2g}' for value in values)}"
 
 
-def _full(versus: Comparison, found: FlipCells) -> Iterator[Text]:
+def _full_row(comparison: Comparison, changed: ChangedCells) -> Iterator[Text]:
     """Yield one row: its fields, both answers with their scores, and the prompts word by word."""
     from rich.text import Text
 
-    flip, a, b = found
-    repeat = f", repeat {a.repeat + 1}" if versus.a.view.how["repeat"] > 1 else ""
-    yield Text.assemble((f"row {flip.row}{repeat}  ", "bold"), (flip.change, _STYLES[flip.change]))
+    row, a, b = changed
+    repeat = f", repeat {a.repeat + 1}" if comparison.a.repeat > 1 else ""
+    yield Text.assemble((f"row {row.row}{repeat}  ", "bold"), (row.change, _STYLES[row.change]))
     yield from _indented(Text(outline(dict(a.fields))))
     if a.expect is not None and a.expect not in a.fields.values():
         yield from _indented(Text(outline({"expected": a.expect})))
-    for side, cell in ((versus.b, b), (versus.a, a)):
+    for side, cell in ((comparison.b, b), (comparison.a, a)):
         answer = {cell.flag: cell.problem} if cell.flag else cell.output
         yield from _indented(Text(outline({f"{side.name} answers": answer})))
-        score = cell.scores.get(versus.aim)
+        score = cell.scores.get(comparison.primary)
         if score is not None:
-            yield from _indented(Text(f"  {visible(versus.aim)}: {score_text(score)}", style="dim"))
-    yield from _prompt_lines(_prompts(versus.b, b), _prompts(versus.a, a), versus)
+            yield from _indented(Text(f"  {visible(comparison.primary)}: {score_text(score)}", style="dim"))
+    yield from _prompt_lines(_prompts(comparison.b, b), _prompts(comparison.a, a), comparison)
 
 
-def _prompt_lines(old: Sequence[SentPrompt], new: Sequence[SentPrompt], versus: Comparison) -> Iterator[Text]:
+def _prompt_lines(old: Sequence[SentPrompt], new: Sequence[SentPrompt], comparison: Comparison) -> Iterator[Text]:
     from rich.text import Text
 
-    if [each.text for each in old] == [each.text for each in new]:
-        yield Text("  both were asked the same:" if old else "  no prompts are kept of it", style="dim")
+    if [prompt.text for prompt in old] == [prompt.text for prompt in new]:
+        yield Text("  both were asked the same:" if old else "  no prompts are stored for it", style="dim")
         for prompt in new:
             yield from _indented(Text(f"{visible(prompt.call)}\n{prompt.text}"))
         return
-    yield Text(visible(f"  prompts, [-{versus.b.name}-] {{+{versus.a.name}+}}:"), style="dim")
+    yield Text(visible(f"  prompts, [-{comparison.b.name}-] {{+{comparison.a.name}+}}:"), style="dim")
     for before, after in zip_longest(old, new, fillvalue=SentPrompt("")):
         yield Text(f"  {visible(after.call or before.call)}", style="dim")
         yield from _indented(marked_diff(before.text, after.text))
@@ -262,8 +265,8 @@ def _indented(text: Text) -> Iterator[Text]:
     return (Text("  ") + line for line in text.split("\n", allow_blank=True))
 
 
-def _wrapped(told: str, width: int, style: str) -> Iterator[Text]:
+def _wrapped(text: str, width: int, style: str) -> Iterator[Text]:
     from rich.text import Text
 
-    for at, line in enumerate(paragraph(visible(told), width=width - 2)):
+    for at, line in enumerate(paragraph(visible(text), width=width - 2)):
         yield Text(("  " if at else "· ") + line, style=style)

@@ -1,4 +1,4 @@
-"""What the store holds: its runs in a table, one run of a target, and rows of an evaluation in full."""
+"""Runs of the store as text: a table of them, one run of a target, and rows of an evaluation in full."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.run import BATCH
+from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
-from promptkit.reports.export import COST_FIELDS
-from promptkit.reports.layout import COLUMN_GAP, cell_width, columns, shortened
+from promptkit.reports.layout import GAP, cell_width, columns, shortened
 from promptkit.reports.text import calls_text, display_text, one_line, outline, seconds_text, tokens_text, visible
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
+from promptkit.storage.records import check_shape
+from promptkit.tuning.tune_record import stored_tune_record
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
-    from promptkit.evaluation.metrics.base import Score
+    from promptkit.evaluation.metrics.score import Score
     from promptkit.storage.store import Run
 
-RUN_COLUMNS = ("run", "when", "kind", "target", "status", "model", "time", "said")
+RUN_COLUMNS = ("run", "when", "kind", "target", "status", "model", "time", "result")
+COST_FIELDS = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
+"""What a cell cost, by the names of its attributes."""
+
 LEAST_RESULT_WIDTH = 28
-"""Columns that are left to what a run said, before other columns are left out for it."""
+"""Columns that are left to the result of a run, before other columns are left out for it."""
 _RESULT_WIDTH = 60
 JUDGE_DETAIL = "judge"
-"""The part of a score's detail that holds what its judge was asked and replied."""
+"""The part of a score's detail that holds its judge's requests and replies."""
 
 _LONGEST = 200
 
@@ -33,7 +38,7 @@ _LONGEST = 200
 def run_record(run: Run) -> dict[str, Any]:
     """Return a run as `runs list --json` prints it; `metric` is the first one of an evaluation's first variant."""
     name, metric = _first_metric(run)
-    said = {"name": name, **{key: metric[key] for key in ("mean", "low", "high", "n")}} if metric else None
+    first = {"name": name, **{key: metric[key] for key in ("mean", "low", "high", "n")}} if metric else None
     return {
         "run": run.number,
         "kind": run.kind,
@@ -43,20 +48,20 @@ def run_record(run: Run) -> dict[str, Any]:
         "started": run.started,
         "ended": run.ended,
         "seconds": None if run.ended is None else round(run.ended - run.started, 3),
-        "metric": said,
+        "metric": first,
     }
 
 
 def runs_text(runs: Sequence[Run], *, width: int) -> str:
-    """Return runs as a table, a run a line, of which the last column is cut to the width.
+    """Return runs as a table, a run a line; the last column is cut to the width.
 
-    Where too little is left of it, the model has no column, then the time, and then the date is short.
+    Where little room is left for it, first the model and then the time have no column, and the date is short.
     """
     for left_out in ((), ("model",), ("model", "time")):
         shown = [at for at, name in enumerate(RUN_COLUMNS) if name not in left_out]
         lines = [_run_line(run, year=not left_out) for run in runs]
         rows = [tuple(row[at] for at in shown) for row in (RUN_COLUMNS, *lines)]
-        fixed = sum(max(map(cell_width, column)) + len(COLUMN_GAP) for column in list(zip(*rows, strict=True))[:-1])
+        fixed = sum(max(map(cell_width, column)) + GAP for column in list(zip(*rows, strict=True))[:-1])
         if width - fixed >= LEAST_RESULT_WIDTH:
             break
     rows = [(*row[:-1], shortened(row[-1], max(width - fixed, 1))) for row in rows]
@@ -78,21 +83,22 @@ def _run_line(run: Run, *, year: bool) -> tuple[str, ...]:
 
 
 def when_text(seconds: float) -> str:
-    """Return a time by the clock here: `2026-11-25 01:16`."""
+    """Return a time in the local time zone: `2026-11-25 01:16`."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def _result_text(run: Run) -> str:
     name, metric = _first_metric(run)
     if metric:
-        return f"{name} {metric_text(metric)}"
+        return f"{name} {metric_text(check_shape(metric, MetricRecord, f'runs {run.number}, `record`'))}"
     if "verdict" in run.record:
-        found = run.record["difference"]
-        return " ".join([run.record["verdict"], *([difference_text(run.record, found)] if found else [])])
+        tuning = stored_tune_record(run)
+        found = tuning.difference
+        return " ".join([tuning.verdict, *([difference_text(tuning, found)] if found is not None else [])])
     if run.kind == BATCH:
         return batch_summary(run.record)
-    told = run.record.get("error") or run.record.get("output")
-    return "" if told is None else one_line(told, _RESULT_WIDTH)
+    result = run.record.get("error") or run.record.get("output")
+    return "" if result is None else one_line(result, _RESULT_WIDTH)
 
 
 def _first_metric(run: Run) -> tuple[str, Mapping[str, Any]]:
@@ -101,7 +107,7 @@ def _first_metric(run: Run) -> tuple[str, Mapping[str, Any]]:
 
 
 def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
-    """Return a run of a target: its inputs, its steps, each request with what it said, and the output."""
+    """Return a run of a target: its inputs, its steps, each request with its reply, and the output."""
     lines = [f"{visible(run.target)}  run {run.number}  {run.status}  {when_text(run.started)}"]
     if run.model:
         lines.append(f"answered by {one_line(run.model['reference'])}")
@@ -116,7 +122,7 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
         if run.record.get(name) is not None:
             lines += ["", f"{name}:", display_text(run.record[name])]
     if not run.record:
-        lines += ["", "it was ended before it kept anything of this"]
+        lines += ["", "it ended before any of this was kept"]
     return "\n".join(lines)
 
 
@@ -145,7 +151,7 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
 
 
 def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
-    """Return a row in full: its fields, what is expected, and each cell with its scores and every request."""
+    """Return a row in full: its fields, the expected answer, and each cell with its scores and requests."""
     first = cells[0]
     lines = [f"row {first.row}", *_indented(outline(dict(first.fields)))]
     if first.expect is not None and first.expect not in first.fields.values():
@@ -154,35 +160,35 @@ def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
     for cell in cells:
         lines += ["", f"{visible(cell.variant)}{f', repeat {cell.repeat + 1}' if several else ''}"]
         lines += answer_lines(cell)
-        trace = view.trace(cell.cell)
+        trace = view.trace(cell.number)
         lines += _indented(stored_trace_text(trace)) if trace is not None else []
     return "\n".join(lines)
 
 
 def answer_lines(cell: Cell) -> Iterator[str]:
-    """Yield what a cell gave: its answer or what is wrong with it, its scores, and what it took."""
+    """Yield a cell's answer or what is wrong with it, its scores and its cost."""
     if cell.flag:
         yield f"  {'missing' if cell.flag == 'error' else cell.flag}: {one_line(cell.problem)}"
     if cell.output is not None:
         yield from _named_lines("answer", cell.output)
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
-        for said in score.detail.get(JUDGE_DETAIL, ()):
-            yield from _indented(outline(said))
+        for exchange in score.detail.get(JUDGE_DETAIL, ()):
+            yield from _indented(outline(exchange))
     spent = {name: getattr(cell, name) for name in COST_FIELDS}
     calls, tokens = calls_text(spent["calls"], spent["cached"]), tokens_text(spent["tokens_in"], spent["tokens_out"])
     yield f"  {calls} · {tokens} · {seconds_text(spent['seconds'])}"
 
 
 def score_text(score: Score) -> str:
-    """Return a score with what it is made of, in one line."""
+    """Return a score with its details, in one line."""
     value = "no score" if score.value is None else f"{score.value:.4g}"
-    details = [f"{name} {one_line(each, _LONGEST)}" for name, each in score.detail.items() if name != JUDGE_DETAIL]
+    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name != JUDGE_DETAIL]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
 
 
 def _named_lines(name: str, value: Any) -> list[str]:
-    """Return a value under its name, in one line where it has one."""
+    """Return a named value: in one line where it has one, otherwise under its name."""
     lines = outline(value).split("\n")
     if len(lines) == 1:
         return [f"  {name}: {lines[0]}"]

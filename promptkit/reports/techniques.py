@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptkit.reports.evaluation.comparisons import comparison_lines, comparison_notes
 from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
 from promptkit.reports.text import counted, one_line, seconds_text, tokens_text, visible
 from promptkit.storage.strict_json import plain
@@ -23,28 +24,28 @@ if TYPE_CHECKING:
 LONGEST_FORMULA = 90
 SHOWN_TASKS = 3
 WITH_TITLES = 140
-"""Characters of a line from which titles have a column."""
+"""The width from which titles have a column."""
 
 
 def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int = PARAGRAPH_WIDTH) -> str:
     """Return the techniques as a table of at most `width`: name, most requests at its defaults, family, needs, tasks.
 
-    Titles have a column where there is room for them.
+    A table of WITH_TITLES characters has a column of titles.
     """
     from promptkit.techniques.description import default_cost
 
     rows: list[tuple[str, ...]] = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
-    for each in techniques:
-        most = default_cost(each, project).requests
-        needs = " ".join(sorted(each.needs)) or "-"
+    for technique in techniques:
+        most = default_cost(technique, project).requests
+        needs = " ".join(sorted(technique.needs)) or "-"
         rows.append(
             (
-                each.name,
-                (each.card.title or each.name),
+                technique.name,
+                (technique.card.title or technique.name),
                 f"{most:g}",
-                each.card.family,
+                technique.card.family,
                 needs,
-                _first_tasks(each.card.tasks),
+                _first_tasks(technique.card.tasks),
             )
         )
     if width < WITH_TITLES:
@@ -54,7 +55,7 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
 
 
 def _first_tasks(tasks: Sequence[str]) -> str:
-    """Return the first tasks and how many more there are, so that a line fits."""
+    """Return the first tasks and the number of the others, so that a line fits."""
     more = f" +{len(tasks) - SHOWN_TASKS}" if len(tasks) > SHOWN_TASKS else ""
     return " ".join(tasks[:SHOWN_TASKS]) + more if tasks else "-"
 
@@ -62,9 +63,9 @@ def _first_tasks(tasks: Sequence[str]) -> str:
 def technique_text(
     technique: Technique, project: Project, example: Result | None, *, width: int = PARAGRAPH_WIDTH
 ) -> str:
-    """Return all that is known of a technique, and, where it has an example, each prompt that it sends there.
+    """Return the description of a technique and, if it has an example, each prompt that it sends there.
 
-    Lines are at most `width` wide, but for those of prompts.
+    Only lines of prompts are wider than `width`.
     """
     return visible("\n".join(_technique_lines(technique, project, example, min(width, PARAGRAPH_WIDTH))))
 
@@ -89,7 +90,7 @@ def _technique_lines(technique: Technique, project: Project, example: Result | N
 
 
 def _facts(technique: Technique, project: Project) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a technique in a line each, a name and a text, which may be empty."""
+    """Yield facts about a technique, a line each: a name and a text, which may be empty."""
     from promptkit.techniques.description import default_cost, paper_facts, usage
 
     card = technique.card
@@ -113,7 +114,7 @@ def _facts(technique: Technique, project: Project) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(technique: Technique, width: int) -> Iterator[str]:
-    """Yield the parameters of a technique and of its preparation, each with what the docstring says of them."""
+    """Yield the parameters of a technique and of its preparation, with the explanations of their docstrings."""
     from promptkit.techniques.description import parameter_notes, preparation_parameters, step_parameters
 
     yield from _table_of("parameter", step_parameters(technique), parameter_notes(technique.function), width)
@@ -122,20 +123,20 @@ def _parameters(technique: Technique, width: int) -> Iterator[str]:
         yield from _table_of(head, preparation_parameters(technique), parameter_notes(technique.prepare), width)
 
 
-def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str], width: int) -> Iterator[str]:
+def _table_of(head: str, found: Sequence[Parameter], notes: Iterable[str], width: int) -> Iterator[str]:
     rows = [(head, "default", "in the paper")]
-    for each in found:
-        paper = "" if each.paper is None else _plain(each.paper)
-        choices = f" ({', '.join(map(str, each.choices))})" if each.choices else ""
-        rows.append((each.name, f"{_plain(each.default)}{choices}", paper))
+    for parameter in found:
+        paper = "" if parameter.paper is None else _plain(parameter.paper)
+        choices = f" ({', '.join(map(str, parameter.choices))})" if parameter.choices else ""
+        rows.append((parameter.name, f"{_plain(parameter.default)}{choices}", paper))
     if found:
         yield from ("", *columns(rows, width=width))
-    for text in said:
+    for text in notes:
         yield from ("", *paragraph(text, width=width))
 
 
 def _calls(technique: Technique, width: int) -> Iterator[str]:
-    """Yield the kinds of call, and what a row of one's own demonstrations holds for those that have some."""
+    """Yield the kinds of call and, for those with demonstrations, the fields of a row of these."""
     from promptkit.techniques.description import call_specs, hidden_sections
 
     yield ""
@@ -172,7 +173,7 @@ def _example(example: Result | None) -> Iterator[str]:
 
 
 def _request(request: Request, known: Mapping[tuple[tuple[Message, ...], str], int]) -> Iterator[str]:
-    """Yield the messages of a request, or the earlier call that is known to have the same, and then the begun turn."""
+    """Yield the messages of a request, or the number of an earlier call with the same ones, and then the begun turn."""
     whole = known.get((request.messages, request.begun))
     if whole is not None:
         yield f"(the same messages as call {whole})"
@@ -192,23 +193,24 @@ def _plain(value: Any) -> str:
 
 
 LEGEND = (
-    "The score: points for what suits the task and the input, less for what it costs and for too small a model. "
-    "The basis: P its own paper, checked; V one of the survey's 29 tasks; S, L second-hand lists of what it reports; "
-    "M memory. More in docs/using-techniques.md under The score."
+    "The score: points for the fit with the task and the input, minus points for cost and for too small a model. "
+    "The basis: P the technique's paper, checked; V one of the survey's 29 tasks; S, L second-hand lists of its "
+    "results; M memory. More in docs/using-techniques.md under The score."
 )
 
 
 def recommendation_text(found: Recommendation, *, width: int = PARAGRAPH_WIDTH) -> str:
-    """Return the techniques, the best first, each with what it costs and why, then those dropped, then a legend."""
+    """Return the techniques, best first, each with its cost and reasons, then those dropped, then a legend."""
     return visible("\n".join(_recommendation_lines(found, min(width, PARAGRAPH_WIDTH))))
 
 
 def _recommendation_lines(found: Recommendation, width: int) -> Iterator[str]:
-    for place, each in enumerate(found.ranked, start=1):
-        requests = counted(round(each.cost.requests), "request")
-        told = f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
-        yield from paragraph(told, width=width, rest="   ")
-        for reason in each.reasons:
+    for place, recommended in enumerate(found.ranked, start=1):
+        requests = counted(round(recommended.cost.requests), "request")
+        most = f"at most {requests} a row, {recommended.cost.depth:g} deep"
+        line = f"{place}. {recommended.name} · {recommended.score:.2f} · {most}"
+        yield from paragraph(line, width=width, rest="   ")
+        for reason in recommended.reasons:
             yield from paragraph(reason, width=width, first="   ", rest="   ")
     if found.dropped:
         yield from ("", "dropped:")
@@ -224,103 +226,102 @@ def recommendation_record(found: Recommendation) -> dict[str, Any]:
         "title": found.title,
         "ranked": [
             {
-                "technique": each.spec,
-                "score": round(each.score, 3),
-                "basis": each.basis,
-                "calls": each.cost.calls,
-                "requests": each.cost.requests,
-                "depth": each.cost.depth,
-                "reasons": list(each.reasons),
-                "prepares": each.prepares,
+                "technique": recommended.spec,
+                "score": round(recommended.score, 3),
+                "basis": recommended.basis,
+                "calls": recommended.cost.calls,
+                "requests": recommended.cost.requests,
+                "depth": recommended.cost.depth,
+                "reasons": list(recommended.reasons),
+                "prepares": recommended.prepares,
             }
-            for each in found.ranked
+            for recommended in found.ranked
         ],
-        "dropped": [{"technique": each.name, "reason": each.reason} for each in found.dropped],
+        "dropped": [{"technique": dropped.name, "reason": dropped.reason} for dropped in found.dropped],
     }
 
 
 COLUMNS = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)
 LEFT_OUT_WHEN_NARROW = ("accuracy", "calls", "")
-"""Columns that a narrow table goes without: `right` and `requests` say nearly the same, and notes have lines."""
+"""Columns that a narrow table leaves out: `right` and `requests` say nearly the same, and notes get their own lines."""
 ABOUT = (
     "Calls, requests, tokens (in+out) and time (the model's own) are per row.",
-    "Dominated: another was at least as often right for no more requests, and better in one of these.",
-    "First come those that are not dominated, the most accurate at the top.",
-    "Each interval is that technique's own (Wilson): whether two of them differ is not tested here.",
+    "Dominated: another technique was right at least as often for no more requests, and better in one of the two.",
+    "Techniques that are not dominated come first, the most accurate at the top.",
+    "Each interval is that technique's own (Wilson).",
 )
 
 
-def comparison_text(comparison: TechniqueComparison, *, width: int = PARAGRAPH_WIDTH) -> str:
-    """Return a comparison as a table, a technique a line, with what its columns mean and what they do not."""
+def technique_comparison_text(comparison: TechniqueComparison, *, width: int = PARAGRAPH_WIDTH) -> str:
+    """Return a comparison as a table with a technique a line, the tests of differences, and what the columns mean."""
     width = min(width, PARAGRAPH_WIDTH)
-    about = [line for text in ABOUT for line in paragraph(text, width=width, rest="  ")]
-    return "\n".join([*measured_lines(comparison.measured, width), "", *about])
+    lines = [*result_lines(comparison.results, width)]
+    if comparison.record is not None:
+        differences = [line.plain.rstrip() for line in comparison_lines(comparison.record, width)]
+        lines += ["", *differences] if differences else []
+        notes = [*ABOUT, *comparison_notes(comparison.record)]
+    else:
+        notes = [*ABOUT]
+    return "\n".join([*lines, "", *(line for text in notes for line in paragraph(text, width=width, rest="  "))])
 
 
-def measured_lines(measured: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDTH) -> list[str]:
+def result_lines(results: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDTH) -> list[str]:
     """Return the table, and below it why a technique was not measured, or not on all rows.
 
-    In a width of less than WIDTH two columns that others say too are left out, and notes stand below.
+    A table narrower than PARAGRAPH_WIDTH leaves out LEFT_OUT_WHEN_NARROW and has its notes below.
     """
-    rows = [COLUMNS, *map(_row, measured)]
-    told = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+    rows = [COLUMNS, *map(_row, results)]
+    notes = [f"{result.name}: {one_line(result.reason)}" for result in results if result.reason]
     if width < PARAGRAPH_WIDTH:
         rows = [
             tuple(cell for name, cell in zip(COLUMNS, row, strict=True) if name not in LEFT_OUT_WHEN_NARROW)
             for row in rows
         ]
-        some = (each for each in measured if each.state != "unavailable")
-        told = [*(f"{each.name}: {notes}" for each in some if (notes := _notes(each))), *told]
+        some = (result for result in results if result.state != "unavailable")
+        notes = [*(f"{result.name}: {text}" for result in some if (text := _notes(result))), *notes]
     lines = columns(rows, right=range(1, len(rows[0])) if width < PARAGRAPH_WIDTH else NUMBERS, width=width)
-    reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
+    reasons = [line for text in notes for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
 
-def _row(each: TechniqueResult) -> tuple[str, ...]:
-    if not each.n or each.state == "unavailable":
-        return (each.name, *["-"] * len(NUMBERS), _notes(each))
-    low, high = each.interval
+def _row(result: TechniqueResult) -> tuple[str, ...]:
+    if not result.n or result.state == "unavailable":
+        return (result.name, *["-"] * len(NUMBERS), _notes(result))
+    low, high = result.interval
     return (
-        each.name,
-        f"{each.right}/{each.n}",
-        f"{each.accuracy:.1%}".replace("%", " %"),
+        result.name,
+        f"{result.right}/{result.n}",
+        f"{result.accuracy:.1%}".replace("%", " %"),
         f"{100 * low:.1f} to {100 * high:.1f}",
-        f"{each.per_row('calls'):.3g}",
-        f"{each.per_row('requests'):.3g}",
-        f"{each.per_row('tokens_in'):.0f}+{each.per_row('tokens_out'):.0f}",
-        seconds_text(each.per_row("seconds")),
-        _notes(each),
+        f"{result.per_row('calls'):.3g}",
+        f"{result.per_row('requests'):.3g}",
+        f"{result.per_row('tokens_in'):.0f}+{result.per_row('tokens_out'):.0f}",
+        seconds_text(result.per_row("seconds")),
+        _notes(result),
     )
 
 
-def _notes(each: TechniqueResult) -> str:
-    """Return what a person must know of a line to read it rightly."""
-    if each.state == "unavailable":
+def _notes(result: TechniqueResult) -> str:
+    """Return the notes that a line needs to be read rightly."""
+    if result.state == "unavailable":
         return "not measured, see below"
     notes = [
-        f"{each.n} of {each.rows} rows" if each.missing else "",
-        f"{each.unparsed} unparsed" if each.unparsed else "",
-        f"{each.truncated} cut off" if each.truncated else "",
-        f"{counted(each.seen, 'row')} seen when it was prepared" if each.seen else "",
-        f"dominated by {each.dominated_by}" if each.dominated_by else "",
+        f"{result.n} of {result.rows} rows" if result.missing else "",
+        f"{result.unparsed} unparsed" if result.unparsed else "",
+        f"{result.truncated} cut off" if result.truncated else "",
+        f"{counted(result.seen, 'row')} seen when it was prepared" if result.seen else "",
+        f"dominated by {result.dominated_by}" if result.dominated_by else "",
     ]
     return " · ".join(filter(None, notes))
 
 
-def measured_text(each: TechniqueResult) -> str:
-    """Return in one line that a technique has been measured, while others are at work."""
-    if each.state == "unavailable":
-        return f"- {each.name}: {one_line(each.reason)}"
-    return f"✓ {each.name}: {each.right} of {each.n} right" + (f", {each.missing} missing" if each.missing else "")
-
-
 def prepared_text(prepared: PreparedStep) -> str:
-    """Return in one line what a preparation found."""
+    """Return the result of a preparation in one line."""
     artifact = prepared.artifact
     parts = [f"{counted(len(artifact.items), 'item')} from {counted(len(artifact.rows), 'row')}"]
     if artifact.uncertain:
-        parts.append(f"{counted(len(artifact.uncertain), 'uncertain one')} to look at")
+        parts.append(f"{counted(len(artifact.uncertain), 'uncertain item')} to check")
     if prepared.unfilled:
         parts.append(f"{prepared.unfilled} to fill in")
     return " · ".join(parts)

@@ -29,7 +29,7 @@ def _escaped(character: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return text in which control characters, bidi marks and lone surrogates show as escapes (`\\x1b`).
+    """Return text with control characters, bidi marks and lone surrogates as escapes (`\\x1b`).
 
     Line breaks and tabs stay; a carriage return before a line break is dropped.
     """
@@ -38,12 +38,12 @@ def visible(text: str) -> str:
 
 
 def display_text(value: Any) -> str:
-    """Return a value as a person reads it: text as it is, all else as indented JSON; both `visible`."""
+    """Return a value for people: text as it is, all else as indented JSON; both `visible`."""
     return visible(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def outline(value: Any) -> str:
-    """Return a value as an outline to read and compare: `key: text` and `- item` lines, texts with their breaks."""
+    """Return a value as an outline: `key: text` and `- item` lines, texts with their line breaks."""
     return visible("\n".join(_outlined(value)))
 
 
@@ -70,19 +70,19 @@ def one_line(value: Any, width: int | None = None) -> str:
 
 
 def hint_in_brackets(problem: str) -> str:
-    """Return what is wrong with the hints of its own lines in brackets after it, for where there is one line."""
+    """Return a problem in one line, with hints in brackets in place of lines of their own."""
     return re.sub(r"\n  hint: (.*)", r" (\1)", problem)
 
 
 def row_text(value: Any) -> str:
-    """Return a value in exactly one line, nothing cut: text without line breaks as it is, all else as JSON."""
+    """Return a value in one line, uncut: text without line breaks as it is, all else as JSON."""
     if isinstance(value, str) and "\n" not in value:
         return visible(value)
     return visible(json.dumps(value, ensure_ascii=False))
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:
-    """Return a value as JSON for programs: exact, all that could harm a terminal escaped."""
+    """Return a value as JSON for programs: exact, with everything that could harm a terminal escaped."""
     return json.dumps(value, indent=indent, ensure_ascii=True, allow_nan=False)
 
 
@@ -106,12 +106,12 @@ def size_text(size: int) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """Return a number of things: `1 file`, `3 files`."""
+    """Return a count of things: `1 file`, `3 files`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def calls_text(calls: int, cached: int) -> str:
-    """Return a number of requests and how many of them the store answered."""
+    """Return a count of requests and how many of them the store answered."""
     return counted(calls, "call") + (f" ({cached} cached)" if cached else "")
 
 

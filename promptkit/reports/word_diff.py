@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from rich.text import Text
 
 from promptkit.reports.text import visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 Change = Literal["kept", "removed", "added"]
 MOST_WORDS = 3000
@@ -18,9 +17,9 @@ _WORD = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 
 
 def diff_words(old: str, new: str) -> Iterator[tuple[Change, str]]:
-    """Yield the parts of both texts in reading order: what stayed, what went, what came.
+    """Yield the parts of both texts in reading order, each kept, removed or added.
 
-    Texts of more than MOST_WORDS words are compared line by line, as the cost grows with the square.
+    Texts of more than MOST_WORDS words are compared by lines, since the cost grows with the square.
     """
     before, after = _WORD.findall(old), _WORD.findall(new)
     if max(len(before), len(after)) > MOST_WORDS:
@@ -37,9 +36,7 @@ def diff_words(old: str, new: str) -> Iterator[tuple[Change, str]]:
 
 
 def marked_diff(old: str, new: str) -> Text:
-    """Return the comparison as `[-old-]{+new+}`, in colour where there is colour; both texts made visible."""
-    from rich.text import Text
-
+    """Return the comparison as `[-old-]{+new+}` with colours; control characters are visible."""
     forms = {"kept": ("", "", ""), "removed": ("[-", "-]", "red"), "added": ("{+", "+}", "green")}
     text = Text()
     for change, part in diff_words(visible(old), visible(new)):

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from promptkit.errors import AccessDenied
 
@@ -17,7 +18,7 @@ def api_key_for(base_url: str, variable: str | None = None) -> str | None:
 
     `PROMPTKIT_OPENAI_KEY` goes to any server that is named; `OPENAI_API_KEY`, which other programs set too, goes only
     to OpenAI, to the host of `OPENAI_BASE_URL` and to this machine: a pipeline from elsewhere may name any server.
-    Raises AccessDenied for a key that cannot be one.
+    Raises AccessDenied for a value that cannot be a key.
     """
     names = [variable] if variable else ["PROMPTKIT_OPENAI_KEY"]
     if not variable and _may_get_openai_key(base_url):
@@ -26,7 +27,7 @@ def api_key_for(base_url: str, variable: str | None = None) -> str | None:
 
 
 def api_key_from_environment(name: str) -> str | None:
-    """Return the key in a variable, None where it has none. Raises AccessDenied for a key that cannot be one."""
+    """Return the key in a variable, or None. Raises AccessDenied for a value that cannot be a key."""
     key = os.environ.get(name, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise AccessDenied(f"the key in {name} holds characters that no key has")
@@ -44,18 +45,16 @@ def _may_get_openai_key(base_url: str) -> bool:
 
 
 def _host(url: str) -> str:
-    from httpx import URL, InvalidURL
-
     try:
-        return URL(url).host
-    except InvalidURL:
+        return urlsplit(url).hostname or ""
+    except ValueError:
         return ""
 
 
 def partial_match_start(text: str, mark: str) -> int:
-    """Return where the longest end of a text begins that may be the start of the mark; the text's length if none is.
+    """Return the start of the longest end of a text that may begin the mark; the text's length where none may.
 
-    Looks at no more than the mark's length. A text that holds the whole mark is not expected.
+    Reads at most the mark's length. The text must not hold the whole mark.
     """
     at = text.find(mark[0], max(0, len(text) - len(mark) + 1))
     while at >= 0 and not mark.startswith(text[at:]):
@@ -66,20 +65,20 @@ def partial_match_start(text: str, mark: str) -> int:
 QUOTE_LIMIT = 400
 """Characters of a server's text in a message."""
 QUOTE_WINDOW = 4096
-"""Characters that are looked at for them: enough to redact before cutting."""
+"""Characters that are redacted before the text is cut to QUOTE_LIMIT."""
 SHORTEST_KEY = 4
-"""A key of fewer characters, such as `x`, is no key: messages would lose letters."""
+"""A shorter key, such as `x`, is not redacted: messages would lose letters."""
 SHORTEST_SECRET = 8
 LONGEST_WORD = 15
-"""Local servers take any key, so people write `EMPTY` or `anything`: a reply may hold such a word by itself."""
+"""A word up to here is not a secret: local servers take any key, such as `EMPTY`, which a reply may hold by chance."""
 
-_ESCAPED = 6  # characters of one character in its longest form, \u0041
+_LONGEST_ESCAPE = 6  # \u0041
 _ACCESS_TOKENS = re.compile(
     r"(?i:(bearer)\s+)[^\s\"'\\,;<>]{6,}"
     r"|\b(?:sk-|gsk_|hf_|xai-|AIza)[\w*-]{8,}"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]+){1,2}"
 )
-"""What access tokens look like, whoever's they are: a proxy may show its own."""
+"""Access tokens of anybody: a proxy may show its own."""
 
 Filter = Callable[[str], str]
 
@@ -88,10 +87,10 @@ class Redactor:
     """Removes one key from texts. The key is in closures only, so that no dump of attributes shows it."""
 
     def __init__(self, key: str | None = None) -> None:
-        """`key` is what is sent to the server whose texts are read, or None."""
+        """`key` is the key that is sent to the server whose texts are redacted, or None."""
         spelled = _key_pattern(key) if key and len(key) >= SHORTEST_KEY else None
         secret = key if key and _is_secret(key) else None
-        unshown = _ESCAPED * len(key or "")
+        unshown = _LONGEST_ESCAPE * len(key or "")
 
         def quote(text: str | bytes) -> str:
             start = text[:QUOTE_WINDOW].decode(errors="replace") if isinstance(text, bytes) else text[:QUOTE_WINDOW]
@@ -102,19 +101,19 @@ class Redactor:
             return line if len(line) <= QUOTE_LIMIT else f"{line[: QUOTE_LIMIT - 1]}…"
 
         self.quote = quote
-        """Return a server's text as messages may show it: no key, no token, one line of at most QUOTE_LIMIT."""
+        """Return a server's text for a message: one line of at most QUOTE_LIMIT characters without keys and tokens."""
         self.has_secret = secret is not None
-        """Whether there is a key to look for in texts of any length."""
+        """True where there is a key to find in texts of any length."""
         self.finds: Callable[[str], bool] = lambda text: secret is not None and secret in text
         """Tell whether a text holds the key."""
         self.clean: Filter = lambda text: text.replace(secret, "…") if secret else text
-        """Return a text of any length without the key; a key that may be a word of its own stays."""
+        """Return a text of any length without the key. A key that may be an ordinary word stays."""
         self.stream: Callable[[], RedactedStream] = lambda: RedactedStream(secret)
-        """Begin a text that arrives in pieces."""
+        """Start redacting a text that arrives in pieces."""
 
 
 class RedactedStream:
-    """`clean` for a text that arrives in pieces: the end of one that may begin the key is held back."""
+    """`clean` for a text that arrives in pieces. Holds back the end of a piece that may begin the key."""
 
     def __init__(self, secret: str | None) -> None:
         held = ""
@@ -134,9 +133,9 @@ class RedactedStream:
             return rest
 
         self.feed = feed
-        """Take a piece and return what can be shown by now."""
+        """Take a piece and return the text that can be shown."""
         self.end = end
-        """Return what was held back: it was not the key."""
+        """Return the text that was held back."""
 
 
 def _is_secret(key: str) -> bool:
@@ -144,7 +143,7 @@ def _is_secret(key: str) -> bool:
 
 
 def _key_pattern(key: str) -> re.Pattern[str]:
-    """Return a pattern of the key however its characters are escaped: JSON, percent signs, HTML."""
+    """Return a pattern that finds the key under any escaping: JSON, percent signs, HTML."""
     return re.compile("".join(_character_pattern(sign) for sign in key))
 
 
@@ -158,7 +157,7 @@ def _without_token(found: re.Match[str]) -> str:
 
 
 def _visible(text: str) -> str:
-    """Return a text as one line; what steers a terminal or is unseen is spelled out."""
+    """Return a text as one line. Control and invisible characters are spelled out."""
     return text if text.isprintable() else "".join(map(_visible_sign, text))
 
 

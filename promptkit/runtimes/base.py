@@ -1,14 +1,17 @@
-"""Requests, replies and models, and the protocol `Runtime` that every adapter implements.
+"""Requests, replies and models, and the class `Runtime` that every adapter extends.
 
-Adapters inherit `Runtime` and share no more than what stands here.
+Adapters share only this module.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+
+from promptkit.errors import Unsupported
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length"]
@@ -19,6 +22,7 @@ Capability = Literal[
     "system",      # the chat template has a system role
     "grammar",     # enforces GBNF
     "schema",      # enforces a JSON Schema
+    "guidance",    # enforces a grammar of llguidance, which begins with `%llguidance`
     "logprobs",    # log-probabilities of the alternatives at each token
     "sampling",    # temperature above 0 with different samples
     "stop",        # stop sequences
@@ -29,6 +33,8 @@ Capability = Literal[
     "think",       # a reasoning model whose thoughts can be switched
 ]  # fmt: skip
 OnText = Callable[[str], None]
+DownloadProgress = Callable[[str, int, int | None], None]
+"""Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,11 @@ class Message:
 class Request:
     """One message list, or one raw text, to be answered once.
 
-    `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply goes on from it and
-    does not repeat it. At most one of `grammar` (GBNF, root rule `root`) and `schema` (JSON Schema) is given.
-    `alternatives` asks for the log-probabilities of that many tokens at each place. `context` is the window in
-    tokens to ask for where it can be chosen. `sample` numbers repeated askings of one request (`0/3/1`).
+    `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply continues it and does not
+    repeat it. At most one of `grammar` and `schema` (JSON Schema) is given. A grammar is GBNF with a rule `root`, or
+    one of llguidance, which begins with `%llguidance`. `alternatives` asks for the log-probabilities of that many
+    tokens at each place. `context` is the window in tokens to ask for where it can be chosen. `sample` numbers repeated
+    requests of the same content (`0/3/1`).
     """
 
     messages: tuple[Message, ...] = ()
@@ -71,7 +78,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One generated token; natural-log probabilities, as before any grammar."""
+    """One generated token. Log-probabilities are natural and from before any grammar."""
 
     piece: bytes
     logprob: float
@@ -82,8 +89,8 @@ class Token:
 class Reply:
     """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
 
-    `tokens_in` and `tokens_out` are counts by the runtime (None where it gives none); `tokens_thought` is the part
-    of `tokens_out` spent on thoughts. `seconds` is the time the runtime took; a cached reply keeps its own.
+    `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
+    that thoughts took. `seconds` is the time that the runtime took; a cached reply keeps its own.
     """
 
     text: str
@@ -99,12 +106,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What will answer: the reference that pins it, and what it can do.
+    """A model: its reference, its digest and its capabilities.
 
-    `digest` changes whenever the same request could be answered otherwise (weights, template, server version where
-    known); it enters every request key. `context` is the window in tokens, `size` bytes of weights, `parallel` how
-    many requests are worth having in flight. `notes` are things a person should know, one line each. A runtime that
-    `obeys_control_tokens` takes one that is written out in a message (`<|im_end|>`) for a control token.
+    `digest` changes whenever the model could answer the same request differently (weights, template, server version
+    where known); it is part of every cache key. `context` is the window in tokens, `size` bytes of weights, `parallel`
+    how many requests are worth having in flight. `notes` are lines for a person. A model that `obeys_control_tokens`
+    takes `<|im_end|>` written out in a message for a control token.
     """
 
     reference: str
@@ -117,23 +124,31 @@ class Model:
     obeys_control_tokens: bool = False
 
 
-class Runtime(Protocol):
-    """An adapter. All methods may be called concurrently; none retries, caches or limits (`Client` does)."""
+class Runtime(ABC):
+    """An adapter to one model. All methods may be called concurrently; none retries, caches or limits: `Client` does.
 
+    Every runtime describes its model and answers requests. The other methods belong to capabilities.
+    """
+
+    @abstractmethod
     async def model(self) -> Model:
         """Describe the model, loading or probing it once. Raises a RuntimeFailure where it is not there."""
 
+    @abstractmethod
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer one request; `on_text` gets each piece as it arrives. Cancelling stops the generation for real."""
+        """Answer one request; `on_text` gets each piece as it arrives. Cancelling must stop the generation."""
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text. Raises Unsupported without the capability `embeddings`."""
+        raise Unsupported("this model gives no embeddings", hint="use an embedding model")
 
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
-        """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
+        """Return the text's tokens as byte pieces, or None without the capability `tokenize`."""
+        return None
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the text that the messages become, or None where the runtime does not show it."""
+        """Return the text that the messages become, or None without the capability `template`."""
+        return None
 
     async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
         """Return how many tokens the messages become, or None where that is not known."""
@@ -141,12 +156,12 @@ class Runtime(Protocol):
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Release the model or the connections. Safe to call twice."""
 
 
 def sample_seed(request: Request) -> int | None:
-    """Return the seed of this sample: with one seed for all, every sample would be the same."""
+    """Return the seed of this sample. With one seed, all samples would be equal."""
     if request.seed is None or request.sample == "0":
         return request.seed
     digest = hashlib.sha256(f"{request.seed} {request.sample}".encode()).digest()
@@ -154,21 +169,21 @@ def sample_seed(request: Request) -> int | None:
 
 
 def resuming_listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
-    """Make a listener for each attempt; a further one is silent until it has more to say than those before."""
-    said = 0
+    """Return a maker of listeners, one for each attempt. Each passes on only text beyond that of earlier attempts."""
+    shown = 0
 
     def listener() -> OnText | None:
         if on_text is None:
             return None
-        heard = 0
+        length = 0
 
-        def tell(piece: str) -> None:
-            nonlocal said, heard
-            heard += len(piece)
-            if heard > said:
-                on_text(piece[said - heard :])
-                said = heard
+        def show(piece: str) -> None:
+            nonlocal shown, length
+            length += len(piece)
+            if length > shown:
+                on_text(piece[shown - length :])
+                shown = length
 
-        return tell
+        return show
 
     return listener

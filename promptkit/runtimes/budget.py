@@ -1,4 +1,6 @@
-"""What may be spent: counted whether the model or the store answers, so that a second run decides alike."""
+"""The budget of a command in requests, tokens and time.
+
+Cached replies count too, so that a second run makes the same decisions."""
 
 from __future__ import annotations
 
@@ -8,36 +10,34 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from promptkit.errors import BudgetSpent
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Reply
+from promptkit.runtimes.base import Reply
 
 BudgetKind = Literal["calls", "tokens", "minutes"]
 
 
 @dataclass(slots=True)
 class BudgetedRequest:
-    """A request under way; what it took is noted when its reply is there."""
+    """A request in flight; its cost is noted when its reply arrives."""
 
     tokens: int = 0
     cached: bool = False
 
-    def took(self, reply: Reply) -> None:
-        """Note what the reply took."""
+    def note(self, reply: Reply) -> None:
+        """Note the cost of the reply."""
         self.tokens = (reply.tokens_in or 0) + (reply.tokens_out or 0)
         self.cached = reply.cached
 
 
 class Budget:
-    """At most `most` requests, and `tokens`, and no request begun after `seconds`; `spent` is how many were begun, of
-    which `cached` were answered by the store.
+    """A limit of `most` requests and of `tokens`, and of `seconds` within which a request may start.
 
-    Of tokens, as many as the largest request took so far are set aside for each one under way, which are waited for
-    where there are no more, and the first is made alone: more are spent only where a request takes more than any before
-    it. `ended` says what was spent up when a request was refused.
+    `spent` counts the requests that were started, `cached` those of them that the store answered. For each request in
+    flight as many tokens are reserved as the largest request so far took; a request waits where they do not suffice,
+    and the first one runs alone. So the limit of tokens is exceeded only by a request larger than any before it.
+    `ended` names the limit that refused a request.
     """
 
     def __init__(self, most: float, *, tokens: float = inf, seconds: float = inf) -> None:
@@ -53,31 +53,31 @@ class Budget:
         self._landed = asyncio.Event()
 
     def charge(self, requests: int, tokens: int) -> None:
-        """Count what an earlier run has spent on what is taken from it. Raises BudgetSpent where that is too much."""
-        set_aside = self._in_flight * (self._largest or 0)
-        over_tokens = self.spent_tokens + set_aside + tokens > self.most_tokens
+        """Count the cost of results taken from an earlier run. Raises BudgetSpent where it exceeds the budget."""
+        reserved = self._in_flight * (self._largest or 0)
+        over_tokens = self.spent_tokens + reserved + tokens > self.most_tokens
         if self.spent + requests > self.most or over_tokens:
             self.ended = "tokens" if over_tokens else "calls"
-            raise BudgetSpent(self._told(self.ended))
+            raise BudgetSpent(self._spent_text(self.ended))
         self.spent += requests
         self.cached += requests
         self.spent_tokens += tokens
 
     def reach(self, requests: int, tokens: int) -> None:
-        """Count at least so many in all: where what is asked and what is known do not take the same."""
+        """Raise the counts to at least these totals."""
         self.spent = max(self.spent, requests)
         self.spent_tokens = max(self.spent_tokens, tokens)
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[BudgetedRequest]:
-        """Make one request in the block. Raises BudgetSpent, once those in flight have their replies: none is lost."""
+        """Make one request in the block. Raises BudgetSpent, after the requests in flight have their replies."""
         while self._in_flight and self._waits():
             await self._landed.wait()
         if ended := self._over():
             if self._in_flight:
                 await self._landed.wait()
             self.ended = ended
-            raise BudgetSpent(self._told(ended))
+            raise BudgetSpent(self._spent_text(ended))
         self.spent += 1
         self._in_flight += 1
         self._landed.clear()
@@ -93,7 +93,7 @@ class Budget:
                 self._landed.set()
 
     def _waits(self) -> bool:
-        """Tell whether those in flight decide if there are tokens for another: they may take less than is set aside."""
+        """Tell whether another request fits only if those in flight take fewer tokens than are reserved for them."""
         if self.most_tokens == inf or self.spent >= self.most:
             return False
         left = self.most_tokens - self.spent_tokens
@@ -106,7 +106,7 @@ class Budget:
             return "tokens"
         return "minutes" if time.monotonic() >= self.deadline else None
 
-    def _told(self, ended: BudgetKind) -> str:
+    def _spent_text(self, ended: BudgetKind) -> str:
         if ended == "calls":
             return f"the budget of {self.most:g} requests is spent"
         return f"the budget of {self.most_tokens:g} tokens is spent" if ended == "tokens" else "the time is up"

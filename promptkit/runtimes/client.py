@@ -9,24 +9,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, resuming_listeners
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.control_tokens import without_control_tokens
+from promptkit.runtimes.replay import Recorder
 from promptkit.runtimes.serialization import reply_from, reply_record, request_key
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.replay import Recorder
+from promptkit.storage.strict_json import compact
 
 T = TypeVar("T")
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 DEADLINE = 600.0
-"""Seconds for one request, or for describing the model, where nobody says otherwise."""
+"""Default seconds for one request, and for describing the model."""
 
 # A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -38,6 +35,7 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "system": "take a system message",
     "grammar": "enforce a grammar",
     "schema": "enforce a JSON Schema",
+    "guidance": "enforce a grammar of llguidance",
     "logprobs": "give log-probabilities",
     "sampling": "sample at a temperature above 0",
     "stop": "stop at a text",
@@ -48,7 +46,7 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
 
 
 class Cache(Protocol):
-    """What an `Client` needs of the store: replies by key."""
+    """The store as a `Client` uses it: replies by key."""
 
     def cached(self, key: str) -> str | None: ...
 
@@ -57,7 +55,7 @@ class Cache(Protocol):
 
 @dataclass(slots=True)
 class ClientStatistics:
-    """Counts of one `Client`: requests, how many of them cost the model nothing, and further attempts."""
+    """Counts of one `Client`: requests, those answered from the cache or by an equal request, and retries."""
 
     requests: int = 0
     cached: int = 0
@@ -65,13 +63,15 @@ class ClientStatistics:
 
 
 def required_capabilities(request: Request) -> list[Capability]:
-    """Return what a runtime must be able to do to answer the request."""
+    """Return the capabilities that a runtime needs to answer the request."""
+    is_guided = request.grammar is not None and request.grammar.startswith("%llguidance")
     needed: dict[Capability, bool] = {
         "chat": request.prompt is None,
         "complete": request.prompt is not None,
         "continue": bool(request.begun),
         "system": any(message.role == "system" for message in request.messages),
-        "grammar": request.grammar is not None,
+        "grammar": request.grammar is not None and not is_guided,
+        "guidance": is_guided,
         "schema": request.schema is not None,
         "logprobs": request.alternatives > 0,
         "sampling": request.temperature > 0,
@@ -83,12 +83,12 @@ def required_capabilities(request: Request) -> list[Capability]:
 
 
 class Client:
-    """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
+    """Sends requests to one runtime: within a concurrency limit, with retries, and never twice for a kept reply.
 
-    `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
-    the seconds for one request with all its `attempts` and describing the model, waiting for its turn not counted;
-    `firm`: no step changes it. `store` keeps replies: a request is in flight until its reply is kept. `recorder` writes
-    down all that is asked, under `name`, the model's name in the run (None: its default).
+    `concurrency` limits the requests in flight (default: the model's `parallel`). `deadline` is the seconds for one
+    request with all its `attempts` and for describing the model, without the wait for its turn; a `firm` one cannot be
+    changed by a step. `store` keeps replies: a request is in flight until its reply is kept. `recorder` records every
+    request and reply under `name`, the model's name in the run (None: its default).
     """
 
     def __init__(
@@ -131,39 +131,36 @@ class Client:
         return self._model
 
     async def ask(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Return the reply to a request; `on_text` gets its text as it arrives, at once where it is known.
+        """Return the reply to a request; `on_text` gets its text as it arrives; a cached one whole.
 
-        Raises Unsupported before anything is sent where the model cannot do what is asked, RuntimeFailure where it
-        failed for good, StoreFailed where the reply cannot be kept, and BudgetSpent.
+        Raises Unsupported before anything is sent where the model lacks a capability, RuntimeFailure where every
+        attempt failed, StoreFailed where the reply cannot be kept, and BudgetSpent.
         """
         if self._budget is None:
             return await self._ask(request, on_text)
         async with self._budget.request() as counted:
             reply = await self._ask(request, on_text)
-            counted.took(reply)
+            counted.note(reply)
             return reply
 
     async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
-        began = monotonic()
+        started = monotonic()
         model = await self.model()
-        left = self._deadline - (monotonic() - began)  # of the time that describing the model may have taken
+        left = self._deadline - (monotonic() - started)  # describing the model counts
         _refuse_missing(model, required_capabilities(request))
         request = self.sent(request)
         self.statistics.requests += 1
         if self._store is None:
             async with self._limiter:
-                reply = await self._answered(request, on_text, left)
+                reply = await self._send(request, on_text, left)
         else:
-            reply = await self._known_or_sent(self._store, request, model.digest, on_text, left)
+            reply = await self._cached_or_sent(self._store, request, model.digest, on_text, left)
         if self._recorder:
             self._recorder.answer(self._name, request, reply)
         return reply
 
     def sent(self, request: Request) -> Request:
-        """Return a request as it goes to the runtime. Take it after `model`.
-
-        Its messages hold no control token where the runtime would obey it.
-        """
+        """Return a request as the runtime gets it: without control tokens that it would obey. Call `model` first."""
         obeys = self._model is not None and self._model.obeys_control_tokens
         return without_control_tokens(request) if obeys else request
 
@@ -171,7 +168,7 @@ class Client:
         """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
         _refuse_missing(await self.model(), ["embeddings"])
         async with self._limiter:
-            vectors = await self._in_time(lambda: self._patiently(lambda: self.runtime.embed(texts)))
+            vectors = await self._in_time(lambda: self._retried(lambda: self.runtime.embed(texts)))
         if self._recorder:
             self._recorder.vectors(self._name, texts, vectors)
         return vectors
@@ -198,13 +195,13 @@ class Client:
         return await self.runtime.count(messages, begun)
 
     def uncached(self) -> Client:
-        """Return this asker without its store: same runtime, limits and counts. Take it after `model`."""
+        """Return this client without its store: same runtime, limits and counts. Call `model` first."""
         other = copy(self)
         other._store = None
         return other
 
     def timed(self, seconds: float) -> Client:
-        """Return this asker with another deadline, unless its own is firm. Take it after `model`."""
+        """Return this client with another deadline, unless its own is firm. Call `model` first."""
         if self._firm:
             return self
         other = copy(self)
@@ -212,7 +209,7 @@ class Client:
         return other
 
     def within(self, budget: Budget) -> Client:
-        """Return this asker, each of whose requests is one of a budget. Take it after `model`."""
+        """Return this client with its requests counted against a budget. Call `model` first."""
         other = copy(self)
         other._budget = budget
         return other
@@ -221,22 +218,22 @@ class Client:
         """Release the runtime. Safe to call twice."""
         await self.runtime.close()
 
-    async def _known_or_sent(
+    async def _cached_or_sent(
         self, store: Cache, request: Request, digest: str, on_text: OnText | None, seconds: float
     ) -> Reply:
         key = request_key(request, digest)
-        known = _read_cached(store.cached(key))
-        if known is not None:
+        cached = _read_cached(store.cached(key))
+        if cached is not None:
             self.statistics.cached += 1
             if on_text is not None:
-                on_text(known.text)
-            return known
+                on_text(cached.text)
+            return cached
 
-        async def send(tell: OnText | None) -> Reply:
+        async def send(listener: OnText | None) -> Reply:
             async with self._limiter:
-                reply = await self._answered(request, tell, seconds)
-                # Kept within its place: what a killed process must ask again is never more than the limit.
-                await store.keep(key, _encode(reply_record(reply)))
+                reply = await self._send(request, listener, seconds)
+                # Kept while it counts as in flight: a killed process never has to repeat more requests than the limit.
+                await store.keep(key, compact(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)
@@ -245,9 +242,9 @@ class Client:
         self.statistics.cached += 1
         return replace(reply, cached=True)
 
-    async def _answered(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
+    async def _send(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
         listen = resuming_listeners(on_text)
-        return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())), seconds)
+        return await self._in_time(lambda: self._retried(lambda: self.runtime.answer(request, listen())), seconds)
 
     async def _in_time(self, action: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         try:
@@ -260,34 +257,34 @@ class Client:
             hint = "--timeout SECONDS, or `timeout` in promptkit.yaml or a step's `options`, changes that"
             raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds", hint=hint) from None
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try, and try again where the failure can pass. The first try is free of what the others need."""
+    async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Attempt once, and again where the failure may pass. The first attempt does not load the retry library."""
         try:
             return await attempt()
         except RuntimeFailure as failure:
             if self._pause(failure) is False:
                 raise
-            return await self._again(attempt, failure)
+            return await self._retry(attempt, failure)
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]], failure: RuntimeFailure) -> T:
+    async def _retry(self, attempt: Callable[[], Awaitable[T]], failure: RuntimeFailure) -> T:
         from stamina import retry_context
 
-        async for trial in retry_context(
+        async for attempt_context in retry_context(
             on=self._pause,
             attempts=self._attempts,
             timeout=None,
             wait_initial=FIRST_PAUSE,
             wait_max=LONGEST_PAUSE,
         ):
-            with trial:
-                if trial.num == 1:
+            with attempt_context:
+                if attempt_context.num == 1:
                     raise failure
                 self.statistics.retries += 1
                 return await attempt()
         raise failure
 
     def _pause(self, failure: Exception) -> bool | float:
-        """Tell whether to try again, and after how many seconds where the server said so."""
+        """Tell whether to retry; return the seconds to wait where the server gave them."""
         if not (isinstance(failure, RuntimeFailure) and failure.retry):
             return False
         if isinstance(failure, ServerBusy) and failure.retry_after is not None:
@@ -303,7 +300,7 @@ def _refuse_missing(model: Model, needed: list[Capability]) -> None:
 
 
 def _read_cached(value: str | None) -> Reply | None:
-    """Read a kept reply; one that cannot be read is asked for again."""
+    """Return a kept reply, or None where it cannot be read."""
     if value is None:
         return None
     try:
@@ -316,16 +313,13 @@ Send = Callable[[OnText | None], Awaitable[Reply]]
 
 
 class SingleFlight:
-    """The requests on their way, by key. A request ends early only when all who wait for it have left."""
+    """Coalesces equal requests in flight. A request is cancelled only when every caller that waits for it has left."""
 
     def __init__(self) -> None:
         self._flights: dict[str, _InFlight] = {}
 
     async def join(self, key: str, send: Send, on_text: OnText | None) -> tuple[Reply, bool]:
-        """Wait for the answer under this key, sending the request unless it is on its way.
-
-        Returns the reply and whether somebody else had sent it. Raises what `send` raises.
-        """
+        """Return the reply under this key, and whether another caller had sent the request. Raises as `send` does."""
         flight = self._flights.get(key)
         joined = flight is not None
         if flight is None:
@@ -348,15 +342,15 @@ class _InFlight:
     def __init__(self, send: Send, *, streams: bool) -> None:
         self.waiting = 0
         self._streams = streams
-        self._said: list[str] = []
+        self._text: list[str] = []
         self._listeners: list[OnText] = []
-        self.task = asyncio.ensure_future(send(self._tell if streams else None))
+        self.task = asyncio.ensure_future(send(self._publish if streams else None))
 
     async def wait(self, on_text: OnText | None) -> Reply:
-        """Wait with the others; leaving does not disturb them."""
+        """Wait for the reply. A caller that is cancelled leaves the request running for the others."""
         if on_text is not None and self._streams:
-            if self._said:
-                on_text("".join(self._said))
+            if self._text:
+                on_text("".join(self._text))
             self._listeners.append(on_text)
         self.waiting += 1
         try:
@@ -370,11 +364,11 @@ class _InFlight:
         return reply
 
     async def end(self) -> None:
-        """Stop the request and see it stopped; how it failed meanwhile concerns nobody any more."""
+        """Cancel the request and wait until it has ended, whatever it raises."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    def _tell(self, piece: str) -> None:
-        self._said.append(piece)
+    def _publish(self, piece: str) -> None:
+        self._text.append(piece)
         for listener in self._listeners:
             listener(piece)

@@ -1,8 +1,8 @@
 """Control tokens written out in a text (`<|im_end|>`), which a server's tokenizer would obey.
 
-Nobody may open or close a turn by what a message says. A runtime that tokenizes by itself takes such a text as text.
-For one whose tokenizer is out of reach the text is sent with a backslash in it: the usual sign for what is meant
-literally. Models know it, and a person sees it; an invisible character would hide in what the model copies.
+No message may open or close a turn by its content. A runtime with a tokenizer of its own sends such a text as letters.
+For one without, the text is sent with a backslash in it, the usual sign for a literal. Models know the sign and people
+see it, whereas an invisible character would hide in the text that the model copies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from promptkit.runtimes.base import Request
 
 LONGEST_KEPT: Final = 10_000
-"""Characters of a text up to which what it becomes is kept."""
+"""The longest text, in characters, whose escaped form is cached."""
 
 _NAMES: Final = (
     "start_of_turn|end_of_turn|bos|eos",  # Gemma
@@ -34,7 +34,7 @@ _SPECIAL: Final = (
 
 
 def _forms(*thoughts: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return what control tokens begin with, and what finds those that do: one letter in front is looked for fast."""
+    """Return pairs of a first letter, which is found fast, and the pattern of control tokens that begin with it."""
     names, bracketed = "|".join((*_NAMES, *thoughts)), "|".join((*_BRACKETED, *map(str.upper, thoughts)))
     angled = "|".join((*_SPECIAL, rf"/?(?:{names})>"))
     return ("<", re.compile(f"<(?:{angled})")), ("[", re.compile(rf"\[/?(?:{bracketed})\]"))
@@ -42,15 +42,15 @@ def _forms(*thoughts: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 _IN_ANSWERS: Final = _forms()
 _ELSEWHERE: Final = _forms("think")
-"""An assistant's own turn may hold its thoughts, and chat templates look for them there."""
+"""Control tokens outside of the assistant's own turns, in which chat templates look for thoughts."""
 
 _SENTENCE: Final = re.compile(r"</?s>")
 _STRUCK: Final = re.compile(r"<s>(?:(?!</?s>)[\s\S])*</s>|</?s>")
-"""The ends of Llama 2's turns; in HTML they are text struck through, which has a beginning and then an end."""
+"""Llama 2's ends of turns. A pair of them around text is HTML that is struck through."""
 
 
 def backslashed(found: re.Match[str], mark: str = "\\") -> str:
-    """Return what a pattern found with a backslash after the bracket that opens it, else before it."""
+    """Return the text that a pattern found, with a backslash after its opening bracket, else before it."""
     text = found[0]
     first = len(text) - len(text.lstrip())
     first += text[first] in "<["
@@ -58,26 +58,28 @@ def backslashed(found: re.Match[str], mark: str = "\\") -> str:
 
 
 def is_control_token(text: str) -> bool:
-    """Tell whether a text is one of the control tokens that model families are known for."""
+    """Tell whether a text is a control token of a known model family."""
     return any(pattern.fullmatch(text) for _, pattern in _ELSEWHERE) or bool(_SENTENCE.fullmatch(text))
 
 
 def holds_control_tokens(request: Request) -> bool:
-    """Tell whether the messages of a request, or its begun turn, hold what `without_control_tokens` would change."""
+    """Tell whether the messages of a request, or its begun turn, hold a known control token."""
     return without_control_tokens(request) is not request
 
 
 def without_control_tokens(request: Request) -> Request:
     """Return the request with a backslash in each known control token of its messages and its begun turn.
 
-    A raw text stays as it is: its author writes the control tokens. The request itself is returned where it holds none.
+    A raw text stays as it is: its author writes the control tokens. Returns the same request where it holds none.
     """
     contents = [_escaped(message.content, message.role == "assistant") for message in request.messages]
     begun = request.begun if request.prompt is not None else _escaped(request.begun, True)
     if begun == request.begun and contents == [message.content for message in request.messages]:
         return request
     pairs = zip(request.messages, contents, strict=True)
-    return replace(request, messages=tuple(replace(each, content=content) for each, content in pairs), begun=begun)
+    return replace(
+        request, messages=tuple(replace(message, content=content) for message, content in pairs), begun=begun
+    )
 
 
 def _escaped(text: str, is_answer: bool) -> str:
@@ -88,7 +90,7 @@ def _escaped(text: str, is_answer: bool) -> str:
 
 @lru_cache(maxsize=500)
 def _escaped_cached(text: str, is_answer: bool) -> str:
-    """Return the text as `_escaped_anew` does: examples are the same in each request."""
+    """Return the text as `_escaped_uncached` does. Examples are the same in every request."""
     return _escaped_uncached(text, is_answer)
 
 

@@ -32,6 +32,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     "continue",
     "grammar",
     "schema",
+    "guidance",
     "logprobs",
     "sampling",
     "stop",
@@ -39,15 +40,18 @@ CAPABILITIES: tuple[Capability, ...] = (
     "tokenize",
     "template",
 )
+REQUESTS_PER_SLOT = 2
+"""One is answered while the next waits in llama.cpp's queue, so that no slot idles while a request is prepared. A step
+of llama.cpp with an idle slot costs hardly less CPU than one without."""
 ASCII_GRAMMAR = r"root ::= [\x00-\x7F]*"
-"""A grammar for the one case where llama.cpp reports no log-probabilities: a token that ends within a character."""
+"""Keeps to whole characters: llama.cpp reports no log-probabilities where the only token ends within one."""
 
 
 class Embedded(Runtime):
     """A GGUF file run by llama.cpp in this process, loaded at its first use.
 
-    Several requests in flight are decoded together, in `slots` places. Unloaded by `close`, when the last
-    reference goes, or at the program's end.
+    Requests in flight are decoded together in `slots`. The model is unloaded by `close`, with the last reference to it,
+    or at the program's end.
     """
 
     def __init__(
@@ -60,10 +64,10 @@ class Embedded(Runtime):
         threads: int | None = None,
         embeddings: bool = False,
     ) -> None:
-        """Name the file; nothing is read yet.
+        """Set up the runtime without reading the file.
 
-        `context` is the window in tokens that each slot has; a request that asks for more reloads the model.
-        `threads` left out means the cores at hand. `embeddings` is for models made for them.
+        `context` is the window of each slot in tokens; a request that asks for more reloads the model. `threads` is by
+        default the number of usable cores. `embeddings` loads the model for embeddings.
         """
         self._path = path
         self._reference = reference
@@ -71,12 +75,12 @@ class Embedded(Runtime):
         self._slots = slots
         self._threads = threads
         self._embeddings = embeddings
-        self._llamas: list[Llama] = []  # the one in use, if loaded
+        self._llamas: list[Llama] = []  # empty until loaded
         self._loading = threading.Lock()
         self._closing = threading.Event()
-        # One thread more than slots, so that tokens can be counted while all of them answer.
-        self._workers = ThreadPoolExecutor(slots + 1, thread_name_prefix="llama")
-        # At the program's end the model goes while Python still stands.
+        # One thread more than requests in flight, so that tokens can be counted meanwhile.
+        self._workers = ThreadPoolExecutor(REQUESTS_PER_SLOT * slots + 1, thread_name_prefix="llama")
+        # The model must be unloaded before the interpreter shuts down.
         weakref.finalize(self, self._llamas.clear)
 
     async def model(self) -> Model:
@@ -84,9 +88,9 @@ class Embedded(Runtime):
         return await self._run(self._describe)
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer one request; cancelling ends it within a batch of the prompt or at the next token.
+        """Answer one request. Cancelling ends it at the next batch of the prompt or the next token.
 
-        Where one character spans several tokens, llama.cpp reports the log-probability of the last alone.
+        Where a character spans several tokens, llama.cpp reports only the log-probability of the last.
         Raises ContextOverflow, RequestRefused, ModelLoadFailed.
         """
         ended = threading.Event()
@@ -112,12 +116,12 @@ class Embedded(Runtime):
         return await self._run(lambda: prompt_text(self._loaded(), request).text)
 
     async def count(self, messages: Sequence[Message], begun: str = "") -> int:
-        """Return how many tokens the messages become, control tokens in them as the letters that they are sent as."""
+        """Return how many tokens the messages become. Control tokens in them count as the letters that are sent."""
         request = Request(messages=tuple(messages), begun=begun)
         return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 
     async def close(self) -> None:
-        """End what is running and unload the model. Safe to call twice."""
+        """End the running requests and unload the model. Safe to call twice."""
         self._closing.set()
         await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._llamas.clear)
@@ -128,9 +132,9 @@ class Embedded(Runtime):
         return await asyncio.get_running_loop().run_in_executor(self._workers, job)
 
     def _loaded(self, context: int | None = None) -> Llama:
-        """Return the loaded model; load it again, once, for a larger window than it has.
+        """Return the loaded model. A larger window than it has reloads it.
 
-        Requests that run in the old one end there, then it goes.
+        Requests in the old model finish there before it is unloaded.
         """
         with self._loading:
             if self._llamas and (context or 0) > self._llamas[0].trained:
@@ -165,7 +169,7 @@ class Embedded(Runtime):
             capabilities=frozenset(capabilities),
             context=llama.context,
             size=self._path.stat().st_size,
-            parallel=self._slots,
+            parallel=REQUESTS_PER_SLOT * self._slots,
         )
 
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
@@ -176,20 +180,20 @@ class Embedded(Runtime):
             raise RequestRefused("the prompt is empty")
         collector = _Collector(ReplyReader(self._reference, splitter=_splitter(request, prompt.text)), deliver)
 
-        def given_up() -> bool:
+        def is_given_up() -> bool:
             return ended.is_set() or self._closing.is_set()
 
         query = _query(request, prompt)
-        llama.complete(query, collector.add, given_up)
+        llama.complete(query, collector.add, is_given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
-            llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, given_up)
+            llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
         if not collector.reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
 
 
 class _Collector:
-    """Gives llama.cpp's chunks to the reader of the reply, and their text to who listens."""
+    """Passes llama.cpp's chunks to the reply reader, and their text to the listener."""
 
     def __init__(self, reader: ReplyReader, deliver: OnText | None) -> None:
         self.reader = reader
@@ -207,8 +211,11 @@ class _Collector:
         self.reader.add_tokens(_listed_tokens(chunk))
 
     def reply(self, seconds: float) -> Reply:
+        """Return the whole answer; `seconds` is its time where llama.cpp gives none."""
         self._show(self.reader.end_text())
         timings = self._timings
+        if timings:  # without the wait in llama.cpp's queue
+            seconds = (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
         return self.reader.reply(
             tokens_in=timings["cache_n"] + timings["prompt_n"] if timings else None,
             tokens_out=timings.get("predicted_n"),
@@ -248,7 +255,7 @@ def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
 
 
 def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
-    """Return what a worker calls with a piece: it hands it to the event loop, and nothing once the asking ended."""
+    """Return a listener for a worker thread. It passes pieces to the event loop until the request has ended."""
     loop = asyncio.get_running_loop()
 
     def show(piece: str) -> None:
@@ -256,19 +263,19 @@ def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
             on_text(piece)
 
     def deliver(piece: str) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(show, piece)
 
     return deliver
 
 
 PRIVATE: Final = range(0xF0000, 0xFFFFE)
-"""Characters without a meaning, of which some that the messages do not use stand for control tokens in data."""
+"""Private-use characters. Those that no message uses stand for control tokens in data."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptText:
-    """A request's raw text, and how llama.cpp takes it: the text, or texts with the tokens of letters between them."""
+    """A request's raw text, and its form for llama.cpp: the text, or texts with the tokens of letters between them."""
 
     text: str
     sent: str | list[str | int]
@@ -277,7 +284,8 @@ class PromptText:
 def prompt_text(llama: Llama, request: Request) -> PromptText:
     """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them.
 
-    Control tokens in a request that is a raw text already are its author's.
+    llama.cpp obeys control tokens anywhere in a text. One that a message holds is replaced by an unused character for
+    the chat template, and llama.cpp then gets the tokens of its letters. A raw text keeps its control tokens.
     """
     if request.prompt is not None:
         text = request.prompt + request.begun
@@ -303,7 +311,7 @@ def answers_without_thoughts(request: Request) -> bool:
 
 
 def _control_tokens_in(llama: Llama, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the control tokens that stand in texts, each with the tokens of its letters."""
+    """Return the control tokens in texts, each with the tokens of its letters."""
     found = {token for text in texts for token in llama.control_tokens.findall(text)}
     return {token: letters for token in sorted(found) if (letters := llama.letters(token))}
 
@@ -320,14 +328,14 @@ def _templated(llama: Llama, request: Request, contents: Sequence[str], begun: s
 
 
 def _unused_characters(texts: Sequence[str]) -> Iterator[str]:
-    """Yield characters that no text holds."""
+    """Yield private-use characters that no text holds."""
     used = set().union(*texts)
     return (chr(code) for code in PRIVATE if chr(code) not in used)
 
 
 def _unmarked(text: str, tokens: Mapping[str, str], letters: Mapping[str, tuple[int, ...]]) -> PromptText:
     pieces = re.split(f"([{''.join(tokens)}])", text)
-    # The first is a text even where it is empty: llama.cpp puts the beginning of a sequence before it.
+    # The first item is a text, even an empty one: llama.cpp puts the beginning of a sequence before it.
     sent: list[str | int] = [pieces[0]]
     for mark, piece in zip(pieces[1::2], pieces[2::2], strict=True):
         sent += letters[tokens[mark]]

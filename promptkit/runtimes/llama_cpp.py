@@ -43,10 +43,10 @@ from promptkit.runtimes.control_tokens import is_control_token
 from promptkit.storage.files import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
-"""Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
+"""Memory for prompts that a slot dropped. llama.cpp's default of 8 GB is too much for a laptop."""
 
 BATCH = 256
-"""Tokens of a prompt read in one go. A request can only be ended between two; more was no faster on a CPU."""
+"""Tokens of a prompt in one batch. A request can only be ended between batches; larger ones were no faster on a CPU."""
 
 _loaded_models: weakref.WeakSet[Llama] = weakref.WeakSet()
 
@@ -54,12 +54,12 @@ _loaded_models: weakref.WeakSet[Llama] = weakref.WeakSet()
 class Llama:
     """One loaded model.
 
-    `context` is the window of each slot, `trained` the one the model was trained on, `template` the source of its
-    chat template, and `system_role` tells whether that has a system role.
+    `context` is the window of each slot, `trained` the one that the model was trained on, `template` the source of its
+    chat template, and `system_role` whether that has a system role.
     """
 
     def __init__(self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False) -> None:
-        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason, and InputError for what is no file."""
+        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason."""
         library = load_library()
         _check_file(path)
         self._process = os.getpid()
@@ -86,7 +86,7 @@ class Llama:
         except (RuntimeError, ValueError) as error:
             reason = "the file is cut off, or of a kind that this llama.cpp does not know, or memory is short"
             raise ModelLoadFailed(f"cannot load {place(path)}: {reason}") from error
-        # A server deleted before it answered once hangs for ever.
+        # A server that is deleted before its first answer hangs forever.
         self._server.handle_completions({"prompt": "a", "max_tokens": 1})
         _loaded_models.add(self)
         self._address = self._server.listening_address.removeprefix("http://")
@@ -99,9 +99,9 @@ class Llama:
     def complete(
         self, query: Mapping[str, Any], on_chunk: Callable[[dict[str, Any]], object], ended: Callable[[], bool]
     ) -> None:
-        """Continue a raw text; `query` is as llama.cpp takes it, and each piece goes to `on_chunk`.
+        """Continue a raw text. `query` has llama.cpp's own keys; each chunk of the answer goes to `on_chunk`.
 
-        `ended` is asked between the batches of the prompt and at each token; true gives up.
+        `ended` is called between the batches of the prompt and at each token; true cancels the request.
         Raises RuntimeFailure, Unsupported.
         """
         self._refuse_after_fork()
@@ -141,12 +141,12 @@ class Llama:
 
     @cached_property
     def control_tokens(self) -> re.Pattern[str]:
-        """Finds the control tokens of the model that are written out in a text. The file is read at the first use."""
+        """The pattern of the model's control tokens written out in a text. Reads the file at the first use."""
         tokens = sorted(read_control_tokens(self._path), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
 
     def letters(self, token: str) -> tuple[int, ...]:
-        """Return the tokens of a control token's letters; none where its text is no control token in a prompt."""
+        """Return the tokens of a control token's letters; none where a prompt does not obey its text."""
         if token not in self._letters:
             plain, obeyed = (
                 tuple(self._call("POST", "/tokenize", {"content": token, "parse_special": parsed})["tokens"])
@@ -184,12 +184,14 @@ class Llama:
 
 
 def _refuse_lone_surrogates(asked: Mapping[str, Any] | Sequence[str]) -> None:
-    # What the library raises of them depends on whether orjson is installed.
+    # The library's own exception depends on whether orjson is installed.
     try:
         json.dumps(asked, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = ascii(error.object[error.start])
-        raise RequestRefused(f"llama.cpp does not take this request: {half} in it is half a character") from error
+        raise RequestRefused(
+            f"llama.cpp does not take this request: {half} in it is half of a surrogate pair"
+        ) from error
 
 
 def llama_error(error: Mapping[str, Any]) -> PromptkitError:
@@ -210,7 +212,7 @@ def llama_error(error: Mapping[str, Any]) -> PromptkitError:
 
 
 def load_library() -> Any:
-    """Import llama.cpp. Raises ModelLoadFailed with the line to type where it cannot be loaded."""
+    """Import llama.cpp. Raises ModelLoadFailed with the command that mends it."""
     # Threads that spin at barriers starve every other process; libgomp reads this once, at the import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
@@ -234,13 +236,13 @@ def library_version() -> str:
 
 
 def usable_cores() -> int:
-    """Return how many threads are worth having: the cores this process may use, half where they are likely virtual."""
+    """Return how many threads to use: the cores of this process, half of them where they are likely virtual."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if cores <= 4 else cores // 2
 
 
 def _check_file(path: Path) -> None:
-    """Say what is wrong with a file before llama.cpp refuses it without a reason."""
+    """Raise ModelLoadFailed with the reason why a file cannot be loaded; llama.cpp gives none."""
     try:
         with open_file(path) as file:
             start = file.read(64)
@@ -262,7 +264,7 @@ def _piece_bytes(piece: str | list[int]) -> bytes:
 
 
 def _abandon_in_child() -> None:
-    """Keep a forked child from waiting for ever for llama.cpp's threads, which it does not have."""
+    """Keep a forked child from waiting forever for llama.cpp's threads, which it does not have."""
     if not _loaded_models:
         return
     for llama in _loaded_models:
@@ -279,16 +281,16 @@ if hasattr(os, "register_at_fork"):
 TOKENS_KEY: Final = "tokenizer.ggml.tokens"
 TOKEN_TYPES_KEY: Final = "tokenizer.ggml.token_type"
 UNKNOWN, CONTROL = 2, 3
-"""Kinds of token that a text means only where control tokens are looked for in it."""
+"""Token types of control tokens."""
 
 _SCALARS: Final = dict(enumerate(("B", "b", "H", "h", "I", "i", "f", "?"))) | {10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
 
 
 def read_control_tokens(path: Path) -> frozenset[str]:
-    """Return the texts of a model's control tokens: those that the file calls so, and those of a known form.
+    """Return the texts of a model's control tokens: those that the file marks, and those of a known form.
 
-    llama.cpp takes the latter for control tokens whatever the file says. Raises OSError; ValueError and struct.error
+    llama.cpp obeys the latter whatever the file says. Raises OSError; ValueError and struct.error
     for what is not a GGUF file.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -309,8 +311,8 @@ class _GgufReader:
         self._data = data
         self._at = 0
 
-    def values(self, wanted: set[str]) -> dict[str, Any]:
-        """Return the wanted values by key, texts as bytes; reading stops at the last of them."""
+    def values(self, keys: set[str]) -> dict[str, Any]:
+        """Return the values under `keys`, texts as bytes. Stops reading at the last of them."""
         magic, _version, _tensors, count = self._take("4sIQQ")
         if magic != b"GGUF":
             raise ValueError("not a GGUF file")
@@ -318,9 +320,9 @@ class _GgufReader:
         for _ in range(count):
             key = self._text().decode("utf-8", "replace")
             value = self._value(*self._take("I"))
-            if key in wanted:
+            if key in keys:
                 found[key] = value
-                if len(found) == len(wanted):
+                if len(found) == len(keys):
                     break
         return found
 
@@ -335,7 +337,7 @@ class _GgufReader:
         return self._data[start : self._at]
 
     def _texts(self, count: int) -> list[bytes]:
-        """Return so many texts. A vocabulary has some 100,000, so that a call for each would be felt."""
+        """Return `count` texts. A vocabulary has some 100,000, too many for a call for each."""
         data, at, length = self._data, self._at, struct.Struct("<Q").unpack_from
         texts = []
         for _ in range(count):

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from promptkit.errors import InputError
+from promptkit.runtimes.base import Capability, DownloadProgress, Runtime
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.client import DEADLINE, Cache, Client
 from promptkit.runtimes.references import AUTO, EMBEDDED, REFERENCE_FORMS, open_runtime, parse_reference
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from promptkit.runtimes.base import Capability, Runtime
-    from promptkit.runtimes.replay import Recorder
-    from promptkit.runtimes.weights import DownloadProgress
+from promptkit.runtimes.replay import Recorder
 
 MODEL_OPTION = "--model"
 MODEL_VARIABLE = "PROMPTKIT_MODEL"
@@ -31,7 +26,7 @@ PROBE_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A reference that names a model, why it was taken, and a line that tells a person what to make of it."""
+    """A chosen model: its reference, the reason for the choice, and a notice for a person."""
 
     reference: str
     why: str
@@ -39,7 +34,7 @@ class ModelChoice:
 
 
 def default_reference(option: str | None, pipeline: str | None, settings: str | None) -> tuple[str, str]:
-    """Return the model of a run and who named it: `--model`, the pipeline, the environment, the project, or `auto`."""
+    """Return the model of a run and its source: `--model`, the pipeline, the environment, the project, or `auto`."""
     named = [
         (option, MODEL_OPTION),
         (pipeline, "the pipeline"),
@@ -50,31 +45,32 @@ def default_reference(option: str | None, pipeline: str | None, settings: str | 
 
 
 async def choose_model(reference: str, why: str) -> ModelChoice:
-    """Return the model that a reference names; `auto` becomes the model used last on the Ollama server here, else the
-    embedded one. Waits for a server no longer than PROBE_SECONDS. Raises InputError for what is no reference.
+    """Return the model that a reference names. `auto` means the Ollama model used last, else the embedded model.
+
+    Waits for an Ollama server at most PROBE_SECONDS. Raises InputError for a wrong reference.
     """
     if parse_reference(reference).kind != AUTO:
         return ModelChoice(reference, why)
-    from promptkit.runtimes.ollama_server import probe
+    from promptkit.runtimes.ollama_server import installed_models
 
-    installed = await probe(timeout=PROBE_SECONDS, one=True)
-    for model in installed or ():
+    found = await installed_models(timeout=PROBE_SECONDS, one=True)
+    for model in found or ():
         if model.completes:
             named = f"ollama/{model.name}"
             notice = f"{named} answers: the Ollama model used last. To keep to it: --model {named}"
             return ModelChoice(named, f"{AUTO}: the Ollama model used last", notice)
-    lack = "no Ollama server answers" if installed is None else "the Ollama server has no model that can answer"
-    notice = f"{EMBEDDED} answers, as {lack}: it shows that promptkit works, not how good a prompt is"
-    return ModelChoice(EMBEDDED, f"{AUTO}: {lack}", notice)
+    absence = "no Ollama server answers" if found is None else "the Ollama server has no model that can answer"
+    notice = f"{EMBEDDED} answers, as {absence}: it shows that promptkit works, not how good a prompt is"
+    return ModelChoice(EMBEDDED, f"{AUTO}: {absence}", notice)
 
 
 class Models:
     """The models of a run: its default, and those that steps name. Opened at first use, closed together.
 
-    `why` tells who named the default; one named by `--model` stands for every other too, but for those in `apart`: what
-    is compared, and what judges. `no_cache` keeps the store's replies out. `timeout` is the seconds for a request; the
-    `options` of a step may change it, unless it is `firm`. Paths in references are relative to `base`; `notice` gets
-    lines for a person, `progress` the bytes of weights that are fetched.
+    `why` names the source of the default. A default from `--model` replaces every other model but those in `apart`:
+    variants that are compared, and judges. `no_cache` ignores the store's replies. `timeout` is the seconds for a
+    request; a step's `options` may change it, unless it is `firm`. Paths in references are relative to `base`. `notice`
+    gets lines for a person, `progress` the bytes of weights that are fetched.
     """
 
     def __init__(
@@ -107,27 +103,27 @@ class Models:
         self._budget: Budget | None = None
         self._opening = asyncio.Lock()
         self._runtimes: dict[tuple[str, str | None], Runtime] = {}
-        self._askers: dict[str | None, Client] = {}
+        self._clients: dict[str | None, Client] = {}
         self._choices: dict[str | None, ModelChoice] = {}
 
     async def get(self, reference: str | None = None) -> Client:
-        """Return the asker of a model (None: the run's default), the same one each time.
+        """Return the client of a model (None: the run's default), always the same one.
 
         Raises InputError, MissingExtra or a RuntimeFailure where it cannot be opened.
         """
         name = self._name(reference)
-        if name not in self._askers:
+        if name not in self._clients:
             async with self._opening:
-                if name not in self._askers:
-                    self._askers[name] = await self._open(name)
-        asker = self._askers[name]
+                if name not in self._clients:
+                    self._clients[name] = await self._open(name)
+        client = self._clients[name]
         if self._budget is None:
-            return asker
-        await asker.model()
-        return asker.within(self._budget)
+            return client
+        await client.model()
+        return client.within(self._budget)
 
     def within(self, budget: Budget) -> Self:
-        """Return these models, each of whose requests is one of a budget; they are opened and closed as these are."""
+        """Return these models with their requests counted against a budget. They share what is open."""
         other = copy(self)
         other._budget = budget
         return other
@@ -140,7 +136,7 @@ class Models:
         return self._why if name is None or self._stands_for(name) else "the step"
 
     def announced(self, reference: str | None = None) -> bool:
-        """Tell whether a notice has said already that this model answers, and why."""
+        """Tell whether a notice has already named this model and the reason for it."""
         choice = self._choices.get(self._name(reference))
         return self._notice is not None and choice is not None and choice.notice is not None
 
@@ -151,7 +147,7 @@ class Models:
 
     async def close(self) -> None:
         """Release every model. Safe to call twice."""
-        await asyncio.gather(*(asker.close() for asker in self._askers.values()))
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,13 +166,13 @@ class Models:
         return self._default.startswith("replay:")
 
     def _name(self, reference: str | None) -> str | None:
-        """Return the name under which a model is opened and recorded. A recording knows each model by its own."""
+        """Return the name under which a model is opened and recorded. A recording keeps every model's own name."""
         if reference == self._default or (self._stands_for(reference) and not self._replays):
             return None
         return reference
 
     def _stands_for(self, reference: str | None) -> bool:
-        """Tell whether the default answers in the place of a model."""
+        """Tell whether the default replaces a model."""
         return self._overrides and (self._replays or reference not in self._apart)
 
     async def _open(self, name: str | None) -> Client:
@@ -187,7 +183,7 @@ class Models:
         self._choices[name] = choice
         return Client(
             await self._runtime(choice.reference, of=name if stands_in else None),
-            # Kept replies would hide that a recording lacks the answer to a changed prompt.
+            # Cached replies would hide that a recording lacks the answer to a changed prompt.
             store=None if choice.reference.startswith("replay:") else self._store,
             concurrency=self._concurrency,
             deadline=self._timeout,
@@ -197,7 +193,7 @@ class Models:
         )
 
     async def _runtime(self, reference: str, *, of: str | None) -> Runtime:
-        """Open a runtime, or return the one that another name has opened: weights are loaded once."""
+        """Return the runtime of a reference. One that another name has opened is shared, so weights are loaded once."""
         runtime = self._runtimes.get((reference, of))
         if runtime is None:
             runtime = await open_runtime(reference, base=self._base, progress=self._progress, of=of)
@@ -207,7 +203,7 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalModel:
-    """A model as far as it is known without loading it. `ready` tells whether it is here, so that it can answer now."""
+    """A model's facts that are known without loading it. `ready`: its weights are on this machine."""
 
     reference: str
     digest: str | None = None
@@ -218,9 +214,9 @@ class LocalModel:
 
 
 async def local_models() -> list[LocalModel]:
-    """Return the embedded default, the hub's files that are here, and what an Ollama server has, if one answers."""
+    """Return the embedded default, the hub's files on this machine, and the models of an Ollama server that answers."""
     from promptkit.runtimes.embedded import CAPABILITIES
-    from promptkit.runtimes.ollama_server import probe
+    from promptkit.runtimes.ollama_server import installed_models
     from promptkit.runtimes.weights import DEFAULT_WEIGHTS, default_path
 
     ready = await asyncio.to_thread(default_path) is not None
@@ -231,7 +227,7 @@ async def local_models() -> list[LocalModel]:
         capabilities=frozenset(CAPABILITIES),
         ready=ready,
     )
-    installed = await probe() or ()
+    found = await installed_models() or ()
     served = (
         LocalModel(
             reference=f"ollama/{model.name}",
@@ -240,7 +236,7 @@ async def local_models() -> list[LocalModel]:
             context=model.context,
             capabilities=model.capabilities,
         )
-        for model in installed
+        for model in found
     )
     return [embedded, *_hub_models(), *served]
 
@@ -260,8 +256,8 @@ def _hub_models() -> Iterator[LocalModel]:
 
 
 async def pull_model(reference: str, progress: DownloadProgress | None = None) -> None:
-    """Fetch a model where it is not here yet. Raises InputError for one that cannot be fetched, or a RuntimeFailure."""
-    from promptkit.runtimes.ollama_server import pull
+    """Fetch a model unless it is here. Raises InputError for one that cannot be fetched, or a RuntimeFailure."""
+    from promptkit.runtimes.ollama_server import pull_ollama
     from promptkit.runtimes.weights import default_weights, pull_hub
 
     named = parse_reference(reference)
@@ -271,7 +267,7 @@ async def pull_model(reference: str, progress: DownloadProgress | None = None) -
         case "hf":
             await asyncio.to_thread(pull_hub, named.name, named.path, progress)
         case "ollama":
-            await pull(named.name, progress)
+            await pull_ollama(named.name, progress)
         case _:
             kinds = ", ".join(REFERENCE_FORMS[kind] for kind in ("embedded", "hf", "ollama"))
             raise InputError(f"`{reference}` is nothing that can be fetched", hint=f"what can: {kinds}")

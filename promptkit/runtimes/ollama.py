@@ -40,76 +40,18 @@ from promptkit.runtimes.ollama_server import (
 from promptkit.runtimes.probes import continues_turns_cached
 from promptkit.runtimes.reply_reader import ReplyReader, ThoughtSplitter, finite_number, number_between, protocol_errors
 
-SMALLEST_WINDOW = 4096
-LARGEST_WINDOW = 2**24
-"""Tokens that are asked for at most where the model's own window is not known: more than models have."""
-TEMPLATE_TOKENS = 100
-"""Tokens that a chat template may add; gpt-oss adds about 70, SmolLM2 a system message of 20."""
-CAUTIOUS_BYTES = 3.0
-USUAL_BYTES = 4.0
-"""Bytes of text in a token, before a count is known: English has 4 to 5, other scripts and code 2.5 to 4."""
-FEWEST_TOKENS_LEARNT_FROM = 400
-"""A prompt with fewer tokens says little about bytes in a token: the template outweighs it."""
-
-
-class ContextWindow:
-    """The window of a run. It only grows, in powers of two, since every change loads the model again."""
-
-    def __init__(self, limit: int | None) -> None:
-        """`limit` is the model's own window, where known."""
-        self.limit = limit
-        self.tokens = self._capped(SMALLEST_WINDOW)
-        self._least_bytes: float | None = None
-        self._most_bytes: float | None = None
-
-    def fit(self, size: int, max_tokens: int) -> int:
-        """Return a window for a prompt of `size` bytes and its answer."""
-        needed = ceil(size / (self._least_bytes or CAUTIOUS_BYTES)) + TEMPLATE_TOKENS + max_tokens
-        while self.tokens < needed and self.grow():
-            pass
-        return self.tokens
-
-    def grow(self) -> bool:
-        """Double the window; return whether it is larger now."""
-        before, self.tokens = self.tokens, self._capped(2 * self.tokens)
-        return self.tokens > before
-
-    def learn(self, size: int, count: int) -> None:
-        """Take note that an uncut prompt of `size` bytes was counted as so many tokens."""
-        if count < FEWEST_TOKENS_LEARNT_FROM:
-            return
-        ratio = size / (count - TEMPLATE_TOKENS)
-        self._least_bytes = min(self._least_bytes or ratio, ratio)
-        self._most_bytes = max(self._most_bytes or ratio, ratio)
-
-    def was_cut(self, size: int, count: int, window: int) -> bool:
-        """Tell whether a prompt of `size` bytes, counted as `count` tokens, was cut to the window in silence.
-
-        A cut prompt is counted after the cut, at about half the window; then its bytes do not fit the count.
-        """
-        usual = self._most_bytes or USUAL_BYTES
-        return abs(count - (window // 2 + 2)) <= 16 and size / count > 1.5 * usual
-
-    def outgrown(self, size: int, window: int) -> bool:
-        """Tell whether a prompt of `size` bytes is more than the window holds, by the usual bytes in a token."""
-        return size / (self._most_bytes or USUAL_BYTES) > window
-
-    def _capped(self, tokens: int) -> int:
-        return min(tokens, self.limit or LARGEST_WINDOW)
-
-
 MOST_ALTERNATIVES = 20
 REFUSES_OVERFLOW = (0, 12, 4)
 NANOSECONDS = 10**9
 MOST_LOADING = 10**16
-"""Nanoseconds that loading a model may be said to have taken: 116 days."""
+"""The largest loading time that is believed, in nanoseconds: 116 days."""
 
 
 class Ollama(Runtime):
-    """A `Runtime` over one model of an Ollama server (`host`: as OLLAMA_HOST, which it overrides).
+    """A model of an Ollama server at `host`, which is written as OLLAMA_HOST and overrides it.
 
-    `context` fixes the window; without it, it follows the prompts' length. `keep_alive` is what Ollama takes:
-    seconds, or a duration with its unit.
+    `context` fixes the window; without it the window follows the prompts' length. `keep_alive` is in seconds, or a
+    duration with its unit.
     """
 
     def __init__(
@@ -131,15 +73,15 @@ class Ollama(Runtime):
         self._stopped_runner: set[str] = set()
 
     async def model(self) -> Model:
-        """Describe the model: ask the server for it, and the model once whether it goes on from a begun turn."""
+        """Describe the model, after a probe whether it continues a begun turn."""
         async with self._describing:
             if self._model is None:
                 self._model = await self._describe()
             return self._model
 
     async def _describe(self) -> Model:
-        wanted = tagged_name(self._name)
-        listed = next((model for model in await listed_models(self._server) if model.name == wanted), None)
+        full_name = tagged_name(self._name)
+        listed = next((model for model in await listed_models(self._server) if model.name == full_name), None)
         if listed is None:
             raise ModelMissing(f"Ollama has no model `{self._name}`", hint=f"ollama pull {self._name}")
         self._version = await server_version(self._server)
@@ -167,10 +109,10 @@ class Ollama(Runtime):
         return (await self._collect("/api/chat", body, request, None)).tokens_in
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer a request. A prompt that outgrows the window is asked again with a larger one, up to the model's."""
+        """Answer a request. A prompt that does not fit the window is sent again with a larger one."""
         model = await self.model()
         if request.grammar is not None:
-            raise Unsupported("Ollama enforces a JSON Schema, but no grammar")
+            raise Unsupported("Ollama enforces a JSON Schema, but not a grammar")
         body = self._body(request, model.capabilities)
         size = _prompt_bytes(request)
         listen = resuming_listeners(on_text)
@@ -180,14 +122,14 @@ class Ollama(Runtime):
             body["options"]["num_ctx"] = window
             try:
                 if not version_at_least(self._version, REFUSES_OVERFLOW) and self._window.outgrown(size, window):
-                    raise ContextOverflow("the prompt is longer, and this old Ollama would cut it without a word")
+                    raise ContextOverflow("the prompt is longer, and this old Ollama would cut it silently")
                 reply = await self._collect(_endpoint(request), body, request, listen())
                 self._check_whole(reply, request, size, window)
             except ContextOverflow as overflow:
                 if fixed or not self._window.grow():
                     raise _overflow_error(overflow, self._name, window, fixed=bool(fixed)) from None
             except RunnerStopped as error:
-                # A request that brings the runner down twice would bring it down for ever.
+                # A request that stops the runner twice would stop it every time.
                 error.retry = repr(body) not in self._stopped_runner
                 self._stopped_runner.add(repr(body))
                 raise
@@ -220,7 +162,7 @@ class Ollama(Runtime):
         if request.alternatives:
             body |= {"logprobs": True, "top_logprobs": min(request.alternatives, MOST_ALTERNATIVES)}
         if "think" in capabilities or request.think:
-            # Left out, a reasoning model thinks, and its thoughts use up the few tokens that an answer type allows.
+            # By default a reasoning model thinks, and its thoughts use up the few tokens of an answer type.
             body["think"] = request.think or False
         if self._keep_alive is not None:
             body["keep_alive"] = self._keep_alive
@@ -277,7 +219,7 @@ class Ollama(Runtime):
         if not count:
             return
         if self._window.was_cut(size, count, window):
-            raise ContextOverflow(f"Ollama cut the prompt to {count} tokens without a word")
+            raise ContextOverflow(f"Ollama cut the prompt to {count} tokens silently")
         out = reply.tokens_out or 0
         if reply.finish == "length" and out < request.max_tokens and count + out >= window - 1:
             raise ContextOverflow(f"the window ended the answer after {out} of {request.max_tokens} tokens")
@@ -295,26 +237,76 @@ class Ollama(Runtime):
             raise BadReply(f"`{self._name}` gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors
 
-    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
-        """Return None: Ollama shows no tokenizer."""
-        return None
-
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return None: Ollama does not show what messages become."""
-        return None
-
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._server.close()
 
 
+SMALLEST_WINDOW = 4096
+LARGEST_WINDOW = 2**24
+"""The largest window to ask for where the model's own is not known: more than any model has."""
+TEMPLATE_TOKENS = 100
+"""Tokens that a chat template may add: gpt-oss adds about 70, SmolLM2 a system message of 20."""
+CAUTIOUS_BYTES = 3.0
+USUAL_BYTES = 4.0
+"""Bytes in a token before a count is known: English has 4 to 5, other scripts and code 2.5 to 4."""
+FEWEST_TOKENS_LEARNT_FROM = 400
+"""A shorter prompt says little about bytes in a token, because the template outweighs it."""
+
+
+class ContextWindow:
+    """The context window of a run. It only grows, in powers of two, because every change reloads the model."""
+
+    def __init__(self, limit: int | None) -> None:
+        """`limit` is the model's own window, where known."""
+        self.limit = limit
+        self.tokens = self._capped(SMALLEST_WINDOW)
+        self._least_bytes: float | None = None
+        self._most_bytes: float | None = None
+
+    def fit(self, size: int, max_tokens: int) -> int:
+        """Return a window for a prompt of `size` bytes and its answer."""
+        needed = ceil(size / (self._least_bytes or CAUTIOUS_BYTES)) + TEMPLATE_TOKENS + max_tokens
+        while self.tokens < needed and self.grow():
+            pass
+        return self.tokens
+
+    def grow(self) -> bool:
+        """Double the window; return whether it is larger now."""
+        before, self.tokens = self.tokens, self._capped(2 * self.tokens)
+        return self.tokens > before
+
+    def learn(self, size: int, count: int) -> None:
+        """Learn from an uncut prompt of `size` bytes that was counted as `count` tokens."""
+        if count < FEWEST_TOKENS_LEARNT_FROM:
+            return
+        ratio = size / (count - TEMPLATE_TOKENS)
+        self._least_bytes = min(self._least_bytes or ratio, ratio)
+        self._most_bytes = max(self._most_bytes or ratio, ratio)
+
+    def was_cut(self, size: int, count: int, window: int) -> bool:
+        """Tell whether a prompt of `size` bytes, counted as `count` tokens, was silently cut to the window.
+
+        A cut prompt is counted after the cut, at about half the window, so that its bytes do not fit the count.
+        """
+        usual = self._most_bytes or USUAL_BYTES
+        return abs(count - (window // 2 + 2)) <= 16 and size / count > 1.5 * usual
+
+    def outgrown(self, size: int, window: int) -> bool:
+        """Tell whether a prompt of `size` bytes exceeds the window, by the usual bytes in a token."""
+        return size / (self._most_bytes or USUAL_BYTES) > window
+
+    def _capped(self, tokens: int) -> int:
+        return min(tokens, self.limit or LARGEST_WINDOW)
+
+
 def _add_part(part: Mapping[str, Any], reader: ReplyReader) -> str:
-    """Add a part of an answer to its reader and return the text in it. Raises TypeError and the like."""
-    said = part.get("message", part)
-    if said.get("tool_calls"):
+    """Add a part of an answer to its reader and return the text in it. Raises as `ReplyReader` does."""
+    message = part.get("message", part)
+    if message.get("tool_calls"):
         raise reader.failed("tool_calls")
-    text = said.get("content" if "message" in part else "response")
-    shown = reader.add(text, said.get("thinking"), part.get("logprobs"))
+    text = message.get("content" if "message" in part else "response")
+    shown = reader.add(text, message.get("thinking"), part.get("logprobs"))
     done = part.get("done", False)
     if type(done) is not bool:
         raise TypeError(done)
@@ -326,7 +318,7 @@ def _add_part(part: Mapping[str, Any], reader: ReplyReader) -> str:
 
 
 def _duration(keep_alive: str | float | None) -> str | float | None:
-    """Return `keep_alive` as Ollama takes it: a number in a text would be refused for want of a unit."""
+    """Return `keep_alive` for Ollama, which refuses a number in a text because it has no unit."""
     if isinstance(keep_alive, str) and re.fullmatch(r"-?\d+(\.\d+)?", keep_alive.strip()):
         return float(keep_alive)
     return keep_alive

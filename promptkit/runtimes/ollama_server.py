@@ -1,4 +1,4 @@
-"""An Ollama server: where it is, what it has, how it fails, and how a model is fetched."""
+"""An Ollama server: its address, its models, its errors, and the fetching of a model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, PromptkitError, ServerFailed, Unsupported
 from promptkit.runtimes.api_keys import api_key_from_environment
-from promptkit.runtimes.base import Capability
+from promptkit.runtimes.base import Capability, DownloadProgress
 from promptkit.runtimes.http import Server, error_text
 from promptkit.runtimes.reply_reader import protocol_errors, token_count
-from promptkit.runtimes.weights import DownloadProgress
 
 DESCRIBE_SECONDS = 10.0
 MOST_DESCRIBED = 200
-"""Models of a list that are asked about one by one; of the others only the name, digest and size are known."""
+"""Models of a list that are described. Of the others only name, digest and size are known."""
 DESCRIBED_AT_ONCE = 8
 LONGEST_NAME = 200
 GIVES_LOGPROBS = (0, 12, 11)
@@ -29,12 +28,12 @@ UNREACHABLE = "start it with `ollama serve`, or say where it is with OLLAMA_HOST
 
 
 class RunnerStopped(ServerFailed):
-    """The process behind the model died. Ollama starts another, so one more try is worth it."""
+    """The process behind the model died. Ollama starts another, so one retry may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """A model that an Ollama server has. `completes` tells whether it can answer (an embedding model cannot)."""
+class OllamaModel:
+    """A model of an Ollama server. `completes`: it can answer, which an embedding model cannot."""
 
     name: str
     digest: str
@@ -48,10 +47,10 @@ class Installed:
         return "chat" in self.capabilities
 
 
-def normal_host(text: str | None) -> str:
-    """Return the base URL that Ollama's own client makes of `OLLAMA_HOST` (None or empty: its default).
+def base_url_of_host(text: str | None) -> str:
+    """Return the base URL that Ollama's own client derives from `OLLAMA_HOST` (None or empty: its default).
 
-    The variable is also what the server binds to, so an address that means every interface becomes loopback.
+    The server binds to the same variable, so an address that means every interface becomes loopback.
     """
     text = (text or "").strip().strip("\"'").strip()
     if text == "ollama.com":
@@ -88,7 +87,7 @@ def _reachable_host(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model as the server's list gives it. `used` orders models by when they were fetched."""
+    """An entry of the server's list of models. `used` is the time at which the model was fetched."""
 
     name: str
     digest: str
@@ -98,13 +97,13 @@ class ListedModel:
 
 def open_server(host: str | None) -> Server:
     """Return the server at a host (None: the one of OLLAMA_HOST), with the key of OLLAMA_API_KEY."""
-    url = normal_host(os.environ.get("OLLAMA_HOST") if host is None else host)
+    url = base_url_of_host(os.environ.get("OLLAMA_HOST") if host is None else host)
     return Server(url, key=api_key_from_environment("OLLAMA_API_KEY"), explain=ollama_error, unreachable=UNREACHABLE)
 
 
 def ollama_error(status: int, text: str) -> PromptkitError | None:
-    """Return what an error of Ollama stands for, where its status alone does not tell; 200 is that of a stream."""
-    missing = re.search(r"model ['\"]([\w.:/-]+)['\"] not found", text)  # it becomes a line to type
+    """Return the error for a text of Ollama's, None where its status is enough. A stream has the status 200."""
+    missing = re.search(r"model ['\"]([\w.:/-]+)['\"] not found", text)  # the name goes into a command
     if status == 404 and missing:
         return ModelMissing(f"Ollama has no model `{missing[1]}`", hint=f"ollama pull {missing[1]}")
     if status == 400 and "context" in text:
@@ -117,7 +116,7 @@ def ollama_error(status: int, text: str) -> PromptkitError | None:
 
 
 def stream_error(server: Server, error: Any) -> PromptkitError:
-    """Return what an `error` in a stream stands for."""
+    """Return the error that an `error` in a stream stands for."""
     text = error_text(error)
     return server.refusal(400 if "context" in text else 200, {}, text)
 
@@ -127,11 +126,12 @@ def tagged_name(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
-async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = False) -> list[Installed] | None:
+async def installed_models(
+    host: str | None = None, timeout: float = 0.3, *, one: bool = False
+) -> list[OllamaModel] | None:
     """Return the models of the server, the most recently used first, or None where no server answers in time.
 
-    What is loaded counts as used last; the rest is in the order in which it was fetched. `one`: only as many as it
-    takes to find one that can answer.
+    Loaded models come first, then the most recently fetched. With `one` the list ends at the first that can answer.
     """
     server = open_server(host)
     try:
@@ -140,12 +140,12 @@ async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = Fa
         order = sorted(
             listed, key=lambda model: (model.name in loaded, loaded.get(model.name, model.used)), reverse=True
         )
-        # The server is there; with many models its details may take longer than finding that out may.
+        # The server is there. Details of many models may take longer than `timeout`.
         async with asyncio.timeout(DESCRIBE_SECONDS):
             version = await server_version(server)
             if not one:
                 return await _describe_all(server, order, version, loaded)
-            found: list[Installed] = []
+            found: list[OllamaModel] = []
             for model in order[:MOST_DESCRIBED]:
                 found.append(await describe_model(server, model, version, loaded=model.name in loaded))
                 if found[-1].completes:
@@ -157,10 +157,10 @@ async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = Fa
         await server.close()
 
 
-async def pull(name: str, progress: DownloadProgress | None = None, *, host: str | None = None) -> None:
-    """Fetch a model; `progress` gets bytes. Cancelling stops it, and a later pull goes on from there.
+async def pull_ollama(name: str, progress: DownloadProgress | None = None, *, host: str | None = None) -> None:
+    """Fetch a model; `progress` gets bytes. After a cancelled pull the next one resumes.
 
-    Raises ServerFailed with Ollama's words, ConnectionFailed, or BadReply where the end was never reported.
+    Raises ServerFailed with Ollama's words, ConnectionFailed, or BadReply where Ollama did not report the end.
     """
     server = open_server(host)
     status = ""
@@ -188,27 +188,27 @@ async def server_version(server: Server) -> str:
     return server.redactor.quote(version) if isinstance(version, str) else ""
 
 
-def version_at_least(version: str, wanted: tuple[int, ...]) -> bool:
-    """Compare versions; one that has no numbers, or 0.0.0, is somebody's own build and taken for new."""
+def version_at_least(version: str, least: tuple[int, ...]) -> bool:
+    """Compare versions. One without numbers, or 0.0.0, is a build of one's own and counts as new."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return not any(numbers) or numbers >= wanted
+    return not any(numbers) or numbers >= least
 
 
 async def listed_models(server: Server) -> list[ListedModel]:
-    """Return the models that the server lists, but for those whose names no person could type."""
+    """Return the server's models, without those whose names cannot be typed."""
     answer = await server.get("/api/tags", within=DESCRIBE_SECONDS)
     with _understood(server):
         models = [_listed(model) for model in answer["models"] or ()]
     return [model for model in models if _is_name(model.name) and not server.redactor.finds(model.name)]
 
 
-async def describe_model(server: Server, listed: ListedModel, version: str, *, loaded: bool = False) -> Installed:
-    """Return a model with what the server says of it."""
+async def describe_model(server: Server, listed: ListedModel, version: str, *, loaded: bool = False) -> OllamaModel:
+    """Return the server's description of a model."""
     shown = await server.post("/api/show", {"model": listed.name}, within=DESCRIBE_SECONDS)
     with _understood(server):
-        told = (shown.get("model_info") or {}).items()
-        lengths = [token_count(value) for key, value in told if key.endswith(".context_length")]
-        return Installed(
+        info = (shown.get("model_info") or {}).items()
+        lengths = [token_count(value) for key, value in info if key.endswith(".context_length")]
+        return OllamaModel(
             name=listed.name,
             digest=server.redactor.quote(listed.digest),
             size=listed.size,
@@ -220,16 +220,16 @@ async def describe_model(server: Server, listed: ListedModel, version: str, *, l
 
 async def _describe_all(
     server: Server, order: Sequence[ListedModel], version: str, loaded: Mapping[str, float]
-) -> list[Installed]:
+) -> list[OllamaModel]:
     places = asyncio.Semaphore(DESCRIBED_AT_ONCE)
 
-    async def describe(model: ListedModel) -> Installed:
+    async def describe(model: ListedModel) -> OllamaModel:
         async with places:
             return await describe_model(server, model, version, loaded=model.name in loaded)
 
     first = await asyncio.gather(*map(describe, order[:MOST_DESCRIBED]))
     unknown = (
-        Installed(
+        OllamaModel(
             name=model.name,
             digest=server.redactor.quote(model.digest),
             size=model.size,
@@ -243,14 +243,14 @@ async def _describe_all(
 
 
 async def _loaded_until(server: Server) -> dict[str, float]:
-    """Return which models are loaded, and until when."""
+    """Return the loaded models with the time until which they stay loaded."""
     answer = await server.get("/api/ps", within=DESCRIBE_SECONDS)
     with _understood(server):
         return {str(model["model"]): _time(model.get("expires_at")) for model in answer["models"] or ()}
 
 
 def _listed(model: Mapping[str, Any]) -> ListedModel:
-    """Return a model of the server's list. Raises TypeError and the like where it is none."""
+    """Return an entry of the server's list. Raises TypeError, KeyError or AttributeError for anything else."""
     name, digest = model.get("model") or model["name"], model.get("digest") or ""
     return ListedModel(str(name), str(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
 
@@ -264,7 +264,7 @@ def _bytes(value: Any) -> int | None:
 
 
 def _time(text: Any) -> float:
-    """Return a time as the server writes it in seconds, 0 for anything else."""
+    """Return the server's time in seconds, 0 for anything else."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError, OverflowError):
@@ -276,7 +276,7 @@ def _understood(server: Server) -> AbstractContextManager[None]:
 
 
 def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capability]:
-    """Return what is certain without asking the model; old servers do not list capabilities, but complete."""
+    """Return the capabilities that are certain without a probe. Old servers list none, but complete."""
     listed = shown.get("capabilities") or ["completion"]
     found: set[Capability] = set()
     if "completion" in listed:

@@ -1,6 +1,6 @@
-"""A model behind any server that speaks OpenAI's protocol: vLLM, llama-server, LM Studio, or a hosted one.
+"""The runtime of a model behind a server that speaks OpenAI's protocol: vLLM, llama-server, LM Studio, or a hosted one.
 
-What such a server can do beyond chat is found out once, by asking: many ignore in silence what they do not know.
+Capabilities beyond chat are probed once, because many servers silently ignore what they do not know.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ MOST_ALTERNATIVES = 20
 MOST_SLOTS = 1000
 UNREACHABLE = "is the server started, and is this its address?"
 WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "function_call"}
-"""Fields of a message that stand in place of an answer, and the ends that they mean."""
+"""Fields of a message that take the place of an answer, and the finish reasons that they mean."""
 
 
 @dataclass(slots=True)
 class _EventStream:
-    """The events of one answer, as they come."""
+    """The events of one answer as they arrive."""
 
     reader: ReplyReader
     usage: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, part: Mapping[str, Any]) -> str:
-        """Keep an event and return the text in it. Raises TypeError and the like for what is none."""
+        """Keep an event and return the text in it. Raises TypeError, ValueError or LookupError for anything else."""
         if (usage := part.get("usage")) is not None:
             if not isinstance(usage, dict):
                 raise TypeError(usage)
@@ -60,17 +60,17 @@ class _EventStream:
             raise ValueError("one answer was asked for")
         if "message" in choice:
             raise ValueError("a whole answer in a stream")
-        said = choice.get("delta") or {}
+        delta = choice.get("delta") or {}
         for withheld, meaning in WITHHELD.items():
-            if said.get(withheld):
+            if delta.get(withheld):
                 raise self.reader.failed(meaning)
         shown = self.reader.add(
-            choice["text"] if "text" in choice else said.get("content"),
-            said.get("reasoning_content") or said.get("reasoning"),
+            choice["text"] if "text" in choice else delta.get("content"),
+            delta.get("reasoning_content") or delta.get("reasoning"),
             (choice.get("logprobs") or {}).get("content"),
         )
         reason = choice.get("finish_reason")
-        if reason not in (None, ""):  # some servers send an empty text until the end
+        if reason not in (None, ""):  # some servers send an empty text before the end
             self.reader.end(reason)
         return shown
 
@@ -85,10 +85,10 @@ class _EventStream:
 
 
 class OpenAI(Runtime):
-    """A `Runtime` over `base_url` (it ends in `/v1`). The key comes from the environment only (`keys.key_for`)."""
+    """A model of the server at `base_url`, which ends in `/v1`. Its key comes from the environment only."""
 
     def __init__(self, name: str, *, base_url: str, key_env: str | None = None) -> None:
-        """`key_env` names the variable that holds the key. Raises InputError where `base_url` is no address."""
+        """`key_env` names the variable that holds the key. Raises InputError where `base_url` is not an address."""
         base_url = base_url.rstrip("/")
         self._name = name
         self._server = Server(
@@ -103,7 +103,7 @@ class OpenAI(Runtime):
         self._grammar_field: GrammarField = ()
 
     async def model(self) -> Model:
-        """Describe the model: which server it is, and what it answers when it is asked for more than chat."""
+        """Describe the model, after a probe of the server for capabilities beyond chat."""
         async with self._describing:
             if self._model is None:
                 self._model = await self._describe()
@@ -114,12 +114,12 @@ class OpenAI(Runtime):
         entries = listed.get("data") if isinstance(listed, dict) else None
         entries = entries if isinstance(entries, list) else []
         self._listed = [entry for entry in entries if isinstance(entry, dict) and "id" in entry]
-        own: Mapping[str, Any] = next((entry for entry in self._listed if entry["id"] == self._name), {})
+        entry_of_model: Mapping[str, Any] = next((entry for entry in self._listed if entry["id"] == self._name), {})
         properties = await self._read(f"{self._root}/props")
         llama = isinstance(properties, dict) and "default_generation_settings" in properties
         self._llama = properties if llama else None
         capabilities = await self._capabilities()
-        kept = {name: own[name] for name in own.keys() - {"created", "permission"}}
+        kept = {name: entry_of_model[name] for name in entry_of_model.keys() - {"created", "permission"}}
         if self._llama:
             meta = [entry.get("meta") for entry in self._listed]
             kept |= {"meta": meta} | {name: self._llama.get(name) for name in ("build_info", "chat_template")}
@@ -128,21 +128,23 @@ class OpenAI(Runtime):
             reference=self._reference,
             digest=sha256(described.encode()).hexdigest(),
             capabilities=capabilities,
-            context=self._context(own),
+            context=self._context(entry_of_model),
             parallel=self._slots(),
             obeys_control_tokens=True,
         )
 
     async def _read(self, path: str) -> Any:
-        """Return what a server says about itself, or None where it says nothing: only chats must work."""
+        """Return a part of the server's description of itself, or None: only chats must work."""
         try:
             return await self._server.get(path, within=DESCRIBE_SECONDS)
         except RuntimeFailure:
             return None
 
-    def _context(self, own: Mapping[str, Any]) -> int | None:
+    def _context(self, entry: Mapping[str, Any]) -> int | None:
         with self._understood():
-            found = self._llama["default_generation_settings"].get("n_ctx") if self._llama else own.get("max_model_len")
+            found = (
+                self._llama["default_generation_settings"].get("n_ctx") if self._llama else entry.get("max_model_len")
+            )
         return found if type(found) is int and 0 < found <= MOST_TOKENS else None
 
     def _slots(self) -> int:
@@ -151,19 +153,19 @@ class OpenAI(Runtime):
         return slots if type(slots) is int and 0 < slots <= MOST_SLOTS else 1
 
     async def _capabilities(self) -> frozenset[Capability]:
-        trials = Probes(self._send, self._vectors)
-        found = await trials.chats()
+        probes = Probes(self._send, self._vectors)
+        found = await probes.chats()
         if "chat" not in found:
             return found
         if self._llama:
             self._grammar_field = GRAMMAR_FIELDS[0]
             return found | {"complete", "grammar", "schema", "logprobs", "tokenize", "template"}
-        found |= await trials.further()
-        self._grammar_field = await trials.grammar_field()
+        found |= await probes.further()
+        self._grammar_field = await probes.grammar_field()
         return found | {"grammar"} if self._grammar_field else found
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer a request, streaming: only then does closing the connection end the generation everywhere."""
+        """Answer a request by a stream: closing a stream's connection ends the generation on every server."""
         await self.model()
         return await self._send(request, self._grammar_field, on_text)
 
@@ -227,7 +229,7 @@ class OpenAI(Runtime):
             if alternatives:
                 body |= {"logprobs": True, "top_logprobs": alternatives}
             if request.begun and not self._llama:
-                # vLLM's names; llama-server goes on from a last assistant message unasked.
+                # vLLM's names. llama-server continues a last assistant message by itself.
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
         if request.schema is not None:
             shape = {"name": "answer", "schema": dict(request.schema)}

@@ -1,6 +1,6 @@
 """Probes: requests that test what a server can do.
 
-Many servers ignore in silence what they do not know, so a capability counts only where it is seen to work.
+Many servers silently ignore what they do not know, so a capability counts only where a probe shows it.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ BEGUN_TURN = (Message("user", "Name a letter."), Message("assistant", "A"))
 
 
 async def continues_turns(count: Callable[[Sequence[Message]], Awaitable[int | None]]) -> bool:
-    """Tell whether a last assistant message is gone on from, by the prompt tokens that the server counts.
+    """Tell whether a last assistant message is continued, by the prompt tokens that the server counts.
 
-    Where it is, one letter of it adds one token; where it is closed, the end of a turn and the next one's head
-    come on top; where it is left out, nothing is added. No count, or a doubtful one, is taken for a no.
+    A letter in a continued message adds one token. A closed message also adds the end of its turn and the head of the
+    next; a dropped one adds nothing. No count, or any other, means that it is not continued.
     """
     without, begun = await count(BEGUN_TURN[:1]), await count(BEGUN_TURN)
     return bool(without and begun and begun - without == 1)
 
 
 async def continues_turns_cached(digest: str, count: Callable[[Sequence[Message]], Awaitable[int | None]]) -> bool:
-    """As `continues`, asked once for weights and server of that digest and then kept in the user's cache folder.
+    """Return the result of `continues_turns`, kept in the user's cache folder by the digest of weights and server.
 
-    A file that cannot be read or written costs the asking, no more.
+    Where that file cannot be read or written the probe is sent again.
     """
     file = cache_folder() / "continues.json"
     known = _cached_results(file)
     if digest not in known:
-        # Read again after the asking: another process may have found out about another model meanwhile.
-        found = await continues_turns(count)
-        known = {**_cached_results(file), digest: found}
+        # Read again after the probe: another process may have probed another model meanwhile.
+        result = await continues_turns(count)
+        known = {**_cached_results(file), digest: result}
         with suppress(PromptkitError):
             make_folder(file.parent)
             write_atomic(file, json.dumps(known, indent=1, sort_keys=True))
@@ -70,7 +70,7 @@ Embed: TypeAlias = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
 PROBE_SECONDS = 60.0
 GRAMMAR_FIELDS: tuple[GrammarField, ...] = (("grammar",), ("structured_outputs", "grammar"), ("guided_grammar",))
-"""Where servers look for a grammar: llama-server, vLLM, and vLLM before 0.12."""
+"""The fields in which servers expect a grammar: llama-server, vLLM, and vLLM before 0.12."""
 
 _WORD = "zebra"
 _GREETING = (Message("user", "Say hello."),)
@@ -90,16 +90,16 @@ _SCHEMA = Request(
 
 
 class Probes:
-    """Asks a server once for each thing. `ask` takes a request and the field in which its grammar goes."""
+    """The probes of one server. `ask` takes a request and the field for its grammar."""
 
     def __init__(self, ask: Ask, embed: Embed) -> None:
         self._ask = ask
         self._embed = embed
 
     async def chats(self) -> frozenset[Capability]:
-        """Return what every model does that takes messages, and whether it embeds or goes on from a begun turn.
+        """Return the capabilities of every chat model, with `embeddings` and `continue` where probes show them.
 
-        Raises what the server answers where it does neither, RequestRefused or Unsupported among it.
+        Raises the server's own error where it neither chats nor embeds, such as RequestRefused or Unsupported.
         """
         found: set[Capability] = {"embeddings"} if await self._works(self._embeds) else set()
         try:
@@ -112,27 +112,27 @@ class Probes:
         return frozenset(found | {"continue"} if continued else found)
 
     async def further(self) -> frozenset[Capability]:
-        """Return what else a server of an unknown kind does, a grammar left out."""
-        trials: dict[Capability, Callable[[], Awaitable[bool]]] = {
+        """Return the further capabilities of a server of an unknown kind, except `grammar`."""
+        probes: dict[Capability, Callable[[], Awaitable[bool]]] = {
             "complete": self._completes,
             "logprobs": self._gives_logprobs,
             "schema": self._keeps_to_schema,
         }
-        return frozenset([capability for capability, trial in trials.items() if await self._works(trial)])
+        return frozenset([capability for capability, probe in probes.items() if await self._works(probe)])
 
     async def grammar_field(self) -> GrammarField:
-        """Return the field in which the server looks for a grammar; empty where it keeps to none."""
+        """Return the field in which the server expects a grammar, empty where no grammar is enforced."""
         for field in GRAMMAR_FIELDS:
             if await self._works(lambda field=field: self._keeps_to_grammar(field)):  # type: ignore[misc]
                 return field
         return ()
 
-    async def _works(self, trial: Callable[[], Awaitable[bool]]) -> bool:
-        """Try once, and again where the connection broke off: some servers drop what they do not know."""
+    async def _works(self, probe: Callable[[], Awaitable[bool]]) -> bool:
+        """Run a probe, and again where the connection broke off: some servers drop what they do not know."""
         for _ in range(2):
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
-                    return await trial()
+                    return await probe()
             except ConnectionFailed:
                 continue
             except (RequestRefused, ServerFailed, Unsupported, BadReply, ModelMissing, TimeoutError):

@@ -1,4 +1,4 @@
-"""Model references: what a person writes to say which model answers. A name follows `/`, a path follows `:`."""
+"""Model references, by which a person names a model. A name follows `/`, a path follows `:`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from promptkit.errors import InputError
+from promptkit.runtimes.base import DownloadProgress, Runtime
 
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Runtime
-    from promptkit.runtimes.weights import DownloadProgress
-
-ReferenceKind: TypeAlias = Literal["auto", "embedded", "gguf", "hf", "ollama", "openai", "replay", "scripted"]
+ReferenceKind: TypeAlias = Literal[
+    "auto", "embedded", "gguf", "hf", "installed", "ollama", "openai", "replay", "scripted"
+]
 
 AUTO = "auto"
 EMBEDDED = "embedded/smollm2"
@@ -39,7 +38,10 @@ _SCRIPT = re.compile(r"(?P<path>.+\.(?:ya?ml|py(?=:)))(?::(?P<function>\w+))?", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReference:
-    """A reference in its parts; `name` is a model's or, for `hf`, a repository's, `path` as it was written."""
+    """A reference in its parts; `name` is a model's or, for `hf`, a repository's, `path` as it was written.
+
+    `runtime` is the word of an installed package's runtime.
+    """
 
     text: str
     kind: ReferenceKind
@@ -47,17 +49,18 @@ class ModelReference:
     path: str = ""
     url: str = ""
     function: str = ""
+    runtime: str = ""
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def is_local(self) -> bool:
-        """Whether `path` is a file's on this machine."""
+        """True where `path` is a file on this machine."""
         return bool(self.path) and self.kind != "hf"
 
     def beside(self, folder: Path) -> ModelReference:
-        """Return the reference as seen from anywhere: a path is relative to `folder`."""
+        """Return the reference with an absolute path; a relative one is relative to `folder`."""
         if not self.is_local:
             return self
         from promptkit.storage.files import resolved
@@ -68,29 +71,31 @@ class ModelReference:
 
 
 def parse_reference(text: str) -> ModelReference:
-    """Read a model reference. Raises InputError, which says how it is written."""
+    """Parse a model reference. Raises InputError with the right form in its hint."""
     if text == AUTO:
         return ModelReference(text=text, kind="auto")
     found = _REFERENCE.fullmatch(text)
     kind = found["kind"] if found else ""
     if found is None or kind not in REFERENCE_FORMS or kind == AUTO:
-        raise InputError(f"`{text}` is no model reference", hint=_likely_meaning(text, kind))
-    for known in get_args(ReferenceKind):
+        if found and found["sign"] == "/" and found["rest"].strip() and _is_installed(kind):
+            return ModelReference(text=text, kind="installed", name=found["rest"], runtime=kind)
+        raise InputError(f"`{text}` is not a model reference", hint=_likely_meaning(text, kind))
+    for known in REFERENCE_FORMS:
         if known == kind and found["sign"] == REFERENCE_FORMS[known][len(known)]:
             reference = _parts(known, found["rest"], text)
             if reference is not None:
                 return reference
     raise InputError(
-        f"`{text}` is not how this model is named", hint=_whole_openai_form(text, kind) or _form_hint(kind)
+        f"`{text}` has not the form of this kind of model", hint=_whole_openai_form(text, kind) or _form_hint(kind)
     )
 
 
 async def open_runtime(
     reference: str | ModelReference, *, base: Path, progress: DownloadProgress | None = None, of: str | None = None
 ) -> Runtime:
-    """Return the runtime that a reference names (not `auto`), fetching weights where they are not here.
+    """Return the runtime that a reference names (not `auto`), fetching weights that are not on this machine.
 
-    A path is relative to `base`; `of` names the recorded model that a replay stands for. Raises InputError,
+    A path is relative to `base`; `of` names the recorded model that a replay answers for. Raises InputError,
     MissingExtra or ModelLoadFailed.
     """
     named = parse_reference(reference) if isinstance(reference, str) else reference
@@ -114,8 +119,12 @@ async def open_runtime(
             if named.function:
                 return load_function(path, named.function, named.text)
             return load_script(path, named.text)
+        case "installed":
+            from promptkit.runtimes.installed import open_installed
+
+            return open_installed(named.runtime, named.name)
         case "auto":
-            raise InputError("`auto` names no model by itself", hint="choose one by `choose`")
+            raise InputError("`auto` does not name one model", hint="call `choose_model` first")
     return await _embedded(named, path, progress)
 
 
@@ -135,8 +144,14 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
     return Embedded(path, reference=named.text)
 
 
+def _is_installed(word: str) -> bool:
+    from promptkit.runtimes.installed import installed_runtimes
+
+    return word in installed_runtimes()
+
+
 def _parts(kind: ReferenceKind, rest: str, text: str) -> ModelReference | None:
-    """Read what follows the sign, or return None where it is not of its kind's form."""
+    """Parse the part after the sign. Returns None where it does not have the form of its kind."""
     match kind:
         case "hf" if found := _HUB.fullmatch(rest):
             return ModelReference(text=text, kind=kind, name=found["name"], path=found["path"])
@@ -155,7 +170,7 @@ def _parts(kind: ReferenceKind, rest: str, text: str) -> ModelReference | None:
 
 
 def _check_url(url: str) -> None:
-    """Refuse an address that is none, or that holds a key: it would be printed and stored with the reference."""
+    """Raise InputError for a wrong address, and for one with a key, which would be printed and stored."""
     try:
         parts = urlsplit(url)
         whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -174,7 +189,7 @@ def _form_hint(kind: str) -> str | None:
 
 
 def _whole_openai_form(text: str, kind: str) -> str | None:
-    """Return the whole form for a model of a server whose address was left out."""
+    """Return the hint for a model of a server without its address."""
     name = text.removeprefix("openai").strip("/:").partition("@")[0]
     return f"write openai/{name}@http://HOST:PORT/v1" if kind == "openai" and name else None
 

@@ -1,12 +1,12 @@
-"""A run written down, and answered again from what was written: offline and identically.
+"""Recordings: a run's requests and replies in a file, and a runtime that replays them offline and identically.
 
-A recording is a file of JSON lines. After the first, which says what it is, each holds one question and its answer:
+A recording is a file of JSON lines. After a header, each line holds one question and its answer:
 
     {"describe": "model", "answer": {"reference": …, "digest": …, "capabilities": […]}}
     {"request": {"messages": […]}, "answer": {"text": …}}
     {"of": "ollama/judge:7b", "tokenize": "a text", "answer": ["a", " text"]}
 
-`of` names the model in the run, and is left out for its default. The last answer to a question counts.
+`of` names the model in the run; it is absent for the run's default. The last answer to a question counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DIFF_LINES = 40
 
 @dataclass(frozen=True, slots=True)
 class RecordingEntry:
-    """One question, of one kind, to one model of a run; its answer; and the line where it stands."""
+    """A line of a recording: a question of one kind to one model of the run, and its answer."""
 
     name: str | None
     kind: str
@@ -53,7 +53,7 @@ class RecordingEntry:
 
     @property
     def key(self) -> str:
-        """What the entry answers, as text."""
+        """The model, kind and question as one text."""
         return to_json([self.name, self.kind, self.question])
 
     def to_line(self) -> bytes:
@@ -64,13 +64,13 @@ class RecordingEntry:
 
 
 class Recorder:
-    """Appends what is asked to a recording, each line by one write; what is there already is not repeated.
+    """Appends questions and answers to a recording, each line by one write, without repeating any.
 
-    An interrupted run leaves at most half a last line, which the next one cuts off.
+    An interrupted run leaves at most a partial last line, which the next run cuts off.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a recording, or begin one, for its owner alone. Raises StoreFailed; InputError for a wrong place."""
+        """Open or create a recording, for its owner alone. Raises StoreFailed, and InputError for a wrong place."""
         from promptkit.storage.files import check_destination, create_private, open_to_append
 
         self._path = path
@@ -97,7 +97,7 @@ class Recorder:
             self._keep(RecordingEntry(name, "tokenize", text, [piece_record(piece) for piece in pieces]))
 
     def template(self, name: str | None, messages: Sequence[Message], begun: str, text: str | None) -> None:
-        """Keep what messages become."""
+        """Keep the text of messages after the chat template."""
         if text is not None:
             self._keep(RecordingEntry(name, "template", _templated(messages, begun), text))
 
@@ -117,7 +117,7 @@ class Recorder:
             self._known[key] = answer
 
     def _begin(self) -> dict[str, Any]:
-        """Return what is there already, after cutting off half a last line and writing the first where missing."""
+        """Return the recorded answers, after cutting off a partial last line and writing a missing header."""
         from promptkit.storage.files import read_uncached
 
         data = read_uncached(self._path)
@@ -161,7 +161,7 @@ class Replay(Runtime):
         self._entries = {entry.key: entry for entry in entries if entry.name == self._of}
 
     async def model(self) -> Model:
-        """Return the recorded model's own description, with a note that this is a recording."""
+        """Return the recorded model's description, with a note that answers come from a recording."""
         entry = self._find("describe", "model")
         if entry is None:
             whose = f"of `{self._of}`" if self._of else "of the run's default model"
@@ -170,7 +170,7 @@ class Replay(Runtime):
         return replace(model, notes=(*model.notes, f"answers come from the recording {place(self._path)}"))
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Return the recorded reply. Raises NotRecorded, which says how the request differs from the nearest."""
+        """Return the recorded reply. Raises NotRecorded with the difference from the nearest recorded request."""
         record = request_record(request)
         entry = self._find("request", record)
         if entry is None:
@@ -196,9 +196,6 @@ class Replay(Runtime):
         """Return the recorded text, or None."""
         entry = self._find("template", _templated(messages, begun))
         return None if entry is None else self._decode(entry, str)
-
-    async def close(self) -> None:
-        """Nothing to release."""
 
     def _find(self, kind: str, question: object) -> RecordingEntry | None:
         return self._entries.get(RecordingEntry(self._of, kind, question, None).key)
@@ -236,7 +233,7 @@ class Replay(Runtime):
 
 
 def read_entries(path: Path, text: str) -> list[RecordingEntry]:
-    """Read a recording's lines; half a last one, of a run that was interrupted, does not count.
+    """Read a recording's lines. A partial last line, of an interrupted run, is ignored.
 
     Raises InputError with every line that is wrong.
     """
@@ -267,7 +264,7 @@ def _entry(record: Any, line: int) -> RecordingEntry:
 
 
 def _check_question(kind: str, question: Any) -> None:
-    """Raise ValueError for what is never asked."""
+    """Raise ValueError for a question that is never asked."""
     if kind not in ("request", "template"):
         if not isinstance(question, str):
             raise ValueError(f"`{kind}` must be a text")
@@ -279,7 +276,7 @@ def _check_question(kind: str, question: Any) -> None:
 
 
 def _json(line: str) -> Any:
-    """Return the value of a line, which may hold half characters, as a model may say them. Raises ValueError."""
+    """Return the value of a line, which may hold lone surrogates as models write them. Raises ValueError."""
     value = json.loads(line)
     to_json(value)
     return value
@@ -291,11 +288,11 @@ def _header() -> bytes:
 
 def _no_recording(path: Path) -> Problem:
     hint = "a recording is made by `promptkit run TARGET --record FILE`"
-    return Problem("this is no recording of this version of promptkit", place(path), 1, hint=hint)
+    return Problem("this is not a recording of this version of promptkit", place(path), 1, hint=hint)
 
 
 def _without_seconds(entry: RecordingEntry) -> Any:
-    """Return an answer without what differs between two askings of the same."""
+    """Return an answer without its time, in which two answers to the same request differ."""
     if entry.kind == "request" and isinstance(entry.answer, dict):
         return {name: value for name, value in entry.answer.items() if name != "seconds"}
     return entry.answer
@@ -306,7 +303,7 @@ def _templated(messages: Sequence[Message], begun: str) -> dict[str, Any]:
 
 
 def _readable(record: Mapping[str, Any]) -> str:
-    """Return a request as a person reads it: the messages first, then what else it says."""
+    """Return a request as a person reads it: the messages first, then its other fields."""
     parts = [f"[{message['role']}]\n{message['content']}" for message in record.get("messages", ())]
     parts += [f"[{name}]\n{record[name]}" for name in ("prompt", "begun") if name in record]
     rest = {name: value for name, value in record.items() if name not in {"messages", "prompt", "begun"}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from math import inf
 from sys import float_info
 from typing import Any, Literal
@@ -16,21 +17,225 @@ from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFai
 from promptkit.runtimes.api_keys import Redactor, partial_match_start
 from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
 
+MOST_TOKENS = 10**9
+MOST_SECONDS = 10**7
+MOST_FLOAT = float_info.max
+MOST_LOGPROB = 0.01
+"""A probability is at most 1, so its logarithm is at most 0, but for rounding in half precision."""
+CHARACTERS_PER_TOKEN = 128
+"""The length of the longest tokens of known vocabularies, such as 128 blanks."""
+PIECES_PER_TOKEN = 4
+SPARE_PIECES = 64
+"""Proxies may send pieces smaller than tokens. More pieces than this mean that a server ignores the limit."""
+MOST_THOUGHTS = 2**16
+"""The most pieces of thoughts in a field of their own, which some servers do not count as tokens of the answer."""
+CHARACTERS_PER_THOUGHT = 16
+GRACE_SECONDS = 2.0
+"""Seconds that a connection may stay open after the answer's end."""
+
+FINISH_REASONS: Mapping[str, Finish] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+"""Finish reasons in the words of OpenAI, Ollama, Together, Text Generation Inference and Mistral."""
+FAILED_FINISH_REASONS: Mapping[str, tuple[type[RequestRefused | ServerFailed | BadReply], str]] = {
+    "content_filter": (RequestRefused, "a filter of the server withheld the answer or a part of it"),
+    "refusal": (RequestRefused, "the model refused to answer"),
+    "tool_calls": (BadReply, "the model called a tool instead of answering, and none was offered"),
+    "function_call": (BadReply, "the model called a function instead of answering, and none was offered"),
+    "error": (ServerFailed, "the server ended the answer with an error of its own"),
+    "load": (ServerFailed, "the server loaded the model and gave no answer"),
+    "unload": (ServerFailed, "the server unloaded the model and gave no answer"),
+}
+"""Finish reasons that leave no answer. A refusal is due to the request, any other to the server."""
+
+
+@contextmanager
+def protocol_errors(complaint: str, *, hint: str | None = None) -> Iterator[None]:
+    """Raise BadReply with the complaint where the block reads a shape that the server's JSON does not have."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
+        raise BadReply(complaint, hint=hint) from None
+
+
+class ReplyReader:
+    """Reads one streamed answer. Methods raise TypeError, ValueError or OverflowError where a value is wrong.
+
+    Call them within `protocol_errors`, which turns these into BadReply.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        redactor: Redactor | None = None,
+        splitter: ThoughtSplitter | None = None,
+    ) -> None:
+        """`name` is the model's name in messages, `limit` the `max_tokens` of the request."""
+        redactor = redactor or Redactor()
+        self.tokens: list[Token] = []
+        self.thought_parts = 0
+        self.finish: Finish | None = None
+        self.closed = False
+        """True once the stream's own end was read: nothing may follow."""
+        self.past_limit = False
+        """True once more arrived than `limit` tokens."""
+        self._name = name
+        self._limit = limit
+        self._most_tokens = inf if limit is None else limit
+        self._most_pieces = PIECES_PER_TOKEN * self._most_tokens + SPARE_PIECES
+        self._most_characters = CHARACTERS_PER_TOKEN * self._most_tokens
+        self._redactor = redactor
+        self._splitter = splitter or ThoughtSplitter()
+        self._text = redactor.stream()
+        self._thought = redactor.stream()
+        self._thoughts: list[str] = []
+        self._listed = self._pieces = self._characters = self._thought_characters = 0
+
+    @property
+    def has_logprobs(self) -> bool:
+        """False where text arrived without log-probabilities."""
+        return bool(self.tokens or self.thought_parts)
+
+    async def collect(
+        self, lines: AsyncIterator[bytes], take: Callable[[bytes], str], on_text: OnText | None = None
+    ) -> None:
+        """Pass each line to `take`, which adds it here and returns the text in it, until the answer's end.
+
+        Stops early once more than `limit` tokens arrived; the caller closes the connection. Raises as `take` does, and
+        BadReply where the answer breaks off.
+        """
+        tell = on_text or _no_listener
+        try:
+            async with asyncio.timeout(None) as clock:
+                async for line in lines:
+                    if shown := take(line):
+                        tell(shown)
+                    if self.past_limit:
+                        self.finish = "length"
+                        break
+                    if self.closed and clock.when() is None:
+                        clock.reschedule(asyncio.get_running_loop().time() + GRACE_SECONDS)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+        if self.finish is None:
+            raise BadReply(f"`{self._name}` broke off before the answer's end", retry=True)
+        if held := self.end_text():
+            tell(held)
+
+    def add(self, text: Any, thought: Any, logprobs: Any) -> str:
+        """Keep a piece of the answer, a piece of the thoughts, and their tokens. Returns the text to show."""
+        text, thought, listed = _text(text), _text(thought), _list(logprobs)
+        if not (text or thought or listed):
+            return ""
+        if self.finish:
+            raise self._more()
+        self._count(len(text), len(thought), len(listed))
+        shown = self._splitter.feed(self._text.feed(text)) if text else ""
+        if thought:
+            self._thoughts.append(self._thought.feed(thought))
+        if thought or self._splitter.thinking:
+            self.thought_parts += 1
+        elif listed:
+            self.add_tokens(listed)
+        return shown
+
+    def _count(self, text: int, thought: int, listed: int) -> None:
+        """Count a piece, and note whether the pieces exceed the limit."""
+        if thought:
+            self._thought_characters += thought
+            most = MOST_THOUGHTS + self._most_tokens
+            if self.thought_parts > most or self._thought_characters > CHARACTERS_PER_THOUGHT * most:
+                self.past_limit = True
+        if text or not thought:
+            self._pieces += 1
+            self._characters += text
+            self._listed += listed
+            many = self._pieces > self._most_pieces or self._characters > self._most_characters
+            if many or self._listed > self._most_tokens:
+                self.past_limit = True
+
+    def add_tokens(self, logprobs: Any) -> None:
+        """Keep tokens whose text is already known."""
+        self.tokens.extend(map(_token, _list(logprobs)))
+
+    def check_open(self) -> None:
+        """Raise BadReply where the stream's own end was read."""
+        if self.closed:
+            raise self._more()
+
+    def _more(self) -> BadReply:
+        return BadReply(f"`{self._name}` sent more after the answer's end")
+
+    def end(self, reason: Any) -> None:
+        """Take the finish reason. Raises the error for an answer that was withheld, and for an unknown reason."""
+        if not isinstance(reason, str):
+            raise TypeError(reason)
+        if reason in FAILED_FINISH_REASONS:
+            raise self.failed(reason)
+        if reason not in FINISH_REASONS:
+            raise BadReply(f"`{self._name}` ended for a reason that is not known: {self._redactor.quote(reason)}")
+        if self.finish not in (None, FINISH_REASONS[reason]):
+            raise BadReply(f"`{self._name}` ended twice, for different reasons")
+        self.finish = FINISH_REASONS[reason]
+
+    def failed(self, reason: str) -> PromptkitError:
+        """Return the error for one of FAILED_FINISH_REASONS."""
+        kind, text = FAILED_FINISH_REASONS[reason]
+        return kind(f"`{self._name}`: {text} ({reason})")
+
+    def end_text(self) -> str:
+        """End the text and return the part that was held back."""
+        self._thoughts.append(self._thought.end())
+        return self._splitter.feed(self._text.end()) + self._splitter.finish()
+
+    def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
+        """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
+
+        An answer that was cut at the limit counts `limit` tokens.
+        """
+        cut_at = self._limit if self.past_limit else None
+        out = token_count(tokens_out) if cut_at is None else cut_at
+        kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
+        return checked_reply(
+            text=self._splitter.text,
+            finish=self.finish,
+            thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
+            tokens_in=tokens_in,
+            tokens_out=out,
+            tokens_thought=min(token_count(tokens_thought) or self.thought_parts, out or 0),
+            tokens=kept[:cut_at],
+            seconds=seconds,
+        )
+
+    def _tokens_show_key(self) -> bool:
+        text = b"".join(token.piece for token in self.tokens)
+        others = b"\0".join(other.piece for token in self.tokens for other in token.alternatives)
+        return any(self._redactor.finds(part.decode(errors="replace")) for part in (text, others))
+
+
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
-
 _ThoughtState = Literal["before", "thinking", "after", "answering"]
 
 
 class ThoughtSplitter:
-    """Takes the pieces of a reply; `text` and `thoughts` hold what came so far. Thoughts stand at the start only.
+    """Splits a streamed reply into thoughts (`<think>…</think>`, at the start only) and answer.
 
-    Each character is looked at a fixed number of times, however small the pieces are.
+    `text` and `thoughts` hold what has arrived. The cost of a character does not grow with the number of pieces.
     """
 
     def __init__(self, *, opened: bool = False, off: bool = False) -> None:
-        """`opened`: the prompt's own end opens the thoughts already. `off`: take everything as the answer."""
-        self.held = ""  # what may begin a mark: always shorter than one
+        """`opened`: the prompt itself ends with the opening mark. `off`: everything is answer."""
+        self.held = ""  # may begin a mark; always shorter than one
         self._blanks: list[str] = []
         self._text: list[str] = []
         self._thoughts: list[str] = []
@@ -48,11 +253,11 @@ class ThoughtSplitter:
 
     @property
     def thinking(self) -> bool:
-        """Whether what comes now is part of the thoughts."""
+        """True while the next piece belongs to the thoughts."""
         return self._state in ("thinking", "after")
 
     def feed(self, piece: str) -> str:
-        """Take a piece and return what of it is answer, to be shown at once."""
+        """Take a piece and return the part of it that is answer."""
         if self._state == "before":
             return self._before(piece)
         if self._state == "thinking":
@@ -63,7 +268,7 @@ class ThoughtSplitter:
         return piece
 
     def finish(self) -> str:
-        """Take the end of the reply and return what was held back of the answer. Thoughts cut off stay thoughts."""
+        """End the reply and return the answer's text that was held back. Thoughts that were cut off stay thoughts."""
         held, self.held = self.held, ""
         if self._state == "before":
             return self._answer("".join([*self._blanks, held]))
@@ -103,211 +308,6 @@ class ThoughtSplitter:
         return text
 
 
-MOST_TOKENS = 10**9
-MOST_SECONDS = 10**7
-MOST_FLOAT = float_info.max
-MOST_LOGPROB = 0.01
-"""A probability is at most 1, its logarithm 0; what is above is rounding in half precision."""
-CHARACTERS_PER_TOKEN = 128
-"""The longest tokens of known vocabularies, such as 128 blanks, have so many."""
-PIECES_PER_TOKEN = 4
-SPARE_PIECES = 64
-"""Proxies may send an answer in smaller pieces than tokens. Above this bound a server keeps to no limit."""
-MOST_THOUGHTS = 2**16
-"""Pieces of thoughts that come apart from the answer: some servers do not count them among its tokens."""
-CHARACTERS_PER_THOUGHT = 16
-GRACE_SECONDS = 2.0
-"""How long a connection may stay open after the answer's end."""
-
-FINISH_REASONS: Mapping[str, Finish] = {
-    "stop": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-}
-"""Why an answer ended, in the words of OpenAI, Ollama, Together, Text Generation Inference and Mistral."""
-FAILED_FINISH_REASONS: Mapping[str, tuple[type[RequestRefused | ServerFailed | BadReply], str]] = {
-    "content_filter": (RequestRefused, "a filter of the server withheld the answer or a part of it"),
-    "refusal": (RequestRefused, "the model refused to answer"),
-    "tool_calls": (BadReply, "the model called a tool instead of answering, and none was offered"),
-    "function_call": (BadReply, "the model called a function instead of answering, and none was offered"),
-    "error": (ServerFailed, "the server ended the answer with an error of its own"),
-    "load": (ServerFailed, "the server loaded the model and gave no answer"),
-    "unload": (ServerFailed, "the server unloaded the model and gave no answer"),
-}
-"""Ends that leave no answer: a refusal says something of the request, anything else of the server."""
-
-
-@contextmanager
-def protocol_errors(complaint: str, *, hint: str | None = None) -> Iterator[None]:
-    """Raise BadReply with the complaint where a server's JSON is not of the shape that is read inside."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
-        raise BadReply(complaint, hint=hint) from None
-
-
-class ReplyReader:
-    """Reads one streamed answer. Methods raise TypeError, ValueError or OverflowError where a value is wrong.
-
-    `understood` makes a BadReply of these.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        limit: int | None = None,
-        redactor: Redactor | None = None,
-        splitter: ThoughtSplitter | None = None,
-    ) -> None:
-        """`name` is the model's in messages, `limit` the most tokens that were asked for."""
-        redactor = redactor or Redactor()
-        self.tokens: list[Token] = []
-        self.thought_parts = 0
-        self.finish: Finish | None = None
-        self.closed = False
-        """Whether the stream's own end was read: nothing at all may follow."""
-        self.past_limit = False
-        """Whether more came than the most tokens that were asked for."""
-        self._name = name
-        self._limit = limit
-        self._most_tokens = inf if limit is None else limit
-        self._most_pieces = PIECES_PER_TOKEN * self._most_tokens + SPARE_PIECES
-        self._most_characters = CHARACTERS_PER_TOKEN * self._most_tokens
-        self._redactor = redactor
-        self._splitter = splitter or ThoughtSplitter()
-        self._text = redactor.stream()
-        self._thought = redactor.stream()
-        self._thoughts: list[str] = []
-        self._listed = self._pieces = self._characters = self._thought_characters = 0
-
-    @property
-    def has_logprobs(self) -> bool:
-        """Whether log-probabilities came, or nothing yet that should have some."""
-        return bool(self.tokens or self.thought_parts)
-
-    async def collect(
-        self, lines: AsyncIterator[bytes], take: Callable[[bytes], str], on_text: OnText | None = None
-    ) -> None:
-        """Give each line to `take`, which adds it here and returns the text in it, until the answer's end.
-
-        Stops early where more came than was asked for; the caller closes the connection. Raises what `take` raises,
-        and BadReply where the answer breaks off.
-        """
-        tell = on_text or _no_listener
-        try:
-            async with asyncio.timeout(None) as clock:
-                async for line in lines:
-                    if shown := take(line):
-                        tell(shown)
-                    if self.past_limit:
-                        self.finish = "length"
-                        break
-                    if self.closed and clock.when() is None:
-                        clock.reschedule(asyncio.get_running_loop().time() + GRACE_SECONDS)
-        except TimeoutError:
-            if not clock.expired():
-                raise
-        if self.finish is None:
-            raise BadReply(f"`{self._name}` broke off before the answer's end", retry=True)
-        if held := self.end_text():
-            tell(held)
-
-    def add(self, text: Any, thought: Any, logprobs: Any) -> str:
-        """Keep a piece of the answer, of the thoughts, and the tokens listed for them; return what is to be shown."""
-        text, thought, listed = _text(text), _text(thought), _list(logprobs)
-        if not (text or thought or listed):
-            return ""
-        if self.finish:
-            raise self._more()
-        self._count(len(text), len(thought), len(listed))
-        shown = self._splitter.feed(self._text.feed(text)) if text else ""
-        if thought:
-            self._thoughts.append(self._thought.feed(thought))
-        if thought or self._splitter.thinking:
-            self.thought_parts += 1
-        elif listed:
-            self.add_tokens(listed)
-        return shown
-
-    def _count(self, text: int, thought: int, listed: int) -> None:
-        """Note the sizes of a piece, and whether there are too many by now."""
-        if thought:
-            self._thought_characters += thought
-            most = MOST_THOUGHTS + self._most_tokens
-            if self.thought_parts > most or self._thought_characters > CHARACTERS_PER_THOUGHT * most:
-                self.past_limit = True
-        if text or not thought:
-            self._pieces += 1
-            self._characters += text
-            self._listed += listed
-            many = self._pieces > self._most_pieces or self._characters > self._most_characters
-            if many or self._listed > self._most_tokens:
-                self.past_limit = True
-
-    def add_tokens(self, logprobs: Any) -> None:
-        """Keep tokens whose text is known already."""
-        self.tokens.extend(map(_token, _list(logprobs)))
-
-    def check_open(self) -> None:
-        """Raise BadReply where the stream's own end was read."""
-        if self.closed:
-            raise self._more()
-
-    def _more(self) -> BadReply:
-        return BadReply(f"`{self._name}` sent more after the answer's end")
-
-    def end(self, reason: Any) -> None:
-        """Take why the answer ended. Raises the error for an answer that was withheld, and for a reason unknown."""
-        if not isinstance(reason, str):
-            raise TypeError(reason)
-        if reason in FAILED_FINISH_REASONS:
-            raise self.failed(reason)
-        if reason not in FINISH_REASONS:
-            raise BadReply(f"`{self._name}` ended for a reason that is not known: {self._redactor.quote(reason)}")
-        if self.finish not in (None, FINISH_REASONS[reason]):
-            raise BadReply(f"`{self._name}` ended twice, for different reasons")
-        self.finish = FINISH_REASONS[reason]
-
-    def failed(self, reason: str) -> PromptkitError:
-        """Return the error of an end that leaves no answer, one of FAILED_ENDS."""
-        kind, told = FAILED_FINISH_REASONS[reason]
-        return kind(f"`{self._name}`: {told} ({reason})")
-
-    def end_text(self) -> str:
-        """Return what was held back of the answer, at its end."""
-        self._thoughts.append(self._thought.end())
-        return self._splitter.feed(self._text.end()) + self._splitter.finish()
-
-    def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
-        """Return the whole answer. Without a count of the thoughts' tokens, their parts are counted.
-
-        One that was cut at the limit counts as so many tokens as were asked for.
-        """
-        cut_at = self._limit if self.past_limit else None
-        out = token_count(tokens_out) if cut_at is None else cut_at
-        kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
-        return checked_reply(
-            text=self._splitter.text,
-            finish=self.finish,
-            thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
-            tokens_in=tokens_in,
-            tokens_out=out,
-            tokens_thought=min(token_count(tokens_thought) or self.thought_parts, out or 0),
-            tokens=kept[:cut_at],
-            seconds=seconds,
-        )
-
-    def _tokens_show_key(self) -> bool:
-        text = b"".join(token.piece for token in self.tokens)
-        others = b"\0".join(other.piece for token in self.tokens for other in token.alternatives)
-        return any(self._redactor.finds(each.decode(errors="replace")) for each in (text, others))
-
-
 def checked_reply(
     *,
     text: Any,
@@ -320,7 +320,7 @@ def checked_reply(
     seconds: Any = 0.0,
     cached: bool = False,
 ) -> Reply:
-    """Return a reply of values that may be anything. Raises TypeError or ValueError where one is wrong."""
+    """Return a reply of unchecked values. Raises TypeError or ValueError where one is wrong."""
     if finish not in ("stop", "length"):
         raise ValueError(finish)
     if not (isinstance(text, str) and isinstance(thoughts, str)):
@@ -338,11 +338,17 @@ def checked_reply(
     )
 
 
+def checked_foreign_reply(reply: Reply, reference: str) -> Reply:
+    """Return a reply that code other than promptkit's made. Raises BadReply where a value in it cannot be true."""
+    with protocol_errors(f"{reference} returned a Reply whose values cannot be true"):
+        return checked_reply(**{field.name: getattr(reply, field.name) for field in fields(Reply)})
+
+
 def token_count(value: Any) -> int | None:
-    """Return a count of tokens, None where there is none. Raises TypeError or ValueError."""
+    """Return a count of tokens, or None. Raises TypeError or ValueError."""
     if value is None:
         return None
-    if type(value) is not int:  # True is no count.
+    if type(value) is not int:  # True is not a count.
         raise TypeError(value)
     if not 0 <= value <= MOST_TOKENS:
         raise ValueError("a count out of range")
@@ -370,9 +376,9 @@ def logprob(value: Any) -> float:
 
 
 def _token(listed: Mapping[str, Any]) -> Token:
-    """Return a generated token with its alternatives; both protocols list them alike."""
+    """Return a generated token with its alternatives, as both protocols list it."""
     alternatives = tuple(
-        Alternative(_piece(each), logprob(each["logprob"])) for each in _list(listed.get("top_logprobs"))
+        Alternative(_piece(other), logprob(other["logprob"])) for other in _list(listed.get("top_logprobs"))
     )
     return Token(_piece(listed), logprob(listed["logprob"]), alternatives)
 

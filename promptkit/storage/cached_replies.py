@@ -5,25 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Final
 
 from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database
-from promptkit.storage.hashes import PREFIX_BYTES, text_hash
+from promptkit.storage.hashes import PREFIX_BYTES, content_key
 from promptkit.storage.key_index import KeyIndex, batches, marks
 from promptkit.storage.records import column_text
 
 USES_AT_ONCE: Final = 500
-"""That answers were used is noted for so many at once: finding one must not cost a write."""
+"""Uses are noted for so many replies at once: finding one must not cost a write."""
 
 UNCOUNTED_SHARE: Final = 16
-"""Up to a sixteenth of the size is written before it is counted, and answers that are too many are removed."""
+"""Up to a sixteenth of the size is written before it is counted, and the excess removed."""
 
 INDEXED_BYTES: Final = (
     "(select coalesce(sum(length(value)), 0) from answers"
     " where number <= (select last from indexed where source = 'answers'))"
 )
-"""A query for the bytes of the answers that are in the index: those that `cached_bytes` counts."""
+"""A query for the bytes of the replies in the index: those that `cached_bytes` counts."""
 
 
 class CachedReplies:
@@ -37,9 +37,9 @@ class CachedReplies:
         self._uncounted = 0
 
     def find(self, key: str) -> str | None:
-        """Return what was kept under `key` last; None where there is nothing, or what is damaged."""
-        digest = text_hash(key)
-        found = self._database.look(lambda connection: self._find(connection, digest))
+        """Return the reply that was last kept under `key`; None where there is none, or a damaged one."""
+        digest = content_key(key)
+        found = self._database.look(lambda connection: self._index.newest(connection, digest, "value"))
         if found is None:
             return None
         self._used.add(digest)
@@ -52,22 +52,22 @@ class CachedReplies:
         return text
 
     def keep(self, values: Mapping[str, str]) -> Future[None]:
-        """Keep values by their keys; the future is done once they are on disk. What is written later is there later."""
-        # As bytes: a model may answer with half characters, which SQLite's text does not take.
-        rows = [(text_hash(key), value.encode("utf-8", "surrogatepass")) for key, value in values.items()]
+        """Keep values by their keys; the future is done once they are on disk. Later writes follow in order."""
+        # As bytes: a model may answer with half characters, which SQLite's text cannot hold.
+        rows = [(content_key(key), value.encode("utf-8", "surrogatepass")) for key, value in values.items()]
 
         return self._database.write(lambda connection: self._add(connection, rows))
 
     def note_use(self) -> None:
-        """Let answers that were used stay longer than others of their age, once there are many."""
+        """Let used replies stay longer than others of their age, once there are many."""
         if not self._used:
             return
         used, self._used = list(self._used), set()
-        # Nobody waits for it: where it fails, an answer only looks older than it is.
+        # Nobody waits for it: if it fails, a reply only looks older than it is.
         self._database.write(lambda connection: self._renew(connection, used))
 
     def _renew(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
-        """Put answers of the older half at the end."""
+        """Write used replies of the older half again, at the end."""
         size = cached_bytes(connection)
         if size + self._uncounted <= self._size // 2:
             return
@@ -77,7 +77,8 @@ class CachedReplies:
         (middle,) = connection.execute("select coalesce((min(number) + max(number)) / 2, 0) from answers").fetchone()
         old = [number for key in keys if (number := newest.get(key, middle + 1)) <= middle]
         rows = [
-            connection.execute("select key, value from answers where number = ?", (each,)).fetchone() for each in old
+            connection.execute("select key, value from answers where number = ?", (number,)).fetchone()
+            for number in old
         ]
         self._add(connection, rows)
 
@@ -87,21 +88,14 @@ class CachedReplies:
         self._uncounted += sum(len(value) for _, value in rows)
         self._count(connection)
 
-    def _find(self, connection: sqlite3.Connection, key: bytes) -> tuple[int, Any] | None:
-        for number in reversed(self._index.find(connection, [key])):
-            rows = connection.execute("select value from answers where number = ? and key = ?", (number, key))
-            for (value,) in rows:
-                return number, value
-        return None
-
     def _count(self, connection: sqlite3.Connection) -> None:
-        """Count what was written and remove what is too much, from time to time."""
-        cached_bytes(connection)  # a damaged size is mended before it is added to
+        """Count the written bytes and remove the excess, from time to time."""
+        cached_bytes(connection)  # mends a damaged count before it is added to
         counted = self._index.extend(connection, least=1 if self._uncounted > self._size // UNCOUNTED_SHARE else None)
         if counted is None:
             return
         self._uncounted = 0
-        # Where all rows were put into the index, which may have been lost, none of them counts twice.
+        # An index that was lost is built of all rows: none of them counts twice.
         added = "(select coalesce(sum(length(value)), 0) from answers where number > ? and number <= ?)"
         connection.execute(f"update answers_size set bytes = {'bytes + ' if counted[0] else ''}{added}", counted)
         size = cached_bytes(connection)
@@ -109,7 +103,7 @@ class CachedReplies:
             self._remove_oldest(connection, size - self._size)
 
     def _remove_oldest(self, connection: sqlite3.Connection, excess: int) -> None:
-        """Remove the oldest answers that together have so many bytes."""
+        """Remove the oldest replies that together have so many bytes."""
         freed, last = 0, 0
         for number, length in connection.execute("select number, length(value) from answers order by number"):
             if freed >= excess:
@@ -124,7 +118,7 @@ class CachedReplies:
 
 
 def cached_bytes(connection: sqlite3.Connection) -> int:
-    """Return the bytes of all answers in the index; where the number that is kept is damaged, it is counted anew."""
+    """Return the bytes of all replies in the index; a damaged count is made again."""
     found = connection.execute("select bytes from answers_size").fetchone()
     if found is not None and isinstance(found[0], int) and found[0] >= 0:
         return found[0]

@@ -11,32 +11,32 @@ from typing import Any, NamedTuple
 
 from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database, Owner, forget_owner, is_alive
-from promptkit.storage.hashes import text_hash
+from promptkit.storage.hashes import content_key
 from promptkit.storage.key_index import KeyIndex, batches, marks
 from promptkit.storage.records import Damage, column_text, read_record
 from promptkit.storage.shapes import TraceShape
 
-# A trace that comes down to no less than this is kept whole, and the next ones are written after it.
+# A trace that does not come down to this share is stored whole, and the next ones are compressed after it.
 _WORTH = 0.7
 _MEMORY_LEVEL = 6
 
 
 class TraceModel(NamedTuple):
-    """A trace that is kept whole, as the number of its cell, and a compressor that has read it."""
+    """A trace that is stored whole: the number of its cell, and a compressor that has read it."""
 
     cell: int
     compressor: zlib._Compress
 
 
 class Packed(NamedTuple):
-    """A trace as it is kept: `like` is the cell of the trace that is needed to read it, None where it is whole."""
+    """A stored trace. `like` is the cell of the trace that is needed to read it, None where it is whole."""
 
     trace: bytes
     like: int | None
 
 
 def pack_trace(cell: int, trace: bytes, model: TraceModel | None) -> tuple[Packed, TraceModel]:
-    """Return a cell's trace as it is kept, and the model for those that follow."""
+    """Return a cell's trace as it is stored, and the model for the next ones."""
     if model is not None:
         compressor = model.compressor.copy()
         packed = compressor.compress(trace) + compressor.flush()
@@ -49,7 +49,7 @@ def pack_trace(cell: int, trace: bytes, model: TraceModel | None) -> tuple[Packe
 
 
 def unpack_trace(packed: bytes, model: bytes) -> bytes:
-    """Return a trace that was written after `model`. Raises zlib.error where either is not what it was."""
+    """Return a trace that was compressed after `model`. Raises zlib.error where either is damaged."""
     reader = zlib.decompressobj(zdict=model)
     trace = reader.decompress(packed) + reader.flush()
     if not reader.eof:
@@ -73,9 +73,9 @@ class KeptCell:
 class CellRecord:
     """A cell at its place in a run, to be saved.
 
-    A new cell has an `outcome` (JSON text) and may have a `trace` (JSON); one that is kept already has its `number`.
-    `key` and `row_key` are hashes, of all that the target reads and of the row; `fields`, the JSON text of the row, is
-    kept once for each `row_key`. `scores` is JSON text. `failed` marks an outcome that is missing.
+    A new cell has an `outcome` (JSON text) and may have a `trace` (JSON); one that is stored already has its `number`.
+    `key` is the hash of all that the target reads, `row_key` that of the row; `fields`, the row as JSON text, is stored
+    once for each `row_key`. `scores` is JSON text. `failed` marks a missing answer.
     """
 
     variant: str
@@ -92,7 +92,7 @@ class CellRecord:
 
 
 class RunCell(NamedTuple):
-    """A cell of a run as it was saved: texts are JSON, None where they are damaged."""
+    """A cell of a run as it is stored: texts are JSON, None where they are damaged."""
 
     variant: str
     row: int
@@ -104,7 +104,7 @@ class RunCell(NamedTuple):
 
 
 class _RunState(NamedTuple):
-    """What is on disk of a run: its variants' numbers, and the traces that those to come are written after."""
+    """The stored state of a run: its variants' numbers, and the traces that the next ones are compressed after."""
 
     variants: Mapping[str, int]
     models: Mapping[str, TraceModel]
@@ -116,7 +116,7 @@ _NOTHING = _RunState({}, {})
 class Cells:
     """The cells in a store. Use it from any thread; every method raises StoreFailed.
 
-    Of several cells with one key the newest counts. Texts come back exactly, half characters too.
+    Of several cells with one key the newest counts. Texts are read back exactly, half characters too.
     """
 
     def __init__(self, database: Database, owner: Owner) -> None:
@@ -132,23 +132,21 @@ class Cells:
         return self._database.damage
 
     def find(self, keys: Sequence[bytes], *, errors: bool = True) -> dict[bytes, KeptCell]:
-        """Return the newest kept cell of each key that has one; without `errors`, the newest that did not fail."""
-        wanted, found = frozenset(keys), {}
+        """Return the newest stored cell of each key that has one; without `errors`, the newest that did not fail."""
+        asked, found = frozenset(keys), {}
         for some in batches(self._database.look(lambda connection: self._index.find(connection, keys))):
             rows = self._database.read(
                 f"select key, number, outcome from cells where number in ({marks(some)}) {_unfailed(errors)}"
                 " order by number",
                 some,
             )
-            found.update(
-                {key: KeptCell(number, column_text(outcome)) for key, number, outcome in rows if key in wanted}
-            )
+            found.update({key: KeptCell(number, column_text(outcome)) for key, number, outcome in rows if key in asked})
         return found
 
     def claim(self, keys: Sequence[bytes], *, errors: bool = True) -> set[bytes]:
-        """Return those of `keys` that are now this store's to ask: not kept, and claimed by no other that is alive.
+        """Claim keys and return those that this store may ask: not stored, and not claimed by another live process.
 
-        Without `errors`, a cell that failed does not count as kept. Claims end when their cell is saved, on `release`
+        Without `errors`, a cell that failed does not count as stored. Claims end when their cell is saved, on `release`
         and `close`, and 120 seconds after the last claim or `refresh` of this store.
         """
 
@@ -164,7 +162,7 @@ class Cells:
         return self._database.write(change).result()
 
     def refresh(self) -> None:
-        """Say that this store's claims and runs are still being worked on. Once in 30 seconds is often enough."""
+        """Renew this store's claims and runs. Once in 30 seconds is often enough."""
         self._database.write(lambda connection: self._owner.sign(connection, beats=True)).result()
 
     def release(self, keys: Iterable[bytes]) -> None:
@@ -173,13 +171,13 @@ class Cells:
         self._database.write(lambda connection: _unclaim(connection, rows)).result()
 
     def name_variants(self, run: int, names: Sequence[str]) -> None:
-        """Set the order of a run's variants. Those that are only saved stand in the order in which they appear."""
+        """Set the order of a run's variants; without it they stand in the order in which they are saved."""
         variants = self._database.write(lambda connection: _number_variants(connection, run, names)).result()
         self._note(run, _RunState(variants, {}))
 
     async def save(self, run: int, placed: Sequence[CellRecord]) -> list[int]:
-        """Put cells into a run, in place of what is there, and return their numbers; returns once all is on disk."""
-        # Only what a commit has confirmed may be built on: `change` can be rolled back with others of its group.
+        """Save cells of a run, replacing those at the same places, and return their numbers once all is on disk."""
+        # Only committed state may be built on: `change` can be rolled back with others of its group.
         written = self._written.get(run, _NOTHING)
 
         def change(connection: sqlite3.Connection) -> tuple[list[int], _RunState]:
@@ -214,21 +212,19 @@ class Cells:
     def of_run(self, run: int, *, variant: str | None = None, first: int = 0) -> Iterator[RunCell]:
         """Yield the cells of a run by row, then variant, then repeat; of one variant where it is named.
 
-        `first` is the row to begin with.
-
-        Read in pages: what is saved meanwhile may appear, and no writer waits.
+        `first` is the row to begin with. Read in pages: cells saved meanwhile may appear, and no writer waits.
         """
         variants = self._database.read("select number, name from run_variants where run = ?", (run,))
         names: dict[int, str] = {number: name for number, name in variants}
-        wanted = [number for number, name in names.items() if variant in (None, name)]
+        chosen = [number for number, name in names.items() if variant in (None, name)]
         last = (first, -1, -1)
         while True:
             page = self._database.read(
                 "select row, variant, repeat, cell, outcome, scores, fields from run_cells"
                 " join cells on cells.number = cell join data_rows on data_rows.number = row_number"
-                f" where run = ? and (row, variant, repeat) > (?, ?, ?) and variant in ({marks(wanted)})"
+                f" where run = ? and (row, variant, repeat) > (?, ?, ?) and variant in ({marks(chosen)})"
                 " order by row, variant, repeat limit ?",
-                (run, *last, *wanted, _CELLS_AT_ONCE),
+                (run, *last, *chosen, _CELLS_AT_ONCE),
             )
             for row, place, repeat, cell, outcome, scores, fields in page:
                 texts = map(column_text, (outcome, scores, fields))
@@ -266,18 +262,19 @@ class Cells:
         return None
 
     def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str | None]:
-        """Return the scores that a metric, named by `key`, has given cells, by their numbers; None: damaged."""
+        """Return the scores of cells by the metric of a `key`, by the cells' numbers; None: damaged."""
         found = {}
         for some in batches(numbers):
             rows = self._database.read(
-                f"select cell, score from scores where metric = ? and cell in ({marks(some)})", (text_hash(key), *some)
+                f"select cell, score from scores where metric = ? and cell in ({marks(some)})",
+                (content_key(key), *some),
             )
             found.update({cell: column_text(score) for cell, score in rows})
         return found
 
     async def keep_scores(self, key: str, scores: Mapping[int, str]) -> None:
         """Keep a metric's scores (JSON text) by the numbers of their cells; returns once they are on disk."""
-        digest = text_hash(key)
+        digest = content_key(key)
         rows = [(number, digest, _bytes(score)) for number, score in scores.items()]
         await asyncio.wrap_future(
             self._database.write(
@@ -288,7 +285,7 @@ class Cells:
     def _add(
         self, connection: sqlite3.Connection, placed: Sequence[CellRecord], models: Mapping[str, TraceModel]
     ) -> tuple[list[int], Mapping[str, TraceModel]]:
-        """Add the new among `placed`; return the numbers of all, and the models of the traces that follow."""
+        """Add the new cells; return the numbers of all, and the models of the traces that follow."""
         last = self._index.last(connection)
         models = dict(models)
         numbers, cells, traces, claims = [], [], [], []
@@ -316,7 +313,7 @@ class Cells:
         for some in batches(self._row_index.find(connection, list(texts))):
             query = f"select key, number from data_rows where number in ({marks(some)})"
             numbers.update((key, number) for key, number in connection.execute(query, some) if key in texts)
-        # A row that is there is written again where it is damaged: its key says what it must hold.
+        # A damaged row is written again: its key tells its content.
         connection.executemany(
             "update data_rows set fields = ?1 where number = ?2 and fields is not ?1",
             [(_bytes(texts[key]), number) for key, number in numbers.items()],
@@ -343,7 +340,7 @@ class Cells:
             del self._written[next(iter(self._written))]
 
     def _held(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
-        """Return the keys that live others hold; what the dead hold among all claims is freed."""
+        """Return the keys that other live processes hold; claims of dead ones are freed."""
         held: dict[bytes, int] = {}
         for some in batches(keys):
             held.update(connection.execute(f"select key, owner from claims where key in ({marks(some)})", some))
@@ -372,5 +369,5 @@ def _unfailed(errors: bool) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    # As bytes: a model may answer with half characters, which SQLite's text does not take.
+    # As bytes: a model may answer with half characters, which SQLite's text cannot hold.
     return text.encode("utf-8", "surrogatepass")

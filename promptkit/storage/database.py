@@ -14,14 +14,14 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
-from promptkit.storage.hashes import bytes_hash
+from promptkit.storage.hashes import content_key
 from promptkit.storage.key_index import make_tails
 from promptkit.storage.records import Damage
 
@@ -29,13 +29,13 @@ Result = TypeVar("Result")
 
 BUSY_SECONDS = 30.0
 PAGE_BYTES = 1_024
-"""Of a new file. Each commit writes whole pages, and with a few requests in flight it holds a few hundred bytes."""
+"""Of a new file. A commit writes whole pages, and with a few requests in flight it holds a few hundred bytes."""
 
 CACHE_KILOBYTES = 512
-"""Of pages in memory, for each connection: those at the ends of the tables are all that is written or read again."""
+"""Of pages in memory, for each connection: only the ends of the tables are written or read again."""
 
 CHECKPOINT_PAGES = 16_000
-"""Pages of the write-ahead log (16 MB) after which they are put in their places, those that changed often once."""
+"""Pages of the write-ahead log (16 MB) before a checkpoint: pages that change often are then written once."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -55,9 +55,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 class Database:
-    """An open file, brought up to date. All that goes wrong with it is a StoreFailed that names it.
+    """An open database file, migrated. Every error is a StoreFailed that names the file.
 
-    `damage` are the records in it that were met and are not what promptkit writes.
+    `damage` collects the damaged records that were met.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +67,8 @@ class Database:
         self._group_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._closed = False
-        with self._mapped_errors():
+        self._mapping_errors = _MappingErrors(path)
+        with self._mapping_errors:
             self._reader = connect(path)
             try:
                 self._check_version()
@@ -83,14 +84,14 @@ class Database:
         return self.look(lambda connection: connection.execute(sql, parameters).fetchall())
 
     def look(self, ask: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return what `ask` finds on the reading connection, in several queries."""
-        with self._read_lock, self._mapped_errors():
+        """Return the result of `ask` on the reading connection, for several queries."""
+        with self._read_lock, self._mapping_errors:
             return ask(self._reader)
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
         """Run `change` in the next group; the future is done when it is on disk, or has the StoreFailed of its group.
 
-        A change is run to its end even where nobody waits for it any more: what was paid for is kept.
+        A change runs to its end even if nobody waits for it any more: paid work is kept.
         """
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()
@@ -103,13 +104,13 @@ class Database:
         return future
 
     def close(self) -> None:
-        """Write what waits, and close. May be called twice."""
+        """Finish all writes, and close. May be called twice."""
         with self._group_lock:
             if self._closed:
                 return
             self._closed = True
         self._thread.shutdown()
-        with self._read_lock, self._mapped_errors():
+        with self._read_lock, self._mapping_errors:
             self._writer.close()
             self._reader.close()
 
@@ -117,7 +118,7 @@ class Database:
         with self._group_lock:
             group, self._group = self._group, []
         try:
-            with self._mapped_errors():
+            with self._mapping_errors:
                 results = self._transact([change for change, _ in group])
         except BaseException as error:
             for _, future in group:
@@ -143,30 +144,39 @@ class Database:
                 hint="pip install --upgrade promptkit",
             )
 
-    @contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreFailed(f"the store {place(self.path)}: {error}", hint=self._advice(error)) from error
-        except OSError as error:
-            raise StoreFailed(f"the store {place(self.path)}: {error.strerror or error}") from error
+
+class _MappingErrors:
+    """A context manager that gives errors of SQLite and the system as StoreFailed, with the name of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise StoreFailed(f"the store {place(self._path)}: {error}", hint=self._advice(error)) from error
+        if isinstance(error, OSError):
+            raise StoreFailed(f"the store {place(self._path)}: {error.strerror or error}") from error
 
     def _advice(self, error: sqlite3.Error) -> str | None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The low byte names the kind of error.
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return move_away(self.path)
+            return move_away(self._path)
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return "free space on the disk, then run the same command again; what was finished is kept"
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return f"make the folder {place(self.path.parent)} and the file in it writable"
+            return f"make the folder {place(self._path.parent)} and the file in it writable"
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return "another process has been writing for long; run the same command again"
         return None
 
 
 def move_away(path: Path) -> str:
-    """Return the way out of a file that SQLite cannot read."""
+    """Return the hint for a file that SQLite cannot read."""
     return f"move the file away and models are asked again: mv {path} {path}.broken"
 
 
@@ -188,14 +198,14 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 SILENT_SECONDS = 120.0
 
-# The openings of this very process: one with our pid that is none of these is from a process before us.
+# The openings of this process: any other with our pid is from an earlier process.
 _OURS: set[int] = set()
 
 
 class Owner:
-    """One opening of a store. The methods run inside a writing transaction.
+    """One opening of a store; its claims and runs end with it. The methods run inside a writing transaction.
 
-    A number is drawn and not counted up, so that it is the same after a transaction that was rolled back.
+    Its number is drawn and not counted up, so that a transaction that is rolled back does not change it.
     """
 
     def __init__(self) -> None:
@@ -204,7 +214,7 @@ class Owner:
         _OURS.add(self.number)
 
     def sign(self, connection: sqlite3.Connection, *, beats: bool) -> None:
-        """Make this opening known. With `beats` it promises to come back within SILENT_SECONDS, as often as it can."""
+        """Register this opening. With `beats` it promises to sign again within SILENT_SECONDS."""
         seen = _now() if beats else None
         connection.execute(
             "insert into owners values (?, ?, ?, ?)"
@@ -214,7 +224,7 @@ class Owner:
         self.is_known = True
 
     def leave(self, connection: sqlite3.Connection) -> None:
-        """Take back all that this opening holds."""
+        """Release all that this opening holds."""
         forget_owner(connection, self.number)
 
     def forget(self) -> None:
@@ -223,9 +233,9 @@ class Owner:
 
 
 def is_alive(connection: sqlite3.Connection, number: int) -> bool:
-    """Say whether the process behind an owner can still do what it began.
+    """Tell whether the process of an owner is alive.
 
-    A pid of this host that is gone says no; so do 120 seconds without a sign, which also catches a pid given out again.
+    It is not where its pid on this host is gone, or after 120 seconds without a sign, which also catches a reused pid.
     """
     found = connection.execute("select pid, host, seen from owners where number = ?", (number,)).fetchone()
     if found is None:
@@ -235,12 +245,12 @@ def is_alive(connection: sqlite3.Connection, number: int) -> bool:
         return False  # damaged: nobody can be asked
     if host == _host() and (not _has_process(pid) or (pid == os.getpid() and number not in _OURS)):
         return False
-    # A clock that was set back must not keep a claim for ever.
+    # A clock that was set back must not keep a claim forever.
     return seen is None or abs(_now() - seen) <= SILENT_SECONDS
 
 
 def forget_owner(connection: sqlite3.Connection, number: int) -> None:
-    """Free all that an owner claimed. Its runs stay: `Store.close_dead_runs` ends them."""
+    """Release an owner's claims. Its runs stay: `Store.close_dead_runs` ends them."""
     connection.execute("delete from claims where owner = ?", (number,))
     connection.execute("delete from owners where number = ?", (number,))
 
@@ -250,7 +260,7 @@ def _now() -> float:
 
 
 def _host() -> str:
-    """Return what two processes have in common exactly when they see each other's pids."""
+    """Return the name of the pid namespace: equal for two processes that see each other's pids."""
     space = ""
     with contextlib.suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
@@ -352,7 +362,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """Return how many migrations a file has had."""
+    """Return the number of migrations that a file has had."""
     return int(connection.execute("pragma user_version").fetchone()[0])
 
 
@@ -360,7 +370,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file up to date in one transaction: a process that dies here leaves the old file."""
     if version(connection) >= len(MIGRATIONS):
         return
-    connection.create_function("key_hash", 1, lambda key: bytes_hash(key or b""), deterministic=True)
+    connection.create_function("key_hash", 1, lambda key: content_key(key or b""), deterministic=True)
     connection.execute("begin immediate")
     try:
         for statements in MIGRATIONS[version(connection) :]:

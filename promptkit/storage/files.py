@@ -19,20 +19,20 @@ from typing import BinaryIO
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
 
 MAX_FILE_BYTES = 256_000_000
-"""A file that is read whole may hold so much."""
+"""The most bytes of a file that is read whole."""
 
 _NEW_FILE = 0o666
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 _PART_BYTES = 1 << 16
-# Not there on Windows. A pipe that took a file's place after it was looked at must not be waited for.
+# Not on Windows. A pipe that took a file's place after it was checked must not block.
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _FileSnapshot:
-    """Files as they were when they were first looked at."""
+    """Files as they were at the first look."""
 
     stamps: dict[Path, Stamp | None] = field(default_factory=dict)
     contents: dict[Path, bytes] = field(default_factory=dict)
@@ -43,7 +43,7 @@ _snapshot: ContextVar[_FileSnapshot | None] = ContextVar("held_files", default=N
 
 @contextlib.contextmanager
 def frozen_files() -> Iterator[None]:
-    """Inside the block, and in what it starts, a file stays as it was when it was first looked at or read whole."""
+    """Freeze files inside the block, and in tasks that it starts: each stays as it was at the first look."""
     token = _snapshot.set(_snapshot.get() or _FileSnapshot())
     try:
         yield
@@ -52,9 +52,9 @@ def frozen_files() -> Iterator[None]:
 
 
 def file_stamp(path: Path) -> Stamp | None:
-    """Return what changes when a file or folder does: its time in nanoseconds and its size in bytes.
+    """Return a file's or folder's time in nanoseconds and size in bytes, which change when it does.
 
-    None where there is none, as of a name too long for one.
+    None where it is not there, or its name is too long.
     """
     held = _snapshot.get()
     if held is None:
@@ -73,11 +73,11 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what a file holds. Raises InputError, with the nearest name in the folder where the file is missing."""
+    """Return the content of a file. Raises InputError; for a missing file with the nearest name in the folder."""
     held = _snapshot.get()
     if held is not None and path in held.contents:
         return held.contents[path]
-    file_stamp(path)  # held from before the content: a stamp of later would tell others that they know the new one
+    file_stamp(path)  # Taken before the content: a later stamp would stand for content that was not read.
     content = read_uncached(path)
     if held is not None:
         held.contents[path] = content
@@ -85,7 +85,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_uncached(path: Path) -> bytes:
-    """Return what a file holds at this moment, whether files are held or not. Raises InputError."""
+    """Return the content of a file at this moment, whether files are frozen or not. Raises InputError."""
     try:
         with open_file(path) as file:
             return _whole(file)
@@ -106,7 +106,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def _whole(file: BinaryIO) -> bytes:
-    """Return all that an open file holds. Its status may not tell how much that is: files in `/proc` have no size."""
+    """Return the content of an open file. Its status may not tell the size: files in `/proc` have none."""
     parts, size = [], 0
     while part := file.read(_PART_BYTES):
         parts.append(part)
@@ -132,7 +132,7 @@ def decode_bytes(data: bytes, *, file: str, first_line: int = 1) -> str:
 
 
 def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int | None = None) -> None:
-    """Write a file whole or not at all: who reads it finds the old content or the new.
+    """Write a file whole or not at all: readers find the old content or the new.
 
     Data that comes in parts is written part by part. A symlink's target is written. `mode` is the permissions; left
     out, those of the old file, else the umask's. Raises StoreFailed, also where something else than a regular file is
@@ -142,10 +142,10 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
     content = [whole] if isinstance(whole, bytes) else whole
     with _write_failures(path):
         target = destination(path)
-        wanted = mode if mode is not None else _permissions(target)
+        permissions = mode if mode is not None else _permissions(target)
         temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
         try:
-            _write_new(temporary, content, wanted)
+            _write_new(temporary, content, permissions)
             _check_replaced(target)
             os.replace(temporary, target)
         except BaseException:
@@ -169,12 +169,12 @@ def remove_file(path: Path) -> None:
 
 
 def write_private(path: Path, data: str | bytes | Iterable[bytes]) -> None:
-    """As `write_atomic`, where a file that is not there yet is made for its owner alone. Raises StoreFailed."""
+    """As `write_atomic`, but a new file is readable for its owner only. Raises StoreFailed."""
     write_atomic(path, data, mode=None if os.path.exists(path) else PRIVATE_FILE)
 
 
 def create_private(path: Path) -> None:
-    """Make an empty file for its owner alone, whatever the umask, where nothing is there yet. Raises StoreFailed."""
+    """Make an empty file for its owner only, whatever the umask, unless it is there. Raises StoreFailed."""
     with _write_failures(path), contextlib.suppress(FileExistsError):
         target = destination(path)
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
@@ -188,8 +188,8 @@ def make_folder(path: Path) -> None:
             check_inside(path)
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        told = f"the folder {place(path)} cannot be made: {reason(error)}"
-        raise StoreFailed(told, hint=write_hint(error)) from error
+        message = f"the folder {place(path)} cannot be made: {reason(error)}"
+        raise StoreFailed(message, hint=write_hint(error)) from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -232,16 +232,16 @@ def _closing_if_refused(descriptor: int) -> Iterator[None]:
 
 
 def _check_replaced(target: Path) -> None:
-    """Raise NotRegular where another process has put something else in the file's place since it was looked at."""
+    """Raise NotRegular where another process has put something else in the file's place since it was checked."""
     with contextlib.suppress(FileNotFoundError):
         check_regular(target.lstat())
 
 
 @contextlib.contextmanager
 def writing_text(path: Path) -> Iterator[Callable[[str], None]]:
-    """Write a file in place of what was there. The block gets what adds text to it, where others see it at once.
+    """Replace a file, and give the block a function that appends text, which others see immediately.
 
-    A file that is not there yet is made for its owner alone. Raises StoreFailed, as `write_atomic` does.
+    A new file is readable for its owner only. Raises StoreFailed, as `write_atomic` does.
     """
     create_private(path)
     with open_to_append(path) as file:
@@ -287,7 +287,7 @@ _KINDS = {
 
 
 class NotRegular(OSError):
-    """There is something else than a regular file at a path: the reason says what, the hint what to do instead."""
+    """A path holds something else than a regular file: the reason names it, the hint says what to do instead."""
 
     def __init__(self, what: str, hint: str | None = None) -> None:
         super().__init__(None, f"it is {what}")
@@ -295,7 +295,7 @@ class NotRegular(OSError):
 
 
 def resolved(path: Path) -> Path:
-    """Return an absolute path with its links followed, as far as they lead: who opens it finds out what is wrong."""
+    """Return an absolute path with its links followed, as far as they lead; opening it reports any problem."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):  # A NUL, or a folder that nobody may enter.
@@ -304,7 +304,7 @@ def resolved(path: Path) -> Path:
 
 def find_root(folder: Path) -> Path | None:
     """Return the nearest of a folder and its parents that is the root of a project."""
-    return next((each for each in (folder, *folder.parents) if os.path.lexists(each / SETTINGS_FILE)), None)
+    return next((place for place in (folder, *folder.parents) if os.path.lexists(place / SETTINGS_FILE)), None)
 
 
 def regular_status(path: Path) -> os.stat_result:
@@ -331,7 +331,7 @@ def check_regular(status: os.stat_result) -> None:
 
 
 def check_there(path: Path) -> None:
-    """Raise InputError for what is not a regular file, with the nearest name in the folder where nothing is there."""
+    """Raise InputError where there is no regular file, with the nearest name in the folder."""
     try:
         regular_status(path)
     except (OSError, ValueError) as error:
@@ -339,7 +339,7 @@ def check_there(path: Path) -> None:
 
 
 def check_named(path: Path) -> None:
-    """As `check_there`, for a file that another one names: the error's place is left to be that of the name."""
+    """As `check_there`, for a file that another one names: the caller sets the error's place."""
     try:
         check_there(path)
     except InputError as error:
@@ -380,9 +380,9 @@ def check_inside(path: Path) -> None:
 
 
 def check_destination(path: Path, name: str, *, instead: str | None = None) -> None:
-    """Raise InputError where a file could not be written at `path`, so that no work is paid for before.
+    """Raise InputError where a file could not be written at `path`, before any work is paid for.
 
-    `name` is what the message calls it; `instead` is a hint, for what is not a file on disk.
+    `name` is its name in the message; `instead` is the hint for a path that is not a file on disk.
     """
     try:
         target = destination(path)
@@ -396,14 +396,14 @@ def check_destination(path: Path, name: str, *, instead: str | None = None) -> N
 
 
 def write_hint(error: Exception) -> str | None:
-    """Return what to do about a file that cannot be written."""
+    """Return the hint for a file that cannot be written."""
     if isinstance(error, NotRegular):
         return error.hint
     return "make the folder first" if isinstance(error, FileNotFoundError) else None
 
 
 def reason(error: Exception) -> str:
-    """Return what the system says of a path."""
+    """Return the system's message for a path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

@@ -1,7 +1,7 @@
-"""Finding rows of a table by the hash that they hold, where rows are only added at its end.
+"""An index of rows by the hash in them, for tables that grow at the end only.
 
-Hashes are random, so an index that takes each row at once writes a page for every row. Here rows are put into the index
-many at once, in the order of their hashes. Those that are not in it yet are listed in a temporary table of each
+Hashes are random, so an index that takes each row at once writes a page for every row. Here many rows are indexed
+together, in the order of their hashes. The rows that wait (the tail) are listed in a temporary table of each
 connection, which takes part in its transactions.
 """
 
@@ -16,7 +16,10 @@ from promptkit.storage.hashes import PREFIX_BYTES
 LEAST_ROWS: Final = 2_048
 MOST_ROWS: Final = 32_768
 SHARE: Final = 4
-"""How many rows wait before they are put into the index: a quarter of those that are in it, within these bounds."""
+"""Rows that wait before they are indexed: a quarter of those in the index, within these bounds."""
+
+FINDS_BETWEEN: Final = 32
+"""Searches for single keys between two updates of the tail, which cost more than a search."""
 
 MOST_NUMBER: Final = 2**62
 """The largest number that a row can have been given."""
@@ -34,25 +37,53 @@ class KeyIndex:
     def __init__(self, table: str) -> None:
         assert table in TABLES, "each connection has temporary tables for these"
         self._table = table
+        self._finds = 0
+        self._newest = (
+            f"select number, {{}} from {table} where key = ?2 and number in ("
+            f"select number from {table}_index where prefix = ?1"
+            f" union all select number from temp.{table}_tail where prefix = ?1"
+            f" union all select number from {table} where key = ?2"
+            f" and number > (select last from temp.tails where source = '{table}')) order by number desc limit 1"
+        )
+        self._look = (
+            "select (select last from indexed where source = ?),"
+            f" (select coalesce(max(number), 0) from {table}), indexed, last from temp.tails where source = ?"
+        )
 
     def find(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[int]:
-        """Return the numbers of all rows that can have one of the keys, in order; the rows say whether they do."""
+        """Return the numbers of all rows that may have one of the keys, in order; compare the rows' own keys."""
         self._catch_up(connection)
-        found: set[int] = set()
+        table, found = self._table, set[int]()
         for some in batches([key[:PREFIX_BYTES] for key in keys]):
-            for source in (f"{self._table}_index", f"temp.{self._table}_tail"):
-                query = f"select number from {source} where prefix in ({marks(some)})"
-                found.update(number for (number,) in connection.execute(query, some))
+            among = marks(some)
+            query = (
+                f"select number from {table}_index where prefix in ({among})"
+                f" union all select number from temp.{table}_tail where prefix in ({among})"
+            )
+            found.update(number for (number,) in connection.execute(query, some + some))
         return sorted(found)
 
+    def newest(self, connection: sqlite3.Connection, key: bytes, column: str) -> tuple[int, Any] | None:
+        """Return the number and a column of the newest row of a key, in one statement; for one thread at a time.
+
+        The few rows that were added since the tail was updated are read one by one.
+        """
+        if self._finds % FINDS_BETWEEN == 0:
+            self._catch_up(connection)
+        self._finds += 1
+        found: tuple[int, Any] | None = connection.execute(
+            self._newest.format(column), (key[:PREFIX_BYTES], key)
+        ).fetchone()
+        return found
+
     def last(self, connection: sqlite3.Connection) -> int:
-        """Return the last number that was given to a row, though the row may be gone."""
+        """Return the last number that was given to a row; the row may be gone."""
         return self._bounds(connection)[1]
 
     def extend(self, connection: sqlite3.Connection, *, least: int | None = None) -> tuple[int, int] | None:
-        """Put the rows that wait into the index once they are enough (`least`), within a writing transaction.
+        """Index the rows that wait once they are enough (`least`), within a writing transaction.
 
-        Returns the numbers after and up to which rows were put there, None where they are too few.
+        Returns the numbers after and up to which rows were indexed, None where they are too few.
         """
         table = self._table
         indexed, last = self._bounds(connection)
@@ -69,19 +100,20 @@ class KeyIndex:
     def _bounds(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """Return the number of the last row in the index, and the last that was given.
 
-        Where the first is damaged, no row counts as indexed: all are listed, and put into the index again.
+        Where the first is damaged, no row counts as indexed: all are listed, and indexed again.
         """
-        indexed, last = connection.execute(
-            f"select (select last from indexed where source = ?), (select coalesce(max(number), 0) from {self._table})",
-            (self._table,),
-        ).fetchone()
+        return self._bounds_and_listed(connection)[0]
+
+    def _bounds_and_listed(self, connection: sqlite3.Connection) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the bounds, and those up to which this connection has listed its tail."""
+        indexed, last, *listed = connection.execute(self._look, (self._table, self._table)).fetchone()
         indexed = indexed if isinstance(indexed, int) and 0 <= indexed <= MOST_NUMBER else 0
-        return indexed, max(indexed, last)
+        return (indexed, max(indexed, last)), (listed[0], listed[1])
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
-        """List all rows that wait."""
-        table, bounds = self._table, self._bounds(connection)
-        was = connection.execute("select indexed, last from temp.tails where source = ?", (table,)).fetchone()
+        """List the rows that wait and are not listed yet."""
+        table = self._table
+        bounds, was = self._bounds_and_listed(connection)
         if was == bounds:
             return
         (indexed, last), (was_indexed, was_last) = bounds, was
@@ -97,7 +129,7 @@ class KeyIndex:
 
 
 def index_fault(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return what is wrong with the index of a table, None where nothing is."""
+    """Return the fault of a table's index, None where it has none."""
     found = connection.execute("select last from indexed where source = ?", (table,)).fetchone()
     if found is None or not isinstance(found[0], int) or not 0 <= found[0] <= MOST_NUMBER:
         return "it does not say which rows it holds"
@@ -115,7 +147,7 @@ def last_numbers(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def rebuild_indexes(connection: sqlite3.Connection, last: Mapping[str, int]) -> None:
-    """Make the indexes anew, of all rows there are, within a writing transaction.
+    """Build the indexes again, of all rows, within a writing transaction.
 
     `last` are the last numbers that were given before any row was removed: none is given again.
     """
@@ -139,9 +171,9 @@ def make_tails(connection: sqlite3.Connection) -> None:
 
 
 def batches(items: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield so many at once as a statement takes.
+    """Yield items in batches for a statement.
 
-    The last of them is repeated up to a power of two: a connection keeps each statement, which takes 30 kB for 500.
+    The last item is repeated up to a power of two: a connection keeps each statement, which takes 30 kB for 500.
     """
     for start in range(0, len(items), _KEYS_AT_ONCE):
         some = list(items[start : start + _KEYS_AT_ONCE])
@@ -149,5 +181,5 @@ def batches(items: Sequence[Any]) -> Iterator[list[Any]]:
 
 
 def marks(items: Sequence[Any]) -> str:
-    """Return the marks of so many parameters."""
+    """Return a question mark for each item."""
     return ",".join("?" * len(items))

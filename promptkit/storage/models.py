@@ -1,4 +1,4 @@
-"""Plain values into pydantic models, each error at its line and column."""
+"""Reads plain values into pydantic models, each error at its line and column."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Problems:
             self.add(error.problems)
 
     def check(self) -> None:
-        """Raise InputError with all that was found, in file order, each once."""
+        """Raise InputError with all problems, in file order, each once."""
         unique = dict.fromkeys(self.found)
         if unique:
             raise InputError(
@@ -57,8 +57,9 @@ def read_model(document: Document, model: type[Model], *, at: Sequence[Key] = ()
 
 
 def read_rest(document: Document, model: type[Model], problems: Problems, *, at: Sequence[Key] = ()) -> Model | None:
-    """Return what is right in the value at the path `at` as a `model`: keys that are wrong go into `problems`, and are
-    left out, so that one mistake hides no other. None where too little is left.
+    """Return the valid keys of the value at the path `at` as a `model`; others go into `problems`.
+
+    So one mistake does not hide another. None where too little is left.
     """
     value = document.get(at)
     value = {} if value is None and not at else value
@@ -82,13 +83,13 @@ def _problems(document: Document, model: type[BaseModel], at: Sequence[Key], err
     for detail in details:
         path = _existing(document, at, detail["loc"])
         if detail["type"] in _EXPECTED:
-            # The branches of a union each report for themselves; together they are one problem.
+            # Each branch of a union reports an error; together they are one problem.
             expected.setdefault(path, []).append(_EXPECTED[detail["type"]])
         else:
             problems.add(_problem(document, model, at, path, detail))
     for path, kinds in expected.items():
-        wanted = " or ".join(dict.fromkeys(kinds))
-        problems.add(document.problem(path, f"{_name(path)}must be {wanted}, not {_shown(document.get(path))}"))
+        kinds_text = " or ".join(dict.fromkeys(kinds))
+        problems.add(document.problem(path, f"{_name(path)}must be {kinds_text}, not {_shown(document.get(path))}"))
     return problems
 
 
@@ -127,16 +128,16 @@ def _problem(
 
 
 def schema_error_text(detail: Mapping[str, Any]) -> str:
-    """Return one of pydantic's errors as promptkit words it, without the name of what is wrong."""
+    """Return one of pydantic's errors in promptkit's words, without the name of the value."""
     context = detail.get("ctx", {})
     if "error" in context:
         return str(context["error"])
     if detail["type"] == "too_short" and not detail["input"]:
         return "must not be empty"
-    wanted = _EXPECTED.get(detail["type"]) or context.get("expected")
-    if wanted is None:
-        wanted = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")
-    return f"must be {wanted}, not {_shown(detail['input'])}"
+    expected = _EXPECTED.get(detail["type"]) or context.get("expected")
+    if expected is None:
+        expected = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")
+    return f"must be {expected}, not {_shown(detail['input'])}"
 
 
 def _name(path: Sequence[Key]) -> str:
@@ -161,7 +162,7 @@ def _shown(value: Any) -> str:
 
 
 def _existing(document: Document, at: Sequence[Key], location: tuple[Key, ...]) -> tuple[Key, ...]:
-    """Return the path that an error's location means: without the names of union branches, which are no keys."""
+    """Return the path of an error's location, without the names of union branches, which are not keys."""
     node, path = document.node(at), tuple(at)
     for key in location:
         if key in node.children:

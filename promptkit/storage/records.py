@@ -25,7 +25,7 @@ MOST_NAMED = 3
 
 
 class Damage:
-    """The damaged records that were met in a store and left out, each once, in the order in which they were met."""
+    """The damaged records of a store that were met and left out, each once, in order."""
 
     def __init__(self) -> None:
         self._found: dict[str, DamagedRecord] = {}
@@ -43,23 +43,23 @@ class Damage:
             self.add(error)
 
     def forget(self) -> None:
-        """Leave out of the notice what was noted so far: it is told otherwise."""
+        """Drop the records noted so far: they are reported elsewhere."""
         self._found.clear()
 
     @property
     def notice(self) -> str:
-        """One line that names the first records and the way out; empty where there are none."""
+        """One line that names the first records and the repair; empty where there are none."""
         found = list(self._found.values())
         if not found:
             return ""
-        named = [f"{each.where}: {each.why}" for each in found[:MOST_NAMED]]
+        named = [f"{error.where}: {error.why}" for error in found[:MOST_NAMED]]
         more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-        told = "; ".join([*named, *more])
-        return f"the store is damaged, these records were left out ({told}): promptkit runs repair"
+        records = "; ".join([*named, *more])
+        return f"the store is damaged, these records were left out ({records}): promptkit runs repair"
 
 
 def column_text(kept: object) -> str | None:
-    """Return what a column holds as text; None where it is neither text nor bytes of it."""
+    """Return a column's text; None where it holds neither text nor UTF-8 bytes."""
     if isinstance(kept, bytes):
         try:
             return kept.decode("utf-8", "surrogatepass")
@@ -69,7 +69,7 @@ def column_text(kept: object) -> str | None:
 
 
 def read_record(kept: object, shape: Callable[..., Shape], where: str) -> Shape:
-    """Return the value of a column that holds JSON of a shape. `where` names the record.
+    """Return the value of a JSON column of a given shape. `where` names the record.
 
     Raises DamagedRecord where it is not text, not JSON, or of another shape.
     """
@@ -77,7 +77,7 @@ def read_record(kept: object, shape: Callable[..., Shape], where: str) -> Shape:
 
 
 def read_json(kept: object, where: str) -> Any:
-    """Return the value of a column that holds any JSON. Raises DamagedRecord where it is not text or not JSON."""
+    """Return the value of a JSON column of any shape. Raises DamagedRecord where it is not text or not JSON."""
     text = column_text(kept)
     if text is None:
         raise DamagedRecord(where, "it is not text")
@@ -88,7 +88,7 @@ def read_json(kept: object, where: str) -> Any:
 
 
 def check_shape(value: object, shape: Callable[..., Shape], where: str) -> Shape:
-    """Return a value that is of a shape. Raises DamagedRecord."""
+    """Return a value checked against a shape. Raises DamagedRecord."""
     from pydantic import ValidationError
 
     try:
@@ -104,7 +104,7 @@ def check_shape(value: object, shape: Callable[..., Shape], where: str) -> Shape
 
 @contextmanager
 def reading_record(where: str) -> Iterator[None]:
-    """Raise DamagedRecord in place of an exception that nothing foresaw: a record lacks what is read of it.
+    """Raise DamagedRecord in place of an unforeseen exception: the record lacks a part that is read of it.
 
     SystemExit passes: it ends a command whose reader has gone.
     """
@@ -118,7 +118,7 @@ def reading_record(where: str) -> Iterator[None]:
 
 @cache
 def _adapter(shape: Any) -> TypeAdapter[Any]:
-    """Return what checks a shape; made at the first use, for making it takes longer than many checks."""
+    """Return the validator of a shape, made at its first use: making it takes longer than many checks."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(shape)

@@ -1,4 +1,4 @@
-"""Finding and removing damaged records in the store's file."""
+"""Finds and removes damaged records of the store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_RUNS = ("run_cells", "run_variants", "batch_rows", "calls", "running")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A damaged record: its table and key, what is wrong, and what repairing does (`cure`, by `statements`)."""
+    """A damaged record: its table and key, the reason, and the repair (`cure`, by `statements`)."""
 
     table: str
     key: str
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """How the records of a table are checked: `read` is given the `columns`, and raises DamagedRecord.
+    """The check of a table's records: `read` takes the `columns`, and raises DamagedRecord.
 
     `statements` cure a record; they take its `keys`.
     """
@@ -79,7 +79,7 @@ def _damaged_records(connection: sqlite3.Connection, check: _Check) -> Iterator[
         try:
             check.read(*values)
         except DamagedRecord as error:
-            statements = tuple((each, key) for each in check.statements)
+            statements = tuple((statement, key) for statement in check.statements)
             yield Finding(check.table, _key_text(key), error.why, check.cure, statements)
 
 
@@ -105,13 +105,13 @@ def damaged_run(number: int, why: str, *, part: Literal["record", "run"]) -> Fin
         ),
     }
     cure, statements = cures[part]
-    return Finding("runs", str(number), why, cure, tuple((each, (number,)) for each in statements))
+    return Finding("runs", str(number), why, cure, tuple((statement, (number,)) for statement in statements))
 
 
 def repair(path: Path, findings: Sequence[Finding]) -> Path:
-    """Cure what was found, in one transaction, and return the copy of the file that was made before.
+    """Repair damaged records in one transaction, and return the copy of the file that was made before.
 
-    Raises StoreFailed; then nothing is changed.
+    Raises StoreFailed; nothing is changed then.
     """
     try:
         with closing(connect(path)) as connection:
@@ -143,17 +143,17 @@ def _check_file(connection: sqlite3.Connection, path: Path) -> None:
     except sqlite3.DatabaseError as error:
         found = [str(error)]
     if found != ["ok"]:
-        told = "; ".join(" ".join(line.split()) for line in found)
-        raise StoreFailed(f"the file {place(path)} itself is damaged: {told}", hint=move_away(path))
+        lines = "; ".join(" ".join(line.split()) for line in found)
+        raise StoreFailed(f"the file {place(path)} itself is damaged: {lines}", hint=move_away(path))
 
 
 def _copy(connection: sqlite3.Connection, path: Path) -> Path:
-    """Copy the store's file beside it, readable for its owner alone."""
+    """Copy the store's file next to it, readable for its owner only."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     copy = next(
-        each
+        copy
         for number in range(1, 1000)
-        if not (each := path.with_name(f"{path.name}.bak-{stamp}{f'-{number}' if number > 1 else ''}")).exists()
+        if not (copy := path.with_name(f"{path.name}.bak-{stamp}{f'-{number}' if number > 1 else ''}")).exists()
     )
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     with closing(sqlite3.connect(copy)) as target:
@@ -162,7 +162,7 @@ def _copy(connection: sqlite3.Connection, path: Path) -> Path:
 
 
 def _free_traces(connection: sqlite3.Connection, cell: int) -> None:
-    """Write whole the traces that are written by that of a cell, which is about to go."""
+    """Store whole the traces that need that of a cell, which is about to be removed."""
     query = "select kept.cell, kept.trace, model.trace from traces kept join traces model on model.cell = kept.like"
     for number, trace, model in connection.execute(f"{query} where kept.like = ?", (cell,)).fetchall():
         try:
@@ -177,14 +177,14 @@ def _damaged_runs(connection: sqlite3.Connection) -> Iterator[Finding]:
     names = ("kind", "target", "status", "started", "ended", "model", "inputs", "record")
     for number, *values in connection.execute(f"select number, {', '.join(names)} from runs"):
         wrong = _wrong_columns(dict(zip(names, values, strict=True)))
-        told = "; ".join(f"`{name}`: {why}" for name, why in wrong.items())
+        reasons = "; ".join(f"`{name}`: {why}" for name, why in wrong.items())
         if wrong.keys() - _EMPTY.keys() or ("inputs" in wrong and values[0] in _INPUTS):
-            yield damaged_run(number, told, part="run")
+            yield damaged_run(number, reasons, part="run")
         elif "record" in wrong:
-            found = damaged_run(number, told, part="record")
+            found = damaged_run(number, reasons, part="record")
             yield replace(found, statements=(*found.statements, *_emptied(number, wrong)))
         elif wrong:
-            yield Finding("runs", str(number), told, "this part is emptied", _emptied(number, wrong))
+            yield Finding("runs", str(number), reasons, "this part is emptied", _emptied(number, wrong))
 
 
 def _emptied(number: int, names: Iterable[str]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
@@ -192,10 +192,10 @@ def _emptied(number: int, names: Iterable[str]) -> tuple[tuple[str, tuple[Any, .
 
 
 _EMPTY = {"model": '{"reference":"unknown","digest":""}', "inputs": "null", "record": "{}"}
-"""The columns of a run that hold JSON, and what they hold when they are emptied."""
+"""The JSON columns of a run, with their empty values."""
 
 _INPUTS: dict[str, Callable[..., Any]] = {"eval": shapes.EvalInputsShape, "batch": shapes.BatchShape}
-"""The shapes of inputs by the kinds of runs that cannot be shown without them."""
+"""The shapes of inputs, by the kinds of runs that cannot be shown without them."""
 
 _SOUND: dict[str, Any] = {
     **{"kind": "", "target": "", "status": "", "started": 0.0, "ended": None},
@@ -204,7 +204,7 @@ _SOUND: dict[str, Any] = {
 
 
 def _wrong_columns(columns: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with the columns of a run, by their names."""
+    """Return the faults of a run's columns, by their names."""
     wrong: dict[str, str] = {}
     for name, kept in columns.items():
         try:
@@ -220,7 +220,7 @@ def _wrong_columns(columns: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _key_text(key: Sequence[Any]) -> str:
-    return " ".join(each.hex()[:12] if isinstance(each, bytes) else str(each)[:60] for each in key)
+    return " ".join(part.hex()[:12] if isinstance(part, bytes) else str(part)[:60] for part in key)
 
 
 def _json(shape: Callable[..., Any]) -> Callable[..., object]:

@@ -1,7 +1,7 @@
 """Rows of data from JSONL, JSON, CSV, TSV, YAML and plain text.
 
 A file may be far larger than memory where its format has a row a line. Each reader yields rows with their lines and, in
-the place of rows that are wrong, problems. What makes the rest of a file unreadable is raised.
+the place of invalid rows, problems. An error that makes the rest of a file unreadable is raised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from promptkit.storage.yaml import load_file
 
 Row = dict[str, Any]
 NumberedRow = tuple[int | None, Row | Problem]
-"""A row, or what is wrong with it, with the line where it begins (None: not told by this format)."""
+"""A row, or its problem, with the line where it begins (None: unknown in this format)."""
 
 MAX_LINE = 32_000_000
 MAX_PROBLEMS = 20
@@ -31,16 +31,16 @@ def read_rows(path: Path, *, select: str | None = None) -> Iterator[Row]:
     """Yield the rows of a file, by its ending: .jsonl .json .csv .tsv .yaml .yml .txt.
 
     `select` is the dotted path of the list in a JSON or YAML file. Rows of .csv and .tsv hold text, rows of .txt are
-    `{"text": line}`. Raises InputError: after the first wrong row no more rows come, and the error names all
-    that are wrong, up to 20.
+    `{"text": line}`. Raises InputError: after the first invalid row no more rows come, and the error names all
+    invalid ones, up to 20.
     """
     return _checked(read_numbered(path, select=select))
 
 
 def read_numbered(path: Path, *, select: str | None = None) -> Iterator[NumberedRow]:
-    """Yield the rows of a file as `read_rows` does, each with its line; a Problem stands for a row that is wrong.
+    """Yield the rows of a file as `read_rows` does, each with its line; a Problem stands for an invalid row.
 
-    Raises InputError for a file whose rows cannot be told from each other from some place on.
+    Raises InputError for a file whose rows cannot be told apart from some place on.
     """
     file = str(place(path))
     if path.suffix in (".json", ".yaml", ".yml"):
@@ -56,7 +56,7 @@ def read_numbered(path: Path, *, select: str | None = None) -> Iterator[Numbered
 
 
 def _checked(found: Iterable[NumberedRow]) -> Iterator[Row]:
-    """Yield the rows up to the first wrong one. Raises InputError with that and the next ones."""
+    """Yield the rows up to the first invalid one. Raises InputError with that and the next ones."""
     problems: list[Problem] = []
     try:
         for _, row in found:
@@ -128,7 +128,7 @@ def _text_lines(path: Path, file: str) -> Iterator[NumberedRow]:
 
 
 def _comma_separated(path: Path, file: str) -> Iterator[NumberedRow]:
-    """Read commas, or the semicolons that spreadsheets write where the comma is the decimal point."""
+    """Read values between commas, or semicolons, which spreadsheets write where the comma is the decimal point."""
     _, header = next(_lines(path, file), (1, ""))
     separator = ";" if isinstance(header, str) and ";" in header and "," not in header else ","
     return _table(path, file, separator)

@@ -1,4 +1,4 @@
-"""The shapes of the JSON that the store keeps, as far as promptkit reads it."""
+"""The shapes of the store's JSON, as far as promptkit reads it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ModelShape(TypedDict):
 
 @_open
 class KindShape(TypedDict):
-    """How a metric was made."""
+    """The kind and parameters of a metric."""
 
     kind: Text
     parameters: dict[Text, Any]
@@ -54,7 +54,7 @@ class KindShape(TypedDict):
 
 @_open
 class EvalInputsShape(TypedDict):
-    """The inputs of an evaluation: how it was made. An earlier promptkit left some of them out."""
+    """The inputs (settings) of an evaluation. An earlier promptkit left some of them out."""
 
     metrics: list[Text]
     variants: dict[Text, dict[Text, Any]]
@@ -72,7 +72,7 @@ class EvalInputsShape(TypedDict):
 
 
 class OutcomeShape(TypedDict):
-    """The outcome of a cell: `evaluation.Outcome`."""
+    """The outcome of a cell: the fields of `evaluation.cells.cell.Cell` that its answer set."""
 
     output: Any
     flag: Literal["", "unparsed", "truncated", "error"]
@@ -88,7 +88,7 @@ class OutcomeShape(TypedDict):
 
 @_open
 class JudgingShape(TypedDict):
-    """What a judge was asked for one score, and what that took."""
+    """The requests and tokens of a judge for one score."""
 
     calls: NotRequired[Count]
     tokens: NotRequired[Count]
@@ -127,14 +127,14 @@ class ScoresShape(TypedDict):
 
 
 class SplitShape(NamedTuple):
-    """How the rows of a suite are split."""
+    """The split of a suite's rows."""
 
     salt: Annotated[int, Strict()]
     share: Annotated[float, Strict(), Field(gt=0, lt=1)]
 
 
 class VerdictShape(NamedTuple):
-    """How many verdicts on the same rows came up to one."""
+    """The number of a verdict among those on the same rows."""
 
     ordinal: Annotated[int, Strict(), Field(ge=1)]
 
@@ -194,7 +194,7 @@ class TraceShape(TypedDict):
 
 @_open
 class BatchShape(TypedDict):
-    """The inputs of a batch: the file of its rows, how many there are, and the keys of an answer."""
+    """The inputs of a batch: the file of its rows, their number, and the keys of an answer."""
 
     file: Text
     rows: Count
@@ -203,7 +203,7 @@ class BatchShape(TypedDict):
 
 @_open
 class BatchRowShape(TypedDict):
-    """A row of a batch: all that its file says, and what the run of the target gave."""
+    """A row of a batch: its fields, and the result of the target."""
 
     fields: dict[Text, Any]
     output: Any
@@ -227,7 +227,7 @@ Piece = Text | list[Annotated[int, Strict(), Field(ge=0, le=255)]]
 
 
 class AlternativeShape(NamedTuple):
-    """A token that might have stood in another's place, with its log-probability."""
+    """An alternative to a token, with its log-probability."""
 
     piece: Piece
     logprob: Number | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sqlite3
 import time
@@ -37,7 +36,7 @@ _RUN_COLUMNS = "number, kind, target, status, model, inputs, started, ended, rec
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of anything. `status` is `running` until the run ended; `record` is empty until then."""
+    """One run of any kind. `status` is `running`, and `record` empty, until it ends."""
 
     number: int
     kind: str
@@ -53,8 +52,8 @@ class Run:
 class Store:
     """One SQLite file that several processes may use at once. Use it from any thread.
 
-    A write that returned is on disk in the sense of process death. Every method raises StoreFailed. Records must be
-    JSON; a cached value is any text.
+    A finished write survives the death of the process. Every method raises StoreFailed. Records must be JSON; a cached
+    value is any text.
     """
 
     def __init__(self, database: Database, cache_size: int) -> None:
@@ -67,9 +66,9 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
-        """Open the store in `folder`, making both where missing, for their owner alone; SQLite's other files follow.
+        """Open the store in `folder`, making both where missing, with permissions for their owner only.
 
-        `cache_size` bounds the cached answers in bytes.
+        `cache_size` bounds the cached replies in bytes.
         """
         _make_folder(folder)
         with suppress(StoreFailed):  # the database says it better
@@ -101,7 +100,7 @@ class Store:
 
     @property
     def tunings(self) -> Tunings:
-        """What tunings leave for later ones."""
+        """Splits and verdicts that tuning runs keep for later ones."""
         return self._tunings
 
     @property
@@ -110,20 +109,20 @@ class Store:
         return self._batches
 
     def cached(self, key: str) -> str | None:
-        """Return what was kept under `key`; a damaged value counts as not there, so that it is asked again."""
+        """Return the value kept under `key`; a damaged one counts as not there, so that it is asked again."""
         return self._answers.find(key)
 
     async def keep(self, key: str, value: str) -> None:
-        """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
+        """Keep `value` under `key`, replacing an earlier one; returns once it is on disk."""
         await asyncio.wrap_future(self._answers.keep({key: value}))
 
     def keep_all(self, values: Mapping[str, str]) -> Future[None]:
-        """Keep values by their keys; the future is done once they are on disk. What is written later is there later."""
+        """Keep values by their keys; the future is done once they are on disk. Later writes follow in order."""
         return self._answers.keep(values)
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
         """Begin a run (kind: run, batch, eval, tune) and return its number."""
-        row = (kind, target, "running", _json(model), _json(inputs), time.time(), None, "{}")
+        row = (kind, target, "running", compact(model), compact(inputs), time.time(), None, "{}")
 
         def change(connection: sqlite3.Connection) -> int | None:
             number = connection.execute("insert into runs values (null, ?, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
@@ -136,12 +135,12 @@ class Store:
         return number
 
     def update_run(self, run: int, record: Mapping[str, Any]) -> None:
-        """Set what a run has given so far; it goes on."""
-        self._execute("update runs set record = ? where number = ?", (_json(record), run))
+        """Set the record of a run that goes on."""
+        self._execute("update runs set record = ? where number = ?", (compact(record), run))
 
     def end_run(self, run: int, status: str, record: Mapping[str, Any]) -> None:
-        """Set how a run ended and what it gave."""
-        row = (status, _json(record), time.time(), run)
+        """End a run with a status and its record."""
+        row = (status, compact(record), time.time(), run)
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("update runs set status = ?, record = ?, ended = ? where number = ?", row)
@@ -150,7 +149,7 @@ class Store:
         self._database.write(change).result()
 
     def close_dead_runs(self) -> list[int]:
-        """End, as `interrupted`, the runs whose process is gone, and return their numbers. They keep their records."""
+        """End the runs of dead processes as `interrupted`, and return their numbers. They keep their records."""
         if not self._database.read("select 1 from running limit 1"):
             return []
         return self._database.write(_close_dead_runs).result()
@@ -158,7 +157,7 @@ class Store:
     async def save_calls(self, run: int, calls: Iterable[Mapping[str, Any]]) -> None:
         """Add calls to a run, in their order; returns once they are on disk."""
         waiting = iter(calls)
-        while rows := [(run, _json(call)) for call in islice(waiting, CALLS_AT_ONCE)]:
+        while rows := [(run, compact(call)) for call in islice(waiting, CALLS_AT_ONCE)]:
             await asyncio.wrap_future(self._database.write(partial(_add_calls, rows)))
 
     def calls(self, run: int) -> list[dict[str, Any]]:
@@ -178,9 +177,9 @@ class Store:
         target: str | None = None,
         status: str | None = None,
     ) -> Run | None:
-        """Return the run that `reference` names: a number, `last` or `last~N` among those that fit the filters.
+        """Return the run that `reference` names: a number, `last` or `last~N`, among those that match the filters.
 
-        `kind` is one kind, or several of which any will do. A damaged run is left out by `last`. Raises InputError for
+        `kind` is one kind or several. `last` skips damaged runs. Raises InputError for
         a reference that is none of these, and DamagedRecord for the number of a damaged run.
         """
         match = _REFERENCE.fullmatch(reference)
@@ -202,7 +201,7 @@ class Store:
         """Keep the last result of a pinned case of `target`."""
         self._execute(
             "insert into cases values (?, ?, ?) on conflict (target, name) do update set record = excluded.record",
-            (target, case, _json(record)),
+            (target, case, compact(record)),
         )
 
     def remembered(self, target: str, case: str) -> dict[str, Any] | None:
@@ -213,10 +212,10 @@ class Store:
         return None
 
     def close(self) -> None:
-        """Write what waits, give back what is claimed, and close the file. May be called twice."""
+        """Finish all writes, release the claims, and close the file. May be called twice."""
         self._answers.note_use()
         if self._owner.is_known:
-            # Nobody waits for it: where it fails, the claims are free once this process is gone.
+            # Nobody waits for it: if it fails, the claims are free once this process is gone.
             self._owner.is_known = False
             self._database.write(self._owner.leave)
         self._owner.forget()
@@ -226,7 +225,7 @@ class Store:
         self._database.write(lambda connection: connection.execute(sql, parameters)).result()
 
     def _runs(self, filters: Mapping[str, Any], *, limit: int, offset: int) -> list[Run]:
-        """Return the readable runs that fit the filters, newest first; `offset` counts damaged ones too."""
+        """Return the readable runs that match the filters, newest first; `offset` counts damaged ones too."""
         found: list[Run] = []
         while len(found) < limit and (rows := self._run_rows(filters, limit=limit - len(found), offset=offset)):
             offset += len(rows)
@@ -237,12 +236,12 @@ class Store:
 
     def _run_rows(self, filters: Mapping[str, Any], *, limit: int, offset: int = 0) -> list[tuple[Any, ...]]:
         given = {column: value for column, value in filters.items() if value is not None}
-        wanted = {column: [value] if isinstance(value, str | int) else list(value) for column, value in given.items()}
-        tests = (f"{column} in ({','.join('?' * len(values))})" for column, values in wanted.items())
+        accepted = {column: [value] if isinstance(value, str | int) else list(value) for column, value in given.items()}
+        tests = (f"{column} in ({','.join('?' * len(values))})" for column, values in accepted.items())
         return self._database.read(
             f"select {_RUN_COLUMNS} from runs where {' and '.join(['true', *tests])}"
             " order by number desc limit ? offset ?",
-            (*(value for values in wanted.values() for value in values), limit, offset),
+            (*(value for values in accepted.values() for value in values), limit, offset),
         )
 
 
@@ -273,12 +272,8 @@ def _run(row: tuple[Any, ...]) -> Run:
     return Run(number=number, **check_shape(columns, RunShape, f"runs {number}"))
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
 def _make_folder(folder: Path) -> None:
-    """Make the folder of a store, hidden from git, and see that SQLite's files may be written there."""
+    """Make the folder of a store, hidden from git, and check that SQLite's files may be written there."""
     if not folder.is_dir():
         make_folder(folder)
         with suppress(OSError):  # a file system without permissions keeps its own
@@ -308,18 +303,18 @@ class Batches:
         )
 
     def count(self, run: int) -> tuple[int, int]:
-        """Return how many rows of a run are kept, and how many of these failed."""
+        """Return the number of stored rows of a run, and of failed ones among them."""
         sql = "select count(*), coalesce(sum(failed), 0) from batch_rows where run = ?"
         rows, failed = self._database.read(sql, (run,))[0]
         return rows, failed
 
     def row(self, run: int, row: int) -> dict[str, Any] | None:
-        """Return a row of a run, None where it is not kept. Raises DamagedRecord."""
+        """Return a row of a run, None where it is not stored. Raises DamagedRecord."""
         found = self._database.read("select record from batch_rows where run = ? and row = ?", (run, row))
         return read_batch_row(found[0][0], f"batch_rows {run} {row}") if found else None
 
     def rows(self, run: int, *, failed: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the rows of a run with their numbers, in order; with `failed` those alone that failed.
+        """Yield the rows of a run with their numbers, in order; with `failed` only those that failed.
 
         Damaged rows are left out.
         """
@@ -350,7 +345,7 @@ class Tunings:
         self._database = database
 
     def split(self, suite: str) -> tuple[int, float] | None:
-        """Return the salt and the share that a suite's rows were split by, None before its first tuning.
+        """Return the salt and the share of a suite's split, None before its first tuning.
 
         A damaged split counts as not there.
         """
@@ -360,14 +355,14 @@ class Tunings:
         return None
 
     def keep_split(self, suite: str, salt: int, share: float) -> None:
-        """Keep how a suite's rows are split from now on."""
+        """Keep the split of a suite's rows from now on."""
         sql = "insert or replace into splits values (?, ?, ?)"
         self._database.write(lambda connection: connection.execute(sql, (suite, salt, share))).result()
 
     def ordinal(self, rows: bytes, pair: bytes) -> int:
-        """Return which verdict on the same confirm rows (from 1) that of a pair of candidates is, and keep it so.
+        """Return and keep the ordinal (from 1) of a pair of candidates among the verdicts on the same held-out rows.
 
-        `rows` and `pair` are hashes. The same pair has the same ordinal whenever it is asked for.
+        `rows` and `pair` are hashes. The same pair always has the same ordinal.
         """
 
         def change(connection: sqlite3.Connection) -> int:

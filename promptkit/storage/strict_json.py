@@ -6,21 +6,27 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, Literal, NoReturn
+
+import orjson
 
 MAX_DIGITS = 255
-"""So many characters a whole number may have in a file: a longer one, in hexadecimal, may not fit a float."""
+"""The most characters of a whole number in a file: a longer one, in hexadecimal, may not fit a float."""
 
+_LARGEST: Final = 2.0**63
+_SMALL_NUMBER = re.compile(rb"[0-9]e-")
 _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value in `text`. Raises ValueError, saying what is wrong, for all that is not strict JSON.
+    """Return the value in `text`. Raises ValueError with the reason for all that is not strict JSON.
 
     The error is a `json.JSONDecodeError` with `lineno` and `colno` where the place is known.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
+    if (value := fast_json(text)) is not None:
+        return value
     try:
         value = json.loads(
             text,
@@ -36,14 +42,96 @@ def parse_json(text: str | bytes) -> Any:
     return value
 
 
-compact: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-"""Return data as JSON in few characters, all of them ASCII. Raises ValueError for a number that JSON has not."""
+_json_ascii: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_AS_JSON_DOES: Final = (
+    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+def compact(value: Any) -> str:
+    """Return data as JSON in few characters, all of them ASCII. Raises ValueError for a number that JSON has not."""
+    encoded = _encoded(value, _AS_JSON_DOES)
+    # The only character that orjson leaves as it is and ASCII JSON escapes is DEL.
+    if encoded is None or not encoded.isascii() or b"\x7f" in encoded:
+        return _json_ascii(value)
+    return encoded.decode("ascii")
+
+
+def json_bytes(
+    value: Any,
+    *,
+    sort_keys: bool = False,
+    allow_nan: bool = False,
+    default: Callable[[Any], Any] | None = None,
+    errors: Literal["surrogatepass", "strict"] = "surrogatepass",
+) -> bytes:
+    """Return data as JSON in few bytes of UTF-8, as keys and requests are made of.
+
+    `sort_keys`, `allow_nan` and `default` are as in `json.dumps`, `errors` as in `str.encode`: it decides on half
+    characters. Raises ValueError for a number that JSON has not, unless they are allowed.
+    """
+    encoded = _encoded(value, _AS_JSON_DOES | orjson.OPT_SORT_KEYS if sort_keys else _AS_JSON_DOES)
+    if encoded is not None:
+        return encoded
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=allow_nan, separators=(",", ":"), sort_keys=sort_keys, default=default
+    )
+    return text.encode("utf-8", errors)
+
+
+def trace_bytes(trace: Any) -> bytes:
+    """Return plain data as JSON bytes, in which a number that JSON has not is null, and half characters are escaped."""
+    try:
+        return orjson.dumps(trace, option=_AS_JSON_DOES)
+    except TypeError:
+        text = json.dumps(trace)
+        return _json_ascii(json.loads(text, parse_constant=lambda _: None)).encode()
+
+
+def _encoded(value: Any, option: int) -> bytes | None:
+    """Return the bytes that `json` would write, made by orjson in a tenth of the time; None where they may differ."""
+    try:
+        encoded = orjson.dumps(value, option=option)
+    except TypeError:
+        return None
+    # orjson writes numbers below 1e-4 otherwise, and NaN as null. The same characters in a text only cost time.
+    if b"null" in encoded or b"0.0000" in encoded or (b"e-" in encoded and _SMALL_NUMBER.search(encoded)):
+        return None
+    return encoded
+
+
+def fast_json(text: str) -> Any:
+    """Return a value read by orjson; None where `json` may read another, or a key may stand twice."""
+    if "\\" in text:
+        return None
+    try:
+        value = orjson.loads(text)
+        return value if _quotes(value) == text.count('"') else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _quotes(value: Any) -> int:
+    """Return the number of quotation marks that a value has as JSON if no text holds any; a repeated key loses some.
+
+    Raises ValueError for a number that may have been a whole one, too large for orjson.
+    """
+    kind = type(value)
+    if kind is str:
+        return 2
+    if kind is dict:
+        return 2 * len(value) + sum(map(_quotes, value.values()))
+    if kind is list:
+        return sum(map(_quotes, value))
+    if kind is float and not -_LARGEST < value < _LARGEST:
+        raise ValueError
+    return 0
 
 
 def plain(value: Any) -> Any:
-    """Return any value as data that JSON can hold: what it cannot is text, a set a list in the order of its texts."""
+    """Return any value as JSON data: a set as a list in the order of its texts, other objects as text."""
     kind = type(value)
-    if kind is str or value is None or kind is int:  # the most, and the rest is slow to tell
+    if kind is str or value is None or kind is int:  # most values, checked fast
         return value
     if kind is dict or isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}

@@ -72,17 +72,17 @@ class Node:
 
 
 def _extent(event: Event) -> tuple[Mark, Mark]:
-    """Return where an event begins and ends in the text; events of the parser always say so."""
+    """Return the start and the end of an event in the text; the parser always sets them."""
     assert event.start_mark is not None and event.end_mark is not None
     return event.start_mark, event.end_mark
 
 
 class _Stop(Exception):
-    """Reading on would tell nothing more."""
+    """Ends the reading of a file in which nothing more can be found."""
 
 
 class Reader:
-    """Makes nodes of the parser's events and notes what is refused."""
+    """Makes nodes of the parser's events and notes refused syntax."""
 
     def __init__(self, source: str, file: str, first_line: int, max_values: int) -> None:
         self.source = source
@@ -274,7 +274,7 @@ MAX_BYTES = 10_000_000
 # Up to this size a file is read again and again, each time with one broken line made harmless.
 _SMALL = 100_000
 
-# What YAML has no place for, and what the parser takes for the end of a line though YAML 1.2 and editors do not.
+# Characters that YAML does not allow, or that the parser takes for the end of a line unlike YAML 1.2 and editors.
 REFUSED = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -328,7 +328,7 @@ def load_file(path: Path, *, max_values: int = MAX_VALUES) -> Document:
 
 
 def load(text: str | bytes, *, file: str, first_line: int = 1, max_values: int = MAX_VALUES) -> Document:
-    """Read one document. Raises InputError with all that is wrong, as far as it can be told.
+    """Read one document. Raises InputError with all problems, as far as they can be found.
 
     `first_line` is the line of the file that `text` begins on.
     """
@@ -358,7 +358,7 @@ def load(text: str | bytes, *, file: str, first_line: int = 1, max_values: int =
 
 
 def decode(text: str | bytes, *, file: str, first_line: int = 1) -> str:
-    """Return `text` without its byte order mark. Raises InputError for what is not UTF-8 or not printable."""
+    """Return `text` without its byte order mark. Raises InputError for text that is not UTF-8 or not printable."""
     if isinstance(text, bytes):
         text = decode_bytes(text, file=file, first_line=first_line)
     text = text.removeprefix("\ufeff")

@@ -31,7 +31,7 @@ def append_item(text: str, path: Sequence[str], item: Any, *, file: str) -> str:
 
 
 class Edit(Protocol):
-    """What returns a YAML text edited. `first_line` is the line of `file` that the text begins on."""
+    """A function that returns a YAML text edited. `first_line` is the line of `file` that the text begins on."""
 
     def __call__(self, text: str, *, file: str, first_line: int) -> str: ...
 
@@ -58,9 +58,9 @@ def _append(text: str, *, path: Sequence[str], item: Any, file: str, first_line:
     mark = text[: text.startswith("\ufeff")]
     text = text.removeprefix("\ufeff")
     document = load(text, file=file, first_line=first_line)
-    wanted = _with_item(document, path, item)
+    expected = _with_item(document, path, item)
     edited = _with_item_added(text, document, path, item)
-    if _value(edited, file) != wanted:
+    if _value(edited, file) != expected:
         hint = "write it by hand:\n" + block_text({path[-1]: [item]})
         raise InputError(document.problem(path, "an item cannot be added here without changing the rest", hint))
     return mark + edited
@@ -82,12 +82,12 @@ def copied(document: Document, path: Sequence[str]) -> tuple[dict[str, Any], dic
 
 def _with_item(document: Document, path: Sequence[str], item: Any) -> Any:
     """Return the value that the edited text must have. Raises InputError where no item can be added."""
-    wanted, parent = copied(document, path)
+    expected, parent = copied(document, path)
     items = [] if parent.get(path[-1]) is None else parent[path[-1]]
     if not isinstance(items, list):
         raise InputError(document.problem(path, f"`{path[-1]}` must be a list"))
     parent[path[-1]] = [*items, item]
-    return wanted
+    return expected
 
 
 def _with_item_added(text: str, document: Document, path: Sequence[str], item: Any) -> str:
@@ -134,7 +134,7 @@ def _value(text: str, file: str) -> Any:
 
 
 def flow_text(value: Any) -> str:
-    """Return a value in one line: as JSON, with escapes for what only JSON allows as it is."""
+    """Return a value in one line: as JSON, with escapes for characters that only JSON allows."""
     text = json.dumps(value, ensure_ascii=False)
     return REFUSED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
@@ -164,7 +164,7 @@ _Dumper.add_representer(str, _text_node)
 
 
 REMOVED: Final = object()
-"""In place of a value: the key goes."""
+"""Stands for a value: the key is removed."""
 
 _FITS: Final = 100
 _LINE_END: Final = re.compile(r"\r\n|[\n\r]")
@@ -173,7 +173,7 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def set_value(text: str, path: Sequence[str], value: Any, *, file: str) -> str:
-    """Return `text` with plain data at `path`, a key of a mapping that is there; `REMOVED` takes it away.
+    """Return `text` with plain data at `path`, a key of a mapping that is there; `REMOVED` removes it.
 
     The text of a file whose name ends in neither .yaml nor .yml is a template, with or without front matter. Raises
     InputError where the text is not valid, there is no such mapping, or something else would change.
@@ -186,32 +186,32 @@ def _set_in_yaml(text: str, *, path: Sequence[str], value: Any, file: str, first
     mark = text[: text.startswith("\ufeff")]
     text = text.removeprefix("\ufeff")
     document = load(text, file=file, first_line=first_line)
-    wanted = _with_value(document, path, value)
+    expected = _with_value(document, path, value)
     for edit in (_with_value_set, _edited_in_brackets):
         edited = edit(_Text(text, first_line), document, path, value)
-        if _same(edited, wanted, file):
+        if _same(edited, expected, file):
             return mark + edited
     hint = "write it by hand" if value is REMOVED else "write it by hand:\n" + block_text({path[-1]: value})
     raise InputError(document.problem(path, "this cannot be changed without changing the rest", hint))
 
 
 def _with_value(document: Document, path: Sequence[str], value: Any) -> Any:
-    """Return what the edited text must say. Raises InputError where the mapping is missing."""
-    wanted, parent = copied(document, path)
+    """Return the value that the edited text must have. Raises InputError where the mapping is missing."""
+    expected, parent = copied(document, path)
     if value is REMOVED:
         parent.pop(path[-1], None)
     else:
         parent[path[-1]] = value
-    return wanted
+    return expected
 
 
-def _same(text: str, wanted: Any, file: str) -> bool:
+def _same(text: str, expected: Any, file: str) -> bool:
     try:
         found = load(text, file=file).value
     except InputError:
         return False
     # As JSON: 1, 1.0 and true are equal in Python.
-    return json.dumps({} if found is None else found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+    return json.dumps({} if found is None else found, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
 class _Text:
@@ -224,7 +224,7 @@ class _Text:
         self.line_end = "\r\n" if "\r\n" in text else "\n"
 
     def key_start(self, parent: Node, key: str) -> int:
-        """Return where a key begins."""
+        """Return the offset of a key."""
         line, column = parent.keys[key]
         return self._starts[line - self._first_line] + column - 1
 
@@ -232,7 +232,7 @@ class _Text:
         return max(start for start in self._starts if start <= offset)
 
     def line_after(self, offset: int) -> int:
-        """Return where the line after an offset begins."""
+        """Return the offset of the line after an offset."""
         return next((start for start in self._starts if start > offset), len(self.text))
 
 
@@ -296,11 +296,11 @@ def _unfolded(source: _Text, document: Document, path: Sequence[str], value: Any
     kept = "".join(f"{key}: {written}\n" for key, written in slices.items() if key != path[-1])
     if around.flow or "\n" in kept.rstrip("\n").replace("\n", "", len(slices)) or not _all_plain(slices):
         return text
-    own = path[-2]
+    name = path[-2]
     comment = _REST_OF_LINE.match(text, parent.end)
-    head = f"{own}:{comment.group().rstrip() if comment else ''}\n"
+    head = f"{name}:{comment.group().rstrip() if comment else ''}\n"
     block = head + textwrap.indent(kept + entry_text(path[-1], value), "  ")
-    return _lines_replaced(source, around, own, block)
+    return _lines_replaced(source, around, name, block)
 
 
 def _all_plain(keys: Mapping[Any, str]) -> bool:
@@ -316,7 +316,7 @@ def _entry_replaced(source: _Text, parent: Node, key: str, value: Any) -> str:
 def _lines_replaced(source: _Text, parent: Node, key: str, block: str) -> str:
     text, child = source.text, parent.children[key]
     start = source.key_start(parent, key)
-    # What is behind the value in its last line is a comment on what goes.
+    # Text behind the value in its last line is a comment on it, and goes too.
     content_end = start + len(text[start : child.end].rstrip())
     rest = _REST_OF_LINE.match(text, content_end)
     end = source.line_after(rest.end() if rest else content_end) if "\n" in text[content_end:] else len(text)
@@ -338,7 +338,7 @@ def _without(source: _Text, parent: Node, key: str) -> str:
 
 
 def entry_text(key: str, value: Any) -> str:
-    """Return a key with its value as YAML that people read: what is short in one line, else a line each."""
+    """Return a key with its value as readable YAML: a short value in one line, else a line for each part."""
     if isinstance(value, Mapping | list):
         line = f"{key}: {_short(value)}"
         if len(line) <= _FITS and "\\" not in line:
@@ -347,9 +347,9 @@ def entry_text(key: str, value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return plain data in one line, quoted no more than it must be."""
+    """Return plain data in one line, quoted only where it must be."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_short(str(key))}: {_short(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_short(str(key))}: {_short(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_short, value)) + "]"
     if isinstance(value, str) and _PLAIN_KEY.fullmatch(value):

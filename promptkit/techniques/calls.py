@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -24,16 +23,18 @@ PERSONA = "persona"
 
 
 class CallFront(BaseModel):
-    """What a call hides of the user's sections, what it produces, and how its reply begins and ends.
+    """The front matter of a call: which of the user's sections it hides, what it produces, how its reply begins and
+    ends.
 
-    A section that the call's own template writes is in the call whatever is hidden: hiding is for the user's text.
-    `thinks`: the reply holds thoughts before an answer, and examples show theirs. `begin` is what the assistant's turn
-    begins with, an expression text over `call`: a thought trigger, or, in a call that decides at once, the text that
-    the answer goes on from. `cue` is the technique's answer trigger, one or by the answer type's name (`default` for
-    the others); the user's cue wins. `hides: all` keeps the persona only. `demos` are the technique's own
-    demonstrations: `call.demos` in the template, and, where it writes no examples itself, shown as the examples
-    (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the technique that it
-    is put over) are for a technique of one template; others declare them with their function.
+    A section that the call's template writes is in the call even if hidden: hiding is for the user's text. `hides: all`
+    keeps the persona only. `thinks`: the reply holds thoughts before an answer, and examples show theirs. `begin` is
+    the beginning of the assistant's turn, an expression over `call`: a thought trigger, or, in a call that answers
+    directly, the text before the answer. `cue` is the technique's answer trigger, one or by the answer type's name
+    (`default` for the others); the user's cue wins.
+
+    `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
+    as the examples (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the
+    technique in `over`) are for a technique of one template; others declare them with their function.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +62,7 @@ class CallFront(BaseModel):
 
 
 class CallSpec(CallFront):
-    """A call: what its front matter says, its template's name and file, and the sections that the template writes."""
+    """A call: its front matter, its template's name and file, and the sections that the template writes."""
 
     name: str
     file: Path = Path()
@@ -74,18 +75,14 @@ class CallSpec(CallFront):
         return self.cue.get(answer_type, self.cue.get("default", ""))
 
     def keeps(self, section: str) -> bool:
-        """Tell whether the user's text of a section is in this call, unless its template writes over it."""
+        """Tell whether the user's text of a section is in this call, unless the template replaces it."""
         if self.hides == "all":
             return section == PERSONA
         return section not in self.hides and (self.produces == "answer" or section not in ANSWERING)
 
     def shows(self, section: str) -> bool:
-        """Tell whether a section is in this call: the user's, or the template's own."""
+        """Tell whether a section is in this call, the user's or the template's."""
         return section in self.writes or self.keeps(section)
-
-    def demonstrations(self, own: Any) -> tuple[Mapping[str, Any], ...]:
-        """Return the demonstrations: the step's `own` where it has them, else those of the template."""
-        return tuple(own) if own is not None else self.demos
 
 
 def read_call(path: Path) -> CallSpec:
@@ -136,13 +133,13 @@ class Citation(BaseModel):
 
 
 class Card(BaseModel):
-    """A technique's card; a technique of a project's own may have none, or a part of it.
+    """A technique's card for people; a project's technique may have none, or only parts of it.
 
-    `algorithm` is at most five lines. `depth` is a formula like the technique's `requests`: how many requests wait for
-    each other, the deciding one among them. `growth` says how the tokens grow. `paper` are the paper's settings, by
-    parameter where there is one of that name. `soft` are needs that help and are not required. `size` is the number of
-    parameters, in billions, from which a model is comfortable with it. `leaves_out` says in a line each which of the
-    user's sections are in no call, where that is meant.
+    `algorithm` is at most five lines. `depth` is a formula like the technique's `requests`: the number of requests that
+    wait for each other, the deciding one included. `growth` says how the tokens grow. `paper` holds the paper's
+    settings, by parameter where there is one of that name. `soft` are needs that help but are not required. `size` is
+    the number of parameters, in billions, from which a model is comfortable with it. `leaves_out` lists, a line each,
+    the user's sections that are in no call on purpose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,7 +159,7 @@ class Card(BaseModel):
 
 
 def read_card(folder: Path | None) -> Card:
-    """Return the card in a technique's folder, an empty one where there is none. Raises InputError."""
+    """Return the card in a technique's folder, an empty one without a file. Raises InputError."""
     file = folder / CARD_FILE if folder else None
     if file is None or not os.path.isfile(file):
         return Card()

@@ -1,22 +1,20 @@
-"""What a step hands to a technique, and what it gets back."""
+"""A step's context as a technique gets it, and the exchanges and the answer that come back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from promptkit.answers.base import AnswerType
+from promptkit.answers.decide import Scores
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
-
-if TYPE_CHECKING:
-    from promptkit.answers.decide import Scores
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -27,9 +25,9 @@ Flag = Literal["unparsed", "truncated", "no_consensus"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """A step's options as its files give them; None leaves the choice to the technique or the answer type.
+    """A step's options from its files; None leaves the choice to the technique or the answer type.
 
-    `timeout` is the seconds for one request; it is no part of what is asked.
+    `timeout` is the seconds for one request and not part of the request itself.
     """
 
     temperature: float | None = None
@@ -47,8 +45,8 @@ class CallRecord:
     """One request of a call, for the trace. `parsed` and `problem` are filled in when the answer is decided.
 
     `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer. Scoring is
-    one record of `requests` requests. `level` counts what had to wait for each other: what has the same level may run
-    at once. `notes` say what became of the reply: a program that failed, a table that was asked.
+    one record of `requests` requests. `level` counts requests that had to wait for each other: those of one level may
+    run concurrently. `notes` say what happened with the reply: a program that failed, a table that was queried.
     """
 
     call: str
@@ -67,18 +65,19 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """One asking of one step: what its prompt, its settings and its runtime are.
+    """One execution of one step: its prompt, settings and runtime.
 
-    `inputs` are the prompt's, with their types as far as these are known. `cue` is None (the prompt's, else the
-    technique's, else the layout's), `none`, or the words. `layers` are the templates of enclosing techniques, innermost
-    first; `replaced` are the values that these give to roles in place of the inputs'. `example_answers` are the types
-    of the examples' answers where these differ by row, else none; `answer_of` then gives the type for other inputs.
-    `examples_for` gives the examples that other values are shown with.
-    `folder` is what paths in the technique's settings
-    are relative to. `artifacts` are what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the
-    beginning of their files' names.
-    `level` is that at which the asking began, or the sample of an enclosing technique that it is.
-    `record` gets each request as soon as it is answered.
+    `inputs` are the prompt's, with their types as far as known. `cue` is None (the prompt's, else the technique's, else
+    the layout's), `none`, or the words. `layers` are the templates of enclosing techniques, innermost first; `replaced`
+    are values that these give to roles in place of the inputs'.
+
+    `example_answers` are the types of the examples' answers where they differ by row, else empty; `answer_of` then
+    gives the type for other inputs, and `examples_for` the examples that are shown with other values. Paths in the
+    technique's settings are relative to `folder`. `artifacts` were prepared for the step, by technique; their files'
+    names begin with `home`, which is `PIPELINE.STEP`.
+
+    `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
+    sample, began. `record` gets each request as soon as it is answered.
     """
 
     prompt: Prompt
@@ -116,7 +115,7 @@ class StepContext:
 class Exchange:
     """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens.
 
-    `again` is where an answer after it has gone on to an example that the model makes up.
+    `again` are texts at which an answer after it has gone on to an example that the model invents.
     """
 
     call: str
@@ -134,13 +133,13 @@ class Exchange:
 
     @property
     def confidence(self) -> float | None:
-        """The mean log-probability of the reply's tokens; None where they were not asked for or are not given."""
+        """The mean log-probability of the reply's tokens; None where it was not asked for or is not available."""
         tokens = self.reply.tokens
         return sum(token.logprob for token in tokens) / len(tokens) if tokens else None
 
     @property
     def said(self) -> str:
-        """The reply without the words that its turn begins with, which a model that is only told them repeats."""
+        """The reply without the words that its turn begins with: a model that cannot continue a turn repeats them."""
         begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")
         head = begun.rstrip().rpartition("\n")[2].strip()
         text = self.text.strip()
@@ -148,7 +147,7 @@ class Exchange:
         return text[len(head) :].strip() if repeated else text
 
     def with_text(self, text: str) -> Exchange:
-        """Return this exchange with another text in place of its reply's: a part of it, from which to go on."""
+        """Return this exchange with another text in place of its reply's: the part of it to continue from."""
         return replace(self, reply=replace(self.reply, text=text))
 
     @property
@@ -158,10 +157,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a technique returns. `value` is None where `flag` says that there is none.
+    """The result of a technique. `value` is None where `flag` says that there is none.
 
     `flag`: None, `unparsed` (no value of the type in the reply), `truncated` (the reply ran out of tokens before its
-    value), `no_consensus`. `extra` holds stages, votes and confidences. `last` is the deciding exchange, if any.
+    value) or `no_consensus`. `extra` holds stages, votes and confidences. `last` is the deciding exchange, if any.
     """
 
     value: Any

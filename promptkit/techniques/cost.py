@@ -15,7 +15,7 @@ from promptkit.techniques.spec import ConfiguredTechnique, with_nested
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The most a step's technique asks for one row. `depth` is how many of the requests wait for each other."""
+    """The most that a step's technique asks for one row. `depth` counts the requests that wait for each other."""
 
     calls: float
     requests: float
@@ -31,12 +31,12 @@ def cost(
     answer: str = "text",
     documents: int = 3,
 ) -> Cost:
-    """Return what a technique with its parameters costs at most.
+    """Return the most that a technique with its parameters costs.
 
-    A formula sees the technique's parameters; `decide`, and `decided`, which is 0 under `generate` and else 1: the
-    deciding request after thoughts; `examples_think`; `answer`, the answer type's name; `documents`, how many texts an
-    input holds for a technique that reads each; and `over_calls`, `over_requests`, `over_depth` of the technique it is
-    put over. Raises InputError for one that does not work out.
+    A formula may name the technique's parameters; `decide`; `decided`, the deciding request after thoughts (0 under
+    `generate`, else 1); `examples_think`; `answer`, the answer type's name; `documents`, the number of texts in an
+    input for a technique that reads each; and `over_calls`, `over_requests`, `over_depth` of the technique beneath.
+    Raises InputError for a formula that cannot be evaluated.
     """
     step = {
         "decide": decide,
@@ -45,14 +45,14 @@ def cost(
         "answer": answer,
         "documents": documents,
     }
-    found = Cost(0, 0, 0)
-    for each in reversed(list(with_nested(chosen, project))):
-        found = _cost_over(each, found, step)
-    return found
+    total = Cost(0, 0, 0)
+    for nested in reversed(list(with_nested(chosen, project))):
+        total = _cost_over(nested, total, step)
+    return total
 
 
 def _cost_over(chosen: ConfiguredTechnique, inner: Cost, step: Mapping[str, Any]) -> Cost:
-    """Return what a technique costs that is put over what costs `inner`."""
+    """Return the cost of a technique over one that costs `inner`."""
     over = {"over_calls": inner.calls, "over_requests": inner.requests, "over_depth": inner.depth}
     scope, technique = {**_values(chosen), **step, **over}, chosen.technique
     formulas = {"calls": technique.calls, "requests": technique.requests, "depth": technique.card.depth}
@@ -60,22 +60,23 @@ def _cost_over(chosen: ConfiguredTechnique, inner: Cost, step: Mapping[str, Any]
 
 
 def samples(chosen: ConfiguredTechnique) -> bool:
-    """Tell whether a technique with its parameters samples by its formula. Raises InputError as `cost` does."""
+    """Tell whether a technique samples with its parameters, by its formula. Raises InputError as `cost` does."""
     formula = chosen.technique.sampling
     return bool(formula and _evaluate_formula("sampling", formula, chosen.technique, _values(chosen)))
 
 
 def _values(chosen: ConfiguredTechnique) -> dict[str, Any]:
-    return {name: each.default for name, each in chosen.technique.parameters.items()} | dict(chosen.parameters)
+    defaults = {name: parameter.default for name, parameter in chosen.technique.parameters.items()}
+    return defaults | dict(chosen.parameters)
 
 
 def _evaluate_formula(name: str, formula: str, technique: Technique, scope: Mapping[str, Any]) -> float:
-    told = f"the formula `{name}` of technique `{technique.name}` does not work out: {formula}"
+    problem = f"the formula `{name}` of technique `{technique.name}` cannot be evaluated: {formula}"
     try:
         value = Expression.parse(formula, bare=True).evaluate(scope)
     except InputError as error:
         why = error.problems[0]
-        raise InputError(Problem(f"{told}: {why.message}", hint=why.hint)) from error
+        raise InputError(Problem(f"{problem}: {why.message}", hint=why.hint)) from error
     if not isinstance(value, int | float):
-        raise InputError(Problem(f"{told}: {value!r} is no number"))
+        raise InputError(Problem(f"{problem}: {value!r} is not a number"))
     return float(value)

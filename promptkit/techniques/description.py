@@ -1,4 +1,4 @@
-"""A technique described for people and programs: what `techniques list` and `show` print, and the docs hold."""
+"""Descriptions of techniques for people and programs, as `techniques list`, `show` and the docs print them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from promptkit.techniques.spec import FOLDER, ConfiguredTechnique, searches_docu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """What a step may set: its default here, what it may be where that is a closed set, and the paper's value."""
+    """A parameter that a step may set: its default, its choices if these are a closed set, and the paper's value."""
 
     name: str
     default: Any
@@ -30,8 +30,8 @@ class Parameter:
 
 
 def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
-    """Return the techniques that a step may use here, by name, and what is wrong with the others that are there."""
-    found: list[Technique] = []
+    """Return the techniques that a step may use here, by name, and the problems of those that are broken."""
+    usable: list[Technique] = []
     problems = Problems()
     for name in technique_names(project):
         with problems.gather():
@@ -40,8 +40,8 @@ def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
                 raise InputError(Problem(f"technique `{name}` has no template", hint=f"templates/techniques/{name}/"))
             call_specs(technique)
             default_cost(technique, project)
-            found.append(technique)
-    return found, problems.found
+            usable.append(technique)
+    return usable, problems.found
 
 
 def step_parameters(technique: Technique) -> tuple[Parameter, ...]:
@@ -56,18 +56,18 @@ def preparation_parameters(technique: Technique) -> tuple[Parameter, ...]:
 
 def paper_facts(technique: Technique) -> dict[str, Any]:
     """Return the paper's settings that are parameters neither of the technique nor of its preparation."""
-    known = {each.name for each in (*step_parameters(technique), *preparation_parameters(technique))}
+    known = {parameter.name for parameter in (*step_parameters(technique), *preparation_parameters(technique))}
     return {name: value for name, value in technique.card.paper.items() if name not in known}
 
 
 def parameter_notes(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the paragraphs after the first line of a function's docstring, which say what its parameters mean."""
+    """Return the paragraphs after the first line of a function's docstring, which explain its parameters."""
     rest = (getdoc(function) or "").partition("\n")[2].strip()
     return tuple(" ".join(part.split()) for part in rest.split("\n\n") if part)
 
 
 def usage(technique: Technique) -> str:
-    """Return how a step names a technique: with each role that no input may be left to play, and its documents."""
+    """Return the `technique:` of a step, with the roles that a step may have to bind and the documents."""
     given = {role.name: "INPUT" for role in technique.roles if not role.optional and role.name != SECTION}
     if searches_documents(technique) and "documents" in technique.needs:
         given[FOLDER] = "PATH"
@@ -81,9 +81,9 @@ def call_specs(technique: Technique) -> tuple[CallSpec, ...]:
 
 
 def hidden_sections(call: CallSpec) -> tuple[str, ...]:
-    """Return the user's sections that are not in a call, those that it writes anew among them.
+    """Return the user's sections that are not in a call, including those that it replaces.
 
-    A modifier, which lies beneath the calls of others, hides nothing.
+    A modifier lies beneath the calls of others and hides nothing.
     """
     if call.modifier:
         return ()
@@ -113,7 +113,7 @@ def technique_record(technique: Technique) -> dict[str, Any]:
         "helps": list(card.soft),
         "roles": [f"{role.name}?" if role.optional else role.name for role in technique.roles],
         "tasks": list(card.tasks),
-        "parameters": {each.name: plain(each.default) for each in step_parameters(technique)},
+        "parameters": {parameter.name: plain(parameter.default) for parameter in step_parameters(technique)},
         "paper": dict(card.paper),
         "searches": searches_documents(technique),
         "prepares": technique.prepare is not None,
@@ -126,11 +126,10 @@ def technique_record(technique: Technique) -> dict[str, Any]:
 
 def _parameters(function: Callable[..., Any], card: Card) -> tuple[Parameter, ...]:
     hints = annotations_of(function)
-    found = [
-        Parameter(name=name, default=each.default, choices=_choices(hints.get(name)), paper=card.paper.get(name))
-        for name, each in parameters_of(function).items()
-    ]
-    return tuple(found)
+    return tuple(
+        Parameter(name=name, default=found.default, choices=_choices(hints.get(name)), paper=card.paper.get(name))
+        for name, found in parameters_of(function).items()
+    )
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

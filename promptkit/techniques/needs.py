@@ -1,4 +1,4 @@
-"""What a technique needs and whether it is at hand: from the runtime, the step and its inputs, or a preparation."""
+"""Requirements of techniques, and what is available for a step from the runtime, its inputs or a preparation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from promptkit.techniques.spec import ConfiguredTechnique
 
 ROWS: Final = "rows"
 FROM_ROWS: Final = frozenset({ROWS, "labels", "rationales"})
-"""What a preparation takes from its data; a step has it once there is an artifact."""
+"""Needs that a preparation meets from its data; a step has them once there is an artifact."""
 
 BUILT_IN: Final = frozenset({"sandbox", "sql", "embeddings"})
-"""What promptkit brings itself; texts are compared by their words where the runtime has no embeddings."""
+"""Needs that promptkit meets itself: without a runtime's embeddings, texts are compared by their words."""
 
 HOW_TO_PROVIDE: Final[Mapping[str, str]] = {
     "documents": "`folder: PATH` with the technique (from the pipeline's file), or an input `documents`",
@@ -27,42 +27,42 @@ HOW_TO_PROVIDE: Final[Mapping[str, str]] = {
     "glossary": "an input `glossary`, or `glossary: INPUT` with the technique",
     "guideline": "an input `guideline`, or `guideline: INPUT` with the technique",
 }
-"""How a person gives a step what it lacks, where that is not the model's to have."""
+"""Ways to give a step what its technique needs, for needs that no model meets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """What is at hand for a step: what its model can do, its prompt's inputs, its tools, what was prepared for it.
+    """Capabilities available for a step: its model's, its prompt's inputs, its tools and its prepared artifacts.
 
-    `brings` is what promptkit itself has.
+    `built_in` are the needs that promptkit meets itself, `prepared` the techniques with an artifact.
     """
 
     capabilities: Collection[str]
     inputs: Mapping[str, PromptInput] = field(default_factory=dict)
     has_tools: bool = False
     prepared: Collection[str] = ()
-    brings: Collection[str] = BUILT_IN
+    built_in: Collection[str] = BUILT_IN
 
-    def lacks(self, chosen: ConfiguredTechnique) -> list[str]:
-        """Return what a technique needs and has not, sorted. Raises InputError for a role that stays unbound."""
+    def unmet(self, chosen: ConfiguredTechnique) -> list[str]:
+        """Return the technique's unmet requirements, sorted. Raises InputError for a role that no input plays."""
         technique = chosen.technique
         bound = bind(technique.roles, chosen.roles, self.inputs)
         played = (role for role, name in bound.items() if name is not None)
-        found: set[str] = {*self.capabilities, *self.brings, *played}
+        met: set[str] = {*self.capabilities, *self.built_in, *played}
         if chosen.documents:
-            found.add("documents")
-        if self.has_tools or "documents" in found:
-            found.add("tools")
+            met.add("documents")
+        if self.has_tools or "documents" in met:
+            met.add("tools")
         if technique.name in self.prepared:
-            found |= FROM_ROWS
+            met |= FROM_ROWS
         needs = technique.needs | {"sampling"} if samples(chosen) else technique.needs
-        return sorted(needs - found)
+        return sorted(needs - met)
 
 
 def not_prepared(technique: str, home: str, target: str | None = None) -> InputError:
     """Return the error of a step for which nothing was prepared.
 
-    `home` is `PIPELINE.STEP`, `target` the pipeline as a person would type it where that is not by its name.
+    `home` is `PIPELINE.STEP`, `target` the pipeline as a person types it where that is not its name.
     """
     pipeline, _, step = home.rpartition(".")
     return InputError(

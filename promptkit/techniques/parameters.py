@@ -1,4 +1,4 @@
-"""The kinds of parameter that techniques share, checked where a step sets them."""
+"""Types of parameters that techniques share. A value is checked where a step sets it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 from pydantic import Field
 
 Count = Annotated[int, Field(ge=1, le=1000)]
-"""How many: samples, steps, questions."""
+"""A number of samples, steps or questions."""
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
-"""A temperature that may be 0, where a single call may be greedy."""
+"""A temperature that may be 0, for calls that may be greedy."""
 
 Warmth = Annotated[float, Field(gt=0, le=2)]
 """A temperature at which samples differ."""
 
 Tokens = Annotated[int, Field(ge=1)]
-"""How long a reply may be; never without an end."""
+"""The length of a reply in tokens; never unlimited."""

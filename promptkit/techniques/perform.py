@@ -24,11 +24,11 @@ Result = TypeVar("Result", Answer, Prepared)
 
 
 async def perform(spec: Any, step: StepContext) -> Answer:
-    """Run the technique that `spec` names, or a `Chosen` one, on a step, and return its answer.
+    """Run a technique on a step and return its answer. `spec` names it, or is one that is configured already.
 
-    Raises InputError for an unknown technique or parameter and for a role that no input plays, Unsupported for a need
-    that is not at hand, TechniqueFailed for a function of somebody's that raises, and what the runtime raises. A reply
-    without an answer is no error: the answer's flag says so.
+    Raises InputError for an unknown technique or parameter and for a role that no input plays, Unsupported for an unmet
+    need, TechniqueFailed for a user's function that raises, and what the runtime raises. A reply without an answer is
+    not an error: the answer's flag says so.
     """
     chosen = spec if isinstance(spec, ConfiguredTechnique) else configure(spec, step.project)
     await require(chosen, step)
@@ -53,7 +53,7 @@ def task_for(chosen: ConfiguredTechnique, step: StepContext) -> Task:
 async def run_preparation(
     chosen: ConfiguredTechnique, step: StepContext, rows: Sequence[Row], parameters: Mapping[str, Any]
 ) -> Prepared:
-    """Return what a technique's preparation makes of rows of data. Raises as `perform` does."""
+    """Run a technique's preparation on rows of data and return its result. Raises as `perform` does."""
     function = load_functions(chosen.technique).prepare
     assert function is not None, "only what is prepared has a preparation"
     with _as_technique_failure(function):
@@ -62,18 +62,18 @@ async def run_preparation(
 
 
 def _as_technique_failure(function: Callable[..., Any]) -> AbstractContextManager[None]:
-    """Make whatever somebody's function raises one of our errors, with its line; what a shipped one raises stays."""
+    """Turn whatever a user's function raises into TechniqueFailed with its line; errors of shipped ones stay."""
     if function.__module__.startswith("promptkit."):
         return nullcontext()
     return guarded(
-        lambda told: TechniqueFailed(f"technique `{function.__name__}` {told}"),
+        lambda problem: TechniqueFailed(f"technique `{function.__name__}` {problem}"),
         Path(function.__code__.co_filename),
         passing=(PromptkitError, BaseExceptionGroup),
     )
 
 
 def _checked_result(value: Any, kind: type[Result], function: Callable[..., Any]) -> Result:
-    """Return what a function made. Raises TechniqueFailed where it is something else than it must be."""
+    """Return a function's result. Raises TechniqueFailed for one of another type."""
     if not isinstance(value, kind):
         where = f"{place(function.__code__.co_filename)}:{function.__code__.co_firstlineno}"
         raise TechniqueFailed(f"`{function.__name__}` returned {type(value).__name__}, not {kind.__name__} ({where})")
@@ -81,33 +81,31 @@ def _checked_result(value: Any, kind: type[Result], function: Callable[..., Any]
 
 
 async def require(chosen: ConfiguredTechnique, step: StepContext, *, preparing: bool = False) -> None:
-    """Raise unless the runtime and the step have what a technique needs, and those that it is put over.
+    """Raise unless the runtime and the step meet the needs of a technique and of those beneath it.
 
-    Raises Unsupported for what the runtime or the step lacks, InputError where no input plays a role, or where the
-    technique must first be prepared. In a preparation (`preparing`) there need be no artifact yet.
+    Raises Unsupported for an unmet need, InputError where no input plays a role or the technique must first be
+    prepared. In a preparation (`preparing`) no artifact has to exist yet.
     """
     model = await step.asker.model()
-    hand = Available(
+    available = Available(
         capabilities=model.capabilities, inputs=step.inputs, has_tools=bool(step.tools), prepared=step.artifacts
     )
-    for each in with_nested(chosen, step.project):
-        missing = hand.lacks(each)
-        if preparing and each is chosen:
-            missing = [need for need in missing if need not in FROM_ROWS]
-        if ROWS in missing:
-            raise not_prepared(each.technique.name, step.home)
-        if missing:
-            needs = ", ".join(missing)
-            raise Unsupported(
-                f"technique `{each.technique.name}` needs {needs}, which is not at hand with {model.reference}"
-            )
+    for nested in with_nested(chosen, step.project):
+        name, unmet = nested.technique.name, available.unmet(nested)
+        if preparing and nested is chosen:
+            unmet = [need for need in unmet if need not in FROM_ROWS]
+        if ROWS in unmet:
+            raise not_prepared(name, step.home)
+        if unmet:
+            needs = ", ".join(unmet)
+            raise Unsupported(f"technique `{name}` needs {needs}, which {model.reference} does not have here")
 
 
 async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
-    """Ask the last deciding call once more: the same messages, the reply, and what was wrong with it.
+    """Repeat the last deciding call with its messages, its reply and the problem with that.
 
-    A reply that was cut off is asked for again with twice the tokens instead. An answer made by code has no call to
-    repair and comes back as it is.
+    A reply that was cut off is requested again with twice the tokens instead. An answer made by code has no call to
+    repair and is returned as it is.
     """
     last = answer.last
     if last is None:
@@ -115,10 +113,9 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     if answer.flag == "truncated":
         request = replace(last.request, max_tokens=2 * last.request.max_tokens)
         return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
-    said = last.request.begun + last.reply.text
     messages = (
         *last.request.messages,
-        Message("assistant", said),
+        Message("assistant", last.request.begun + last.reply.text),
         Message("user", repair_message(step.answer, problem, project=step.project)),
     )
     begun = last.cue if last.request.begun else ""
@@ -127,5 +124,5 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
 
 
 def _repaired(answer: Answer, repaired: Answer) -> Answer:
-    """Return a repaired answer with what the technique said beside the one before: its votes and stages hold still."""
+    """Return a repaired answer with the `extra` of the one before: its votes and stages still hold."""
     return replace(repaired, extra={**answer.extra, **repaired.extra})

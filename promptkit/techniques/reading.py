@@ -1,4 +1,4 @@
-"""Reading what a model wrote for its technique: a list, a JSON value, the last label named."""
+"""Readers of replies: lists, JSON values, sentences, the label that is named last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final
 
 MOST_STARTS: Final = 64
-"""At how many brackets a JSON value is tried for: each may be read to the end of the reply."""
+"""The number of brackets at which a JSON value is tried, since each try may read to the end of the reply."""
 
 _MARK: Final = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):]|#\d+[.:]?)\s+")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)")
@@ -25,7 +25,7 @@ def read_list(text: str, *, most: int | None = None) -> list[str]:
 
 
 def read_items(text: str, *, most: int | None = None) -> list[str]:
-    """Return the items of a list as `read_list` does, without what is said around them where they have marks."""
+    """Return the items of a list as `read_list` does, without the text around them where items have marks."""
     lines = text.splitlines()
     marked = [line for line in lines if _MARK.match(line)]
     return read_list("\n".join(marked or lines), most=most)
@@ -37,7 +37,7 @@ def bare_line(line: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text with single blanks for all white space."""
+    """Return a text with single spaces for all white space."""
     return " ".join(text.split())
 
 
@@ -108,6 +108,6 @@ def filled_lines(text: str) -> list[str]:
 
 
 def before_cue(text: str, cue: str) -> str:
-    """Return the thoughts in a reply: what stands before the last time that it says the cue, in any case, else all."""
-    said = list(re.finditer(re.escape(cue), text, re.IGNORECASE)) if cue else []
-    return (text[: said[-1].start()] if said else text).strip()
+    """Return the thoughts in a reply: the text before the last cue in any case, or all of it without a cue."""
+    found = list(re.finditer(re.escape(cue), text, re.IGNORECASE)) if cue else []
+    return (text[: found[-1].start()] if found else text).strip()

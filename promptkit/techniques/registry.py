@@ -27,7 +27,8 @@ from pydantic import Field
 
 from promptkit.errors import InputError, Problem, TechniqueFailed, place
 from promptkit.project import LIBRARY, Project
-from promptkit.project_code.reference import CodeReference, guarded, installed_entry_points, is_project_code
+from promptkit.project_code.entry_points import load_entry_point, load_entry_points
+from promptkit.project_code.reference import CodeReference, guarded, is_project_code
 from promptkit.project_code.source import bound_names, constants_of, functions_of, literal_value, parse_source
 from promptkit.storage.files import Stamp, file_stamp
 from promptkit.techniques import parameters
@@ -35,7 +36,6 @@ from promptkit.techniques.artifacts import Prepared
 from promptkit.techniques.calls import CARD_FILE, Card, read_call, read_card
 from promptkit.techniques.context import Answer, Spec
 from promptkit.techniques.roles import Role
-from promptkit.techniques.task import Task
 
 ENTRY_POINT_GROUP = "promptkit.techniques"
 
@@ -45,10 +45,10 @@ Preparation = Callable[..., Awaitable[Prepared]]
 
 @dataclass(frozen=True, slots=True)
 class Technique:
-    """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` say what must be at hand.
+    """A technique. `calls` and `requests` are formulas over its parameters; `needs` must be available for the step.
 
-    `sampling` is a formula too: whether it samples, where that depends on parameters. `code` is the file of one of the
-    project's own: its functions here have the shape alone, and `loaded` makes them callable.
+    `sampling` is a formula for whether it samples, where that depends on parameters. `code` is the file of a project's
+    technique: its functions here have the right shape but cannot be called before `load_functions`.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Technique:
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """The parameters that a step may set, with their defaults; `over` among them where it nests another."""
+        """The parameters that a step may set, with their defaults, including `over` where it nests another."""
         return parameters_of(self.function)
 
     @property
@@ -89,17 +89,21 @@ def _calls_by_name(files: tuple[Path, ...]) -> Mapping[str, Path]:
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """Return the keyword-only parameters of a technique's function, or of its preparation."""
     found = inspect.signature(function).parameters
-    return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
+    return {name: parameter for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of the parameters that a step may set; those of the others need not be known at run time.
+    """Return the annotations of the parameters that a step may set; others may be unknown at run time.
 
-    Raises NameError for one that names what its module has not.
+    Raises NameError for an annotation with a name that its module does not have.
     """
-    own = {name: each.annotation for name, each in parameters_of(function).items() if each.annotation is not each.empty}
+    annotations = {
+        name: parameter.annotation
+        for name, parameter in parameters_of(function).items()
+        if parameter.annotation is not parameter.empty
+    }
     scope = getattr(function, "__globals__", {})
-    return get_type_hints(SimpleNamespace(__annotations__=own), scope, include_extras=True)
+    return get_type_hints(SimpleNamespace(__annotations__=annotations), scope, include_extras=True)
 
 
 def technique(
@@ -113,10 +117,10 @@ def technique(
 ) -> Callable[[Function], Technique]:
     """Declare an async function `(task, *, parameter: type = default, …) -> Answer` as a technique of its name.
 
-    `roles` are what it must know of the inputs (`question`, `context?` for one that may be missing). `calls` and
-    `requests` are formulas (see `formulas`), and so is `sampling`: when it needs that, if not always. `prepare` is an
-    async function `(task, rows, *, parameter…) -> Prepared` that makes its artifact. Raises TypeError where a function
-    is not of its shape, naming it and its definition.
+    `roles` are the inputs that it must know (`question`, `context?` for one that may be missing). `calls` and
+    `requests` are formulas (see `cost`), and so is `sampling`, for when it needs that, if not always. `prepare` is an
+    async function `(task, rows, *, parameter…) -> Prepared` that makes its artifact. Raises TypeError for a function of
+    a wrong shape, with its name and place.
     """
 
     def declare(function: Function) -> Technique:
@@ -139,9 +143,9 @@ def technique(
 
 
 def find_technique(name: str, project: Project) -> Technique | None:
-    """Return the technique of that name, the project's own before a shipped one; None where there is none.
+    """Return the technique of that name, the project's before a shipped one; None for an unknown name.
 
-    A project's file is read, not run. Raises InputError where it, or its templates, are broken.
+    A project's file is read, not run. Raises InputError where the file or its templates are broken.
     """
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
@@ -156,16 +160,16 @@ def find_technique(name: str, project: Project) -> Technique | None:
 
 @lru_cache(maxsize=200)
 def _templates(folder: Path, stamp: Stamp | None) -> tuple[Path, ...]:
-    """Return the templates in a folder, looked for again only when its `stamp` is another; the card comes last."""
+    """Return the templates in a folder, listed again only when its `stamp` changes; the card comes last."""
     return (*sorted(folder.glob("*.j2")), *folder.glob(CARD_FILE))
 
 
 def technique_names(project: Project) -> list[str]:
-    """Return the names of all techniques that a step may use here; what begins with `_` or a dot is none."""
+    """Return the names of all techniques that a step may use here. No name begins with `_` or a dot."""
     folders = [project.root / "templates" / "techniques", LIBRARY / "templates" / "techniques"]
     found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     found |= {path.stem for path in (project.root / "techniques").glob("*.py")}
-    found |= {entry.name for entry in installed_entry_points(ENTRY_POINT_GROUP, project.root)}
+    found |= load_entry_points(ENTRY_POINT_GROUP, project.root).keys()
     return sorted(name for name in found if not name.startswith(("_", ".")))
 
 
@@ -185,12 +189,11 @@ def _check_shape(function: Callable[..., Any], first: tuple[str, ...]) -> None:
 
 @lru_cache(maxsize=200)
 def _from_package(name: str, root: Path) -> Technique | None:
-    if name.startswith("_") or not name.isidentifier():  # What Python could import is no technique for that.
+    if name.startswith("_") or not name.isidentifier():  # Not every module that Python could import is a technique.
         return None
-    for entry in installed_entry_points(ENTRY_POINT_GROUP, root):
-        if entry.name == name:
-            with _guarded_loading(name, entry.value):
-                return _checked_technique(entry.load(), name)
+    entry = load_entry_points(ENTRY_POINT_GROUP, root).get(name)
+    if entry is not None:
+        return load_entry_point(entry, "technique", lambda found: _checked_technique(found, name))
     if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
         return _checked_technique(
             getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name
@@ -200,7 +203,7 @@ def _from_package(name: str, root: Path) -> Technique | None:
 
 @lru_cache(maxsize=200)
 def _from_file(name: str, path: Path, root: Path, stamp: Stamp | None) -> Technique:
-    """Return the technique that a project's file declares, read again only when its `stamp` is another; not run."""
+    """Return the technique that a project's file declares, read again only when its `stamp` changes; not run."""
     if not is_project_code(path, Project(root)):
         raise InputError(Problem(f"technique `{name}` leads out of the project's own files", file=place(path)))
     declaration = read_declaration(name, path)
@@ -210,12 +213,12 @@ def _from_file(name: str, path: Path, root: Path, stamp: Stamp | None) -> Techni
 
 
 def load_functions(found: Technique) -> Technique:
-    """Return a technique whose functions can be called; for that a project's file is run. Raises TechniqueFailed."""
+    """Return a technique whose functions can be called: a project's file is run. Raises TechniqueFailed."""
     if found.code is None:
         return found
 
-    def failed(told: str) -> TechniqueFailed:
-        return TechniqueFailed(f"technique `{found.name}` {told}")
+    def failed(problem: str) -> TechniqueFailed:
+        return TechniqueFailed(f"technique `{found.name}` {problem}")
 
     run = found.code.load(failed)
     if not isinstance(run, Technique):
@@ -224,9 +227,9 @@ def load_functions(found: Technique) -> Technique:
 
 
 def _guarded_loading(name: str, file: str) -> AbstractContextManager[None]:
-    """Make whatever loading somebody's module raises one of our errors."""
+    """Turn whatever loading a user's module raises into InputError."""
     return guarded(
-        lambda told: InputError(Problem(f"technique `{name}` {told}", file=file)),
+        lambda problem: InputError(Problem(f"technique `{name}` {problem}", file=file)),
         verb="cannot be loaded:",
         passing=(InputError,),
     )
@@ -254,11 +257,14 @@ def _from_template(name: str, files: tuple[Path, ...], card: Card) -> Technique:
     if call.modifier and "family" not in card.model_fields_set:
         card = card.model_copy(update={"family": "modifier"})
 
-    async def single_call(task: Task) -> Answer:
-        return await task.decide(await task.ask(call.name))
+    # `Task` is defined above this module.
+    async def single_call(task: Any) -> Answer:
+        answer: Answer = await task.decide(await task.ask(call.name))
+        return answer
 
-    async def modifier(task: Task, *, over: Spec = "vanilla") -> Answer:
-        return await task.run(over, beneath=task.layer(call.name))
+    async def modifier(task: Any, *, over: Spec = "vanilla") -> Answer:
+        answer: Answer = await task.run(over, beneath=task.layer(call.name))
+        return answer
 
     return Technique(
         name=name,
@@ -283,16 +289,16 @@ _ANNOTATION_TYPES: Mapping[str, Any] = {
     "Mapping": Mapping,
     "Spec": Spec,
 }
-"""The types that an annotation may name and that a step's value is checked by."""
+"""The types that an annotation may name; a step's value is checked by them."""
 _TYPE_MODULES = ("typing", "typing_extensions", "collections.abc", "promptkit.techniques")
-"""The modules that these types are imported from; of one that comes from elsewhere nothing is known."""
+"""The modules that these types are imported from; a type from elsewhere is not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a file says of its technique. `arguments` are those of `@technique(…)`, without `prepare`.
+    """A technique as its file declares it. `arguments` are those of `@technique(…)`, without `prepare`.
 
-    `function` and `prepare` have the parameters and the docstring of those in the file, and cannot be called.
+    `function` and `prepare` have the parameters and the docstring of those in the file, but cannot be called.
     """
 
     arguments: Mapping[str, Any]
@@ -301,7 +307,7 @@ class Declaration:
 
 
 def read_declaration(name: str, file: Path) -> Declaration:
-    """Return what a file declares as the technique `name`; nothing of it is run. Raises InputError with the line."""
+    """Read the technique `name` from a file without running it. Raises InputError with the line."""
     try:
         return _DeclarationReader(name, file).read()
     except RecursionError:
@@ -320,7 +326,7 @@ class _DeclarationReader:
         self._constants = constants_of(self._tree)
         self._bound = bound_names(self._tree)
         imports = [node for node in ast.walk(self._tree) if isinstance(node, ast.ImportFrom)]
-        known = {each.asname or each.name for node in imports if node.module in _TYPE_MODULES for each in node.names}
+        known = {alias.asname or alias.name for node in imports if node.module in _TYPE_MODULES for alias in node.names}
         self._types = {
             name: kind for name, kind in _ANNOTATION_TYPES.items() if name in known or name not in self._bound
         }
@@ -328,7 +334,7 @@ class _DeclarationReader:
     def read(self) -> Declaration:
         function = self._functions.get(self._name)
         decorators = function.decorator_list if function is not None else []
-        decorator = next((call for each in decorators for call in _as_call(DECORATOR, each)), None)
+        decorator = next((call for expression in decorators for call in _as_call(DECORATOR, expression)), None)
         if function is None or decorator is None:
             raise self._wrong(f"there is no `@technique()` function named `{self._name}`")
         arguments: dict[str, Any] = {}
@@ -352,24 +358,25 @@ class _DeclarationReader:
 
     def _stub(self, node: ast.FunctionDef | ast.AsyncFunctionDef, first: tuple[str, ...]) -> Callable[..., Any]:
         """Return a function of the shape of one in the file. Raises InputError where that is not a technique's."""
-        told = f"technique `{node.name}`"
+        shown = f"technique `{node.name}`"
         if not isinstance(node, ast.AsyncFunctionDef):
-            raise self._wrong(f"{told} must be an `async def`", node.lineno)
+            raise self._wrong(f"{shown} must be an `async def`", node.lineno)
         given = node.args
-        positional = tuple(each.arg for each in (*given.posonlyargs, *given.args))
+        keyword_only = list(zip(given.kwonlyargs, given.kw_defaults, strict=True))
+        positional = tuple(argument.arg for argument in (*given.posonlyargs, *given.args))
         if positional[: len(first)] != first:
-            raise self._wrong(f"{told} must take {' and '.join(first)} first", node.lineno)
-        others = [*positional[len(first) :], *(each.arg for each in (given.vararg, given.kwarg) if each)]
-        others += [each.arg for each, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is None]
+            raise self._wrong(f"{shown} must take {' and '.join(first)} first", node.lineno)
+        others = [*positional[len(first) :], *(argument.arg for argument in (given.vararg, given.kwarg) if argument)]
+        others += [argument.arg for argument, value in keyword_only if value is None]
         if others:
-            raise self._wrong(f"`{others[0]}` of {told} must be keyword-only with a default", node.lineno)
-        found = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in first]
-        for each, value in zip(given.kwonlyargs, given.kw_defaults, strict=True):
-            assert value is not None, "those without a default were refused"
-            default = self._plain(value, f"the default of `{each.arg}`")
-            annotation = inspect.Parameter.empty if each.annotation is None else self._type(each.annotation)
+            raise self._wrong(f"`{others[0]}` of {shown} must be keyword-only with a default", node.lineno)
+        found = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in first]
+        for argument, value in keyword_only:
+            assert value is not None, "arguments without a default were refused"
+            default = self._plain(value, f"the default of `{argument.arg}`")
+            annotation = inspect.Parameter.empty if argument.annotation is None else self._type(argument.annotation)
             kind = inspect.Parameter.KEYWORD_ONLY
-            found.append(inspect.Parameter(each.arg, kind, default=default, annotation=annotation))
+            found.append(inspect.Parameter(argument.arg, kind, default=default, annotation=annotation))
 
         async def stub(task: Any, *_: Any) -> Any:
             raise AssertionError("a declaration is not called")
@@ -387,7 +394,7 @@ class _DeclarationReader:
             raise self._wrong(f"{what} must be a plain value: {error}", node.lineno, hint) from None
 
     def _type(self, node: ast.expr) -> Any:
-        """Return the type that an annotation says, `Any` for one that only running the file would tell."""
+        """Return the type that an annotation names, `Any` for one that is known only by running the file."""
         match node:
             case ast.Constant(value=None):
                 return None
@@ -412,23 +419,26 @@ class _DeclarationReader:
         parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
         try:
             if base is typing.Annotated:
-                bounds = [self._bounds(call) for each in parts[1:] for call in _as_call("Field", each)]
+                bounds = [self._bounds(call) for part in parts[1:] for call in _as_call("Field", part)]
                 kind = self._type(parts[0])
                 return typing.Annotated[(kind, *bounds)] if bounds else kind
             if base is typing.Literal:
-                return typing.Literal[tuple(literal_value(each, self._constants) for each in parts)]
-            types = tuple(self._type(each) for each in parts)
+                return typing.Literal[tuple(literal_value(part, self._constants) for part in parts)]
+            types = tuple(self._type(part) for part in parts)
             return base[types if len(types) > 1 else types[0]]
         except (TypeError, ValueError):
             return Any
 
     def _bounds(self, field: ast.Call) -> Any:
-        """Return pydantic's `Field(ge=1, le=5)`."""
-        return Field(**{each.arg: literal_value(each.value, self._constants) for each in field.keywords if each.arg})
+        """Return the bounds of an annotation as pydantic's `Field(ge=1, le=5)`."""
+        return Field(
+            **{keyword.arg: literal_value(keyword.value, self._constants) for keyword in field.keywords if keyword.arg}
+        )
 
     def _wrong(self, message: str, line: int | None = None, hint: str | None = None) -> InputError:
-        told = f"technique `{self._name}` cannot be read: {message}"
-        return InputError(Problem(told, place(self._file), line, hint=hint))
+        return InputError(
+            Problem(f"technique `{self._name}` cannot be read: {message}", place(self._file), line, hint=hint)
+        )
 
 
 def _as_call(name: str, node: ast.expr) -> list[ast.Call]:

@@ -16,7 +16,7 @@ from promptkit.answers.build import instruction
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, constrain, lead_after, score_answer
 from promptkit.errors import Unsupported
-from promptkit.prompts.expressions import evaluate
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
@@ -30,11 +30,11 @@ EXAMPLES = "examples"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallArguments:
-    """What a technique gives a call, beside the step's own: values under `call.`, and how to ask.
+    """A technique's arguments of one call: values under `call.` in its template, and sampling options.
 
-    `demos` are demonstrations of the technique's own shape, shown in place of the user's examples. `logprobs` asks for
-    the log-probability of each token of the reply, where the runtime gives them. Thoughts `past_cue` do not end at the
-    cue: other answers than theirs come before.
+    `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
+    log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
+    since answers to other problems come first.
     """
 
     spec: CallSpec
@@ -50,8 +50,9 @@ class CallArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltCall:
-    """A call ready to be sent. `cue` is what its answer follows, wherever it stands; `ends` are where its text stops,
-    whether or not the runtime stopped there; `again` is where an answer has gone on to an example that is made up."""
+    """A call ready to be sent. `cue` is the text that its answer follows; `ends` are texts at which its reply is cut,
+    whether or not the runtime stopped there; `again` are those at which an answer has gone on to an invented example.
+    """
 
     spec: CallSpec
     request: Request
@@ -61,25 +62,25 @@ class BuiltCall:
     notes: tuple[str, ...] = ()
 
 
-async def build_call(step: StepContext, wanted: CallArguments) -> BuiltCall:
-    """Render the call over the user's prompt and lay it out. Raises InputError where a template is broken."""
-    spec, model = wanted.spec, await step.asker.model()
-    answering = spec.produces == "answer"
+async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
+    """Render a call over the user's prompt and lay it out. Raises InputError for a broken template."""
+    spec, model = call.spec, await step.asker.model()
+    answers = spec.produces == "answer"
     if spec.thinks:
-        wanted = replace(wanted, values={"cue": cue_of(step, spec), **wanted.values})
+        call = replace(call, values={"cue": cue_of(step, spec), **call.values})
     layout = open_layout(step.layout)
-    sections = _sections(step, wanted, layout)
+    sections = _sections(step, call, layout)
     cue = _explicit_cue(step, spec, sections)
-    begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""
-    goes_on = bool(begin) and answering and not spec.thinks
-    examples = _examples(step, wanted, layout)
+    begin = str(Expression.parse(spec.begin).evaluate({"call": call.values})).strip() if spec.begin else ""
+    continues = bool(begin) and answers and not spec.thinks
+    examples = _examples(step, call, layout)
     composed = compose(
         sections,
         layout=layout,
         mode=step.messages,
         examples=examples,
-        cue=cue if answering else NO_CUE,
-        begin="" if goes_on else begin if begin or spec.thinks or not answering else None,
+        cue=cue if answers else NO_CUE,
+        begin="" if continues else begin if begin or spec.thinks or not answers else None,
         continues="continue" in model.capabilities,
         system_role="system" in model.capabilities,
         labels=step.answer.alternatives() if spec.hides != "all" else (),
@@ -87,28 +88,28 @@ async def build_call(step: StepContext, wanted: CallArguments) -> BuiltCall:
     )
     for notice in composed.notices:
         step.notice(notice)
-    ends = _end_marks(step, wanted, composed.cue)
+    ends = _end_marks(step, call, composed.cue)
     request = Request(
         messages=composed.messages,
         begun=composed.begun,
-        sample=wanted.sample,
+        sample=call.sample,
         stop=stop_sequences(step, ends, model),
-        alternatives=1 if wanted.logprobs and "logprobs" in model.capabilities else 0,
-        **_sampling_options(step, wanted),
+        alternatives=1 if call.logprobs and "logprobs" in model.capabilities else 0,
+        **_sampling_options(step, call),
     )
     again = _invented_example_starts(composed.cue, examples)
-    decides = answering and not spec.thinks
+    decides = answers and not spec.thinks
     built = BuiltCall(
         spec=spec, request=request, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again
     )
-    return continue_turn(step, built, begin, model) if goes_on else built
+    return continue_turn(step, built, begin, model) if continues else built
 
 
 def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) -> BuiltCall:
-    """Return the call whose assistant's turn begins with a text and then the cue, so that the answer comes next.
+    """Return a call whose assistant's turn begins with a text and then the cue, so that the answer comes next.
 
-    Where the runtime cannot continue a turn, the text goes out as a turn of the assistant and the cue as a new turn of
-    the user, and the trace says so.
+    If the runtime cannot continue a turn, the text is sent as a turn of the assistant and the cue as a new turn of the
+    user, and the trace says so.
     """
     request, cue = built.request, built.cue
     if "continue" in model.capabilities:
@@ -120,7 +121,7 @@ def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) 
 
 
 def example_types(step: StepContext) -> tuple[AnswerType, ...]:
-    """Return the answer type of each of the user's examples, which may differ by row."""
+    """Return the answer type of each of the user's examples; it may differ by row."""
     return step.example_answers or (step.answer,) * len(step.examples)
 
 
@@ -131,30 +132,30 @@ def written_examples(step: StepContext) -> tuple[WrittenExample, ...]:
 
 
 def cue_of(step: StepContext, spec: CallSpec) -> str:
-    """Return the words that the answer follows in a call, for a template that shows them; empty where there are none.
+    """Return the cue of a call, the words that its answer follows; empty without one.
 
-    They are the user's, else the technique's, else the layout's.
+    It is the user's, else the technique's, else the layout's.
     """
-    own = step.prompt.sections(step.values, layers=step.layers, only=("cue",)).get("cue", "")
-    given = (step.cue, own, spec.trigger(step.answer.name), open_layout(step.layout).cue)
+    written = step.prompt.sections(step.values, layers=step.layers, only=("cue",)).get("cue", "")
+    given = (step.cue, written, spec.trigger(step.answer.name), open_layout(step.layout).cue)
     cue = next((text.strip() for text in given if text and text.strip()), "")
     return "" if cue == NO_CUE else cue
 
 
-def _sections(step: StepContext, wanted: CallArguments, layout: Layout) -> dict[str, str]:
-    layer = Layer(wanted.spec.file, wanted.values)
+def _sections(step: StepContext, call: CallArguments, layout: Layout) -> dict[str, str]:
+    layer = Layer(call.spec.file, call.values)
     sections = step.prompt.sections(step.values, layers=(*step.layers, layer), delimiters=layout.delimiters)
-    shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
-    if wanted.spec.produces == "answer" and "output_format" not in shown and wanted.spec.shows("output_format"):
+    shown = {name: text for name, text in sections.items() if call.spec.shows(name)}
+    if call.spec.produces == "answer" and "output_format" not in shown and call.spec.shows("output_format"):
         shown["output_format"] = layout.as_data(instruction(step.answer, project=step.project))
     return shown
 
 
-def _examples(step: StepContext, wanted: CallArguments, layout: Layout) -> tuple[WrittenExample, ...]:
-    """Return what is shown as examples: the technique's demonstrations, else the user's examples."""
-    spec = wanted.spec
-    if wanted.demos and EXAMPLES not in spec.writes:
-        return tuple(_demonstration(step, demo, spec, layout) for demo in wanted.demos)
+def _examples(step: StepContext, call: CallArguments, layout: Layout) -> tuple[WrittenExample, ...]:
+    """Return the examples of a call: the technique's demonstrations, else the user's examples."""
+    spec = call.spec
+    if call.demos and EXAMPLES not in spec.writes:
+        return tuple(_demonstration(step, demo, spec, layout) for demo in call.demos)
     if not spec.keeps(EXAMPLES):
         return ()
     written = written_examples(step)
@@ -164,8 +165,7 @@ def _examples(step: StepContext, wanted: CallArguments, layout: Layout) -> tuple
 
 
 def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout) -> WrittenExample:
-    """Return a demonstration as the model reads it: where its output is a list, with what the step's lists have between
-    their items."""
+    """Return a demonstration as the model reads it; an output that is a list has the separator of the step's lists."""
     thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
     output = demo.get("output", "")
     if isinstance(output, list):
@@ -176,7 +176,7 @@ def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec, l
 
 
 def _explicit_cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
-    """Return the cue before the layout has its say: the user's, else the technique's."""
+    """Return the user's cue, else the technique's; None leaves it to the prompt or the layout."""
     if step.cue and step.cue.strip():
         return step.cue
     if sections.get("cue"):
@@ -185,43 +185,44 @@ def _explicit_cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -
 
 
 def has_user_cue(step: StepContext) -> bool:
+    """Tell whether the step or its prompt gives a cue."""
     if step.cue and step.cue.strip():
         return step.cue != NO_CUE
     return bool(step.prompt.sections(step.values, only=("cue",)).get("cue"))
 
 
-def _end_marks(step: StepContext, wanted: CallArguments, cue: str) -> tuple[str, ...]:
-    """Return where a call's text stops: what its technique says, and thoughts that are decided later at their cue."""
-    ends = (*wanted.spec.stop, *wanted.stop)
-    at_cue = wanted.spec.thinks and not wanted.past_cue and step.decide != "generate" and cue
+def _end_marks(step: StepContext, call: CallArguments, cue: str) -> tuple[str, ...]:
+    """Return the texts that end a reply: the technique's, and the cue for thoughts that are decided later."""
+    ends = (*call.spec.stop, *call.stop)
+    at_cue = call.spec.thinks and not call.past_cue and step.decide != "generate" and cue
     return (*ends, f"\n{cue}") if at_cue else ends
 
 
 def _invented_example_starts(cue: str, examples: Sequence[WrittenExample]) -> tuple[str, ...]:
-    """Return where an answer after examples has gone on to one that the model makes up: where the cue comes again."""
+    """Return where an answer after examples goes on to one that the model invents: at the next cue."""
     again = f"\n{cue}"
-    return (again,) if cue and examples and not any(again in each.output for each in examples) else ()
+    return (again,) if cue and examples and not any(again in example.output for example in examples) else ()
 
 
 def stop_sequences(step: StepContext, ends: tuple[str, ...], model: Model) -> tuple[str, ...]:
-    """Return where the runtime is to stop; what is not the user's own wish only where it can."""
+    """Return the texts at which the runtime stops: the user's and, if it can stop, the technique's."""
     return (*step.options.stop, *ends) if "stop" in model.capabilities else step.options.stop
 
 
-def token_limit(step: StepContext, spec: CallSpec, wanted: int | None = None) -> int:
-    """Return how long a reply may be: as the technique wishes within the step's option, else what its kind needs."""
-    own = THOUGHT_TOKENS if spec.thinks or spec.produces != "answer" else step.answer.max_tokens
-    wish, bound = wanted or spec.max_tokens, step.options.max_tokens
-    return min(wish, bound) if wish and bound else wish or bound or own
+def token_limit(step: StepContext, spec: CallSpec, requested: int | None = None) -> int:
+    """Return the longest reply in tokens: the technique's wish within the step's option, else the need of its kind."""
+    usual = THOUGHT_TOKENS if spec.thinks or spec.produces != "answer" else step.answer.max_tokens
+    wish, bound = requested or spec.max_tokens, step.options.max_tokens
+    return min(wish, bound) if wish and bound else wish or bound or usual
 
 
-def _sampling_options(step: StepContext, wanted: CallArguments) -> dict[str, Any]:
-    """Return how a request is sampled and bounded; thoughts that end in their answer have room for it."""
+def _sampling_options(step: StepContext, call: CallArguments) -> dict[str, Any]:
+    """Return the sampling options of a request; thoughts that end in their answer get tokens for it."""
     options = step.options
-    tokens = token_limit(step, wanted.spec, wanted.max_tokens)
-    if wanted.spec.thinks and step.decide == "generate":
+    tokens = token_limit(step, call.spec, call.max_tokens)
+    if call.spec.thinks and step.decide == "generate":
         tokens = min(tokens + step.answer.max_tokens, options.max_tokens or sys.maxsize)
-    temperature = _temperature(step, wanted)
+    temperature = _temperature(step, call)
     return {
         "max_tokens": tokens,
         "temperature": temperature,
@@ -232,24 +233,24 @@ def _sampling_options(step: StepContext, wanted: CallArguments) -> dict[str, Any
     }
 
 
-def _temperature(step: StepContext, wanted: CallArguments) -> float:
-    """Return the technique's wish, else the step's option, which is for thoughts: what is decided after them is greedy.
+def _temperature(step: StepContext, call: CallArguments) -> float:
+    """Return the technique's temperature, else the step's, which is for thoughts: deciding after them is greedy.
 
-    A deciding call that nothing was asked before is itself what is sampled.
+    A deciding call that comes first is itself sampled.
     """
-    if wanted.temperature is not None:
-        return wanted.temperature
-    decides = wanted.spec.produces == "answer" and not wanted.spec.thinks
+    if call.temperature is not None:
+        return call.temperature
+    decides = call.spec.produces == "answer" and not call.spec.thinks
     return 0.0 if decides and level() > step.level else step.options.temperature or 0.0
 
 
 async def send(step: StepContext, built: BuiltCall) -> Exchange:
-    """Ask a call that is not decided yet: one that thinks, or one that makes text for its technique."""
+    """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
     return _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
 
 
 async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
-    """Ask a call whose reply is the answer, as the step's `decide` says."""
+    """Send a call whose reply is the answer, as the step's `decide` says."""
     if step.decide == "score" and await _can_score(step):
         return await _score(step, built)
     if step.decide != "generate":
@@ -258,7 +259,7 @@ async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
 
 
 def _cut_at(reply: Reply, ends: Sequence[str]) -> Reply:
-    """Return a reply up to the first of the ends in it, which was no end of its tokens."""
+    """Return a reply cut at the ends in it; a cut reply did not run out of tokens."""
     for end in ends:
         text, found, _ = reply.text.partition(end)
         reply = replace(reply, text=text, finish="stop") if found else reply
@@ -266,10 +267,10 @@ def _cut_at(reply: Reply, ends: Sequence[str]) -> Reply:
 
 
 async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) -> Exchange:
-    """Ask for the answer after thoughts: the same messages, the begun turn being the thoughts and the cue.
+    """Ask for the answer after thoughts: the same messages, and a begun turn of the thoughts and the cue.
 
-    The step's own cue wins over the trigger of `spec`. Where the runtime cannot continue a turn, the thoughts go out
-    as a turn of the assistant and the cue as a new turn of the user. The trace says so, and that thoughts were cut off.
+    The user's cue wins over the trigger of `spec`. If the runtime cannot continue a turn, the thoughts are sent as a
+    turn of the assistant and the cue as a new turn of the user. The trace notes that, and thoughts that were cut off.
     """
     if exchange.cut:
         exchange.record.notes = (*exchange.record.notes, "the thoughts ran out of tokens")
@@ -290,9 +291,9 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
 
 
 async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence[str]) -> tuple[float, ...]:
-    """Return the log-probability of each text after the call's begun turn, only as far as the texts differ.
+    """Return the log-probability of each text after the call's begun turn, only up to where the texts differ.
 
-    Raises Unsupported where the model gives none.
+    Raises Unsupported for a model without log-probabilities.
     """
     scores = await score_answer(step.asker, built.request, build_answer({"label": list(texts)}))
     _scored_exchange(step, built, scores)
@@ -311,7 +312,7 @@ async def decide_again(step: StepContext, exchange: Exchange, request: Request) 
 
 
 def read_answer(step: StepContext, exchange: Exchange) -> Answer:
-    """Parse the answer in a deciding reply, and note it in the trace."""
+    """Parse the answer in a deciding reply and note it in the trace."""
     record = exchange.record
     record.deciding = True
     if exchange.scores is not None:
@@ -354,7 +355,7 @@ async def _constrain(step: StepContext, request: Request) -> Request:
 
 
 async def _can_score(step: StepContext) -> bool:
-    """Tell whether the runtime can score; where it cannot, the step runs as `constrain`, and says so once."""
+    """Tell whether the runtime can score; if not, the step runs as `constrain` and says so once."""
     model = await step.asker.model()
     missing = sorted({"logprobs", "continue"} - model.capabilities)
     if missing:
@@ -375,7 +376,7 @@ async def _score(step: StepContext, built: BuiltCall) -> Exchange:
 
 
 def _scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deciding: bool = False) -> Exchange:
-    """Return scores as an exchange, one record of all their requests; these are greedy, whatever was asked for."""
+    """Return scores as an exchange with one record for all their requests, which are greedy in any case."""
     built = replace(built, request=replace(built.request, temperature=0.0, top_p=None))
     reply = Reply(
         text=str(scores.value) if not deciding else step.answer.write(scores.value),
@@ -390,7 +391,7 @@ def _scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, dec
 
 
 async def _calibration(step: StepContext) -> Calibration | None:
-    """Return the step's offsets where they are those of its model; where they are another's, say so once."""
+    """Return the step's offsets if they are for its model; say so once if they are for another."""
     if step.calibrate is None:
         return None
     calibration = read_calibration(step.calibrate, step.answer.alternatives())
@@ -439,26 +440,26 @@ _level: ContextVar[int] = ContextVar("level", default=0)
 
 
 def reset_level() -> None:
-    """Begin at the first level: a step asks anew."""
+    """Set the level to 0 for a new execution of a step."""
     _level.set(0)
 
 
 def level() -> int:
-    """Return the level of the last request that the sender has waited for, 0 before the first."""
+    """Return the level of the last request that the current task has waited for, 0 before the first."""
     return _level.get()
 
 
 def next_level() -> int:
-    """Return the level of a request that was answered: one above all that its sender had waited for."""
-    level = _level.get() + 1
-    _level.set(level)
-    return level
+    """Return the level of a request that was answered: one above all that the current task had waited for."""
+    current = _level.get() + 1
+    _level.set(current)
+    return current
 
 
 async def run_concurrently(function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]) -> list[Outcome]:
-    """Apply an async function to all items at once; the results are in the items' order.
+    """Apply an async function to all items concurrently; the results are in the items' order.
 
-    Where one raises, the others are cancelled. What comes after has waited for the longest of them.
+    If one raises, the others are cancelled. Requests that follow are a level above the longest of them.
     """
 
     async def apply(item: Item) -> tuple[Outcome, int]:

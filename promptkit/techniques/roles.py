@@ -1,4 +1,4 @@
-"""Roles: what a technique must know of a step's inputs, and which input plays each."""
+"""Roles: the inputs that a technique must know, such as the question or the table, and the inputs that play them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "guideline": ("text",),
     "wordings": ("list",),
 }
-"""The roles that there are, with the types of input that can play each."""
+"""All roles, with the types of input that can play each."""
 
 SECTION: Final = "question"
-"""The role that the whole input section plays where no input does."""
+"""The role that the whole input section plays if no input does."""
 
 OPTIONAL: Final = "?"
 
@@ -36,7 +36,7 @@ class Role:
 
     @classmethod
     def parse(cls, text: str) -> Role:
-        """Return the role that `question`, or `context?` for an optional one, declares. Raises ValueError."""
+        """Return the role that a text declares: `question`, or `context?` for an optional one. Raises ValueError."""
         name = text.removesuffix(OPTIONAL)
         if name not in KINDS:
             raise ValueError(f"there is no role `{name}`; roles are {', '.join(KINDS)}")
@@ -44,16 +44,17 @@ class Role:
 
 
 def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str, PromptInput]) -> dict[str, str | None]:
-    """Return the input that plays each role; None where none plays it, which for `question` is the input section.
+    """Return the input that plays each role, None where none does; for `question` that means the input section.
 
-    `given` is what the step binds. Then an input of the role's name plays it, then the only input left of its types.
-    Raises InputError, without a place, naming the inputs, where a role that is not optional stays unbound.
+    A role is played by the input that the step binds (`given`), else by an input of its name, else by the only
+    remaining input of its types. Raises InputError with the inputs, but without a place, for a required role that no
+    input plays.
     """
     bound: dict[str, str | None] = {name: given[name] for name in (role.name for role in roles) if name in given}
     for role in roles:
         if role.name in inputs:
             bound.setdefault(role.name, role.name)
-    for role in sorted(roles, key=lambda role: role.name != SECTION):  # What is asked is in the input, if anything is.
+    for role in sorted(roles, key=lambda role: role.name != SECTION):  # The question is the likeliest to be an input.
         if role.name in bound:
             continue
         left = [name for name in inputs if name not in bound.values() and kind_of(inputs[name]) in KINDS[role.name]]
@@ -69,7 +70,7 @@ def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str,
 
 
 def kind_of(spec: PromptInput) -> str:
-    """Return the type of an input: as stated, else that of its default or example."""
+    """Return the type of an input: the stated one, else that of its default or example."""
     if spec.type:
         return spec.type
     value = spec.default if spec.default is not None else spec.example

@@ -1,8 +1,10 @@
-"""A technique as a step names it: its parameters, the roles it binds, its demonstrations, and what is wrong with it."""
+"""A technique as a step names it: reading and checking its parameters, bound roles and demonstrations."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,14 +25,15 @@ from promptkit.techniques.roles import KINDS, Role, bind
 
 DEMOS = "demos"
 FOLDER = "folder"
+_PLAIN_SCALAR = re.compile(r"[A-Za-z_][\w./-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredTechnique:
-    """A technique with what a step says of it.
+    """A technique with a step's settings for it.
 
-    `roles` are the inputs that it binds; `demos` one's own demonstrations by call (a file, or a list); `documents` the
-    folder of texts to search, by `folder:`, for a technique that searches some.
+    `roles` are the inputs that the step binds; `demos` the user's demonstrations by call (a file or a list);
+    `documents` the folder of texts (`folder:`) for a technique that searches.
     """
 
     technique: Technique
@@ -52,9 +55,9 @@ def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
 
 
 def configure(spec: Any, project: Project) -> ConfiguredTechnique:
-    """Return the technique that `spec` names, to be performed many times.
+    """Return the technique that `spec` names with its settings, to be performed many times.
 
-    Raises InputError for an unknown one, and for a role that is bound to what can be no input's name.
+    Raises InputError for an unknown technique, and for a role that is bound to something other than a name.
     """
     try:
         name, settings = parse_spec(spec)
@@ -71,7 +74,7 @@ def configure(spec: Any, project: Project) -> ConfiguredTechnique:
 
 
 def find_known_technique(name: str, project: Project) -> Technique:
-    """Return the technique of that name. Raises InputError, with the nearest, for an unknown one."""
+    """Return the technique of that name. Raises InputError with the nearest name for an unknown one."""
     technique = find_technique(name, project)
     if technique is None:
         raise InputError(f"unknown technique `{name}`", hint=nearest(name, technique_names(project)))
@@ -79,20 +82,20 @@ def find_known_technique(name: str, project: Project) -> Technique:
 
 
 def searches_documents(technique: Technique) -> bool:
-    """Tell whether a technique searches documents: an input's, or those of a folder."""
+    """Tell whether a technique searches documents of an input or a folder."""
     return Role("documents", optional=True) in technique.roles
 
 
 def with_nested(chosen: ConfiguredTechnique, project: Project) -> Iterator[ConfiguredTechnique]:
-    """Yield a technique and those that it is put over, by the step or by default, outermost first.
+    """Yield a technique and those beneath it, named by the step or by default, outermost first.
 
-    Raises InputError for an unknown one, and where defaults lead back to one.
+    Raises InputError for an unknown one, and where defaults lead back to the same technique.
     """
     named: set[str] = set()
     while True:
         yield chosen
-        own = chosen.technique.parameters.get("over")
-        over = chosen.parameters.get("over", own.default if own else None)
+        parameter = chosen.technique.parameters.get("over")
+        over = chosen.parameters.get("over", parameter.default if parameter else None)
         if not over:
             return
         if "over" in chosen.parameters:
@@ -104,7 +107,7 @@ def with_nested(chosen: ConfiguredTechnique, project: Project) -> Iterator[Confi
 
 
 def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]:
-    """Yield the files that a step's technique is made of: templates, modules, cards, demonstrations, documents."""
+    """Yield the files of a step's technique: templates, modules, cards, demonstrations, documents."""
     prompts = Prompts(project)
     for chosen in with_nested(configure(spec, project), project):
         for file in chosen.technique.files:
@@ -117,7 +120,7 @@ def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]
 
 
 def read_demos(given: Any, folder: Path) -> tuple[Mapping[str, Any], ...]:
-    """Return demonstrations as a step gives them: a list, or a file of rows. Raises InputError."""
+    """Return the demonstrations that a step gives as a list or a file of rows. Raises InputError."""
     if isinstance(given, str):
         return _demos_in(folder / given, file_stamp(folder / given))
     if isinstance(given, list | tuple) and all(isinstance(demo, Mapping) for demo in given):
@@ -127,16 +130,16 @@ def read_demos(given: Any, folder: Path) -> tuple[Mapping[str, Any], ...]:
 
 @lru_cache(maxsize=50)
 def _demos_in(path: Path, _stamp: Stamp | None) -> tuple[Mapping[str, Any], ...]:
-    """Return the demonstrations of a file, which is read again only when its `stamp` is another."""
+    """Return the demonstrations of a file, read again only when its `stamp` changes."""
     return tuple(read_rows(path))
 
 
 def check_spec(
     spec: Any, project: Project, inputs: Mapping[str, PromptInput] | None = None, folder: Path | None = None
 ) -> list[Problem]:
-    """Return what is wrong with a step's `technique:`, its templates among it; what is wrong in `spec` has no place.
+    """Return the problems of a step's `technique:` and its templates; problems of `spec` itself have no place.
 
-    `inputs` are the prompt's; without them roles are not checked. `folder` is what paths are relative to.
+    `inputs` are the prompt's; without them roles are not checked. Paths are relative to `folder`.
     """
     problems = Problems()
     with problems.gather():
@@ -181,17 +184,19 @@ def _parameter_problems(
 
 
 def _role_problems(chosen: ConfiguredTechnique, inputs: Mapping[str, PromptInput]) -> Iterator[Problem]:
-    """Yield what is wrong with the roles that a step binds, else the role that no input plays."""
+    """Yield the problems of the roles that a step binds, else the role that no input plays."""
     wrong = {role: name for role, name in chosen.roles.items() if name not in inputs}
     for role, name in wrong.items():
-        message = f"the role `{role}` of technique `{chosen.technique.name}` is bound to `{name}`, which is no input"
-        yield Problem(message, hint=nearest(name, inputs))
+        message = f"the role `{role}` of technique `{chosen.technique.name}` is bound to `{name}`"
+        yield Problem(f"{message}, which is not an input", hint=nearest(name, inputs))
     if not wrong:
         try:
             bound = bind(chosen.technique.roles, chosen.roles, inputs)
         except InputError as error:
             name = chosen.technique.name
-            yield from (replace(each, message=f"technique `{name}`: {each.message}") for each in error.problems)
+            yield from (
+                replace(problem, message=f"technique `{name}`: {problem.message}") for problem in error.problems
+            )
             return
         yield from _kind_problems(chosen, bound, inputs)
 
@@ -199,16 +204,17 @@ def _role_problems(chosen: ConfiguredTechnique, inputs: Mapping[str, PromptInput
 def _kind_problems(
     chosen: ConfiguredTechnique, bound: Mapping[str, str | None], inputs: Mapping[str, PromptInput]
 ) -> Iterator[Problem]:
-    """Yield each role that an input of another type plays, where its type is known; JSON may be anything."""
+    """Yield each role that an input of a wrong type plays, where its type is known; JSON may be anything."""
     for role, name in bound.items():
         kind = inputs[name].type if name else None
         if kind and kind not in (*KINDS[role], "json") and not {kind, *KINDS[role]} <= {"list", "table", "json"}:
-            told = f"the role `{role}` of technique `{chosen.technique.name}` takes a {' or '.join(KINDS[role])}"
-            yield Problem(f"{told}, and `{name}` is a {kind}", hint=f"`{role}: INPUT` with the technique binds another")
+            message = f"the role `{role}` of technique `{chosen.technique.name}` takes a {' or '.join(KINDS[role])}"
+            hint = f"`{role}: INPUT` with the technique binds another"
+            yield Problem(f"{message}, and `{name}` is a {kind}", hint=hint)
 
 
 def check_preparation(technique: Technique, parameters: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the parameters of a technique's preparation; without places."""
+    """Return the problems of the parameters of a technique's preparation, without places."""
     assert technique.prepare is not None, "only what is prepared has a preparation"
     known = parameters_of(technique.prepare)
     problems: list[Problem] = []
@@ -222,7 +228,7 @@ def check_preparation(technique: Technique, parameters: Mapping[str, Any]) -> li
 
 
 def _value_problems(found: Technique, function: Callable[..., Any], key: str, value: Any) -> Iterator[Problem]:
-    """Yield what is wrong with a parameter's value by its annotation in `function`."""
+    """Yield the problem of a parameter's value by its annotation in `function`."""
     from pydantic import TypeAdapter, ValidationError
 
     annotation = annotations_of(function).get(key, Any)
@@ -241,7 +247,7 @@ def _folder_problems(given: Any, project: Project, folder: Path) -> Iterator[Pro
 
 
 def _demo_problems(chosen: ConfiguredTechnique, project: Project, folder: Path | None) -> Iterator[Problem]:
-    """Yield what is wrong with one's own demonstrations: their call, their file, their keys."""
+    """Yield the problems of the user's demonstrations: their call, their file, their keys."""
     if not isinstance(chosen.demos, Mapping):
         yield Problem(f"`demos` of technique `{chosen.technique.name}` is `{{CALL: FILE}}`")
         return
@@ -270,10 +276,20 @@ def _demo_problems(chosen: ConfiguredTechnique, project: Project, folder: Path |
 
 
 def _wrong_fields(demo: Mapping[str, Any], shipped: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield which fields a demonstration lacks that the shipped ones have, and which are no text though theirs are."""
-    usual = [pair for each in shipped for pair in each.items()]
+    """Yield the fields of the shipped demonstrations that one lacks, and those that are not texts as theirs are."""
+    usual = [pair for example in shipped for pair in example.items()]
     missing = [f"`{key}`" for key, _ in usual if key not in demo]
     if missing:
         yield f"lacks {', '.join(missing)}"
     no_texts = [key for key, value in usual if isinstance(value, str) and isinstance(demo.get(key), Mapping | list)]
     yield from (f"must have a text as `{key}`" for key in no_texts)
+
+
+def spec_text(spec: Any) -> str:
+    """Return a technique's spec in one line of YAML: `name`, or `{name: {parameter: value}}`."""
+    if isinstance(spec, Mapping):
+        return "{" + ", ".join(f"{key}: {spec_text(value)}" for key, value in spec.items()) + "}"
+    if isinstance(spec, list | tuple):
+        return "[" + ", ".join(map(spec_text, spec)) + "]"
+    is_plain = isinstance(spec, str) and _PLAIN_SCALAR.fullmatch(spec)
+    return str(spec) if is_plain else json.dumps(spec, ensure_ascii=False)

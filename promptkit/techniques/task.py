@@ -32,18 +32,18 @@ from promptkit.techniques.requests import (
     written_examples,
 )
 from promptkit.techniques.roles import SECTION, bind
+from promptkit.techniques.spec import ConfiguredTechnique, read_demos
 
 if TYPE_CHECKING:
-    from promptkit.techniques.spec import ConfiguredTechnique
     from promptkit.tools.python import Execution
     from promptkit.tools.search import Documents, Passage
     from promptkit.tools.tables import Selection, Table
 
 
 class StepView:
-    """What a technique sees of one asking of a step.
+    """A technique's view of one execution of a step.
 
-    `inputs` are the prompt's values, `answer_type` says what must come out, `examples` are the user's, `params` the
+    `inputs` are the prompt's values, `answer_type` is the type of the answer, `examples` are the user's, `params` the
     parameters that the step gave.
     """
 
@@ -63,7 +63,7 @@ class StepView:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The names of the prompt's inputs, those left out among them."""
+        """The names of the prompt's inputs, including those left out."""
         return tuple(dict.fromkeys((*self._step.inputs, *self._step.values)))
 
     @property
@@ -76,7 +76,7 @@ class StepView:
 
     @property
     def examples_think(self) -> bool:
-        """Whether the user's examples show thoughts, so that a call that thinks needs no trigger."""
+        """True if the user's examples show thoughts, so that a call that thinks needs no trigger."""
         return any(example.thoughts for example in self._step.examples)
 
     @property
@@ -86,12 +86,12 @@ class StepView:
 
     @property
     def example_types(self) -> tuple[AnswerType, ...]:
-        """The answer type of each of the user's examples, which may differ by row."""
+        """The answer type of each of the user's examples; it may differ by row."""
         return example_types(self._step)
 
     @property
     def decides(self) -> bool:
-        """Whether an answer is decided by a request of its own after thoughts: `decide` is not `generate`."""
+        """True if a request of its own decides the answer after thoughts: `decide` is not `generate`."""
         return self._step.decide != "generate"
 
     @property
@@ -101,17 +101,17 @@ class StepView:
 
     @property
     def has_documents(self) -> bool:
-        """Whether there is something for `retrieve` to search."""
+        """True if there are documents for `retrieve` to search."""
         return bool(self.role("documents") or self._chosen.documents)
 
     @property
     def artifact(self) -> Artifact | None:
-        """What was prepared for this step by this technique, if anything was."""
+        """The artifact that this technique prepared for this step, if any."""
         return self._step.artifacts.get(self._technique)
 
     @property
     def artifact_name(self) -> str:
-        """`PIPELINE.STEP.TECHNIQUE`: the name of the file that holds the artifact, without its ending."""
+        """`PIPELINE.STEP.TECHNIQUE`: the name of the artifact's file without its ending."""
         return f"{self._step.home}.{self._technique}"
 
     async def can(self, capability: str) -> bool:
@@ -119,26 +119,26 @@ class StepView:
         return capability in (await self._step.asker.model()).capabilities
 
     def role(self, name: str) -> Any:
-        """Return what plays a role: an input's value, for `question` else the input section; None for one left out."""
+        """Return the value of the input that plays a role, for `question` else the input section; None without one."""
         bound = self._bound.get(name)
         if bound is not None:
             return self._step.values.get(bound)
         return self.section("input") if name == SECTION and name in self._bound else None
 
     def section(self, name: str) -> str:
-        """Return one of the user's sections, rendered; an empty text where there is none."""
-        found = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
-        return found.get(name, "")
+        """Return one of the user's sections, rendered; an empty text if there is none."""
+        sections = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
+        return sections.get(name, "")
 
     def cue(self, call: str) -> str:
-        """Return the words that the answer follows in a call; in the template of a call that thinks, `call.cue`."""
+        """Return a call's cue, the words that its answer follows; in the template of a thinking call `call.cue`."""
         return cue_of(self._step, self._call(call))
 
     def _role_values(self) -> dict[str, Any]:
         return {name: self.role(name) for name in self._bound}
 
     def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
-        """Return a call's demonstrations: one's own where the step gives them."""
+        """Return a call's demonstrations: the step's, else the technique's."""
         return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
 
     @property
@@ -147,15 +147,13 @@ class StepView:
         return tuple(self._chosen.demos)
 
     def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
-        """Return the demonstrations that the step gives under a name, none where it gives none. Raises InputError."""
-        from promptkit.techniques.spec import read_demos
-
+        """Return the demonstrations that the step gives under a name, if any. Raises InputError."""
         given = self._chosen.demos.get(name)
         return () if given is None else read_demos(given, self._step.folder)
 
     @property
     def _sampled(self) -> bool:
-        """Whether this asking is one of the samples of an enclosing technique: its number then is a path."""
+        """True if this execution is a sample of an enclosing technique: its number is then a path."""
         return "/" in self._step.sample
 
     def _call(self, name: str) -> CallSpec:
@@ -172,13 +170,13 @@ _REPLACED_INPUT: Final = LIBRARY / "templates" / "techniques" / "replaced_input.
 
 
 class Perform(Protocol):
-    """How a technique is performed on a step: what `Task.run` needs and may not import."""
+    """Performs a technique on a step; `Task.run` is given it, since it may not import it."""
 
     async def __call__(self, spec: Any, step: StepContext) -> Answer: ...
 
 
 class Task(StepView):
-    """One asking of a step: what its technique sees of it, and how it asks."""
+    """One execution of a step: all that its technique sees of it, and all ways to ask the model."""
 
     def __init__(self, step: StepContext, chosen: ConfiguredTechnique, perform: Perform) -> None:
         super().__init__(step, chosen)
@@ -198,16 +196,17 @@ class Task(StepView):
         past_cue: bool = False,
         **values: Any,
     ) -> Exchange:
-        """Render `call` and ask it once; `values` stand in its template under `call.`.
+        """Render `call`, send it once and return the exchange.
 
-        So do the roles, `demos`, `examples_think` and, in a call that thinks, the `cue` that its answer is to follow.
+        `values` stand in its template under `call.`, and so do the roles, `demos`, `examples_think` and, in a call that
+        thinks, the `cue` of its answer.
 
-        A call that produces an answer and does not think is decided at once, as the step's `decide` says; a call that
+        A call that produces an answer and does not think is decided directly, as the step's `decide` says; a call that
         thinks leaves its answer to `decide`. `replace` gives other values to roles: the user's sections are rendered
-        with them. `demos` are shown instead of the call's own demonstrations. With `logprobs` the exchange has a
-        `confidence`, where the runtime gives log-probabilities. `past_cue` lets thoughts that are decided later go on
-        past a cue, where answers of other problems come first. Raises InputError where the template is missing or
-        broken, and what the runtime raises.
+        with them. `demos` are shown instead of the call's demonstrations. With `logprobs` the exchange has a
+        `confidence`, if the runtime has log-probabilities. `past_cue` lets thoughts that are decided later go on past a
+        cue, where answers to other problems come first. Raises InputError for a missing or broken template, and what
+        the runtime raises.
         """
         task = self.replacing(**replace) if replace else self
         built = await task._built(
@@ -226,10 +225,11 @@ class Task(StepView):
         return await send(task._step, built)
 
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
-        """Ask `call` n times at once, each with its own sample number; once and greedily for n = 1 at temperature 0.
+        """Send `call` n times concurrently, each with its own sample number; once and greedily for n = 1 at temperature
+        0.
 
-        Where this is itself one of several samples, the one is asked at their temperature. Raises InputError for
-        several samples at a temperature of 0, and for none.
+        If this is itself one of several samples, the single call has their temperature. Raises InputError for several
+        samples at a temperature of 0, and for none.
         """
         if n == 1 and temperature == 0:
             return [await self.ask(call, temperature=None if self._sampled else 0.0, **values)]
@@ -250,18 +250,18 @@ class Task(StepView):
         """Perform another technique on this step and return its answer.
 
         `sample` and `temperature` make it one of several samples. `beneath` lies between the user's prompt and the
-        calls of the other. `replace` gives other values to roles of this one.
+        calls of the other technique. `replace` gives other values to roles of this one.
         """
         task = self.replacing(**replace) if replace else self
         return await self._perform(technique, task._nested(sample, temperature, beneath))
 
     async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
-        """Perform another technique n times at once, as samples of their own. Raises InputError as `sample` does."""
+        """Perform another technique n times concurrently, each a sample. Raises InputError as `sample` does."""
         self._refuse_greedy(n, temperature)
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
-        """Go on from a reply's own text with the answer trigger of `call`: a fixed extraction stage.
+        """Continue from a reply's text with the answer trigger of `call`: a fixed extraction stage.
 
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
@@ -270,7 +270,7 @@ class Task(StepView):
     async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
 
-        With `marked`, a reply of thoughts that nowhere has its cue holds no answer under `generate`.
+        With `marked`, thoughts without their cue hold no answer under `generate`.
         """
         if exchange.thinks and self.decides:
             exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces="answer"))
@@ -299,10 +299,10 @@ class Task(StepView):
         return Answer(value=None, flag="truncated" if exchange and exchange.cut else flag, problem=problem)
 
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
-        """Return the answer that most reach, by the type's vote key; a tie goes to the value seen first.
+        """Return the majority answer by the type's vote key; of a tie, the value seen first.
 
-        Answers without a value are out of the vote and counted in `extra`. With none left, the flag is `unparsed`. One
-        alone is no vote and stays what it is, so that it can be repaired.
+        Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`. A
+        single answer is returned as it is, so that it can be repaired.
         """
         if len(answers) == 1:
             return answers[0]
@@ -321,15 +321,15 @@ class Task(StepView):
         return first[winner].with_extra(votes=votes, unparsed=unparsed)
 
     def vote_key(self, answer: Answer) -> Any:
-        """Return what answers that are the same have in common (26, 26.0 and "$26.")."""
+        """Return a key that equal answers share (26, 26.0 and "$26.")."""
         return self.answer_type.vote_key(answer.value)
 
     async def each(self, function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]) -> list[Outcome]:
-        """Apply an async function to all items at once; the results are in the items' order."""
+        """Apply an async function to all items concurrently; the results are in the items' order."""
         return await run_concurrently(function, items)
 
     async def logprob(self, call: str, texts: Sequence[str], **values: Any) -> tuple[float, ...]:
-        """Return the log-probability of each text after the begun turn of `call`, only as far as the texts differ."""
+        """Return the log-probability of each text after the begun turn of `call`, only up to where the texts differ."""
         return await log_probabilities(self._step, await self._built(call, values), texts)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -348,7 +348,7 @@ class Task(StepView):
         functions: Mapping[str, Callable[..., Any]] | None = None,
         of: Exchange | None = None,
     ) -> Execution:
-        """Run a program in the sandbox: its value is its last expression's. A failure is noted at `of` in the trace."""
+        """Run a program in the sandbox; its last expression is its value. A failure is noted at `of` in the trace."""
         from promptkit.tools.python import run_python
 
         execution = await run_python(program, inputs=inputs, functions=functions)
@@ -357,7 +357,7 @@ class Task(StepView):
         return execution
 
     async def sql(self, table: Table, query: str, *, of: Exchange | None = None) -> Selection:
-        """Ask a table, called `w` and with a `row_id`, in SQL, read-only. Raises QueryFailed, noted at `of`."""
+        """Query a table, called `w` and with a `row_id`, by read-only SQL. Raises QueryFailed, noted at `of`."""
         from promptkit.tools.tables import QueryFailed, run_query
 
         try:
@@ -373,15 +373,15 @@ class Task(StepView):
         return await result if inspect.isawaitable(result) else result
 
     async def retrieve(self, query: str, count: int = 3) -> list[Passage]:
-        """Return the passages of the step's documents that fit a query best. Raises Unsupported without documents."""
+        """Return the passages of the step's documents that match a query best. Raises Unsupported without documents."""
         return self._documents.retrieve(query, count)
 
     def note(self, exchange: Exchange, text: str) -> None:
-        """Say in the trace what became of a reply."""
+        """Add a note about a reply to the trace."""
         exchange.record.notes = (*exchange.record.notes, text)
 
     def layer(self, call: str, **values: Any) -> Layer:
-        """Return a call's template as a layer that lies beneath another technique's calls."""
+        """Return a call's template as a layer beneath another technique's calls."""
         return Layer(self._call(call).file, {**self._role_values(), **values})
 
     def showing(self, items: Iterable[Mapping[str, Any]]) -> Task:
@@ -390,8 +390,8 @@ class Task(StepView):
             Example(dict(item["input"]), item["output"], item.get("thoughts"), number)
             for number, item in enumerate(items, start=1)
         )
-        own = self._step.answer_of
-        kinds = tuple(own(example.inputs) for example in examples) if own else ()
+        answer_of = self._step.answer_of
+        kinds = tuple(answer_of(example.inputs) for example in examples) if answer_of else ()
         return self._with(replace(self._step, examples=examples, example_answers=kinds))
 
     def on(self, row: Row) -> Task:
@@ -399,20 +399,20 @@ class Task(StepView):
         step = self._step
         values = {**step.prompt.defaults, **row.inputs}
         examples = step.examples_for(values) if step.examples_for else step.examples
-        kinds = tuple(step.answer_of(each.inputs) for each in examples) if step.answer_of else ()
+        kinds = tuple(step.answer_of(example.inputs) for example in examples) if step.answer_of else ()
         changed = replace(step, values=values, examples=examples, example_answers=kinds, level=level())
         return self._with(replace(changed, answer=row.answer or step.answer))
 
     def replacing(self, **roles: Any) -> Task:
         """Return this task with other values for roles: an input's, or the text of the input section.
 
-        A technique that it runs has them too, whichever inputs play these roles there. Raises InputError for a role
+        A technique that it runs gets them too, whichever inputs play these roles there. Raises InputError for a role
         that the technique does not declare.
         """
         for role in roles:
             if role not in self._bound:
-                told = f"technique `{self._technique}` gives a value to the role `{role}`, which it does not declare"
-                raise InputError(told, hint=nearest(role, self._bound))
+                message = f"technique `{self._technique}` gives a value to the role `{role}`, which it does not declare"
+                raise InputError(message, hint=nearest(role, self._bound))
         layers = self._step.layers
         if SECTION in roles and self._bound[SECTION] is None:
             layers = (*layers, Layer(_REPLACED_INPUT, {"text": roles[SECTION]}))
@@ -454,7 +454,7 @@ class Task(StepView):
     ) -> BuiltCall:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
-        wanted = CallArguments(
+        arguments = CallArguments(
             spec=spec,
             values={**self._role_values(), "demos": shown, "examples_think": self.examples_think, **values},
             demos=shown,
@@ -465,7 +465,7 @@ class Task(StepView):
             logprobs=logprobs,
             past_cue=past_cue,
         )
-        return await build_call(self._step, wanted)
+        return await build_call(self._step, arguments)
 
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:

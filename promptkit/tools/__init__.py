@@ -1,1 +1,1 @@
-"""What techniques compute with: Python in a sandbox, arithmetic and equations, SQL over tables, search in documents."""
+"""Tools of techniques: Python in a sandbox, arithmetic and equations, SQL over tables, search in documents."""

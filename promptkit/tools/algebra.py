@@ -56,23 +56,23 @@ def evaluate_expression(text: str, variables: Mapping[str, Number] | None = None
 
 
 def parse_expression(text: str) -> ast.expr:
-    """Return the tree of an expression, unchecked. Raises ValueError where the text is none, or is too long."""
+    """Return the tree of an expression, unchecked. Raises ValueError for other text and for one that is too long."""
     if len(text) > _LONGEST:
         raise ValueError(f"the expression is longer than {_LONGEST:,} characters")
     try:
         return ast.parse(text.translate(_SIGNS).strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"`{text.strip()[:60]}` is no arithmetic expression") from None
+        raise ValueError(f"`{text.strip()[:60]}` is not an arithmetic expression") from None
 
 
 def check_power(base: Number, exponent: Number) -> None:
-    """Raise ValueError where a power of whole numbers would take more than its share of time and memory."""
+    """Raise ValueError for a power of whole numbers that would take too much time and memory."""
     if isinstance(base, int) and isinstance(exponent, int) and abs(exponent) * base.bit_length() > _MOST_BITS:
         raise ValueError(f"a power of the expression is too large: {exponent} is its exponent")
 
 
 def unsupported_part(node: ast.AST) -> ValueError:
-    """Return the error for a part that no expression may have."""
+    """Return the error for a part that an expression may not have."""
     return ValueError(f"`{ast.unparse(node)[:60]}` cannot be part of an arithmetic expression")
 
 
@@ -111,7 +111,7 @@ def _call(name: str, values: list[Number]) -> Number:
 def _check(number: object) -> Number:
     """Return a number that is real, finite and of a sensible size."""
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ValueError(f"the expression comes to {number!r:.60}, which is no real number")
+        raise ValueError(f"the value of the expression, {number!r:.60}, is not a real number")
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError("the expression has no finite value")
     if isinstance(number, int) and number.bit_length() > 2 * _MOST_BITS:
@@ -128,9 +128,9 @@ _SYMBOLIC_OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]
 
 
 def solve(texts: Sequence[str], names: Sequence[str]) -> list[dict[str, int | float]]:
-    """Return the real solutions of equations for all of `names`; it may take any time.
+    """Return the real solutions of equations for all of `names`; this may take any time.
 
-    Raises ValueError with a message for a person, and what SymPy raises where it does not know a way.
+    Raises ValueError with a message for a person, and whatever SymPy raises for equations that it cannot solve.
     """
     import sympy
 
@@ -145,7 +145,7 @@ def solve(texts: Sequence[str], names: Sequence[str]) -> list[dict[str, int | fl
 
 
 def _roots(difference: Any, symbol: Any) -> list[dict[str, int | float]]:
-    """Return the real roots of a polynomial, each once, also those that no formula gives."""
+    """Return the real roots of a polynomial, each once, also those without a formula."""
     import sympy
 
     roots = sympy.real_roots(sympy.Poly(difference, symbol)) if difference.has(symbol) else []
@@ -153,7 +153,7 @@ def _roots(difference: Any, symbol: Any) -> list[dict[str, int | float]]:
 
 
 def _values(solution: Mapping[Any, Any], symbols: Mapping[str, Any]) -> dict[str, int | float] | None:
-    """Return a solution's numbers, None where one is not real and finite."""
+    """Return a solution's numbers, None if one is not real and finite."""
     values: dict[str, int | float] = {}
     for name, symbol in symbols.items():
         value = solution.get(symbol, symbol)
@@ -179,7 +179,7 @@ def _difference(text: str, symbols: Mapping[str, Any]) -> Any:
 
 
 def _tree(node: ast.expr, symbols: Mapping[str, Any]) -> Any:
-    """Return an expression as SymPy holds it, its numbers exact."""
+    """Return an expression as SymPy's tree with exact numbers."""
     import sympy
 
     match node:
@@ -225,10 +225,9 @@ _SECONDS: Final = 5.0
 def solve_equations(equations: str | Sequence[str], unknown: str | Sequence[str]) -> Any:
     """Return the real solutions of equations such as `2*x + 3 = 11`; a side that is left out is 0.
 
-    For one unknown: its value, or a list of its values in order where there are several. For a list of unknowns: a
-    mapping from each to its value, or a list of such mappings. Whole numbers are ints, others floats. Raises
-    ValueError where no solution is found, or not a finite number of them, or the equations are too hard, and
-    MissingExtra without the package.
+    For one unknown: its value, or a sorted list of several. For a list of unknowns: a mapping from each to its value,
+    or a list of such mappings. Whole numbers are ints, others floats. Raises ValueError if there is no solution or no
+    finite number of them, or if the equations are too hard, and MissingExtra without the package.
     """
     texts = [equations] if isinstance(equations, str) else list(equations)
     names = [unknown] if isinstance(unknown, str) else list(unknown)

@@ -30,7 +30,7 @@ Functions = Mapping[str, Callable[..., Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What a program came to: the value of its last expression as plain data, what it printed, why it failed."""
+    """The result of a program: the value of its last expression as plain data, its printed output, its failure."""
 
     value: Any = None
     output: str = ""
@@ -44,11 +44,11 @@ async def run_python(
     functions: Functions | None = None,
     limits: Limits | None = None,
 ) -> Execution:
-    """Run a program over `inputs`, its variables at the start, with `functions` to call. Nothing else is reachable.
+    """Run a program with the variables `inputs` and `functions` to call. Nothing else is reachable.
 
-    A function may be async (the program calls it without `await`); what it raises is raised in the program, but for
-    promptkit's own errors, which end the program and are raised here. Nothing that the program does raises.
-    TypeError for inputs that are no data.
+    A function may be async (the program calls it without `await`). Its exceptions are raised in the program, except for
+    promptkit's errors, which end the program and are raised here. No failure of the program raises. Raises TypeError
+    for inputs that are not plain data.
     """
     async with open_sandbox(functions=functions, limits=limits) as opened:
         return await opened.run(program, inputs=inputs)
@@ -65,7 +65,7 @@ async def open_sandbox(*, functions: Functions | None = None, limits: Limits | N
 
 
 class Sandbox:
-    """Programs that run one after another over one state. A program that fails leaves the state as it was before it."""
+    """Runs programs one after another over one state. A program that fails leaves the state as it was before."""
 
     def __init__(self, functions: Functions, limits: Limits) -> None:
         self._functions = functions
@@ -87,7 +87,7 @@ class Sandbox:
         return Execution(value=value, output=printed.text)
 
     async def variables(self) -> dict[str, Any]:
-        """Return the variables that are plain data, in the order they were first set; the others stay inside."""
+        """Return the variables of plain data, in the order in which they were first set."""
         found = {}
         names = [name for given, program in self._ran for name in (*given, *assigned_names(program))]
         for name in dict.fromkeys(names):
@@ -97,7 +97,7 @@ class Sandbox:
         return found
 
     async def close(self) -> None:
-        """Give the worker back. A further program begins with the state after the last one that went well."""
+        """Release the worker. A further program starts with the state after the last one that succeeded."""
         await self._worker.close()
 
     async def _feed(self, program: str, inputs: dict[str, Any], printed: _Printed) -> Any:
@@ -123,7 +123,7 @@ class Sandbox:
             raise _Failed(Failure("output", str(error))) from None
 
     async def _answer(self, at: SyncSnapshot) -> SyncSnapshot:
-        """Answer one thing that the program waits for, and let it go on to the next."""
+        """Answer one call or look-up that the program waits for, and let it continue to the next."""
         from pydantic_monty import FunctionSnapshot, NameLookupSnapshot
 
         turn = self._worker.turn
@@ -132,7 +132,7 @@ class Sandbox:
                 return await turn(at.resume, value=_stand_in(at.variable_name))
             return await turn(at.resume)
         if not isinstance(at, FunctionSnapshot):
-            raise _Failed(Failure("unsupported", "the program awaits what never comes"))
+            raise _Failed(Failure("unsupported", "the program awaits something that never completes"))
         if at.is_os_function:
             return await turn(at.resume_not_handled)
         return await turn(at.resume, await self._call(at))
@@ -161,7 +161,7 @@ class _Failed(Exception):
 
 
 class _Printed:
-    """What a program prints, up to a limit; beyond it the program is stopped."""
+    """The printed output of a program. Beyond a limit the program is stopped."""
 
     def __init__(self, most: int) -> None:
         self.text = ""
@@ -187,7 +187,7 @@ def _unrunnable(program: str, limits: Limits) -> Failure | None:
 
 
 def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Exception | None]:
-    """Call a function in a thread; a future cannot carry each exception, such as StopIteration."""
+    """Call a function and return its result or exception, since a future cannot carry, for example, StopIteration."""
     try:
         return function(*args, **kwargs), None
     except Exception as error:
@@ -209,9 +209,9 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 def cut_program(reply: str, *, last: bool = False) -> str:
-    """Return the code in a model's reply: its first fenced block (the last with `last`), else all of it, outdented.
+    """Return the code in a model's reply: its first fenced block (with `last` its last), else all of it, dedented.
 
-    The prose around a block is dropped; a block that was not closed goes to the end. Empty where there is no code.
+    The prose around a block is dropped; an unclosed block ends with the reply. Empty without code.
     """
     reply = _FENCE_IN_LINE.sub("\n", _INDENTED_FENCE.sub("", reply))
     code = Code()
@@ -223,9 +223,9 @@ def cut_program(reply: str, *, last: bool = False) -> str:
 
 
 def undefined_names(program: str) -> set[str]:
-    """Return the names that a program reads or calls, never binds in any of its scopes, and that are no builtins.
+    """Return the names that a program reads or calls, binds in none of its scopes, and that are not builtins.
 
-    Empty for a text that is no Python: running it says why.
+    Empty for text that is not Python: running it says why.
     """
     nodes = list(_walk(program))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
@@ -234,7 +234,7 @@ def undefined_names(program: str) -> set[str]:
 
 
 def assigned_names(program: str) -> list[str]:
-    """Return the variables that a program assigns at its top level, in order; no functions, classes and modules."""
+    """Return the variables that a program assigns at its top level, in order; not functions, classes and modules."""
     found: dict[str, None] = {}
     waiting = [_parse(program)]
     while waiting:
@@ -277,15 +277,15 @@ def _bound_by(node: ast.AST) -> Iterator[str]:
             yield name
 
 
-# Python writes no longer integer as text.
+# Python does not write longer integers as text.
 _MOST_BITS = 14_000
 _MOST_NESTED = 100
-# Monty gives functions and the like as their own text.
+# Monty returns functions and the like as text.
 _NO_DATA = re.compile(r"<(?:(?:function|module|class|coroutine object) .*|bound method|[\w.]+ object\b.*)>")
 
 
 class NotPlainData(Exception):
-    """A value that is no plain data; the message says what it is."""
+    """A value that is not plain data; the message says what it is."""
 
 
 class TooMuchData(Exception):
@@ -293,10 +293,10 @@ class TooMuchData(Exception):
 
 
 def plain_data(value: Any, most: int) -> Any:
-    """Return a value as plain data: tuples and sets become lists, decimals numbers, dates texts, keys texts.
+    """Return a value as plain data: tuples and sets become lists, decimals numbers, dates and keys texts.
 
-    `most` bounds the characters of its texts and the count of its other parts together, each counted as often as it
-    appears. Raises NoPlainData and TooMuchData.
+    `most` bounds the characters of its texts plus the number of its other parts, each counted as often as it appears.
+    Raises NotPlainData and TooMuchData.
     """
     return _PlainReader(most).read(value, 0)
 
@@ -326,22 +326,22 @@ class _PlainReader:
                 return int(value)
             case float():
                 if not math.isfinite(value):
-                    raise NotPlainData(f"the value is {value}, which is no number to go on with")
+                    raise NotPlainData(f"the value is {value}, which is not a usable number")
                 return value
             case str():
                 self._count(len(value))
                 if _NO_DATA.fullmatch(value):
-                    raise NotPlainData(f"the value is {value}, which is no data")
+                    raise NotPlainData(f"the value is {value}, which is not data")
                 return value
             case Decimal():
                 return self._decimal(value)
             case datetime.date() | datetime.time():
                 return value.isoformat()
-        raise NotPlainData(f"the value is of the type {type(value).__name__}, which is no plain data")
+        raise NotPlainData(f"the value is of the type {type(value).__name__}, which is not plain data")
 
     def _decimal(self, value: Decimal) -> Any:
         if not value.is_finite():
-            raise NotPlainData(f"the value is {value}, which is no number to go on with")
+            raise NotPlainData(f"the value is {value}, which is not a usable number")
         if value.adjusted() > 300:
             raise TooMuchData("the value has more than 300 digits")
         return self._scalar(int(value) if value == value.to_integral_value() else float(value))
@@ -352,7 +352,7 @@ class _PlainReader:
             return key
         if isinstance(key, bool | int | float | Decimal | datetime.date | None):
             return str(self._scalar(key))
-        raise NotPlainData(f"a key of the value is of the type {type(key).__name__}, which is no plain data")
+        raise NotPlainData(f"a key of the value is of the type {type(key).__name__}, which is not plain data")
 
     def _count(self, parts: int) -> None:
         self._left -= parts

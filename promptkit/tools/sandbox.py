@@ -33,7 +33,7 @@ _REFUSED = " is not supported in this environment"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one program may use. `seconds` are of its own work: the time that a function takes is not counted."""
+    """Limits of one program. `seconds` are of its own work: the time of functions that it calls is not counted."""
 
     seconds: float = 5.0
     memory: int = 64 * 2**20
@@ -44,17 +44,17 @@ class Limits:
     value: int = 200_000
     """Characters and parts of its value."""
     calls: int = 1_000
-    """Calls of functions, of what the sandbox refuses, and look-ups of undefined names, together."""
+    """Calls of functions, refused calls and look-ups of undefined names together."""
     recursion: int = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a program has no value. `line` counts from 1, where one is known.
+    """The reason why a program has no value. `line` counts from 1, if it is known.
 
-    `syntax`: no Python. `exception`: it raised. `undefined`: it used a name that nothing defines. `time`, `memory`,
-    `output`: a limit. `unsupported`: Python that the sandbox lacks, or a value that is no plain data. `forbidden`:
-    it reached for the host, or called too often. `crash`: the interpreter died.
+    `syntax`: not Python. `exception`: it raised. `undefined`: it used an undefined name. `time`, `memory`, `output`: it
+    exceeded a limit. `unsupported`: Python that the sandbox lacks, or a value that is not plain data. `forbidden`: it
+    tried to reach the host, or called too often. `crash`: the interpreter died.
     """
 
     kind: FailureKind
@@ -63,7 +63,7 @@ class Failure:
 
 
 def failure_of(error: MontyError, limits: Limits) -> Failure:
-    """Return which failure an error of the interpreter is."""
+    """Return the failure that an error of the interpreter means."""
     from pydantic_monty import MontyCrashedError, MontyRuntimeError, MontySyntaxError
 
     line = _line(error) if isinstance(error, MontyRuntimeError | MontySyntaxError) else None
@@ -113,21 +113,21 @@ def _one_line(text: str) -> str:
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-# Each program that waits for a function holds a worker, so there may be as many as programs.
+# A program that waits for a function holds a worker, so there may be as many workers as programs.
 _MOST_WORKERS = 4096
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
-# As many programs compute at once as there are processors, so that none runs out of time because of the others.
+# No more programs compute concurrently than there are processors, so that none times out because of the others.
 _threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="promptkit-python")
-# What has ended waits for no turn, so that its worker is free for the next.
+# Ending a program does not wait in that queue, so that its worker is free for the next.
 _ending = ThreadPoolExecutor(1, thread_name_prefix="promptkit-python-end")
 _beginning = threading.Lock()
 
 
 class Worker:
-    """One sandbox in a worker process, and its state after the last program that went well.
+    """One sandbox in a worker process, with its state after the last program that succeeded.
 
-    The process is ended where what waits for it is cancelled.
+    Cancelling a task that waits for it ends the process.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -138,7 +138,7 @@ class Worker:
         self._cancelled = False
 
     async def start(self, program: str, inputs: dict[str, Any], printed: Callable[[str, str], None]) -> SyncSnapshot:
-        """Start a program and return where it waits, or is complete. Raises Unsupported without the interpreter."""
+        """Start a program and return its snapshot when it waits or is complete. Raises Unsupported without Monty."""
         try:
             return await self.turn(self._start, _pool(), program, inputs, printed)
         except (ImportError, OSError, RuntimeError) as error:
@@ -148,9 +148,9 @@ class Worker:
     async def turn(
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        """Call a function of the sandbox that takes its time, in a thread.
+        """Call a function of the sandbox that may take long, in a thread.
 
-        The asynchronous form of the package aborts the process, now and then, when the interpreter ends.
+        The package's asynchronous API sometimes aborts the process when the interpreter ends.
         """
         turn = _threads.submit(partial(function, *args, **kwargs))
         try:
@@ -164,7 +164,7 @@ class Worker:
             raise
 
     async def close(self) -> None:
-        """Give the process back; one in the middle of a program is ended. The next program gets the state before it."""
+        """Release the process; end it in the middle of a program. The next program gets the state before that."""
         if not self._cancelled:
             await asyncio.wrap_future(_ending.submit(self._leave))
 
@@ -201,7 +201,7 @@ def _limits(limits: Limits) -> Any:
 
 @contextmanager
 def _keeping_standard_error() -> Iterator[None]:
-    """Let no process that begins inside the block write to our standard error: a worker out of memory does."""
+    """Keep processes that start inside the block from writing to standard error, as a worker out of memory does."""
     with _beginning:
         with suppress(OSError):
             os.set_inheritable(2, False)

@@ -25,7 +25,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document; `source` says of which, such as `notes/rome.md` or `rows.jsonl:3`."""
+    """A piece of a document. `source` names the document, such as `notes/rome.md` or `rows.jsonl:3`."""
 
     text: str
     source: str
@@ -33,15 +33,16 @@ class Passage:
 
 @dataclass(frozen=True)
 class Documents:
-    """Passages to search in."""
+    """The passages of documents, searched by BM25."""
 
     passages: tuple[Passage, ...]
 
     @classmethod
     def of(cls, documents: Sequence[str | Mapping[str, Any]]) -> Documents:
-        """Return the passages of documents given as texts, or as mappings with `text` and maybe `source` or `title`.
+        """Return the passages of documents given as texts, or as mappings with `text` and optionally `source` or
+        `title`.
 
-        A document without a source is named by its number, from 1. Raises InputError for anything else.
+        A document without a source is named by its number, from 1. Raises InputError for other values.
         """
         found: list[Passage] = []
         for number, document in enumerate(documents, start=1):
@@ -54,10 +55,10 @@ class Documents:
 
     @classmethod
     def read(cls, folder: Path) -> Documents:
-        """Return the passages of a folder's .txt, .md and .jsonl files (rows with a `text`), also in nested folders.
+        """Return the passages of the .txt, .md and .jsonl files (rows with a `text`) in a folder and its subfolders.
 
-        A folder that has not changed is read once in a process. Raises InputError where it is missing or holds no
-        text, or a file cannot be read.
+        An unchanged folder is read once in a process. Raises InputError for a missing folder, one without text, and a
+        file that cannot be read.
         """
         folder = folder.absolute()
         if not os.path.isdir(folder):
@@ -76,11 +77,11 @@ class Documents:
         return kept[1]
 
     def retrieve(self, query: str, count: int = 3) -> list[Passage]:
-        """Return the passages that fit a query best, the best first; none that shares no word with it."""
-        wanted = [word for word in words(query) if word in self._ranking.vocab_dict] if self.passages else []
-        if not wanted or count < 1:
+        """Return the passages that match a query best, the best first; only those that share a word with it."""
+        known = [word for word in words(query) if word in self._ranking.vocab_dict] if self.passages else []
+        if not known or count < 1:
             return []
-        scores = self._ranking.get_scores(wanted)
+        scores = self._ranking.get_scores(known)
         best = (-scores).argsort(kind="stable")[:count]
         return [self.passages[place] for place in best if scores[place] > 0]
 
@@ -125,7 +126,7 @@ def _passages(document: Mapping[str, Any], name: str) -> Iterator[Passage]:
 
 _LEAST = 60
 _MOST = 100
-# Chinese and Japanese write no spaces: each of their signs counts as a word.
+# Chinese and Japanese have no spaces between words: each character counts as a word.
 _SIGN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_SIGN}]|[^\W{_SIGN}]+")
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
@@ -139,7 +140,7 @@ def words(text: str) -> list[str]:
 
 
 def cut_passages(text: str) -> list[str]:
-    """Return a text's passages in order; one of at most 100 words stays whole. A heading begins a passage."""
+    """Return a text's passages in order; a text of at most 100 words is one. A heading begins a passage."""
     text = text.strip()
     if _size(text) <= _MOST:
         return [text] if words(text) else []
@@ -158,7 +159,7 @@ def cut_passages(text: str) -> list[str]:
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield sentences, and pieces of those that are too long, each with what joins it to the one before."""
+    """Yield sentences, and pieces of those that are too long, each with the text that joins it to the one before."""
     for paragraph in _PARAGRAPH_END.split(text):
         joint = "\n"
         for sentence in _SENTENCE_END.split(paragraph):

@@ -22,7 +22,7 @@ from promptkit.workers.sql_reader import read_table
 
 @dataclass(frozen=True)
 class Table:
-    """Names of columns, all different also in lower case, and rows with one cell for each, as they were given."""
+    """Column names, all different even in lower case, and rows with one cell for each, as they were given."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
@@ -31,8 +31,8 @@ class Table:
     def of(cls, value: Any) -> Table:
         """Return the table of a list of mappings, or of a list of lists, the first of which names the columns.
 
-        Missing cells are None. A blank name becomes `column_2`, one that is there already `name_2`. Raises ValueError
-        for another value.
+        Missing cells are None. A blank name becomes `column_2`, a repeated one `name_2`. Raises ValueError for other
+        values.
         """
         if isinstance(value, Table):
             return value
@@ -49,9 +49,9 @@ class Table:
         raise ValueError("a table's rows must be all mappings, or all lists")
 
     def select(self, columns: Iterable[str] | None = None, rows: Iterable[int] | None = None) -> Table:
-        """Return the table of these columns and rows (counted from 0), in their order; None means all.
+        """Return the table of these columns and rows (from 0), in their order; None means all.
 
-        Raises KeyError for an unknown column, IndexError for a row that is not there.
+        Raises KeyError for an unknown column, IndexError for an unknown row.
         """
         if columns is None:
             places = list(range(len(self.columns)))
@@ -68,17 +68,17 @@ class Table:
 
     @cached_property
     def database(self) -> bytes:
-        """The table as the SQLite database that queries read: the table `w`, with a `row_id` that counts from 0."""
+        """The table as an SQLite database: the table `w` with a `row_id` that counts from 0."""
         return serialize(distinct_names(["row_id", *self.columns]), self.rows)
 
     @cached_property
     def longest(self) -> int:
-        """The most bytes that a cell's text can have."""
+        """The largest possible size of a cell's text in bytes."""
         return max((4 * len(cell) for row in self.rows for cell in row if isinstance(cell, str)), default=0)
 
 
 def distinct_names(names: Iterable[Any]) -> list[str]:
-    """Return names on one line each, none blank and no two the same in lower case."""
+    """Return names on one line each, none blank and all different in lower case."""
     texts = ["" if name is None else " ".join(str(name).split()) for name in names]
     given = {text.lower() for text in texts}
     taken: set[str] = set()
@@ -109,8 +109,8 @@ _LARGEST = 2**63
 def serialize(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a database with the table `w`: its first column counts the rows from 0, the others are `names[1:]`.
 
-    A column whose cells are all numbers, also ones such as `1,234`, `$5` and `45%`, is numeric, and blank cells in it
-    are NULL; any other is text that compares without regard to case.
+    A column whose cells are all numbers, including such as `1,234`, `$5` and `45%`, is numeric, and its blank cells are
+    NULL; any other is text that compares without regard to case.
     """
     columns = list(zip(*rows, strict=True)) or [()] * (len(names) - 1)
     typed = [_typed(column) for column in columns]
@@ -142,7 +142,7 @@ def _typed(column: Iterable[Any]) -> tuple[str, list[Any]]:
 
 
 def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
-    """Yield the numbers of a column, up to the first cell that is none."""
+    """Yield the numbers of a column, up to the first cell that is not one."""
     for cell in cells:
         if isinstance(cell, str):
             text = cell.strip()
@@ -158,7 +158,7 @@ def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
 
 def _number(text: str) -> int | float | None:
     match = _NUMBER.fullmatch(text)
-    # A leading zero makes a code or a telephone number of it.
+    # A leading zero means a code or a telephone number.
     if match is None or (len(match["whole"]) > 1 and match["whole"].startswith("0")):
         return None
     whole = int(match["whole"].replace(",", ""))
@@ -186,34 +186,34 @@ def _cell(cell: Any) -> int | float | str | None:
 
 
 def _text(text: str) -> str:
-    """Return a text without what UTF-8 cannot say, half characters."""
+    """Return a text without lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 QUERY_SECONDS: Final = 5.0
 MOST_ROWS: Final = 10_000
 MOST_CHARACTERS: Final = 10_000_000
-"""How much a query may give."""
+"""The most text in a query's result."""
 
 
 class QueryFailed(ValueError):
-    """A query that is wrong, forbidden, or takes too much; the message is one line."""
+    """A query that is wrong, forbidden or too expensive; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a query gives: its columns as the query names them, and its rows, as null, numbers and texts."""
+    """The result of a query: its columns as the query names them, and its rows of nulls, numbers and texts."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
 
 
 async def run_query(table: Table, sql: str, *, seconds: float = QUERY_SECONDS) -> Selection:
-    """Return what one SELECT gives over a table, called `w`, with a `row_id` that counts its rows from 0.
+    """Run one SELECT over a table, called `w`, with a `row_id` that counts its rows from 0.
 
-    Names may stand in double quotes, backticks or brackets; names and texts compare without regard to case, in ASCII.
-    A column whose cells are all numbers compares as numbers. Raises QueryFailed, also where the query takes longer
-    than `seconds`, counted from when a worker process begins on it.
+    Names may be in double quotes, backticks or brackets; names and texts compare without regard to ASCII case. A column
+    whose cells are all numbers compares as numbers. Raises QueryFailed, also if the query takes longer than `seconds`
+    after a worker process starts it.
     """
     database, longest = await asyncio.to_thread(lambda: (table.database, table.longest))
     try:

@@ -8,36 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.calibration import label_shares, labelled_offsets, mean_offsets, quantile_offsets
 from promptkit.answers.decide import MAX_OUTSIDE_SHARE
-from promptkit.evaluation.cells.cell import Outcome
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.scoring import measure_cell
 from promptkit.evaluation.suite.suite import answer_type
-from promptkit.tuning.evaluator import partition_valid
-from promptkit.tuning.search_space.candidate import Choice
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.tuning.evaluator import Evaluator, RowResult
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.evaluator import Evaluator, RowResult, partition_valid
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 NONE, BATCH = "none", "batch"
 WITHIN = 0.01
-"""The usual method is kept where another is no more than a point better on the search rows: these chose it."""
+"""The usual method is kept if another is at most one point better on the search rows, as these chose it."""
 LEAST_ROWS = 50
-"""Of fewer labelled rows offsets of the best accuracy are fitted to chance."""
+"""With fewer labelled rows, offsets that maximize accuracy would be fitted to chance."""
 
 Row = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredLabels:
-    """A cell by label: `logprobs` before any offset, `scores` what the aim would say of each label as the answer."""
+    """A result by label: `logprobs` before any offset, `scores` the metric's score of each label as the answer."""
 
     logprobs: Row
     scores: Row
@@ -49,86 +45,90 @@ class ScoredLabels:
 
 
 class CandidateCalibration:
-    """Scores of candidates of one field, each that scores labels calibrated on the rows that it is asked for.
+    """Scores of an evaluator's candidates, each that scores labels calibrated on the rows that it is asked for.
 
-    `labels` are the expected answers by row, where they are classes.
+    `labels` are the expected answers by row if they are classes.
     """
 
-    def __init__(self, field: Evaluator, labels: Sequence[Any] | None) -> None:
-        self._field = field
+    def __init__(self, evaluator: Evaluator, labels: Sequence[Any] | None) -> None:
+        self._evaluator = evaluator
         self._labels = labels
         self._scored: dict[tuple[str, int], ScoredLabels | None] = {}
 
     def step(self, candidate: Candidate) -> str | None:
-        """Return the step that a candidate's calibration would correct; None where it scores no labels.
+        """Return the step whose label scores a candidate's calibration would correct; None if it scores no labels.
 
-        That is the step whose answer is what is measured. One that is written with offsets keeps them.
+        That is the step whose answer is measured. A step that is written with offsets keeps them.
         """
-        pipeline, aim = self._field.variant(candidate).pipeline, self._field.metric
-        if answer_type(pipeline) is None or aim.asks or aim.costly:
+        pipeline, metric = self._evaluator.variant(candidate).pipeline, self._evaluator.metric
+        if answer_type(pipeline) is None or metric.asks or metric.costly:
             return None
         name = next(iter(pipeline.output.names))
-        asking = pipeline.steps[name].asking
+        asking = pipeline.steps[name].prompt_call
         return name if asking is not None and asking.decide == "score" and asking.calibrate is None else None
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
-        """Return a candidate's scores on rows, calibrated by the usual method where it scores labels."""
+        """Return a candidate's scores on rows, calibrated by the usual method if it scores labels."""
         scored = self._rows(candidate, rows)
-        plain = self._field.scores(candidate, rows)
+        plain = self._evaluator.scores(candidate, rows)
         if len(scored) < 2:
             return plain
         offsets = self._offsets(scored, BATCH)
-        for place, each in scored.items():
-            plain[place] = each.with_offsets(offsets)
+        for place, row_scores in scored.items():
+            plain[place] = row_scores.with_offsets(offsets)
         return plain
 
     def best(self, candidate: Candidate, rows: Sequence[int], model: str) -> Choice | None:
-        """Return the calibration to freeze, None where there is none to add or it brings nothing.
+        """Return the calibration to freeze; None if there is none to add or it gains nothing.
 
-        The usual one (batch, Zhou et al. 2024, with the labels' shares) is kept where no other is more than a point
-        better on the search rows. `model` is the reference of what answered.
+        The usual method (batch, Zhou et al. 2024, with the labels' shares) is kept unless another is more than one
+        point better on the search rows. `model` is the reference of the model that answered.
         """
         step = self.step(candidate)
         scored = self._rows(candidate, rows)
         if step is None or len(scored) < 2:
             return None
-        found = {method: self._offsets(scored, method) for method in self._methods(scored)}
+        offsets_by_method = {method: self._offsets(scored, method) for method in self._methods(scored)}
         means = {
-            method: sum(each.with_offsets(offsets) for each in scored.values()) / len(scored)
-            for method, offsets in found.items()
+            method: sum(row_scores.with_offsets(offsets) for row_scores in scored.values()) / len(scored)
+            for method, offsets in offsets_by_method.items()
         }
-        method = max(means, key=lambda each: means[each])
+        method = max(means, key=lambda text: means[text])
         if means[method] <= means[BATCH] + WITHIN:
             method = BATCH
         if method == NONE:
             return None
-        value = {"method": method, "model": model, "offsets": dict(found[method])}
+        value = {"method": method, "model": model, "offsets": dict(offsets_by_method[method])}
         return Choice(method, {f"{step}.calibrate": value}, about=f"offsets of {len(scored)} search rows, frozen")
 
-    async def frozen(self, candidate: Candidate, rows: Sequence[int]) -> Candidate:
-        """Return a candidate that scores labels with the calibration that its cells on rows say, as numbers.
+    async def freeze(self, candidate: Candidate, rows: Sequence[int]) -> Candidate:
+        """Return a candidate that scores labels with its calibration as numbers, estimated from its results on rows.
 
-        It stays as it is where there is none, and where offsets cannot be bound to what answers.
+        The candidate is unchanged if there is no calibration, or if offsets cannot be tied to the model that answers.
         """
         step = self.step(candidate)
         if step is None:
             return candidate
-        model = await self._field.model(candidate, step)
-        found = self.best(candidate, rows, model.reference)
-        if found is None:
+        model = await self._evaluator.model(candidate, step)
+        calibration = self.best(candidate, rows, model.reference)
+        if calibration is None:
             return candidate
-        axis = f"{step}.decide"
-        if (way := candidate.choices.get(axis)) is None:
-            calibrated = candidate.taking(f"{step}.calibrate", found)
+        parameter = f"{step}.decide"
+        if (way := candidate.choices.get(parameter)) is None:
+            calibrated = candidate.with_choice(f"{step}.calibrate", calibration)
         else:
-            name, about = f"{way.name}, calibrated ({found.name})", f"{way.about}; {found.about}"
-            calibrated = candidate.taking(axis, Choice(name, {**way.changes, **found.changes}, about, way.requests))
-        return calibrated if partition_valid(self._field, [calibrated])[0] else candidate
+            name, about = f"{way.name}, calibrated ({calibration.name})", f"{way.about}; {calibration.about}"
+            calibrated = candidate.with_choice(
+                parameter, Choice(name, {**way.changes, **calibration.changes}, about, way.requests)
+            )
+        return calibrated if partition_valid(self._evaluator, [calibrated])[0] else candidate
 
     def outside(self, candidate: Candidate, rows: Sequence[int]) -> bool:
-        """Tell whether labels lay outside what the runtime shows in too many rows: their scores are no evidence."""
+        """Return whether labels lie outside the runtime's log-probabilities in too many rows for their scores to
+        count.
+        """
         scored = self._rows(candidate, rows)
-        return sum(each.outside for each in scored.values()) > MAX_OUTSIDE_SHARE * len(scored)
+        return sum(row_scores.outside for row_scores in scored.values()) > MAX_OUTSIDE_SHARE * len(scored)
 
     def _methods(self, scored: Mapping[int, ScoredLabels]) -> list[str]:
         alternatives = next(iter(scored.values())).logprobs
@@ -137,11 +137,11 @@ class CandidateCalibration:
         return [NONE, BATCH, *two, *fitted]
 
     def _offsets(self, scored: Mapping[int, ScoredLabels], method: str) -> Mapping[str, float]:
-        rows = [each.logprobs for each in scored.values()]
+        rows = [row_scores.logprobs for row_scores in scored.values()]
         if method == NONE:
             return {}
         alternatives = list(rows[0])
-        labels = None if self._labels is None else [_best_label(each) for each in scored.values()]
+        labels = None if self._labels is None else [_best_label(row_scores) for row_scores in scored.values()]
         shares = label_shares(labels, alternatives) if labels else None
         if method == BATCH:
             return mean_offsets(rows, shares)
@@ -151,51 +151,57 @@ class CandidateCalibration:
         return labelled_offsets(rows, labels)
 
     def _rows(self, candidate: Candidate, rows: Sequence[int]) -> dict[int, ScoredLabels]:
-        """Return the scored labels of rows that have them, by their place in `rows`.
+        """Return the scored labels of rows by their place in `rows`.
 
-        There are none where the aim says the same of every label, as it does where it reads something else.
+        Empty if the metric scores every label the same, as it does if it reads something else.
         """
         step = self.step(candidate)
         if step is None:
             return {}
-        found: dict[int, ScoredLabels] = {}
+        by_place: dict[int, ScoredLabels] = {}
         for place, row in enumerate(rows):
             key = candidate.key, row
             if key not in self._scored:
-                cell = self._field.cell(candidate, row)
-                if cell is None or cell.score is None:
+                result = self._evaluator.result(candidate, row)
+                if result is None or result.score is None:
                     continue
-                self._scored[key] = self._read(candidate, step, cell, row)
+                self._scored[key] = self._read(candidate, step, result, row)
             if (scored := self._scored[key]) is not None:
-                found[place] = scored
-        return found if any(len(set(each.scores.values())) > 1 for each in found.values()) else {}
+                by_place[place] = scored
+        return by_place if any(len(set(scored.scores.values())) > 1 for scored in by_place.values()) else {}
 
-    def _read(self, candidate: Candidate, step: str, cell: RowResult, row: int) -> ScoredLabels | None:
-        answer = answer_type(self._field.variant(candidate).pipeline)
-        trace = self._field.trace(cell)
-        found = (each.get("extra", {}) for each in trace.get("parts", ()) if each["name"] == step)
-        extra: Mapping[str, Any] = next(found, {})
+    def _read(self, candidate: Candidate, step: str, result: RowResult, row: int) -> ScoredLabels | None:
+        answer = answer_type(self._evaluator.variant(candidate).pipeline)
+        trace = self._evaluator.trace(result)
+        extras = (part.get("extra", {}) for part in trace.get("parts", ()) if part["name"] == step)
+        extra: Mapping[str, Any] = next(extras, {})
         if answer is None or not (logprobs := extra.get("scores")):
             return None
-        scores = {label: self._mark(answer, label, cell, row, trace) for label in logprobs}
+        scores = {label: self._label_score(answer, label, result, row, trace) for label in logprobs}
         return ScoredLabels(logprobs, scores, bool(extra.get("outside")))
 
-    def _mark(self, answer: AnswerType, label: str, cell: RowResult, row: int, trace: Mapping[str, Any]) -> float:
-        """Return what the aim says of a label as the answer to a row, in [0, 1]."""
-        field = self._field
-        outcome = Outcome(
+    def _label_score(
+        self, answer: AnswerType, label: str, result: RowResult, row: int, trace: Mapping[str, Any]
+    ) -> float:
+        """Return the metric's score of a label as the answer to a row, in [0, 1]."""
+        evaluator = self._evaluator
+        bound = evaluator.rows[row]
+        answered = Cell(
+            variant="",
+            row=bound.row.number,
+            repeat=0,
+            fields=bound.row.fields,
             output=answer.parse(label),
-            steps=cell.steps,
-            calls=cell.calls,
-            tokens_in=cell.tokens,
-            seconds=cell.seconds,
+            steps=result.steps,
+            calls=result.calls,
+            tokens_in=result.tokens,
+            seconds=result.seconds,
             read_trace=lambda: trace,
         )
-        bound = field.rows[row]
-        score = measure_cell(field.suite.measures[0], outcome, bound.row.fields, bound.expected[0], answer)
-        return 0.0 if score.value is None else field.scaled(score.value)
+        score = measure_cell(evaluator.suite.measures[0], answered, bound.expected[0], answer)
+        return 0.0 if score.value is None else evaluator.normalized(score.value)
 
 
 def _best_label(scored: ScoredLabels) -> str:
-    """Return the label that would be right: the one the aim gives most for."""
+    """Return the right label: the one with the highest score."""
     return max(scored.scores, key=lambda label: scored.scores[label])

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation.suite.binding import Binder, BoundRow
+from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Suite
+from promptkit.storage.hashes import content_key
 from promptkit.storage.strict_json import compact
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 MOST_LABELS = 20
 POOL_ROWS, POOL_SHARE = 16, 0.25
-"""How many search rows at most are kept for demonstrations, and which share of them at most."""
+"""The most search rows that are set aside for demonstrations, as a number and as a share of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSplit:
-    """Rows by their places in `rows`. `order` are the search rows that are scored, in the one order for all
-    candidates, `pool` those that demonstrations are taken from; `confirm` is never looked at in the search.
+    """The rows of a suite, split. Rows are named by their places in `rows`.
 
-    `labels` are the expected answers of all rows where they are a few classes, else None. `salt` and `share` are what
-    the rows were split by. `wrong` rows were left out of `rows`; `duplicates` are in it and on neither side, for what
-    they say is said by the row that they repeat: counted again, they would make chance look like a gain.
+    `search`: rows that candidates are scored on, in one order for all candidates. `demo_pool`: search rows that
+    demonstrations are taken from, never scored. `holdout`: rows that the search never sees. `labels`: the expected
+    answers of all rows where they are a few classes, else None. `salt` and `share` reproduce the split. `wrong` counts
+    rows with problems, which `rows` leaves out. `duplicates` counts rows in neither part, because counting a row twice
+    would inflate significance.
     """
 
     suite: Suite
     rows: tuple[BoundRow, ...]
-    order: tuple[int, ...]
-    pool: tuple[int, ...]
-    confirm: tuple[int, ...]
+    search: tuple[int, ...]
+    demo_pool: tuple[int, ...]
+    holdout: tuple[int, ...]
     labels: tuple[Hashable, ...] | None
     salt: int
     share: float
@@ -48,52 +49,52 @@ class DataSplit:
     duplicates: int = 0
 
     @property
-    def search(self) -> tuple[int, ...]:
-        """All rows that the search may see."""
-        return (*self.order, *self.pool)
+    def visible(self) -> tuple[int, ...]:
+        """All rows that the search may see: scored rows, then the pool."""
+        return (*self.search, *self.demo_pool)
 
     @property
     def size(self) -> int:
-        """How many rows are on either side."""
-        return len(self.search) + len(self.confirm)
+        """The number of rows in the split, both parts together."""
+        return len(self.visible) + len(self.holdout)
 
     @property
-    def independent(self) -> int:
-        """How many of the confirm rows say something by themselves: all, or the clusters that they are of."""
-        clusters = clusters_of(self.suite, [self.rows[place] for place in self.confirm])
-        return len(self.confirm if clusters is None else set(clusters))
+    def independent_holdout(self) -> int:
+        """The number of independent held-out units: rows, or clusters of rows."""
+        clusters = clusters_of(self.suite, [self.rows[place] for place in self.holdout])
+        return len(self.holdout if clusters is None else set(clusters))
 
 
 def read_data_split(
     suite: Suite, recorded: tuple[int, float] | None = None, *, seed: int = 0, pooled: bool = True
 ) -> DataSplit:
-    """Read the rows of a suite and split them; nothing is asked.
+    """Read the rows of a suite and split them. Sends no request.
 
-    `recorded` is the salt and the share of an earlier split of the same data, which are kept. Rows that are wrong are
-    left out and counted, and so are those that hold the same inputs as an earlier one of their side. `pooled` keeps
-    rows for demonstrations. Raises InputError where no row can be used.
+    `recorded`: salt and share of an earlier split of the same data, used again. Rows with problems and rows that repeat
+    an earlier one of their part are left out and counted. `pooled` sets rows aside for demonstrations. Raises
+    InputError if no row can be used.
     """
     binder = Binder(suite)
     bound = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
-    rows = tuple(each for each in bound if not each.problems)
+    rows = tuple(row for row in bound if not row.problems)
     if not rows:
-        raise InputError([problem for each in bound for problem in each.problems][:20] or [_no_rows(suite)])
-    labels = row_labels([each.expected[0] if each.expected else None for each in rows])
+        raise InputError([problem for row in bound for problem in row.problems][:20] or [_no_rows(suite)])
+    labels = row_labels([row.expected[0] if row.expected else None for row in rows])
     clusters = clusters_of(suite, rows)
-    contents = [row_content(each.inputs[0]) for each in rows]
+    contents = [row_content(row.inputs[0]) for row in rows]
     split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
     seen = _without_duplicates(split.search, contents)
     dealt = row_order(len(seen), labels=_values_at(labels, seen), clusters=_values_at(clusters, seen), seed=seed)
     ordered = [seen[at] for at in dealt]
     size = min(POOL_ROWS, int(len(ordered) * POOL_SHARE)) if pooled else 0
     while clusters is not None and size > 0 and clusters[ordered[size - 1]] == clusters[ordered[size]]:
-        size -= 1  # An example from the same document would tell what is asked.
+        size -= 1  # An example from the same document would give the answer away.
     return DataSplit(
         suite=suite,
         rows=rows,
-        order=tuple(ordered[size:]),
-        pool=tuple(ordered[:size]),
-        confirm=_without_duplicates(split.confirm, contents),
+        search=tuple(ordered[size:]),
+        demo_pool=tuple(ordered[:size]),
+        holdout=_without_duplicates(split.holdout, contents),
         labels=labels,
         salt=split.salt,
         share=split.share,
@@ -102,40 +103,42 @@ def read_data_split(
     )
 
 
-def step_data_split(suite: Suite, ground: DataSplit) -> DataSplit:
-    """Return the same rows, split the same, as the suite of a step takes them; those that it cannot take are left out
-    of the search. Places are the same in both."""
+def step_data_split(suite: Suite, split: DataSplit) -> DataSplit:
+    """Return the split of the same rows as a step's own suite binds them, at the same places.
+
+    Rows that the step's suite cannot bind are in no part.
+    """
     binder = Binder(suite)
-    rows = tuple(binder.bind(each.row, each.index) for each in ground.rows)
-    right = {place for place, each in enumerate(rows) if not each.problems}
-    expected = [each.expected[0] if each.expected else None for each in rows]
+    rows = tuple(binder.bind(row.row, row.index) for row in split.rows)
+    right = {place for place, row in enumerate(rows) if not row.problems}
+    expected = [row.expected[0] if row.expected else None for row in rows]
     return replace(
-        ground,
+        split,
         suite=suite,
         rows=rows,
-        order=tuple(place for place in ground.order if place in right),
-        pool=tuple(place for place in ground.pool if place in right),
-        confirm=tuple(place for place in ground.confirm if place in right),
+        search=tuple(place for place in split.search if place in right),
+        demo_pool=tuple(place for place in split.demo_pool if place in right),
+        holdout=tuple(place for place in split.holdout if place in right),
         labels=row_labels([expected[place] for place in sorted(right)]) and tuple(expected),
         wrong=len(rows) - len(right),
     )
 
 
 def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
-    """Return what tells the cluster of each row, None where rows stand alone."""
+    """Return the cluster of each row, None for a suite without clusters."""
     name = suite.data.spec.cluster
-    return None if name is None else [compact(each.row.fields.get(name)) for each in rows]
+    return None if name is None else [compact(row.row.fields.get(name)) for row in rows]
 
 
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
-    """Return expected answers as classes, None where they are none: too many, or no plain values."""
-    if not all(isinstance(each, str | int | bool) for each in expected) or len(set(expected)) > MOST_LABELS:
+    """Return expected answers as classes; None if there are too many different ones, or they are not plain values."""
+    if not all(isinstance(answer, str | int | bool) for answer in expected) or len(set(expected)) > MOST_LABELS:
         return None
     return tuple(expected)
 
 
 def _without_duplicates(places: Sequence[int], contents: Sequence[str]) -> tuple[int, ...]:
-    """Return the places without those that hold what an earlier one holds."""
+    """Return the places without those whose content an earlier one has."""
     first: dict[str, int] = {}
     for place in places:
         first.setdefault(contents[place], place)
@@ -150,21 +153,23 @@ def _no_rows(suite: Suite) -> Problem:
     return Problem(f"`{suite.name}` has no rows")
 
 
-def data_notes(ground: DataSplit) -> list[str]:
-    """Return what a person should know of the rows."""
+def data_notes(split: DataSplit) -> list[str]:
+    """Return notes on the rows for the person: left-out rows, too few rows."""
     notes = []
-    if ground.wrong:
-        notes.append(f"{ground.wrong} rows are wrong and left out: promptkit eval says how")
-    if ground.duplicates:
-        notes.append(f"{ground.duplicates} rows repeat others, and are left out")
-    if ground.size < LEAST_ROWS:
-        told = f"{ground.size} rows show nothing: the verdict will be `not shown`"
-        notes.append(f"{told}; {LEAST_ROWS} are the least, 200 show a gain of about 10 points")
+    if split.wrong:
+        notes.append(f"{split.wrong} rows have problems and are left out; promptkit eval lists them")
+    if split.duplicates:
+        notes.append(f"{split.duplicates} rows repeat others and are left out")
+    if split.size < LEAST_ROWS:
+        notes.append(
+            f"{split.size} rows are too few: the verdict will be `not shown`; "
+            f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 10 points"
+        )
     return notes
 
 
 SALTS: Final = 1_000
-"""So many splits are looked at before the nearest is taken."""
+"""The number of splits that are compared before the nearest is taken."""
 MOST_HOLDOUT: Final = 500
 KEY_BYTES: Final = 8
 _GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -172,22 +177,21 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 
 @dataclass(frozen=True, slots=True)
 class RowSplit:
-    """The rows of both sides by their numbers, in their order, and what the sides were found by.
+    """The rows of both parts by number, in order, with what reproduces the split.
 
-    `salt` and `share` are to be recorded: with them the same row is always on the same side. `duplicates` counts rows
-    that hold what an earlier one holds. Where clusters are given, a row of the search that holds the same as a confirm
-    row is on neither side.
+    `salt` and `share` are to be recorded: with them a row is always in the same part. `duplicates` counts rows whose
+    content an earlier one has. With clusters, a search row that repeats a held-out row is in neither part.
     """
 
     search: tuple[int, ...]
-    confirm: tuple[int, ...]
+    holdout: tuple[int, ...]
     salt: int
     share: float
     duplicates: int
 
 
 def row_content(inputs: Mapping[str, Any]) -> str:
-    """Return what makes two rows duplicates: all inputs; case, runs of blanks and the order of keys left aside."""
+    """Return the content by which rows are duplicates: all inputs, without case, extra blanks and the order of keys."""
     return json.dumps(_plain(inputs), sort_keys=True, ensure_ascii=False)
 
 
@@ -195,12 +199,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return " ".join(value.casefold().split())
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def holdout_share(rows: int) -> float:
-    """Return the share of rows that is kept for the verdict, where a verdict is what rows are scarce for."""
+    """Return the share of rows that is held out. Few rows are scarcest for the verdict, so it gets more of them."""
     if rows <= 300:
         return 0.6
     return 0.5 if rows <= 2 * MOST_HOLDOUT else MOST_HOLDOUT / rows
@@ -213,19 +217,18 @@ def split_rows(
     clusters: Sequence[Hashable] | None = None,
     recorded: tuple[int, float] | None = None,
 ) -> RowSplit:
-    """Return which rows are searched on and which the verdict rests on.
+    """Split rows into search rows and held-out rows, by a hash of their content.
 
-    `contents`, of `row_content`, `labels` and `clusters` are (rows,); the rows of a cluster are on one side.
-    `recorded` is the salt and the share of an earlier split of these data, which are kept, so that rows added since
-    move none. Without it the share is `holdout_share` of the rows and the salt the first whose split has within one row
-    of what that share makes of all rows and of those of each label, or the nearest of 1,000. Labels are looked at,
-    never scores. A side is empty where all rows hold the same, or are of one cluster. Raises ValueError for lengths
-    that differ and for no rows.
+    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part.
+    `recorded`: salt and share of an earlier split of these data, used again so that rows added since move none. Without
+    it the share is `holdout_share`, and the salt is the first whose split is within one row of that share, of all rows
+    and of the rows of each label, or else the nearest of 1,000. Only labels are read, never scores. A part is empty if
+    all rows have one content or one cluster. Raises ValueError for different lengths and for no rows.
     """
     rows = len(contents)
-    if not rows or any(each is not None and len(each) != rows for each in (labels, clusters)):
-        raise ValueError(f"{rows} rows are not split, or have more or fewer labels or clusters")
-    codes = _hash_codes(contents if clusters is None else [_cluster_key(each) for each in clusters])
+    if not rows or any(values is not None and len(values) != rows for values in (labels, clusters)):
+        raise ValueError(f"cannot split {rows} rows: labels and clusters must have one value for each row")
+    codes = _hash_codes(contents if clusters is None else [_cluster_key(cluster) for cluster in clusters])
     if recorded is None:
         share = holdout_share(rows)
         salt = _nearest_salt(codes, share, labels)
@@ -235,7 +238,7 @@ def split_rows(
     unseen = {contents[row] for row in range(rows) if kept[row]}
     return RowSplit(
         search=tuple(row for row in range(rows) if not kept[row] and contents[row] not in unseen),
-        confirm=tuple(row for row in range(rows) if kept[row]),
+        holdout=tuple(row for row in range(rows) if kept[row]),
         salt=salt,
         share=share,
         duplicates=rows - len(set(contents)),
@@ -243,22 +246,20 @@ def split_rows(
 
 
 def _cluster_key(cluster: Hashable) -> str:
-    # Not the same as any content, which is a mapping.
+    # Different from any content, which is a mapping.
     return json.dumps([str(cluster)], ensure_ascii=False)
 
 
 def _hash_codes(keys: Sequence[str]) -> NDArray[np.uint64]:
-    import numpy as np
-
-    digests = (hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest() for key in keys)
+    digests = (content_key(key, KEY_BYTES) for key in keys)
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 
 
 def _unit_positions(codes: NDArray[np.uint64], salt: int) -> NDArray[np.float64]:
-    """Return where in [0, 1) each code falls under a salt: SplitMix64 (Steele, Lea & Flood 2014, OOPSLA), which is
-    much quicker than to hash a thousand times."""
-    import numpy as np
+    """Return the position of each code in [0, 1) under a salt.
 
+    SplitMix64 (Steele, Lea & Flood 2014, OOPSLA) is much faster than a thousand hashes of each row.
+    """
     mixed = codes + np.uint64((salt + 1) * _GOLDEN % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -266,15 +267,13 @@ def _unit_positions(codes: NDArray[np.uint64], salt: int) -> NDArray[np.float64]
 
 
 def _nearest_salt(codes: NDArray[np.uint64], share: float, labels: Sequence[Hashable] | None) -> int:
-    """Return the first salt whose split is within one row of the share, of all and of each label, or the nearest."""
-    import numpy as np
-
+    """Return the first salt whose split is within one row of the share, overall and for each label, or the nearest."""
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels or ()))}
     of_label = np.array([numbers[label] for label in labels] if labels else [0] * len(codes))
-    wanted = share * np.bincount(of_label)
+    target = share * np.bincount(of_label)
     nearest, least = 0, np.inf
     for salt in range(SALTS):
-        off_by = np.bincount(of_label, weights=_unit_positions(codes, salt) < share) - wanted
+        off_by = np.bincount(of_label, weights=_unit_positions(codes, salt) < share) - target
         off = max(abs(float(off_by.sum())), float(np.abs(off_by).max()))
         if off <= 1:
             return salt
@@ -286,15 +285,15 @@ def _nearest_salt(codes: NDArray[np.uint64], share: float, labels: Sequence[Hash
 def row_order(
     rows: int, *, labels: Sequence[Hashable] | None = None, clusters: Sequence[Hashable] | None = None, seed: int = 0
 ) -> list[int]:
-    """Return a permutation of so many rows in which every prefix has the labels' proportions as near as can be.
+    """Return a permutation of rows in which every prefix has nearly the labels' proportions.
 
-    `labels` and `clusters` are (rows,). The rows of each label are shuffled by the seed and dealt so that a prefix
-    holds of each label its share of the prefix, rounded down or up. Rows of one cluster stay together and are
-    dealt as one, under the label that most of them have; the shares are then those of the clusters. Raises ValueError
-    for lengths that are not `rows`.
+    All candidates meet the rows in this one order, so each has seen a prefix of it. `labels` and `clusters` are
+    (rows,). The rows of each label are shuffled by the seed and dealt so that a prefix holds of each label its share,
+    rounded down or up. The rows of a cluster stay together and are dealt as one, under their most frequent label; the
+    shares are then shares of clusters. Raises ValueError for lengths other than `rows`.
     """
-    if any(each is not None and len(each) != rows for each in (labels, clusters)):
-        raise ValueError(f"there are not as many labels or clusters as rows: {rows}")
+    if any(values is not None and len(values) != rows for values in (labels, clusters)):
+        raise ValueError(f"labels and clusters must have one value for each of {rows} rows")
     units: dict[Hashable, list[int]] = {}
     for row in range(rows):
         units.setdefault(row if clusters is None else clusters[row], []).append(row)
@@ -311,11 +310,11 @@ def row_order(
 
 
 def _deal(sizes: Sequence[int]) -> list[int]:
-    """Return from which pile each turn takes, so that each has always given its share of the turns, down or up.
+    """Return the pile that each turn takes from, so that each pile has always given its share, rounded down or up.
 
-    Of a pile of s among n, the j-th (from 0) may be taken from turn floor(j·n/s) on and must be before turn
-    ceil((j + 1)·n/s): the earliest deadline first keeps all of these (proportionate fairness: Baruah, Cohen,
-    Plaxton & Varvel 1996, Algorithmica 15:600, of whose theorem this is the case of one machine).
+    From a pile of s among n, item j (from 0) may be taken from turn floor(j·n/s) on and must be taken before turn
+    ceil((j + 1)·n/s). Earliest deadline first keeps all of these (proportionate fairness: Baruah, Cohen, Plaxton &
+    Varvel 1996, Algorithmica 15:600; this is their theorem for one machine).
     """
     n = sum(sizes)
     waiting: list[tuple[int, int, int]] = []  # from which turn on, pile, which of the pile

@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from promptkit.prompts.words import ngrams, words
+
 GRAM: Final = 13
+"""Words of an n-gram: as long as decontamination of language models usually takes them."""
 MOST_SHARED: Final = 0.8
-_WORD: Final = re.compile(r"\w+")
 
 
 def words_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the words of all texts in inputs, in order and in lower case."""
-    return tuple(word for text in _texts(inputs) for word in _WORD.findall(text.casefold()))
+    """Return the lower-case words of all texts in inputs, in order."""
+    return tuple(word for text in _texts(inputs) for word in words(text))
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _texts(each)
+        for item in value.values():
+            yield from _texts(item)
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _texts(each)
+        for item in value:
+            yield from _texts(item)
     elif value is not None:
         yield str(value)
 
 
 def near_duplicates(rows: Iterable[Mapping[str, Any]], few: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Return the places of the few that say nearly what one of the rows says.
+    """Return the places of the `few` rows that nearly repeat one of `rows`.
 
-    That is the same words, or more than 0.8 of the 13-grams of the one of the few. Of the few alone grams are kept:
-    there may be many rows.
+    That is: the same words, or more than 0.8 of the 13-grams of the row in `few`. Only the n-grams of the few are kept
+    in memory, as there may be many rows.
     """
-    said = [words_of(inputs) for inputs in few]
-    grams = [_grams(words) for words in said]
+    words_of_few = [words_of(inputs) for inputs in few]
+    grams = [ngrams(row_words, GRAM) for row_words in words_of_few]
     holders: dict[tuple[str, ...], list[int]] = {}
-    for place, own in enumerate(grams):
-        for gram in own:
+    for place, row_grams in enumerate(grams):
+        for gram in row_grams:
             holders.setdefault(gram, []).append(place)
-    found: set[int] = set()
+    places: set[int] = set()
     for inputs in rows:
-        words = words_of(inputs)
-        found |= {place for place, own in enumerate(said) if own == words}
-        shared = Counter(place for gram in _grams(words) for place in holders.get(gram, ()))
-        found |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
-    return found
-
-
-def _grams(words: tuple[str, ...]) -> set[tuple[str, ...]]:
-    return {words[at : at + GRAM] for at in range(len(words) - GRAM + 1)}
+        row_words = words_of(inputs)
+        places |= {place for place, few_words in enumerate(words_of_few) if few_words == row_words}
+        shared = Counter(place for gram in ngrams(row_words, GRAM) for place in holders.get(gram, ()))
+        places |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
+    return places

@@ -14,24 +14,24 @@ Optimizer = Literal["race", "bootstrap_few_shot", "random_search", "miprov2", "c
 Mode = Literal["both", "stepwise", "joint"]
 
 OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
-"""The first is ours; the others are DSPy's, and need `promptkit[dspy]`."""
+"""The first is promptkit's own; the others are DSPy's and need `promptkit[dspy]`."""
 
 _EXAMPLE_LIMITS: Final = {"calls": "calls=300", "tokens": "tokens=200000", "minutes": "minutes=10"}
 
 PREFERENCES: Final = ("cheap", "balanced", "best")
 PREFERENCE_INPUTS: Final = ("score", "tokens", "latency", "unparsed", "calls")
-"""What a formula of `--prefer` reads of a candidate: its score in [0, 1], and its means a row."""
+"""The variables of a `--prefer` formula: the score in [0, 1], the others means per row."""
 _PREFERENCE_EXTREMES: Final = (
     dict(zip(PREFERENCE_INPUTS, (0.0, 1.0, 0.001, 0.0, 1.0), strict=True)),
     dict(zip(PREFERENCE_INPUTS, (1.0, 1000.0, 1.0, 1.0, 5.0), strict=True)),
 )
-"""Where what a formula reads is least and where it is large."""
+"""The least and a large value of each variable of a formula."""
 _PREFERENCE_HINT: Final = f"{', '.join(PREFERENCES)}, or a formula as `score - 0.0005 * tokens`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a tuning may spend at most; None is no limit. Where calls are not limited a usual number is taken."""
+    """The most that a tuning run may spend; None is no limit. Without a limit of calls a usual number is taken."""
 
     calls: int | None = None
     tokens: int | None = None
@@ -44,10 +44,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions:
-    """All that is asked of a tuning besides its target and suite. `only` are kinds of axes, steps, or STEP.KIND.
+    """The options of a tuning run, besides its target and suite.
 
-    `metric` is the aim's name, None for the first. Raises InputError for an optimizer, a mode or a preference there is
-    not.
+    `only`: parameter kinds, steps, or STEP.KIND. `metric`: the name of the metric to optimize, None for the first.
+    Raises InputError for an unknown optimizer, mode or preference.
     """
 
     limits: Limits = Limits()
@@ -68,18 +68,18 @@ class TuneOptions:
 
 
 def read_budget(text: str) -> Limits:
-    """Return the limits in `calls=300,tokens=5000,minutes=9`, any of them. Raises InputError with all that is wrong."""
-    found: dict[str, float] = {}
+    """Return the limits in `calls=300,tokens=5000,minutes=9`, any of them. Raises InputError with all problems."""
+    limits: dict[str, float] = {}
     problems: list[Problem] = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        key, equals, number = (each.strip() for each in part.partition("="))
+    for part in filter(None, (item.strip() for item in text.split(","))):
+        key, equals, number = (piece.strip() for piece in part.partition("="))
         if key not in _EXAMPLE_LIMITS:
-            told = f"`--budget {part}`: there is no limit `{key}`"
+            message = f"`--budget {part}`: there is no limit `{key}`"
             hint = nearest(key, _EXAMPLE_LIMITS)
             if not equals and key.isdecimal():
-                told, hint = f"`--budget {part}` does not say of what", f"--budget calls={key}"
-            problems.append(Problem(told, hint=hint))
-        elif key in found:
+                message, hint = f"`--budget {part}` does not name a limit", f"--budget calls={key}"
+            problems.append(Problem(message, hint=hint))
+        elif key in limits:
             problems.append(Problem(f"`--budget {text}` gives `{key}` twice"))
         elif (value := _positive(number, whole=key != "minutes")) is None:
             whole = "a number" if key == "minutes" else "a whole number"
@@ -87,17 +87,17 @@ def read_budget(text: str) -> Limits:
                 Problem(f"`--budget {part}`: {key} is {whole} above 0", hint=f"--budget {_EXAMPLE_LIMITS[key]}")
             )
         else:
-            found[key] = value
-    if not found and not problems:
+            limits[key] = value
+    if not limits and not problems:
         problems.append(Problem("`--budget` is empty", hint="--budget calls=300,minutes=10"))
     if problems:
         raise InputError(problems)
-    return Limits(**found)  # type: ignore[arg-type]  # whole numbers are read as such
+    return Limits(**limits)  # type: ignore[arg-type]  # whole numbers are read as such
 
 
 def read_only(text: str) -> tuple[str, ...]:
-    """Return the names in `examples,topic.layout`. Raises InputError where there is none."""
-    names = tuple(filter(None, (each.strip() for each in text.split(","))))
+    """Return the names in `examples,topic.layout`. Raises InputError for an empty list."""
+    names = tuple(filter(None, (name.strip() for name in text.split(","))))
     if not names:
         raise InputError("`--only` is empty", hint="kinds, steps or STEP.KIND: --only examples,layout")
     return names
@@ -112,7 +112,7 @@ def _positive(text: str, *, whole: bool) -> float | None:
 
 
 def check_preference(text: str) -> None:
-    """Raise InputError unless `text` is `cheap`, `balanced`, `best` or a formula over `PREFERENCE_INPUTS`."""
+    """Raise InputError unless text is `cheap`, `balanced`, `best` or a numeric formula over `PREFERENCE_INPUTS`."""
     if text in PREFERENCES:
         return
     if not text.strip():
@@ -120,25 +120,27 @@ def check_preference(text: str) -> None:
     try:
         used = Expression.parse(text, bare=True).names
     except InputError as error:
-        told = f"`--prefer {text}` is no formula: {error.problems[0].message}"
-        raise InputError(told, hint=_PREFERENCE_HINT) from None
+        message = f"`--prefer {text}` is not a formula: {error.problems[0].message}"
+        raise InputError(message, hint=_PREFERENCE_HINT) from None
     if unknown := sorted(used - set(PREFERENCE_INPUTS)):
         hint = nearest(unknown[0], (*PREFERENCE_INPUTS, *PREFERENCES) if text == unknown[0] else PREFERENCE_INPUTS)
         raise InputError(f"`--prefer {text}`: there is no `{unknown[0]}`", hint=hint)
     if not used:
-        raise InputError(f"`--prefer {text}` is the same for all", hint=f"it reads {', '.join(PREFERENCE_INPUTS)}")
-    for aims in _PREFERENCE_EXTREMES:  # What fails there would fail when all is asked.
-        preference_value(text, aims)
+        raise InputError(
+            f"`--prefer {text}` is the same for all candidates", hint=f"a formula reads {', '.join(PREFERENCE_INPUTS)}"
+        )
+    for means in _PREFERENCE_EXTREMES:  # A formula that fails at an extreme would fail after the search.
+        preference_value(text, means)
 
 
-def preference_value(text: str, aims: Mapping[str, float]) -> float:
-    """Return what a formula gives to a candidate, the higher the better. Raises InputError where it is no number."""
+def preference_value(text: str, means: Mapping[str, float]) -> float:
+    """Return a formula's value for a candidate, higher is better. Raises InputError if it is not a number."""
     try:
-        value: Any = Expression.parse(text, bare=True).evaluate(aims)
-        told = f"it is {value!r}"
+        value: Any = Expression.parse(text, bare=True).evaluate(means)
+        reason = f"it is {value!r}"
     except InputError as error:
-        value, told = None, error.problems[0].message
+        value, reason = None, error.problems[0].message
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        where = ", ".join(f"{name} {each:g}" for name, each in aims.items())
-        raise InputError(f"`--prefer {text}` is no number at {where}: {told}", hint=_PREFERENCE_HINT)
+        where = ", ".join(f"{name} {number:g}" for name, number in means.items())
+        raise InputError(f"`--prefer {text}` is not a number at {where}: {reason}", hint=_PREFERENCE_HINT)
     return float(value)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """The candidate that leads, with its mean over the rows it was asked so far, in the metric's own units."""
+    """The leading candidate, with its mean over its rows so far, in the metric's own units."""
 
     name: str
     mean: float | None
@@ -23,10 +21,10 @@ class Incumbent:
 
 @dataclass(slots=True, kw_only=True)
 class TuningProgress:
-    """A search under way. `stage` and `step` are as in the record, `alive` of the `entered` candidates are still in it.
+    """The progress of a search under way. The search fills it; it may be read at any time.
 
-    `dropped` are names with why, in their order; `best` is only what leads so far. What was spent is `budget`'s own
-    count.
+    `stage` and `step` are as in the record. `alive` of the `entered` candidates are still in the race. `dropped`: names
+    with reasons, in order. `best`: the leader so far. `budget` counts what is spent.
     """
 
     stage: str = ""
@@ -36,27 +34,27 @@ class TuningProgress:
     dropped: list[tuple[str, str]] = field(default_factory=list)
     best: Incumbent | None = None
     budget: Budget | None = None
-    noted: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
-    def enter(self, stage: str, candidates: int, step: str | None = None) -> None:
-        """Begin a stage with so many candidates."""
+    def begin_stage(self, stage: str, candidates: int, step: str | None = None) -> None:
+        """Begin a stage with a number of candidates."""
         self.stage, self.step = stage, step
         self.alive = self.entered = candidates
 
     def drop(self, name: str, why: str) -> None:
-        """Note that a candidate is out of the field, and why."""
+        """Record that a candidate was dropped, and why."""
         self.dropped.append((name, why))
         self.alive -= 1
 
-    def note(self, told: str) -> None:
-        """Note something for a person, once."""
-        if told not in self.noted:
-            self.noted.append(told)
+    def note(self, text: str) -> None:
+        """Add a note for the person, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     @property
     def calls(self) -> int:
-        """How many requests were begun."""
+        """The number of requests begun."""
         return self.budget.spent if self.budget else 0
 
     @property
@@ -73,10 +71,10 @@ class TuningProgress:
 
     @property
     def seconds(self) -> float:
-        """How long it has been."""
+        """Seconds since the start."""
         return time.monotonic() - self._began
 
     @property
     def seconds_left(self) -> float:
-        """How long requests may still be begun; infinite without a limit, never below 0."""
+        """Seconds in which requests may still be begun; infinite without a limit, never below 0."""
         return max(0.0, self.budget.deadline - time.monotonic()) if self.budget else inf

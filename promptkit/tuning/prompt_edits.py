@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jinja2 import Environment
 
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem
+from promptkit.project import Project
 from promptkit.prompts.front_matter import split_front_matter
+from promptkit.prompts.prompt import Prompt
 from promptkit.prompts.sections import BLOCKS
 from promptkit.storage.files import make_folder, write_atomic
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
-    from promptkit.project import Project
-    from promptkit.prompts.prompt import Prompt
+from promptkit.storage.hashes import content_key
 
 INSTRUCTIONS: Final = "instructions"
 """The section that teachers and optimizers rewrite."""
 FOLDER: Final = Path("tuning") / "prompts"
-"""Where the children are, in the project's store."""
+"""The folder of child prompts in the project's store."""
 HASH_BYTES: Final = 6
 _LEXER: Final = Environment(keep_trailing_newline=True)
 _OTHER_FILES: Final = frozenset({"include", "import", "from"})
@@ -34,19 +32,19 @@ _SUPER: Final = ("super", "(", ")")
 def section_source(prompt: Prompt, section: str) -> str | None:
     """Return the template source of a section, stripped, from the prompt or the nearest parent that writes it.
 
-    `super()` in it is replaced by what it stands for. None where there is no such section or it is blank, and where it
-    cannot be moved: it names other files, or does more with `super()` than to print it.
+    `super()` is replaced by its source. None if there is no such section, if it is blank, and if it cannot be moved to
+    another file because it names files or does more with `super()` than print it.
     """
     source = prompt.inline.get(section) if prompt.file is None else _section_source(prompt, prompt.file, section)
     return (source or "").strip() or None
 
 
 def edit_sections(pipeline: Pipeline, step: str, sections: Mapping[str, str]) -> dict[str, Any]:
-    """Return the changes, as in `--set`, in which a step's prompt has other sections; a blank source drops one.
+    """Return the changes, as in `--set`, that replace sections of a step's prompt; a blank source drops a section.
 
-    A prompt in a file gets a child that extends it, kept in the store's folder under a name made of its content; of a
-    child another is made that extends the same parent. A prompt in the pipeline is changed there. Raises InputError
-    where the target is not in a project of one's own.
+    A prompt in a file gets a child that extends it, in the store's folder, with a hash of its content in its name; a
+    child is replaced by another child of the same parent. A prompt in the pipeline is changed there. Raises InputError
+    if the target is not in a project of the person's own.
     """
     prompt = pipeline.steps[step].prompt
     assert prompt is not None, "only a step that asks has a prompt"
@@ -54,10 +52,8 @@ def edit_sections(pipeline: Pipeline, step: str, sections: Mapping[str, str]) ->
         return {f"{step}.prompt": {**prompt.inline, **sections}}
     folder = pipeline.project.store_folder / FOLDER
     if not pipeline.project.inside(folder):
-        hint = "copy it into a folder with a `promptkit.yaml`, and tune it there"
-        raise InputError(
-            Problem(f"`{pipeline.name}` is among the shipped files, and its prompts stay as they are", hint=hint)
-        )
+        hint = "copy it into a folder with a `promptkit.yaml` and tune it there"
+        raise InputError(Problem(f"`{pipeline.name}` is a shipped file: its prompts cannot be changed", hint=hint))
     parent, blocks = prompt.file, dict(sections)
     if parent.parent == folder.resolve():
         child = _template_source(prompt, parent)
@@ -67,13 +63,13 @@ def edit_sections(pipeline: Pipeline, step: str, sections: Mapping[str, str]) ->
 
 
 def _child_prompt(parent: Path, blocks: Mapping[str, str], folder: Path, project: Project) -> Path:
-    """Write the prompt that extends `parent` with `blocks`, where it is not there yet."""
+    """Write the prompt that extends `parent` with `blocks`, unless it exists."""
     lines = [f'{{% extends "{_parent_name(parent, folder, project)}" %}}']
     for name in sorted(blocks, key=BLOCKS.index):
         source = blocks[name].strip()
         lines += [f"{{% block {name} %}}", *([source] if source else []), "{% endblock %}"]
     text = "\n".join(lines) + "\n"
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).hexdigest()
+    digest = content_key(text, HASH_BYTES).hex()
     path = folder / f"{parent.stem}.{digest}.j2"
     if not path.is_file():
         make_folder(path.parent)
@@ -82,7 +78,7 @@ def _child_prompt(parent: Path, blocks: Mapping[str, str], folder: Path, project
 
 
 def _parent_name(parent: Path, folder: Path, project: Project) -> str:
-    """Return what a child in `folder` calls its parent: its name where that leads to it, else the path."""
+    """Return how a child in `folder` names its parent: by name if that resolves to it, otherwise by path."""
     if project.find_prompt(parent.name) == parent and not (folder / parent.name).exists():
         return parent.name
     return Path(os.path.relpath(parent, folder.resolve())).as_posix()
@@ -90,9 +86,9 @@ def _parent_name(parent: Path, folder: Path, project: Project) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _TemplateSource:
-    """A prompt file as it is written: the parent that it names, and the source of its blocks.
+    """A prompt file's own source: the parent that it names, and its blocks.
 
-    `fixed` are blocks that cannot stand in another file.
+    `fixed` blocks cannot move to another file.
     """
 
     parent: str | None = None
@@ -112,16 +108,16 @@ def _section_source(prompt: Prompt, file: Path, section: str) -> str | None:
 
 
 def _parent_file(prompt: Prompt, file: Path, written: _TemplateSource) -> Path:
-    found = prompt.loader.find(written.parent or "", file.parent)
-    if isinstance(found, Problem):
-        raise InputError(found)
-    return found
+    parent = prompt.loader.find(written.parent or "", file.parent)
+    if isinstance(parent, Problem):
+        raise InputError(parent)
+    return parent
 
 
 def _template_source(prompt: Prompt, file: Path) -> _TemplateSource:
     _, body, _ = split_front_matter(prompt.loader.text(file), str(file))
     parts = list(_template_parts(body))
-    # A file without blocks is its instructions.
+    # A file without blocks consists of instructions.
     opened = [] if any(part.tag in ("block", "extends") for part in parts) else ["instructions"]
     blocks, parent, fixed = dict.fromkeys(opened, ""), None, set()
     for part in parts:
@@ -142,7 +138,7 @@ def _template_source(prompt: Prompt, file: Path) -> _TemplateSource:
 
 @dataclass(frozen=True, slots=True)
 class _TemplatePart:
-    """A tag, an expression, or what stands between them; `words` are those inside its braces."""
+    """A tag, an expression, or text between them; `words` are the tokens inside its braces."""
 
     kind: str
     text: str
@@ -158,7 +154,7 @@ class _TemplatePart:
 
 
 def _template_parts(source: str) -> Iterator[_TemplatePart]:
-    """Yield a template's source in parts, which together are the source. Raises Jinja's errors where it is broken."""
+    """Yield a template's source in parts that join to the source. Raises Jinja's errors for a broken template."""
     kind, text = "", ""
     words: list[str] = []
     for _, token, value in _LEXER.lex(source):

@@ -1,4 +1,4 @@
-"""A tuning from beginning to end: `Tuning` plans and runs it, `tune` is the same as one call from Python."""
+"""A tuning from beginning to end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import replace
 from math import prod
 from os.path import relpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from promptkit.engine.pipeline import default_model
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
-from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.suite.reader import load_suite
-from promptkit.evaluation.suite.suite import Suite
+from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.project import Project, is_suite
+from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
 from promptkit.storage.records import reading_record
@@ -25,31 +24,27 @@ from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
-from promptkit.tuning.dspy_bridge import require_dspy
-from promptkit.tuning.options import OPTIMIZERS, Limits, Mode, Optimizer, TuneOptions, read_budget, read_only
-from promptkit.tuning.output.write import check_replaceable, write_result
+from promptkit.tuning.dspy_bridge.extra import require_dspy
+from promptkit.tuning.options import OPTIMIZERS, TuneOptions
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search_space.candidate import KINDS
+from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.suite.suite import Measure
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.search_space.examples import GeneratedDemos
 
 KIND: Final = "tune"
 RECENT_RUNS: Final = 20
 CALLS_A_CANDIDATE: Final = 10
-DSPY_SPACE_NOTE: Final = "it varies instructions and examples, and decides itself which"
+DSPY_SPACE_NOTE: Final = "it varies instructions and examples by its own rules"
 
 
 class Tuning:
-    """A tuning of one target. `suite` was loaded with the target as its `start`. Make it where the event loop runs.
+    """A tuning of one target. Create it where the event loop runs.
 
-    `standing` may be looked at meanwhile; `tuned` has what was there when it ended, however it ended. Raises InputError
-    for a metric that cannot be an aim, and MissingExtra where the optimizer is not installed.
+    `suite` was loaded with the target as its `start`. `progress` may be read while it runs; `result` holds what there
+    was at the end, however it ended. Raises InputError for a metric that cannot be optimized, and MissingExtra if the
+    optimizer is not installed.
     """
 
     def __init__(
@@ -58,333 +53,254 @@ class Tuning:
         *,
         models: Models,
         store: Store,
-        wishes: TuneOptions | None = None,
-        options: EvalOptions | None = None,
+        options: TuneOptions | None = None,
+        eval_options: EvalOptions | None = None,
     ) -> None:
-        self.wishes = wishes or TuneOptions()
-        if self.wishes.optimizer != OPTIMIZERS[0]:
-            require_dspy(self.wishes.optimizer)
-        self.suite = replace(suite, measures=(_objective_measure(suite, self.wishes.metric),))
-        self.standing = TuningProgress()
-        self.tuned: TuningResult | None = None
+        self.options = options or TuneOptions()
+        if self.options.optimizer != OPTIMIZERS[0]:
+            require_dspy(self.options.optimizer)
+        self.suite = replace(suite, measures=(_objective_measure(suite, self.options.metric),))
+        self.progress = TuningProgress()
+        self.result: TuningResult | None = None
         self._models = models
         self._store = store
-        self._options = options or EvalOptions()
-        self._ready: Setup | None = None
+        self._eval_options = eval_options or EvalOptions()
+        self._setup: Setup | None = None
 
     async def plan(self) -> Plan:
-        """Return what would be tried and the most it can cost; nothing is asked.
+        """Return the plan: parameters, candidates, and the most that they can cost. Sends no request.
 
-        Raises InputError for rows, a space or a budget that nothing can be made of, and what the absence of the model
-        raises.
+        Raises InputError for unusable rows, space or budget, and the error of a missing model.
         """
-        ready = await self._prepared()
-        ground, axes = ready.ground, ready.space.axes
-        shares = self._shares(ready, self._likely_calls(ground))
-        rate = self._seconds_a_call(ready)
+        setup = await self._prepare()
+        split, parameters = setup.split, setup.space.parameters
+        shares = self._shares(setup, self._likely_calls(split))
+        rate = self._seconds_a_call(setup)
         return Plan(
             target=self.suite.target,
             suite=self.suite.name,
             metric=self.suite.measures[0].name,
-            optimizer=self.wishes.optimizer,
-            search=len(ground.order),
-            pool=len(ground.pool),
-            confirm=len(ground.confirm),
-            clusters=None if self.suite.data.spec.cluster is None else ground.independent,
-            axes=axes,
-            candidates=min(prod(len(axis.levels) for axis in axes), shares.search // CALLS_A_CANDIDATE) if axes else 0,
+            optimizer=self.options.optimizer,
+            search=len(split.search),
+            demo_pool=len(split.demo_pool),
+            holdout=len(split.holdout),
+            clusters=None if self.suite.data.spec.cluster is None else split.independent_holdout,
+            parameters=parameters,
+            candidates=min(prod(len(parameter.choices) for parameter in parameters), shares.search // CALLS_A_CANDIDATE)
+            if parameters
+            else 0,
             calls=shares.total,
-            confirm_calls=shares.confirm,
-            limits=self.wishes.limits,
+            confirm_calls=shares.confirmation,
+            limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
-            smallest=ready.smallest,
-            notes=(*ready.space.notes, *data_notes(ground)),
+            smallest_gain=setup.smallest_gain,
+            notes=(*setup.space.notes, *data_notes(split)),
         )
 
     async def run(self) -> TuningResult:
-        """Tune, and return what was found; cancelled, it leaves the best so far in `tuned`.
+        """Tune, and return the result; when cancelled, leave the best so far in `result`.
 
-        What fails in the middle is in the result, and the same tuning goes on from there. Raises InputError before
-        anything is asked, StoreFailed, and what the absence of the model raises.
+        An error in the middle is in the result, and the same tuning resumes from there. Raises InputError before the
+        first request, StoreFailed, and the error of a missing model.
         """
         with frozen_files():
-            ready = await self._prepared()
-            shares = self._shares(ready, self._likely_calls(ready.ground))
-            work = TuningRun(
+            setup = await self._prepare()
+            shares = self._shares(setup, self._likely_calls(setup.split))
+            run = TuningRun(
                 self.suite,
-                ready,
-                wishes=self.wishes,
+                setup,
+                options=self.options,
                 models=self._models,
                 store=self._store,
-                standing=self.standing,
-                number=self._begin(ready),
-                options=self._options,
-                shares=lambda calls_a_row: self._shares(ready, calls_a_row),
+                progress=self.progress,
+                number=self._begin(setup),
+                eval_options=self._eval_options,
+                shares=lambda calls_a_row: self._shares(setup, calls_a_row),
             )
-            self.standing.budget = work.budget
-            work.budget.most = shares.total
+            self.progress.budget = run.budget
+            run.budget.most = shares.total
             try:
-                await work.run()
+                await run.run()
             except asyncio.CancelledError:
-                self.tuned = work.end("interrupted", "interrupted")
+                self.result = run.end("interrupted", "interrupted")
                 raise
             except InputError:
-                work.end("failed", "failed")
+                run.end("failed", "failed")
                 raise
             except PromptkitError as failure:
-                self.tuned = work.end("incomplete", "failed", failure)
-                return self.tuned
+                self.result = run.end("incomplete", "failed", failure)
+                return self.result
             except BaseException:
-                work.end("failed", "failed")
+                run.end("failed", "failed")
                 raise
-            self.tuned = work.end("done")
-        return self.tuned
+            self.result = run.end("done")
+        return self.result
 
-    async def _prepared(self) -> Setup:
-        if self._ready is None:
+    async def _prepare(self) -> Setup:
+        if self._setup is None:
             model = await (await self._models.get(self.suite.baseline.model)).model()
-            if self.wishes.teacher is not None:  # One that is not there would be missed when much is asked.
-                await (await self._models.get(self.wishes.teacher)).model()
+            if self.options.teacher is not None:  # A missing teacher would be noticed only after many requests.
+                await (await self._models.get(self.options.teacher)).model()
             tunings, name = self._store.tunings, suite_name(self.suite)
-            ground = read_data_split(self.suite, tunings.split(name), seed=self.wishes.seed)
-            _check_rows(ground)
-            alone, too_few = _step_splits(self.suite, ground)
+            split = read_data_split(self.suite, tunings.split(name), seed=self.options.seed)
+            _check_rows(split)
+            step_splits, too_few = _step_splits(self.suite, split)
             models = await step_models(self.suite, self._models)
 
-            def respaced(made: GeneratedDemos) -> SearchSpace:
-                space = self._space(ground, alone, models, made)
+            def space_with(demos: GeneratedDemos) -> SearchSpace:
+                space = self._space(split, step_splits, models, demos)
                 return replace(space, notes=(*space.notes, *too_few))
 
-            is_ours = self.wishes.optimizer == OPTIMIZERS[0]
+            is_ours = self.options.optimizer == OPTIMIZERS[0]
             space = (
-                respaced({})
+                space_with({})
                 if is_ours
-                else SearchSpace((), (f"`{self.wishes.optimizer}` is DSPy's: {DSPY_SPACE_NOTE}",))
+                else SearchSpace((), (f"`{self.options.optimizer}` is DSPy's: {DSPY_SPACE_NOTE}",))
             )
             if is_ours:
-                _check_space(space, ground)
-                await open_named_models(space.axes, self.suite, self._models)
-            tunings.keep_split(name, ground.salt, ground.share)
-            smallest = smallest_detectable_gain(ground.independent) if ground.size >= LEAST_ROWS else None
-            self._ready = Setup(
+                _check_space(space, split)
+                await open_named_models(space.parameters, self.suite, self._models)
+            tunings.keep_split(name, split.salt, split.share)
+            smallest = smallest_detectable_gain(split.independent_holdout) if split.size >= LEAST_ROWS else None
+            self._setup = Setup(
                 model=model,
-                ground=ground,
-                alone=alone,
+                split=split,
+                step_splits=step_splits,
                 space=space,
                 models=models,
-                respaced=respaced,
-                smallest=smallest,
+                space_with=space_with,
+                smallest_gain=smallest,
             )
-        return self._ready
+        return self._setup
 
     def _space(
-        self, ground: DataSplit, alone: Mapping[str, DataSplit], models: Mapping[str, Model], made: GeneratedDemos
+        self, split: DataSplit, step_splits: Mapping[str, DataSplit], models: Mapping[str, Model], demos: GeneratedDemos
     ) -> SearchSpace:
-        """Return what may vary; of a step with labels of its own its rows say what its examples can be."""
-        wishes = self.wishes
-        whole = derive_search_space(ground, models, only=wishes.only, seed=wishes.seed, made=made)
-        axes, notes = {axis.name: axis for axis in whole.axes}, list(whole.notes)
-        for step, own in alone.items():
-            only = [each for each in wishes.only if each in KINDS or each.split(".")[0] == step]
-            if only or not wishes.only:
-                found = derive_search_space(own, models, only=only, seed=wishes.seed, made=made)
-                axes |= {axis.name: axis for axis in found.axes}
-                # What the rows of the whole do not have, those of the step may.
-                notes = [each for each in notes if not each.startswith((f"{step}: ", f"{step}."))] + list(found.notes)
-        return SearchSpace(tuple(axes.values()), tuple(dict.fromkeys(notes)), whole.kinds)
+        """Return the search space; a step with labels of its own derives its examples from its own rows."""
+        options = self.options
+        whole = derive_search_space(split, models, only=options.only, seed=options.seed, generated=demos)
+        parameters, notes = {parameter.name: parameter for parameter in whole.parameters}, list(whole.notes)
+        for step, step_split in step_splits.items():
+            only = [name for name in options.only if name in KINDS or name.split(".")[0] == step]
+            if only or not options.only:
+                of_step = derive_search_space(step_split, models, only=only, seed=options.seed, generated=demos)
+                parameters |= {parameter.name: parameter for parameter in of_step.parameters}
+                # The step's own rows may have what the whole target's rows lack.
+                notes = [note for note in notes if not note.startswith((f"{step}: ", f"{step}."))] + list(of_step.notes)
+        return SearchSpace(tuple(parameters.values()), tuple(dict.fromkeys(notes)), whole.kinds)
 
-    def _shares(self, ready: Setup, calls_a_row: float) -> BudgetShares:
+    def _shares(self, setup: Setup, calls_a_row: float) -> BudgetShares:
         return share_budget(
-            self.wishes.limits,
-            order=len(ready.ground.order),
-            confirm=len(ready.ground.confirm),
+            self.options.limits,
+            search_rows=len(setup.split.search),
+            holdout_rows=len(setup.split.holdout),
             calls_a_row=calls_a_row,
-            prices=[[level.requests for level in axis.levels] for axis in ready.space.axes],
+            costs=[[choice.requests for choice in parameter.choices] for parameter in setup.space.parameters],
         )
 
-    def _likely_calls(self, ground: DataSplit) -> float:
-        # A budget that is named is refused for what is sure alone; the first rows tell the rest.
-        return estimated_calls(ground) if self.wishes.limits.calls is None else float(_least_calls(self.suite))
+    def _likely_calls(self, split: DataSplit) -> float:
+        # A given budget is refused only for calls that are certain; the first rows show the rest.
+        return estimated_calls(split) if self.options.limits.calls is None else float(_least_calls(self.suite))
 
-    def _seconds_a_call(self, ready: Setup) -> float | None:
-        """Return how long a request took in the last runs on the same model, by the clock; None where there is none."""
+    def _seconds_a_call(self, setup: Setup) -> float | None:
+        """Return the wall-clock time per request in the last runs on the same model; None if there are none."""
         for run in self._store.runs(limit=RECENT_RUNS):
             with self._store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
-                told = run.record
-                sides = told.get("variants", [told])
-                calls, cached = (sum(each.get(key, 0) for each in sides) for key in ("calls", "cached"))
+                record = run.record
+                sides = record.get("variants", [record])
+                calls, cached = (sum(side.get(key, 0) for side in sides) for key in ("calls", "cached"))
                 asked = calls - cached
-                is_same = run.model.get("digest") == ready.model.digest
-                # Else what was known takes most of the time.
+                is_same = run.model.get("digest") == setup.model.digest
+                # Otherwise cached answers take most of the time.
                 if is_same and run.ended and asked >= max(CALLS_A_CANDIDATE, cached):
                     return float((run.ended - run.started) / asked)
         return None
 
-    def _begin(self, ready: Setup) -> int:
+    def _begin(self, setup: Setup) -> int:
         self._store.close_dead_runs()
-        told = {"reference": ready.model.reference, "digest": ready.model.digest}
-        wishes = self.wishes
-        settings = {"suite": suite_name(self.suite), "optimizer": wishes.optimizer, "budget": wishes.limits.record()}
-        return self._store.begin_run(KIND, self.suite.target, model=told, inputs={**settings, "seed": wishes.seed})
+        model = {"reference": setup.model.reference, "digest": setup.model.digest}
+        options = self.options
+        settings = {"suite": suite_name(self.suite), "optimizer": options.optimizer, "budget": options.limits.record()}
+        return self._store.begin_run(KIND, self.suite.target, model=model, inputs={**settings, "seed": options.seed})
 
 
 def suite_name(suite: Suite) -> str:
-    """Return what a suite is called in the store: its file as the project has it."""
+    """Return a suite's name in the store: its path within the project."""
     return relpath(suite.file, suite.project.root)
 
 
 def _objective_measure(suite: Suite, name: str | None) -> Measure:
-    """Return the measure of that name, left out the first. Raises InputError where a search cannot aim at it."""
-    measures = {each.name: each for each in suite.measures}
+    """Return the measure of a name, the first for None. Raises InputError for one that cannot be optimized."""
+    measures = {measure.name: measure for measure in suite.measures}
     if name is not None and name not in measures:
         raise InputError(f"the suite `{suite.name}` has no metric `{name}`", hint=nearest(name, measures))
     measure = measures[name] if name is not None else suite.measures[0]
-    able = [each.name for each in suite.measures if each.metric.bounds is not None and not each.metric.pairs]
+    able = [
+        measure.name for measure in suite.measures if measure.metric.bounds is not None and not measure.metric.pairs
+    ]
     if measure.name in able:
         return measure
-    why = (
-        "compares with another answer"
-        if measure.metric.pairs
-        else "has no bounds: less of it is not the aim of a prompt"
-    )
+    why = "compares with another answer" if measure.metric.pairs else "has no bounds"
     hint = f"--metric {able[0]}" if able else "give the suite a metric such as `accuracy: label`"
-    raise InputError(f"a search cannot aim at `{measure.name}`, which {why}", hint=hint)
+    raise InputError(f"`{measure.name}` cannot be optimized: it {why}", hint=hint)
 
 
 def _least_calls(suite: Suite) -> int:
-    """Return how many calls a row of the start takes at least, unless `when` leaves a step out."""
-    return suite.repeat * max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
+    """Return the least number of calls that a row of the start takes, unless `when` skips a step."""
+    return suite.repeat * max(1, sum(step.prompt_call is not None for step in suite.baseline.pipeline.steps.values()))
 
 
-def _step_splits(suite: Suite, ground: DataSplit) -> tuple[dict[str, DataSplit], list[str]]:
-    """Return the rows as the steps take them that have labels of their own, and which steps have too few for it."""
-    alone, notes = {}, []
-    for each in suite.steps:
-        own, step = step_data_split(replace(each, measures=each.measures[:1]), ground), each.wanted.step
+def _step_splits(suite: Suite, split: DataSplit) -> tuple[dict[str, DataSplit], list[str]]:
+    """Return the splits of steps with labels of their own, and notes on steps that have too few labels."""
+    splits, notes = {}, []
+    for step_suite in suite.steps:
+        step_split = step_data_split(replace(step_suite, measures=step_suite.measures[:1]), split)
+        step = step_suite.source.step
         assert step is not None, "the suite of a step names it"
-        if len(own.order) >= min(SMOKE_ROWS, len(ground.order)):
-            alone[step] = own
+        if len(step_split.search) >= min(SMOKE_ROWS, len(split.search)):
+            splits[step] = step_split
         else:
-            told = f"{step}: {len(own.order)} of the search rows have labels of its own"
-            notes.append(f"{told}, too few to search on: it is searched by the final metric")
-    return alone, notes
+            notes.append(
+                f"{step}: only {len(step_split.search)} search rows have labels of its own, too few to search on: "
+                "the final metric is used"
+            )
+    return splits, notes
 
 
-def _check_rows(ground: DataSplit) -> None:
+def _check_rows(split: DataSplit) -> None:
     """Raise InputError for rows on which a search would learn nothing, or the wrong thing."""
-    suite = ground.suite
-    if ground.labels is not None and len(ground.labels) > 1 and len(set(ground.labels)) == 1:
-        told = f"all {len(ground.rows)} rows of `{suite.name}` expect `{ground.labels[0]}`"
-        raise InputError(f"{told}: a prompt that always says so would win", hint="add rows of the other labels")
-    if not ground.order or not ground.confirm:
+    suite = split.suite
+    if split.labels is not None and len(split.labels) > 1 and len(set(split.labels)) == 1:
+        message = f"all {len(split.rows)} rows of `{suite.name}` expect `{split.labels[0]}`"
+        raise InputError(f"{message}: a prompt that always says so would win", hint="add rows of the other labels")
+    if not split.search or not split.holdout:
         clusters = "" if suite.data.spec.cluster is None else " of too few clusters"
-        told = f"`{suite.name}` has {len(ground.rows)} rows{clusters}, {ground.size} without repeats"
         raise InputError(
-            f"{told}: too few to search on some and confirm on others",
-            hint="200 rows show a gain of about 10 points, 30 are the least",
+            f"`{suite.name}` has {len(split.rows)} rows{clusters}, {split.size} without repeats: "
+            "too few to search on some and confirm on others",
+            hint="at least 30 rows; 200 detect a gain of about 10 points",
         )
 
 
-def _check_space(space: SearchSpace, ground: DataSplit) -> None:
-    """Raise InputError where nothing can be varied, nor calibrated, nor shown once the model has made it."""
-    suite = ground.suite
-    asking = [each.asking for each in suite.baseline.pipeline.steps.values() if each.asking is not None]
-    calibrates = any(each.decide == "score" and each.calibrate is None for each in asking)
-    shows = asking and ground.pool and "examples" in space.kinds
-    if not (space.axes or calibrates or shows):
+def _check_space(space: SearchSpace, split: DataSplit) -> None:
+    """Raise InputError if there is nothing to vary, to calibrate, or to show as examples."""
+    suite = split.suite
+    asking = [step.prompt_call for step in suite.baseline.pipeline.steps.values() if step.prompt_call is not None]
+    calibrates = any(settings.decide == "score" and settings.calibrate is None for settings in asking)
+    shows = asking and split.demo_pool and "examples" in space.kinds
+    if not (space.parameters or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
 
 
-def tune(
-    pipeline: str | Path,
-    suite: str | Path | None = None,
-    *,
-    budget: str | None = None,
-    optimizer: Optimizer = "race",
-    only: Sequence[str] = (),
-    teacher: str | None = None,
-    mode: Mode = "both",
-    prefer: str = "best",
-    metric: str | None = None,
-    seed: int = 0,
-    model: str | None = None,
-    sets: Sequence[str] = (),
-    write: bool = True,
-    apply: bool = False,
-) -> dict[str, Any]:
-    """Tune a pipeline or a prompt on a suite, and return the record that `promptkit tune --json` prints.
-
-    All is said as on the command line: both are names or paths, `suite` is left out where one of the project names the
-    pipeline; `budget` as "calls=300,minutes=10"; `sets` as "STEP.KEY=VALUE". What is found is written beside the
-    original, which `apply` replaces where the verdict is `improved`; without `write` the files stay as they are, and
-    the record has the diff. Nobody is asked whether to begin: `smallest_shown` of the record is the gain that could be
-    shown. It blocks, for it runs an event loop of its own.
-
-    Raises InputError before anything is asked, and what ended the tuning before it was through (RuntimeFailure,
-    StoreFailed, KeyboardInterrupt): what was answered is kept, and the same call goes on from there.
-    """
-    _check_thread()
-    if apply and not write:
-        raise InputError("`apply` replaces the original, and `write=False` leaves it", hint="leave one of them out")
-    wishes = TuneOptions(
-        limits=read_budget(budget) if budget is not None else Limits(),
-        optimizer=optimizer,
-        only=read_only(only) if isinstance(only, str) else tuple(only),
-        teacher=teacher,
-        mode=mode,
-        prefer=prefer,
-        metric=metric,
-        seed=seed,
-    )
-    changes = [sets] if isinstance(sets, str) else sets
-    with frozen_files():
-        found = load_tuning_suite(str(pipeline), None if suite is None else str(suite), sets=changes)
-    if apply:
-        check_replaceable(found.wanted.target, found.project)
-    tuned = asyncio.run(_tune(found, wishes, model=model, write=write, in_place=apply))
-    if tuned.failure is not None:
-        raise tuned.failure
-    return dict(tuned.record)
-
-
-def _check_thread() -> None:
-    """Raise InputError where an event loop runs already: a notebook's, or that of the coroutine that calls."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    told = "promptkit.tune runs an event loop of its own, and one runs here already"
-    raise InputError(told, hint="await asyncio.to_thread(promptkit.tune, …), in a notebook too")
-
-
-async def _tune(suite: Suite, wishes: TuneOptions, *, model: str | None, write: bool, in_place: bool) -> TuningResult:
-    """Tune in the project's store, and hand over what was found."""
-    pipeline, settings = suite.baseline.pipeline, suite.project.settings
-    reference, why, base = default_model(suite.project, pipeline, model)
-    with Store.open(suite.project.store_folder, cache_size=settings.cache.size) as store, ReplyCache(store) as replies:
-        async with Models(
-            reference,
-            why=why,
-            store=replies,
-            concurrency=suite.concurrency or settings.concurrency,
-            timeout=settings.timeout,
-            base=base,
-            apart=separate_models(suite, wishes.teacher),
-        ) as models:
-            tuning = Tuning(suite, models=models, store=store, wishes=wishes)
-            tuned = await tuning.run()
-            return write_result(tuned, tuning.suite, store, in_place=in_place, writing=write)
-
-
 def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (), run_code: bool = True) -> Suite:
-    """Return the suite that measures a target, with the target as its start, changed by `sets`.
+    """Return the suite that measures a target, with the target, changed by `sets`, as its start.
 
-    Without `run_code` its data function, if it has one, is not run.
-    Both are named or paths; a suite is left out where one of the project names the target. Raises InputError.
+    Both are names or paths; `suite` may be None if one suite of the project names the target. Without `run_code` a data
+    function of the suite is not run. Raises InputError.
     """
     if is_suite(Path(target)):
-        raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit tune TARGET --suite {target}")
+        raise InputError(f"`{target}` is a suite, not a target", hint=f"promptkit tune TARGET --suite {target}")
     here = Project.find(Path.cwd())
     project = Project.find(Path(target), otherwise=here.root) if os.path.exists(target) else here
     file = project.target(target)
@@ -393,28 +309,30 @@ def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (
 
 
 def _only_suite(target: Path, project: Project) -> Path:
-    """Return the one suite of a project that names a target. Raises InputError where none does, or several do."""
-    found: list[tuple[str, Path]] = []
+    """Return the one suite of a project that names a target. Raises InputError for none and for several."""
+    of_target: list[tuple[str, Path]] = []
     of_steps: list[tuple[str, Path]] = []
     for name in project.names("evals"):
         path = project.suite(name)
         try:
             suite = load_suite(path, project, run_code=False)
         except (InputError, MissingExtra):
-            continue  # What is wrong in it is told by `check`; it is not the one that is meant.
-        if suite.wanted.target == target:
-            (found if suite.wanted.step is None else of_steps).append((name, path))
-    if not found:
-        hint = "name the one that is meant by --suite"
+            continue  # `check` reports what is wrong in it; it is not the suite that is meant.
+        if suite.source.target == target:
+            (of_target if suite.source.step is None else of_steps).append((name, path))
+    if not of_target:
+        hint = "name one with --suite"
         if of_steps:
             hint = f"`{of_steps[0][0]}` measures one of its steps: {hint}"
         raise InputError(f"no suite measures `{target.stem}`", hint=hint)
-    if len(found) > 1:
-        raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")
-    return found[0][1]
+    if len(of_target) > 1:
+        raise InputError(
+            f"several suites measure `{target.stem}`", hint=f"--suite {of_target[0][0]}, or {of_target[1][0]}"
+        )
+    return of_target[0][1]
 
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:
-    """Return the models that the one which is tuned on does not stand for: those that judge, and the teacher."""
-    judges = [each.metric.model for each in suite.measures if each.metric.model]
+    """Return the models besides the tuned one: those of judges, and the teacher."""
+    judges = [measure.metric.model for measure in suite.measures if measure.metric.model]
     return [*judges, *([teacher] if teacher else [])]

@@ -1,34 +1,37 @@
-"""Regular expressions from data: they are searched in a worker process, because some never come to an end."""
+"""Regular expressions from data, searched in a worker process, because some searches never end."""
 
 from __future__ import annotations
 
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from promptkit.workers.process import WorkFailed, run_in_worker
+from promptkit.workers.process import WorkFailed, run_in_worker, run_in_worker_blocking
 
 PATTERN_SECONDS: Final = 5.0
-"""How long a search may take."""
+"""The time limit of a search."""
+MATCH_SECONDS: Final = 1.0
+"""The time limit of a search that blocks its caller."""
 MOST_CHARACTERS: Final = 10_000
-"""How long a pattern may be."""
+"""The length limit of a pattern."""
 MOST_CHECKED: Final = 1_000
-"""How many characters a pattern may have to be compiled in this process: some 10 ms."""
+"""The length limit of a pattern that is compiled in this process, which takes some 10 ms."""
 MOST_RANGES: Final = 8
-"""How many ranges of characters (`a-z`) it may have for that: one can take 6 ms."""
+"""The limit of ranges (`a-z`) in such a pattern: one can take 6 ms."""
 
 _LONGEST_FOUND: Final = 200
 
 
 class PatternFailed(ValueError):
-    """A regular expression that is not one, or whose search takes too much; the message is one line."""
+    """A wrong regular expression, or one whose search takes too long. The message is one line."""
 
 
 def pattern_fault(pattern: Any) -> str | None:
-    """Return what is wrong with a pattern, None for a right one and for one that only a worker may compile."""
+    """Return the problem of a pattern, None for a right one and for one that only a worker may compile."""
     if not isinstance(pattern, str):
-        return f"{_shown(pattern)} is no regular expression"
+        return f"{_shown(pattern)} is not a regular expression"
     if len(pattern) > MOST_CHARACTERS:
         return f"{_shown(pattern)} is longer than {MOST_CHARACTERS:,} characters"
     if len(pattern) > MOST_CHECKED or pattern.count("-") > MOST_RANGES:
@@ -41,7 +44,7 @@ def pattern_fault(pattern: Any) -> str | None:
 
 
 async def find_pattern(pattern: str, text: str, *, full: bool = False, ignore_case: bool = False) -> str | None:
-    """Return the first 200 characters of what a pattern finds in a text; None where it finds nothing.
+    """Return the first 200 characters of the match of a pattern in a text, None where there is none.
 
     With `full` it must match the whole text. Raises PatternFailed.
     """
@@ -52,10 +55,21 @@ async def find_pattern(pattern: str, text: str, *, full: bool = False, ignore_ca
 
 
 async def matching_patterns(patterns: Sequence[str], text: str) -> set[str]:
-    """Return those of the patterns that find something in a text. Raises PatternFailed."""
+    """Return the patterns that match somewhere in a text. Raises PatternFailed."""
     if not patterns:
         return set()
     return set(await _in_worker(" or ".join(map(_shown, patterns)), search_patterns, list(patterns), text))
+
+
+@lru_cache(maxsize=1_000)
+def pattern_matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern matches somewhere in a text. Blocks. Raises PatternFailed."""
+    try:
+        return bool(run_in_worker_blocking(search_patterns, [pattern], text, seconds=MATCH_SECONDS))
+    except ValueError as error:
+        raise PatternFailed(str(error)) from None
+    except WorkFailed as failed:
+        raise PatternFailed(f"the search for {_shown(pattern)} {failed}") from None
 
 
 async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -68,12 +82,12 @@ async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any)
 
 
 def search_patterns(patterns: Sequence[str], text: str) -> list[str]:
-    """Return the patterns that find something in a text. Raises ValueError for a wrong one. Runs in a worker."""
+    """Return the patterns that match somewhere in a text. Raises ValueError for a wrong one. Runs in a worker."""
     return [pattern for pattern in patterns if _compiled(pattern, False).search(text)]
 
 
 def search_pattern(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
-    """Return what a pattern finds in a text, cut. Raises ValueError for a wrong pattern. Runs in a worker."""
+    """Return the match of a pattern in a text, cut. Raises ValueError for a wrong pattern. Runs in a worker."""
     compiled = _compiled(pattern, ignore_case)
     found = compiled.fullmatch(text) if full else compiled.search(text)
     return found.group()[:_LONGEST_FOUND] if found else None
@@ -82,10 +96,10 @@ def search_pattern(pattern: str, text: str, full: bool, ignore_case: bool) -> st
 def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what a later Python would read otherwise
+            warnings.simplefilter("ignore")  # about syntax that a later Python reads differently
             return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{_shown(pattern)} is no regular expression: {error}") from None
+        raise ValueError(f"{_shown(pattern)} is not a regular expression: {error}") from None
 
 
 def _shown(value: Any) -> str:

@@ -23,11 +23,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Final, Literal
 
 START_SECONDS: Final = 60.0
-"""How long a process may take to start, or to import a module."""
+"""The time limit for starting a process, and for importing a module in it."""
 MEMORY_BYTES: Final = 2**30
-"""The address space that a process may have, beyond four times its message."""
+"""The address space of a process, beyond four times its message."""
 GRACE_SECONDS: Final = 1.0
-"""How long after its deadline a process ends by itself, if its parent has died and cannot kill it."""
+"""Seconds after its deadline at which a process ends itself, in case its parent has died."""
 
 _LENGTH_BYTES: Final = 8
 _PROGRAM: Final = (
@@ -39,7 +39,7 @@ Reason = Literal["time", "memory", "crash", "error"]
 
 
 class WorkFailed(Exception):
-    """Work that gave no result. `why` is `time`, `memory`, `crash` or `error`; the message is a predicate."""
+    """Work without a result. `why` is `time`, `memory`, `crash` or `error`; the message is a predicate."""
 
     def __init__(self, why: Reason, message: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class WorkFailed(Exception):
 
 
 class Process:
-    """A worker process, seen from its parent. It serves one request after the other."""
+    """A worker process, seen from its parent. It serves one request at a time."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)]
@@ -63,7 +63,7 @@ class Process:
     def call(
         self, function: Callable[..., Any], arguments: Sequence[Any], seconds: float, imports: Sequence[str]
     ) -> Any:
-        """Return a function's result as JSON has it. The clock starts when the process has read the request.
+        """Return a function's result after JSON. The clock starts when the process has read the request.
 
         Raises ValueError where the function does, and WorkFailed, after which the process has ended.
         """
@@ -88,13 +88,13 @@ class Process:
         self._reader.join()
         for stream in (self._popen.stdin, self._popen.stdout):
             assert stream is not None
-            with suppress(OSError):  # what was not yet flushed finds nobody to read it
+            with suppress(OSError):  # unflushed data has no reader
                 stream.close()
 
     def _exchange(self, function: Callable[..., Any], arguments: Sequence[Any], seconds: float) -> Any:
         message = pickle.dumps((function, tuple(arguments), seconds), pickle.HIGHEST_PROTOCOL)
         assert self._popen.stdin is not None
-        with suppress(OSError):  # a process that has ended gives an empty answer
+        with suppress(OSError):  # a process that has ended answers with an empty line
             self._popen.stdin.write(len(message).to_bytes(_LENGTH_BYTES, "big") + message)
             self._popen.stdin.flush()
         try:
@@ -110,7 +110,7 @@ class Process:
             return answer["value"]
         if answer["error"] == "ValueError":
             raise ValueError(answer["message"])
-        # Memory that was refused once may be missing everywhere; the next request gets a fresh process.
+        # After one refusal memory may be missing everywhere, so the next request gets a new process.
         self.close()
         if answer["error"] == "MemoryError":
             raise WorkFailed("memory", "needed too much memory")
@@ -126,7 +126,7 @@ class Process:
 def serve() -> None:
     """Answer the requests on standard input until it ends. Runs in the worker process."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is not an answer
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
     with open(os.devnull, "w") as nowhere:
         while head := requests.read(_LENGTH_BYTES):
             length = int.from_bytes(head, "big")
@@ -151,7 +151,7 @@ def _answer(message: bytes, answers: BinaryIO, nowhere: Any) -> None:
 
 
 def _bound_memory(most: int) -> None:
-    with suppress(ImportError, OSError, ValueError):  # there is no such bound on Windows, and macOS may refuse it
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit, and macOS may refuse it
         import resource
 
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -164,7 +164,7 @@ def _import(modules: Sequence[str]) -> None:
 
 
 MOST_PROCESSES: Final = os.cpu_count() or 1
-"""As many as can compute at once, so that none runs out of time because of the others."""
+"""One for each core, so that none times out because of the others."""
 
 _threads = ThreadPoolExecutor(MOST_PROCESSES, thread_name_prefix="promptkit-worker")
 _idle: list[Process] = []
@@ -177,7 +177,7 @@ async def run_in_worker(
     """Call a function of a module in a worker process and return its result, which must be JSON.
 
     `seconds` count from when a process has the request, after it has imported the function's module and `imports`.
-    Where the call is cancelled the process is killed. Raises ValueError where the function does, and WorkFailed.
+    Cancelling the call kills the process. Raises ValueError where the function does, and WorkFailed.
     """
     call = _Call(function, arguments, seconds, imports)
     try:
@@ -190,7 +190,7 @@ async def run_in_worker(
 def run_in_worker_blocking(
     function: Callable[..., Any], *arguments: Any, seconds: float, imports: Sequence[str] = ()
 ) -> Any:
-    """Call a function in a worker process as `run_in_worker` does, and wait for it; for callers in a thread."""
+    """Call a function in a worker process as `run_in_worker` does, and block until it returns."""
     return _threads.submit(_Call(function, arguments, seconds, imports).run).result()
 
 
@@ -209,7 +209,7 @@ class _Call:
         try:
             with _lock:
                 if self._cancelled:
-                    return None  # nobody waits for it
+                    return None  # the caller has left
                 self._process = process
             return process.call(*self._request)
         finally:
@@ -229,7 +229,7 @@ class _Call:
 
 
 def _take() -> Process:
-    """Return a process that waits for a request, or a new one. Raises WorkFailed where none can be started."""
+    """Return an idle process, or a new one. Raises WorkFailed where none can be started."""
     with _lock:
         while _idle:
             process = _idle.pop()

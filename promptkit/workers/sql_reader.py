@@ -1,7 +1,6 @@
-"""The reading of a table by model-written SQL, in a worker process: read-only, in a copy, bounded in size.
+"""Queries over a table in SQL that a model wrote: in a worker process, read-only, on a copy, bounded in size.
 
-Time is bounded from outside. Nothing of Python is called while a query runs: the authorizer is asked when SQLite
-prepares it.
+Time is bounded from outside. No Python code runs during a query: SQLite calls the authorizer while it prepares it.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _LIMITS: Final = {
 def read_table(
     database: bytes, sql: str, longest: int, columns: int, most_rows: int, most_characters: int
 ) -> dict[str, Any]:
-    """Return the `columns` and `rows` that one SELECT gives over the table `w` of a database, as JSON.
+    """Return the `columns` and `rows` of one SELECT over the table `w` of a database, as JSON.
 
-    `longest` is the most bytes of a cell of the table, and `columns` how many it has. Raises ValueError with a line
-    for a person.
+    `longest` is the size of the largest cell of the table in bytes, `columns` the number of its columns. Raises
+    ValueError with one line for a person.
     """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         try:
@@ -46,8 +45,8 @@ def read_table(
 
 
 def _bound(connection: sqlite3.Connection, longest: int, columns: int) -> None:
-    """Leave a query nothing but reading, and no more than its share."""
-    connection.execute("PRAGMA temp_store = MEMORY")  # what is sorted goes to no file, and counts
+    """Restrict a query to reading, and to its share of memory."""
+    connection.execute("PRAGMA temp_store = MEMORY")  # sorting uses no file, and counts as memory
     connection.execute("PRAGMA query_only = TRUE")
     for limit, most in _LIMITS.items():
         connection.setlimit(limit, most)
@@ -84,7 +83,7 @@ def _message(error: BaseException) -> str:
 
 def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
     if action == sqlite3.SQLITE_READ:
-        # A count of rows reads no column, of a sub-query neither.
+        # Counting rows reads no column, also of a sub-query.
         allowed = first == "w" or not second
     elif action == sqlite3.SQLITE_FUNCTION:
         allowed = (second or "").lower() not in _REFUSED_FUNCTIONS

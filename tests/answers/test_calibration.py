@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.answers.calibration import (
-    METHODS,
     Calibration,
     best_label,
     check_calibration,
@@ -21,7 +20,6 @@ from promptkit.answers.calibration import (
     mean_offsets,
     probabilities,
     quantile_offsets,
-    random_words,
     read_calibration,
 )
 from promptkit.errors import InputError
@@ -37,8 +35,8 @@ def rows(count: int, share: float, seed: int, bias: float = 1.5) -> tuple[list[d
 
 def accuracy(scores: list[dict[str, float]], truth: list[str], offsets: dict[str, float]) -> float:
     calibration = Calibration("batch", offsets)
-    told = [best_label(calibration.corrected(row)) for row in scores]
-    return sum(a == b for a, b in zip(told, truth, strict=True)) / len(truth)
+    given = [best_label(calibration.corrected(row)) for row in scores]
+    return sum(a == b for a, b in zip(given, truth, strict=True)) / len(truth)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1])
@@ -52,7 +50,7 @@ def test_each_estimate_wins_back_what_the_bias_costs(share: float) -> None:
     assert accuracy(fresh, truth, labelled_offsets(seen, labels)) > plain + 0.1
 
 
-def test_contextual_offsets_divide_by_what_the_model_says_to_nothing() -> None:
+def test_batch_offsets_divide_by_the_mean_probability_of_each_label() -> None:
     offsets = mean_offsets([{"a": math.log(0.8), "b": math.log(0.2)}])
     assert offsets["b"] - offsets["a"] == pytest.approx(math.log(4), abs=1e-5)
     assert sum(offsets.values()) == pytest.approx(0, abs=1e-5)
@@ -62,8 +60,8 @@ def test_contextual_offsets_divide_by_what_the_model_says_to_nothing() -> None:
 def test_the_quantile_gives_the_first_label_its_share(share: float) -> None:
     seen, _ = rows(40, 0.5, seed=3)
     offsets = Calibration("quantile", quantile_offsets(seen, share))
-    told = Counter(best_label(offsets.corrected(row)) for row in seen)
-    assert told["good"] == 40 * share
+    given = Counter(best_label(offsets.corrected(row)) for row in seen)
+    assert given["good"] == 40 * share
 
 
 def test_labelled_offsets_tell_three_labels_apart() -> None:
@@ -90,22 +88,13 @@ def test_shares_count_each_label_once_more() -> None:
 
 
 def test_probabilities_are_over_the_labels_alone() -> None:
-    told = probabilities({"a": math.log(0.02), "b": math.log(0.06)})
-    assert told == {"a": pytest.approx(0.25), "b": pytest.approx(0.75)}
+    shares = probabilities({"a": math.log(0.02), "b": math.log(0.06)})
+    assert shares == {"a": pytest.approx(0.25), "b": pytest.approx(0.75)}
     assert probabilities({"a": -1e9, "b": -1e9}) == {"a": 0.5, "b": 0.5}
 
 
 def test_of_equal_labels_the_first_wins() -> None:
     assert best_label({"b": -1.0, "a": -1.0}) == "b"
-
-
-def test_random_words_are_drawn_from_the_rows_at_their_mean_length() -> None:
-    drawn = random_words(["one two three", "four"], count=5, seed=3)
-    assert drawn == random_words(["one two three", "four"], count=5, seed=3)
-    assert len(drawn) == 5
-    assert all(len(text.split()) == 2 for text in drawn)
-    assert {word for text in drawn for word in text.split()} <= {"one", "two", "three", "four"}
-    assert random_words([" "]) == []
 
 
 @pytest.mark.parametrize(
@@ -119,6 +108,8 @@ def test_random_words_are_drawn_from_the_rows_at_their_mean_length() -> None:
         ({"method": "batch", "offsets": {"a": float("nan")}}, "must be a number"),
         ({"method": "batch", "offsets": {"positiv": 1.0}}, "did you mean `positive`"),
         ({"method": "batch"}, "no offsets"),
+        ({"method": ["batch"], "offsets": {"positive": 1}}, "no method"),
+        ({"method": "contextual", "offsets": {"positive": 1}}, "`contextual` is gone; `promptkit tune` finds offsets"),
         ({"method": "batch", "offsets": {"positive": 1}, "model": "embeded/smollm2"}, "embeded"),
     ],
 )
@@ -128,14 +119,13 @@ def test_a_wrong_calibration_is_refused(spec: Any, fault: str) -> None:
     assert fault in str(raised.value)
 
 
-def test_a_method_is_known_by_its_name_and_what_it_needs() -> None:
-    assert METHODS["contextual"].needs == "content_free"
+def test_a_method_without_offsets_is_checked_for_its_name_and_read_with_them() -> None:
     assert check_calibration({"method": "batch"}) == []
     assert read_calibration({"method": "batch", "offsets": {"a": 1}}, ("a", "b")) == Calibration("batch", {"a": 1.0})
 
 
 def test_offsets_hold_for_the_model_that_they_name() -> None:
     spec = {"method": "batch", "offsets": {"a": 1}}
-    own = read_calibration({**spec, "model": "embedded/smollm2"}, ("a", "b"))
-    assert (own.holds_for("embedded/smollm2"), own.holds_for("ollama/smollm2:135m")) == (True, False)
+    of_model = read_calibration({**spec, "model": "embedded/smollm2"}, ("a", "b"))
+    assert (of_model.holds_for("embedded/smollm2"), of_model.holds_for("ollama/smollm2:135m")) == (True, False)
     assert read_calibration(spec, ("a", "b")).holds_for("ollama/smollm2:135m")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from promptkit.answers.calibration import Calibration
-from promptkit.answers.decide import Scores, constrain, lead_after, refuse_outside, score_answer
+from promptkit.answers.decide import Scores, constrain, lead_after, score_answer
 from promptkit.answers.json_value import Json
 from promptkit.answers.labels import Boolean, Choice, Label
 from promptkit.answers.number import Number
@@ -84,6 +84,12 @@ async def test_a_label_that_ends_where_another_goes_on_gets_what_the_other_leave
     places = {"Mood:": {" good": 0.8, " bad": 0.2}, "Mood: good": {" enough": 0.9, "\n": 0.1}}
     scores = await score_answer(Client(model(places)), REQUEST, Label(["good", "good enough", "bad"]))
     assert shares(scores) == {"good": 0.08, "good enough": 0.72, "bad": 0.2}
+
+
+async def test_a_label_that_always_goes_on_as_another_counts_as_a_trillionth() -> None:
+    places = {"Mood:": {" good": 0.8, " bad": 0.2}, "Mood: good": {" enough": 1.0}}
+    scores = await score_answer(Client(model(places)), REQUEST, Label(["good", "good enough", "bad"]))
+    assert scores.logprobs["good"] == pytest.approx(math.log(0.8e-12))
 
 
 async def test_a_label_outside_the_alternatives_counts_as_the_last_of_them_and_is_named() -> None:
@@ -180,15 +186,6 @@ async def test_what_cannot_be_scored_is_refused() -> None:
     silent = Scripted(lambda request: Reply(text="a"), capabilities=CAN)
     with pytest.raises(Unsupported, match="gave no log-probabilities"):
         await score_answer(Client(silent), REQUEST, Label(["a", "b"]))
-
-
-def test_too_many_rows_with_labels_outside_are_refused() -> None:
-    seen = Scores(value="a", logprobs={"a": -1.0, "b": -2.0})
-    unseen = Scores(value="a", logprobs={"a": -1.0, "b": -2.0}, outside=("b",))
-    refuse_outside([])
-    refuse_outside([seen] * 19 + [unseen])
-    with pytest.raises(Unsupported, match=r"10% of the rows .* \(b\)"):
-        refuse_outside([seen] * 9 + [unseen])
 
 
 def test_the_form_is_enforced_by_what_the_model_offers() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers.build import build_answer_type, content_free_inputs, instruction, repair_message
+from promptkit.answers.build import build_answer_type, instruction, repair_message
 from promptkit.project import Project
 from tests.answers.kinds import IDS, KINDS
 
@@ -49,7 +49,3 @@ def test_a_project_may_word_an_instruction_itself(tmp_path: Path) -> None:
     (folder / "boolean.j2").write_text("Ja oder nein: {{ name }}")
     (tmp_path / "promptkit.yaml").write_text("")
     assert instruction(build_answer_type("boolean"), project=Project.find(tmp_path)) == "Ja oder nein: boolean"
-
-
-def test_the_inputs_that_say_nothing_end_in_an_empty_one() -> None:
-    assert content_free_inputs() == ("N/A", "[MASK]", "")

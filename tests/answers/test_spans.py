@@ -37,7 +37,7 @@ def test_a_long_text_is_aligned_around_what_was_changed_in_it() -> None:
 @pytest.mark.parametrize("names", [90, 2_000])
 async def test_a_long_copy_with_a_change_in_each_sentence_is_read_at_once(names: int) -> None:
     words = [f"w{at % names}" for at in range(4_000)]
-    copied = [each for at, word in enumerate(words) for each in ((word,) if at % 2 else (word, f"y{at % names}"))]
+    copied = [copy for at, word in enumerate(words) for copy in ((word,) if at % 2 else (word, f"y{at % names}"))]
     spans = build_answer_type({"spans": {"classes": ["a"], "text": " ".join(words)}})
     reply = " ".join(f'<span class="a">{word}</span>' if at % 8 == 0 else word for at, word in enumerate(copied))
     await asyncio.sleep(0)

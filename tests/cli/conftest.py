@@ -1,16 +1,14 @@
-"""A small project and the command as a person runs it: in a process of its own."""
+"""A small project of two steps, and the command run within it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-COMMAND = (sys.executable, "-c", "from promptkit.cli.main import main; main()")
+from tests.command import Done, run_command
+
 PIPELINE = """\
 name: mail
 about: The topic of a mail and a reply
@@ -45,15 +43,7 @@ rules:
   - {contains: card, reply: payment}
 otherwise: delivery
 """
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment() -> dict[str, str]:
-    """Return an environment in which nothing of the tester's own decides."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PROMPTKIT", "OLLAMA", "COLUMNS"))
-    }
-    return {**kept, "NO_COLOR": "1", "TERM": "dumb"}
+Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -77,17 +67,7 @@ def project(tmp_path: Path) -> Path:
 def promptkit(project: Path) -> Run:
     """Return the command, run within the project."""
 
-    def run(
-        *arguments: str, stdin: str | bytes = "", cwd: Path = project, **more: str
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=cwd,
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            env={**environment(), **more},
-            capture_output=True,
-            timeout=60,
-        )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    def run(*arguments: str, stdin: str | bytes = "", cwd: Path = project, **variables: str) -> Done:
+        return run_command(*arguments, folder=cwd, stdin=stdin, variables=variables)
 
     return run

@@ -1,22 +1,13 @@
-"""A project in which runs were made, looked at in this process: a command costs no new interpreter."""
+"""A project with a suite, in which runs are made and looked at."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
-import typer
-
-from promptkit.cli.main import app
-from promptkit.errors import PromptkitError
-from tests.cli.conftest import environment
+from tests.command import Done, run_command
 
 PROMPT = """\
 ---
@@ -73,43 +64,13 @@ FILES = {
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
 class Here:
     """A project that commands are run in."""
 
     root: Path
 
     def __call__(self, *arguments: str) -> Done:
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, environment(), clear=True),
-            chdir(self.root),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            code = _run(arguments, err)
-        return Done(code, out.getvalue(), err.getvalue())
-
-
-def _run(arguments: Sequence[str], err: io.StringIO) -> int:
-    try:
-        typer.main.get_command(app)(list(arguments), standalone_mode=False)
-    except PromptkitError as error:
-        err.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+        return run_command(*arguments, folder=self.root)
 
 
 def make_project(root: Path, more: Mapping[str, str] | None = None) -> Here:

@@ -45,15 +45,15 @@ def record_of(text: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("suite")
 def test_the_report_is_on_stdout_and_how_it_goes_on_stderr(promptkit: Run) -> None:
     done = promptkit("eval", "topic")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("topic  run 1  done  4 rows, ")
-    assert "answered by scripted:script.yaml (named by promptkit.yaml)" in done.stdout
-    assert "    3  payment   delivery  Where is my refund?" in done.stdout
-    assert "accuracy       75 %  [30, 95]" in done.stdout
-    assert done.stderr.splitlines() == [
+    assert done.code == 0, done.err
+    assert done.out.startswith("topic  run 1  done  4 rows, ")
+    assert "answered by scripted:script.yaml (named by promptkit.yaml)" in done.out
+    assert "    3  payment   delivery  Where is my refund?" in done.out
+    assert "accuracy       75 %  [30, 95]" in done.out
+    assert done.err.splitlines() == [
         "topic: 4 cells (4 rows)",
         "next:",
-        "  promptkit runs show 1 --failures  # what failed, with its messages",
+        "  promptkit runs show 1 --failures  # the failing rows, with their messages",
         "  promptkit eval topic --html topic.html  # as one page",
         "  promptkit runs show 1  # this again",
     ]
@@ -61,7 +61,7 @@ def test_the_report_is_on_stdout_and_how_it_goes_on_stderr(promptkit: Run) -> No
 
 def test_variants_are_compared_with_the_first(promptkit: Run, suite: Path) -> None:
     suite.write_text(SUITE + VARIANTS)
-    said = promptkit("eval", "topic").stdout
+    said = promptkit("eval", "topic").out
     assert "prefix against plain on the same rows" in said
     assert "not shown" in said and "no row differs" in said
 
@@ -69,31 +69,31 @@ def test_variants_are_compared_with_the_first(promptkit: Run, suite: Path) -> No
 @pytest.mark.usefixtures("suite")
 def test_a_second_time_nothing_is_asked(promptkit: Run) -> None:
     promptkit("eval", "topic")
-    said = promptkit("eval", "topic").stdout
-    assert "4 of 4 cells known before" in said
+    said = promptkit("eval", "topic").out
+    assert "4 of 4 cells cached" in said
 
 
 @pytest.mark.usefixtures("suite")
 def test_json_is_one_object_and_nothing_else(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--json")
-    record = record_of(done.stdout)
+    record = record_of(done.out)
     assert {"run", "suite", "status", "model", "variants", "comparisons", "thresholds"} <= record.keys()
     assert record["variants"][0]["metrics"]["accuracy"]["mean"] == 0.75
-    assert "next:" not in done.stderr
+    assert "next:" not in done.err
 
 
 def test_what_the_model_cannot_do_is_told_once_for_all_rows(promptkit: Run, project: Path, suite: Path) -> None:
     (project / "mute.py").write_text('def reply(request):\n    return "payment"\n')
     done = promptkit("eval", "topic", "--json", "--set", "topic.decide=score", "--model", "scripted:mute.py:reply")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the step runs as `decide: constrain`") == 1
+    assert done.code == 0, done.err
+    assert done.err.count("the step runs as `decide: constrain`") == 1
 
 
 def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: Run, suite: Path) -> None:
     (suite.parent / "other.yaml").write_text(SUITE)
     done = promptkit("eval", "--json")
-    assert [record_of(line)["suite"] for line in done.stdout.splitlines()] == ["other", "topic"]
-    said = promptkit("eval", "topic", "other").stdout
+    assert [record_of(line)["suite"] for line in done.out.splitlines()] == ["other", "topic"]
+    said = promptkit("eval", "topic", "other").out
     assert [line.split()[0] for line in said.splitlines() if "  run " in line] == ["topic", "other"]
     assert "\n\nother  run " in said
 
@@ -101,54 +101,54 @@ def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: 
 @pytest.mark.usefixtures("suite")
 def test_a_limited_run_says_so_and_how_to_run_all(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--limit", "3")
-    assert "3 rows" in done.stdout.splitlines()[0] and "limited by --limit or --filter" in done.stdout
-    assert "  promptkit eval topic  # all rows, these not asked again" in done.stderr
-    filtered = record_of(promptkit("eval", "topic", "--filter", "source=shop", "--json").stdout)
+    assert "3 rows" in done.out.splitlines()[0] and "limited by --limit or --filter" in done.out
+    assert "  promptkit eval topic  # all rows; these are not asked again" in done.err
+    filtered = record_of(promptkit("eval", "topic", "--filter", "source=shop", "--json").out)
     assert filtered["rows"] == 2 and filtered["limited"]
 
 
 @pytest.mark.usefixtures("suite")
 def test_repeats_are_cells_of_their_own(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--repeat", "2")
-    assert "4 rows × 2 repeats" in done.stdout.splitlines()[0]
-    assert "  2 × 3  payment" in done.stdout
+    assert "4 rows × 2 repeats" in done.out.splitlines()[0]
+    assert "  2 × 3  payment" in done.out
 
 
 @pytest.mark.usefixtures("suite")
 def test_what_was_typed_is_typed_again_in_what_comes_next(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--model", "scripted:script.yaml", "--set", "topic.layout=prefix")
     typed = "promptkit eval topic --model scripted:script.yaml --set topic.layout=prefix --html topic.html"
-    assert typed in done.stderr
+    assert typed in done.err
 
 
 @pytest.mark.usefixtures("suite")
 def test_the_page_is_written_where_it_is_asked_for(promptkit: Run, project: Path) -> None:
     done = promptkit("eval", "topic", "--html", "run.html")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert (project / "run.html").read_text("utf-8").startswith("<!")
-    assert "as one page" not in done.stderr
+    assert "as one page" not in done.err
 
 
 def test_of_several_suites_no_page_is_made(promptkit: Run, suite: Path) -> None:
     (suite.parent / "other.yaml").write_text(SUITE)
     done = promptkit("eval", "--html", "run.html")
-    assert done.returncode == 2 and "--html takes one suite" in done.stderr
+    assert done.code == 2 and "--html takes one suite" in done.err
 
 
 def test_a_row_that_cannot_be_asked_leaves_the_run_incomplete(promptkit: Run, suite: Path) -> None:
     rows = suite.parent / "rows.jsonl"
     rows.write_text(rows.read_text("utf-8") + '{"topic": "payment"}\n', "utf-8")
     done = promptkit("eval", "topic")
-    assert done.returncode == 3
-    assert "4 of 5" in done.stdout and "1 cell without an answer" in done.stdout
-    assert "missing: " in done.stdout
-    assert "1 of 5 cells have no answer" in done.stderr and "mend the rows" in done.stderr
-    assert "--retry-errors" not in done.stderr, "to ask again would not mend it"
+    assert done.code == 3
+    assert "4 of 5" in done.out and "1 cell without an answer" in done.out
+    assert "missing: " in done.out
+    assert "1 of 5 cells have no answer" in done.err and "correct the rows" in done.err
+    assert "--retry-errors" not in done.err, "to ask again would not mend it"
 
 
 def test_a_folder_without_suites_says_how_to_name_one(promptkit: Run) -> None:
     done = promptkit("eval")
-    assert done.returncode == 2 and "promptkit eval FILE.yaml" in done.stderr
+    assert done.code == 2 and "promptkit eval FILE.yaml" in done.err
 
 
 @pytest.mark.parametrize("points", ["0", "-5", "101", "nan"])
@@ -173,10 +173,10 @@ metrics: {sorry: {contains: {text: sorry}}}
     refused = promptkit("eval", "topic", option)
     done = promptkit("eval", "topic")
 
-    assert refused.returncode == 2
-    assert "`feed: recorded` needs the kept answers of the steps before" in refused.stderr
-    assert "feed: data" in refused.stderr
-    assert done.returncode == 0, done.stderr
+    assert refused.code == 2
+    assert "`feed: recorded` needs the kept answers of the steps before" in refused.err
+    assert "feed: data" in refused.err
+    assert done.code == 0, done.err
 
 
 def test_an_edit_after_the_suite_was_read_is_for_the_next_run(promptkit: Run, project: Path, suite: Path) -> None:
@@ -201,7 +201,7 @@ def rows():
     )
     suite.write_text(SUITE.replace("data: rows.jsonl", "data: {python: 'rows.py:rows'}"))
     typed = ("eval", "topic", "--json", "--set", "topic.layout=mine")
-    first, second = (record_of(promptkit(*typed).stdout) for _ in range(2))
+    first, second = (record_of(promptkit(*typed).out) for _ in range(2))
 
     assert [each["variants"][0]["metrics"]["accuracy"]["mean"] for each in (first, second)] == [0.75, 0.5]
     assert second["known"] == 0

@@ -66,3 +66,20 @@ def test_a_score_keeps_what_was_compared_and_not_more_than_can_be_shown(here: He
     (cell, *_) = here("runs", "show", "1", "--row", "1", "--json").json["cells"]
     detail = cell["scores"]["teams"]["detail"]
     assert detail["expected"] == ["bad"] and len(detail["got"]) == 401 and detail["got"].endswith("…")
+
+
+def test_two_contents_of_one_model_reference_are_told_apart_by_their_digests(here: Here) -> None:
+    """`--against` and `runs compare` say the same of a scripted model that was edited."""
+    here("eval", "triage", "--model", "scripted:other.yaml")
+    (here.root / "other.yaml").write_text("otherwise: good\n")
+    here("eval", "triage", "--model", "scripted:other.yaml")
+    against = here("eval", "triage", "--model", "scripted:other.yaml", "--against", "1").out.split()
+    compared = here("runs", "compare", "2", "1").out.split()
+
+    digests = re.search(
+        r"this run used scripted:other.yaml (\w{12}), run 1 used scripted:other.yaml (\w{12}):", " ".join(against)
+    )
+    assert digests is not None and digests[1] != digests[2]
+    assert f"run 2 used scripted:other.yaml {digests[1]}, run 1 used scripted:other.yaml {digests[2]}:" in " ".join(
+        compared
+    )

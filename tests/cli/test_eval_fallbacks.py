@@ -27,7 +27,7 @@ def here(tmp_path: Path) -> Here:
 
 def test_the_report_names_variant_and_step_and_what_ran_also_where_all_was_known(here: Here) -> None:
     first, again = here("eval", "mood"), here("eval", "mood")
-    assert "18 of 18 cells known before" in again.out
+    assert "18 of 18 cells cached" in again.out
     for shown in (first.out, again.out, here("runs", "show", "last").out):
         assert TOLD in shown and SAME in shown
         assert "other and held" not in shown

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run, environment
+from tests.cli.conftest import Run
+from tests.command import Done, environment, run_command
 from tests.docs.pages import ROOT, examples, write_files
 
 SUITE = """\
@@ -43,8 +44,8 @@ def write(project: Path, thresholds: str, *, more: str = "", name: str = "topics
     (project / f"evals/{name}.yaml").write_text(suite, "utf-8")
 
 
-def record(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done.stdout)
+def record(done: Done) -> dict[str, Any]:
+    found: dict[str, Any] = done.json
     return found
 
 
@@ -54,10 +55,10 @@ def test_the_exit_code_is_0_where_thresholds_hold_and_1_where_one_falls_short(pr
     write(project, "accuracy: {at_least: 0.8}, unparsed: {at_most: 0.01}")
     missed = promptkit("eval", "topics", "--json")
 
-    assert met.returncode == 0, met.stderr
-    assert missed.returncode == 1
-    assert "error: unparsed: at most 0.01 is wanted, but 60 rows only show ≤ 0.07" in missed.stderr
-    assert "accuracy" not in missed.stderr
+    assert met.code == 0, met.err
+    assert missed.code == 1
+    assert "error: unparsed: at most 0.01 is required, but 60 rows only show ≤ 0.07" in missed.err
+    assert "accuracy" not in missed.err
     assert [each["passed"] for each in record(missed)["thresholds"]] == [True, False]
 
 
@@ -65,17 +66,17 @@ def test_a_limit_leaves_thresholds_out_of_the_exit_code(promptkit: Run, project:
     write(project, "accuracy: {at_least: 0.99}")
 
     done = promptkit("eval", "topics", "--limit", "5", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert record(done)["limited"] is True
-    assert promptkit("eval", "topics").returncode == 1
+    assert promptkit("eval", "topics").code == 1
 
 
 def test_a_threshold_that_cannot_be_is_2_before_anything_is_asked(promptkit: Run, project: Path) -> None:
     write(project, "accuracy: {at_least: 80}")
     done = promptkit("eval", "topics")
 
-    assert done.returncode == 2
-    assert "topics.yaml:5" in done.stderr and "`accuracy` is never 80" in done.stderr
+    assert done.code == 2
+    assert "topics.yaml:5" in done.err and "`accuracy` is never 80" in done.err
 
 
 def test_a_missing_answer_is_3_unless_it_is_allowed_and_would_change_nothing(promptkit: Run, project: Path) -> None:
@@ -85,10 +86,10 @@ def test_a_missing_answer_is_3_unless_it_is_allowed_and_would_change_nothing(pro
     write(project, "accuracy: {at_least: 0.86}", more='{"mail": "refused", "expect": "payment"}\n')
     undecided = promptkit("eval", "topics", "--allow-missing")
 
-    assert plain.returncode == 3
-    assert "1 of 61 cells have no answer" in plain.stderr and "the server is tired" in plain.stderr
-    assert allowed.returncode == 0, allowed.stderr
-    assert undecided.returncode == 3
+    assert plain.code == 3
+    assert "1 of 61 cells have no answer" in plain.err and "the server is tired" in plain.err
+    assert allowed.code == 0, allowed.err
+    assert undecided.code == 3
 
 
 def test_against_compares_with_an_earlier_run_or_says_that_there_is_none(promptkit: Run, project: Path) -> None:
@@ -96,8 +97,8 @@ def test_against_compares_with_an_earlier_run_or_says_that_there_is_none(promptk
     none = promptkit("eval", "topics", "--against", "last", "--json")
     some = promptkit("eval", "topics", "--against", "last", "--json")
 
-    assert none.returncode == 0 and record(none)["against"] is None
-    assert "`topics` has no earlier run" in none.stderr
+    assert none.code == 0 and record(none)["against"] is None
+    assert "`topics` has no earlier run" in none.err
     (comparison,) = record(some)["against"]["comparisons"]
     assert record(some)["against"]["reference"] == "run 1"
     assert (comparison["metric"], comparison["difference"], comparison["regressions"]) == ("accuracy", 0, [])
@@ -110,20 +111,20 @@ def test_against_a_run_of_another_suite_or_no_run_at_all_is_2(promptkit: Run, pr
     write(project, "", name="others")
 
     other, none = (promptkit("eval", "others", "--against", number) for number in ("1", "9"))
-    assert (other.returncode, none.returncode) == (2, 2)
-    assert "run 1 is of the suite `topics`, not `others`" in other.stderr
-    assert "there is no run 9 of a suite" in none.stderr
+    assert (other.code, none.code) == (2, 2)
+    assert "run 1 is of the suite `topics`, not `others`" in other.err
+    assert "there is no run 9 of a suite" in none.err
 
 
 def test_a_recording_of_known_cells_holds_them_and_answers_without_the_model(promptkit: Run, project: Path) -> None:
     write(project, "accuracy: {at_least: 0.8}")
     live = promptkit("eval", "topics", "--json")
-    assert promptkit("eval", "topics", "--record", "evals/recording.jsonl").returncode == 0
+    assert promptkit("eval", "topics", "--record", "evals/recording.jsonl").code == 0
     (project / "script.yaml").unlink()
     shutil.rmtree(project / ".promptkit")
     replayed = promptkit("eval", "topics", "--model", "replay:evals/recording.jsonl", "-j", "3", "--json")
 
-    assert replayed.returncode == 0, replayed.stderr
+    assert replayed.code == 0, replayed.err
     first, second = (record(each)["variants"][0] for each in (live, replayed))
     assert first["metrics"] == second["metrics"]
     assert record(replayed)["model"]["replayed"] == "replay:evals/recording.jsonl"
@@ -134,12 +135,12 @@ def test_a_stale_recording_is_3_though_the_store_knows_the_answers(promptkit: Ru
     promptkit("eval", "topics", "--record", "evals/recording.jsonl")
     prompt = project / "templates/prompts/sort_mail.j2"
     prompt.write_text(prompt.read_text().replace("Sort the mail.", "Sort this mail."))
-    assert promptkit("eval", "topics").returncode == 0
+    assert promptkit("eval", "topics").code == 0
     stale = promptkit("eval", "topics", "--model", "replay:evals/recording.jsonl")
 
-    assert stale.returncode == 3
-    assert "-Sort the mail.\n+Sort this mail.\n" in stale.stderr
-    assert "hint: record again: --record evals/recording.jsonl" in stale.stderr
+    assert stale.code == 3
+    assert "-Sort the mail.\n+Sort this mail.\n" in stale.err
+    assert "hint: record again: --record evals/recording.jsonl" in stale.err
 
 
 def test_what_a_recording_answered_is_not_taken_for_the_models_own(promptkit: Run, project: Path) -> None:
@@ -169,20 +170,22 @@ def repository(tmp_path: Path) -> Path:
     path.chmod(0o755)
     git(folder, "init", "-q")
     git(folder, "config", "core.hooksPath", ".githooks")
-    run(folder, "promptkit", "eval", "sort", "--model", "scripted:replies.yaml", "--record", "evals/recording.jsonl")
+    run_command("eval", "sort", "--model", "scripted:replies.yaml", "--record", "evals/recording.jsonl", folder=folder)
     git(folder, "add", ".")
     return folder
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        arguments, cwd=folder, env={**environment(), "PATH": path}, capture_output=True, text=True, timeout=60
+def git(folder: Path, *arguments: str) -> Done:
+    """Run git with the hook's `promptkit` on the path."""
+    done = subprocess.run(
+        ["git", "-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", *arguments],
+        cwd=folder,
+        env=environment(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-
-
-def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(folder, "git", "-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", *arguments)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def test_the_hook_lets_a_good_prompt_pass_and_stops_one_that_the_recording_does_not_know(repository: Path) -> None:
@@ -195,10 +198,10 @@ def test_the_hook_lets_a_good_prompt_pass_and_stops_one_that_the_recording_does_
     git(repository, "add", ".")
     stale = git(repository, "commit", "-m", "A changed prompt")
 
-    assert good.returncode == 0, good.stderr
-    assert aside.returncode == 0 and "rows" not in aside.stdout
-    assert stale.returncode != 0
-    assert "record again: --record evals/recording.jsonl" in stale.stderr
+    assert good.code == 0, good.err
+    assert aside.code == 0 and "rows" not in aside.out
+    assert stale.code != 0
+    assert "record again: --record evals/recording.jsonl" in stale.err
 
 
 def test_the_hook_stops_a_commit_whose_thresholds_fall_short(repository: Path) -> None:
@@ -207,5 +210,5 @@ def test_the_hook_stops_a_commit_whose_thresholds_fall_short(repository: Path) -
     git(repository, "add", ".")
     done = git(repository, "commit", "-m", "More than it can")
 
-    assert done.returncode != 0
-    assert "accuracy: at least 0.90 is wanted, but 20 rows only show ≥ 0.76" in done.stderr
+    assert done.code != 0
+    assert "accuracy: at least 0.90 is required, but 20 rows only show ≥ 0.76" in done.err

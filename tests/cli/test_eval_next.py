@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs_project import SUITE, Done, Here, make_project
+from tests.cli.runs_project import SUITE, Here, make_project
+from tests.command import Done
 
 
 @pytest.fixture
@@ -27,9 +28,9 @@ def test_what_decides_the_cells_is_typed_again(here: Here) -> None:
     typed = "promptkit eval mood --model scripted:failing.yaml --repeat 2 --exact"
     assert done.code == 3
     assert next_of(done) == {
-        "only what has no answer": f"{typed} --limit 4 --filter expect=good --retry-errors",
-        "what failed, with its messages": "promptkit runs show 1 --failures",
-        "all rows, these not asked again": typed,
+        "asks only cells without an answer": f"{typed} --limit 4 --filter expect=good --retry-errors",
+        "the failing rows, with their messages": "promptkit runs show 1 --failures",
+        "all rows; these are not asked again": typed,
     }
 
 
@@ -43,6 +44,6 @@ def test_a_baseline_that_is_judged_against_itself_does_not_fail(tmp_path: Path) 
     here = make_project(tmp_path, {"evals/mood.yaml": suite, "script.yaml": "otherwise: good\n"})
     done = here("eval", "mood")
     assert done.code == 0 and "failing rows" not in done.out
-    assert "what failed, with its messages" not in next_of(done)
+    assert "the failing rows, with their messages" not in next_of(done)
     assert ' failures="0"' in here("runs", "export", "1", "--junit", "-").out
     assert "no answer fails" in here("runs", "errors", "1").out

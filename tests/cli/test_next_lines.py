@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs_project import Done, Here, make_project
+from tests.cli.runs_project import Here, make_project
+from tests.command import Done
 
 WORDS = {0: "The parcel is late", 1: "The card was charged twice"}
 ROWS = [{"issue": f"{WORDS[at % 2]} {at}", "team": ["delivery", "payment"][at % 2]} for at in range(80)]
@@ -86,7 +87,7 @@ def test_tune_proposes_the_inputs_of_the_pipeline_and_not_of_the_step(here: Here
         "tune", "triage", "--suite", "teams", "--yes", "--budget", "calls=400", "--model", "scripted:script.py:answer"
     )
     typed = "promptkit run pipelines/triage.tuned.yaml mail=TEXT --model scripted:script.py:answer"
-    assert f"next:\n  {typed}  # what was found\n" in done.err, done.out + done.err
+    assert f"next:\n  {typed}  # the result\n" in done.err, done.out + done.err
 
 
 def test_what_init_proposes_runs(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, PIPELINE, REPLY, Run, environment
+from tests.cli.conftest import PIPELINE, REPLY, Run
+from tests.command import run_command
 
 SORT = """\
 ---
@@ -58,9 +58,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
-    command = [*COMMAND, "eval", "topics"]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = run_command("eval", "topics", folder=folder)
+    assert done.code == 0, done.err
     return folder
 
 
@@ -73,16 +72,16 @@ def project(measured: Path, tmp_path: Path) -> Path:
 def test_the_groups_are_shown_and_what_to_type_next(promptkit: Run) -> None:
     done = promptkit("runs", "errors", "last")
 
-    assert done.returncode == 0, done.stderr
-    assert "5 of 17 answers fail" in done.stdout
-    assert "4 × payment → delivery  80 % of failures, 4 of 11 that should be payment" in done.stdout
-    assert "1 × unparsed" in done.stdout and "\\x1b[2J hard to say" in done.stdout
-    assert "\x1b" not in done.stdout
-    assert "promptkit runs errors 1 --write auto" in done.stderr
+    assert done.code == 0, done.err
+    assert "5 of 17 answers fail" in done.out
+    assert "4 × payment → delivery  80 % of failures, 4 of 11 that should be payment" in done.out
+    assert "1 × unparsed" in done.out and "\\x1b[2J hard to say" in done.out
+    assert "\x1b" not in done.out
+    assert "promptkit runs errors 1 --write auto" in done.err
 
 
 def test_programs_get_one_object(promptkit: Run) -> None:
-    found = json.loads(promptkit("runs", "errors", "1", "--rows", "1", "--json").stdout)
+    found = json.loads(promptkit("runs", "errors", "1", "--rows", "1", "--json").out)
 
     assert {key: found[key] for key in ("run", "suite", "variant", "metric", "cells", "read", "failed", "file")} == {
         "run": 1,
@@ -106,13 +105,13 @@ def test_the_draft_lies_where_the_technique_reads_it_and_the_next_run_asks_with_
     done = promptkit("runs", "errors", "1", "--write", "auto")
 
     text = (project / DRAFT).read_text("utf-8")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert text.startswith("# Made by `promptkit runs errors 1 --write auto`.")
-    assert f"1 rule from 17 rows in {DRAFT}" in done.stderr
+    assert f"1 rule from 17 rows in {DRAFT}" in done.err
     asked = promptkit("run", "mail", "--set", "topic.technique=annotation_guideline", "--trace")
-    assert asked.returncode == 0, asked.stderr
-    assert 'Before you answer "delivery", make sure that the answer is not "payment".' in asked.stderr
-    assert "A refund" in asked.stderr
+    assert asked.code == 0, asked.err
+    assert 'Before you answer "delivery", make sure that the answer is not "payment".' in asked.err
+    assert "A refund" in asked.err
 
 
 def test_rows_that_the_draft_saw_are_refused(promptkit: Run) -> None:
@@ -122,9 +121,9 @@ def test_rows_that_the_draft_saw_are_refused(promptkit: Run) -> None:
     refused = promptkit("eval", "topics", *sets)
     allowed = promptkit("eval", "topics", *sets, "--allow-seen")
 
-    assert refused.returncode == 2
-    assert "`annotation_guideline` of the step `topic`" in refused.stderr and "saw 17 of 17 rows" in refused.stderr
-    assert allowed.returncode == 0, allowed.stderr
+    assert refused.code == 2
+    assert "`annotation_guideline` of the step `topic`" in refused.err and "saw 17 of 17 rows" in refused.err
+    assert allowed.code == 0, allowed.err
 
 
 def test_what_a_person_may_have_edited_is_not_written_over_without_force(project: Path, promptkit: Run) -> None:
@@ -133,9 +132,9 @@ def test_what_a_person_may_have_edited_is_not_written_over_without_force(project
     kept = (project / DRAFT).read_text()
     forced = promptkit("runs", "errors", "1", "--write", "auto", "--force")
 
-    assert (refused.returncode, refused.stdout, kept) == (2, "", "mine: true\n")
-    assert "a person may have edited it" in refused.stderr and "--force" in refused.stderr
-    assert forced.returncode == 0
+    assert (refused.code, refused.out, kept) == (2, "", "mine: true\n")
+    assert "a person may have edited it" in refused.err and "--force" in refused.err
+    assert forced.code == 0
     assert "technique: annotation_guideline" in (project / DRAFT).read_text()
 
 
@@ -143,12 +142,12 @@ def test_a_draft_may_be_written_elsewhere_and_where_it_would_be_read_is_said(pro
     done = promptkit("runs", "errors", "1", "--write", "draft.yaml", "--json")
     again = promptkit("runs", "errors", "1", "--write", "draft.yaml", "--force")
 
-    assert json.loads(done.stdout)["file"] == "draft.yaml"
+    assert json.loads(done.out)["file"] == "draft.yaml"
     assert (project / "draft.yaml").is_file() and not (project / DRAFT).exists()
-    assert f"the step `topic` would read them in {DRAFT}" in again.stderr
+    assert f"the step `topic` would read them in {DRAFT}" in again.err
 
 
 def test_a_mistake_is_told_with_what_was_meant(promptkit: Run) -> None:
     done = promptkit("runs", "errors", "1", "--by", "mails")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "no field `mails`" in done.stderr and "did you mean `mail`?" in done.stderr
+    assert (done.code, done.out) == (2, "")
+    assert "no field `mails`" in done.err and "did you mean `mail`?" in done.err

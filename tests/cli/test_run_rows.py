@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.storage.store import Store
-from tests.cli.runs_project import Done, Here, make_project
+from tests.cli.runs_project import Here, make_project
+from tests.command import Done
 
 ROWS = "id,text,note\n7,So nice,=1+1\n8,It is broken,-5\n9,nice?,\n"
 PAIR = """\
@@ -140,8 +141,8 @@ def test_a_failed_row_says_why_and_the_same_command_asks_only_for_it(here: Here)
     ("out", "told"),
     [
         ("answers.xlsx", "--out writes .csv or .jsonl"),
-        ("rows.csv", "--out would write over the rows of --input"),
-        ("link.csv", "--out would write over the rows of --input"),
+        ("rows.csv", "--out would overwrite the rows of --input"),
+        ("link.csv", "--out would overwrite the rows of --input"),
         ("pipe.csv", "`--out pipe.csv`: it is a named pipe"),
         ("folder.csv", "`--out folder.csv`: it is a folder"),
         ("null.csv", "`--out null.csv`: it is a device"),

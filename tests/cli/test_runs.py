@@ -147,7 +147,7 @@ def test_a_run_whose_process_was_killed_says_what_it_had(tmp_path: Path) -> None
     done = here("runs", "show", "1")
     assert "interrupted" in done.out and "accuracy" in done.out and "named by" not in done.out
     assert here("runs", "compare", "1:plain", "1:prefix").out.count("run 1 is interrupted") == 1
-    assert done.err == "the run was killed: this is what it had by then\n"
+    assert done.err == "the run was killed: these are the cells that it had by then\n"
     assert here("runs", "export", "1", "--junit", "-").out.count("<testcase") == 6
     assert here("runs", "show", "1", "--html", str(tmp_path / "x.html")).code == 0
 
@@ -165,7 +165,7 @@ def test_two_runs_are_compared_and_what_differs_is_said_first(here: Here) -> Non
     done = here("runs", "compare", SECOND, FIRST)
     assert done.code == 0
     head, rest = done.out.split("on the 6 rows of both")
-    assert "run 2 was made on scripted:other.yaml, run 1 on scripted:script.yaml" in head
+    assert "run 2 used scripted:other.yaml, run 1 used scripted:script.yaml" in head
     assert next(lines_with(rest, "accuracy, points")).split()[:2] == ["accuracy,", "points"]
     assert "rows that differ by accuracy: 1 worse, 2 better" in rest
     assert next(lines_with(rest, "worse", "So nice")).split()[:5] == ["worse", "3", "good", "good", "bad"]
@@ -202,8 +202,8 @@ def test_variants_are_compared_with_their_prompts_word_by_word(here: Here) -> No
 
 def test_of_runs_with_missing_answers_nothing_is_said(here: Here) -> None:
     out = here("runs", "compare", LACKING, FIRST).out
-    assert "run 4 is incomplete: it may lack answers" in out
-    assert "accuracy: 1 of 6 cells have no score on a side" in out
+    assert "run 4 is incomplete: answers may be missing" in out
+    assert "accuracy: 1 of 6 cells have no score in one of the two" in out
     assert "accuracy, points" not in out
 
 
@@ -213,12 +213,12 @@ def test_of_runs_with_missing_answers_nothing_is_said(here: Here) -> None:
         (("show", "99"), "there is no run `99`"),
         (("show", "lsat"), "`lsat` names no run"),
         (("compare", "99", "1"), "there is no evaluation `99`"),
-        (("compare", ASKED, "1"), "run 3 is no evaluation: it is a `run` of `mood`"),
+        (("compare", ASKED, "1"), "run 3 is not an evaluation: it is a `run` of `mood`"),
         (("compare", "1:plan", "1"), "did you mean `plain`?"),
         (("compare", "1", "1"), "promptkit runs compare 1:prefix 1:plain"),
         (("compare", "1", "2", "--metric", "acuracy"), "did you mean `accuracy`?"),
         (("export", "1"), "--jsonl FILE, --csv FILE, --junit FILE or --baseline FILE"),
-        (("export", "1", "--jsonl", "-", "--csv", "-"), "only one of them can go to stdout"),
+        (("export", "1", "--jsonl", "-", "--csv", "-"), "only one file can go to stdout"),
         (("export", "1", "--baseline", "-", "--variant", "prefix"), "a baseline is of the first variant, `plain`"),
         (("export", LACKING, "--baseline", "-"), "run 4 is incomplete: a baseline has an answer to each row"),
         (("show", "1", "--row", "1", "--failures"), "--failures and --row are two views"),

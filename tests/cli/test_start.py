@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.cli.main import VERBS
-from tests.cli.conftest import Run, environment
+from tests.cli.conftest import Run
+from tests.command import environment
 
 # What help and version may load besides the standard library.
 ALLOWED = {"annotated_doc", "promptkit", "shellingham", "typer", "typing_extensions"}
@@ -37,25 +38,36 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
     assert set() == loaded - set(sys.stdlib_module_names) - set(at_start) - ALLOWED
 
 
+def test_a_run_loads_neither_the_evaluation_nor_what_it_calculates_with(project: Path) -> None:
+    look = LOADED.replace('name.partition(".")[0] for', "name for")
+    done = subprocess.run(
+        [sys.executable, "-c", look, "run", "mail"], capture_output=True, env=environment(), cwd=project, check=True
+    )
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "promptkit.engine.run" in loaded
+    heavy = ("numpy", "scipy", "rich.table", "promptkit.evaluation", "promptkit.tuning")
+    assert [name for name in loaded if name.startswith(heavy)] == []
+
+
 def test_each_verb_has_help_of_its_own(promptkit: Run) -> None:
-    listing = promptkit("--help").stdout
+    listing = promptkit("--help").out
     for verb, about in VERBS.items():
         assert f"  {verb} " in listing and about in " ".join(listing.split())
         help_of_verb = promptkit(verb, "--help")
-        assert (help_of_verb.returncode, help_of_verb.stderr) == (0, "")
-        assert help_of_verb.stdout.startswith(f"Usage: promptkit {verb}")
+        assert (help_of_verb.code, help_of_verb.err) == (0, "")
+        assert help_of_verb.out.startswith(f"Usage: promptkit {verb}")
 
 
 def test_a_misspelt_verb_gets_the_nearest(promptkit: Run) -> None:
     done = promptkit("rnu")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "did you mean `run`?" in done.stderr
+    assert (done.code, done.out) == (2, "")
+    assert "did you mean `run`?" in done.err
 
 
 def test_a_misspelt_option_is_a_wrong_command_line(promptkit: Run) -> None:
     done = promptkit("run", "mail", "--modell", "x")
-    assert done.returncode == 2
-    assert "--model" in done.stderr and "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "--model" in done.err and "Traceback" not in done.err
 
 
 def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
@@ -69,7 +81,7 @@ def test_the_shell_completes_verbs_and_targets(promptkit: Run) -> None:
         done = promptkit(
             _PROMPTKIT_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1)
         )
-        return done.stdout.split()
+        return done.out.split()
 
     assert complete("promptkit ren") == ["render"]
     assert complete("promptkit run mail") == ["mail"]

@@ -9,24 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import environment
+from tests.command import environment, run_command
 
 MAIN = f"'{sys.executable}' -c 'from promptkit.cli.main import main; main()'"
 FULL = Path("/dev/full")
+PROCESSES = ["run mail", "try mail --watch", "--help"]
+"""Verbs that are tried as a process, which writes once more when it ends."""
 VERBS = [
-    "run mail",
     "run mail --json",
     "run mail --input mails.jsonl",
     "render mail",
     "try mail",
     "try mail --json",
-    "try mail --watch",
     "check --graph",
     "check --json",
     "models list",
     "init mine",
     "schema",
-    "--help",
     "run --help",
     "--version",
 ]
@@ -48,12 +47,22 @@ def shell(command: str, project: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.attack("disk")
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_full_disk_is_one_line_and_exit_code_3(project: Path, verb: str) -> None:
+@pytest.mark.parametrize("verb", PROCESSES)
+def test_a_process_on_a_full_disk_ends_with_one_line_and_exit_code_3(project: Path, verb: str) -> None:
     done = shell(f"promptkit {verb} > {FULL}", project)
     told = [line for line in done.stderr.splitlines() if "stdout" in line]
     assert (done.returncode, told) == (3, ["error: stdout cannot be written: No space left on device"]), done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.attack("disk")
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_disk_is_one_line_and_exit_code_3(project: Path, verb: str) -> None:
+    (project / "mails.jsonl").write_text('{"mail": "a"}\n{"mail": "b"}\n')
+    done = run_command(*verb.split(), folder=project, stdout=FULL, variables={"OLLAMA_HOST": "127.0.0.1:9"})
+    told = [line for line in done.err.splitlines() if "stdout" in line]
+    assert (done.code, told) == (3, ["error: stdout cannot be written: No space left on device"]), done.err
 
 
 def test_a_closed_stdout_is_one_line_and_exit_code_3(project: Path) -> None:

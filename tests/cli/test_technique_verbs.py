@@ -82,32 +82,30 @@ def test_prepare_writes_the_artifact_says_where_and_what_to_type_next(techniques
     done = techniques(*PREPARE)
 
     file = project / "pipelines" / "mail.topic.mine.yaml"
-    assert (done.returncode, done.stdout) == (0, "pipelines/mail.topic.mine.yaml\n"), done.stderr
+    assert (done.code, done.out) == (0, "pipelines/mail.topic.mine.yaml\n"), done.err
     assert file.read_text().startswith(
         "# Made by `promptkit techniques prepare mine mail --step topic --data rows.jsonl --expect topic`"
     )
-    assert "2 items from 4 rows · 2 calls" in done.stderr
-    assert "answered by scripted:script.yaml" in done.stderr
-    assert "promptkit run mail --set topic.technique=mine" in done.stderr
-    assert "--techniques vanilla,mine" in done.stderr
+    assert "2 items from 4 rows · 2 calls" in done.err
+    assert "answered by scripted:script.yaml" in done.err
+    assert "promptkit run mail --set topic.technique=mine" in done.err
+    assert "--techniques vanilla,mine" in done.err
 
 
 def test_what_was_prepared_is_what_the_run_then_uses(techniques: Run, promptkit: Run, project: Path) -> None:
-    assert (
-        "techniques prepare mine mail --step topic" in promptkit("run", "mail", "--set", "topic.technique=mine").stderr
-    )
+    assert "techniques prepare mine mail --step topic" in promptkit("run", "mail", "--set", "topic.technique=mine").err
 
     techniques(*PREPARE)
     done = promptkit("run", "mail", "--set", "topic.technique=mine", "--trace")
 
-    assert done.returncode == 0, done.stderr
-    assert "My card was charged twice." in done.stderr
+    assert done.code == 0, done.err
+    assert "My card was charged twice." in done.err
 
 
 def test_prepare_prints_one_object_for_programs(techniques: Run, project: Path) -> None:
     done = techniques(*PREPARE, "--set", "items=3", "--json")
 
-    found = json.loads(done.stdout)
+    found = json.loads(done.out)
     assert found["file"] == str(project / "pipelines" / "mail.topic.mine.yaml")
     assert found["model"]["reference"] == "scripted:script.yaml"
     assert found["data"]["expect"] == "topic"
@@ -121,7 +119,7 @@ def test_what_a_person_has_to_fill_in_is_said_and_nothing_else_that_needs_it(tec
 
     done = techniques(*PREPARE)
 
-    assert done.stderr.partition("next:\n")[2].splitlines() == [
+    assert done.err.partition("next:\n")[2].splitlines() == [
         "  fill in pipelines/mail.topic.mine.yaml    # 2 of 2 items without thoughts or without an output",
         "  promptkit run mail --set topic.technique=mine    # then",
     ]
@@ -132,28 +130,28 @@ def test_a_spent_budget_ends_with_3_and_a_larger_one_asks_only_the_rest(techniqu
     written = (project / "pipelines" / "mail.topic.mine.yaml").exists()
     done = techniques(*PREPARE, "--budget", "calls=2")
 
-    assert (spent.returncode, spent.stdout, written) == (3, "", False)
-    assert "the budget of 1 requests is spent; what was answered is kept" in spent.stderr
-    assert "--budget calls=2" in spent.stderr
-    assert done.returncode == 0
-    assert "2 calls (1 cached)" in done.stderr
+    assert (spent.code, spent.out, written) == (3, "", False)
+    assert "the budget of 1 requests is spent; what was answered is kept" in spent.err
+    assert "--budget calls=2" in spent.err
+    assert done.code == 0
+    assert "2 calls (1 cached)" in done.err
 
 
 def test_an_artifact_is_written_over_only_by_force(techniques: Run, project: Path) -> None:
     techniques(*PREPARE)
     again, forced = techniques(*PREPARE), techniques(*PREPARE, "--force")
 
-    assert again.returncode == 2
-    assert "--force" in again.stderr
-    assert forced.returncode == 0
+    assert again.code == 2
+    assert "--force" in again.err
+    assert forced.code == 0
 
 
 @pytest.mark.parametrize("budget", ["40", "calls=none", "calls=0", "minutes=3"])
 def test_what_is_no_budget_is_told(techniques: Run, budget: str) -> None:
     done = techniques(*PREPARE, "--budget", budget)
 
-    assert done.returncode == 2
-    assert "--budget calls=100" in done.stderr
+    assert done.code == 2
+    assert "--budget calls=100" in done.err
 
 
 def test_nothing_is_prepared_beside_a_shipped_pipeline(techniques: Run, project: Path) -> None:
@@ -161,35 +159,36 @@ def test_nothing_is_prepared_beside_a_shipped_pipeline(techniques: Run, project:
 
     done = techniques("prepare", "mine", "sentiment", "--data", "texts.jsonl")
 
-    assert done.returncode == 2
-    assert "`sentiment` is shipped with promptkit; nothing can be prepared beside it" in done.stderr
-    assert "then prepare it there" in done.stderr
+    assert done.code == 2
+    assert "`sentiment` is shipped with promptkit; nothing can be prepared beside it" in done.err
+    assert "then prepare it there" in done.err
 
 
-def test_compare_prints_a_line_a_technique_and_says_what_it_does_not_say(techniques: Run) -> None:
+def test_compare_prints_a_line_a_technique_and_tests_each_against_the_first(techniques: Run) -> None:
     done = techniques(*COMPARE, "vanilla,chain_of_thought,mine")
 
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
     assert " ".join(lines[0].split()) == "technique right 95 % interval requests tokens time"
     begun = [line for line in lines[1 : lines.index("")] if not line.startswith(" ")]
     assert [line.split()[0] for line in begun] == ["vanilla", "chain_of_thought", "mine"]
     assert begun[0].split()[1] == "2/3"
-    told = " ".join(done.stdout.split())
-    assert "chain_of_thought: dominated by vanilla mine: technique `mine` has nothing prepared for this step" in told
+    told = " ".join(done.out.split())
+    assert "chain_of_thought: dominated by vanilla mine: pipelines/mail.yaml" in told
+    assert "step `topic`: technique `mine` has nothing prepared for this step" in told
     assert "(promptkit techniques prepare mine mail --step topic --data FILE)" in told
-    wide = techniques(*COMPARE, "vanilla,chain_of_thought,mine", COLUMNS="120").stdout
+    wide = techniques(*COMPARE, "vanilla,chain_of_thought,mine", COLUMNS="120").out
     assert "95 % interval  calls  requests  tokens" in wide and "not measured, see" in wide
-    assert "whether two of them differ is not tested here" in told
-    assert "3 rows, the expected answer in `topic`" in done.stderr
-    assert "answered by scripted:script.yaml" in done.stderr
+    assert "chain_of_thought against vanilla on the same rows" in told and "not shown" in told
+    assert "the expected answer is in `topic`" in done.err
+    assert "answered by scripted:script.yaml" in done.err
 
 
 def test_compare_prints_one_object_for_programs(techniques: Run) -> None:
     techniques(*PREPARE)
     done = techniques(*COMPARE, "vanilla,mine,{self_consistency: {samples: 2}}", "--json", "--limit", "2")
 
-    found = json.loads(done.stdout)
+    found = json.loads(done.out)
     assert (found["pipeline"], found["step"], found["data"]["rows"]) == ("mail", "topic", 2)
     assert found["model"] == {**found["model"], "reference": "scripted:script.yaml", "why": "promptkit.yaml"}
     by_name: dict[str, Any] = {json.dumps(each["technique"]): each for each in found["techniques"]}
@@ -207,11 +206,11 @@ def test_rows_that_the_preparation_saw_are_refused_or_marked(techniques: Run) ->
     seen = ("compare", "mail", "--step", "topic", "--data", "rows.jsonl", "--expect", "topic", "--techniques", "mine")
     refused, marked = techniques(*seen), techniques(*seen, "--allow-seen")
 
-    assert refused.returncode == 2
-    assert "`mine` saw 4 of 4 rows when it was prepared" in refused.stderr
-    assert "--allow-seen" in refused.stderr
-    assert marked.returncode == 0
-    assert "4 rows seen when it was prepared" in " ".join(marked.stdout.split())
+    assert refused.code == 2
+    assert "`mine` saw 4 of 4 rows when it was prepared" in refused.err
+    assert "--allow-seen" in refused.err
+    assert marked.code == 0
+    assert "4 rows seen when it was prepared" in " ".join(marked.out.split())
 
 
 def test_each_measurement_is_kept_as_evidence(techniques: Run, project: Path) -> None:
@@ -230,18 +229,27 @@ def test_the_same_comparison_is_answered_from_the_store(techniques: Run) -> None
     techniques(*COMPARE, "vanilla,chain_of_thought")
     again = techniques(*COMPARE, "vanilla,chain_of_thought")
 
-    assert "9 calls (9 cached)" in again.stderr
+    assert "9 calls (9 cached)" in again.err
 
 
 def test_without_one_technique_that_can_be_asked_the_command_is_wrong(techniques: Run) -> None:
     done = techniques(*COMPARE, "mine")
 
-    assert done.returncode == 2
-    assert "mine: technique `mine` has nothing prepared for this step" in done.stdout
-    assert "none of the techniques could be measured" in done.stderr
+    assert done.code == 2
+    assert "technique `mine` has nothing prepared for this step" in " ".join(done.out.split())
+    assert "none of the techniques could be measured" in done.err
 
 
 def test_a_setting_holds_for_all_techniques(techniques: Run) -> None:
     done = techniques(*COMPARE, "vanilla,chain_of_thought", "--set", "topic.decide=generate", "--json")
 
-    assert [each["per_row"]["requests"] for each in json.loads(done.stdout)["techniques"]] == [1, 2]
+    assert [each["per_row"]["requests"] for each in json.loads(done.out)["techniques"]] == [1, 2]
+
+
+def test_a_comparison_is_kept_as_a_run_with_a_page(techniques: Run, promptkit: Run, project: Path) -> None:
+    done = techniques(*COMPARE, "vanilla,chain_of_thought", "--html", "page.html")
+
+    assert "kept as run 1: promptkit runs show 1" in done.err
+    assert "chain_of_thought" in (project / "page.html").read_text()
+    assert "mail.topic.techniques" in promptkit("runs", "list").out
+    assert "chain_of_thought against vanilla on the same rows" in promptkit("runs", "show", "1").out

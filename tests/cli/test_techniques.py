@@ -59,23 +59,23 @@ def techniques(project: Path, promptkit: Run) -> Run:
 
 
 def listed(done: Any) -> list[str]:
-    return [line.split()[0] for line in done.stdout.splitlines()[1:] if not line.startswith(" ")]
+    return [line.split()[0] for line in done.out.splitlines()[1:] if not line.startswith(" ")]
 
 
 def test_list_prints_a_line_a_technique_those_of_the_project_among_them(techniques: Run) -> None:
     done = techniques("list", COLUMNS="160")
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.code, done.err) == (0, "")
     head = ["technique", "title", "requests", "≤", "family", "needs", "tasks"]
-    assert done.stdout.split("\n")[0].split() == head
+    assert done.out.split("\n")[0].split() == head
     assert listed(done) == sorted([*CATALOG, "mine"])
-    line = next(line for line in done.stdout.splitlines() if line.startswith("mine "))
+    line = next(line for line in done.out.splitlines() if line.startswith("mine "))
     assert line.split() == ["mine", "My", "own", "3", "sample-and-vote", "sampling", "shouting"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_the_list_fits_its_width_and_keeps_what_one_chooses_by(techniques: Run, width: int) -> None:
-    shown = techniques("list", COLUMNS=str(width)).stdout
+    shown = techniques("list", COLUMNS=str(width)).out
     head, *lines = shown.splitlines()
     assert max(map(len, [head, *lines])) <= width
     assert [name in head for name in ("technique", "family", "needs", "tasks")] == [True] * 4
@@ -84,7 +84,7 @@ def test_the_list_fits_its_width_and_keeps_what_one_chooses_by(techniques: Run, 
 
 
 def test_list_prints_objects_for_programs(techniques: Run) -> None:
-    found = {each["name"]: each for each in json.loads(techniques("list", "--json").stdout)}
+    found = {each["name"]: each for each in json.loads(techniques("list", "--json").out)}
 
     assert set(found) == {*CATALOG, "mine"}
     wanted = {"name", "title", "citation", "family", "calls", "needs", "tasks", "parameters"}
@@ -109,7 +109,7 @@ def test_list_may_be_of_a_family_or_for_a_task(techniques: Run) -> None:
 
     assert {"mine", "self_consistency"} <= set(family) < {*CATALOG, "mine"}
     assert task == ["mine"]
-    assert (both.returncode, listed(both)) == (0, [])
+    assert (both.code, listed(both)) == (0, [])
 
 
 @pytest.mark.parametrize("how", [["--task", "math"], ["--json"]])
@@ -120,10 +120,10 @@ def test_a_broken_technique_hides_no_other_and_what_is_wrong_with_it_is_told(
 
     done = techniques("list", *how)
 
-    names = [each["name"] for each in json.loads(done.stdout)] if how == ["--json"] else listed(done)
-    assert done.returncode == 2
+    names = [each["name"] for each in json.loads(done.out)] if how == ["--json"] else listed(done)
+    assert done.code == 2
     told = "technique `mine` cannot be read: there is no `@technique()` function named `mine`"
-    assert done.stderr == f"error: techniques/mine.py: {told}\n"
+    assert done.err == f"error: techniques/mine.py: {told}\n"
     assert "pal" in names and "mine" not in names
 
 
@@ -131,16 +131,16 @@ def test_a_broken_technique_hides_no_other_and_what_is_wrong_with_it_is_told(
 def test_what_a_card_says_cannot_steer_the_terminal(techniques: Run, project: Path) -> None:
     write(project, card='title: "\\e[31mred"\ntasks: ["\\e[2J"]\nabout: "\\e]0;x\\a"\n')
 
-    assert "\x1b" not in techniques("list").stdout
-    assert "\x1b" not in techniques("list", "--json").stdout
-    assert "\x1b" not in techniques("show", "mine").stdout
+    assert "\x1b" not in techniques("list").out
+    assert "\x1b" not in techniques("list", "--json").out
+    assert "\x1b" not in techniques("show", "mine").out
 
 
 def test_show_prints_what_is_known_and_each_prompt_of_the_example(techniques: Run) -> None:
     done = techniques("show", "chain_of_thought")
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("chain_of_thought · ")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("chain_of_thought · ")
     for words in (
         "Wei",
         "1. ",
@@ -150,12 +150,12 @@ def test_show_prints_what_is_known_and_each_prompt_of_the_example(techniques: Ru
         "on its example",
         "── call 1: reason ·",
     ):
-        assert words in done.stdout, words
-    assert done.stdout.rstrip().splitlines()[-2] == "── answer"
+        assert words in done.out, words
+    assert done.out.rstrip().splitlines()[-2] == "── answer"
 
 
 def test_show_prints_one_object_for_programs(techniques: Run) -> None:
-    found = json.loads(techniques("show", "chain_of_thought", "--json").stdout)
+    found = json.loads(techniques("show", "chain_of_thought", "--json").out)
 
     assert (found["name"], found["family"]) == ("chain_of_thought", "two-step")
     assert [call["name"] for call in found["kinds_of_call"]]
@@ -166,13 +166,13 @@ def test_show_prints_one_object_for_programs(techniques: Run) -> None:
 def test_show_prints_a_technique_of_ones_own_with_its_card_and_example(techniques: Run) -> None:
     done = techniques("show", "mine")
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("mine · My own · sample-and-vote\nAsks several times and votes\n")
-    assert "requests at the defaults: 3 (decide: generate), 3 (constrain)" in done.stdout
-    rows = [line.split() for line in done.stdout.splitlines()]
+    assert done.code == 0, done.err
+    assert done.out.startswith("mine · My own · sample-and-vote\nAsks several times and votes\n")
+    assert "requests at the defaults: 3 (decide: generate), 3 (constrain)" in done.out
+    rows = [line.split() for line in done.out.splitlines()]
     assert ["samples", "3", "40"] in rows and ["paper", "model", "large"] in rows and ["kinds", '["a"]'] in rows
-    assert done.stdout.count(": answer · level") == 3 and "OWN" in done.stdout
-    assert done.stdout.endswith("── answer\n7\n")
+    assert done.out.count(": answer · level") == 3 and "OWN" in done.out
+    assert done.out.endswith("── answer\n7\n")
 
 
 def test_show_says_what_the_parameters_mean_and_how_a_step_names_it(techniques: Run, project: Path) -> None:
@@ -182,7 +182,7 @@ def test_show_says_what_the_parameters_mean_and_how_a_step_names_it(techniques: 
     write(project, module=meant.replace('["question"]', '["question", "target", "table?"]'))
     (project / "pipelines" / "techniques" / "mine.yaml").unlink()
 
-    lines = techniques("show", "mine").stdout.splitlines()
+    lines = techniques("show", "mine").out.splitlines()
 
     at = lines.index("`samples` is how often.")
     assert lines[at - 2].startswith("kinds ") and lines[at + 1 : at + 3] == ["", "The end."]
@@ -209,7 +209,7 @@ def test_show_parts_the_parameters_of_a_preparation_from_those_of_the_step(techn
     write(project, module=PREPARED + own.replace("samples: int = 3", "most: int = 3").replace("samples", "most"))
     write(project, card=CARD.replace("model: large", "pool: 1000, model: large"))
 
-    lines = techniques("show", "mine").stdout.splitlines()
+    lines = techniques("show", "mine").out.splitlines()
 
     at = lines.index("in preparation (techniques prepare)  default  in the paper")
     assert [line.split() for line in lines[at + 1 : at + 3]] == [["samples", "4", "40"], ["pool", "9", "1000"]]
@@ -220,7 +220,7 @@ def test_show_parts_the_parameters_of_a_preparation_from_those_of_the_step(techn
 
 
 def test_show_says_what_a_row_of_ones_own_demonstrations_holds(techniques: Run) -> None:
-    lines = techniques("show", "binder").stdout.splitlines()
+    lines = techniques("show", "binder").out.splitlines()
 
     rows = [line.split(maxsplit=3) for line in lines if line.startswith("demos: ")]
     assert ["demos:", "{parse:", "FILE}", "table, question, program"] in rows
@@ -229,14 +229,14 @@ def test_show_says_what_a_row_of_ones_own_demonstrations_holds(techniques: Run) 
 def test_show_leaves_long_formulas_to_programs_and_counts_one_request_as_one(techniques: Run) -> None:
     long, short = techniques("show", "maieutic"), techniques("show", "vanilla")
 
-    assert not any(line.startswith(("calls ", "requests ")) for line in long.stdout.splitlines())
-    assert "depth      1 request" in short.stdout.splitlines()
-    assert len(json.loads(techniques("show", "maieutic", "--json").stdout)["requests"]) > 90
+    assert not any(line.startswith(("calls ", "requests ")) for line in long.out.splitlines())
+    assert "depth      1 request" in short.out.splitlines()
+    assert len(json.loads(techniques("show", "maieutic", "--json").out)["requests"]) > 90
 
 
 @pytest.mark.parametrize("name", ["auto_cot", "tree_of_thoughts", "chain_of_table"])
 def test_what_show_says_before_its_example_fits_100_columns(techniques: Run, name: str) -> None:
-    said = techniques("show", name).stdout.partition("on its example")[0]
+    said = techniques("show", name).out.partition("on its example")[0]
 
     assert max(map(len, said.splitlines())) <= 100
 
@@ -245,8 +245,8 @@ def test_a_modifier_of_one_template_is_of_that_family_and_leaves_nothing_out(tec
     loud = "---\nabout: Shout\nmodifier: true\n---\n{% extends prompt %}\n{% block recap %}LOUD{% endblock %}\n"
     write(project, **{"templates/techniques/loud/answer.j2": loud})
 
-    (known,) = [each for each in json.loads(techniques("list", "--json").stdout) if each["name"] == "loud"]
-    shown = techniques("show", "loud").stdout
+    (known,) = [each for each in json.loads(techniques("list", "--json").out) if each["name"] == "loud"]
+    shown = techniques("show", "loud").out
 
     assert (known["family"], known["kinds_of_call"][0]["hides"]) == ("modifier", [])
     assert shown.startswith("loud · loud · modifier\n")
@@ -256,7 +256,7 @@ def test_a_modifier_of_one_template_is_of_that_family_and_leaves_nothing_out(tec
 def test_show_prints_the_same_messages_once_and_names_the_call_that_has_them(techniques: Run) -> None:
     done = techniques("show", "self_consistency")
 
-    example = done.stdout.partition("on its example")[2]
+    example = done.out.partition("on its example")[2]
     assert example.count("<FEW_SHOT_EXAMPLES>") == 1
     assert example.count("(the same messages as call 1)\n") == 2
     begun = "(the same messages as call 1, but for the begun turn)\n[assistant, begun]\n40 - 15 = 25 people stay."
@@ -273,10 +273,10 @@ def test_a_technique_of_ones_own_may_have_neither_card_nor_replies(
     (project / "templates" / "techniques" / "mine" / missing).unlink()
 
     done = techniques("show", "mine")
-    found = json.loads(techniques("show", "mine", "--json").stdout)
+    found = json.loads(techniques("show", "mine", "--json").out)
 
-    assert done.returncode == 0, done.stderr
-    assert ("on its example" in done.stdout) == (missing != "replies.yaml") == (found["example"] is not None)
+    assert done.code == 0, done.err
+    assert ("on its example" in done.out) == (missing != "replies.yaml") == (found["example"] is not None)
     assert found["title"] == ("mine" if missing == "technique.yaml" else "My own")
     assert found["about"] == ("Ask several times." if missing == "technique.yaml" else "Asks several times and votes")
 
@@ -287,33 +287,33 @@ def test_show_tells_what_is_wrong_with_a_technique_and_with_its_example(techniqu
     write(project, module="import nowhere\n")
     module = techniques("show", "mine")
 
-    assert example.returncode == module.returncode == 2
-    assert "pipelines/techniques/mine.yaml:3:" in example.stderr and "`number`" in example.stderr
-    assert "technique `mine` cannot be read" in module.stderr
-    assert "Traceback" not in example.stderr + module.stderr
+    assert example.code == module.code == 2
+    assert "pipelines/techniques/mine.yaml:3:" in example.err and "`number`" in example.err
+    assert "technique `mine` cannot be read" in module.err
+    assert "Traceback" not in example.err + module.err
 
 
 def test_recommend_ranks_for_a_task_each_with_its_reasons(techniques: Run) -> None:
     done = techniques("recommend", "--task", "math")
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("1. ") and "\n2. " in done.stdout and "basis" in done.stdout
-    assert "scripted:script.yaml" in done.stderr
+    assert done.code == 0, done.err
+    assert done.out.startswith("1. ") and "\n2. " in done.out and "basis" in done.out
+    assert "scripted:script.yaml" in done.err
 
 
 def test_recommend_says_what_its_points_and_letters_mean_in_lines_that_fit(techniques: Run) -> None:
     done = techniques("recommend", "mail", "--step", "topic", "--task", "table_qa")
 
-    lines = done.stdout.splitlines()
+    lines = done.out.splitlines()
     legend = " ".join(lines[-3:])
-    assert "P its own paper, checked; V one of the survey's 29 tasks" in legend
+    assert "P the technique's paper, checked; V one of the survey's 29 tasks" in legend
     assert "docs/using-techniques.md" in legend
     assert "dropped:" in lines
-    assert max(map(len, [*lines, *done.stderr.splitlines()])) <= 100
+    assert max(map(len, [*lines, *done.err.splitlines()])) <= 100
 
 
 def test_recommend_prints_one_object_for_programs(techniques: Run) -> None:
-    found = json.loads(techniques("recommend", "--task", "text2sql", "--json").stdout)
+    found = json.loads(techniques("recommend", "--task", "text2sql", "--json").out)
 
     assert found["task"] == "table_qa"
     assert {"technique", "score", "requests", "depth", "calls", "reasons", "prepares"} <= found["ranked"][0].keys()
@@ -325,7 +325,7 @@ def test_recommend_prints_one_object_for_programs(techniques: Run) -> None:
 
 @pytest.mark.parametrize("option", ["--budget", "--depth"])
 def test_recommend_keeps_to_the_requests_that_may_be_spent(techniques: Run, option: str) -> None:
-    found = json.loads(techniques("recommend", "--task", "math", option, "1", "--json").stdout)
+    found = json.loads(techniques("recommend", "--task", "math", option, "1", "--json").out)
 
     amount = {"--budget": "requests", "--depth": "depth"}[option]
     assert {each[amount] for each in found["ranked"]} == {1}
@@ -349,9 +349,9 @@ def test_recommend_asks_the_step_and_its_data_for_the_task_and_what_the_input_is
 
     done = techniques("recommend", "feel", "--data", "rows.jsonl")
 
-    assert done.returncode == 0, done.stderr
-    assert "task: sentiment, since the labels are negative, positive; --task names another" in done.stderr
-    assert "1 of 1 rows hold an opinion" in done.stdout
+    assert done.code == 0, done.err
+    assert "task: sentiment, since the labels are negative, positive; --task names another" in done.err
+    assert "1 of 1 rows hold an opinion" in done.out
 
 
 def test_recommend_is_for_the_model_that_the_step_names(techniques: Run, project: Path) -> None:
@@ -360,8 +360,8 @@ def test_recommend_is_for_the_model_that_the_step_names(techniques: Run, project
 
     step, option = techniques("recommend", "feel"), techniques("recommend", "feel", "--model", "scripted:script.yaml")
 
-    assert "other.yaml, which can:" in step.stderr
-    assert "scripted:script.yaml, which can:" in option.stderr
+    assert "other.yaml, which can:" in step.err
+    assert "scripted:script.yaml, which can:" in option.err
 
 
 @pytest.mark.parametrize("arguments", [["--task", "math"], ["mail", "--step", "topic", "--task", "nli"]])
@@ -370,5 +370,5 @@ def test_recommend_may_be_typed_in_any_folder_of_the_project(
 ) -> None:
     done = techniques("recommend", *arguments, cwd=project / "pipelines")
 
-    assert done.returncode == 0, done.stderr
-    assert " on scripted:" in done.stderr
+    assert done.code == 0, done.err
+    assert " on scripted:" in done.err

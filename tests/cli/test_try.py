@@ -17,34 +17,34 @@ def edit_reply(project: Path) -> None:
 
 def test_the_first_time_all_is_new_and_judged(promptkit: Run) -> None:
     done = promptkit("try", "mail")
-    assert done.returncode == 0, done.stderr
-    assert "late  new  ✓ as expected" in done.stdout
-    assert "2 new · 0 same · 2 of 2 right · 4 calls" in done.stdout
-    assert "answered by scripted:script.yaml (named by promptkit.yaml)" in done.stderr
+    assert done.code == 0, done.err
+    assert "late  new  ✓ as expected" in done.out
+    assert "2 new · 0 same · 2 of 2 right · 4 calls" in done.out
+    assert "answered by scripted:script.yaml (named by promptkit.yaml)" in done.err
 
 
 def test_after_an_edit_only_what_changed_is_asked_and_shown_word_by_word(promptkit: Run, project: Path) -> None:
     promptkit("try", "mail")
     edit_reply(project)
     done = promptkit("try", "mail")
-    assert "late  changed" in done.stdout
-    assert "We [-are sorry-]{+will answer+}." in done.stdout
-    assert "2 changed · 0 same · 2 of 2 right · 4 calls (2 cached)" in done.stdout
-    assert "2 same" in promptkit("try", "mail").stdout
+    assert "late  changed" in done.out
+    assert "We [-are sorry-]{+will answer+}." in done.out
+    assert "2 changed · 0 same · 2 of 2 right · 4 calls (2 cached)" in done.out
+    assert "2 same" in promptkit("try", "mail").out
 
 
 def test_an_answer_that_is_no_longer_right_is_worse(promptkit: Run, project: Path) -> None:
     promptkit("try", "mail")
     (project / "other.yaml").write_text("rules: [{contains: Reply, reply: We are sorry.}]\notherwise: delivery\n")
     done = promptkit("try", "mail", "--model", "scripted:other.yaml", "--json")
-    assert done.returncode == 0
-    record = json.loads(done.stdout)
+    assert done.code == 0
+    record = json.loads(done.out)
     assert [case["verdict"] for case in record["cases"]] == ["same", "worse"]
     assert {"better", "worse", "same", "unparsed", "tokens"} <= record["tally"].keys()
 
 
 def test_typed_values_are_tried_alone(promptkit: Run) -> None:
-    record = json.loads(promptkit("try", "mail", "mail=My card.", "--json").stdout)
+    record = json.loads(promptkit("try", "mail", "mail=My card.", "--json").out)
     assert [case["output"]["topic"] for case in record["cases"]] == ["payment"]
 
 
@@ -52,25 +52,25 @@ def test_a_case_is_pinned_into_the_file_and_the_rest_of_it_stays(promptkit: Run,
     file = project / "pipelines" / "mail.yaml"
     before = file.read_text()
     done = promptkit("try", "mail", "mail=The card again.", "--pin", "again", "--expect", "topic: payment")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert file.read_text().startswith(before)
-    assert "again  new  ✓ as expected" in done.stdout
-    assert "late  new" in done.stdout
+    assert "again  new  ✓ as expected" in done.out
+    assert "late  new" in done.out
 
 
 def test_a_case_is_pinned_into_the_front_matter_of_a_prompt(promptkit: Run) -> None:
-    assert promptkit("try", "sort_mail", "mail=Where is it?", "--pin", "where").returncode == 0
-    assert "where  same" in promptkit("try", "sort_mail").stdout
+    assert promptkit("try", "sort_mail", "mail=Where is it?", "--pin", "where").code == 0
+    assert "where  same" in promptkit("try", "sort_mail").out
 
 
 def test_a_name_is_pinned_once(promptkit: Run) -> None:
     done = promptkit("try", "mail", "mail=x", "--pin", "late")
-    assert done.returncode == 2
-    assert "there is a case `late` already" in done.stderr
+    assert done.code == 2
+    assert "there is a case `late` already" in done.err
 
 
 def test_an_expected_value_needs_a_case(promptkit: Run) -> None:
-    assert "add --pin NAME" in promptkit("try", "mail", "--expect", "x").stderr
+    assert "add --pin NAME" in promptkit("try", "mail", "--expect", "x").err
 
 
 def test_a_failure_is_shown_and_the_answer_before_stays(promptkit: Run, project: Path) -> None:
@@ -78,16 +78,16 @@ def test_a_failure_is_shown_and_the_answer_before_stays(promptkit: Run, project:
     working = (project / "script.yaml").read_text()
     (project / "script.yaml").write_text("otherwise: {error: the server is tired}\n")
     failed = promptkit("try", "mail")
-    assert failed.returncode == 0
-    assert "the server is tired" in failed.stdout and "2 failed" in failed.stdout
+    assert failed.code == 0
+    assert "the server is tired" in failed.out and "2 failed" in failed.out
     (project / "script.yaml").write_text(working)
-    assert "2 same" in promptkit("try", "mail").stdout
+    assert "2 same" in promptkit("try", "mail").out
 
 
 def test_a_case_is_not_pinned_into_a_shipped_file(promptkit: Run, project: Path) -> None:
     shipped = next(iter(sorted((LIBRARY / "templates/prompts").glob("classify*.j2"))))
     before = shipped.read_text()
     done = promptkit("try", shipped.stem, "--pin", "mine")
-    assert done.returncode == 2
+    assert done.code == 2
     assert shipped.read_text() == before
-    assert f"copy {shipped} to {project / 'templates' / 'prompts' / shipped.name}" in done.stderr
+    assert f"copy {shipped} to {project / 'templates' / 'prompts' / shipped.name}" in done.err

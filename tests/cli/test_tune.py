@@ -6,14 +6,15 @@ import asyncio
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from promptkit.api.tune import TuneSettings, tune_suite
 from promptkit.cli import tune
-from promptkit.cli.options import ModelOptions
 from promptkit.errors import InputError, Interrupted
 from promptkit.storage.store import Store
 from promptkit.tuning.options import Limits, TuneOptions
@@ -111,11 +112,11 @@ def test_a_tuning_is_a_run_that_is_listed_and_shown(here: Here, tmp_path: Path) 
 def test_what_is_of_evaluations_alone_says_so(here: Here) -> None:
     here(*TUNE)
     of_rows = here("runs", "show", "1", "--failures")
-    assert (of_rows.code, "run 1 is a tuning of `mood`, of which no single rows" in of_rows.err) == (2, True)
+    assert (of_rows.code, "run 1 is a tuning of `mood`, which has no single rows" in of_rows.err) == (2, True)
     for arguments in (("errors", "1"), ("compare", "1", "1"), ("export", "1", "--csv", "-")):
         done = here("runs", *arguments)
         assert (done.code, done.out) == (2, "")
-        assert "run 1 is no evaluation: it is a `tune` of `mood`" in done.err
+        assert "run 1 is not an evaluation: it is a `tune` of `mood`" in done.err
 
 
 def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
@@ -144,7 +145,7 @@ def test_ctrl_c_where_a_person_is_asked_ends_at_once_and_gives_ctrl_c_back(monke
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # As an event loop has its own.
     try:
         with pytest.raises(Interrupted, match="nothing was asked"):
-            tune.confirmed(plan(smallest=0.2))
+            tune.confirmed(plan(smallest_gain=0.2))
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -154,7 +155,7 @@ def test_a_shipped_target_is_not_replaced_and_that_is_told_before_a_call(here: H
     done = here("tune", "sentiment_plain", "--suite", "sentiment", "--apply", "--yes")
 
     assert done.code == 2
-    assert "is not in this project, and stays as it is" in done.err
+    assert "is not in this project and cannot be replaced" in done.err
     assert "--apply" in done.err and not done.out
 
 
@@ -182,10 +183,10 @@ def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: 
         (("--prefer", "chaep"), "did you mean `cheap`?"),
         (("--only", "layuot"), "did you mean"),
         (("--only", ","), "`--only` is empty"),
-        (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is no number at"),
+        (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is not a number at"),
         (("--metric", "acuracy"), "did you mean `accuracy`?"),
-        (("--metric", "size"), "a search cannot aim at `size`"),
-        (("--teacher", "nobody"), "`nobody` is no model reference"),
+        (("--metric", "size"), "`size` cannot be optimized"),
+        (("--teacher", "nobody"), "`nobody` is not a model reference"),
         (("--teacher", "scripted:nobody.py:teach"), "nobody.py: no such file"),
         (("--html", "nowhere/page.html"), "there is no folder `nowhere`"),
         (("--suite", "modo"), "did you mean `mood`?"),
@@ -216,7 +217,7 @@ def test_a_target_may_be_measured_by_the_suite_of_another(here: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"), [("tokens=10", "does not hold the start on 8 rows"), ("tokens=2000", "hint: at least tokens=")]
+    ("limit", "told"), [("tokens=10", "does not cover the start on 8 rows"), ("tokens=2000", "hint: at least tokens=")]
 )
 def test_limits_that_turn_out_too_small_are_a_mistake_and_no_failure(here: Here, limit: str, told: str) -> None:
     done = here(*TUNE, "--budget", limit)
@@ -232,7 +233,7 @@ def test_the_next_lines_are_those_that_were_typed(here: Here) -> None:
     )
     assert f"  {again} --yes --apply  # the same again, to replace the original" in done.err
     applied = here(*TUNE, *typed, "--apply")
-    assert "promptkit run pipelines/mood.yaml  # what was found, on its example" in applied.err
+    assert "promptkit run pipelines/mood.yaml  # the result, on its example" in applied.err
     assert "--apply" not in applied.err
 
 
@@ -240,7 +241,7 @@ def test_the_next_lines_hold_where_the_command_was_typed(here: Here, monkeypatch
     (here.root / "pipelines/mood.yaml").write_text(PIPELINE.replace("{example: fine}", "{}"), "utf-8")
     monkeypatch.setenv("PROMPTKIT_MODEL", "scripted:script.py:answer")
     done = here(*TUNE)
-    assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # what was found\n" in done.err
+    assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # the result\n" in done.err
 
 
 def test_a_suite_is_not_tuned(here: Here) -> None:
@@ -254,8 +255,8 @@ def test_a_model_that_is_gone_ends_it_with_the_best_so_far_and_how_to_go_on(here
     done = here(*TUNE)
     assert done.code == 3
     assert "run 1  incomplete" in done.out and "not shown" in done.out
-    assert "what was answered is kept" in done.err
-    assert "  promptkit tune mood --suite mood --yes  # goes on; what was answered is not asked again" in done.err
+    assert "answers received so far are kept" in done.err
+    assert "  promptkit tune mood --suite mood --yes  # resumes; answers are kept" in done.err
 
 
 async def test_ctrl_c_ends_it_with_the_best_so_far(
@@ -273,9 +274,8 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     (here.root / "script.py").write_text(
         "import time\n\ndef answer(request):\n    time.sleep(0.01)\n    return 'bad'\n"
     )
-    asking = asyncio.ensure_future(
-        tune.run_tuning(suite, ModelOptions(), tune.TuneArguments(wishes=TuneOptions(), yes=True))
-    )
+    report = partial(tune.print_tuned, html=None, json=False)
+    asking = asyncio.ensure_future(tune_suite(suite, TuneSettings(), report=report))
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert "run 1  interrupted" in capsys.readouterr().out
@@ -285,7 +285,7 @@ def test_what_is_typed_becomes_the_wishes(here: Here, monkeypatch: pytest.Monkey
     asked: list[TuneOptions] = []
 
     async def planned(tuning: Tuning) -> Any:
-        asked.append(tuning.wishes)
+        asked.append(tuning.options)
         raise InputError("enough")
 
     monkeypatch.setattr(Tuning, "plan", planned)

@@ -5,72 +5,80 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import SORT, Run
 from tests.runtimes.ollama_server import OllamaServer
 
 
 def test_render_shows_the_exact_messages_and_asks_nothing(promptkit: Run) -> None:
     done = promptkit("render", "mail", "--step", "topic")
-    assert done.returncode == 0, done.stderr
-    assert "Sort the mail." in done.stdout and "The parcel came late." in done.stdout
-    (step,) = json.loads(promptkit("render", "mail", "--step", "topic", "--json").stdout)["steps"]
+    assert done.code == 0, done.err
+    assert "Sort the mail." in done.out and "The parcel came late." in done.out
+    (step,) = json.loads(promptkit("render", "mail", "--step", "topic", "--json").out)["steps"]
     assert {"step", "messages", "cue", "grammar", "tokens"} <= step.keys()
 
 
 def test_render_takes_what_a_step_needs_from_the_command_line(promptkit: Run) -> None:
     done = promptkit("render", "mail", "topic=payment", "--step", "reply")
-    assert "Reply about payment." in done.stdout, done.stderr
-    assert "topic is from the command line" in done.stderr and "last run" not in done.stderr
+    assert "Reply about payment." in done.out, done.err
+    assert "topic is from the command line" in done.err and "last run" not in done.err
     promptkit("run", "mail")
-    assert "topic is from the last run" in promptkit("render", "mail", "--step", "reply").stderr
-    (step,) = json.loads(promptkit("render", "mail", "topic=payment", "--step", "reply", "--json").stdout)["steps"]
+    assert "topic is from the last run" in promptkit("render", "mail", "--step", "reply").err
+    (step,) = json.loads(promptkit("render", "mail", "topic=payment", "--step", "reply", "--json").out)["steps"]
     assert step["assumed"] == {"topic": "command line"}
 
 
 def test_check_tells_all_problems_with_their_places(promptkit: Run, project: Path) -> None:
-    assert promptkit("check").returncode == 0
+    assert promptkit("check").code == 0
     (project / "templates/prompts/sort_mail.j2").write_text(SORT.replace("block input", "block imput"))
     (project / "templates/prompts/other.j2").write_text("{{ unknown }\n")
     done = promptkit("check", "--json")
-    problems = json.loads(done.stdout)["problems"]
-    assert done.returncode == 1
+    problems = json.loads(done.out)["problems"]
+    assert done.code == 1
     assert {Path(problem["file"]).name for problem in problems} == {"sort_mail.j2", "other.j2"}
     assert all(problem["line"] for problem in problems)
 
 
 def test_check_prints_each_edge_with_its_reason(promptkit: Run) -> None:
-    assert "topic → reply: input topic" in promptkit("check", "mail", "--graph").stdout
+    assert "topic → reply: input topic" in promptkit("check", "mail", "--graph").out
 
 
 def test_init_makes_a_project_in_which_nothing_is_wrong(promptkit: Run, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    assert promptkit("init", str(folder)).returncode == 0
-    assert promptkit("check", cwd=folder).returncode == 0
+    assert promptkit("init", str(folder)).code == 0
+    assert promptkit("check", cwd=folder).code == 0
     again = promptkit("init", str(folder))
-    assert again.returncode == 2
-    assert again.stderr.count("there already") == again.stderr.count("nothing was written") == 1
-    assert "promptkit.yaml, " in again.stderr
+    assert again.code == 2
+    assert again.err.count("there already") == again.err.count("nothing was written") == 1
+    assert "promptkit.yaml, " in again.err
 
 
 def test_an_unknown_schema_is_refused_with_the_nearest(promptkit: Run) -> None:
     done = promptkit("schema", "prmpt")
-    assert done.returncode == 2
-    assert "no schema of `prmpt`" in done.stderr and "did you mean `prompt`?" in done.stderr
+    assert done.code == 2
+    assert "no schema of `prmpt`" in done.err and "did you mean `prompt`?" in done.err
 
 
 def test_the_schemas_name_the_keys_of_the_formats(promptkit: Run) -> None:
-    pipeline, prompt = (json.loads(promptkit("schema", of).stdout) for of in ("pipeline", "prompt"))
+    pipeline, prompt = (json.loads(promptkit("schema", of).out) for of in ("pipeline", "prompt"))
     assert {"steps", "inputs", "cases", "output"} <= pipeline["properties"].keys()
     assert "for_each" in pipeline["$defs"]["StepSpec"]["properties"]
     assert {"about", "answer", "layout"} <= prompt["properties"].keys()
 
 
+@pytest.mark.parametrize(("of", "keys"), [("eval-record", {"variants", "thresholds"}), ("tune-record", {"verdict"})])
+def test_the_schemas_of_records_name_the_keys_that_json_prints(promptkit: Run, of: str, keys: set[str]) -> None:
+    schema = json.loads(promptkit("schema", of).out)
+    assert keys | {"run", "suite", "status", "model", "notes"} <= schema["properties"].keys()
+
+
 def test_models_are_listed_and_shown(promptkit: Run) -> None:
-    listed = json.loads(promptkit("models", "list", "--json", OLLAMA_HOST="127.0.0.1:9").stdout)
+    listed = json.loads(promptkit("models", "list", "--json", OLLAMA_HOST="127.0.0.1:9").out)
     assert listed[0]["reference"] == "embedded/smollm2"
-    shown = json.loads(promptkit("models", "show", "scripted:script.yaml", "--json").stdout)
+    shown = json.loads(promptkit("models", "show", "scripted:script.yaml", "--json").out)
     assert {"reference", "digest", "size", "context", "capabilities", "ready"} == shown.keys()
-    assert promptkit("models", "pull", "gguf:x.gguf").returncode == 2
+    assert promptkit("models", "pull", "gguf:x.gguf").code == 2
 
 
 def test_pulling_from_ollama_shows_each_stage_and_tells_of_a_name_it_does_not_know(promptkit: Run) -> None:
@@ -78,8 +86,8 @@ def test_pulling_from_ollama_shows_each_stage_and_tells_of_a_name_it_does_not_kn
         pulled = promptkit("models", "pull", "ollama/new", OLLAMA_HOST=server.url)
         refused = promptkit("models", "pull", "ollama/nope", OLLAMA_HOST=server.url)
 
-    said = pulled.stderr.splitlines()
-    assert (pulled.returncode, said[0], said[-1]) == (0, "pulling manifest", "ollama/new is here")
+    said = pulled.err.splitlines()
+    assert (pulled.code, said[0], said[-1]) == (0, "pulling manifest", "ollama/new is here")
     assert any(line.startswith("fetched pulling") for line in said)
-    assert refused.returncode == 3
-    assert "file does not exist" in refused.stderr
+    assert refused.code == 3
+    assert "file does not exist" in refused.err

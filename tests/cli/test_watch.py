@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import pytest
 
-from tests.cli.conftest import COMMAND, REPLY, SORT, environment
+from tests.cli.conftest import REPLY, SORT
+from tests.command import COMMAND, environment
 
 PATIENCE = 20
 Watching = Callable[..., "Screen"]

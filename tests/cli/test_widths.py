@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from tests.cli.conftest import COMMAND, environment
 from tests.cli.runs_project import Here, make_project
+from tests.command import COMMAND, environment
 
 LONG = (
     "A text that is longer than any terminal that is looked at here, with many words, all of which must be read. " * 2
@@ -51,10 +51,9 @@ tune mood --suite mood --dry-run
 """Each in one interpreter: starting one costs more than all that it prints."""
 DRIVER = """\
 import sys, shlex, typer
-from promptkit.cli.main import app
-from promptkit.cli.stdout import open_streams
+from promptkit.cli.main import app, open_streams
 from promptkit.errors import PromptkitError
-from promptkit.reports import print_error
+from promptkit.reports.output import print_error
 open_streams()
 for line in sys.argv[1].strip().splitlines():
     sys.stdout.write(f"$ {line}\\n")

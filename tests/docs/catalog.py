@@ -26,15 +26,15 @@ PAGE = ROOT / "docs" / "techniques.md"
 HEAD = """\
 # The catalog of techniques
 
-Made from the techniques themselves by `python -m tests.docs.refresh`. How to put one on a step, over another, and to
-prepare it is in [Using techniques](using-techniques.md); how to add one of your own in
-[Writing a technique](writing-a-technique.md); what they bring on a small model in
-[Techniques, measured](techniques-measured.md). `promptkit techniques show NAME` prints each prompt that one sends.
+Generated from the techniques by `python -m tests.docs.refresh`. [Using techniques](using-techniques.md) shows how to
+put one on a step or over another and how to prepare it, [Writing a technique](writing-a-technique.md) how to add one,
+and [Techniques, measured](techniques-measured.md) their results on a small model. `promptkit techniques show NAME`
+prints each prompt that a technique sends.
 
-A *call* is one rendered template and its reply, as papers count. A *request* is what a server answers: thoughts that
-are then decided under a grammar are two. The column says the most requests for one row at the defaults, under
-`decide: constrain`. What a call *leaves out* of the prompt are sections of the user's that are not in it; a call that
-leaves out all but the persona sees only what the technique hands to it.
+A *call* is one rendered template and its reply, as papers count. A *request* is sent to a server: thoughts that are
+then decided under a grammar are two. The column *requests* has the most for one row at the defaults, under `decide:
+constrain`. A call *leaves out* sections of the user's prompt; one that leaves out all but the persona sees only the
+technique's values.
 """
 
 

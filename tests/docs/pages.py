@@ -11,30 +11,40 @@ What an example is, its fence says:
     ```text                            nothing that can be tried
 
 The files of a page are written first, into one project; then its commands run in order. Lines of output may be left
-out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model.
+out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model. A folder of the page
+with a `pyproject.toml` is installed beside the project before its commands run.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.command import environment, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(__file__).parent / "recordings"
 ANYTHING = Path(__file__).parent / "anything.yaml"
 RECORDED = "embedded/smollm2"
 """The script that stands for a model where a console names none, as `render` needs one."""
-FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
-"""How variables begin by which a tester's own machine would decide what is printed."""
 SHOWN = {"", "console", "sh", "text"}
-LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
+LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "toml", "yaml"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
+_PLAIN = re.compile(
+    r"""promptkit\ (?P<arguments>(?:[^|<>;&$`*"']|"[^"$]*"|'[^']*')*?)
+    (?:\ >\ (?P<file>[\w./]+))?(?P<err>\ 2>\ /dev/null|\ 2>&1)?(?:;\ echo\ (?P<echo>[^|;]+))?""",
+    re.VERBOSE,
+)
+"""A `promptkit` command without a shell's help but that its output goes elsewhere and its exit code is shown."""
 _TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
 _GAP = re.compile(r"(?<=\S) {2,}")
 _JSON_TIME = re.compile(r'"(seconds|waited)": [\d.e-]+')
@@ -127,12 +137,36 @@ def write_files(page: Path, folder: Path) -> list[Example]:
     return files
 
 
+def install_packages(folder: Path) -> Path:
+    """Install the packages in a page's folder as pip does, and return where: outside of the project.
+
+    Metadata inside of a project is not trusted.
+    """
+    site = folder.with_name(f"{folder.name}-site")
+    for file in folder.glob("*/pyproject.toml"):
+        package = tomllib.loads(file.read_text("utf-8"))["project"]
+        info = site / f"{package['name']}-{package['version']}.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        metadata = f"Metadata-Version: 2.1\nName: {package['name']}\nVersion: {package['version']}\n"
+        (info / "METADATA").write_text(metadata, "utf-8")
+        groups = package["entry-points"].items()
+        lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
+        (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
+        shutil.copytree(
+            file.parent, site, ignore=shutil.ignore_patterns("pyproject.toml", "__pycache__"), dirs_exist_ok=True
+        )
+    return site
+
+
 def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     """Run a command in a page's project as a person at a terminal would, and return all that it prints."""
     model = settings.get("model", f"scripted:{ANYTHING}")
     if "recording" in settings:
         model = f"replay:{RECORDINGS / settings['recording']}"
-    printed = _run(command.text, folder, PROMPTKIT_MODEL=model, PROMPTKIT_CACHE=str(folder / ".cache"))
+    variables = {"PROMPTKIT_MODEL": model, "PROMPTKIT_CACHE": str(folder / ".cache")}
+    if (site := install_packages(folder)).is_dir():
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    printed = _run(command.text, folder, **variables)
     return printed.replace(model, RECORDED) if "recording" in settings else printed
 
 
@@ -145,26 +179,33 @@ def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
 
 
 def _run(typed: str, folder: Path, **variables: str) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    environment = {
-        **kept,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        **variables,
-        "OLLAMA_HOST": "127.0.0.1:9",
-        "HF_HOME": str(folder / ".cache"),
-        "COLUMNS": "100",
-        "NO_COLOR": "1",
-    }
+    given = {**variables, "OLLAMA_HOST": "127.0.0.1:9", "HF_HOME": str(folder / ".cache"), "COLUMNS": "100"}
+    # Entry points of a page's package are found by a process of its own.
+    plain = None if "PYTHONPATH" in variables else _PLAIN.fullmatch(typed)
+    if plain:
+        return _run_plain(plain, folder, given)
     done = subprocess.run(
         ["bash", "-c", typed],
         cwd=folder,
-        env=environment,
+        env=environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}", **given),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=60,
     )
     return done.stdout.decode("utf-8")
+
+
+def _run_plain(typed: re.Match[str], folder: Path, variables: dict[str, str]) -> str:
+    """Run `promptkit` in this process, with its streams redirected as a shell would, and return what is shown."""
+    arguments, file = shlex.split(typed["arguments"].replace("\\\n", "")), typed["file"]
+    is_err_shown = typed["err"] is None
+    both = file is None and is_err_shown
+    done = run_command(*arguments, folder=folder, variables=variables, stderr_to_stdout=both)
+    if file is not None and file != os.devnull:
+        (folder / file).write_text(done.out, "utf-8")
+    shown = done.out * (file is None) + done.err * is_err_shown
+    return shown + (typed["echo"] or "").strip('"').replace("$?", f"{done.code}")
 
 
 def agrees(shown: str, printed: str) -> bool:

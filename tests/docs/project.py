@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from promptkit.engine.load import check_target
@@ -26,6 +27,8 @@ def _problems(path: Path, folder: Path) -> list[str]:
         project = Project.find(folder)
         if path.suffix == ".py":
             compile(path.read_text("utf-8"), str(path), "exec")
+        elif path.suffix == ".toml":
+            tomllib.loads(path.read_text("utf-8"))
         elif path.suffix in (".jsonl", ".csv"):
             list(read_rows(path))
         elif path.suffix == ".json":

@@ -13,7 +13,7 @@ from promptkit.answers.build import build_answer_type
 from promptkit.errors import InputError
 from promptkit.prompts.expressions import Expression
 from promptkit.storage.yaml import load
-from tests.docs.pages import ROOT, Example, agrees, commands, examples, pages, run, write_files
+from tests.docs.pages import ROOT, Example, agrees, commands, examples, install_packages, pages, run, write_files
 from tests.docs.project import problems_of
 
 INSTALL = (
@@ -68,8 +68,9 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", pages(), ids=by_place)
-def test_the_files_of_a_page_hold_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_the_files_of_a_page_hold_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_files(page, tmp_path)
+    monkeypatch.syspath_prepend(str(install_packages(tmp_path)))
     wrong = {tmp_path / example.words[0] for example in files if example.is_wrong}
     found = problems_of(tmp_path)
     assert {file: problems for file, problems in found.items() if problems and file not in wrong} == {}

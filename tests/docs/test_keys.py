@@ -11,6 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 import promptkit
+from promptkit.api.evaluate import EvalArguments
+from promptkit.api.tune import TuneArguments
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
 from promptkit.evaluation.metrics.registry import kind_named, kinds
 from promptkit.evaluation.recommendation.recommend import Flag
@@ -49,6 +51,13 @@ def technique_keys() -> set[str]:
     return set(technique_record(vanilla))
 
 
+def python_parameters() -> set[str]:
+    """Return the parameters of the Python functions."""
+    functions = (promptkit.load, promptkit.render, promptkit.run, promptkit.evaluate, promptkit.compare, promptkit.tune)
+    names = {name for function in functions for name in inspect.signature(function).parameters}
+    return (names - {"options"}) | EvalArguments.__annotations__.keys() | TuneArguments.__annotations__.keys()
+
+
 def tuning_keys(part: Any) -> Iterator[str]:
     """Yield the keys of a tuning's record; those of what it chose are the person's."""
     for each in part if isinstance(part, list) else [part]:
@@ -71,10 +80,8 @@ def named(page: str) -> set[str]:
         ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
         ("command-line.md", {*get_args(Flag), *technique_keys(), *tuning_keys(demo_tuning())}),
-        (
-            "tuning.md",
-            {*KINDS[:-1], *OPTIMIZERS, *PREFERENCE_INPUTS, *PREFERENCES, *inspect.signature(promptkit.tune).parameters},
-        ),
+        ("tuning.md", {*KINDS[:-1], *OPTIMIZERS, *PREFERENCE_INPUTS, *PREFERENCES}),
+        ("python.md", {*promptkit.__all__, *python_parameters()}),
         ("project.md", keys(ProjectSettings)),
         ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec)),
         ("metrics.md", {*kinds(), *keys(*(kind_named(word).Parameters for word in kinds()))}),

@@ -100,7 +100,7 @@ def test_an_example_whose_output_is_none_of_its_own_options_is_told_by_check(fol
         (problem,) = folder.problems(TABLE)
     else:
         (problem,) = check_target(path, folder.project)
-    assert "the output of example 2 is no answer: 'water' is no option" in problem.message
+    assert "the output of example 2 is not an answer: 'water' is not a known option" in problem.message
     assert "pick.j2" in (problem.file or "") and problem.line == 6
 
 
@@ -112,7 +112,9 @@ async def test_an_example_that_does_not_fit_the_rows_options_is_named_at_its_pla
     result = await folder.run(text, runtime, {"question": "Which is red?", "options": ["sky", "blood"]})
     assert isinstance(result.error, InputError)
     (problem,) = result.error.problems
-    assert "the output of example 2 is no answer: 'ice' is no option" in problem.message and problem.line == 6
+    assert (
+        "the output of example 2 is not an answer: 'ice' is not a known option" in problem.message and problem.line == 6
+    )
 
 
 async def test_an_example_without_a_type_for_its_answer_is_named(folder: Folder) -> None:

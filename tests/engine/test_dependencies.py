@@ -42,7 +42,7 @@ async def test_render_shows_each_step_without_asking(folder: Folder) -> None:
     known = {"issues": ["slow line"], "categories": ["pricing"]}
     shown = await render(pipeline, fill_inputs(pipeline).values, models=Given(model), known=known)
     assert model.requests == []
-    assert [each.step for each in shown] == ["issues", "categories", "recommendations"]
+    assert [rendered.step for rendered in shown] == ["issues", "categories", "recommendations"]
     assert "My bill doubled" in said(shown[0].request)
     assert "Classify the issue: slow line" in said(shown[1].request)
     assert "Recommend for pricing about slow line" in said(shown[2].request)
@@ -81,6 +81,6 @@ def test_wrong_inputs_are_named_all_at_once(folder: Folder) -> None:
     pipeline = folder.load(INPUTS)
     with pytest.raises(InputError) as raised:
         fill_inputs(pipeline, {"cuont": 1, "count": "two", "tone": "shrill"})
-    told = str(raised.value)
+    message = str(raised.value)
     for words in ("did you mean `count`?", "`text` (what to read) is missing", "must be a number", "one of calm, loud"):
-        assert words in told
+        assert words in message

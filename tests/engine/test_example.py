@@ -110,10 +110,10 @@ async def test_an_example_that_is_wrong_is_told(folder: Folder, file: str, text:
 
 def test_a_projects_own_example_comes_before_a_shipped_one(folder: Folder, tmp_path: Path) -> None:
     shipped = example_file("vanilla", folder.project)
-    own = folder.write("pipelines/techniques/vanilla.yaml", PIPELINE)
+    file = folder.write("pipelines/techniques/vanilla.yaml", PIPELINE)
 
-    assert shipped is not None and shipped != own
-    assert example_file("vanilla", folder.project) == own
+    assert shipped is not None and shipped != file
+    assert example_file("vanilla", folder.project) == file
     assert example_file("nowhere", folder.project) is None
 
 

@@ -56,7 +56,7 @@ async def test_a_run_gives_the_prompts_the_same_inputs(folder: Folder) -> None:
         assert step.prompt is not None
         for inputs in step_inputs(pipeline, step, {"feedback": "slow and dear", **values}):
             text = step.prompt.sections(inputs)["instructions"]
-            assert any(text in each for each in asked)
+            assert any(text in message for message in asked)
 
 
 def test_a_step_whose_condition_does_not_hold_has_no_inputs(folder: Folder) -> None:

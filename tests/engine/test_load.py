@@ -24,7 +24,7 @@ from tests.engine.helpers import Folder, messages
         ("steps: {a: {prompt: x y, model: olama/x}}", "1:", "olama/x"),
         ("steps: {a: {prompt: x y, answer: lable}}", "1:", "did you mean `label`?"),
         ("steps: {a: {prompt: x y, decide: score}}", "1:", "cannot be scored"),
-        ("steps: {a: {prompt: x y, calibrate: {method: contextual}}}", "1:", "`calibrate` has no `offsets`"),
+        ("steps: {a: {prompt: x y, calibrate: {method: batch}}}", "1:", "`calibrate` has no `offsets`"),
         ("steps: {a: {tool: nothing}}", "1:", "unknown tool `nothing`"),
         ("steps: {a: {pipeline: feedbak}}", "1:", "did you mean `feedback`?"),
         ("steps: {a: {prompt: 'say {{ feedbck }}'}}\ninputs: {feedback: }", "1:", "`feedback`"),
@@ -56,9 +56,9 @@ from tests.engine.helpers import Folder, messages
 def test_a_mistake_is_named_at_its_place_with_a_hint(folder: Folder, text: str, place: str, words: str) -> None:
     found = folder.problems(text)
     assert found, "nothing was found"
-    told = messages(found)
-    assert f"test.yaml:{place}" in told
-    assert words in told
+    found_messages = messages(found)
+    assert f"test.yaml:{place}" in found_messages
+    assert words in found_messages
 
 
 def test_all_mistakes_are_found_at_once(folder: Folder) -> None:
@@ -70,9 +70,9 @@ def test_all_mistakes_are_found_at_once(folder: Folder) -> None:
       c: {prompt: no_such_prompt}
     output: "{{ d }}"
     """
-    told = messages(folder.problems(text))
+    found_messages = messages(folder.problems(text))
     for words in ("`about`", "`promt`", "`nothing`", "`nowhere`", "`unheard`", "`no_such_prompt`", "`d`"):
-        assert words in told
+        assert words in found_messages
 
 
 def test_a_mistake_in_a_prompt_is_named_in_its_file(folder: Folder) -> None:
@@ -131,7 +131,7 @@ def test_labels_are_the_text_that_is_written(folder: Folder, answer: str, where:
     elif where == "front matter":
         folder.write("templates/prompts/mine.j2", f"---\nanswer: {answer}\n---\nSay it")
         text, sets = "steps: {a: {prompt: mine}}", []
-    asking = folder.load(text, sets).steps["a"].asking
+    asking = folder.load(text, sets).steps["a"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == LABELS
 
@@ -144,14 +144,14 @@ def labels_of(answer: Any) -> tuple[str, ...]:
 
 
 def test_labels_that_are_set_alone_are_the_text_that_is_typed(folder: Folder) -> None:
-    asking = folder.load("steps: {a: {prompt: say it}}", ["a.answer.list.of.label=[012, 1.0]"]).steps["a"].asking
+    asking = folder.load("steps: {a: {prompt: say it}}", ["a.answer.list.of.label=[012, 1.0]"]).steps["a"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == ("012", "1.0")
 
 
 def test_a_change_beside_the_labels_leaves_them_as_they_are_written(folder: Folder) -> None:
     text = "steps: {a: {prompt: say it, answer: {list: {separator: ',', of: {label: [012, 1.0]}}}}}"
-    asking = folder.load(text, ["a.answer.list.separator=;"]).steps["a"].asking
+    asking = folder.load(text, ["a.answer.list.separator=;"]).steps["a"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == ("012", "1.0")
 
@@ -161,7 +161,7 @@ def test_a_prompts_labels_are_those_that_its_parent_writes(folder: Folder) -> No
         "templates/prompts/base.j2", "---\nanswer: {label: [012, 1.0]}\n---\n{% block context %}{% endblock %}"
     )
     path = folder.write("templates/prompts/mine.j2", "---\nabout: Mine\n---\n{% extends 'base.j2' %}")
-    asking = load_target(path, folder.project).steps["mine"].asking
+    asking = load_target(path, folder.project).steps["mine"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == ("012", "1.0")
 

@@ -37,7 +37,7 @@ OFFSETS = "calibrate: {method: batch, model: MODEL, offsets: {a: 0.1, b: -0.1}}"
 
 
 @pytest.mark.parametrize(
-    ("answer", "settings", "lacks", "wanted", "instead", "reason"),
+    ("answer", "settings", "lacks", "requested", "instead", "reason"),
     [
         (LABEL, "decide: score", {"logprobs"}, "decide: score", "decide: constrain", "the model lacks logprobs"),
         (
@@ -55,7 +55,7 @@ OFFSETS = "calibrate: {method: batch, model: MODEL, offsets: {a: 0.1, b: -0.1}}"
             {"grammar", "schema"},
             "decide: constrain",
             "decide: generate",
-            "the model cannot be held to a grammar",
+            "the model cannot enforce a grammar",
         ),
         (
             LABEL,
@@ -76,11 +76,11 @@ OFFSETS = "calibrate: {method: batch, model: MODEL, offsets: {a: 0.1, b: -0.1}}"
     ],
 )
 async def test_a_step_names_what_runs_in_place_of_what_it_says(
-    folder: Folder, answer: str, settings: str, lacks: set[Capability], wanted: str, instead: str, reason: str
+    folder: Folder, answer: str, settings: str, lacks: set[Capability], requested: str, instead: str, reason: str
 ) -> None:
     pipeline = folder.load(PIPELINE.format(answer=answer, settings=settings))
     (found,) = await fallbacks(pipeline, Askers(ALL - lacks))  # type: ignore[arg-type]
-    assert (found.step, found.wanted, found.instead) == ("topic", wanted, instead)
+    assert (found.step, found.wanted, found.instead) == ("topic", requested, instead)
     assert found.reason.startswith(reason)
 
 
@@ -105,6 +105,6 @@ async def test_a_step_of_a_sub_pipeline_is_named_with_the_step_that_runs_it(fold
     folder.write("pipelines/sort.yaml", PIPELINE.format(answer=LABEL, settings="decide: score"))
     outer = folder.load("inputs: {mail: {}}\nsteps: {each: {pipeline: sort}}\n")
     found = await fallbacks(outer, Askers(ALL - {"logprobs"}))  # type: ignore[arg-type]
-    assert [str(each) for each in found] == [
+    assert [str(fallback) for fallback in found] == [
         "step each.topic runs with `decide: constrain` in place of `decide: score`: the model lacks logprobs"
     ]

@@ -63,5 +63,5 @@ async def test_what_the_prompt_shows_is_asked_and_not_an_input_that_happens_to_b
     runtime = Scripted(lambda request: "1. Is it so?")
     await run(pipeline, fill_inputs(pipeline).values, models=Given(runtime))
 
-    said = "\n".join(message.content for request in runtime.requests for message in request.messages)
-    assert "THE PART" in said and "THE WHOLE" not in said
+    sent = "\n".join(message.content for request in runtime.requests for message in request.messages)
+    assert "THE PART" in sent and "THE WHOLE" not in sent

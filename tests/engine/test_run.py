@@ -504,7 +504,7 @@ async def test_the_first_that_is_given_holds(folder: Folder) -> None:
     folder.write("templates/prompts/mine.j2", "---\nlayout: json\noptions: {max_tokens: 22}\n---\nSay it")
     folder.write("promptkit.yaml", "model: auto\ndefaults: {options: {stop: END, max_tokens: 33}}\n")
     pipeline = folder.load(PRECEDENCE, ["one.options.temperature=0.25"])
-    asking = pipeline.steps["one"].asking
+    asking = pipeline.steps["one"].prompt_call
     assert asking is not None
     options = asking.options
     assert (options.temperature, options.max_tokens, options.seed, options.stop) == (0.25, 22, 3, ("END",))

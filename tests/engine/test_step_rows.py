@@ -82,10 +82,10 @@ def test_all_rows_that_lack_something_are_told_with_what_they_have(folder: Folde
     with pytest.raises(InputError) as wrong:
         read(folder, '{"mail": "a"}\n{"mial": "b", "id": 2}\n{"mail": 3}\n')
 
-    told = str(wrong.value)
-    assert "row 2: nothing gives the input `mail`: there is no field `mail`" in told
-    assert "the row's fields are `mial`, `id`" in told
-    assert "row 3: the input `mail` must be a text, not a number" in told
+    message = str(wrong.value)
+    assert "row 2: nothing gives the input `mail`: there is no field `mail`" in message
+    assert "the row's fields are `mial`, `id`" in message
+    assert "row 3: the input `mail` must be a text, not a number" in message
     assert len(wrong.value.problems) == 2
 
 
@@ -118,10 +118,10 @@ def test_a_named_field_must_be_in_each_row_and_hold_an_answer_of_the_type(folder
     with pytest.raises(InputError) as wrong:
         read(folder, rows, expect="gold")
 
-    told = str(wrong.value)
-    assert "row 1" not in told
-    assert "row 2: `gold`: " in told
-    assert "row 3: there is no field `gold` with the expected answer" in told
+    message = str(wrong.value)
+    assert "row 1" not in message
+    assert "row 2: `gold`: " in message
+    assert "row 3: there is no field `gold` with the expected answer" in message
     assert read(folder, rows, expect="gold", limit=1).rows[0].expect == "payment"
 
 

@@ -22,8 +22,8 @@ tune:
 
 def problems(folder: Folder, tune: str) -> list[tuple[int | None, int | None, str, str | None]]:
     found = tune_problems(folder.load(PIPELINE.format(tune=tune)))
-    assert all(str(each.file).endswith("test.yaml") for each in found)
-    return [(each.line, each.column, each.message, each.hint) for each in found]
+    assert all(str(problem.file).endswith("test.yaml") for problem in found)
+    return [(problem.line, problem.column, problem.message, problem.hint) for problem in found]
 
 
 def test_what_can_be_set_is_right(folder: Folder) -> None:
@@ -47,7 +47,7 @@ def test_what_can_be_set_is_right(folder: Folder) -> None:
     [
         (
             "categorys.decide: [score]",
-            (5, 3, "`categorys.decide` is of no step: there is no `categorys`", "`categories`"),
+            (5, 3, "`categorys.decide`: there is no step `categorys`", "`categories`"),
         ),
         ("categories: [score]", (5, 3, "`categories` must be STEP.KEY, as in `--set`", "`categories.technique`")),
         (
@@ -56,16 +56,16 @@ def test_what_can_be_set_is_right(folder: Folder) -> None:
         ),
         (
             "categories.decide: score",
-            (5, 22, "`categories.decide` is a list of the values that may be tried", "[ONE, "),
+            (5, 22, "`categories.decide` must be a list of values to try", "[ONE, "),
         ),
-        ("categories.decide: []", (5, 22, "`categories.decide` is a list of the values that may be tried", "[ONE, ")),
+        ("categories.decide: []", (5, 22, "`categories.decide` must be a list of values to try", "[ONE, ")),
         (
             "categories.technique: [vanilla, chain_of_though]",
             (5, 35, "unknown technique `chain_of_though`", "`chain_of_thought`"),
         ),
         ("categories.layout: [xml, markdwn]", (5, 28, "unknown layout `markdwn`", "`markdown`")),
         ("categories.options.temprature: [1]", (5, 35, "temprature", None)),
-        ("categories.examples: [[{input: x, output: c}]]", (5, 25, "the output of example 1 is no answer", None)),
+        ("categories.examples: [[{input: x, output: c}]]", (5, 25, "the output of example 1 is not an answer", None)),
     ],
 )
 def test_what_is_wrong_has_its_place_and_the_nearest_spelling(folder: Folder, tune: str, expected: Any) -> None:
@@ -90,5 +90,5 @@ def test_check_finds_it_and_a_run_does_not_read_it(folder: Folder) -> None:
     path = folder.write("pipelines/test.yaml", PIPELINE.format(tune="categories.layout: [markdwn]"))
     found = check_all(find_targets([str(path)])).problems
 
-    assert [json.dumps(each.message) for each in found] == ['"unknown layout `markdwn`"']
+    assert [json.dumps(problem.message) for problem in found] == ['"unknown layout `markdwn`"']
     assert folder.problems(PIPELINE.format(tune="categories.layout: [markdwn]")) == []

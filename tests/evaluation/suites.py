@@ -92,7 +92,7 @@ class Ran:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        return self.evaluated.record
+        return self.evaluated.record.to_json()
 
     def variant(self, name: str | None = None) -> Mapping[str, Any]:
         found: Sequence[Mapping[str, Any]] = self.record["variants"]
@@ -142,7 +142,7 @@ class Bench:
         script: Script | Scripted = echo,
         *,
         options: EvalOptions | None = None,
-        judging: ReportRules | None = None,
+        rules: ReportRules | None = None,
         cached: bool = True,
         concurrency: int | None = None,
         **how: Any,
@@ -150,14 +150,14 @@ class Bench:
         """Run a suite on a model that answers by `script`, in the folder's store."""
         with frozen_files():
             suite = text if isinstance(text, Suite) else self.suite(text, **how)
-            return await self._run(suite, script, options, judging, cached, concurrency)
+            return await self._run(suite, script, options, rules, cached, concurrency)
 
     async def _run(
         self,
         suite: Suite,
         script: Script | Scripted,
         options: EvalOptions | None,
-        judging: ReportRules | None,
+        rules: ReportRules | None,
         cached: bool,
         concurrency: int | None,
     ) -> Ran:
@@ -165,7 +165,7 @@ class Bench:
         options = options or EvalOptions()
         with Store.open(self.store_folder) as store, ReplyCache(store, exact=options.exact) as replies:
             models = Given(runtime, replies if cached else None, concurrency=concurrency)
-            evaluation = Evaluation(suite, models=models, store=store, options=options, judging=judging)
+            evaluation = Evaluation(suite, models=models, store=store, options=options, rules=rules)
             evaluated = await evaluation.run()
         return self.look(evaluated, runtime)
 
@@ -176,7 +176,7 @@ class Bench:
             assert run is not None
             view = StoredRun(store, run)
             cells = list(view.cells())
-            traces = {cell.cell: view.trace(cell.cell) for cell in cells}
+            traces = {cell.number: view.trace(cell.number) for cell in cells}
         view.cells = lambda variant=None, *, first=0: (  # type: ignore[method-assign]
             cell for cell in cells if variant in (None, cell.variant) and cell.row >= first
         )

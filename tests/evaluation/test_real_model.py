@@ -39,7 +39,7 @@ async def test_a_variant_against_itself_asked_anew_is_shown_no_different(
             evaluated = await Evaluation(suite, models=models, store=store).run()
             asked.append(asker.statistics.requests)
 
-    (comparison,) = evaluated.record["comparisons"]
+    (comparison,) = evaluated.record.to_json()["comparisons"]
     assert evaluated.status == "done"
     assert asked == [80, 0]
     assert comparison["n"] == 40

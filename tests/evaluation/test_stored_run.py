@@ -61,7 +61,7 @@ async def test_its_metrics_are_built_again_as_they_were(bench: Bench) -> None:
 async def test_a_killed_run_says_what_it_would_have_said_without_its_suite(bench: Bench) -> None:
     ran = await bench.run(METRICS, script)
     (bench.folder.root / "evals/test.yaml").unlink()
-    told = recomputed_record(ran.view, bench.folder.project)
+    told = recomputed_record(ran.view, bench.folder.project).to_json()
     gone = {"why", "replayed"}
 
     assert told["variants"] == ran.record["variants"]
@@ -76,7 +76,7 @@ async def test_cells_that_were_not_come_to_are_missing(bench: Bench) -> None:
     ran = await bench.run(SUITE)
     kept = list(ran.view.cells())[:5]
     ran.view.cells = lambda variant=None, *, first=0: iter(kept)  # type: ignore[method-assign]
-    (variant,) = recomputed_record(ran.view, bench.folder.project)["variants"]
+    (variant,) = recomputed_record(ran.view, bench.folder.project).to_json()["variants"]
 
     assert (variant["cases"], variant["missing"], variant["metrics"]["accuracy"]["n"]) == (8, 3, 5)
 

@@ -83,7 +83,7 @@ async def test_a_variant_whose_hard_rows_fail_on_the_server_is_not_compared_at_a
         return right(request)
 
     ran = await bench.run(TWO, script)
-    allowed = await bench.run(TWO, script, judging=ReportRules(allow_missing=True))
+    allowed = await bench.run(TWO, script, rules=ReportRules(allow_missing=True))
 
     assert ran.record["status"] == "incomplete"
     assert ran.variant("other")["missing"] == 5
@@ -97,7 +97,7 @@ async def test_few_missing_cells_may_be_allowed_and_then_count_against_the_diffe
             return RequestRefused("no")
         return wrong(request) if is_hard(request) and not is_other(request) else right(request)
 
-    ran = await bench.run(TWO, script, judging=ReportRules(allow_missing=True))
+    ran = await bench.run(TWO, script, rules=ReportRules(allow_missing=True))
 
     (comparison,) = ran.record["comparisons"]
     complete = tango(50, 0, 89)
@@ -112,7 +112,7 @@ async def test_amounts_of_missing_cells_are_left_out_and_that_is_told(bench: Ben
         )
 
     both = TWO.replace("accuracy: label", "size: tokens")
-    (comparison,) = (await bench.run(both, script, judging=ReportRules(allow_missing=True))).record["comparisons"]
+    (comparison,) = (await bench.run(both, script, rules=ReportRules(allow_missing=True))).record["comparisons"]
 
     assert comparison["n"] == 89
     assert "1 of 90 cells are missing, and left out" in comparison["notes"]
@@ -125,7 +125,7 @@ async def test_what_is_no_mean_of_cells_is_not_compared_while_a_cell_is_missing(
         )
 
     both = TWO.replace("accuracy: label", "accuracy: label, macro: f1")
-    ran = await bench.run(both, script, judging=ReportRules(allow_missing=True))
+    ran = await bench.run(both, script, rules=ReportRules(allow_missing=True))
 
     assert [each["metric"] for each in ran.record["comparisons"]] == ["accuracy"]
 
@@ -179,7 +179,7 @@ async def test_the_order_of_rows_says_nothing_and_a_failed_row_never_raises_the_
 
 
 async def test_a_run_that_goes_on_says_what_it_has_so_far_and_compares_nothing(bench: Bench) -> None:
-    ran = await bench.run(TWO, echo, judging=ReportRules(so_far=True))
+    ran = await bench.run(TWO, echo, rules=ReportRules(so_far=True))
 
     assert ran.record["comparisons"] == []
 

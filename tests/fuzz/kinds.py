@@ -149,7 +149,7 @@ def _recording(place: Place) -> None:
 
 
 def _baseline(place: Place) -> None:
-    read_baseline(place.root / "base.json").read_rows()
+    list(read_baseline(place.root / "base.json").read())
 
 
 def _rows(ending: str) -> Callable[[Place], object]:

@@ -1,14 +1,14 @@
-"""The command line called inside the tests' process: fast enough for a table of cases."""
+"""A small project that is the working folder, and the command run in it."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+import os
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
-from promptkit.cli.main import main
+from tests.command import Done, run_command
 
 PROMPT = """\
 ---
@@ -20,7 +20,9 @@ answer: {label: [delivery, payment]}
 """
 PIPELINE = "inputs: {mail: {example: hi}}\nsteps:\n  a:\n    prompt: sort\n"
 FUNCTION = """\
+import os
 from pathlib import Path
+from typing import TextIO
 
 def answer(request):
     with Path("asked").open("a") as file:
@@ -35,28 +37,14 @@ FILES: dict[str, str | bytes] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 class Place:
     """A project that is the working folder; each request to its model leaves a mark."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self._monkeypatch = monkeypatch
-        self._capture = capture
         for name in ("PROMPTKIT_MODEL", "COLUMNS"):
             monkeypatch.delenv(name, raising=False)
-        for name, value in {"OLLAMA_HOST": "http://127.0.0.1:9", "NO_COLOR": "1", "TERM": "dumb"}.items():
-            monkeypatch.setenv(name, value)
-        # The streams of these tests are in memory.
-        monkeypatch.setattr("promptkit.cli.main.open_streams", lambda: None)
+        monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
         monkeypatch.chdir(folder)
         self.write(FILES)
 
@@ -66,16 +54,9 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
 
-    def run(self, *arguments: str) -> Done:
+    def run(self, *arguments: str, stdin: str | TextIO = "") -> Done:
         """Return how a command ended. What is no mistake of ours is raised as it is."""
-        self._monkeypatch.setattr(sys, "argv", ["promptkit", *arguments])
-        self._capture.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else 0
-        return Done(code, *self._capture.readouterr())
+        return run_command(*arguments, folder=self.folder, stdin=stdin, variables=os.environ)
 
     @property
     def asked(self) -> int:

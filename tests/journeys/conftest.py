@@ -8,6 +8,6 @@ from tests.journeys.commands import Place
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A small project that is the working folder."""
-    return Place(tmp_path, monkeypatch, capsys)
+    return Place(tmp_path, monkeypatch)

@@ -366,10 +366,9 @@ def test_a_preparation_is_refused_before_it_is_paid_for(project: Place) -> None:
 
 
 def test_an_endless_stdin_is_refused(project: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("promptkit.storage.files.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("promptkit.cli.inputs.MAX_FILE_BYTES", 1000)
     with open("/dev/zero") as endless:
-        monkeypatch.setattr("sys.stdin", endless)
-        done = project.run("run", "test", "mail=-")
+        done = project.run("run", "test", "mail=-", stdin=endless)
 
     assert done.code == 2 and "stdin gives more than" in done.err and project.asked == 0
 

@@ -64,8 +64,10 @@ MISTAKES = [
     pipeline(
         "unknown parameter", "    technique: {chain_of_thought: {ovr: x}}\n", "5:16", "no parameter `ovr`", "max_tokens"
     ),
-    pipeline("model misspelt", "    model: olama/qwen\n", "5:12", "no model reference", "did you mean `ollama/qwen`?"),
-    pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is no model reference", "ollama/gpt-4"),
+    pipeline(
+        "model misspelt", "    model: olama/qwen\n", "5:12", "not a model reference", "did you mean `ollama/qwen`?"
+    ),
+    pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is not a model reference", "ollama/gpt-4"),
     pipeline("unknown layout", "    layout: xlm\n", "5:13", "unknown layout `xlm`", "did you mean `xml`?"),
     pipeline("unknown name", "    with: {mail: '{{ mial }}'}\n", "5:18", "unknown name `mial`", "`mail`"),
     pipeline("unknown name in the output", "output: '{{ aa }}'\n", "5:9", "unknown name `aa`", "did you mean `a`?"),
@@ -150,7 +152,7 @@ MISTAKES = [
         "answer:",
         "examples: [{input: {mail: x}, output: delivry}]\nanswer:",
         "3:39",
-        "example 1 is no answer: 'delivry' is no label; did you mean `delivery`?",
+        "example 1 is not an answer: 'delivry' is not a known label; did you mean `delivery`?",
     ),
     prompt(
         "example of an unknown input",
@@ -197,7 +199,7 @@ MISTAKES = [
     whole("a loop over a text", LOOP.replace("type: list", "type: text"), "3:17", "needs a list", "type: list"),
     whole("no steps", "steps: {}\n", "1:8", "`steps`: must not be empty"),
     Mistake("settings: unknown key", "promptkit.yaml", "modle: x\n", "1:1", "unknown key `modle`", "`model`"),
-    Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "no model reference", "`ollama/x`"),
+    Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "not a model reference", "`ollama/x`"),
 ]
 
 
@@ -276,7 +278,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("unknown verb", ["rnu", "test"], 2, "no verb `rnu`", "did you mean `run`?"),
     ("unknown option", ["run", "test", "--modle", "x"], 2, "--modle", "--model"),
     ("unknown input", ["run", "test", "mial=x"], 2, "no input `mial`", "did you mean `mail`?"),
-    ("no value", ["run", "test", "mail"], 2, "`mail` is no input", "write NAME=VALUE"),
+    ("no value", ["run", "test", "mail"], 2, "`mail` is not an input", "write NAME=VALUE"),
     ("twice", ["run", "test", "mail=a", "mail=b"], 2, "given twice", ""),
     ("missing value", ["run", "test", "mail=@nope.txt"], 2, "nope.txt: no such file", ""),
     ("value that is no text", ["run", "test", "mail=@bad.txt"], 2, "bad.txt:1:1: not UTF-8", "save the file"),
@@ -290,7 +292,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("GGUF missing", ["run", "test", "--model", "gguf:nope.gguf"], 2, "nope.gguf: no such file", ""),
     ("GGUF that is none", ["run", "test", "--model", "gguf:script.py"], 3, "it is not a GGUF file", ""),
     ("recording missing", ["run", "test", "--model", "replay:nope.jsonl"], 2, "nope.jsonl: no such file", ""),
-    ("recording that is none", ["run", "test", "--model", "replay:script.py"], 2, "no recording", "--record FILE"),
+    ("recording that is none", ["run", "test", "--model", "replay:script.py"], 2, "not a recording", "--record FILE"),
     ("script missing", ["run", "test", "--model", "scripted:scrip.yaml"], 2, "scrip.yaml: no such file", "script.py"),
     ("script without function", ["run", "test", "--model", "scripted:script.py:f"], 2, "no function `f`", "answer"),
     ("script that exits", ["run", "test", "--model", "scripted:exit.py:f"], 3, "SystemExit: 7 (exit.py:2)", ""),
@@ -318,7 +320,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("try: unknown input", ["try", "test", "mial=x"], 2, "no input `mial`", "`mail`"),
     ("init where there is a project", ["init", "."], 2, "there already", "nothing was written"),
     ("init in a file", ["init", "script.py"], 2, "no project can be made here", ""),
-    ("models: no reference", ["models", "show", "olama/x"], 2, "no model reference", "`ollama/x`"),
+    ("models: no reference", ["models", "show", "olama/x"], 2, "not a model reference", "`ollama/x`"),
 ]
 
 
@@ -383,7 +385,7 @@ def test_the_variable_that_names_no_model_is_named(project: Place, monkeypatch: 
 
     done = project.run("run", "test")
 
-    assert done.code == 2 and "PROMPTKIT_MODEL: `gpt4` is no model reference" in done.err
+    assert done.code == 2 and "PROMPTKIT_MODEL: `gpt4` is not a model reference" in done.err
 
 
 TOOLS = [

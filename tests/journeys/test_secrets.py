@@ -18,7 +18,8 @@ import stamina
 from aiohttp import web
 
 from promptkit.storage.store import Store
-from tests.journeys.commands import Done, Place
+from tests.command import Done
+from tests.journeys.commands import Place
 from tests.journeys.hostile_server import LISTED, hostile_server
 from tests.journeys.project import finish, make_project
 from tests.runtimes.hostile_replies import CASES, PROTOCOLS, Protocol

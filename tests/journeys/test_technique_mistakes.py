@@ -50,11 +50,15 @@ COMMANDS: list[tuple[list[str], str, str]] = [
     (["recommend", "--task", "math", "--flag", "number"], "there is no flag `number`", "did you mean `numbers`?"),
     (["recommend", "tset", "--task", "math"], "there is no pipeline or prompt `tset`", "did you mean `test`?"),
     (["recommend", "test", "--step", "b"], "`test` has no step `b`", "known: a"),
-    (["recommend", "say"], "neither the answer nor the inputs of step `say` say what its task is", "classification"),
+    (["recommend", "say"], "neither the answer nor the inputs of step `say` show its task", "classification"),
     (["recommend", "test", "--task", "math", "--data", "no.jsonl"], "no.jsonl: no such file", ""),
     (["recommend", "--task", "math", "--budget", "0"], "--budget", "greater than or equal to 1"),
     (["recommend", "--task", "math", "--depth", "many"], "--depth", "a valid number"),
-    (["recommend", "--task", "math", "--model", "olama/x"], "--model: `olama/x` is no model reference", "`ollama/x`"),
+    (
+        ["recommend", "--task", "math", "--model", "olama/x"],
+        "--model: `olama/x` is not a model reference",
+        "`ollama/x`",
+    ),
 ]
 
 
@@ -94,7 +98,7 @@ BROKEN: list[tuple[str, str, str]] = [
         "the formula `calls`",
     ),
     (CARD, "famly: modifier\n", f"{CARD}:1:1: unknown key `famly`"),
-    (CARD, "depth: 2 *\n", "the formula `depth` of technique `mine` does not work out"),
+    (CARD, "depth: 2 *\n", "the formula `depth` of technique `mine` cannot be evaluated"),
     (CALL, "---\nproduces: anwser\n---\n", f"{CALL}:2:11: `produces`"),
 ]
 

@@ -83,3 +83,24 @@ def test_rows_that_a_server_fails_on_are_missing_until_the_same_command_fills_th
         assert len(asked(server)) - asked_before == 1
     evidence = (folder / ".promptkit" / "techniques.jsonl").read_text().splitlines()
     assert [json.loads(line)["n"] for line in evidence] == [12]
+
+
+def test_a_comparison_that_is_interrupted_shows_its_numbers_and_is_resumed(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    arguments = ["techniques", "compare", "shout", "--techniques", "vanilla,chain_of_thought", "--data", "rows.jsonl"]
+    arguments += ["--model", "ollama/tiny"]
+    with OllamaServer(FakeModel("tiny", respond=slow)) as server:
+        victim = start(folder, server.url, *arguments)
+        wait_for(server, 12)
+        victim.send_signal(signal.SIGINT)
+        _, stderr = victim.communicate(timeout=30)
+        before = len(asked(server))
+
+        again = finish(folder, server.url, *arguments)
+
+        assert victim.returncode == 130
+        assert "vanilla" in stderr and "of 12 rows" in stderr and "Traceback" not in stderr
+        assert again.returncode == 0, again.stderr
+        assert len(asked(server)) - before < 3 * len(WORDS)
+    listed = finish(folder, server.url, "runs", "list").stdout
+    assert "interrupted" in listed and "done" in listed

@@ -19,6 +19,7 @@ from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
+from promptkit.runtimes.replay import Recorder
 from promptkit.runtimes.serialization import request_record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,9 +52,9 @@ CLASSES = {"sparrow": "bird", "salmon": "fish", "horse": "mammal", "eagle": "bir
 class Given(Models):
     """One runtime for every reference, one request at a time."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, recorder: Recorder | None = None) -> None:
         super().__init__("scripted:given.yaml")
-        self._only = Client(runtime, concurrency=1)
+        self._only = Client(runtime, concurrency=1, recorder=recorder)
 
     async def get(self, reference: str | None = None) -> Client:
         return self._only

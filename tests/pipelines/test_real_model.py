@@ -1,4 +1,8 @@
-"""One run of each shipped pipeline on the real embedded model: shapes and parsed answers, not how good they are."""
+"""One run of each shipped pipeline on the real embedded model: shapes and parsed answers, not how good they are.
+
+The model's answers are recorded; `pytest -m real_model` asks the model itself, and makes the recording anew where
+`PROMPTKIT_TEST_RECORD` is set.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +22,76 @@ from promptkit.engine.results import Result
 from promptkit.engine.run import run
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.replay import Recorder, Replay
 from promptkit.runtimes.weights import DEFAULT_WEIGHTS
 from tests.pipelines.asking import Given
 
+RECORDING = Path(__file__).parent / "recording.jsonl"
 CATEGORIES = {"service reliability", "pricing concerns", "customer support quality", "others"}
 
 
-async def answered(embedded: Embedded, name: str, inputs: Mapping[str, Any] | None = None) -> Result:
+@pytest.fixture(params=["recorded", pytest.param("asked", marks=pytest.mark.real_model)])
+def models(request: pytest.FixtureRequest) -> Iterator[Given]:
+    """The real model, or its recording."""
+    if request.param == "recorded":
+        yield Given(Replay(RECORDING))
+        return
+    recorder = Recorder(RECORDING) if "PROMPTKIT_TEST_RECORD" in os.environ else None
+    yield Given(request.getfixturevalue("embedded"), recorder)
+    if recorder:
+        recorder.close()
+
+
+async def answered(models: Given, name: str, inputs: Mapping[str, Any] | None = None) -> Result:
     """Run a pipeline (on its examples) and return a result without errors and unparsed answers."""
     pipeline = load_target(LIBRARY / "pipelines" / f"{name}.yaml", Project.find(LIBRARY))
-    result = await run(pipeline, fill_inputs(pipeline, inputs).values, models=Given(embedded))
+    result = await run(pipeline, fill_inputs(pipeline, inputs).values, models=models)
     assert result.error is None
     assert (result.totals.unparsed, result.notices) == (0, ())
     return result
 
 
-async def test_ambiguity_answers_with_a_reading_and_its_reasoning(embedded: Embedded) -> None:
-    output = (await answered(embedded, "ambiguity")).output
+async def test_ambiguity_answers_with_a_reading_and_its_reasoning(models: Given) -> None:
+    output = (await answered(models, "ambiguity")).output
     assert list(output) == ["reading", "reasoning"]
     assert all(isinstance(text, str) and text.strip() for text in output.values())
 
 
-async def test_arithmetic_answers_with_a_number(embedded: Embedded) -> None:
-    assert isinstance((await answered(embedded, "arithmetic")).output, int | float)
+async def test_arithmetic_answers_with_a_number(models: Given) -> None:
+    assert isinstance((await answered(models, "arithmetic")).output, int | float)
 
 
-async def test_table_questions_answers_with_a_list_of_values(embedded: Embedded) -> None:
-    output = (await answered(embedded, "table_questions")).output
+async def test_table_questions_answers_with_a_list_of_values(models: Given) -> None:
+    output = (await answered(models, "table_questions")).output
     assert 0 < len(output) <= 12
     assert all(isinstance(value, str) for value in output)
 
 
-async def test_classify_gives_each_object_one_of_the_classes(embedded: Embedded) -> None:
-    output = (await answered(embedded, "classify", {"objects": ["oak", "rose"], "classes": ["tree", "flower"]})).output
+async def test_classify_gives_each_object_one_of_the_classes(models: Given) -> None:
+    output = (await answered(models, "classify", {"objects": ["oak", "rose"], "classes": ["tree", "flower"]})).output
     assert list(output) == ["oak", "rose"]
     assert set(output.values()) <= {"tree", "flower"}
 
 
-async def test_extract_makes_a_record_of_the_schema(embedded: Embedded) -> None:
-    output = (await answered(embedded, "extract")).output
+async def test_extract_makes_a_record_of_the_schema(models: Given) -> None:
+    output = (await answered(models, "extract")).output
     assert list(output) == ["customer", "product", "quantity", "due"]
     assert isinstance(output["quantity"], int)
 
 
 @pytest.mark.parametrize("name", ["sentiment", "sentiment_plain"])
-async def test_sentiment_is_one_of_two(embedded: Embedded, name: str) -> None:
-    assert (await answered(embedded, name)).output in ("positive", "negative")
+async def test_sentiment_is_one_of_two(models: Given, name: str) -> None:
+    assert (await answered(models, name)).output in ("positive", "negative")
 
 
-async def test_a_text_of_several_parts_is_condensed_and_then_summarized(embedded: Embedded) -> None:
+async def test_a_text_of_several_parts_is_condensed_and_then_summarized(models: Given) -> None:
     paragraph = (
         "The council met on Monday. It decided to repair the old bridge over the river, which has been closed since "
         "the flood in autumn. The work will cost two million and begin in May. Until then a ferry carries people and "
         "bicycles across, and cars take the road through the valley."
     )
     text = "\n\n".join(f"Report {number}. {paragraph}" for number in range(1, 9))
-    result = await answered(embedded, "summarize", {"text": text})
+    result = await answered(models, "summarize", {"text": text})
     assert result.steps["condensed"].calls >= 2
     assert 0 < len(result.output) < len(text) / 4
     assert "\n\n" not in result.output
@@ -87,8 +105,8 @@ def checked_feedback(output: Mapping[str, Any]) -> None:
     assert all(text.strip() for text in output["recommendations"].values())
 
 
-async def test_feedback_goes_from_issues_over_categories_to_recommendations(embedded: Embedded) -> None:
-    result = await answered(embedded, "feedback", {"feedback": "My bill doubled and nobody answers the hotline."})
+async def test_feedback_goes_from_issues_over_categories_to_recommendations(models: Given) -> None:
+    result = await answered(models, "feedback", {"feedback": "My bill doubled and nobody answers the hotline."})
     checked_feedback(result.output)
     assert [step.status for step in result.steps.values()] == ["done", "done", "done"]
 

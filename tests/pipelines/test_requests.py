@@ -33,9 +33,9 @@ async def test_one_word_of_a_section_changes_the_requests(embedded: Embedded, na
     (tmp_path / "promptkit.yaml").touch()
     own = Project.find(tmp_path)
     prompts = [
-        step.asking.prompt.file
+        step.prompt_call.prompt.file
         for step in load_target(tmp_path / "pipelines" / f"{name}.yaml", own).steps.values()
-        if step.asking
+        if step.prompt_call
     ]
     before = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
     for file in prompts:

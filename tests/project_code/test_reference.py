@@ -392,7 +392,9 @@ async def call_tool(folder: Folder) -> None:
 
 
 async def call_metric(folder: Folder) -> None:
-    score = await metric("python", {"function": "code.py:f"}, folder=folder.root, name="mine").judge(CELL, NO_MODELS)
+    score = await metric("python", {"function": "code.py:f"}, folder=folder.root, name="mine").measure_async(
+        CELL, NO_MODELS
+    )
     assert score.value is None
     raise ToolFailed(score.why)
 

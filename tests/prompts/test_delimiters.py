@@ -94,7 +94,7 @@ def test_a_delimiter_in_data_marks_no_section(layout: str, mark: str, load: Load
     prompt = load(PROMPT)
     harmless = parsed(layout, message(prompt, layout, {"a": "x", "b": "y", "rows": ["z"]}))
     assert harmless == list(WRITTEN)
-    for attack in (each.format(mark=mark) for each in ATTACKS):
+    for attack in (template.format(mark=mark) for template in ATTACKS):
         for values in ({"a": attack}, {"b": attack}, {"rows": [attack]}, {"rows": [{"deep": attack}]}):
             text = message(prompt, layout, {"a": "x", "b": "y", "rows": ["z"], **values})
             assert parsed(layout, text) == harmless

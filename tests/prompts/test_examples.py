@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts.examples import examples_file, read_examples
+from promptkit.prompts.examples import read_examples
 from promptkit.prompts.prompt import Example, Prompt
 from tests.prompts.conftest import Load, Write, problems_of
 
@@ -90,7 +90,6 @@ def test_the_first_rows_of_a_file_are_taken_in_order(load: Load, write: Write) -
         "the line drops",
         "no signal at home",
     ]
-    assert (path := examples_file(prompt)) is not None and path.name == "rows.jsonl"
 
 
 def test_random_examples_are_the_same_for_the_same_seed(load: Load, write: Write) -> None:

@@ -92,9 +92,9 @@ def test_a_prompts_document_is_its_own_front_matter_not_its_parents(load: Load, 
 def test_a_problem_with_an_inherited_setting_is_placed_in_the_parents_file(load: Load, write: Write) -> None:
     base = write("templates/prompts/base.j2", "---\nlayout: xml\noptions:\n  seed: 1\n---\n")
     prompt = load('---\nlayout: prefix\n---\n{% extends "base.j2" %}')
-    inherited, own = prompt.problem(("options", "seed"), "no"), prompt.problem(("layout",), "no")
+    inherited, declared = prompt.problem(("options", "seed"), "no"), prompt.problem(("layout",), "no")
     assert inherited.file is not None and Path(inherited.file).resolve() == base.resolve()
-    assert (inherited.line, own.line) == (4, 2)
+    assert (inherited.line, declared.line) == (4, 2)
 
 
 def test_an_include_brings_no_front_matter_into_the_text(load: Load, write: Write) -> None:
@@ -213,17 +213,17 @@ WRONG = [
     ("{% block instrctions %}a{% endblock %}", 1, "instrctions", "instructions"),
     ("{% block input %}a{% endblock %}\nlost", 2, "outside", "section"),
     ("{% block input %}a{% endblock %}\n{{ lost }}", 2, "outside", "section"),
-    ("{% block input %}\n{% block recap %}{% endblock %}{% endblock %}", 2, "stands inside", "side by side"),
-    ("{% for a in [1] %}\n{% block input %}{% endblock %}{% endfor %}", 2, "stands inside", "side by side"),
-    ("{% if true %}{% block input %}{% endblock %}{% endif %}", 1, "stands inside", "side by side"),
-    ("{% macro m() %}{% block input %}{% endblock %}{% endmacro %}", 1, "stands inside", "side by side"),
+    ("{% block input %}\n{% block recap %}{% endblock %}{% endblock %}", 2, "is inside", "side by side"),
+    ("{% for a in [1] %}\n{% block input %}{% endblock %}{% endfor %}", 2, "is inside", "side by side"),
+    ("{% if true %}{% block input %}{% endblock %}{% endif %}", 1, "is inside", "side by side"),
+    ("{% macro m() %}{% block input %}{% endblock %}{% endmacro %}", 1, "is inside", "side by side"),
     ("{% block input %}a{% endblock %}\n{% block input %}b{% endblock %}", 2, "twice", None),
     ("one\n{{ a | uper }}", 2, "no filter `uper`", "upper"),
     ("one\n{% if a is defind %}{% endif %}", 2, "no test `defind`", "defined"),
     ("---\ninputs: {text: }\n---\n\n{{ txet }}", 5, "`txet` is not an input", "text"),
-    ("---\ninputs: {prompt: }\n---\nhi", 2, "`prompt` has a meaning", None),
-    ("---\ninputs: {range: }\n---\nhi", 2, "`range` has a meaning", None),
-    ("---\ninputs: {a b: }\n---\nhi", 2, "`a b` is no name", "letters"),
+    ("---\ninputs: {prompt: }\n---\nhi", 2, "`prompt` is a reserved name", None),
+    ("---\ninputs: {range: }\n---\nhi", 2, "`range` is a reserved name", None),
+    ("---\ninputs: {a b: }\n---\nhi", 2, "`a b` is not a name", "letters"),
     ("---\ninputs: {a: {abuot: x}}\n---\nhi", 2, "unknown key `abuot`", "about"),
     ("---\nlayuot: xml\n---\nhi", 2, "unknown key `layuot`", "layout"),
     ("---\nmessages: two\n---\nhi", 2, "messages", None),

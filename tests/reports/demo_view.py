@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from promptkit.evaluation.cells.cell import Cell, CellFlag
-from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, wilson
 
 LABELS = ("negative", "neutral", "positive")
@@ -171,7 +171,7 @@ class DemoView:
             tokens_in=180 * calls,
             tokens_out=tokens_out,
             seconds=round(of_cell.lognormvariate(-1.2 + 0.7 * (calls - 1), 0.4), 3),
-            cell=row * len(self.variants) + self.variants.index(variant),
+            number=row * len(self.variants) + self.variants.index(variant),
         )
 
     def _answer(self, chance: random.Random, label: str, right: float, length: str) -> tuple[CellFlag, Any]:
@@ -208,7 +208,7 @@ class DemoView:
 
     def _thresholds(self, first: Mapping[str, Any]) -> list[dict[str, Any]]:
         judged = self.status != "incomplete"
-        says = "the mean is near it, but so few rows show less; about 2,000 rows at this rate would do"
+        says = "the mean is near it, but so few rows show less; about 2,000 rows at this rate would be enough"
         return [
             {
                 "metric": "accuracy",

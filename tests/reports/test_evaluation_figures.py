@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.evaluation.record import DifferenceRecord, MetricRecord
 from promptkit.reports.evaluation.figures import (
     decimals_of,
     difference_parts,
@@ -18,19 +19,11 @@ from promptkit.reports.evaluation.figures import (
 )
 
 
-def metric(mean: float | None, low: float | None, high: float | None, **more: Any) -> dict[str, Any]:
-    return {
-        "kind": "label",
-        "bounds": [0, 1],
-        "higher_is_better": True,
-        "mean": mean,
-        "low": low,
-        "high": high,
-        **more,
-    }
+def metric(mean: float | None, low: float | None, high: float | None, **more: Any) -> MetricRecord:
+    return MetricRecord(**{"kind": "label", "bounds": [0, 1], "mean": mean, "low": low, "high": high, **more})
 
 
-RATIO = {"kind": "tokens", "bounds": None, "higher_is_better": False}
+RATIO = MetricRecord(kind="tokens", bounds=None, higher_is_better=False)
 
 
 class TestMetricText:
@@ -52,7 +45,7 @@ class TestMetricText:
         ],
     )
     def test_shares_are_percent_and_digits_are_those_that_the_interval_supports(
-        self, given: dict[str, Any], text: str
+        self, given: MetricRecord, text: str
     ) -> None:
         assert metric_text(given) == text
 
@@ -72,11 +65,11 @@ def test_a_chance_is_never_shown_as_0() -> None:
 
 class TestDifferences:
     def test_of_shares_are_points_with_their_sign(self) -> None:
-        said = {"difference": 0.02, "low": -0.031, "high": 0.07, "is_ratio": False}
+        said = DifferenceRecord(difference=0.02, low=-0.031, high=0.07)
         assert difference_parts(metric(0.8, 0.7, 0.9), said) == ("+2", "[−3, +7]")
 
     def test_ratios_have_at_most_three_decimals(self) -> None:
-        said = {"difference": 1.30662, "low": 1.30661, "high": 1.30663, "is_ratio": True}
+        said = DifferenceRecord(difference=1.30662, low=1.30661, high=1.30663, is_ratio=True)
         assert difference_parts(RATIO, said) == ("×1.307", "[1.307, 1.307]")
 
     @pytest.mark.parametrize(
@@ -91,18 +84,18 @@ class TestDifferences:
         ],
     )
     def test_the_interval_is_the_verdict(
-        self, given: dict[str, Any], low: float | None, high: float | None, verdict: str | None
+        self, given: MetricRecord, low: float | None, high: float | None, verdict: str | None
     ) -> None:
-        assert verdict_of(given, {"low": low, "high": high, "is_ratio": False}) == verdict
+        assert verdict_of(given, DifferenceRecord(low=low, high=high)) == verdict
 
     def test_a_ratio_below_1_of_what_should_be_low_is_better(self) -> None:
-        assert verdict_of(RATIO, {"low": 0.8, "high": 0.9, "is_ratio": True}) == "better"
-        assert verdict_of(RATIO, {"low": 0.8, "high": 1.2, "is_ratio": True}) == "not shown"
+        assert verdict_of(RATIO, DifferenceRecord(low=0.8, high=0.9, is_ratio=True)) == "better"
+        assert verdict_of(RATIO, DifferenceRecord(low=0.8, high=1.2, is_ratio=True)) == "not shown"
 
 
 def test_an_interval_that_leaves_out_no_difference_does_not_seem_to_end_there() -> None:
-    metric = {"kind": "label", "bounds": [0, 1]}
-    difference = {"difference": -0.375, "low": -0.65, "high": -0.0008}
+    metric = MetricRecord(kind="label", bounds=[0, 1])
+    difference = DifferenceRecord(difference=-0.375, low=-0.65, high=-0.0008)
 
     assert difference_parts(metric, difference) == ("−37.5", "[−65.0, −0.1]")
 

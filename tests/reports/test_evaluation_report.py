@@ -9,12 +9,21 @@ from typing import Any
 import pytest
 
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.metrics.base import Score
-from promptkit.reports.evaluation.report import evaluation_text, print_evaluation
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import EvalRecord
+from promptkit.reports.evaluation import report
 from promptkit.reports.layout import cell_width
 from tests.reports.demo_view import DemoView
 
 LONG = "plain layout=xml technique=chain_of_thought"
+
+
+def evaluation_text(record: Mapping[str, Any], view: Any = None, *, width: int = 80) -> str:
+    return report.evaluation_text(EvalRecord.model_validate(record), view, width=width)
+
+
+def print_evaluation(record: Mapping[str, Any], view: Any = None) -> None:
+    report.print_evaluation(EvalRecord.model_validate(record), view)
 
 
 def lines_of(record: Mapping[str, Any], view: Any = None, *, width: int = 80) -> list[str]:
@@ -68,7 +77,7 @@ class TestHeading:
     def test_it_says_how_the_run_was_made(self) -> None:
         record = changed(DemoView(rows=20).record, exact=True, limited=True, known=60, repeat=3)
         assert " × 3 variants × 3 repeats" in lines_of(record)[0]
-        assert "asked one at a time (exact), 60 of 60 cells known before, limited by" in lines_of(record)[2]
+        assert "asked one at a time (exact), 60 of 60 cells cached, limited by" in lines_of(record)[2]
 
     def test_a_variant_of_another_model_is_named(self) -> None:
         record = DemoView(rows=20).record

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import ConnectionFailed, ServerFailed
-from promptkit.evaluation.evaluate import Evaluation
-from promptkit.evaluation.summary import live_estimates
+from promptkit.evaluation.evaluate import Evaluation, live_estimates
 from promptkit.reports.evaluation import screen
 from promptkit.reports.evaluation.screen import EvaluationScreen
 from promptkit.reports.progress import Progress
@@ -96,7 +95,7 @@ class TestOnATerminal:
             raise ConnectionFailed("nobody listens")
 
         said = await shown.seen(Scripted(gone))
-        assert said.count("the model does not answer: nothing more is asked") == 1
+        assert said.count("the model does not answer: no further requests are sent") == 1
 
     async def test_what_is_finished_is_told_when_it_is_stopped(self, shown: Shown) -> None:
         said = await shown.seen(Scripted(echo, delay=0.05), stop_after=0.5)
@@ -128,8 +127,8 @@ async def test_running_means_are_those_of_the_cells_that_are_there(tmp_path: Pat
         ended = await evaluation.run()
         found = {(each.variant, each.metric): each.estimate async for each in live_estimates(evaluation)}
     told = {
-        (variant["name"], name): {key: metric[key] for key in found[variant["name"], name]}
-        for variant in ended.record["variants"]
-        for name, metric in variant["metrics"].items()
+        (variant.name, name): metric.model_dump(include=found[variant.name, name].model_fields_set)
+        for variant in ended.record.variants
+        for name, metric in variant.metrics.items()
     }
-    assert found == told
+    assert {key: estimate.to_json() for key, estimate in found.items()} == told

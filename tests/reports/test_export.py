@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.evaluation.cells.cell import Cell, CellFlag
-from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
 
 HOSTILE = "]]> <b>&amp; \x00\x1b[2J\x7f\ud800\ufffe\ufffff\n\u202e 'quote' \"double\"\r"
@@ -46,15 +47,16 @@ class View:
         return None
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> EvalRecord:
         metric = {"bounds": [0, 1], "higher_is_better": True, "mean": 0.5, "low": 0.1, "high": 0.9, "n": 4}
         repeats = [cell.repeat for cell in self.all]
-        return {
+        record = {
             "rows": len({cell.row for cell in self.all}) + self.unread,
             "repeat": max(repeats, default=0) + 1,
             "model": {"reference": HOSTILE, "digest": "abc"},
             "variants": [{"name": "plain", "metrics": {"accuracy": metric}}],
         }
+        return EvalRecord.model_validate(record)
 
 
 def cell(
@@ -181,7 +183,7 @@ def test_every_answer_gives_valid_xml_a_whole_table_and_exact_json(output: Any, 
 
 
 def test_json_holds_all_of_a_cell() -> None:
-    made = cell(7, 0.5, steps={"mood": "good"}, calls=2, cached=1, tokens_in=9, tokens_out=3, seconds=1.5, cell=42)
+    made = cell(7, 0.5, steps={"mood": "good"}, calls=2, cached=1, tokens_in=9, tokens_out=3, seconds=1.5, number=42)
     (line,) = jsonl_parts([made])
     assert json.loads(line) == {
         "variant": "plain",

@@ -19,7 +19,8 @@ import pytest
 
 from promptkit.errors import StoreFailed
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.page.write import write_page
 from tests.reports.demo_view import HOSTILE, DemoView
 
@@ -63,7 +64,7 @@ class Written:
 
 def written(view: Any, folder: Path) -> Written:
     path = folder / "page.html"
-    write_page(view, path)
+    write_page(view, EvalRecord.model_validate(view.record), path)
     return Written(path.read_text(encoding="utf-8"))
 
 
@@ -129,7 +130,7 @@ def test_each_row_and_trace_is_in_the_blocks(page: Written) -> None:
     assert [row[0] for row in rows] == list(range(1, 241))
     assert len(opened) == 240
     cells = [cell for row in opened for cell in row["cells"]]
-    assert [cell["trace"] for cell in cells] == [view.trace(cell.cell) for cell in view.cells()]
+    assert [cell["trace"] for cell in cells] == [view.trace(cell.number) for cell in view.cells()]
 
 
 def test_opening_a_row_reads_one_of_many_blocks(page: Written) -> None:
@@ -181,7 +182,7 @@ def test_names_in_a_run_cannot_become_markup(tmp_path: Path, attack: str) -> Non
 
 
 def test_half_a_character_and_what_json_cannot_hold_are_written(tmp_path: Path) -> None:
-    cell = replace(CELL, output="\ud83d", fields={"text": float("nan")}, scores={"accuracy": Score(1.0)}, cell=7)
+    cell = replace(CELL, output="\ud83d", fields={"text": float("nan")}, scores={"accuracy": Score(1.0)}, number=7)
     page = written(Few((cell,), traces={7: {"name": "\udc00", "odd": {1, 2}}}), tmp_path)
     opened = page.blocks("opened")[0][0]
     assert opened["fields"]["text"] == "nan"
@@ -284,6 +285,6 @@ def test_a_view_that_fails_leaves_the_old_page(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("old")
     with pytest.raises(StoreFailed, match="store cannot be read"):
-        write_page(Broken(rows=3), path)
+        write_page(Broken(rows=3), EvalRecord.model_validate(Broken(rows=3).record), path)
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]

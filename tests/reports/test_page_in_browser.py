@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.page.write import write_page
 from tests.reports.chromium import COMMAND, Tab, chromium
 from tests.reports.demo_view import DemoView
@@ -46,7 +47,7 @@ async def browser() -> AsyncIterator[Tab]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "run.html"
-    write_page(DemoView(), path)
+    write_page(DemoView(), EvalRecord.model_validate(DemoView().record), path)
     return path
 
 
@@ -289,7 +290,8 @@ async def test_text_stands_out_and_nothing_hangs_over(page: Tab, width: int, dar
 
 async def test_ten_thousand_rows_are_listed_and_searched(browser: Tab, tmp_path: Path) -> None:
     path = tmp_path / "large.html"
-    write_page(DemoView(rows=10_000, variants=("short",), hostile=False), path)
+    view = DemoView(rows=10_000, variants=("short",), hostile=False)
+    write_page(view, EvalRecord.model_validate(view.record), path)
     browser.complaints.clear()
     await browser.open(path)
     assert await browser.run(COUNT) == "10,000 of 10,000 rows, 1 to 50 shown."

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, Usage
 from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
-from promptkit.reports.techniques import measured_lines, measured_text
+from promptkit.reports.techniques import result_lines
 
 PLAIN = TechniqueResult(
     spec="vanilla",
@@ -18,7 +18,7 @@ PLAIN = TechniqueResult(
 
 
 def test_a_measured_technique_is_a_line_of_means_and_its_interval() -> None:
-    _, line, *_ = measured_lines([PLAIN])
+    _, line, *_ = result_lines([PLAIN])
 
     assert " ".join(line.split()) == "vanilla 30/40 75.0 % 59.8 to 85.8 1 1 100+2 250 ms"
 
@@ -37,7 +37,7 @@ def test_a_line_says_what_one_must_know_to_read_it_rightly() -> None:
         dominated_by="y",
     )
 
-    lines = measured_lines([odd])
+    lines = result_lines([odd])
 
     notes = " ".join(line[line.rindex("  ") :].strip() for line in lines[1 : lines.index("")])
     assert notes == "36 of 40 rows · 2 unparsed · 1 cut off · 1 row seen when it was prepared · dominated by y"
@@ -48,15 +48,14 @@ def test_a_line_says_what_one_must_know_to_read_it_rightly() -> None:
 def test_what_was_not_measured_has_no_numbers_and_says_why_below() -> None:
     absent = TechniqueResult(spec="x", name="x", rows=40, reason="needs a table\nof \x1b[31mrows", available=False)
 
-    lines = measured_lines([PLAIN, absent])
+    lines = result_lines([PLAIN, absent])
 
     assert lines[2].split()[:3] == ["x", "-", "-"]
     assert "x: needs a table of \\x1b[31mrows" in lines
-    assert measured_text(absent) == "- x: needs a table of \\x1b[31mrows"
 
 
 def test_no_row_answered_is_no_rate() -> None:
-    lines = measured_lines([TechniqueResult(spec="x", name="x", rows=2, missing=2, reason="gone")])
+    lines = result_lines([TechniqueResult(spec="x", name="x", rows=2, missing=2, reason="gone")])
 
     assert lines[1].split()[:2] == ["x", "-"]
     assert "0 of 2 rows" in lines[1]
@@ -70,7 +69,7 @@ def test_a_table_of_techniques_with_their_settings_fits_and_breaks_no_word() -> 
     spec = "{instructed: {over: {pal: {samples: 9, temperature: 0.7}}}}"
     long = replace(PLAIN, name=spec, unparsed=2, truncated=1, dominated_by="chain_of_thought")
 
-    lines = measured_lines([PLAIN, long])
+    lines = result_lines([PLAIN, long])
 
     assert max(map(len, lines)) <= PARAGRAPH_WIDTH
     words = {word for line in lines for word in line.split()}

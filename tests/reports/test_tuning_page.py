@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from promptkit.reports.tuning.page import front_of, tuning_page, write_tuning_page
+from promptkit.tuning.tune_record import CandidateRecord, TuneRecord
 from tests.reports.demo_tuning import candidate, demo_tuning
 
 VOID = {"meta", "link"}
@@ -45,7 +46,7 @@ class Reader(HTMLParser):
 
 
 def read(**more: Any) -> Reader:
-    return Reader(tuning_page(demo_tuning(**more)))
+    return Reader(tuning_page(TuneRecord.model_validate(demo_tuning(**more))))
 
 
 def test_the_page_says_what_the_terminal_says() -> None:
@@ -64,7 +65,7 @@ def test_nothing_of_the_record_is_markup() -> None:
     record["candidates"] = [candidate(evil, 0.5, 10.0), candidate(evil, 0.6, 20.0, dropped={"at": 1, "why": evil})]
     record["ablation"] = [{**record["ablation"][0], "axis": evil, "level": evil, "about": evil}]
     record["stages"] = [{**record["stages"][0], "step": evil, "notes": [evil]}]
-    page = tuning_page(record)
+    page = tuning_page(TuneRecord.model_validate(record))
 
     assert not [tag for tag, _ in Reader(page).tags if tag == "script"]
     assert "\x1b" not in page
@@ -102,13 +103,15 @@ def test_each_candidate_with_a_score_has_its_point_and_the_front_its_line() -> N
 def test_on_the_front_is_what_no_other_beats(
     known: list[tuple[float, float]], joined: list[tuple[float, float]]
 ) -> None:
-    found = front_of([candidate("c", mean, tokens) for mean, tokens in known])
-    assert [(each["mean"], each["tokens"]) for each in found] == joined
+    found = front_of([CandidateRecord(**candidate("c", mean, tokens)) for mean, tokens in known])
+    assert [(place.score, place.tokens) for place in found] == joined
 
 
 def test_of_a_metric_of_which_less_is_better_the_lowest_are_on_the_front() -> None:
-    found = front_of([candidate("c", mean, 10 * mean) for mean in (0.5, 0.4)], higher_is_better=False)
-    assert [each["mean"] for each in found] == [0.4]
+    found = front_of(
+        [CandidateRecord(**candidate("c", mean, 10 * mean)) for mean in (0.5, 0.4)], higher_is_better=False
+    )
+    assert [place.score for place in found] == [0.4]
 
 
 def test_a_tuning_that_tried_nothing_has_a_page() -> None:
@@ -121,6 +124,6 @@ def test_a_tuning_that_tried_nothing_has_a_page() -> None:
 
 
 def test_the_page_is_written_whole(tmp_path: Path) -> None:
-    write_tuning_page(demo_tuning(), tmp_path / "page.html")
+    write_tuning_page(TuneRecord.model_validate(demo_tuning()), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
     assert re.search(r"<!--\w+-->", page) is None and page.endswith("</html>\n")

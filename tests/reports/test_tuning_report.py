@@ -10,11 +10,12 @@ from promptkit.reports.tuning.report import detectable_gain_text, plan_text, tun
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Limits
 from promptkit.tuning.search_space.candidate import Choice, Parameter
+from promptkit.tuning.tune_record import TuneRecord
 from tests.reports.demo_tuning import candidate, demo_tuning
 
 
 def lines(**more: Any) -> list[str]:
-    return tuning_text(demo_tuning(**more), width=100).split("\n")
+    return tuning_text(TuneRecord.model_validate(demo_tuning(**more)), width=100).split("\n")
 
 
 def test_the_verdict_stands_first_with_its_interval_and_rows() -> None:
@@ -47,7 +48,7 @@ def test_start_and_pick_stand_side_by_side_and_the_search_is_not_taken_for_the_r
         *("start", "61", "%", "[53,", "69]", "of", "142"),
         *("61", "%", "[53,", "69]", "of", "40"),
     ]
-    assert "the search chose the pick by its search rows, so that these say too much of it" in said
+    assert "search-row scores are optimistic: the candidate was chosen on them" in said
 
 
 def test_what_each_change_brought_says_what_it_rests_on() -> None:
@@ -90,14 +91,16 @@ def test_where_the_original_is_replaced_that_alone_is_told_to_be() -> None:
 def test_in_a_narrow_terminal_no_number_is_cut_however_long_the_names_are() -> None:
     long = " · ".join(f"step_{at}.examples: 8 examples from its own runs #{at}" for at in range(12))
     many = [candidate(long, 0.5 + at / 10, 50.0 + at, front=True, unparsed=0.02 * at, pick=at == 2) for at in range(3)]
-    said = tuning_text(demo_tuning(candidates=many), width=60).split("\n")
+    said = tuning_text(TuneRecord.model_validate(demo_tuning(candidates=many)), width=60).split("\n")
     assert all(len(line) <= 60 for line in said if not line.startswith("mood on"))
     assert sum(line.endswith("  4 %") for line in said) == 1
     assert [line.split()[-2:] for line in said if line.startswith(("start ", "pick "))] == [["of", "40"], ["of", "40"]]
 
 
 def test_what_was_not_picked_yet_is_not_called_the_pick() -> None:
-    said = "\n".join(lines(status="interrupted", ordinal=0, difference=None, why="it ended before anything was picked"))
+    said = "\n".join(
+        lines(status="interrupted", ordinal=0, difference=None, why="it ended before a candidate was chosen")
+    )
     assert "\nso far: mood.decide" in said and "\npick: " not in said
 
 
@@ -124,7 +127,7 @@ def test_what_stopped_it_is_told(stopped: str, told: str) -> None:
 
 @pytest.mark.attack("terminal")
 def test_what_a_record_holds_cannot_steer_the_terminal() -> None:
-    said = tuning_text(demo_tuning(diff="+\x1b[2J", why="\x1b]0;x\x07", notes=["\x1b[1m"], target="\x1b[A"))
+    said = "\n".join(lines(diff="+\x1b[2J", why="\x1b]0;x\x07", notes=["\x1b[1m"], target="\x1b[A"))
     assert said.replace("\n", "").isprintable()
 
 
@@ -140,17 +143,17 @@ def plan(**more: Any) -> Plan:
         "metric": "accuracy",
         "optimizer": "race",
         "search": 78,
-        "pool": 16,
-        "confirm": 142,
-        "axes": [
-            Parameter(name="mood.layout", step="mood", kind="layout", levels=(Choice("as written"), Choice("json")))
+        "demo_pool": 16,
+        "holdout": 142,
+        "parameters": [
+            Parameter(name="mood.layout", step="mood", kind="layout", choices=(Choice("as written"), Choice("json")))
         ],
         "candidates": 24,
         "calls": 600,
         "confirm_calls": 284,
         "limits": Limits(calls=600, minutes=10),
         "minutes": 3.4,
-        "smallest": 0.1,
+        "smallest_gain": 0.1,
         "notes": ["one row is wrong"],
         **more,
     }
@@ -180,8 +183,8 @@ def test_before_anything_is_measured_no_time_is_told() -> None:
 
 @pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
 def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
-    assert plan(smallest=smallest).asks is asks
-    assert ("no gain" in detectable_gain_text(plan(smallest=smallest))) == (smallest is None)
+    assert plan(smallest_gain=smallest).needs_consent is asks
+    assert ("no gain" in detectable_gain_text(plan(smallest_gain=smallest))) == (smallest is None)
 
 
 def test_a_plan_is_json() -> None:

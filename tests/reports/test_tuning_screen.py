@@ -13,6 +13,7 @@ from promptkit.reports.tuning import screen
 from promptkit.reports.tuning.screen import TuningScreen
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.tune_record import ObjectiveRecord
 from tests.reports.demo_tuning import demo_tuning
 
 Step = Callable[[TuningProgress], None]
@@ -27,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def standing() -> TuningProgress:
     found = TuningProgress(budget=Budget(600, seconds=300))
-    found.enter("race", 12, "mood")
+    found.begin_stage("race", 12, "mood")
     found.drop("layout: json", "2.9 standard errors behind")
     found.best = Incumbent("decide: score", 0.74, 0.62, 0.86)
     assert found.budget is not None
@@ -37,7 +38,7 @@ def standing() -> TuningProgress:
 
 async def seen(capsys: pytest.CaptureFixture[str], search: TuningProgress, *steps: Step) -> str:
     """Return what is written to stderr while a search takes some steps."""
-    shown = TuningScreen(search, Progress(), demo_tuning()["metric"])
+    shown = TuningScreen(search, Progress(), ObjectiveRecord(**demo_tuning()["metric"]))
     with shown.showing():
         await asyncio.sleep(0.15)
         for step in steps:
@@ -48,7 +49,7 @@ async def seen(capsys: pytest.CaptureFixture[str], search: TuningProgress, *step
 
 
 async def test_without_a_terminal_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    said = await seen(capsys, standing(), lambda each: each.enter("confirm", 2))
+    said = await seen(capsys, standing(), lambda each: each.begin_stage("confirm", 2))
     (race,) = [line for line in said.splitlines() if line.startswith("mood, race")]
     assert "11 of 12 candidates alive · 128 of 600 calls · 9,000 tokens" in race
     assert "left)" in race and race.endswith("best so far 74 % [62, 86]: decide: score")
@@ -92,6 +93,6 @@ async def test_what_a_candidate_is_called_cannot_steer_the_terminal(capsys: pyte
 def test_a_search_without_limits_tells_none() -> None:
     free = TuningProgress()
     assert (free.calls, free.tokens) == (0, 0)
-    free.enter("race", 3)
+    free.begin_stage("race", 3)
     free.drop("a", "b")
     assert (free.alive, free.entered, free.dropped) == (2, 3, [("a", "b")])

@@ -100,3 +100,23 @@ def test_no_dump_shows_the_key() -> None:
     stream = redactor.stream()
     stream.feed(KEY[:5])
     assert KEY not in f"{vars(redactor)} {redactor!r} {vars(stream)} {stream!r}"
+
+
+@pytest.mark.attack("key")
+@pytest.mark.parametrize(
+    ("key", "is_secret"), [("a1b2c3d", False), ("a1b2c3d4", True), ("a" * 15, False), ("a" * 16, True)]
+)
+def test_a_key_is_removed_from_replies_unless_it_is_short_or_one_word(key: str, is_secret: bool) -> None:
+    redactor = Redactor(key)
+    assert redactor.has_secret is redactor.finds(key) is is_secret
+    assert redactor.clean(f"x {key} y") == ("x … y" if is_secret else f"x {key} y")
+
+
+def test_a_quote_has_at_most_four_hundred_characters() -> None:
+    assert Redactor().quote("b" * 400) == "b" * 400
+    assert Redactor().quote("b" * 401) == "b" * 399 + "…"
+
+
+def test_a_quote_begins_at_the_first_letter_within_the_window() -> None:
+    assert Redactor().quote(" " * 4095 + "x") == "x"
+    assert Redactor().quote(" " * 4096 + "x") == ""

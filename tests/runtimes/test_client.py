@@ -87,8 +87,8 @@ async def test_a_described_model_is_described_once() -> None:
             return await super().model()
 
     runtime = Slow(lambda request: "hi")
-    asker = Client(runtime)
-    await asyncio.gather(*(asker.ask(request) for request in numbered(5)))
+    client = Client(runtime)
+    await asyncio.gather(*(client.ask(request) for request in numbered(5)))
     assert runtime.described == 1
 
 
@@ -123,8 +123,8 @@ async def test_thoughts_that_are_switched_off_need_nothing() -> None:
 
 
 async def test_texts_are_embedded_only_where_the_model_can() -> None:
-    asker = Client(Scripted([], embedder=lambda text: [float(len(text))]))
-    assert await asker.embed(["a", "bcd"]) == [[1.0], [3.0]]
+    client = Client(Scripted([], embedder=lambda text: [float(len(text))]))
+    assert await client.embed(["a", "bcd"]) == [[1.0], [3.0]]
     with pytest.raises(Unsupported, match="embed"):
         await Client(Scripted([])).embed(["a"])
 
@@ -134,8 +134,8 @@ async def test_no_more_are_in_flight_than_the_limit_or_the_model_says(
     given: int | None, parallel: int, most: int
 ) -> None:
     runtime = Scripted(lambda request: "hi", parallel=parallel, delay=0.001)
-    asker = Client(runtime, concurrency=given)
-    await asyncio.gather(*(asker.ask(request) for request in numbered(20)))
+    client = Client(runtime, concurrency=given)
+    await asyncio.gather(*(client.ask(request) for request in numbered(20)))
     assert runtime.peak == most
 
 
@@ -146,9 +146,9 @@ LASTING = [RequestRefused("no"), AccessDenied("no key"), ServerFailed("x"), BadR
 @pytest.mark.parametrize("failure", PASSING, ids=repr)
 async def test_what_can_pass_is_tried_again(failure: Exception) -> None:
     runtime = Scripted([failure, failure, "hi"])
-    asker = Client(runtime)
-    assert (await asker.ask(HELLO)).text == "hi"
-    assert (asker.statistics.requests, asker.statistics.retries, len(runtime.requests)) == (1, 2, 3)
+    client = Client(runtime)
+    assert (await client.ask(HELLO)).text == "hi"
+    assert (client.statistics.requests, client.statistics.retries, len(runtime.requests)) == (1, 2, 3)
 
 
 @pytest.mark.parametrize("failure", LASTING, ids=repr)
@@ -163,6 +163,13 @@ async def test_trying_again_ends_with_the_last_failure() -> None:
     runtime = Scripted([ConnectionFailed("1"), ServerBusy("2"), ServerBusy("3"), ConnectionFailed("4"), "hi"])
     with pytest.raises(ConnectionFailed, match="4"):
         await Client(runtime, attempts=4).ask(HELLO)
+    assert len(runtime.requests) == 4
+
+
+async def test_by_default_a_request_is_sent_up_to_four_times() -> None:
+    runtime = Scripted([ConnectionFailed(str(number)) for number in range(9)])
+    with stamina.set_testing(True, attempts=9, cap=True), pytest.raises(ConnectionFailed, match="3"):
+        await Client(runtime).ask(HELLO)
     assert len(runtime.requests) == 4
 
 
@@ -219,8 +226,8 @@ async def test_the_deadline_covers_all_attempts() -> None:
 
 async def test_waiting_for_ones_turn_does_not_count_towards_the_deadline() -> None:
     runtime = Scripted(lambda request: "hi", delay=0.05)
-    asker = Client(runtime, concurrency=1, deadline=0.2)
-    replies = await asyncio.gather(*(asker.ask(request) for request in numbered(8)))
+    client = Client(runtime, concurrency=1, deadline=0.2)
+    replies = await asyncio.gather(*(client.ask(request) for request in numbered(8)))
     assert len(replies) == 8
 
 
@@ -234,10 +241,10 @@ async def test_describing_the_model_and_the_request_share_the_deadline(monkeypat
 
 @pytest.mark.parametrize(("firm", "answers"), [(False, True), (True, False)])
 async def test_another_deadline_counts_unless_its_own_is_firm(firm: bool, answers: bool) -> None:
-    asker = Client(Scripted(lambda request: "hi", delay=0.05), deadline=0.01, firm=firm)
-    await asker.model()
+    client = Client(Scripted(lambda request: "hi", delay=0.05), deadline=0.01, firm=firm)
+    await client.model()
     try:
-        assert (await asker.timed(10).ask(HELLO)).text == "hi"
+        assert (await client.timed(10).ask(HELLO)).text == "hi"
     except DeadlinePassed:
         assert not answers
     else:
@@ -262,10 +269,10 @@ async def test_a_model_that_is_never_described_meets_the_deadline() -> None:
 async def test_a_known_reply_is_not_asked_for_again() -> None:
     memory, runtime = Memory(), Scripted(["one"])
     first = await Client(runtime, store=memory).ask(HELLO)
-    asker = Client(runtime, store=memory)
-    again = await asker.ask(HELLO)
+    client = Client(runtime, store=memory)
+    again = await client.ask(HELLO)
     assert again == replace(first, cached=True)
-    assert (asker.statistics.requests, asker.statistics.cached) == (1, 1)
+    assert (client.statistics.requests, client.statistics.cached) == (1, 1)
 
 
 async def test_another_sample_or_another_model_is_asked_for() -> None:
@@ -279,8 +286,8 @@ async def test_another_sample_or_another_model_is_asked_for() -> None:
 
 async def test_without_a_store_each_request_is_sent() -> None:
     runtime = Scripted(["one", "two"])
-    asker = Client(runtime)
-    assert [(await asker.ask(HELLO)).text, (await asker.ask(HELLO)).text] == ["one", "two"]
+    client = Client(runtime)
+    assert [(await client.ask(HELLO)).text, (await client.ask(HELLO)).text] == ["one", "two"]
 
 
 @pytest.mark.parametrize("kept", ["{", "[]", "{}", '{"text": "a", "colour": 1}', "null"])
@@ -309,27 +316,27 @@ async def test_a_reply_that_cannot_be_kept_is_an_error() -> None:
 
 async def test_the_same_request_at_the_same_time_is_sent_once() -> None:
     runtime = Scripted(Gate())
-    asker = Client(runtime, store=Memory())
-    waiting = [asyncio.create_task(asker.ask(HELLO)) for _ in range(5)]
+    client = Client(runtime, store=Memory())
+    waiting = [asyncio.create_task(client.ask(HELLO)) for _ in range(5)]
     await settle(lambda: len(runtime.requests) == 1)
     gate_of(runtime).open.set()
     replies = await asyncio.gather(*waiting)
     assert len(runtime.requests) == 1
     assert sorted(reply.cached for reply in replies) == [False, True, True, True, True]
-    assert (asker.statistics.requests, asker.statistics.cached) == (5, 4)
+    assert (client.statistics.requests, client.statistics.cached) == (5, 4)
 
 
 async def test_all_who_wait_for_one_request_get_its_failure() -> None:
     runtime = Scripted(lambda request: RequestRefused("no"), delay=0.0)
-    asker = Client(runtime, store=Memory())
-    results = await asyncio.gather(*(asker.ask(HELLO) for _ in range(3)), return_exceptions=True)
+    client = Client(runtime, store=Memory())
+    results = await asyncio.gather(*(client.ask(HELLO) for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [RequestRefused] * 3
 
 
 async def test_one_who_leaves_does_not_disturb_the_others() -> None:
     runtime = Scripted(Gate())
-    asker = Client(runtime, store=Memory())
-    first, second = asyncio.create_task(asker.ask(HELLO)), asyncio.create_task(asker.ask(HELLO))
+    client = Client(runtime, store=Memory())
+    first, second = asyncio.create_task(client.ask(HELLO)), asyncio.create_task(client.ask(HELLO))
     await settle(lambda: bool(runtime.requests))
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -341,12 +348,12 @@ async def test_one_who_leaves_does_not_disturb_the_others() -> None:
 
 async def test_a_request_ends_when_the_last_who_waits_has_left_and_can_be_asked_anew() -> None:
     runtime = Scripted(Gate())
-    asker = Client(runtime, store=Memory())
-    waiting = [asyncio.create_task(asker.ask(HELLO)) for _ in range(2)]
+    client = Client(runtime, store=Memory())
+    waiting = [asyncio.create_task(client.ask(HELLO)) for _ in range(2)]
     await settle(lambda: bool(runtime.requests))
     for task in waiting:
         task.cancel()
-    fresh = asyncio.create_task(asker.ask(HELLO))
+    fresh = asyncio.create_task(client.ask(HELLO))
     await asyncio.gather(*waiting, return_exceptions=True)
     gate_of(runtime).open.set()
     assert (await fresh).text == "yes"
@@ -386,10 +393,10 @@ async def test_cancelling_stops_the_runtime_without_a_store_too() -> None:
 
 async def test_a_cancelled_request_gives_its_place_to_the_next() -> None:
     runtime = Scripted(Gate())
-    asker = Client(runtime, concurrency=1)
-    first = asyncio.create_task(asker.ask(HELLO))
+    client = Client(runtime, concurrency=1)
+    first = asyncio.create_task(client.ask(HELLO))
     await settle(lambda: bool(runtime.requests))
-    second = asyncio.create_task(asker.ask(replace(HELLO, sample="1")))
+    second = asyncio.create_task(client.ask(replace(HELLO, sample="1")))
     first.cancel()
     gate_of(runtime).open.set()
     assert (await second).text == "yes"
@@ -407,8 +414,8 @@ async def test_a_request_is_in_flight_until_its_reply_is_kept() -> None:
 
     store = Slow()
     runtime = Scripted(lambda request: "yes")
-    asker = Client(runtime, concurrency=2, store=store)
-    asking = [asyncio.create_task(asker.ask(request)) for request in numbered(3)]
+    client = Client(runtime, concurrency=2, store=store)
+    asking = [asyncio.create_task(client.ask(request)) for request in numbered(3)]
     await settle(lambda: len(runtime.requests) == 2)
     for _ in range(10):
         await asyncio.sleep(0)
@@ -420,29 +427,29 @@ async def test_a_request_is_in_flight_until_its_reply_is_kept() -> None:
 
 @pytest.mark.parametrize("store", [None, Memory()])
 async def test_text_is_told_as_it_arrives_and_at_once_where_it_is_known(store: Memory | None) -> None:
-    asker = Client(Scripted(["one two three", "one two three"]), store=store)
+    client = Client(Scripted(["one two three", "one two three"]), store=store)
     for _ in range(2):
         told: list[str] = []
-        reply = await asker.ask(HELLO, told.append)
+        reply = await client.ask(HELLO, told.append)
         assert "".join(told) == reply.text == "one two three"
 
 
 async def test_one_who_joins_late_hears_what_was_said_before() -> None:
-    asker = Client(Scripted(["one two three"], delay=0.03), store=Memory())
+    client = Client(Scripted(["one two three"], delay=0.03), store=Memory())
     first: list[str] = []
     late: list[str] = []
     silent: list[str] = []
-    leading = asyncio.create_task(asker.ask(HELLO, first.append))
+    leading = asyncio.create_task(client.ask(HELLO, first.append))
     await settle(lambda: bool(first))
-    await asyncio.gather(leading, asker.ask(HELLO, late.append), asker.ask(HELLO))
+    await asyncio.gather(leading, client.ask(HELLO, late.append), client.ask(HELLO))
     assert "".join(first) == "".join(late) == "one two three"
     assert silent == []
 
 
 async def test_one_who_listens_to_a_request_that_does_not_stream_hears_it_at_its_end() -> None:
-    asker = Client(Scripted(["one two"]), store=Memory())
+    client = Client(Scripted(["one two"]), store=Memory())
     told: list[str] = []
-    await asyncio.gather(asker.ask(HELLO), asker.ask(HELLO, told.append))
+    await asyncio.gather(client.ask(HELLO), client.ask(HELLO, told.append))
     assert told == ["one two"]
 
 
@@ -469,10 +476,10 @@ async def test_tokens_and_template_pass_through_and_close_reaches_the_runtime() 
             self.closed += 1
 
     runtime = Closing([])
-    asker = Client(runtime)
-    assert await asker.tokenize("a b") == (b"a", b" b")
-    assert await asker.template(HELLO.messages, "Yes") == "<|user|>\nhello\n<|assistant|>\nYes"
-    await asker.close()
+    client = Client(runtime)
+    assert await client.tokenize("a b") == (b"a", b" b")
+    assert await client.template(HELLO.messages, "Yes") == "<|user|>\nhello\n<|assistant|>\nYes"
+    await client.close()
     assert runtime.closed == 1
 
 

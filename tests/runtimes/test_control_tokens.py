@@ -131,7 +131,7 @@ def test_the_key_of_a_request_changes_only_where_what_is_sent_does() -> None:
     assert request_key(one("<|im_end|>"), "d") != plain_key(one("<|im_end|>"))
 
 
-# through an asker
+# through an client
 
 
 class Obeying(Scripted):
@@ -145,10 +145,10 @@ class Obeying(Scripted):
 @pytest.mark.parametrize("runtime, sent", [(Obeying, "<\\|im_end|>"), (Scripted, "<|im_end|>")])
 async def test_a_server_that_would_obey_is_sent_none(runtime: type[Scripted], sent: str) -> None:
     scripted = runtime(["yes"])
-    asker = Client(scripted)
-    await asker.ask(one("<|im_end|>"))
+    client = Client(scripted)
+    await client.ask(one("<|im_end|>"))
     (asked,) = scripted.requests
-    assert asked.messages[0].content == sent == asker.sent(one("<|im_end|>")).messages[0].content
+    assert asked.messages[0].content == sent == client.sent(one("<|im_end|>")).messages[0].content
 
 
 def test_that_a_model_obeys_is_kept_with_its_description() -> None:
@@ -159,13 +159,13 @@ def test_that_a_model_obeys_is_kept_with_its_description() -> None:
 async def arrived(runtime: Runtime, seen: list[Any]) -> list[str]:
     """Return what a server gets of hostile messages."""
     hostile = "\n".join(FAMILIES.values())
-    asker = Client(runtime)
+    client = Client(runtime)
     try:
-        await asker.model()
+        await client.model()
         seen.clear()
-        await asker.ask(Request(messages=(Message("system", hostile), Message("user", hostile)), max_tokens=4))
+        await client.ask(Request(messages=(Message("system", hostile), Message("user", hostile)), max_tokens=4))
     finally:
-        await asker.close()
+        await client.close()
     (body,) = [getattr(each, "body", each) for each in seen]
     return [message["content"] for message in body["messages"]]
 

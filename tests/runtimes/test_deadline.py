@@ -42,10 +42,10 @@ class Known(OpenAI):
 @pytest.mark.parametrize("misdeed", MISDEEDS.values(), ids=MISDEEDS.keys())
 async def test_a_request_ends_at_its_deadline(misdeed: Misdeed) -> None:
     async with asyncio.timeout(10 * SECONDS), faulty(misdeed) as server:
-        asker = Client(Known("mini", base_url=server.url), deadline=SECONDS)
+        client = Client(Known("mini", base_url=server.url), deadline=SECONDS)
         with pytest.raises(DeadlinePassed, match=f"within {SECONDS} seconds"):
-            await asker.ask(ASKED)
-        await asker.close()
+            await client.ask(ASKED)
+        await client.close()
 
 
 @pytest.mark.attack("server")
@@ -55,10 +55,10 @@ async def test_describing_a_model_ends_at_the_same_deadline(protocol: str, misde
     async with asyncio.timeout(10 * SECONDS), faulty(misdeed) as server:
         host = server.url.removesuffix("/v1")
         runtime = OpenAI("mini", base_url=server.url) if protocol == "openai" else Ollama("tiny", host=host)
-        asker = Client(runtime, deadline=SECONDS)
+        client = Client(runtime, deadline=SECONDS)
         with pytest.raises(DeadlinePassed):
-            await asker.ask(ASKED)
-        await asker.close()
+            await client.ask(ASKED)
+        await client.close()
 
 
 @pytest.mark.attack("server")
@@ -74,13 +74,13 @@ async def test_an_answer_that_is_whole_does_not_wait_for_the_connections_end(
         await silence(writer)
 
     async with faulty(misdeed) as server:
-        asker = Client(Known("mini", base_url=server.url), deadline=SECONDS)
+        client = Client(Known("mini", base_url=server.url), deadline=SECONDS)
         if ended:
-            assert (await asker.ask(ASKED)).text == "hi"
+            assert (await client.ask(ASKED)).text == "hi"
         else:
             with pytest.raises(DeadlinePassed):
-                await asker.ask(ASKED)
-        await asker.close()
+                await client.ask(ASKED)
+        await client.close()
 
 
 @pytest.mark.attack("server")
@@ -95,8 +95,8 @@ async def test_a_stream_past_its_limit_is_cut_at_once() -> None:
             closed.set()
 
     async with asyncio.timeout(20), faulty(misdeed) as server:
-        asker = Client(Known("mini", base_url=server.url))
-        reply = await asker.ask(Request(messages=ASKED.messages, max_tokens=5))
+        client = Client(Known("mini", base_url=server.url))
+        reply = await client.ask(Request(messages=ASKED.messages, max_tokens=5))
         await closed.wait()
-        await asker.close()
+        await client.close()
     assert (reply.finish, reply.tokens_out) == ("length", 5)

@@ -26,7 +26,7 @@ async def test_the_model_is_described_by_its_own_file(embedded: Embedded, model_
     model = await embedded.model()
     assert model.reference == "embedded/smollm2"
     assert model.context == 1024
-    assert model.parallel == 4
+    assert model.parallel == 8  # one answered and one waiting in each of 4 slots
     assert model.size == model_file.stat().st_size
     assert {"chat", "complete", "continue", "system", "grammar", "schema", "logprobs"} <= model.capabilities
     assert {"sampling", "stop", "seed", "tokenize", "template"} <= model.capabilities
@@ -163,6 +163,12 @@ async def test_the_event_loop_is_free_while_the_model_works(embedded: Embedded) 
         await asyncio.sleep(0.001)
         turns += 1
     assert turns > 10
+
+
+async def test_the_time_of_an_answer_leaves_out_the_wait_for_a_slot(embedded: Embedded) -> None:
+    started = time.perf_counter()
+    replies = await asyncio.gather(*(embedded.answer(chat(f"Count to {n}0.", max_tokens=12)) for n in range(8)))
+    assert 0 < max(reply.seconds for reply in replies) < time.perf_counter() - started
 
 
 async def test_cancelling_frees_the_slots_at_once(embedded: Embedded) -> None:

@@ -16,7 +16,8 @@ SETUP = """
 import asyncio, os, signal, sys, threading
 from pathlib import Path
 from promptkit.errors import RuntimeFailure
-from promptkit.runtimes import Embedded, Request
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.embedded import Embedded
 runtime = Embedded(Path(sys.argv[1]), reference="child", context=512, slots=2)
 """
 

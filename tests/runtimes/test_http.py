@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 
-import httpx
+import aiohttp
 import pytest
 
 from promptkit.errors import (
@@ -24,7 +24,7 @@ from promptkit.errors import (
     ServerBusy,
     ServerFailed,
 )
-from promptkit.runtimes.http import Server, fault
+from promptkit.runtimes.http import Server, transport_error
 from tests.runtimes.fault_server import Misdeed, answers, drip, endless, faulty, gzip_bomb, sends, silence
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -50,6 +50,8 @@ FAULTS: list[tuple[str, Misdeed, type[PromptkitError], bool]] = [
     ("a redirect", answers(b"", status="302 Found", Location="http://169.254.169.254/"), BadReply, False),
     ("status 0", answers(b"", status="000 Nothing"), BadReply, False),
     ("101", answers(b"", status="101 Switching Protocols"), BadReply, False),
+    ("408", answers(b"", status="408 Request Timeout"), ServerBusy, True),
+    ("425", answers(b"", status="425 Too Early"), ServerBusy, True),
     ("429", answers(b"", status="429 Too Many Requests"), ServerBusy, True),
     ("503", answers(b'{"error": "busy"}', status="503 Service Unavailable"), ServerBusy, True),
     ("401", answers(b"", status="401 Unauthorized"), AccessDenied, False),
@@ -58,6 +60,7 @@ FAULTS: list[tuple[str, Misdeed, type[PromptkitError], bool]] = [
     ("404", answers(b"", status="404 Not Found"), RequestRefused, False),
     ("500", answers(b"", status="500 Internal Server Error"), ServerFailed, False),
     ("502", answers(b"", status="502 Bad Gateway"), ServerFailed, True),
+    ("504", answers(b"", status="504 Gateway Timeout"), ServerFailed, True),
 ]
 NOT_JSON = {"HTML", "nothing", "bad UTF-8", "NaN", "Infinity", "a number of 5,000 digits", "nested 100,000 deep"}
 IN_STREAMS = [row for row in FAULTS if row[0] not in NOT_JSON | {"drips"}]
@@ -236,13 +239,38 @@ async def test_a_password_in_an_address_is_in_no_message(url: str) -> None:
 
 
 RAISED = sorted(
-    (kind for _, kind in inspect.getmembers(httpx, inspect.isclass) if issubclass(kind, Exception)),
+    (kind for _, kind in inspect.getmembers(aiohttp, inspect.isclass) if issubclass(kind, aiohttp.ClientError)),
     key=lambda kind: kind.__name__,
 )
 
 
-@pytest.mark.parametrize("kind", RAISED)
-def test_each_exception_of_httpx_has_an_error_of_ours(kind: type[Exception]) -> None:
-    error = fault(kind.__new__(kind), "http://127.0.0.1:1")
+@pytest.mark.parametrize("kind", [*RAISED, ValueError])
+def test_every_exception_of_aiohttp_becomes_an_error_that_names_the_server(
+    kind: type[aiohttp.ClientError | ValueError],
+) -> None:
+    error = transport_error(kind.__new__(kind), "http://127.0.0.1:1")
     assert type(error) in (InputError, ConnectionFailed, BadReply)
     assert "http://127.0.0.1:1" in error.message
+
+
+def test_only_an_unreachable_server_gets_the_hint_how_to_reach_it() -> None:
+    unreachable, broken = aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError
+    errors = [transport_error(kind.__new__(kind), "http://a", "start it") for kind in (unreachable, broken)]
+    assert [error.hint for error in errors] == ["start it", None]
+
+
+@pytest.mark.parametrize("url", ["http://a\n.b/", " http://a", "http://a\tb/", "http://user@a/", "http:///v1"])
+def test_an_address_that_a_parser_would_mend_is_refused(url: str) -> None:
+    with pytest.raises(InputError):
+        Server(url)
+
+
+@pytest.mark.parametrize(("size", "is_refused"), [(2**16, False), (2**16 + 1, True)])
+async def test_comments_without_an_answer_are_read_up_to_64_kilobytes(size: int, is_refused: bool) -> None:
+    comments = b":" + b"x" * (size - 2) + b"\n"
+    async with faulty(answers(comments + b"{}")) as faults, connected(faults.url) as server:
+        if is_refused:
+            with pytest.raises(BadReply, match="sends comments and no answer"):
+                await streamed(server)
+        else:
+            assert await streamed(server) == [b"{}"]

@@ -11,7 +11,7 @@ import pytest
 from promptkit.errors import BadReply
 from promptkit.runtimes.http import DESCRIPTION_LIMIT
 from promptkit.runtimes.ollama import Ollama
-from promptkit.runtimes.ollama_server import MOST_DESCRIBED, probe
+from promptkit.runtimes.ollama_server import MOST_DESCRIBED, installed_models
 from tests.runtimes.fault_server import answers, faulty
 from tests.runtimes.ollama_server import FakeModel, OllamaServer
 
@@ -44,7 +44,7 @@ async def test_a_list_of_100_000_models_is_refused_in_time(too_many: bytes) -> N
         runtime = Ollama("model-1", host=host)
         with pytest.raises(BadReply, match="too large"):
             await runtime.model()
-        assert await probe(host, timeout=5) is None
+        assert await installed_models(host, timeout=5) is None
         await runtime.close()
 
 
@@ -81,7 +81,7 @@ def shown(server: OllamaServer) -> int:
 
 @pytest.mark.attack("server")
 async def test_where_one_model_is_looked_for_no_more_are_asked_about_than_it_takes(server: OllamaServer) -> None:
-    found = await probe(server.url, timeout=5, one=True)
+    found = await installed_models(server.url, timeout=5, one=True)
 
     assert [model.completes for model in found or ()] == [False, False, True]
     assert shown(server) == 3
@@ -89,7 +89,7 @@ async def test_where_one_model_is_looked_for_no_more_are_asked_about_than_it_tak
 
 @pytest.mark.attack("server")
 async def test_of_a_long_list_the_first_are_asked_about_and_the_rest_are_listed(server: OllamaServer) -> None:
-    found = await probe(server.url, timeout=5) or []
+    found = await installed_models(server.url, timeout=5) or []
 
     assert len(found) == MOST_DESCRIBED + 102
     assert sum(model.context is not None for model in found) == shown(server) == MOST_DESCRIBED
@@ -100,6 +100,6 @@ async def test_of_a_long_list_the_first_are_asked_about_and_the_rest_are_listed(
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "x" * 201, "\u202egpj"])
 async def test_a_model_whose_name_no_person_could_type_is_not_there(name: str) -> None:
     with OllamaServer(FakeModel("tiny"), FakeModel(name)) as server:
-        found = await probe(server.url, timeout=5) or []
+        found = await installed_models(server.url, timeout=5) or []
 
     assert [model.name for model in found] == ["tiny:latest"]

@@ -10,15 +10,15 @@ import pytest
 from promptkit.errors import InputError, NotRecorded
 from promptkit.runtimes.base import Capability, Message, Request
 from promptkit.runtimes.models import Models, choose_model, default_reference
-from promptkit.runtimes.ollama_server import Installed
+from promptkit.runtimes.ollama_server import OllamaModel
 from promptkit.runtimes.replay import Recorder
 
 HELLO = Request(messages=(Message("user", "hello"),))
 
 
-def installed(name: str, *, completes: bool = True) -> Installed:
+def installed(name: str, *, completes: bool = True) -> OllamaModel:
     can: frozenset[Capability] = frozenset({"chat"} if completes else {"embeddings"})
-    return Installed(name=name, digest="d", size=1, context=4096, capabilities=can, loaded=False)
+    return OllamaModel(name=name, digest="d", size=1, context=4096, capabilities=can, loaded=False)
 
 
 @pytest.fixture
@@ -28,12 +28,14 @@ def scripts(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, models: Sequence[Installed] | None) -> None:
-    async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = False) -> Sequence[Installed] | None:
+def answering(monkeypatch: pytest.MonkeyPatch, models: Sequence[OllamaModel] | None) -> None:
+    async def installed_models(
+        host: str | None = None, timeout: float = 0.3, *, one: bool = False
+    ) -> Sequence[OllamaModel] | None:
         assert timeout <= 0.3
         return models
 
-    monkeypatch.setattr("promptkit.runtimes.ollama.probe", probe)
+    monkeypatch.setattr("promptkit.runtimes.ollama_server.installed_models", installed_models)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ async def test_auto_takes_the_ollama_model_used_last_that_can_answer(monkeypatch
     [(None, "no Ollama server answers"), ([], "no model"), ([installed("e", completes=False)], "no model")],
 )
 async def test_auto_takes_the_embedded_model_where_no_other_can_answer(
-    monkeypatch: pytest.MonkeyPatch, models: list[Installed] | None, said: str
+    monkeypatch: pytest.MonkeyPatch, models: list[OllamaModel] | None, said: str
 ) -> None:
     answering(monkeypatch, models)
     choice = await choose_model("auto", "auto")
@@ -114,9 +116,9 @@ async def test_the_option_stands_for_what_steps_name_too(scripts: Path) -> None:
 async def test_a_model_that_is_kept_apart_answers_though_the_command_line_names_another(scripts: Path) -> None:
     apart = ["scripted:other.yaml"]
     async with Models("scripted:one.yaml", why="--model", base=scripts, apart=apart) as models:
-        asker = await models.get("scripted:other.yaml")
+        client = await models.get("scripted:other.yaml")
 
-        assert (await asker.ask(HELLO)).text == "from other"
+        assert (await client.ask(HELLO)).text == "from other"
         assert (await (await models.get(None)).ask(HELLO)).text == "from one"
         assert models.why("scripted:other.yaml") == "the step"
 
@@ -156,7 +158,7 @@ async def test_what_is_kept_does_not_hide_that_a_recording_lacks_an_answer(scrip
         await (await models.get()).ask(HELLO)
     recorder.close()
     async with Models("replay:run.jsonl", store=Known(), base=scripts) as models:
-        asker = await models.get()
-        assert (await asker.ask(HELLO)).text == "from one"
+        client = await models.get()
+        assert (await client.ask(HELLO)).text == "from one"
         with pytest.raises(NotRecorded):
-            await asker.ask(Request(messages=(Message("user", "changed"),)))
+            await client.ask(Request(messages=(Message("user", "changed"),)))

@@ -26,7 +26,7 @@ from promptkit.errors import (
 from promptkit.runtimes.base import Alternative, Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.ollama import LARGEST_WINDOW, ContextWindow, Ollama
-from promptkit.runtimes.ollama_server import normal_host, probe, pull
+from promptkit.runtimes.ollama_server import base_url_of_host, installed_models, pull_ollama
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
 BARE_TEMPLATE = "{{ .Prompt }}"
@@ -99,12 +99,12 @@ HOSTS = [
 
 @pytest.mark.parametrize(("text", "url"), HOSTS)
 def test_the_host_is_read_as_ollamas_own_client_reads_it(text: str | None, url: str) -> None:
-    assert normal_host(text) == url
+    assert base_url_of_host(text) == url
 
 
 async def test_the_host_comes_from_the_environment(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", server.url.replace("127.0.0.1", "0.0.0.0"))
-    assert [model.name for model in await probe() or ()] == [
+    assert [model.name for model in await installed_models() or ()] == [
         "vectors:latest",
         "tiny:latest",
         "plain:1b",
@@ -495,7 +495,7 @@ async def test_a_request_that_waits_in_the_servers_queue_is_cancelled_too(server
 
 async def test_a_server_that_is_down_is_noticed_at_once_with_what_to_do(unused_tcp_port: int) -> None:
     runtime = Ollama("tiny", host=f"127.0.0.1:{unused_tcp_port}")
-    for action in (runtime.model, lambda: pull("tiny", host=f"127.0.0.1:{unused_tcp_port}")):
+    for action in (runtime.model, lambda: pull_ollama("tiny", host=f"127.0.0.1:{unused_tcp_port}")):
         with pytest.raises(ConnectionFailed) as caught:
             await action()
         assert "ollama serve" in (caught.value.hint or "")
@@ -532,22 +532,22 @@ async def test_a_server_whose_window_is_always_full_is_asked_a_few_times_only(
 
 async def test_the_probe_puts_what_is_loaded_first_and_says_what_can_complete(server: OllamaServer) -> None:
     async with opened(server, "thinker"):
-        found = await probe(server.url) or []
+        found = await installed_models(server.url) or []
     assert [model.name for model in found] == ["thinker:latest", "vectors:latest", "tiny:latest", "plain:1b"]
     assert [model.completes for model in found] == [True, False, True, True]
     assert (found[0].loaded, found[0].context, found[0].size) == (True, 8192, 98_362_432)
 
 
 async def test_the_probe_of_a_server_that_is_down_or_silent_gives_nothing(unused_tcp_port: int) -> None:
-    assert await probe(f"127.0.0.1:{unused_tcp_port}") is None
+    assert await installed_models(f"127.0.0.1:{unused_tcp_port}") is None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with asyncio.timeout(3):
-            assert await probe(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.05) is None
+            assert await installed_models(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.05) is None
 
 
 async def test_fetching_shows_progress_in_bytes(server: OllamaServer) -> None:
     told: list[tuple[str, int, int | None]] = []
-    await pull("new", lambda what, done, total: told.append((what, done, total)), host=server.url)
+    await pull_ollama("new", lambda what, done, total: told.append((what, done, total)), host=server.url)
     assert [(done, total) for _, done, total in told if total] == [(0, 300), (100, 300), (200, 300), (300, 300)]
     assert told[-1] == ("success", 0, None)
     assert "new:latest" in server.models
@@ -556,7 +556,7 @@ async def test_fetching_shows_progress_in_bytes(server: OllamaServer) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "broken"], ids=["before the first line", "after it"])
 async def test_fetching_that_fails_says_why(server: OllamaServer, name: str) -> None:
     with pytest.raises(ServerFailed, match=r"does not exist|max retries"):
-        await pull(name, host=server.url)
+        await pull_ollama(name, host=server.url)
 
 
 async def test_each_sample_has_a_seed_of_its_own_and_keeps_it(server: OllamaServer) -> None:
@@ -595,12 +595,12 @@ async def test_500_requests_are_in_flight_at_once() -> None:
 
     with OllamaServer(FakeModel("crowd", respond=respond), parallel=500) as server:
         runtime = Ollama("crowd", host=server.url)
-        asker = Client(runtime, concurrency=500)
+        client = Client(runtime, concurrency=500)
         requests = [Request(messages=(Message("user", f"number {number}"),)) for number in range(500)]
         try:
             await runtime.model()
             async with asyncio.timeout(60):
-                replies = await asyncio.gather(*(asker.ask(request) for request in requests))
+                replies = await asyncio.gather(*(client.ask(request) for request in requests))
         finally:
             await runtime.close()
     assert [reply.text for reply in replies] == ["yes"] * 500

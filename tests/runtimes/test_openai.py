@@ -111,17 +111,17 @@ async def test_a_llama_server_shows_tokens_and_template(llama_server: str) -> No
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "begun"])
 async def test_data_gives_a_llama_server_no_control_tokens(llama_server: str, role: str) -> None:
     async with opened(llama_server) as runtime:
-        asker = Client(runtime)
-        await asker.model()
+        client = Client(runtime)
+        await client.model()
 
         async def asked(said: str) -> tuple[int, int | None, int]:
             """Return the control tokens in what the server is sent, and its count of tokens beside the real one."""
             texts = dict.fromkeys(("system", "user", "assistant", "begun"), "hi") | {role: said}
             roles: tuple[Role, ...] = ("system", "user", "assistant")
             messages = (*(Message(each, texts[each]) for each in roles), Message("user", "go"))
-            sent = asker.sent(Request(messages=messages, begun=texts["begun"], max_tokens=1))
+            sent = client.sent(Request(messages=messages, begun=texts["begun"], max_tokens=1))
             pieces = await runtime.tokenize(await runtime.template(sent.messages, sent.begun) or "")
-            reply = await asker.ask(Request(messages=messages, begun=texts["begun"], max_tokens=1))
+            reply = await client.ask(Request(messages=messages, begun=texts["begun"], max_tokens=1))
             whole = [piece for piece in pieces or () if piece.startswith(b"<|") and piece.endswith(b"|>")]
             return len(whole), reply.tokens_in, len(pieces or ())
 

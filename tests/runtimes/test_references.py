@@ -107,6 +107,6 @@ async def test_auto_names_no_model_by_itself(tmp_path: Path) -> None:
 
 def test_importing_the_floor_brings_in_nothing_heavy() -> None:
     heavy = ["httpx", "aiohttp", "ollama", "xllamacpp", "pydantic", "yaml", "stamina", "jinja2", "numpy", "sqlite3"]
-    code = f"import json, sys, promptkit.runtimes; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    code = f"import json, sys, promptkit.runtimes.models; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []

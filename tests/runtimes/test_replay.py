@@ -24,8 +24,8 @@ HELLO = Request(messages=(Message("user", "Name a colour.\nOne word."),), begun=
 async def record(path: Path, runtime: Scripted, *requests: Request, name: str | None = None) -> list[Reply]:
     recorder = Recorder(path)
     try:
-        asker = Client(runtime, recorder=recorder, name=name)
-        return [await asker.ask(request) for request in requests]
+        client = Client(runtime, recorder=recorder, name=name)
+        return [await client.ask(request) for request in requests]
     finally:
         recorder.close()
 
@@ -50,11 +50,11 @@ async def test_the_recorded_model_is_described_as_it_was_with_a_note(tmp_path: P
 async def test_tokens_templates_and_vectors_are_recorded_too(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     recorder = Recorder(path)
-    asker = Client(Scripted([], embedder=lambda text: [0.5, float(len(text))]), recorder=recorder)
+    client = Client(Scripted([], embedder=lambda text: [0.5, float(len(text))]), recorder=recorder)
     said = (
-        await asker.tokenize("a bc"),
-        await asker.template(HELLO.messages, "Colour:"),
-        await asker.embed(["a", "bc"]),
+        await client.tokenize("a bc"),
+        await client.template(HELLO.messages, "Colour:"),
+        await client.embed(["a", "bc"]),
     )
     recorder.close()
     replay = Client(Replay(path))
@@ -127,7 +127,7 @@ async def test_a_run_that_died_while_it_began_its_recording_is_begun_again(tmp_p
 def test_a_file_that_is_something_else_is_not_written_to(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "letter.txt"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="no recording"):
+    with pytest.raises(InputError, match="not a recording"):
         Recorder(path)
     assert path.read_bytes() == content
 

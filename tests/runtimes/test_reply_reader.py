@@ -15,6 +15,7 @@ from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.http import Server
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.reply_reader import ReplyReader, logprob
 from promptkit.runtimes.serialization import reply_from, reply_record
 
 TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": [{"token": "a", "logprob": -1.0}]}
@@ -96,3 +97,34 @@ async def test_a_damaged_answer_is_a_reply_or_our_error(
         assert reply_from(json.loads(json.dumps(reply_record(reply)))) == reply
         assert {type(count) for count in (reply.tokens_in, reply.tokens_out)} <= {int, type(None)}
     assert whole > 100
+
+
+LIMITS: list[tuple[list[tuple[str, str]], bool]] = [
+    ([("a" * 128 * 2, "")], False),
+    ([("a" * (128 * 2 + 1), "")], True),
+    ([("a", "")] * (4 * 2 + 64), False),
+    ([("a", "")] * (4 * 2 + 65), True),
+    ([("", "a" * 16 * (2**16 + 2))], False),
+    ([("", "a" * (16 * (2**16 + 2) + 1))], True),
+]
+
+
+@pytest.mark.parametrize(("pieces", "is_past"), LIMITS)
+def test_a_server_that_sends_more_than_two_tokens_can_be_is_past_the_limit(
+    pieces: list[tuple[str, str]], is_past: bool
+) -> None:
+    reader = ReplyReader("tiny", limit=2)
+    for text, thought in pieces:
+        reader.add(text, thought, None)
+    assert reader.past_limit is is_past
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"), [(0.01, True), (0.0101, False), (float("-inf"), True), (float("nan"), False)]
+)
+def test_a_log_probability_is_at_most_zero_but_for_rounding(value: float, fits: bool) -> None:
+    if fits:
+        assert logprob(value) == value
+    else:
+        with pytest.raises(ValueError, match="range"):
+            logprob(value)

@@ -40,7 +40,7 @@ async def test_what_has_no_reply_left_is_quoted_in_one_short_line_of_whole_words
     said = " ".join(f"word{number}" for number in range(99))
     with pytest.raises(RequestRefused) as refused:
         await ask(Scripted([]), f"Sort the mail.\n{said}\nSentiment")
-    quote = refused.value.message.partition("it was asked: ")[2]
+    quote = refused.value.message.partition("the request was: ")[2]
     assert len(quote) <= 80 and quote.startswith("…word") and quote.endswith(" word98 Sentiment")
     assert set(quote[1:].split()) <= {*said.split(), "Sentiment"}
 
@@ -147,7 +147,7 @@ WRONG = [
     ("repliez: [a]", 1, "repliez"),
     ("rules:\n  - {contains: a}", 2, "one of `reply` and `replies`"),
     ("rules:\n  - {reply: a}", 2, "one of `contains` and `match`"),
-    ("rules:\n  - {match: '(', reply: a}", 2, "is no regular expression"),
+    ("rules:\n  - {match: '(', reply: a}", 2, "is not a regular expression"),
     ("capabilities: [chat, fly]", 1, "fly"),
     ("- {txt: a}", 1, "txt"),
 ]
@@ -191,7 +191,7 @@ async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, 
 
 @pytest.mark.parametrize("wrong", ["seconds=float('inf')", "tokens_in=-5", "finish='error'"])
 async def test_a_reply_of_a_function_whose_values_cannot_be_true_is_refused(tmp_path: Path, wrong: str) -> None:
-    code = f"from promptkit.runtimes import Reply\ndef answer(request):\n    return Reply(text='a', {wrong})\n"
+    code = f"from promptkit.runtimes.base import Reply\ndef answer(request):\n    return Reply(text='a', {wrong})\n"
     (tmp_path / "fake.py").write_text(code)
     runtime = await open_runtime("scripted:fake.py:answer", base=tmp_path)
     with pytest.raises(BadReply, match="whose values cannot be true"):

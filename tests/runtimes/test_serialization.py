@@ -232,6 +232,6 @@ async def test_a_kept_reply_that_nobody_gave_is_asked_for_again(record: dict[str
         async def keep(self, key: str, value: str) -> None:
             """Keep nothing."""
 
-    asker = Client(Scripted(["anew"]), store=Kept())
+    client = Client(Scripted(["anew"]), store=Kept())
 
-    assert (await asker.ask(Request(prompt="hello"))).text == "anew"
+    assert (await client.ask(Request(prompt="hello"))).text == "anew"

@@ -187,7 +187,7 @@ def test_a_file_that_may_not_grow_keeps_every_cell_that_was_saved(tmp_path: Path
         import asyncio, sys
         from pathlib import Path
         from promptkit.errors import StoreFailed
-        from promptkit.storage import Store
+        from promptkit.storage.store import Store
         from tests.storage.test_cells_failing import limit_files, placed
         with Store.open(Path(sys.argv[1])) as store:
             run = store.begin_run("eval", "t", model={})

@@ -24,7 +24,9 @@ KEYS = 300
 EVAL = """
     import asyncio, os, sys
     from pathlib import Path
-    from promptkit.storage import Placed, Store, key_index
+    from promptkit.storage import key_index
+    from promptkit.storage.cells import CellRecord
+    from promptkit.storage.store import Store
 
     key_index.LEAST_ROWS = 10  # else so few rows would never be put into an index
 
@@ -36,7 +38,7 @@ EVAL = """
 
     def placed(row, **given):
         place = {"variant": "v", "row": row, "repeat": 0, "key": key(row)}
-        return Placed(**place, row_key=key(row), fields=str(row), scores="{}", **given)
+        return CellRecord(**place, row_key=key(row), fields=str(row), scores="{}", **given)
 
     async def work(store, asked, count):
         run = store.begin_run("eval", sys.argv[3], model={})
@@ -141,7 +143,7 @@ def test_claims_and_runs_are_held_while_their_process_lives_and_free_once_it_is_
     program = """
         import sys
         from pathlib import Path
-        from promptkit.storage import Store
+        from promptkit.storage.store import Store
         with Store.open(Path(sys.argv[1])) as store:
             store.begin_run("eval", "t", model={})
             store.cells.claim([b"a", b"b"])

@@ -23,7 +23,8 @@ WRITERS = 6
 def child(folder: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a process that runs `code` with an open `store`, inside a coroutine."""
     program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom promptkit.storage import Store, key_index\n"
+        "import asyncio, sys\nfrom pathlib import Path\nfrom promptkit.storage import key_index\n"
+        "from promptkit.storage.store import Store\n"
         "key_index.LEAST_ROWS = 10\n"  # else so few rows would never be put into an index
         "async def main(store):\n"
         + textwrap.indent(textwrap.dedent(code), "    ")

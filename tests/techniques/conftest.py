@@ -1,4 +1,4 @@
-"""What the tests of techniques share beside the bench: the real model, and a sandbox that does not wait long."""
+"""Fixtures of techniques beside the bench: the real model, and a sandbox that does not wait long."""
 
 import pytest
 

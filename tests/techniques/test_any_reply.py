@@ -94,7 +94,7 @@ async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: st
     assert file is not None
     step = next(iter(load_target(file, Project.find(file)).steps))
     pipeline = load_target(file, Project.find(file), sets=[f"{step}.decide={decide}"])
-    asking = pipeline.steps[step].asking
+    asking = pipeline.steps[step].prompt_call
     assert asking is not None
     chosen = configure(asking.technique, pipeline.project)
     thinks = any(example.thoughts for example in asking.examples.all)

@@ -1,4 +1,4 @@
-"""What was prepared for a step: a plain file that a person may edit, and rows that are known by their inputs."""
+"""Artifacts: plain files that a person may edit, and rows that are known by their inputs."""
 
 from __future__ import annotations
 

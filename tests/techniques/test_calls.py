@@ -62,13 +62,6 @@ def test_the_words_before_an_answer_may_differ_by_its_type(cue: Any, kind: str, 
     assert call(cue=cue).trigger(kind) == words
 
 
-@pytest.mark.parametrize(
-    ("own", "shown"), [(None, ({"input": "shipped"},)), ([], ()), ([{"input": "own"}], ({"input": "own"},))]
-)
-def test_ones_own_demonstrations_take_the_place_of_the_templates(own: Any, shown: Any) -> None:
-    assert call(demos=({"input": "shipped"},)).demonstrations(own) == shown
-
-
 def template(folder: Path, text: str) -> Path:
     file = folder / "ask.j2"
     file.write_text(text)

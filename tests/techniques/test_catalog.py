@@ -119,7 +119,7 @@ async def test_the_example_makes_no_call_of_more_than_its_formula_says(name: str
     assert result is not None
 
     for step, asked in result.steps.items():
-        asking = pipeline.steps[step].asking
+        asking = pipeline.steps[step].prompt_call
         if asking is None or pipeline.steps[step].for_each is not None:
             continue
         thinks = any(example.thoughts for example in asking.examples.all)

@@ -1,4 +1,4 @@
-"""What a technique costs: formulas over its parameters, the step's way of deciding, and what it is put over."""
+"""Costs of techniques: formulas over parameters, the step's way of deciding, and the technique beneath."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ def test_what_is_beneath_counts_to_any_depth_and_is_decided_as_the_step_is() -> 
         ("sampels", "`sampels` is undefined"),
         ("samples / 0", "division by zero"),
         ("samples +", "unexpected"),
-        ("'many'", "'many' is no number"),
-        ("none", "None is no number"),
-        ("[1]", "[1] is no number"),
+        ("'many'", "'many' is not a number"),
+        ("none", "None is not a number"),
+        ("[1]", "[1] is not a number"),
     ],
 )
-def test_a_formula_that_does_not_work_out_is_told_with_its_technique(formula: str, why: str) -> None:
+def test_a_formula_that_cannot_be_evaluated_is_told_with_its_technique(formula: str, why: str) -> None:
     with pytest.raises(InputError) as raised:
         costs(formula)
 
     (problem,) = raised.value.problems
-    assert problem.message.startswith("the formula `calls` of technique `costly` does not work out")
+    assert problem.message.startswith("the formula `calls` of technique `costly` cannot be evaluated")
     assert why in problem.message
 
 

@@ -1,4 +1,4 @@
-"""What a technique's file declares is read without running it, and is what the file says when it is run."""
+"""The declaration of a technique is read from its file without running it, and agrees with the file when it runs."""
 
 from __future__ import annotations
 

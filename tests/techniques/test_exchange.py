@@ -1,4 +1,4 @@
-"""What an exchange tells: a reply without the words that its turn was to begin with, and how likely it was."""
+"""Exchanges: a reply without the words that its turn was to begin with, and its likelihood."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a technique needs, and those that it is put over: told before the first request, with what would help."""
+"""Needs of techniques and of those beneath them: reported before the first request, with what would help."""
 
 from __future__ import annotations
 
@@ -190,9 +190,9 @@ def hand(**settings: Any) -> Available:
 def test_a_need_is_met_by_the_model_the_inputs_the_tools_a_folder_or_what_was_prepared(
     spec: Any, settings: dict[str, Any], lacks: list[str]
 ) -> None:
-    assert hand(**settings).lacks(configure(spec, PROJECT)) == lacks
+    assert hand(**settings).unmet(configure(spec, PROJECT)) == lacks
 
 
 def test_a_role_that_stays_unbound_is_an_error() -> None:
     with pytest.raises(InputError, match="no input plays the role `table`"):
-        hand().lacks(configure("binder", PROJECT))
+        hand().unmet(configure("binder", PROJECT))

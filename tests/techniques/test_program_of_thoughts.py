@@ -23,7 +23,7 @@ FAILING = [
     ("answer = 18", "ans"),
     ("The answer is 18.", "syntax"),
     ("ans = None", ""),
-    ("ans = lambda: 18", "no data"),
+    ("ans = lambda: 18", "not data"),
 ]
 
 

@@ -1,60 +1,42 @@
-"""Each technique's example on the real embedded model, with tiny settings: it may answer wrongly, it may not crash."""
+"""Each technique's example on the real embedded model, with tiny settings: it may answer wrongly, it may not crash.
+
+The model's answers are recorded; `pytest -m real_model` asks the model itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import pytest
 
-from promptkit.engine.inputs import fill_inputs
-from promptkit.engine.load import load_target
-from promptkit.engine.run import run
-from promptkit.engine.session import RunSettings
-from promptkit.project import LIBRARY, Project
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.engine.results import Result
 from promptkit.runtimes.embedded import Embedded
-from tests.pipelines.asking import Given
+from promptkit.runtimes.replay import Replay
+from tests.techniques.recorded import FOLDER, Brief, recording, run_example
 from tests.techniques.test_catalog import CATALOG
 
-TOKENS = 48
+ALWAYS = ("chain_of_thought", "self_consistency")
+"""Techniques whose example is run on the model in every run of the tests."""
 
 
-class Brief(Runtime):
-    """A runtime whose replies are at most TOKENS long."""
-
-    def __init__(self, runtime: Embedded) -> None:
-        self.runtime = runtime
-
-    async def model(self) -> Model:
-        return await self.runtime.model()
-
-    async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        return await self.runtime.answer(replace(request, max_tokens=min(TOKENS, request.max_tokens)), on_text)
-
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        return await self.runtime.embed(texts)
-
-    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
-        return await self.runtime.tokenize(text)
-
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        return await self.runtime.template(messages, begun)
-
-    async def close(self) -> None:
-        """The model is the session's."""
+def ends(result: Result) -> bool:
+    """Tell whether an example came to its end, with what does not parse counted."""
+    return result.totals.calls >= 1 and (result.error is None or result.totals.unparsed >= 1)
 
 
 @pytest.mark.parametrize("name", CATALOG)
-async def test_the_example_ends_on_the_real_model_and_what_does_not_parse_is_counted(
-    embedded: Embedded, name: str
-) -> None:
-    file = LIBRARY / "pipelines" / "techniques" / f"{name}.yaml"
-    pipeline = load_target(file, Project.find(file))
+async def test_the_example_ends_on_the_recorded_answers_of_the_real_model(name: str) -> None:
+    assert ends(await run_example(name, Replay(recording(name))))
 
-    result = await run(
-        pipeline, fill_inputs(pipeline).values, models=Given(Brief(embedded)), settings=RunSettings(repairs=0)
-    )
 
-    assert result.totals.calls >= 1
-    assert result.error is None or result.totals.unparsed >= 1
+@pytest.mark.parametrize("name", ALWAYS)
+async def test_the_example_ends_on_the_real_model(embedded: Embedded, name: str) -> None:
+    assert ends(await run_example(name, Brief(embedded)))
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("name", [name for name in CATALOG if name not in ALWAYS])
+async def test_every_other_example_ends_on_the_real_model(embedded: Embedded, name: str) -> None:
+    assert ends(await run_example(name, Brief(embedded)))
+
+
+def test_there_is_no_recording_of_what_is_no_technique() -> None:
+    assert {file.stem for file in FOLDER.iterdir()} == set(CATALOG)

@@ -179,7 +179,7 @@ def test_an_input_of_another_type_cannot_be_bound(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("roles", "message", "hint"),
     [
-        ("{table: fact}", "the role `table` of technique `counting` is bound to `fact`, which is no input", "`facts`"),
+        ("{table: fact}", "technique `counting` is bound to `fact`, which is not an input", "`facts`"),
         ("{table: [facts]}", "the role `table` of technique `counting` is the name of an input", ""),
         ("{tabel: facts}", "technique `counting` has no parameter `tabel`", "did you mean `table`?"),
     ],

@@ -1,4 +1,4 @@
-"""What a user wrote in several lines stands without gaps in the prompts of techniques that prepare or compute."""
+"""A user's sections of several lines stand without gaps in the prompts of techniques that prepare or compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `Task` tells a technique of the step: its cue, its examples as a model reads them, the samples it is part of."""
+"""`Task`: its cue, its examples as a model reads them, and the samples that it is part of."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a user wrote in several lines stands in a technique's prompts without gaps, and agrees with what these ask."""
+"""A user's sections of several lines stand in a technique's prompts without gaps, and agree with what these ask."""
 
 from __future__ import annotations
 

@@ -230,7 +230,8 @@ def test_a_process_ends_quietly_and_leaves_no_worker() -> None:
     """Two event loops in one process, a program cut off in each, warnings as errors."""
     program = """
 import asyncio, os
-from promptkit.tools import Limits, run_python
+from promptkit.tools.python import run_python
+from promptkit.tools.sandbox import Limits
 from tests.tools.processes import children
 
 async def main():
@@ -252,7 +253,7 @@ print([process for process, name in children(os.getpid()) if "monty" in name])
 
 
 def test_without_the_interpreter_the_error_says_how_to_get_it() -> None:
-    program = "import asyncio\nfrom promptkit.tools import run_python\nasyncio.run(run_python('1'))"
+    program = "import asyncio\nfrom promptkit.tools.python import run_python\nasyncio.run(run_python('1'))"
     environment = {**os.environ, "MONTY_BIN": "/missing/monty"}
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
     assert "Unsupported: a program cannot be run" in ended.stderr

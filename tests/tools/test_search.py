@@ -174,7 +174,7 @@ def test_cutting_loses_no_word_and_keeps_their_order(text: str) -> None:
 
 def test_results_are_the_same_in_every_process() -> None:
     program = """
-from promptkit.tools import Documents
+from promptkit.tools.search import Documents
 texts = [f"passage {n} of {n % 7} and {n % 5}" for n in range(50)]
 print([passage.source for passage in Documents.of(texts).retrieve("3 and 4 of passage", 20)])
 """

@@ -1,4 +1,4 @@
-"""How a tuning over arrays of answers ends: honestly, and in four ways in which optimizers go wrong.
+"""Tunings over arrays of answers: an honest one, and four ways in which optimizers go wrong.
 
 Each takes what a race found, with the candidates' scores on all search and all confirm rows, and claims something. The
 dishonest ones are here so that the assertions on honest ones are known to tell the difference.
@@ -36,7 +36,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Claim:
-    """What an optimizer claims: its pick, the pick's mean score, and the interval of the gain over the start."""
+    """The claim of an optimizer: its pick, the pick's mean score, and the interval of the gain over the start."""
 
     pick: int
     reported: float
@@ -69,7 +69,7 @@ def honest(searched: Searched) -> Claim:
 def reports_selection(searched: Searched) -> Claim:
     """Broken: reports the score that it selected on."""
     pick = searched.run.pick
-    rows = min(searched.run.race.lanes[each].rows for each in (pick, 0))
+    rows = min(searched.run.race.entries[number].rows for number in (pick, 0))
     return _claim(searched, pick, searched.search[pick, :rows], searched.search[0, :rows])
 
 
@@ -86,9 +86,11 @@ def stops_when_significant(searched: Searched) -> Claim:
 
 def best_of_four(searched: Searched) -> Claim:
     """Broken: asks the confirm rows of the four that went furthest, and picks the best there."""
-    lanes = searched.run.race.lanes
-    furthest = sorted(range(len(lanes)), key=lambda each: (-lanes[each].rows, -float(lanes[each].scores.mean())))[:4]
-    pick = max(furthest, key=lambda each: float(searched.confirm[each].mean()))
+    entries = searched.run.race.entries
+    furthest = sorted(
+        range(len(entries)), key=lambda number: (-entries[number].rows, -float(entries[number].scores.mean()))
+    )[:4]
+    pick = max(furthest, key=lambda number: float(searched.confirm[number].mean()))
     return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
 
 
@@ -112,7 +114,7 @@ BROKEN: dict[str, Optimizer] = {
 
 @dataclass(frozen=True)
 class Tally:
-    """What an optimizer claimed in many tunings."""
+    """The claims of an optimizer in many tunings."""
 
     tunings: int
     improved: int

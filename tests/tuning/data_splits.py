@@ -27,7 +27,7 @@ def reviews(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def ground(bench: Bench, rows: Sequence[dict[str, Any]] | None = None, suite: str = SUITE) -> DataSplit:
-    """Write rows and a suite, and read its ground."""
+def data_split(bench: Bench, rows: Sequence[dict[str, Any]] | None = None, suite: str = SUITE) -> DataSplit:
+    """Write rows and a suite, and read its data split."""
     bench.rows(reviews(80) if rows is None else rows)
     return read_data_split(bench.suite(suite))

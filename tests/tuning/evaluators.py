@@ -1,4 +1,4 @@
-"""A field of candidates over a small project, on a scripted model."""
+"""An evaluator over a small project, on a scripted model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.evaluation.suites import Bench, Given
 
 @dataclass
 class Opened:
-    """A field with what stands behind it."""
+    """An evaluator with what it works on."""
 
-    field: Evaluator
+    evaluator: Evaluator
     runtime: Scripted
     budget: Budget
     store: Store
@@ -33,10 +33,10 @@ class Opened:
 
 
 @asynccontextmanager
-async def open_field(
+async def open_evaluator(
     bench: Bench, script: Script | Scripted, suite: Suite | None = None, *, budget: Budget | None = None, **how: Any
 ) -> AsyncIterator[Opened]:
-    """Open the store and a field over all rows of a suite (left out: the bench's own)."""
+    """Open the store and an evaluator over all rows of a suite (None: the bench's own)."""
     suite = suite or bench.suite()
     runtime = script if isinstance(script, Scripted) else Scripted(script)
     spend = budget or Budget(inf)
@@ -45,10 +45,10 @@ async def open_field(
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
         number = store.begin_run("tune", suite.target, model={})
         models = Given(runtime, replies)
-        field = Evaluator(suite, rows, models=models, store=store, budget=spend, number=number, **how)
-        yield Opened(field, runtime, spend, store, suite, models)
+        evaluator = Evaluator(suite, rows, models=models, store=store, budget=spend, number=number, **how)
+        yield Opened(evaluator, runtime, spend, store, suite, models)
 
 
-def places(field: Evaluator) -> Sequence[int]:
-    """Return all rows of a field."""
-    return range(len(field.rows))
+def places(evaluator: Evaluator) -> Sequence[int]:
+    """Return the places of all rows of an evaluator."""
+    return range(len(evaluator.rows))

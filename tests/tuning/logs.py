@@ -1,4 +1,4 @@
-"""What was asked in a tuning, and of whom: its rows by the numbers that stand in them, its cells from the store."""
+"""The requests of a tuning by the numbers of their rows, and its cells from the store."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Sides:
 
 def sides(bench: TuneBench, *, seed: int = 0) -> Sides:
     """Return how the rows of a bench are split, found without a tuning."""
-    ground = read_data_split(bench.start(), seed=seed)
-    numbers = [number_in(each.row.fields["text"]) for each in ground.rows]
+    split = read_data_split(bench.start(), seed=seed)
+    numbers = [number_in(row.row.fields["text"]) for row in split.rows]
     return Sides(
-        [numbers[at] for at in ground.order],
-        [numbers[at] for at in ground.pool],
-        frozenset(numbers[at] for at in ground.confirm),
+        [numbers[at] for at in split.search],
+        [numbers[at] for at in split.demo_pool],
+        frozenset(numbers[at] for at in split.holdout),
     )
 
 
@@ -42,7 +42,7 @@ def number_in(text: str) -> int:
 
 def numbers_in(text: str) -> list[int]:
     """Return the numbers of all rows that a text shows; the last is the one that is asked."""
-    return [int(each) for each in re.findall(r"(?i)row (\d+) was", text)]
+    return [int(entry) for entry in re.findall(r"(?i)row (\d+) was", text)]
 
 
 def shown_in(request: Request) -> list[int]:

@@ -28,8 +28,8 @@ Truths = Callable[[int, np.random.Generator], Floats]
 def answers(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -> Floats:
     """Return 1 where a candidate is right and 0 where it is wrong, (candidates, rows)."""
     shared = sqrt(rho) * chance.standard_normal(rows)
-    own = sqrt(1 - rho) * chance.standard_normal((len(truth), rows))
-    return np.asarray(ndtri(truth)[:, None] + shared + own > 0, dtype=np.float64)
+    noise = sqrt(1 - rho) * chance.standard_normal((len(truth), rows))
+    return np.asarray(ndtri(truth)[:, None] + shared + noise > 0, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Hashed:
     seed: int = 0
 
     def is_right(self, candidate: str, row: str) -> bool:
-        """Whether a candidate is right on a row."""
+        """Return whether a candidate is right on a row."""
         shared, own = self._normal(row), self._normal(candidate, row)
         mean = NormalDist().inv_cdf(self.truth[candidate])
         return mean + sqrt(self.rho) * shared + sqrt(1 - self.rho) * own > 0
@@ -143,7 +143,7 @@ class Setting:
         return truth, answers(truth, self.rows, self.rho, chance)
 
 
-SETTINGS = [Setting(*each) for each in product(FIELDS, (8, 16, 32, 64), (100, 200, 400), (0.5, 0.8))]
+SETTINGS = [Setting(*item) for item in product(FIELDS, (8, 16, 32, 64), (100, 200, 400), (0.5, 0.8))]
 
 
 # Races over arrays of answers.
@@ -160,7 +160,7 @@ class Run:
     @property
     def pick(self) -> int:
         """The candidate that it ends with."""
-        return self.race.pick
+        return self.race.incumbent
 
 
 def run(
@@ -180,19 +180,19 @@ def run(
     ended = Run(race)
     failed = np.zeros(scores.shape, dtype=bool) if unparsed is None else unparsed
     asked = np.array(np.broadcast_to(np.asarray(costs, dtype=np.float64), scores.shape))
-    for each, seen in enumerate(known or ()):
-        asked[each, :seen] = 0.0
-    while (block := race.next()) is not None:
+    for number, seen in enumerate(known or ()):
+        asked[number, :seen] = 0.0
+    while (block := race.ask()) is not None:
         stop, alive = block.rows.stop, list(block.alive)
         cost = float(asked[alive, block.rows.start : stop].sum())
-        if cost > race.left:
-            ended.calls += race.left
+        if cost > race.budget_left:
+            ended.calls += race.budget_left
             break
-        race.give(
-            {each: scores[each, :stop] for each in alive},
-            {each: failed[each, :stop] for each in alive},
+        race.tell(
+            {number: scores[number, :stop] for number in alive},
+            {number: failed[number, :stop] for number in alive},
             cost,
-            None if tokens is None else {each: float(tokens[each, :stop].mean()) for each in alive},
+            None if tokens is None else {number: float(tokens[number, :stop].mean()) for number in alive},
         )
         ended.calls += cost
         ended.blocks.append(block)
@@ -233,7 +233,7 @@ def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Parameter]:
             name=f"step.{name}",
             step="step",
             kind="given",
-            levels=tuple(Choice(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
+            choices=tuple(Choice(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
         )
         for name, (size, _) in levels.items()
     ]
@@ -256,14 +256,17 @@ class Space:
 
     def place(self, candidate: Candidate) -> tuple[int, ...]:
         """Return the numbers of a candidate's levels."""
-        return tuple(axis.levels.index(candidate.choices.get(axis.name, axis.levels[0])) for axis in self.axes)
+        return tuple(
+            parameter.choices.index(candidate.choices.get(parameter.name, parameter.choices[0]))
+            for parameter in self.axes
+        )
 
     def scores(self, candidate: Candidate) -> Floats:
-        """Return what it gets right, of all rows; the same each time."""
+        """Return the scores on all rows, the same each time."""
         at = self.place(candidate)
         if at not in self._seen:
-            own = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)
-            latent = ndtri(self.truth[at]) + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * own
+            noise = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)
+            latent = ndtri(self.truth[at]) + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * noise
             self._seen[at] = np.asarray(latent > 0, dtype=np.float64)
         return self._seen[at]
 
@@ -307,14 +310,14 @@ def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
     left = calls - smoke
     configurations = draw(model.axes, screen_size(left), model.seed)
     rows = screen_rows(left, [1] * len(configurations), model.rows)
-    means = [float(model.scores(each)[:rows].mean()) for each in configurations]
+    means = [float(model.scores(candidate)[:rows].mean()) for candidate in configurations]
     effects = main_effects(configurations, means, [rows] * len(means), model.axes)
     entering = finalists(effects, list(zip(configurations, means, strict=True)))
-    seen = {each.key: rows for each in configurations} | {Candidate().key: max(smoke, rows)}
-    known = [seen.get(each.key, 0) for each in entering]
+    seen = {candidate.key: rows for candidate in configurations} | {Candidate().key: max(smoke, rows)}
+    known = [seen.get(candidate.key, 0) for candidate in entering]
     spent = sum(seen.values())
     race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
-    raced = run(race, np.stack([model.scores(each) for each in entering]), known=known)
+    raced = run(race, np.stack([model.scores(candidate) for candidate in entering]), known=known)
     return entering[raced.pick], spent + raced.calls
 
 
@@ -324,11 +327,11 @@ def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
     Returns the pick and the calls.
     """
     best, spent = Candidate(), 0.0
-    for axis in model.axes:
-        field = [best.taking(axis.name, level) for level in axis.levels]
-        share = len(axis.levels) / sum(len(each.levels) for each in model.axes)
+    for parameter in model.axes:
+        field = [best.with_choice(parameter.name, choice) for choice in parameter.choices]
+        share = len(parameter.choices) / sum(len(parameter.choices) for parameter in model.axes)
         race = Race(costs=[1] * len(field), rows=model.rows, budget=int(calls * share))
-        raced = run(race, np.stack([model.scores(each) for each in field]))
+        raced = run(race, np.stack([model.scores(candidate) for candidate in field]))
         best, spent = field[raced.pick], spent + raced.calls
     return best, spent
 
@@ -336,6 +339,6 @@ def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
 def gains(search: Callable[[Space], tuple[Candidate, float]], spaces: Sequence[Space]) -> tuple[float, float]:
     """Return the mean gain over the start that a search ends with, and the mean of the best there is."""
     starts = [float(model.truth[model.place(Candidate())]) for model in spaces]
-    found = [float(model.truth[model.place(search(model)[0])]) for model in spaces]
+    records = [float(model.truth[model.place(search(model)[0])]) for model in spaces]
     best = [float(model.truth.max()) for model in spaces]
-    return float(np.mean(np.subtract(found, starts))), float(np.mean(np.subtract(best, starts)))
+    return float(np.mean(np.subtract(records, starts))), float(np.mean(np.subtract(best, starts)))

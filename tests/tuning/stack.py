@@ -30,7 +30,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.simulated import FIELDS, Floats, Hashed, run
 
 LABELS: Final = ("good", "bad")
@@ -66,8 +66,8 @@ class StackBench(Bench):
 
     def __init__(self, folder: Path, rows: int, *, graded: bool = False, repairs: int = 0) -> None:
         expected = ["a" * PARTS] if graded else LABELS
-        told = [{"text": f"It is row {row}", "expect": expected[row % len(expected)]} for row in range(rows)]
-        super().__init__(Folder(folder), told)
+        seen = [{"text": f"It is row {row}", "expect": expected[row % len(expected)]} for row in range(rows)]
+        super().__init__(Folder(folder), seen)
         answer, metric = ("text", "edit") if graded else ("{label: [good, bad]}", "label")
         prompt = PROMPT.replace("ANSWER", answer).replace("OUTPUT", expected[0])
         self.folder.write("templates/prompts/mood.j2", prompt)
@@ -77,8 +77,8 @@ class StackBench(Bench):
     def read(self) -> tuple[Suite, DataSplit, list[int]]:
         """Return its suite, the rows of it split, and the number of the row at each place."""
         suite = self.suite(self._suite)
-        ground = read_data_split(suite, pooled=False)
-        return suite, ground, [number_of("row", each.inputs[0]["text"]) for each in ground.rows]
+        split = read_data_split(suite, pooled=False)
+        return suite, split, [number_of("row", row.inputs[0]["text"]) for row in split.rows]
 
 
 def number_of(what: str, text: str) -> int:
@@ -88,7 +88,7 @@ def number_of(what: str, text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a model gives for a row under a candidate: its last reply (None: it refuses), and what that is worth."""
+    """A model's last reply for a row under a candidate (None: it refuses), and its score."""
 
     reply: str | None
     score: float
@@ -124,15 +124,15 @@ class Planted:
         if not number:
             return Candidate()
         output = "a" * PARTS if self.graded else LABELS[0]
-        told = {"input": {"text": f"It is reader {number}"}, "output": output}
-        candidate = Candidate().taking("mood.examples", Choice(str(number), {"mood.examples": [told]}))
+        values = {"input": {"text": f"It is reader {number}"}, "output": output}
+        candidate = Candidate().with_choice("mood.examples", Choice(str(number), {"mood.examples": [values]}))
         if number not in self.twice:
             return candidate
         thinks = Choice("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0)
-        return candidate.taking("mood.technique", thinks)
+        return candidate.with_choice("mood.technique", thinks)
 
     def given(self, candidate: int, row: int) -> Given:
-        """Return what a candidate gives on a row."""
+        """Return the result of a candidate on a row."""
         a_call, calls = 10 + 3 * candidate % 5, 2 if candidate in self.twice else 1
         if self._lucky("refused", candidate, row, self.refused.get(candidate, 0.0)):
             return Given(None, nan, False, 1, 0)
@@ -170,9 +170,9 @@ def planted(kind: str, seed: int, *, candidates: int = 8, rows: int = 100, share
     chance = np.random.default_rng([seed, candidates, rows])
     fields = list(FIELDS.values())
     truth = chance.permutation(fields[seed % len(fields)](candidates, chance)).tolist()
-    some = [int(each) for each in chance.choice(np.arange(1, candidates), max(2, candidates // 4), replace=False)]
-    failing = {each: float(chance.uniform(0.05, 0.6)) for each in some}
-    often = {each: float(chance.uniform(0.2, 0.5)) for each in range(candidates)}
+    some = [int(entry) for entry in chance.choice(np.arange(1, candidates), max(2, candidates // 4), replace=False)]
+    failing = {number: float(chance.uniform(0.05, 0.6)) for number in some}
+    often = {number: float(chance.uniform(0.2, 0.5)) for number in range(candidates)}
     return Planted(
         truth=truth,
         rows=rows,
@@ -204,11 +204,11 @@ class Decided:
 
 
 def _lanes(race: Race) -> tuple[tuple[int, int | None, DropReason | None], ...]:
-    return tuple((lane.rows, lane.dropped_at, lane.why) for lane in race.lanes)
+    return tuple((entry.rows, entry.dropped_at, entry.why) for entry in race.entries)
 
 
 def _rounded(*numbers: float) -> tuple[float, ...]:
-    return tuple(round(each, 9) for each in numbers)
+    return tuple(round(value, 9) for value in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,30 +225,30 @@ class Through:
 async def through_stack(planted: Planted, folder: Path) -> Through:
     """Race candidates on a project in a folder, and confirm the pick."""
     bench = StackBench(folder, planted.rows, graded=planted.graded, repairs=planted.repairs)
-    suite, ground, _ = bench.read()
+    suite, split, _ = bench.read()
     blocks: list[Block] = []
-    async with open_field(bench, planted.answer, suite, budget=Budget(planted.calls)) as opened:
-        evidence = Estimates(opened.field, CandidateCalibration(opened.field, ground.labels))
-        racing = RaceRunner(evidence, ground.order, planted.candidates, calls=planted.calls)
+    async with open_evaluator(bench, planted.answer, suite, budget=Budget(planted.calls)) as opened:
+        estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, split.labels))
+        runner = RaceRunner(estimates, split.search, planted.candidates, calls=planted.calls)
         try:
-            async for block in racing.blocks():
+            async for block in runner.blocks():
                 blocks.append(block)
         except BudgetSpent:
             assert opened.budget.spent == planted.calls
         calls, searching = opened.budget.spent, len(opened.runtime.requests)
         opened.budget.most = inf
-        confirmed = await confirm(opened.field, Candidate(), racing.pick, ground, ordinal=1)
-        every = range(len(ground.rows))
-        cells = sum(1 for each in planted.candidates for _ in opened.field.cells(each, every))
-    found = confirmed.difference
+        confirmation = await confirm(opened.evaluator, Candidate(), runner.incumbent, split, ordinal=1)
+        every = range(len(split.rows))
+        cells = sum(1 for candidate in planted.candidates for _ in opened.evaluator.results(candidate, every))
+    found = confirmation.difference
     assert found is not None
     decided = Decided(
         blocks=tuple(blocks),
-        lanes=_lanes(racing.race),
-        ended=racing.race.ended,
-        pick=racing.race.pick,
+        lanes=_lanes(runner.race),
+        ended=runner.race.ended,
+        pick=runner.race.incumbent,
         calls=calls,
-        verdict=confirmed.outcome,
+        verdict=confirmation.outcome,
         said=_rounded(found.mean, found.low, found.high, found.better, found.worse, found.n),
     )
     return Through(decided=decided, requests=opened.runtime.requests, searching=searching, cells=cells)
@@ -257,14 +257,14 @@ async def through_stack(planted: Planted, folder: Path) -> Through:
 def over_arrays(planted: Planted, folder: Path) -> Decided:
     """Race the same candidates over arrays of what is true of them, in the row order and the split of a project."""
     bench = StackBench(folder, planted.rows, graded=planted.graded, repairs=planted.repairs)
-    _, ground, numbers = bench.read()
+    _, split, numbers = bench.read()
 
     def table(rows: Sequence[int], what: str) -> Floats:
-        given = [[planted.given(each, numbers[row]) for row in rows] for each in range(len(planted.truth))]
+        given = [[planted.given(number, numbers[row]) for row in rows] for number in range(len(planted.truth))]
         return np.array([[getattr(cell, what) for cell in cells] for cells in given], dtype=np.float64)
 
-    expected = [2.0 if each in planted.twice else 1.0 for each in range(len(planted.truth))]
-    order = ground.order
+    expected = [2.0 if number in planted.twice else 1.0 for number in range(len(planted.truth))]
+    order = split.search
     ended = run(
         Race(costs=expected, rows=len(order), budget=planted.calls),
         table(order, "score"),
@@ -272,7 +272,7 @@ def over_arrays(planted: Planted, folder: Path) -> Decided:
         costs=table(order, "calls"),
         tokens=table(order, "tokens"),
     )
-    kept = table(ground.confirm, "score")
+    kept = table(split.holdout, "score")
     pick, start = kept[ended.pick], kept[0]
     found = paired_gain(pick, start)
     return Decided(
@@ -281,6 +281,6 @@ def over_arrays(planted: Planted, folder: Path) -> Decided:
         ended=ended.race.ended,
         pick=ended.pick,
         calls=ended.calls,
-        verdict=verdict_of(found.low, rows=len(ground.rows), missing=missing_share(pick, start)).outcome,
+        verdict=verdict_of(found.low, rows=len(split.rows), missing=missing_share(pick, start)).outcome,
         said=_rounded(found.difference, found.low, found.high, found.better, found.worse, found.n),
     )

@@ -13,7 +13,7 @@ from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.simulated import Space
 from tests.tuning.stack import LABELS, StackBench, number_of
 
@@ -30,10 +30,10 @@ def space_axes() -> list[Parameter]:
     ]
     layouts = [Choice(name, {"mood.layout": name}) for name in list(LAYOUTS)[1:]]
     marks = [Choice(f"mark {n}", {"mood.cue": f"Mark {n}:"}) for n in range(1, 6)]
-    levels = {"decide": kinds, "examples": readers, "layout": layouts, "wording": marks}
+    choices = {"decide": kinds, "examples": readers, "layout": layouts, "wording": marks}
     return [
-        Parameter(name=f"mood.{name}", step="mood", kind="given", levels=(Choice("as written"), *each))
-        for name, each in levels.items()
+        Parameter(name=f"mood.{name}", step="mood", kind="given", choices=(Choice("as written"), *group))
+        for name, group in choices.items()
     ]
 
 
@@ -49,8 +49,8 @@ async def searched_through_stack(model: Space, calls: int, folder: Path) -> tupl
     The rows of the space are all rows of a project in a folder, in the order of the search.
     """
     bench = StackBench(folder, model.rows)
-    suite, ground, numbers = bench.read()
-    order = (*ground.order, *ground.confirm)
+    suite, split, numbers = bench.read()
+    order = (*split.search, *split.holdout)
     at = {numbers[row]: place for place, row in enumerate(order)}
     candidates: dict[tuple[int, ...], Candidate] = {}
 
@@ -59,12 +59,14 @@ async def searched_through_stack(model: Space, calls: int, folder: Path) -> tupl
         row, place = number_of("row", text), place_of(text)
         if place not in candidates:
             chosen = zip(model.axes, place, strict=True)
-            candidates[place] = Candidate({axis.name: axis.levels[level] for axis, level in chosen if level})
+            candidates[place] = Candidate(
+                {parameter.name: parameter.choices[level] for parameter, level in chosen if level}
+            )
         is_right = model.scores(candidates[place])[at[row]] > 0
         return Reply(text=LABELS[row % 2] if is_right else LABELS[1 - row % 2], tokens_in=10, tokens_out=1)
 
-    async with open_field(bench, answer, suite, budget=Budget(calls)) as opened:
-        evidence = Estimates(opened.field, CandidateCalibration(opened.field, ground.labels))
-        search = Search(evidence, order, model.axes, standing=TuningProgress(), seed=model.seed)
-        found = await search.run(calls)
-        return found.pick, opened.budget.spent, len(opened.runtime.requests)
+    async with open_evaluator(bench, answer, suite, budget=Budget(calls)) as opened:
+        estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, split.labels))
+        search = Search(estimates, order, model.axes, progress=TuningProgress(), seed=model.seed)
+        result = await search.run(calls)
+        return result.incumbent, opened.budget.spent, len(opened.runtime.requests)

@@ -1,4 +1,4 @@
-"""What bad input gets: a clear message before anything is asked, or a safe result."""
+"""Bad input: a clear message before any request, or a safe result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bench(folder: Folder) -> TuneBench:
     return TuneBench(folder, 60)
 
 
-async def refused(bench: TuneBench, text: str | None = None, **wishes: Any) -> InputError:
+async def refused(bench: TuneBench, text: str | None = None, **options: Any) -> InputError:
     """Return why a tuning is refused, without a request."""
     asked: list[Request] = []
 
@@ -42,21 +42,21 @@ async def refused(bench: TuneBench, text: str | None = None, **wishes: Any) -> I
         asked.append(request)
         return answer(request)
 
-    wishes = {"calls": 300, **wishes}
+    options = {"calls": 300, **options}
     with pytest.raises(InputError) as raised:
-        await bench.tune(script, text=text, **wishes)
+        await bench.tune(script, text=text, **options)
     assert not asked
     return raised.value
 
 
 async def test_rows_without_labels_are_refused(bench: TuneBench) -> None:
-    bench.rows([{"text": each["text"]} for each in rows(60)])
+    bench.rows([{"text": entry["text"]} for entry in rows(60)])
 
     assert "expect" in str(await refused(bench))
 
 
 async def test_rows_of_one_label_are_refused_for_a_prompt_that_always_says_so_would_win(bench: TuneBench) -> None:
-    bench.rows([{**each, "expect": "good"} for each in rows(60)])
+    bench.rows([{**entry, "expect": "good"} for entry in rows(60)])
 
     error = await refused(bench)
     assert "all 60 rows of `test` expect `good`: a prompt that always says so would win" in str(error)
@@ -86,7 +86,7 @@ async def test_a_metric_without_bounds_is_no_aim(bench: TuneBench) -> None:
     text = SUITE.replace("{accuracy: label}", "{length: tokens, accuracy: label}")
     error = await refused(bench, text)
 
-    assert "cannot aim at `length`, which has no bounds" in str(error)
+    assert "`length` cannot be optimized: it has no bounds" in str(error)
     assert error.problems[0].hint == "--metric accuracy"
 
 
@@ -94,12 +94,12 @@ async def test_a_metric_that_compares_with_another_answer_is_no_aim(bench: TuneB
     text = SUITE.replace("{accuracy: label}", "{better: {pairwise: {rubric: Which is better?}}, accuracy: label}")
     error = await refused(bench, text)
 
-    assert "cannot aim at `better`" in str(error)
+    assert "`better` cannot be optimized" in str(error)
 
 
 @pytest.mark.parametrize("only", ["exmaples", "mood.nothing", "other"])
 async def test_what_is_not_there_cannot_be_tuned(bench: TuneBench, only: str) -> None:
-    assert f"nothing to tune that is called `{only}`" in str(await refused(bench, only=(only,)))
+    assert f"nothing to tune called `{only}`" in str(await refused(bench, only=(only,)))
 
 
 async def test_a_target_in_which_nothing_may_vary_is_refused(bench: TuneBench) -> None:
@@ -143,12 +143,12 @@ async def test_a_metric_that_is_the_same_for_every_answer_picks_nothing(bench: T
 
     assert ran.record["best"]["changes"] == {}
     assert ran.record["verdict"] == "not shown"
-    assert any(f"`accuracy` is {share:g} for every answer" in each for each in ran.record["notes"])
-    assert ran.tuned.chosen is None
+    assert any(f"`accuracy` is {share:g} for every answer" in entry for entry in ran.record["notes"])
+    assert ran.tuned.candidate is None
 
 
 async def test_rows_that_are_wrong_are_left_out_and_told(bench: TuneBench) -> None:
-    bench.rows([each if number % 6 else {"text": each["text"]} for number, each in enumerate(rows(60))])
+    bench.rows([entry if number % 6 else {"text": entry["text"]} for number, entry in enumerate(rows(60))])
     ran = await bench.tune(answer, calls=300)
 
     assert ran.record["rows"]["wrong"] == 10
@@ -162,19 +162,19 @@ async def test_a_step_that_few_rows_have_labels_of_is_searched_by_the_final_metr
 ) -> None:
     bench, target = advised(folder, 60)
     text = (ADVISED_SUITE + STEP_LABELS).replace('expect: "{{ row.expect }}"', 'expect: "{{ row.tone }}"')
-    told = [{**each, "advice": {"good": "keep", "bad": "drop"}[each["expect"]]} for each in rows(60)]
-    bench.rows([{**each, "tone": each["expect"] if at < labelled else None} for at, each in enumerate(told)])
+    seen = [{**entry, "advice": {"good": "keep", "bad": "drop"}[entry["expect"]]} for entry in rows(60)]
+    bench.rows([{**entry, "tone": entry["expect"] if at < labelled else None} for at, entry in enumerate(seen)])
     ran = await bench.tune(advise, text=text, target=target, calls=500, mode="stepwise", only=("layout",))
 
     assert ran.record["status"] == "done"
-    assert any("tone: " in each and "searched by the final metric" in each for each in ran.record["notes"])
-    assert all(each["rows"] >= 8 for each in ran.record["stages"] if each["name"] == "smoke")
+    assert any("tone: " in entry and "the final metric is used" in entry for entry in ran.record["notes"])
+    assert all(entry["rows"] >= 8 for entry in ran.record["stages"] if entry["name"] == "smoke")
 
 
 async def test_rows_that_repeat_others_are_on_one_side(bench: TuneBench) -> None:
     kept = rows(60)
     bench.rows(
-        [*kept, *[{**each, "text": f"  {each['text'].replace(' was', ' was  ').upper()}"} for each in kept[:20]]]
+        [*kept, *[{**entry, "text": f"  {entry['text'].replace(' was', ' was  ').upper()}"} for entry in kept[:20]]]
     )
     ran = await bench.tune(answer, calls=400)
     split = sides(bench)
@@ -251,7 +251,7 @@ async def test_a_start_that_answers_no_row_says_what_is_wrong_with_it_and_asks_n
     ran = await bench.tune(right_where(lambda text: 1.0), calls=600)
 
     assert (ran.tuned.status, ran.runtime.requests) == ("incomplete", [])
-    assert "an answer to none of the first 8 rows" in str(ran.tuned.failure)
+    assert "answers none of the first 8 rows" in str(ran.tuned.failure)
     assert "null is printed here" in str(ran.tuned.failure)
 
 
@@ -265,7 +265,7 @@ async def test_a_model_that_a_level_names_and_that_is_not_there_is_told_before_a
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies:
         models = Named(runtime, replies)
         with pytest.raises(PromptkitError, match="gone"):
-            await Tuning(suite, models=models, store=store, wishes=TuneOptions(limits=Limits(calls=600))).run()
+            await Tuning(suite, models=models, store=store, options=TuneOptions(limits=Limits(calls=600))).run()
 
     assert runtime.requests == []
 

@@ -12,7 +12,7 @@ from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 from tests.tuning.scoring import PLAIN, REFERENCE, SCORE, WRITTEN, biased, model, odds
 from tests.tuning.tunings import TuneBench, row_of, truth
 
@@ -27,14 +27,14 @@ async def calibrating(
     rows: int = ROWS,
 ) -> AsyncIterator[tuple[Opened, CandidateCalibration]]:
     bench = TuneBench(folder, rows)
-    async with open_field(bench, model(script), bench.start()) as opened:
-        await opened.field.have(candidates, range(rows))
-        yield opened, CandidateCalibration(opened.field, [each.expected[0] for each in opened.field.rows])
+    async with open_evaluator(bench, model(script), bench.start()) as opened:
+        await opened.evaluator.evaluate(candidates, range(rows))
+        yield opened, CandidateCalibration(opened.evaluator, [row.expected[0] for row in opened.evaluator.rows])
 
 
 async def test_scores_are_what_the_calibrated_answers_would_get(folder: Folder) -> None:
     async with calibrating(folder, [SCORE]) as (opened, found):
-        plain, calibrated = opened.field.scores(SCORE, range(ROWS)), found.scores(SCORE, range(ROWS))
+        plain, calibrated = opened.evaluator.scores(SCORE, range(ROWS)), found.scores(SCORE, range(ROWS))
 
     assert plain.mean() == sum((odds(number) > 0) == (truth(number) == "good") for number in range(ROWS)) / ROWS
     assert calibrated.mean() > plain.mean() + 0.2
@@ -44,38 +44,38 @@ async def test_they_cost_no_call(folder: Folder) -> None:
     async with calibrating(folder, [SCORE]) as (opened, found):
         before = len(opened.runtime.requests), opened.budget.spent
         found.scores(SCORE, range(ROWS))
-        await found.frozen(SCORE, range(ROWS))
+        await found.freeze(SCORE, range(ROWS))
 
         assert (len(opened.runtime.requests), opened.budget.spent) == before
 
 
 async def test_frozen_numbers_decide_the_rows_that_are_asked_with_them(folder: Folder) -> None:
     async with calibrating(folder, [SCORE]) as (opened, found):
-        before = opened.field.scores(SCORE, range(ROWS)).mean()
-        frozen = await found.frozen(SCORE, range(ROWS))
-        await opened.field.have([frozen], range(ROWS))
-        scores = opened.field.scores(frozen, range(ROWS))
+        before = opened.evaluator.scores(SCORE, range(ROWS)).mean()
+        frozen = await found.freeze(SCORE, range(ROWS))
+        await opened.evaluator.evaluate([frozen], range(ROWS))
+        scores = opened.evaluator.scores(frozen, range(ROWS))
 
     numbers = frozen.changes["mood.calibrate"]
     shift = numbers["offsets"]["good"] - numbers["offsets"]["bad"]
     assert numbers["model"] == REFERENCE
     assert frozen.choices["mood.decide"].name == f"score, calibrated ({numbers['method']})"
-    assert scores.tolist() == [(odds(each) + shift > 0) == (truth(each) == "good") for each in range(ROWS)]
+    assert scores.tolist() == [(odds(number) + shift > 0) == (truth(number) == "good") for number in range(ROWS)]
     assert scores.mean() > before + 0.2
 
 
 async def test_offsets_that_no_model_can_be_named_for_are_not_added(folder: Folder) -> None:
     bench = TuneBench(folder, ROWS)
-    async with open_field(bench, Scripted(biased, reference="a recording"), bench.start()) as opened:
-        await opened.field.have([SCORE], range(ROWS))
+    async with open_evaluator(bench, Scripted(biased, reference="a recording"), bench.start()) as opened:
+        await opened.evaluator.evaluate([SCORE], range(ROWS))
 
-        assert await CandidateCalibration(opened.field, None).frozen(SCORE, range(ROWS)) is SCORE
+        assert await CandidateCalibration(opened.evaluator, None).freeze(SCORE, range(ROWS)) is SCORE
 
 
 async def test_offsets_come_of_the_rows_that_are_asked_for_and_no_others(folder: Folder) -> None:
     async with calibrating(folder, [SCORE]) as (_, found):
-        first = (await found.frozen(SCORE, range(30))).changes["mood.calibrate"]["offsets"]
-        other = (await found.frozen(SCORE, range(30, 60))).changes["mood.calibrate"]["offsets"]
+        first = (await found.freeze(SCORE, range(30))).changes["mood.calibrate"]["offsets"]
+        other = (await found.freeze(SCORE, range(30, 60))).changes["mood.calibrate"]["offsets"]
 
     assert first != other
 
@@ -84,8 +84,8 @@ async def test_offsets_come_of_the_rows_that_are_asked_for_and_no_others(folder:
 async def test_what_scores_no_labels_or_has_offsets_stays_as_it_is(folder: Folder, candidate: Candidate) -> None:
     async with calibrating(folder, [candidate]) as (opened, found):
         assert found.step(candidate) is None
-        assert found.scores(candidate, range(ROWS)).tolist() == opened.field.scores(candidate, range(ROWS)).tolist()
-        assert await found.frozen(candidate, range(ROWS)) is candidate
+        assert found.scores(candidate, range(ROWS)).tolist() == opened.evaluator.scores(candidate, range(ROWS)).tolist()
+        assert await found.freeze(candidate, range(ROWS)) is candidate
 
 
 async def test_a_model_without_a_bias_is_left_without_offsets(folder: Folder) -> None:
@@ -96,7 +96,7 @@ async def test_a_model_without_a_bias_is_left_without_offsets(folder: Folder) ->
         return Reply(text=f" {label}", tokens=tokens)
 
     async with calibrating(folder, [SCORE], unbiased) as (_, found):
-        frozen = await found.frozen(SCORE, range(ROWS))
+        frozen = await found.freeze(SCORE, range(ROWS))
 
     offsets = frozen.changes.get("mood.calibrate", {}).get("offsets", {"good": 0.0, "bad": 0.0})
     assert offsets["good"] == pytest.approx(offsets["bad"], abs=0.2)
@@ -106,7 +106,7 @@ async def test_rows_that_were_not_asked_have_no_score(folder: Folder) -> None:
     async with calibrating(folder, []) as (_, found):
         nothing = found.scores(SCORE, range(ROWS))
         assert (nothing != nothing).all()
-        assert await found.frozen(SCORE, range(ROWS)) is SCORE
+        assert await found.freeze(SCORE, range(ROWS)) is SCORE
 
 
 async def test_labels_that_the_model_does_not_show_are_told(folder: Folder) -> None:

@@ -1,4 +1,4 @@
-"""What a search stands on: rows that can be asked, in one order, some of them for demonstrations, the rest unseen."""
+"""The data split: search rows in one order, some of them for demonstrations, the other rows held out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from promptkit.errors import InputError
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.tuning.data_split import (
-    POOL_ROWS,
     DataSplit,
+    data_notes,
     holdout_share,
     read_data_split,
     row_content,
@@ -35,37 +35,37 @@ def bench(folder: Folder) -> TuneBench:
 
 
 def shares(found: DataSplit) -> tuple[list[int], list[int], list[int]]:
-    return sorted(found.order), sorted(found.pool), sorted(found.confirm)
+    return sorted(found.search), sorted(found.demo_pool), sorted(found.holdout)
 
 
 def test_each_row_is_searched_shown_or_kept_and_only_that(bench: TuneBench) -> None:
     found = read_data_split(bench.start())
 
-    assert sorted([*found.order, *found.pool, *found.confirm]) == list(range(100))
-    assert found.search == (*found.order, *found.pool)
+    assert sorted([*found.search, *found.demo_pool, *found.holdout]) == list(range(100))
+    assert found.visible == (*found.search, *found.demo_pool)
 
 
 def test_a_quarter_of_the_search_rows_is_for_demonstrations_and_at_most_sixteen(bench: TuneBench) -> None:
     small, large = read_data_split(bench.start()), TuneBench(bench.folder, 400)
-    assert len(small.pool) == len(small.search) // 4
-    assert len(read_data_split(large.start()).pool) == POOL_ROWS
+    assert len(small.demo_pool) == len(small.visible) // 4
+    assert len(read_data_split(large.start()).demo_pool) == 16
 
 
 def test_without_a_pool_all_search_rows_are_scored(bench: TuneBench) -> None:
-    assert read_data_split(bench.start(), pooled=False).pool == ()
+    assert read_data_split(bench.start(), pooled=False).demo_pool == ()
 
 
 def test_the_order_is_that_of_a_seed_and_the_split_of_none(bench: TuneBench) -> None:
     first, same, other = (read_data_split(bench.start(), seed=seed) for seed in (0, 0, 1))
 
-    assert first.order == same.order != other.order
-    assert first.confirm == other.confirm
+    assert first.search == same.search != other.search
+    assert first.holdout == other.holdout
 
 
 def test_labels_are_balanced_on_both_sides_and_in_the_pool(bench: TuneBench) -> None:
     found = read_data_split(bench.start())
     assert found.labels is not None
-    for places in (found.order, found.pool, found.confirm):
+    for places in (found.search, found.demo_pool, found.holdout):
         good = sum(found.labels[place] == "good" for place in places)
         assert abs(good - len(places) / 2) <= 1
 
@@ -75,13 +75,13 @@ def test_a_recorded_split_is_kept(bench: TuneBench) -> None:
     bench.rows(rows(150))
     after = read_data_split(bench.start(), (before.salt, before.share))
 
-    assert set(before.confirm) <= set(after.confirm)
-    assert not set(before.search) & set(after.confirm)
+    assert set(before.holdout) <= set(after.holdout)
+    assert not set(before.visible) & set(after.holdout)
     assert (after.salt, after.share) == (before.salt, before.share)
 
 
 def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
-    bench.rows([each if number % 10 else {"text": each["text"]} for number, each in enumerate(rows(100))])
+    bench.rows([entry if number % 10 else {"text": entry["text"]} for number, entry in enumerate(rows(100))])
     found = read_data_split(bench.start())
 
     assert (found.wrong, len(found.rows)) == (10, 90)
@@ -90,25 +90,29 @@ def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
 def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBench) -> None:
     once = read_data_split(bench.start())
     bench.rows(
-        [{**each, "text": each["text"].upper() if again else each["text"]} for again in (0, 1) for each in rows(100)]
+        [
+            {**entry, "text": entry["text"].upper() if again else entry["text"]}
+            for again in (0, 1)
+            for entry in rows(100)
+        ]
     )
     twice = read_data_split(bench.start(), (once.salt, once.share))
 
     assert (twice.duplicates, len(twice.rows), twice.size) == (100, 200, 100)
-    assert twice.confirm == once.confirm
-    assert sorted(twice.search) == sorted(once.search)
+    assert twice.holdout == once.holdout
+    assert sorted(twice.visible) == sorted(once.visible)
 
 
 @pytest.mark.parametrize("together", [3, 5, 20])
 def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_scored(
     bench: TuneBench, together: int
 ) -> None:
-    bench.rows([{**each, "of": number // together} for number, each in enumerate(rows(200))])
+    bench.rows([{**entry, "of": number // together} for number, entry in enumerate(rows(200))])
     found = read_data_split(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
-    shown, scored = ({place // together for place in places} for places in (found.pool, found.order))
+    shown, scored = ({place // together for place in places} for places in (found.demo_pool, found.search))
 
     assert not shown & scored
-    assert bool(shown) == (together < POOL_ROWS)
+    assert bool(shown) == (together < 16)
 
 
 def test_where_no_row_can_be_used_the_rows_say_why(bench: TuneBench) -> None:
@@ -129,22 +133,22 @@ class TestSteps:
         for own in suite.steps:
             found = step_data_split(own, whole)
             assert shares(found) == shares(whole)
-            assert found.order == whole.order
+            assert found.search == whole.search
 
     def test_rows_that_a_step_cannot_take_are_out_of_its_search(self, folder: Folder) -> None:
         bench, target = advised(folder, 60)
         kept = rows(60)
-        bench.rows([{**each, "advice": "keep" if each["expect"] == "good" else "drop"} for each in kept])
+        bench.rows([{**entry, "advice": "keep" if entry["expect"] == "good" else "drop"} for entry in kept])
         lines = (folder.root / "evals/rows.jsonl").read_text(encoding="utf-8").splitlines()
         some = [line.replace('"expect"', '"unknown"') if at % 5 == 0 else line for at, line in enumerate(lines)]
         (folder.root / "evals/rows.jsonl").write_text("\n".join(some) + "\n", encoding="utf-8")
         suite = bench.start(ADVISED_SUITE + STEP_LABELS, target=target)
         whole = read_data_split(suite)
-        tone = step_data_split(next(each for each in suite.steps if each.wanted.step == "tone"), whole)
+        tone = step_data_split(next(each for each in suite.steps if each.source.step == "tone"), whole)
 
         assert tone.wrong == 12
-        assert set(tone.order) == {place for place in whole.order if place % 5}
-        assert set(tone.confirm) == {place for place in whole.confirm if place % 5}
+        assert set(tone.search) == {place for place in whole.search if place % 5}
+        assert set(tone.holdout) == {place for place in whole.holdout if place % 5}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +169,18 @@ def test_labels_are_plain_values_of_a_few_classes(expected: list[object], labels
 contents = st.lists(st.text(max_size=5), min_size=1, max_size=80)
 
 
+def test_up_to_twenty_different_answers_are_classes() -> None:
+    assert row_labels([*range(20), 0]) is not None
+    assert row_labels(range(21)) is None
+
+
+@pytest.mark.parametrize(("count", "notes"), [(30, 0), (29, 1)])
+def test_fewer_than_thirty_rows_are_noted(folder: Folder, count: int, notes: int) -> None:
+    noted = data_notes(read_data_split(TuneBench(folder, count).start()))
+
+    assert ["are too few" in note for note in noted] == [True] * notes
+
+
 def numbered(rows: int) -> list[str]:
     return [f"row {number}" for number in range(rows)]
 
@@ -173,14 +189,14 @@ def numbered(rows: int) -> list[str]:
 def test_each_row_is_on_one_side(contents: list[str]) -> None:
     split = split_rows(contents)
 
-    assert sorted(split.search + split.confirm) == list(range(len(contents)))
+    assert sorted(split.search + split.holdout) == list(range(len(contents)))
 
 
 @given(contents)
 def test_duplicates_are_on_one_side_and_counted(contents: list[str]) -> None:
     split = split_rows(contents)
 
-    assert not {contents[row] for row in split.search} & {contents[row] for row in split.confirm}
+    assert not {contents[row] for row in split.search} & {contents[row] for row in split.holdout}
     assert split.duplicates == len(contents) - len(set(contents))
 
 
@@ -188,7 +204,7 @@ def test_duplicates_are_on_one_side_and_counted(contents: list[str]) -> None:
     ("rows", "confirm"), [(10, 6), (30, 18), (60, 36), (200, 120), (300, 180), (400, 200), (1_000, 500), (4_000, 500)]
 )
 def test_sizes_follow_the_number_of_rows(rows: int, confirm: int) -> None:
-    assert len(split_rows(numbered(rows)).confirm) == pytest.approx(confirm, abs=1)
+    assert len(split_rows(numbered(rows)).holdout) == pytest.approx(confirm, abs=1)
     assert holdout_share(rows) == pytest.approx(confirm / rows)
 
 
@@ -196,7 +212,7 @@ def test_sizes_follow_the_number_of_rows(rows: int, confirm: int) -> None:
 def test_each_label_has_its_share_within_a_row(labels: list[str]) -> None:
     split = split_rows(numbered(100), labels=labels)
     for label in set(labels):
-        kept = sum(labels[row] == label for row in split.confirm)
+        kept = sum(labels[row] == label for row in split.holdout)
         assert kept == pytest.approx(0.6 * labels.count(label), abs=1)
 
 
@@ -204,15 +220,15 @@ def test_all_labels_together_have_their_share_within_a_row_too() -> None:
     labels = ["a", "b", "c", "d"] * 15
     for data in range(20):
         split = split_rows([f"{data}: {content}" for content in numbered(60)], labels=labels)
-        assert len(split.confirm) == pytest.approx(36, abs=1)
+        assert len(split.holdout) == pytest.approx(36, abs=1)
 
 
 def test_where_no_salt_balances_all_labels_the_nearest_is_taken() -> None:
     labels = [number % 20 for number in range(200)]
     split = split_rows(numbered(200), labels=labels)
 
-    assert len(split.confirm) == pytest.approx(120, abs=4)
-    assert all(abs(sum(labels[row] == label for row in split.confirm) - 6) <= 4 for label in range(20))
+    assert len(split.holdout) == pytest.approx(120, abs=4)
+    assert all(abs(sum(labels[row] == label for row in split.holdout) - 6) <= 4 for label in range(20))
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
@@ -221,14 +237,14 @@ def test_rows_that_are_added_move_none(rows: int, more: int) -> None:
     after = split_rows(numbered(rows + more), recorded=(before.salt, before.share))
 
     assert after.search[: len(before.search)] == before.search
-    assert after.confirm[: len(before.confirm)] == before.confirm
+    assert after.holdout[: len(before.holdout)] == before.holdout
 
 
 def test_the_cap_on_confirm_rows_moves_none_either() -> None:
     before = split_rows(numbered(900))
     after = split_rows(numbered(3_000), recorded=(before.salt, before.share))
 
-    assert set(before.confirm) <= set(after.confirm)
+    assert set(before.holdout) <= set(after.holdout)
     assert after.share == before.share == 0.5
 
 
@@ -236,12 +252,12 @@ def test_a_rows_side_is_that_of_its_content_alone() -> None:
     split = split_rows(numbered(50))
     alone = [split_rows([content], recorded=(split.salt, split.share)) for content in numbered(50)]
 
-    assert [row for row, each in enumerate(alone) if each.confirm] == list(split.confirm)
+    assert [row for row, each in enumerate(alone) if each.holdout] == list(split.holdout)
 
 
 def test_sides_stay_what_they_were_in_earlier_versions() -> None:
     # A recorded salt is worth nothing if the same salt means another split one day.
-    assert split_rows(numbered(12), recorded=(7, 0.6)).confirm == (0, 2, 3, 4, 6, 9, 11)
+    assert split_rows(numbered(12), recorded=(7, 0.6)).holdout == (0, 2, 3, 4, 6, 9, 11)
 
 
 def test_a_cluster_is_on_one_side() -> None:
@@ -249,8 +265,8 @@ def test_a_cluster_is_on_one_side() -> None:
     split = split_rows(numbered(120), clusters=clusters)
 
     assert split.search
-    assert split.confirm
-    assert not {clusters[row] for row in split.search} & {clusters[row] for row in split.confirm}
+    assert split.holdout
+    assert not {clusters[row] for row in split.search} & {clusters[row] for row in split.holdout}
 
 
 def test_a_row_of_another_cluster_that_holds_what_a_confirm_row_holds_is_on_neither_side() -> None:
@@ -258,15 +274,15 @@ def test_a_row_of_another_cluster_that_holds_what_a_confirm_row_holds_is_on_neit
     contents = ["the same" if number % 4 == 0 else f"row {number}" for number in range(120)]
     split = split_rows(contents, clusters=clusters)
 
-    assert len(split.search) + len(split.confirm) < 120
+    assert len(split.search) + len(split.holdout) < 120
     assert "the same" not in {contents[row] for row in split.search}
-    assert "the same" in {contents[row] for row in split.confirm}
+    assert "the same" in {contents[row] for row in split.holdout}
 
 
 def test_rows_that_all_hold_the_same_leave_one_side_empty() -> None:
     split = split_rows(["same"] * 40)
 
-    assert not (split.search and split.confirm)
+    assert not (split.search and split.holdout)
     assert split.duplicates == 39
 
 
@@ -341,5 +357,5 @@ def test_the_seed_alone_decides() -> None:
 
 
 def test_as_many_labels_as_rows_are_wanted() -> None:
-    with pytest.raises(ValueError, match="not as many"):
+    with pytest.raises(ValueError, match="one value for each"):
         row_order(3, labels=["yes"])

@@ -17,7 +17,7 @@ from promptkit.tuning.evaluator import SearchFailed, deduplicate, request_finger
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, Given
 from tests.evaluation.suites import PROMPT, SUITE, Bench, echo, moods
-from tests.tuning.evaluators import open_field, places
+from tests.tuning.evaluators import open_evaluator, places
 
 START = Candidate()
 MARKDOWN = Candidate({"mood.layout": Choice("markdown", {"mood.layout": "markdown"})})
@@ -29,35 +29,35 @@ def bench(folder: Folder) -> Bench:
 
 
 async def test_the_score_of_a_cell_is_that_of_the_aim(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        await opened.field.have([START], places(opened.field))
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([START], places(opened.evaluator))
 
-        assert opened.field.scores(START, places(opened.field)).tolist() == [1, 0, 1, 0, 1, 0]
-        assert opened.field.estimate(START, range(6)).mean == 0.5
+        assert opened.evaluator.scores(START, places(opened.evaluator)).tolist() == [1, 0, 1, 0, 1, 0]
+        assert opened.evaluator.estimate(START, range(6)).mean == 0.5
 
 
 async def test_a_candidate_is_the_target_with_its_changes(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        await opened.field.have([START, MARKDOWN], [0])
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([START, MARKDOWN], [0])
 
-        assert [("<INPUT>" in each.messages[-1].content) for each in opened.runtime.requests] == [True, False]
+        assert [("<INPUT>" in request.messages[-1].content) for request in opened.runtime.requests] == [True, False]
 
 
 async def test_a_cell_is_asked_once_in_a_field_and_counted_once(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        await opened.field.have([START], [0, 1])
-        await opened.field.have([START], [0, 1, 2])
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([START], [0, 1])
+        await opened.evaluator.evaluate([START], [0, 1, 2])
 
         assert (len(opened.runtime.requests), opened.budget.spent) == (3, 3)
 
 
 async def test_what_another_search_has_asked_is_not_asked_and_is_counted(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        await opened.field.have([START, MARKDOWN], [0, 1])
-    async with open_field(bench, echo) as again:
-        await again.field.have([START, MARKDOWN], [0, 1, 2])
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([START, MARKDOWN], [0, 1])
+    async with open_evaluator(bench, echo) as again:
+        await again.evaluator.evaluate([START, MARKDOWN], [0, 1, 2])
 
-        assert (len(again.runtime.requests), again.budget.spent, again.field.asked) == (2, 6, 2)
+        assert (len(again.runtime.requests), again.budget.spent, again.evaluator.requests_sent) == (2, 6, 2)
 
 
 async def test_what_a_judge_is_asked_is_of_the_cell_and_is_counted_when_it_is_known_too(bench: Bench) -> None:
@@ -66,12 +66,12 @@ async def test_what_a_judge_is_asked_is_of_the_cell_and_is_counted_when_it_is_kn
     def judged(request: Request) -> str:
         return "4" if "Is it kind?" in request.messages[-1].content else echo(request)
 
-    async with open_field(bench, judged, suite) as opened:
-        await opened.field.have([START], [0, 1])
-        cells = list(opened.field.cells(START, [0, 1]))
-        assert (opened.budget.spent, [each.calls for each in cells]) == (4, [2, 2])
-    async with open_field(bench, judged, suite) as again:
-        await again.field.have([START], [0, 1])
+    async with open_evaluator(bench, judged, suite) as opened:
+        await opened.evaluator.evaluate([START], [0, 1])
+        results = list(opened.evaluator.results(START, [0, 1]))
+        assert (opened.budget.spent, [result.calls for result in results]) == (4, [2, 2])
+    async with open_evaluator(bench, judged, suite) as again:
+        await again.evaluator.evaluate([START], [0, 1])
         assert (len(again.runtime.requests), again.budget.spent) == (0, 4)
 
 
@@ -82,11 +82,11 @@ async def test_a_known_cell_that_is_judged_for_the_first_time_counts_its_judge_o
 
     suite = bench.suite(SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}"))
     spent = []
-    async with open_field(bench, judged, bench.suite()) as opened:
-        await opened.field.have([START], [0, 1])
+    async with open_evaluator(bench, judged, bench.suite()) as opened:
+        await opened.evaluator.evaluate([START], [0, 1])
     for _ in range(2):
-        async with open_field(bench, judged, suite) as again:
-            await again.field.have([START], [0, 1])
+        async with open_evaluator(bench, judged, suite) as again:
+            await again.evaluator.evaluate([START], [0, 1])
             spent.append((again.budget.spent, again.budget.spent_tokens))
 
     assert spent == [(4, 44), (4, 44)]
@@ -96,51 +96,51 @@ async def test_a_metric_of_ones_own_counts_no_call_whether_it_is_known_or_not(be
     folder.write("own.py", "def score(output, expected):\n    return output == expected\n")
     suite = bench.suite(SUITE.replace("accuracy: label", "own: {python: '../own.py:score'}"))
     for _ in range(2):
-        async with open_field(bench, echo, suite) as opened:
-            await opened.field.have([START], [0, 1])
+        async with open_evaluator(bench, echo, suite) as opened:
+            await opened.evaluator.evaluate([START], [0, 1])
 
-            assert (opened.budget.spent, opened.field.cell(START, 0).calls) == (2, 1)  # type: ignore[union-attr]
+            assert (opened.budget.spent, opened.evaluator.result(START, 0).calls) == (2, 1)  # type: ignore[union-attr]
 
 
 async def test_a_cell_that_is_known_is_what_it_was_when_it_was_asked(bench: Bench) -> None:
     def timed(request: Request) -> Reply:
         return Reply(text="good", seconds=1 / 3, tokens_in=3, tokens_out=1)
 
-    async with open_field(bench, timed) as opened:
-        await opened.field.have([START], [0, 1])
-    async with open_field(bench, timed) as again:
-        await again.field.have([START], [0, 1])
+    async with open_evaluator(bench, timed) as opened:
+        await opened.evaluator.evaluate([START], [0, 1])
+    async with open_evaluator(bench, timed) as again:
+        await again.evaluator.evaluate([START], [0, 1])
 
-        assert list(again.field.cells(START, [0, 1])) == list(opened.field.cells(START, [0, 1]))
+        assert list(again.evaluator.results(START, [0, 1])) == list(opened.evaluator.results(START, [0, 1]))
 
 
 async def test_nothing_is_asked_beyond_the_budget_and_what_was_asked_is_there(bench: Bench) -> None:
-    async with open_field(bench, echo, budget=Budget(4)) as opened:
+    async with open_evaluator(bench, echo, budget=Budget(4)) as opened:
         with pytest.raises(BudgetSpent):
-            await opened.field.have([START], places(opened.field))
+            await opened.evaluator.evaluate([START], places(opened.evaluator))
 
         assert len(opened.runtime.requests) == 4
-        assert len(list(opened.field.cells(START, places(opened.field)))) == 4
+        assert len(list(opened.evaluator.results(START, places(opened.evaluator)))) == 4
 
 
 async def test_what_the_store_has_is_not_taken_beyond_the_budget(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        await opened.field.have([START], places(opened.field))
-    async with open_field(bench, echo, budget=Budget(4)) as again:
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([START], places(opened.evaluator))
+    async with open_evaluator(bench, echo, budget=Budget(4)) as again:
         with pytest.raises(BudgetSpent, match="4 requests"):
-            await again.field.have([START], places(again.field))
+            await again.evaluator.evaluate([START], places(again.evaluator))
 
         assert (again.budget.spent, again.budget.ended, again.runtime.requests) == (4, "calls", [])
-        assert len(list(again.field.cells(START, places(again.field)))) == 4
+        assert len(list(again.evaluator.results(START, places(again.evaluator)))) == 4
 
 
 async def test_whether_candidates_ask_the_same_is_seen_on_the_rows_that_are_named(bench: Bench) -> None:
     odd = PROMPT.replace("or bad.", "or bad.{% if '5' in text %} Think of 5.{% endif %}")
     bench.folder.write("templates/prompts/odd.j2", odd)
     other = Candidate({"mood.wording": Choice("odd", {"mood.prompt": "odd"})})
-    async with open_field(bench, echo) as opened:
-        assert await opened.field.asking_differently([START, other], [0, 1]) == [START]
-        assert await opened.field.asking_differently([START, other], [5, 1]) == [START, other]
+    async with open_evaluator(bench, echo) as opened:
+        assert await opened.evaluator.deduplicate([START, other], [0, 1]) == [START]
+        assert await opened.evaluator.deduplicate([START, other], [5, 1]) == [START, other]
         assert opened.runtime.requests == []
 
 
@@ -149,18 +149,18 @@ async def test_a_model_that_is_gone_ends_the_search_and_says_how_to_go_on(bench:
         return ServerFailed("the server is on fire")
 
     bench.rows(moods(30))
-    async with open_field(bench, gone) as opened:
+    async with open_evaluator(bench, gone) as opened:
         with pytest.raises(SearchFailed, match="on fire"):
-            await opened.field.have([START], places(opened.field))
+            await opened.evaluator.evaluate([START], places(opened.evaluator))
 
 
 async def test_an_unparsed_answer_is_wrong_and_told(bench: Bench) -> None:
-    async with open_field(bench, lambda request: "perhaps") as opened:
-        await opened.field.have([START], [0])
+    async with open_evaluator(bench, lambda request: "perhaps") as opened:
+        await opened.evaluator.evaluate([START], [0])
 
-        cell = opened.field.cell(START, 0)
-        assert cell is not None
-        assert (cell.score, cell.unparsed, cell.calls) == (0.0, 1.0, 1)
+        result = opened.evaluator.result(START, 0)
+        assert result is not None
+        assert (result.score, result.unparsed, result.calls) == (0.0, 1.0, 1)
 
 
 @pytest.mark.attack("code")
@@ -172,13 +172,13 @@ async def test_a_defect_is_a_missing_cell_of_its_candidate_and_ends_no_search(
 
     bench.rows(moods(30))
     monkeypatch.setattr(Label, "parse", parse)
-    async with open_field(bench, echo) as opened:
-        await opened.field.have([START], places(opened.field))
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([START], places(opened.evaluator))
 
-        cells = list(opened.field.cells(START, places(opened.field)))
-        assert [each.score for each in cells] == [None] * 30
-        [told] = opened.field.defects.record()
-        assert (told["cells"], told["defect"].split()[0]) == (30, "LookupError")
+        results = list(opened.evaluator.results(START, places(opened.evaluator)))
+        assert [result.score for result in results] == [None] * 30
+        [values] = opened.evaluator.defects.record()
+        assert (values["cells"], values["defect"].split()[0]) == (30, "LookupError")
 
 
 ROWS = [{"text": "fine"}, {"text": "foul"}, {"text": "third"}]
@@ -196,7 +196,7 @@ def changed(start: Pipeline, changes: dict[str, Any]) -> Pipeline:
 
 async def prints(start: Pipeline, *changes: dict[str, Any]) -> list[str | None]:
     models = Given(Scripted(["never asked"]))
-    return [await request_fingerprint(changed(start, each), each, ROWS, models) for each in changes]
+    return [await request_fingerprint(changed(start, entry), entry, ROWS, models) for entry in changes]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ async def test_what_only_later_requests_show_is_told_apart(start: Pipeline, tech
 
 async def test_scores_are_told_apart_by_their_offsets(start: Pipeline) -> None:
     offsets = [{"method": "batch", "offsets": {"good": value}} for value in (1.0, 2.0)]
-    first, second = await prints(start, *({"mood.decide": "score", "mood.calibrate": each} for each in offsets))
+    first, second = await prints(start, *({"mood.decide": "score", "mood.calibrate": entry} for entry in offsets))
 
     assert first != second
 
@@ -263,21 +263,21 @@ async def test_nothing_is_asked(start: Pipeline) -> None:
 async def test_the_first_of_those_that_ask_the_same_stays(start: Pipeline) -> None:
     names = {"start": {}, "xml": {"mood.layout": "xml"}, "prefix": {"mood.layout": "prefix"}}
     candidates = [Candidate({"mood.layout": Choice(name, changes)}) for name, changes in names.items()]
-    found = await deduplicate(
-        candidates, lambda each: changed(start, each.changes), ROWS, Given(Scripted(["never asked"]))
+    records = await deduplicate(
+        candidates, lambda candidate: changed(start, candidate.changes), ROWS, Given(Scripted(["never asked"]))
     )
 
-    assert [each.choices["mood.layout"].name for each in found] == ["start", "prefix"]
+    assert [candidate.choices["mood.layout"].name for candidate in records] == ["start", "prefix"]
 
 
 async def test_candidates_whose_requests_cannot_be_made_are_kept_apart(start: Pipeline) -> None:
     broken = [{"mood.prompt": {"instructions": f"{{{{ text.{key} }}}}"}} for key in ("a", "b")]
-    candidates = [Candidate({"mood.prompt": Choice("x", each)}) for each in broken]
-    found = await deduplicate(
-        candidates, lambda each: changed(start, each.changes), ROWS, Given(Scripted(["never asked"]))
+    candidates = [Candidate({"mood.prompt": Choice("x", entry)}) for entry in broken]
+    records = await deduplicate(
+        candidates, lambda candidate: changed(start, candidate.changes), ROWS, Given(Scripted(["never asked"]))
     )
 
-    assert found == candidates
+    assert records == candidates
 
 
 def node(name: str, kind: str = "step", *parts: dict[str, Any]) -> dict[str, Any]:
@@ -292,9 +292,9 @@ def test_a_step_is_its_own_node() -> None:
 
 def test_the_items_of_a_step_are_in_their_order_whenever_they_began() -> None:
     began = [node(f"step2[{number}]", "item") for number in (10, 2, 0, 11, 1)]
-    found = step_nodes(node("run", "run", node("step2", "step", *began)), "step2")
+    records = step_nodes(node("run", "run", node("step2", "step", *began)), "step2")
 
-    assert [each["name"] for each in found] == [f"step2[{number}]" for number in (0, 1, 2, 10, 11)]
+    assert [entry["name"] for entry in records] == [f"step2[{number}]" for number in (0, 1, 2, 10, 11)]
 
 
 def test_of_a_step_that_did_not_run_there_is_nothing() -> None:

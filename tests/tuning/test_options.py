@@ -1,4 +1,4 @@
-"""What a command line asks of a tuning, and what it is told where that is wrong."""
+"""The options of a tuning from the command line, and the messages for wrong ones."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def test_a_preference_is_a_word_or_a_formula(text: str) -> None:
     [
         ("chaep", "did you mean `cheap`?"),
         ("score - token", "did you mean `tokens`?"),
-        ("score -", "is no formula"),
-        ("1 + 1", "is the same for all"),
+        ("score -", "is not a formula"),
+        ("1 + 1", "is the same for all candidates"),
         (" ", "`--prefer` is empty"),
-        ("score > 0.5", "is no number at score 0, tokens 1"),
-        ("score / unparsed", "is no number at score 0, tokens 1, latency 0.001, unparsed 0, calls 1: "),
-        ("score - 'a'", "is no number at"),
-        ("score.mean", "is no number at"),
+        ("score > 0.5", "is not a number at score 0, tokens 1"),
+        ("score / unparsed", "is not a number at score 0, tokens 1, latency 0.001, unparsed 0, calls 1: "),
+        ("score - 'a'", "is not a number at"),
+        ("score.mean", "is not a number at"),
     ],
 )
 def test_what_is_wrong_with_a_preference_is_told(text: str, told: str) -> None:
@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_preference_is_told(text: str, told: str) -> None:
 
 def test_a_formula_is_worked_out_over_what_is_known_of_a_candidate() -> None:
     assert preference_value("score - 0.01 * tokens", {"score": 0.9, "tokens": 20.0}) == pytest.approx(0.7)
-    with pytest.raises(InputError, match=r"is no number at score 0\.9, tokens 20: it is False"):
+    with pytest.raises(InputError, match=r"is not a number at score 0\.9, tokens 20: it is False"):
         preference_value("score > tokens", {"score": 0.9, "tokens": 20.0})
 
 

@@ -17,7 +17,7 @@ from promptkit.tuning.pareto import late_trials, pareto_front, preferred_candida
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates, Trial, TrialMeans
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.tunings import TuneBench, row_of, truth
 
 ROWS = 40
@@ -48,13 +48,13 @@ async def measured(folder: Folder, wrong: dict[str, int], tokens: dict[str, int]
     def answer(request: Request) -> Reply:
         number, name = row_of(request), which(request)
         is_right = number < ROWS - wrong[name]
-        told = truth(number) if is_right else {"good": "bad", "bad": "good"}[truth(number)]
-        return Reply(text=told, tokens_in=tokens[name], tokens_out=0, seconds=0.01)
+        text = truth(number) if is_right else {"good": "bad", "bad": "good"}[truth(number)]
+        return Reply(text=text, tokens_in=tokens[name], tokens_out=0, seconds=0.01)
 
     bench = TuneBench(folder, ROWS)
-    async with open_field(bench, answer, bench.start()) as opened:
-        await opened.field.have([START, LONG, SHORT], range(ROWS))
-        yield Estimates(opened.field, CandidateCalibration(opened.field, None))
+    async with open_evaluator(bench, answer, bench.start()) as opened:
+        await opened.evaluator.evaluate([START, LONG, SHORT], range(ROWS))
+        yield Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
 
 
 def seen(candidate: Candidate, rows: int = ROWS) -> Trial:
@@ -66,56 +66,56 @@ TOKENS = {"start": 100, "long": 300, "short": 50}
 
 
 async def test_best_is_what_the_race_picked_whatever_it_costs(folder: Folder) -> None:
-    async with measured(folder, {"start": 20, "long": 0, "short": 1}, TOKENS) as evidence:
-        assert preferred_candidate(evidence, LONG, ALL, "best") is LONG
+    async with measured(folder, {"start": 20, "long": 0, "short": 1}, TOKENS) as estimates:
+        assert preferred_candidate(estimates, LONG, ALL, "best") is LONG
 
 
 async def test_cheap_is_the_shortest_that_is_not_shown_to_be_worse(folder: Folder) -> None:
-    async with measured(folder, {"start": 20, "long": 0, "short": 2}, TOKENS) as evidence:
-        assert preferred_candidate(evidence, LONG, ALL, "cheap").key == SHORT.key
+    async with measured(folder, {"start": 20, "long": 0, "short": 2}, TOKENS) as estimates:
+        assert preferred_candidate(estimates, LONG, ALL, "cheap").key == SHORT.key
 
 
 async def test_what_is_shown_to_be_worse_is_not_taken_for_being_cheap(folder: Folder) -> None:
-    async with measured(folder, {"start": 2, "long": 0, "short": 12}, TOKENS) as evidence:
-        assert preferred_candidate(evidence, LONG, ALL, "cheap").key == START.key
+    async with measured(folder, {"start": 2, "long": 0, "short": 12}, TOKENS) as estimates:
+        assert preferred_candidate(estimates, LONG, ALL, "cheap").key == START.key
 
 
 async def test_balanced_gives_away_two_points_at_most(folder: Folder) -> None:
-    async with measured(folder, {"start": 1, "long": 0, "short": 0}, {**TOKENS, "short": 200}) as evidence:
-        assert preferred_candidate(evidence, LONG, ALL, "balanced").key == SHORT.key
+    async with measured(folder, {"start": 1, "long": 0, "short": 0}, {**TOKENS, "short": 200}) as estimates:
+        assert preferred_candidate(estimates, LONG, ALL, "balanced").key == SHORT.key
 
 
 async def test_a_formula_takes_the_highest_value(folder: Folder) -> None:
-    async with measured(folder, {"start": 4, "long": 0, "short": 12}, TOKENS) as evidence:
-        assert preferred_candidate(evidence, LONG, ALL, "score").key == LONG.key
-        assert preferred_candidate(evidence, LONG, ALL, "score - 0.001 * tokens").key == START.key
-        assert preferred_candidate(evidence, LONG, ALL, "-tokens").key == SHORT.key
+    async with measured(folder, {"start": 4, "long": 0, "short": 12}, TOKENS) as estimates:
+        assert preferred_candidate(estimates, LONG, ALL, "score").key == LONG.key
+        assert preferred_candidate(estimates, LONG, ALL, "score - 0.001 * tokens").key == START.key
+        assert preferred_candidate(estimates, LONG, ALL, "-tokens").key == SHORT.key
 
 
 async def test_a_formula_compares_on_the_rows_that_both_have(folder: Folder) -> None:
     # On its own 20 rows the short one is all right, and so is the best on these.
-    async with measured(folder, {"start": 30, "long": 10, "short": 20}, TOKENS) as evidence:
+    async with measured(folder, {"start": 30, "long": 10, "short": 20}, TOKENS) as estimates:
         short = [seen(START), seen(LONG), seen(SHORT, 20)]
-        assert preferred_candidate(evidence, LONG, short, "score").key == LONG.key
+        assert preferred_candidate(estimates, LONG, short, "score").key == LONG.key
 
 
 @pytest.mark.parametrize("prefer", ["cheap", "balanced", "score"])
 async def test_without_rows_of_the_best_there_is_nothing_to_compare(folder: Folder, prefer: str) -> None:
-    async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as evidence:
-        assert preferred_candidate(evidence, LONG, [], prefer) is LONG
-        assert preferred_candidate(evidence, LONG, [seen(SHORT)], prefer) is LONG
+    async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as estimates:
+        assert preferred_candidate(estimates, LONG, [], prefer) is LONG
+        assert preferred_candidate(estimates, LONG, [seen(SHORT)], prefer) is LONG
 
 
 async def test_a_formula_that_gives_no_number_is_refused(folder: Folder) -> None:
-    async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as evidence:
-        with pytest.raises(InputError, match="no number"):
-            preferred_candidate(evidence, LONG, ALL, "score > 0.5")
+    async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as estimates:
+        with pytest.raises(InputError, match="not a number"):
+            preferred_candidate(estimates, LONG, ALL, "score > 0.5")
 
 
 def test_those_that_saw_half_of_the_rows_of_whoever_went_furthest_are_compared() -> None:
     far = [seen(START, 40), seen(LONG, 20), seen(SHORT, 19)]
 
-    assert [each.candidate for each in late_trials(far)] == [START, LONG]
+    assert [trial.candidate for trial in late_trials(far)] == [START, LONG]
     assert late_trials([]) == []
 
 

@@ -1,4 +1,4 @@
-"""What a tuning must find where it was hidden: faults of a prompt, and choices that only pay together."""
+"""Hidden faults of a prompt, and choices that only pay together, which a tuning must find."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ async def test_steps_with_labels_are_asked_alone_on_the_inputs_of_the_data_the_l
     ran = await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=500, mode="stepwise")
 
     stages = ran.record["stages"]
-    assert list(dict.fromkeys(each["step"] for each in stages)) == ["advice", "tone", None]
-    asked = [request_text(each) for each in ran.runtime.requests[2 * 8 :]]
+    assert list(dict.fromkeys(entry["step"] for entry in stages)) == ["advice", "tone", None]
+    asked = [request_text(request) for request in ran.runtime.requests[2 * 8 :]]
     alone = list(takewhile(lambda text: "Say what to do with it." in text, asked))
     assert len(alone) > 50
     assert all(f"Tone: {truth(number_in(text))}" in text for text in alone)
@@ -77,9 +77,9 @@ class TestChoicesThatOnlyPayTogether:
         share = self.SHARES["long note" in text, is_markdown]
         return truth(number) if luck(number, share) else WRONG[truth(number)]
 
-    async def tune(self, folder: Folder, **wishes: Any) -> Ran:
+    async def tune(self, folder: Folder, **options: Any) -> Ran:
         bench, target = noted(folder, 120, LAYOUTS)
-        return await bench.tune(self.answer, text=NOTED_SUITE, target=target, calls=TOGETHER_CALLS, **wishes)
+        return await bench.tune(self.answer, text=NOTED_SUITE, target=target, calls=TOGETHER_CALLS, **options)
 
     async def test_each_step_alone_misses_them(self, folder: Folder) -> None:
         ran = await self.tune(folder, mode="stepwise")

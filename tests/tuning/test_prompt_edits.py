@@ -110,7 +110,7 @@ def test_a_child_says_something_else_and_inherits_the_rest(pipeline: Pipeline) -
     sections = prompt_of(child).sections({"text": "it"})
 
     assert sections == {"instructions": "Judge it.", "input": "it", "cue": "Mood:"}
-    asking, start = child.steps["mood"].asking, pipeline.steps["mood"].asking
+    asking, start = child.steps["mood"].prompt_call, pipeline.steps["mood"].prompt_call
     assert asking is not None
     assert start is not None
     assert (asking.decide, asking.answer.__class__, asking.examples.all) == (
@@ -179,7 +179,7 @@ def test_a_target_that_is_no_project_of_ones_own_is_not_edited(tmp_path_factory:
     shipped = LIBRARY / "pipelines" / "sentiment_plain.yaml"
     pipeline = load_target(shipped, Project(root=project_module._PACKAGE))
 
-    with pytest.raises(InputError, match="stay as they are"):
+    with pytest.raises(InputError, match="cannot be changed"):
         edit_sections(pipeline, "sentiment", {"instructions": "Judge."})
 
 

@@ -59,7 +59,7 @@ def test_what_search_rows_say_of_the_start_is_what_it_gave_as_it_is_written(scor
 
 def test_the_pick_is_confirmed_with_offsets_and_no_candidate_was_asked_for_them(scored: tuple[TuneBench, Ran]) -> None:
     _, ran = scored
-    best, searched = ran.record["best"], next(each for each in ran.record["candidates"] if each["pick"])
+    best, searched = ran.record["best"], next(entry for entry in ran.record["candidates"] if entry["pick"])
 
     assert ran.record["verdict"] == "improved"
     assert best["changes"]["mood.calibrate"]["model"] == REFERENCE
@@ -70,21 +70,21 @@ def test_the_pick_is_confirmed_with_offsets_and_no_candidate_was_asked_for_them(
 def test_one_candidate_is_the_start_and_one_the_pick_and_the_front_holds_the_pick_or_better(
     scored: tuple[TuneBench, Ran],
 ) -> None:
-    found: list[dict[str, Any]] = scored[1].record["candidates"]
-    furthest = max(each["rows"] for each in found)
+    records: list[dict[str, Any]] = scored[1].record["candidates"]
+    furthest = max(entry["rows"] for entry in records)
 
-    assert [sum(each[mark] for each in found) for mark in ("start", "pick")] == [1, 1]
-    assert any(each["front"] for each in found)
-    assert all(each["rows"] * 2 >= furthest for each in found if each["front"])
-    assert [each["rows"] for each in found] == sorted((each["rows"] for each in found), reverse=True)
+    assert [sum(entry[mark] for entry in records) for mark in ("start", "pick")] == [1, 1]
+    assert any(entry["front"] for entry in records)
+    assert all(entry["rows"] * 2 >= furthest for entry in records if entry["front"])
+    assert [entry["rows"] for entry in records] == sorted((entry["rows"] for entry in records), reverse=True)
 
 
 def test_whoever_was_dropped_says_why_and_nobody_else(scored: tuple[TuneBench, Ran]) -> None:
-    for each in scored[1].record["candidates"]:
-        if each["dropped"] is not None:
-            assert 0 < each["dropped"]["at"] <= each["rows"]
-            assert each["dropped"]["why"]
-    assert next(each for each in scored[1].record["candidates"] if each["pick"])["dropped"] is None
+    for entry in scored[1].record["candidates"]:
+        if entry["dropped"] is not None:
+            assert 0 < entry["dropped"]["at"] <= entry["rows"]
+            assert entry["dropped"]["why"]
+    assert next(entry for entry in scored[1].record["candidates"] if entry["pick"])["dropped"] is None
 
 
 async def test_of_a_metric_that_counts_downwards_means_are_its_own_and_a_gain_is_a_gain(folder: Folder) -> None:
@@ -92,7 +92,7 @@ async def test_of_a_metric_that_counts_downwards_means_are_its_own_and_a_gain_is
         """Say what is right, and be sure of it only where there are headings."""
         label, share = truth(row_of(request)), 0.95 if "##" in request_text(request) else 0.55
         shares = {label: share, truth(row_of(request) + 1): 1 - share}
-        shown = tuple(Alternative(f" {each}".encode(), log(share)) for each, share in shares.items())
+        shown = tuple(Alternative(f" {text}".encode(), log(share)) for text, share in shares.items())
         return Reply(text=f" {label}", tokens=(Token(shown[0].piece, shown[0].logprob, shown),))
 
     bench = TuneBench(folder, 100, prompt=SCORED)
@@ -105,7 +105,7 @@ async def test_of_a_metric_that_counts_downwards_means_are_its_own_and_a_gain_is
     assert best < start
     assert ran.record["difference"]["mean"] == pytest.approx(start - best)
     assert ran.record["verdict"] == "improved"
-    searched = next(each for each in ran.record["candidates"] if each["pick"])
+    searched = next(entry for entry in ran.record["candidates"] if entry["pick"])
     assert searched["mean"] == pytest.approx(best)
 
 

@@ -32,8 +32,8 @@ def longer_is_better(request: Request) -> str:
 
 
 def tokens(ran: Ran) -> float:
-    """Return what a row of the pick takes."""
-    return float(next(each["tokens"] for each in ran.record["candidates"] if each["pick"]))
+    """Return the calls that a row of the pick takes."""
+    return float(next(entry["tokens"] for entry in ran.record["candidates"] if entry["pick"]))
 
 
 @pytest.fixture
@@ -52,19 +52,19 @@ async def test_what_is_preferred_is_picked_and_confirmed(bench: TuneBench) -> No
     assert tokens(by_formula) <= tokens(cheap) < tokens(best)
     for ran in (best, cheap):
         assert ran.record["verdict"] == "improved"
-        assert ran.tuned.chosen is not None
-        assert ran.tuned.chosen.changes == ran.record["best"]["changes"]
+        assert ran.tuned.candidate is not None
+        assert ran.tuned.candidate.changes == ran.record["best"]["changes"]
     assert cheap.record["prefer"] == "cheap"
 
 
 async def test_what_is_preferred_is_confirmed_with_its_own_offsets(folder: Folder) -> None:
     bench = TuneBench(folder, 120, prompt=PROMPT.replace("decide: generate\ncue: none", "decide: score\ncue: Mood"))
     ran = await bench.tune(model(), calls=CALLS, prefer="-tokens", only=("layout",))
-    pick = next(each for each in ran.record["candidates"] if each["pick"])
-    furthest = max(each["rows"] for each in ran.record["candidates"])
+    pick = next(entry for entry in ran.record["candidates"] if entry["pick"])
+    furthest = max(entry["rows"] for entry in ran.record["candidates"])
 
-    far = [each for each in ran.record["candidates"] if 2 * each["rows"] >= furthest]
-    assert pick["tokens"] == min(each["tokens"] for each in far)
+    far = [entry for entry in ran.record["candidates"] if 2 * entry["rows"] >= furthest]
+    assert pick["tokens"] == min(entry["tokens"] for entry in far)
     assert ran.record["best"]["changes"]["mood.calibrate"]["model"] == REFERENCE
 
 
@@ -99,15 +99,15 @@ async def test_the_gain_that_could_be_shown_is_that_of_the_clusters_and_so_is_th
 
 async def test_the_search_never_uses_what_is_kept_for_the_confirmation(bench: TuneBench) -> None:
     ran = await bench.tune(longer_is_better, calls=300)
-    stages = {each["name"]: each["calls"] for each in ran.record["stages"]}
+    stages = {entry["name"]: entry["calls"] for entry in ran.record["stages"]}
 
     assert stages["confirm"] == 2 * ran.record["rows"]["confirm"]
     assert ran.record["calls"] <= 300
 
 
 async def test_of_a_teacher_is_told_where_wording_may_vary_or_one_is_named(bench: TuneBench) -> None:
-    told = [
-        [each for each in ran.record["notes"] if "teacher" in each]
+    seen = [
+        [entry for entry in ran.record["notes"] if "teacher" in entry]
         for ran in [
             await bench.tune(longer_is_better, calls=300),
             await bench.tune(longer_is_better, calls=300, only=("layout",)),
@@ -115,28 +115,28 @@ async def test_of_a_teacher_is_told_where_wording_may_vary_or_one_is_named(bench
         ]
     ]
 
-    assert told[0][0].startswith("no teacher: ")
-    assert told[1:] == [[], ["the teacher is not asked: wording is not among what may vary"]]
+    assert seen[0][0].startswith("no teacher: ")
+    assert seen[1:] == [[], ["the teacher is not asked: wording may not vary here"]]
 
 
 async def test_a_tuning_under_way_says_where_it_stands(bench: TuneBench) -> None:
     seen: list[tuple[str, int]] = []
 
     def watching(request: Request) -> str:
-        seen.append((tuning.standing.stage, tuning.standing.calls))
+        seen.append((tuning.progress.stage, tuning.progress.calls))
         return longer_is_better(request)
 
     runtime = Scripted(watching)
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
         tuning = Tuning(
-            bench.start(), models=Given(runtime, replies), store=store, wishes=TuneOptions(limits=Limits(calls=CALLS))
+            bench.start(), models=Given(runtime, replies), store=store, options=TuneOptions(limits=Limits(calls=CALLS))
         )
         await tuning.run()
 
     stages = list(dict.fromkeys(stage for stage, _ in seen))
-    assert [each for each in stages if each in ("screen", "race", "confirm")] == ["screen", "race", "confirm"]
+    assert [text for text in stages if text in ("screen", "race", "confirm")] == ["screen", "race", "confirm"]
     assert [calls for _, calls in seen] == sorted(calls for _, calls in seen)
-    assert tuning.standing.best is not None
+    assert tuning.progress.best is not None
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("x")])
@@ -157,9 +157,9 @@ async def test_an_error_of_the_program_itself_leaves_a_record_and_is_raised(
 
 async def test_a_repeated_row_is_asked_as_often_and_means_are_over_rows(bench: TuneBench) -> None:
     text = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\nrepeat: 2\n"
-    ran = await bench.tune(right_where(lambda told: 0.9 if "Mood:" in told else 0.5), text=text, calls=900)
+    ran = await bench.tune(right_where(lambda text: 0.9 if "Mood:" in text else 0.5), text=text, calls=900)
 
     confirmed = ran.record["rows"]["confirm"]
     assert ran.record["status"] == "done"
     assert ran.record["difference"]["n"] == confirmed
-    assert next(each for each in ran.record["stages"] if each["name"] == "confirm")["calls"] == 4 * confirmed
+    assert next(entry for entry in ran.record["stages"] if entry["name"] == "confirm")["calls"] == 4 * confirmed

@@ -1,4 +1,4 @@
-"""What no tuning may do, whatever it finds: seen in every request and every cell, with no tolerance."""
+"""Invariants of every tuning, checked in every request and every cell, with no tolerance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptkit.tuning.confirmation.confirm import measured_gain
 from promptkit.tuning.data_split import read_data_split
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.logs import Sides, cells, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
@@ -43,7 +43,7 @@ class Told:
 
     @property
     def pick(self) -> str:
-        return str(next(each["name"] for each in self.ran.record["candidates"] if each["pick"]))
+        return str(next(entry["name"] for entry in self.ran.record["candidates"] if entry["pick"]))
 
     def rows_of(self, variant: str) -> list[int]:
         return [row for row, _ in self.cells[variant]]
@@ -78,13 +78,13 @@ def test_rows_for_demonstrations_are_asked_of_the_start_alone_and_score_nobody(t
     asked = {variant for variant in told.cells if pool & set(told.rows_of(variant))}
 
     assert all(variant == AS_WRITTEN or variant.startswith("thoughts") for variant in asked)
-    assert not asked & {each["name"] for each in told.ran.record["candidates"] if not each["start"]}
+    assert not asked & {entry["name"] for entry in told.ran.record["candidates"] if not entry["start"]}
 
 
 def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
     requests = told.ran.runtime.requests
-    first = next(at for at, each in enumerate(requests) if row_of(each) in told.sides.confirm)
-    asked = [row_of(each) for each in requests[first : first + 2 * len(told.sides.confirm)]]
+    first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
+    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
 
     assert sorted(asked) == sorted([*told.sides.confirm] * 2)
     for variant in (AS_WRITTEN, told.pick):
@@ -94,8 +94,8 @@ def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_t
 
 def test_start_and_pick_are_asked_row_by_row(told: Told) -> None:
     requests = told.ran.runtime.requests
-    first = next(at for at, each in enumerate(requests) if row_of(each) in told.sides.confirm)
-    asked = [row_of(each) for each in requests[first : first + 2 * len(told.sides.confirm)]]
+    first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
+    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
     apart = [abs(at - asked.index(row)) for at, row in enumerate(asked)]
 
     assert max(apart) <= 2 * IN_FLIGHT + 4
@@ -146,19 +146,19 @@ def test_calls_are_those_that_the_model_got_and_within_the_budget(told: Told) ->
 
 
 def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told) -> None:
-    counted = sum(each["calls"] for each in told.ran.record["stages"])
+    counted = sum(entry["calls"] for entry in told.ran.record["stages"])
 
     assert told.ran.record["calls"] - counted == 8
 
 
 async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: Told) -> None:
-    kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.chosen
+    kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.candidate
     assert pick is not None
-    confirm = read_data_split(told.bench.start()).confirm
-    async with open_field(told.bench, right_where(share_of), told.bench.start()) as opened:
-        await opened.field.have([start, pick], confirm)
-        there = measured_gain(opened.field, start, pick, confirm, level=kept["level"])
-        back = measured_gain(opened.field, pick, start, confirm, level=kept["level"])
+    confirm = read_data_split(told.bench.start()).holdout
+    async with open_evaluator(told.bench, right_where(share_of), told.bench.start()) as opened:
+        await opened.evaluator.evaluate([start, pick], confirm)
+        there = measured_gain(opened.evaluator, start, pick, confirm, level=kept["level"])
+        back = measured_gain(opened.evaluator, pick, start, confirm, level=kept["level"])
 
     assert (there.mean, there.low, there.high) == (kept["mean"], kept["low"], kept["high"])
     assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low), abs=1e-6)
@@ -219,11 +219,12 @@ async def interrupted(bench: TuneBench, after: int) -> Scripted:
 def without_times(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record without what is another each time: its number, the clock, and what came from the store."""
     left_out = ("run", "seconds", "cached")
-    told = {key: value for key, value in record.items() if key not in left_out}
-    told["candidates"] = [
-        {key: value for key, value in each.items() if key not in ("latency", "front")} for each in told["candidates"]
+    values = {key: value for key, value in record.items() if key not in left_out}
+    values["candidates"] = [
+        {key: value for key, value in entry.items() if key not in ("latency", "front")}
+        for entry in values["candidates"]
     ]
-    return told
+    return values
 
 
 class TestOtherTunings:

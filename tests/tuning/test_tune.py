@@ -49,8 +49,8 @@ class TestVerdict:
         assert (ran.record["status"], ran.record["verdict"]) == ("done", "improved")
         assert "Mood:" in str(ran.record["best"]["changes"])
         assert ran.record["difference"]["low"] > 0
-        assert ran.tuned.chosen is not None
-        assert ran.tuned.chosen.changes == ran.record["best"]["changes"]
+        assert ran.tuned.candidate is not None
+        assert ran.tuned.candidate.changes == ran.record["best"]["changes"]
         assert stored(bench, ran.tuned.number) == ran.record
 
     async def test_where_nothing_helps_nothing_is_shown(self, bench: TuneBench) -> None:
@@ -68,8 +68,8 @@ class TestVerdict:
 
         assert ran.record["best"]["changes"] == {}
         assert (ran.record["verdict"], ran.record["difference"], ran.record["ordinal"]) == ("not shown", None, 0)
-        assert "confirm" not in {each["name"] for each in ran.record["stages"]}
-        assert ran.tuned.chosen is None
+        assert "confirm" not in {entry["name"] for entry in ran.record["stages"]}
+        assert ran.tuned.candidate is None
 
     async def test_a_second_pick_on_the_same_confirm_rows_is_tested_at_half_the_level(self, bench: TuneBench) -> None:
         first = await bench.tune(answer, calls=CALLS)
@@ -162,30 +162,30 @@ class TestLimits:
 
 
 class TestPlan:
-    async def plan(self, bench: TuneBench, runtime: Scripted, **wishes: Any) -> dict[str, Any]:
+    async def plan(self, bench: TuneBench, runtime: Scripted, **options: Any) -> dict[str, Any]:
         with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
             tuning = Tuning(
                 bench.start(SUITE),
                 models=Given(runtime, replies),
                 store=store,
-                wishes=TuneOptions(**wishes),
+                options=TuneOptions(**options),
             )
             return dict((await tuning.plan()).record())
 
     async def test_a_plan_asks_nothing_and_says_the_most_that_is_spent(self, bench: TuneBench) -> None:
         runtime = Scripted(answer)
-        told = await self.plan(bench, runtime, limits=Limits(calls=CALLS))
+        values = await self.plan(bench, runtime, limits=Limits(calls=CALLS))
         ran = await bench.tune(answer, calls=CALLS)
 
         assert runtime.requests == []
-        assert told["calls"] == CALLS >= ran.record["calls"]
-        assert told["rows"]["confirm"] == ran.record["rows"]["confirm"]
-        assert told["rows"]["search"] == ran.record["rows"]["search"]
+        assert values["calls"] == CALLS >= ran.record["calls"]
+        assert values["rows"]["confirm"] == ran.record["rows"]["confirm"]
+        assert values["rows"]["search"] == ran.record["rows"]["search"]
 
     async def test_the_smallest_gain_that_could_be_shown_is_told_before(self, bench: TuneBench) -> None:
-        told = await self.plan(bench, Scripted(answer), limits=Limits(calls=CALLS))
+        values = await self.plan(bench, Scripted(answer), limits=Limits(calls=CALLS))
 
-        assert told["smallest"] == pytest.approx(0.15, abs=0.02)
+        assert values["smallest"] == pytest.approx(0.15, abs=0.02)
 
 
 async def test_what_requests_had_to_say_is_told_of_this_time_and_is_not_in_the_record(bench: TuneBench) -> None:
@@ -205,7 +205,7 @@ async def test_what_is_not_tried_of_a_step_with_labels_of_its_own_is_told_by_its
         with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
             suite = bench.start(text, target=target)
             plan = await Tuning(suite, models=Given(Scripted(advise), replies), store=store).plan()
-        return [each for each in plan.notes if each.startswith("tone: no examples are drawn")]
+        return [text for text in plan.notes if text.startswith("tone: no examples are drawn")]
 
     assert len(await notes(ADVISED_SUITE)) == 1
     assert await notes(ADVISED_SUITE + STEP_LABELS) == []

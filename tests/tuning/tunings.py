@@ -46,7 +46,7 @@ def row_of(request: Request) -> int:
 
 
 def truth(number: int) -> str:
-    """Return what is right for a row."""
+    """Return the right answer to a row."""
     return ["good", "bad"][number % 2]
 
 
@@ -65,10 +65,10 @@ def right_where(share_of: Callable[[str], float], salt: str = "") -> Callable[[R
     """
 
     def answer(request: Request) -> str:
-        number, told = row_of(request), request_text(request)
+        number, text = row_of(request), request_text(request)
         wrong = {"good": "bad", "bad": "good"}
         right = truth(number)
-        return right if luck(number, share_of(told), salt) else wrong[right]
+        return right if luck(number, share_of(text), salt) else wrong[right]
 
     return answer
 
@@ -83,7 +83,7 @@ class Ran:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        return self.tuned.record
+        return self.tuned.record.to_json()
 
 
 class TuneBench(Bench):
@@ -109,21 +109,21 @@ class TuneBench(Bench):
         text: str | None = None,
         target: Path | None = None,
         store: Path | None = None,
-        **wishes: Any,
+        **options: Any,
     ) -> Ran:
         """Tune on a model that answers by `script`, in the folder's store. `calls` is short for the limits."""
-        if (calls := wishes.pop("calls", None)) is not None:
-            wishes["limits"] = Limits(calls=calls)
+        if (calls := options.pop("calls", None)) is not None:
+            options["limits"] = Limits(calls=calls)
         runtime = script if isinstance(script, Scripted) else Scripted(script)
         with Store.open(store or self.store_folder) as kept, ReplyCache(kept) as replies, frozen_files():
             suite = self.start(text, target=target)
-            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, wishes=TuneOptions(**wishes))
-            tuned = await tuning.run()
-        return Ran(tuned, tuning, runtime)
+            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, options=TuneOptions(**options))
+            result = await tuning.run()
+        return Ran(result, tuning, runtime)
 
 
 def texts(runtime: Scripted) -> Sequence[str]:
-    """Return what was asked, in order."""
+    """Return the requests, in order."""
     return [request_text(request) for request in runtime.requests]
 
 

@@ -156,7 +156,7 @@ def run_program(program: str, *arguments: str) -> subprocess.CompletedProcess[st
 @LINUX
 def test_a_parent_ends_quietly_and_its_processes_with_it() -> None:
     program = (
-        "from promptkit.workers import run_in_worker_blocking\nfrom tests.workers import work\n"
+        "from promptkit.workers.process import run_in_worker_blocking\nfrom tests.workers import work\n"
         "print(run_in_worker_blocking(work.process, seconds=10))"
     )
     ended = run_program(program)
@@ -168,7 +168,7 @@ def test_a_parent_ends_quietly_and_its_processes_with_it() -> None:
 @pytest.mark.attack("process")
 def test_a_busy_process_ends_after_its_parent_was_killed(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys, threading, time\nfrom promptkit.workers import run_in_worker_blocking\n"
+        "import os, signal, sys, threading, time\nfrom promptkit.workers.process import run_in_worker_blocking\n"
         "from tests.workers import work\n"
         "call = lambda: run_in_worker_blocking(work.search_for_ever, sys.argv[1], seconds=1)\n"
         "threading.Thread(target=call, daemon=True).start()\n"

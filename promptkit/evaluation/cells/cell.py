@@ -1,20 +1,12 @@
-"""A cell (a row under a variant, once), its outcome, and the keys under which the store keeps cells."""
+"""A cell: a row under a variant, once; planned, then answered, scored and saved."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from promptkit.engine.dependencies import files_of
-from promptkit.engine.pipeline import Pipeline
-from promptkit.engine.results import Result, trace_record
+from promptkit.engine.results import Result, Trace, trace_record
 from promptkit.errors import (
     ContextOverflow,
     InputError,
@@ -24,66 +16,102 @@ from promptkit.errors import (
     UnexpectedError,
     UnparsedAnswer,
 )
-from promptkit.evaluation.metrics.base import Score
-from promptkit.project import LIBRARY
-from promptkit.storage.files import SETTINGS_FILE, read_bytes
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.suite.data import BoundRow
+from promptkit.storage.cells import CellRecord, KeptCell, RunCell
 from promptkit.storage.records import read_record
-from promptkit.storage.shapes import MOST_COUNT, OutcomeShape
-from promptkit.storage.strict_json import compact
-from promptkit.storage.yaml import load_file
-
-if TYPE_CHECKING:
-    from promptkit.engine.results import Trace
-    from promptkit.evaluation.suite.suite import Variant
-    from promptkit.runtimes.base import Model
-    from promptkit.storage.cells import KeptCell, RunCell
+from promptkit.storage.shapes import MOST_COUNT, OutcomeShape, ScoresShape
+from promptkit.storage.strict_json import compact, plain, trace_bytes
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
+REQUEST_FAILURES = (RequestRefused, ContextOverflow)
+"""Failures that belong to the request; they say nothing about the server."""
+
+_OUTCOME: Final = ("output", "flag", "problem", "steps", "calls", "cached", "tokens_in", "tokens_out", "seconds")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Cell:
-    """One cell of a run. `row` counts from 1, `repeat` from 0; `error` is missing, and `problem` says why.
+    """A row under a variant, once: its answer, its scores, and its number in the store.
 
-    `cell` is what `RunView.trace` takes. `expect` is what the suite expects of the row, None where it says nothing.
-    `defect` is the type and place of an exception that nothing foresaw.
+    `row` counts from 1, `repeat` from 0. `fields` are the row's, `expect` the suite's expected answer (None: none).
+    A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
+    exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
+
+    While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
+    that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
+    scores of slow metrics that came with it. `outcome_text` and `trace_text` are a new cell's as JSON.
     """
 
     variant: str
     row: int
     repeat: int
     fields: Mapping[str, Any]
-    output: Any
-    expect: Any
+    expect: Any = None
+    output: Any = None
     flag: CellFlag = ""
     problem: str = ""
     defect: str = ""
-    scores: Mapping[str, Score] = field(default_factory=dict)
     steps: Mapping[str, Any] = field(default_factory=dict)
     calls: int = 0
     cached: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
-    cell: int = 0
+    read_trace: Callable[[], Mapping[str, Any]] = dict
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    number: int = 0
+    source: BoundRow | None = None
+    place: int = 0
+    key: bytes = b""
+    is_kept: bool = False
+    kept_scores: Mapping[str, Score] = field(default_factory=dict)
+    outcome_text: str | None = None
+    trace_text: bytes | None = None
 
+    @property
+    def trace(self) -> Mapping[str, Any]:
+        """The record of `engine.trace_record`, read when it is asked for."""
+        return self.read_trace()
 
-def compared_values(cell: Cell, metric: str) -> tuple[Any, Any]:
-    """Return what was expected of a cell and what it gave, as a metric compared them.
+    @property
+    def bound(self) -> BoundRow:
+        """The row as the suite binds it; a cell that was read from the store alone has none."""
+        assert self.source is not None, "only cells of a running evaluation are bound"
+        return self.source
 
-    Where it compared the output with what the suite expects of the row, these are the two.
-    """
-    detail = cell.scores[metric].detail if metric in cell.scores else {}
-    got = next((detail[key] for key in ("predicted", "got") if key in detail), cell.output)
-    return detail.get("expected", cell.expect), got
+    def take(self, other: Cell) -> None:
+        """Take the answer of a saved cell that has the same key."""
+        self.take_outcome({name: getattr(other, name) for name in (*_OUTCOME, "defect")}, other.number)
+        self.read_trace = other.read_trace
+
+    def take_outcome(self, outcome: Mapping[str, Any], number: int) -> None:
+        """Take the outcome that the store keeps under a number."""
+        for name, value in outcome.items():
+            setattr(self, name, value)
+        self.number, self.is_kept = number, True
+
+    def fail(self, problem: str, defect: str = "") -> None:
+        """Mark the cell as missing, with nothing of an answer."""
+        self.output, self.flag, self.problem, self.defect, self.steps = None, "error", problem, defect, {}
+        self.calls = self.cached = self.tokens_in = self.tokens_out = 0
+        self.seconds, self.read_trace = 0.0, dict
+        self.trace_text = self.outcome_text = None
+
+    def encode(self) -> None:
+        """Write the outcome and the trace as the store keeps them. Raises ValueError where JSON cannot hold them."""
+        record = {name: getattr(self, name) for name in _OUTCOME}
+        self.outcome_text = compact({**record, "defect": self.defect} if self.defect else record)
+        trace = self.trace
+        self.trace_text = trace_bytes(trace) if trace else None
 
 
 class RunView(Protocol):
-    """A run in the store.
+    """A run in the store, as reports read it.
 
-    `record` is what `promptkit eval --json` prints. `variants` are in the suite's order, the first is the baseline;
-    `metrics` in the suite's order, the first is the aim; `settings` maps a variant to what it sets (`{"mood.layout":
-    "prefix"}`).
+    `variants` are in the suite's order, the first is the baseline;
+    `metrics` in the suite's order, the first is the primary one; `settings` maps a variant to its settings
+    (`{"mood.layout": "prefix"}`).
     """
 
     @property
@@ -97,9 +125,6 @@ class RunView(Protocol):
 
     @property
     def started(self) -> float: ...
-
-    @property
-    def record(self) -> Mapping[str, Any]: ...
 
     @property
     def variants(self) -> tuple[str, ...]: ...
@@ -119,125 +144,80 @@ class RunView(Protocol):
         ...
 
 
-OutcomeFlag = Literal["", "unparsed", "truncated", "error"]
-CELL_KEY_BYTES = 16
-# Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
-_CELL_VERSION = 1  # of what a cell means: a change here makes all cells new
-REQUEST_FAILURES = (RequestRefused, ContextOverflow)
-"""Failures that say something of the request, and nothing of the server."""
+def compared_values(cell: Cell, metric: str) -> tuple[Any, Any]:
+    """Return the expected value and the value of a cell that a metric compared.
 
-_IGNORED_PIPELINE_KEYS = ("name", "about", "cases", "tune")
-_HASHED_SETTINGS = ("model", "defaults", "feeds")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a cell gave. `error` is missing, for a server or tool failed; `problem` says why there is no answer.
-
-    `seconds` is the model's own time for all its requests; a kept reply counts with what it took when it was made.
-    `defect` is the type and place of an exception that nothing foresaw.
+    Where the metric kept neither, these are the suite's expected answer and the output.
     """
-
-    output: Any = None
-    flag: OutcomeFlag = ""
-    problem: str = ""
-    defect: str = ""
-    steps: Mapping[str, Any] | None = None
-    calls: int = 0
-    cached: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    seconds: float = 0.0
-    read_trace: Callable[[], Mapping[str, Any]] = dict
-
-    @cached_property
-    def trace(self) -> Mapping[str, Any]:
-        """The cell's trace, as `engine.trace_record` gives it."""
-        return self.read_trace()
-
-    @cached_property
-    def text(self) -> str:
-        """The outcome as the store keeps it. Raises ValueError where JSON cannot hold it."""
-        record = {
-            "output": self.output,
-            "flag": self.flag,
-            "problem": self.problem,
-            "steps": self.steps or {},
-            "calls": self.calls,
-            "cached": self.cached,
-            "tokens_in": self.tokens_in,
-            "tokens_out": self.tokens_out,
-            "seconds": self.seconds,
-        }
-        return compact({**record, "defect": self.defect} if self.defect else record)
+    detail = cell.scores[metric].detail if metric in cell.scores else {}
+    got = next((detail[key] for key in ("predicted", "got") if key in detail), cell.output)
+    return detail.get("expected", cell.expect), got
 
 
-def read_outcome(kept: KeptCell | RunCell, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
-    """Return the outcome of a cell that the store kept. Raises DamagedRecord."""
-    return Outcome(**read_record(kept.outcome, OutcomeShape, f"cells {kept.number}"), read_trace=read_trace)
+def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: str | None) -> PromptkitError | None:
+    """Set a cell's outcome from a run of the target, and return the failure that the run met.
 
-
-def outcome_of(result: Result, variant: Variant) -> Outcome:
-    """Return what a run of the target gave.
-
-    An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all. Of
-    the steps those that the output reads are looked at: what became of the others shows in the output.
+    An answer that does not parse, or was cut off, is a wrong answer; any other failure is a missing one. Only the
+    steps that the output reads, `read`, decide: failures of others show in the output. The cost is that of the step
+    `counted`, or of all steps.
     """
-    if wrong := _implausible_counts(result):
-        return Outcome(flag="error", problem=wrong)
-    steps = {name: step.value for name, step in result.steps.items()}
+    nodes = tuple(result.trace.nodes())
+    failure = _failure(result, nodes)
+    if wrong := _implausible_counts(nodes):
+        cell.fail(wrong)
+        return failure
     trace = result.trace
-    counted = variant.counted
     totals = result.totals if counted is None else result.steps.get(counted, result.totals)
-    took = next((each for each in trace.children if each.name == counted), trace)
-    failure = failure_of(result)
-    flag: OutcomeFlag = ""
+    measured = next((tuple(child.nodes()) for child in trace.children if child.name == counted), nodes)
+    cell.flag = _flag(result, read, failure)
+    cell.output = result.output
+    cell.problem = "" if failure is None else failure.message
+    cell.defect = failure.defect if isinstance(failure, UnexpectedError) else ""
+    cell.steps = {name: step.value for name, step in result.steps.items()}
+    cell.calls, cell.cached = totals.calls, totals.cached
+    cell.tokens_in, cell.tokens_out = totals.tokens_in, totals.tokens_out
+    # As short as it is kept: a cell is the same when it was asked and when it is known.
+    cell.seconds = round(sum(call.reply.seconds for node in measured for call in node.calls), 6)
+    cell.read_trace = lambda: trace_record(trace)
+    return failure
+
+
+def _flag(result: Result, read: Collection[str], failure: PromptkitError | None) -> CellFlag:
     if failure is not None:
-        flag = "error"
-        # Once a model has answered, an expression that fails does so on what it said.
+        # Once a model has answered, an expression that fails does so on its answer.
         if isinstance(failure, UnparsedAnswer) or (isinstance(failure, InputError) and result.totals.calls):
-            flag = "truncated" if result.totals.truncated else "unparsed"
-    else:
-        read = [result.steps[name] for name in variant.pipeline.output.names if name in result.steps]
-        if any(_is_cut(each) for each in trace.children if each.name in variant.pipeline.output.names):
-            flag = "truncated"
-        elif any(step.unparsed and step.value is None for step in read):
-            flag = "unparsed"
-    return Outcome(
-        output=result.output,
-        flag=flag,
-        problem="" if failure is None else failure.message,
-        defect=failure.defect if isinstance(failure, UnexpectedError) else "",
-        steps=steps,
-        calls=totals.calls,
-        cached=totals.cached,
-        tokens_in=totals.tokens_in,
-        tokens_out=totals.tokens_out,
-        # As short as it is kept: a cell is the same when it was asked and when it is known.
-        seconds=round(sum(_seconds(node) for node in took.nodes()), 6),
-        read_trace=lambda: trace_record(trace),
-    )
+            return "truncated" if result.totals.truncated else "unparsed"
+        return "error"
+    if any(_is_cut(child) for child in result.trace.children if child.name in read):
+        return "truncated"
+    steps = (result.steps[name] for name in read if name in result.steps)
+    return "unparsed" if any(step.unparsed and step.value is None for step in steps) else ""
 
 
-def failure_of(result: Result) -> PromptkitError | None:
-    """Return what ended a run; else the failure of a server that a step's `on_error` let pass, for it is no answer.
+def _failure(result: Result, nodes: Sequence[Trace]) -> PromptkitError | None:
+    """Return the failure that ended a run, or that of a server which a step's `on_error` let pass: it is not an answer.
 
-    What a server says of the request itself (too long, refused) is the target's own doing, and `on_error` holds.
+    A failure of the request itself (too long, refused) is the target's own doing, and `on_error` holds.
     """
     if result.error is not None:
         return result.error
-    passed = (node.failure for node in result.trace.nodes() if isinstance(node.failure, RuntimeFailure))
-    return next((each for each in passed if not isinstance(each, REQUEST_FAILURES)), None)
+    passed = (node.failure for node in nodes if isinstance(node.failure, RuntimeFailure))
+    return next((failure for failure in passed if not isinstance(failure, REQUEST_FAILURES)), None)
 
 
-def _implausible_counts(result: Result) -> str:
-    """Say which of the counts that a server gave cannot be true: a cell with them would change totals and scores."""
-    for call in (call for node in result.trace.nodes() for call in node.calls):
-        reply = call.reply
-        counts = {"prompt tokens": reply.tokens_in, "reply tokens": reply.tokens_out, "seconds": reply.seconds}
-        for what, count in counts.items():
-            if count is not None and not 0 <= count <= MOST_COUNT:
-                return f"the model server's count of {what} cannot be true: {str(count)[:20]}"
+def _implausible_counts(nodes: Sequence[Trace]) -> str:
+    """Name the count of a server that cannot be true: a cell with it would change totals and scores."""
+    for node in nodes:
+        for call in node.calls:
+            reply = call.reply
+            counts = (
+                ("prompt tokens", reply.tokens_in),
+                ("reply tokens", reply.tokens_out),
+                ("seconds", reply.seconds),
+            )
+            for name, count in counts:
+                if count is not None and not 0 <= count <= MOST_COUNT:
+                    return f"the model server's count of {name} cannot be true: {str(count)[:20]}"
     return ""
 
 
@@ -246,92 +226,64 @@ def _is_cut(step: Trace) -> bool:
     return any(node.truncated and (node is step or node.value is not None) for node in step.nodes())
 
 
-def _seconds(node: Trace) -> float:
-    return sum(call.reply.seconds for call in node.calls)
+def scores_text(cell: Cell) -> str:
+    """Return a cell's scores, with the suite's expected answer, as the store keeps them."""
+    return compact(
+        {"expect": plain(cell.expect), "scores": {name: score_parts(score) for name, score in cell.scores.items()}}
+    )
 
 
-def content_hash(pipeline: Pipeline, *told: object) -> bytes:
-    """Return what tells apart all the files that a target reads: prompts with parents, layouts, techniques, tools …
+def score_text(score: Score, row: bytes) -> str:
+    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by its key.
 
-    `told` is plain data that says how it was read.
+    A metric sees the whole row, and the target may not: one answer of two rows can have two scores.
     """
-    text = json.dumps(told, default=str)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=CELL_KEY_BYTES)
-    for name, content in sorted(
-        (_portable_name(path, pipeline), _hashed_content(path, pipeline)) for path in files_of(pipeline)
-    ):
-        digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + hashlib.blake2b(content).digest())
-    return digest.digest()
+    return compact([*score_parts(score), row.hex()])
 
 
-def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
-    """Return what tells a variant's cells from all others: all that the target can read, but for the row.
+def score_parts(score: Score) -> list[Any]:
+    """Return a score as a list of plain data."""
+    return [score.value, plain(score.detail), score.why]
 
-    These are its files as they were read, what is set, and the models by their digests. `exact` cells were asked one
-    at a time.
-    """
-    told = {
-        "version": [_CELL_VERSION, version("promptkit")],
-        "target": [variant.pipeline.name, *variant.pipeline.steps],
-        "files": variant.content.hex(),
-        "sets": without_timeouts(variant.sets),
-        "counted": variant.counted,
-        "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
-        "exact": exact,
+
+def cell_record(cell: Cell) -> CellRecord:
+    """Return a cell as the store takes it: a new one with its outcome, a kept one by its number."""
+    if not cell.is_kept and cell.outcome_text is None:
+        cell.encode()
+    return CellRecord(
+        variant=cell.variant,
+        row=cell.row,
+        repeat=cell.repeat,
+        key=cell.key,
+        row_key=cell.bound.key,
+        fields=cell.bound.text,
+        scores=scores_text(cell),
+        outcome=None if cell.is_kept else cell.outcome_text,
+        failed=cell.flag == "error",
+        trace=cell.trace_text,
+        number=cell.number if cell.is_kept else None,
+    )
+
+
+def read_outcome(kept: KeptCell | RunCell) -> OutcomeShape:
+    """Return the outcome of a cell that the store kept. Raises DamagedRecord."""
+    return read_record(kept.outcome, OutcomeShape, f"cells {kept.number}")
+
+
+def read_cell(kept: RunCell, fields: Mapping[str, Any] | None = None) -> Cell:
+    """Return a cell of a stored run, with its row's `fields` where they are known already. Raises DamagedRecord."""
+    expect, scores = read_scores(kept)
+    if fields is None:
+        fields = read_record(kept.fields, dict[str, Any], f"data_rows of row {kept.row} of a run")
+    cell = Cell(variant=kept.variant, row=kept.row, repeat=kept.repeat, fields=fields, expect=expect, scores=scores)
+    cell.take_outcome(read_outcome(kept), kept.number)
+    return cell
+
+
+def read_scores(kept: RunCell) -> tuple[Any, dict[str, Score]]:
+    """Return the expected answer and the scores of a cell of a stored run. Raises DamagedRecord."""
+    where = f"run_cells {kept.variant} row {kept.row} repeat {kept.repeat}, `scores`"
+    record = read_record(kept.scores, ScoresShape, where)
+    return record["expect"], {
+        name: Score(score.value, dict(score.detail), score.why) for name, score in record["scores"].items()
     }
-    text = json.dumps(told, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=CELL_KEY_BYTES).digest()
-
-
-def without_timeouts(settings: Any) -> Any:
-    """Return settings without the time that a request may take: no answer depends on it.
-
-    They are those of a step, of `defaults`, or changes by their paths (`STEP.options`, `STEP.options.timeout`).
-    """
-    if not isinstance(settings, Mapping):
-        return settings
-    kept: dict[str, Any] = {}
-    for name, value in settings.items():
-        if str(name).rpartition(".")[2] == "options" and isinstance(value, Mapping) and "timeout" in value:
-            value = {key: option for key, option in value.items() if key != "timeout"}
-            if not value:
-                continue
-        if not str(name).endswith("options.timeout"):
-            kept[name] = value
-    return kept
-
-
-def _portable_name(path: Path, pipeline: Pipeline) -> str:
-    """Return a file's path as it is the same wherever a project lies."""
-    for folder in (pipeline.project.root.resolve(), LIBRARY):
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return path.name
-
-
-def _hashed_content(path: Path, pipeline: Pipeline) -> bytes:
-    """Return of a file what a cell can depend on, which a pipeline's pinned cases are not."""
-    if not os.path.isfile(path):
-        return b""
-    is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
-    if not (is_pipeline or path.name == SETTINGS_FILE):
-        return read_bytes(path)
-    value = load_file(path).value or {}
-    if is_pipeline:
-        kept = {key: part for key, part in value.items() if key not in _IGNORED_PIPELINE_KEYS}
-        steps = (kept.get("steps") or {}).items()
-        kept["steps"] = {name: without_timeouts(step) for name, step in steps if name in pipeline.steps}
-    else:
-        kept = {key: value[key] for key in _HASHED_SETTINGS if key in value}
-    if (defaults := without_timeouts(kept.pop("defaults", {}))) != {}:
-        kept["defaults"] = defaults
-    return json.dumps(kept, default=str).encode("utf-8", "surrogatepass")
-
-
-_encode_key = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-
-
-def cell_key(variant: bytes, inputs: Mapping[str, Any], sample: str) -> bytes:
-    """Return what tells a cell from all others: its variant, what the target takes of its row, and its sample."""
-    text = _encode_key([inputs, sample])
-    return hashlib.blake2b(variant + text.encode("utf-8", "surrogatepass"), digest_size=CELL_KEY_BYTES).digest()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from promptkit.answers.base import AnswerType
 from promptkit.engine.requirements import fallbacks
 from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
@@ -22,22 +22,20 @@ from promptkit.errors import (
     catching_unexpected,
     first_error,
 )
-from promptkit.evaluation.cells.cell import Outcome, cell_key, failure_of, outcome_of, read_outcome, variant_key
+from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
 from promptkit.evaluation.cells.failures import FailurePolicy
-from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, Job, Known, VariantRun
-from promptkit.evaluation.cells.saver import CellSaver, Finished, Planned, trace_bytes
-from promptkit.evaluation.cells.scoring import CellScorer, Scores, defects_of
+from promptkit.evaluation.cells.keys import cell_key
+from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
+from promptkit.evaluation.cells.saver import CellSaver
+from promptkit.evaluation.cells.scoring import CellScorer, defects_of
 from promptkit.evaluation.cells.tally import Clusters, Tally
-from promptkit.evaluation.suite.binding import Binder, BoundRow
-from promptkit.evaluation.suite.data import RowsHash
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.data import BoundRow, DataCount, RowsHash
 from promptkit.evaluation.suite.suite import Suite, answer_type
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.suite.data import DataCount
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.cells import KeptCell
-    from promptkit.storage.store import Store
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import Models
+from promptkit.storage.store import Store
 
 ROWS_AT_ONCE = 256
 REFRESH_SECONDS = 30.0
@@ -47,8 +45,8 @@ POLL_SECONDS = 0.25
 class Execution:
     """One run of a suite. Make it where the event loop runs; `open`, then `run`.
 
-    `contenders`, `clusters` and `progress` may be looked at meanwhile; nothing is counted in them that is not saved.
-    `on_cell` gets each cell once it is saved, with its number in the store.
+    `variants`, `clusters` and `progress` may be read meanwhile; they count only cells that are saved. `on_cell` gets
+    each cell once it is saved.
     """
 
     def __init__(
@@ -60,55 +58,61 @@ class Execution:
         store: Store,
         options: EvalOptions,
         on_saved: Callable[[], None] | None = None,
-        on_cell: Callable[[Finished, int], None] | None = None,
+        on_cell: Callable[[Cell], None] | None = None,
     ) -> None:
         self.suite = suite
         self.progress = EvalProgress(total=counted.rows * len(suite.variants) * suite.repeat)
-        self.contenders: list[VariantRun] = []
-        self.named: str | None = None  # how the baseline's model is called: a step may name another than the default
+        self.variants: list[VariantRun] = []
+        self.model_name: str | None = None  # of the baseline: a step may name another than the default
         self.clusters = Clusters(suite.data.spec.cluster)
         self._counted = counted
         self._models = models
         self._store = store
         self._options = options
         self._fresh = options.fresh
-        self._on_saved = on_saved or _nothing
+        self._on_saved = on_saved
         self._on_cell = on_cell
-        self._measuring = CellScorer(suite.measures, models, store.cells)
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
-        self._pending: dict[bytes, list[Planned]] = {}
-        self._elsewhere: list[Planned] = []
-        self._again: list[Job] = []
+        self._scorer = CellScorer(suite.measures, models, store.cells)
+        self._queue: asyncio.Queue[Cell] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
+        self._pending: dict[bytes, list[Cell]] = {}  # cells being asked, with those that wait for the same answer
+        self._elsewhere: list[Cell] = []  # claimed by other processes
+        self._rescore: list[Cell] = []
         self._saver: CellSaver
         self._failures: FailurePolicy
 
     async def open(self) -> Model:
-        """Open the models of all variants and return the baseline's. Raises what their absence raises."""
-        metrics = [each.metric for each in self.suite.measures]
+        """Open the models of all variants and return the baseline's. Raises RuntimeFailure where one is not there."""
+        metrics = [measure.metric for measure in self.suite.measures]
         settings = RunSettings(strict=self._options.strict, repairs=0, kind="eval")
         for variant in self.suite.variants:
             runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
             await runner.open()
-            key = variant_key(variant, self._answering(runner), exact=self._options.exact)
-            again = sum(each.key == key for each in self.contenders)
-            tally = Tally(metrics, self.suite.repeat)
-            fell_back = await fallbacks(variant.pipeline, self._models, model=variant.model)
-            answer = answer_type(variant.pipeline)
-            self.contenders.append(VariantRun(variant, runner, key, tally, answer, again, fell_back))
-        await self._measuring.open()
-        answered, own = self.contenders[0].runner.session.answered, self.suite.baseline.model
-        self.named = own if own in answered else next(iter(answered), None)
-        return answered.get(self.named) or await (await self._models.get()).model()
+            key = variant.key(self._answering(runner), exact=self._options.exact)
+            self.variants.append(
+                VariantRun(
+                    variant=variant,
+                    runner=runner,
+                    key=key,
+                    tally=Tally(metrics, self.suite.repeat),
+                    answer=answer_type(variant.pipeline),
+                    again=sum(earlier.key == key for earlier in self.variants),
+                    fallbacks=await fallbacks(variant.pipeline, self._models, model=variant.model),
+                )
+            )
+        await self._scorer.open()
+        answered, named = self.variants[0].runner.session.answered, self.suite.baseline.model
+        self.model_name = named if named in answered else next(iter(answered), None)
+        return answered.get(self.model_name) or await (await self._models.get()).model()
 
     @property
     def notices(self) -> list[str]:
-        """What the variants' runs had to say, each line once."""
-        return list(dict.fromkeys(line for each in self.contenders for line in each.runner.session.notices))
+        """The notices of the variants' runs, each line once."""
+        return list(dict.fromkeys(line for run in self.variants for line in run.runner.session.notices))
 
     def lacks(self) -> bool:
         """Tell whether a cell has no answer, or an answer no score."""
         progress = self.progress
-        tallies = (each.tally for each in self.contenders)
+        tallies = (run.tally for run in self.variants)
         return (
             progress.missing > 0
             or progress.done < progress.total
@@ -116,22 +120,22 @@ class Execution:
         )
 
     def _answering(self, runner: Runner) -> dict[str | None, Model]:
-        """Return what answers a variant. A recording is not the model: what it answers is never taken for known."""
-        found = dict(runner.session.answered)
-        for name, model in found.items():
+        """Return the models that answer a variant. A recording is not the model: its answers are asked for again."""
+        models = dict(runner.session.answered)
+        for name, model in models.items():
             if recording := self._models.replayed(name):
                 self._fresh = True
-                found[name] = replace(model, reference=recording)
-        return found
+                models[name] = replace(model, reference=recording)
+        return models
 
     async def run(self, number: int) -> None:
-        """Have every cell, in the run of that number. Raises StoreFailed, and InputError where the data breaks off.
+        """Run every cell, in the run of that number. Raises StoreFailed, and InputError where the data breaks off.
 
-        Where it is cancelled, what is finished is saved before that goes on.
+        Where it is cancelled, finished cells are saved before that goes on.
         """
-        names = [each.variant.name for each in self.contenders]
+        names = [variant.name for variant in self.suite.variants]
         self._store.cells.name_variants(number, names)
-        self._saver = CellSaver(self._store, number, names, self._measuring.keys, self._saved)
+        self._saver = CellSaver(self._store, number, self._scorer.keys, self._saved)
         gives_up = self._options.gives_up_on_defects
         self._failures = FailurePolicy(self.progress, self._saver, gives_up_on_defects=gives_up)
         try:
@@ -154,14 +158,14 @@ class Execution:
                 await asyncio.shield(self._saver.save())
 
     async def _width(self) -> int:
-        """Return how many cells to work on: more than may be in flight, for an answer is also scored and saved."""
+        """Return the number of workers: more than may be in flight, for an answer is also scored and saved."""
         if self._options.exact:
             return 1
-        model = await (await self._models.get(self.suite.baseline.model)).model()
+        model = await (await self._models.get(self.model_name)).model()
         return 2 * (self._options.in_flight or model.parallel) + 4
 
     async def _plan(self) -> None:
-        """Bring the cells of all rows on their way. Raises InputError where they are not the rows that were counted."""
+        """Queue the cells of all rows. Raises InputError where they are not the rows that were counted."""
         binder, digest = Binder(self.suite), RowsHash()
         rows = enumerate(self.suite.data.rows())
         while some := [binder.bind(row, index) for index, row in islice(rows, ROWS_AT_ONCE)]:
@@ -170,61 +174,90 @@ class Execution:
                 digest.add(bound.key)
             if digest.rows > self._counted.rows:
                 break
-            await self._place([each for bound in some for each in self._cells(bound)])
+            await self._place([cell for bound in some for cell in self._cells(bound)])
             await self._saver.room()
             if self.progress.gave_up:
                 return
         if digest.hexdigest() != self._counted.hash:
             raise InputError(self.suite.data.changed())
 
-    def _cells(self, row: BoundRow) -> Iterator[Planned]:
-        """Yield the cells of a row; those of a row that is wrong are finished at once."""
-        for place, contender in enumerate(self.contenders):
+    def _cells(self, row: BoundRow) -> Iterator[Cell]:
+        """Yield the cells of a row; those of an invalid row are finished at once."""
+        for place, run in enumerate(self.variants):
             for repeat in range(self.suite.repeat):
+                cell = Cell(
+                    variant=run.variant.name,
+                    row=row.row.number,
+                    repeat=repeat,
+                    fields=row.row.fields,
+                    expect=row.expect,
+                    source=row,
+                    place=place,
+                )
                 if row.problems:
-                    outcome = Outcome(flag="error", problem="; ".join(str(each) for each in row.problems))
-                    told = {"row": row.row.number, "fields": row.text, "problem": outcome.problem}
-                    key = cell_key(b"wrong row", told, str(repeat))
-                    kept = self._store.cells.find([key]).get(key)
-                    number = None if kept is None or kept.outcome is None else kept.number
-                    self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}, number))
-                    self.progress.wrong += 1
+                    self._finish_invalid(cell)
                 else:
-                    key = cell_key(contender.key, row.inputs[place], contender.sample(repeat))
-                    yield Planned(place, row, repeat, key)
+                    cell.key = cell_key(run.key, row.inputs[place], run.sample(repeat))
+                    yield cell
 
-    async def _place(self, planned: Sequence[Planned]) -> None:
-        """Take what is known, queue what is not, and note what another process is at work on."""
-        known: dict[bytes, Known] = {}
-        damaged: set[bytes] = set()
-        if not self._fresh:
-            keys = list({each.key for each in planned})
-            for key, found in self._store.cells.find(keys, errors=not self._options.retry_errors).items():
-                try:
-                    known[key] = self._read(found)
-                except DamagedRecord as error:
-                    self._store.damage.add(error)
-                    damaged.add(key)
-        unknown: list[Planned] = []
-        scores = self._measuring.kept([kept.number for kept in known.values()])
-        for each in planned:
-            if each.key in self._pending:
-                self._pending[each.key].append(each)
-            elif (kept := known.get(each.key)) is None:
-                self._pending[each.key] = []
-                unknown.append(each)
-            elif self._measuring.has_slow:
-                said = self._measuring.kept_of(each.row, kept.number, scores.get(kept.number, {}))
-                await self._jobs.put(Job(each, kept, said))
+    def _finish_invalid(self, cell: Cell) -> None:
+        row = cell.bound
+        cell.fail("; ".join(str(problem) for problem in row.problems))
+        content = {"row": cell.row, "fields": row.text, "problem": cell.problem}
+        cell.key = cell_key(b"wrong row", content, str(cell.repeat))
+        kept = self._store.cells.find([cell.key]).get(cell.key)
+        if kept is not None and kept.outcome is not None:
+            cell.number, cell.is_kept = kept.number, True
+        self._saver.add(cell)
+        self.progress.wrong += 1
+
+    async def _place(self, planned: Sequence[Cell]) -> None:
+        """Take the cells that are known, queue the others, and note those that another process is asking."""
+        damaged = self._read_kept(planned)
+        unknown: list[Cell] = []
+        kept_scores = self._scorer.kept(list(dict.fromkeys(cell.number for cell in planned if cell.is_kept)))
+        for cell in planned:
+            if cell.key in self._pending:
+                self._pending[cell.key].append(cell)
+            elif not cell.is_kept:
+                self._pending[cell.key] = []
+                unknown.append(cell)
+            elif self._scorer.has_slow:
+                cell.kept_scores = self._scorer.kept_of(cell, kept_scores.get(cell.number, {}))
+                await self._queue.put(cell)
             else:
-                self._finish_kept(each, kept)
+                cell.scores = self._quick(cell)
+                self._saver.add(cell)
         # A damaged cell cannot be claimed, for it is there; the one that is asked now takes its place.
-        ours = damaged | await self._claim([each.key for each in unknown if each.key not in damaged])
-        for each in unknown:
-            if each.key in ours:
-                await self._jobs.put(Job(each))
+        ours = damaged | await self._claim([cell.key for cell in unknown if cell.key not in damaged])
+        for cell in unknown:
+            if cell.key in ours:
+                await self._queue.put(cell)
             else:
-                self._elsewhere.append(each)
+                self._elsewhere.append(cell)
+
+    def _read_kept(self, planned: Sequence[Cell]) -> set[bytes]:
+        """Give cells the outcomes that the store keeps for their keys, and return the keys of damaged ones."""
+        damaged: set[bytes] = set()
+        if self._fresh:
+            return damaged
+        by_key: dict[bytes, list[Cell]] = {}
+        for cell in planned:
+            by_key.setdefault(cell.key, []).append(cell)
+        for key, kept in self._store.cells.find(list(by_key), errors=not self._options.retry_errors).items():
+            try:
+                outcome = read_outcome(kept)
+            except DamagedRecord as error:
+                self._store.damage.add(error)
+                damaged.add(key)
+                continue
+            for cell in by_key[key]:
+                cell.take_outcome(outcome, kept.number)
+                cell.read_trace = self._trace_reader(kept.number)
+        return damaged
+
+    def _trace_reader(self, number: int) -> Callable[[], Mapping[str, object]]:
+        return lambda: self._store.cells.trace_record(number) or {}
 
     async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
         if self._fresh or not keys:
@@ -232,14 +265,14 @@ class Execution:
         return await asyncio.to_thread(self._store.cells.claim, keys, errors=not self._options.retry_errors)
 
     async def _settle(self) -> None:
-        """Wait until all that was begun is saved, and let others ask what was claimed and not asked."""
+        """Wait until all queued cells are saved, and release the claims of those that were not asked."""
         await self._all_saved()
-        while self._again:
-            again, self._again = self._again, []
-            for job in again:
-                await self._jobs.put(job)
+        while self._rescore:
+            cells, self._rescore = self._rescore, []
+            for cell in cells:
+                await self._queue.put(cell)
             await self._all_saved()
-        elsewhere = {each.key for each in self._elsewhere}
+        elsewhere = {cell.key for cell in self._elsewhere}
         left = [key for key in self._pending if key not in elsewhere]
         if left and not self._fresh:
             await asyncio.to_thread(self._store.cells.release, left)
@@ -247,99 +280,93 @@ class Execution:
             del self._pending[key]
 
     async def _all_saved(self) -> None:
-        await self._jobs.join()
+        await self._queue.join()
         self._failures.release()
         await self._saver.all_saved()
 
     async def _take_from_others(self) -> None:
-        """Take what other processes have finished meanwhile, and ask what they left."""
+        """Take the cells that other processes have finished meanwhile, and ask those that they left."""
         waiting, self._elsewhere = self._elsewhere, []
-        taken = [(each, self._pending.pop(each.key, [])) for each in waiting]
-        await self._place([each for first, others in taken for each in (first, *others)])
+        taken = [(cell, self._pending.pop(cell.key, [])) for cell in waiting]
+        await self._place([cell for first, others in taken for cell in (first, *others)])
         await self._settle()
         if self._elsewhere:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _work(self) -> None:
         while True:
-            job = await self._jobs.get()
+            cell = await self._queue.get()
             try:
-                await self._do(job)
+                await self._do(cell)
             finally:
-                self._jobs.task_done()
+                self._queue.task_done()
 
-    async def _do(self, job: Job) -> None:
-        planned, number, trace = job.planned, None, None
-        if job.kept is not None:
-            number, outcome = job.kept
-        elif self.progress.gave_up:
-            return
-        else:
-            outcome, trace, failure = await self._ask(planned)
-            if not self._failures.take(Finished(planned, outcome, {}), failure):
+    async def _do(self, cell: Cell) -> None:
+        """Ask a cell that is not kept, score it, and give it to the saver."""
+        if not cell.is_kept:
+            if self.progress.gave_up:
                 return
-        scores = self._quick(planned, outcome)
-        if outcome.flag != "error" and not self.progress.gave_up:
-            answer = self.contenders[planned.place].answer
-            scores |= await self._measuring.slow(outcome, planned.row, answer, job.scores)
-        self._saver.add(Finished(planned, outcome, scores, number, trace, job.scores))
+            failure = await self._ask(cell)
+            if not self._failures.take(cell, failure):
+                return
+        scores = self._quick(cell)
+        if cell.flag != "error" and not self.progress.gave_up:
+            scores |= await self._scorer.slow(cell, self._answer(cell))
+        cell.scores = scores
+        self._saver.add(cell)
 
-    async def _ask(self, planned: Planned) -> tuple[Outcome, bytes | None, PromptkitError | None]:
-        """Return what the target gives, its trace, and what failed. Raises StoreFailed and BudgetSpent."""
-        contender = self.contenders[planned.place]
-        inputs = planned.row.inputs[planned.place]
+    async def _ask(self, cell: Cell) -> PromptkitError | None:
+        """Ask a cell and return the failure that it met. Raises StoreFailed and BudgetSpent."""
+        run = self.variants[cell.place]
+        failure: PromptkitError | None
         try:
             with catching_unexpected():
-                result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
+                result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
                 if isinstance(result.error, StoreFailed | BudgetSpent):
                     raise result.error
-                outcome, failure = outcome_of(result, contender.variant), failure_of(result)
+                failure = take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
                 # What cannot be kept fails here, and not where a group of cells is saved.
-                trace, _ = trace_bytes(outcome.trace) if outcome.trace else None, outcome.text
+                cell.encode()
         except UnexpectedError as error:
-            outcome, trace, failure = Outcome(flag="error", problem=error.message, defect=error.defect), None, error
+            cell.fail(error.message, error.defect)
+            failure = error
         self.progress.defects.explain(failure)
-        return outcome, trace, failure
+        return failure
 
-    def _quick(self, planned: Planned, outcome: Outcome) -> Scores:
-        return self._measuring.quick(outcome, planned.row, self.contenders[planned.place].answer)
+    def _quick(self, cell: Cell) -> dict[str, Score]:
+        return self._scorer.quick(cell, self._answer(cell))
 
-    def _finish_kept(self, planned: Planned, kept: Known) -> None:
-        scores = self._quick(planned, kept.outcome)
-        self._saver.add(Finished(planned, kept.outcome, scores, kept.number))
+    def _answer(self, cell: Cell) -> AnswerType | None:
+        return self.variants[cell.place].answer
 
-    def _read(self, kept: KeptCell) -> Known:
-        """Return a cell that the store kept. Raises DamagedRecord."""
-        return Known(kept.number, read_outcome(kept, lambda: self._store.cells.trace_record(kept.number) or {}))
-
-    def _saved(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
+    def _saved(self, cells: Sequence[Cell]) -> None:
         """Count cells that are on disk; those that waited for one of them follow."""
-        for finished, number in zip(some, numbers, strict=True):
-            self._count(finished)
+        for cell in cells:
+            self._count(cell)
             if self._on_cell is not None:
-                self._on_cell(finished, number)
-            for other in self._pending.pop(finished.planned.key, ()):
-                if self._measuring.has_slow and other.row.key != finished.planned.row.key:
-                    self._again.append(Job(other, Known(number, finished.outcome)))
+                self._on_cell(cell)
+            for other in self._pending.pop(cell.key, ()):
+                other.take(cell)
+                if self._scorer.has_slow and other.bound.key != cell.bound.key:
+                    self._rescore.append(other)
                 else:
-                    known = self._measuring.of_slow(finished.scores)
-                    scores = {**self._quick(other, finished.outcome), **known}
-                    self._saver.add(Finished(other, finished.outcome, scores, number, known=known))
-        self._on_saved()
+                    other.kept_scores = self._scorer.of_slow(cell.scores)
+                    other.scores = {**self._quick(other), **other.kept_scores}
+                    self._saver.add(other)
+        if self._on_saved is not None:
+            self._on_saved()
 
-    def _count(self, finished: Finished) -> None:
-        planned, progress = finished.planned, self.progress
-        known = finished.number is not None
-        tally = self.contenders[planned.place].tally
-        tally.put(planned.row.index, planned.repeat, finished.outcome, finished.scores, known=known)
+    def _count(self, cell: Cell) -> None:
+        progress = self.progress
+        self.variants[cell.place].tally.put(cell.bound.index, cell, known=cell.is_kept)
         progress.done += 1
-        progress.known += known
-        if finished.outcome.flag == "error":
+        progress.known += cell.is_kept
+        if cell.flag == "error":
             progress.missing += 1
-            progress.failure = progress.failure or finished.outcome.problem
-        unscored = [score for score in finished.scores.values() if score.value is None]
+            progress.failure = progress.failure or cell.problem
+        unscored = [score for score in cell.scores.values() if score.value is None]
         progress.failure = progress.failure or next((score.why for score in unscored), "")
-        progress.defects.cells.update(defects_of(finished.outcome, unscored))
+        progress.defects.cells.update(defects_of(cell.defect, unscored))
         for score in unscored:
             progress.defects.explain(score.error)
 
@@ -347,7 +374,3 @@ class Execution:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             await asyncio.to_thread(self._store.cells.refresh)
-
-
-def _nothing() -> None:
-    """Do nothing."""

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure, UnexpectedError
-from promptkit.evaluation.cells.cell import REQUEST_FAILURES
-from promptkit.evaluation.metrics.base import Score
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.progress import EvalProgress
-    from promptkit.evaluation.cells.saver import CellSaver, Finished
-    from promptkit.evaluation.metrics.base import Clients
-    from promptkit.runtimes.client import Client
+from promptkit.evaluation.cells.cell import REQUEST_FAILURES, Cell
+from promptkit.evaluation.cells.progress import EvalProgress
+from promptkit.evaluation.cells.saver import CellSaver
+from promptkit.evaluation.metrics.base import Clients
+from promptkit.evaluation.metrics.score import Score
+from promptkit.runtimes.client import Client
 
 MOST_REFUSED = 100
-"""Refusals after which nothing more is asked, where nothing was answered yet."""
+"""Refusals after which the run ends, where nothing was answered yet."""
 
 MOST_FAILURES = 10
-"""Failures one after the other after which nothing more is asked: a dead server is not asked a thousand times."""
+"""Failures in a row after which the run ends: a dead server is not asked a thousand times."""
 
 
 class FailurePolicy:
-    """What became of the cells on which a model failed.
+    """Decides which failures of a model are saved as cells, and when to give up.
 
-    A failure becomes a cell once another cell is answered: of a server that is gone it would say nothing. That a server
-    could not be reached never says anything of a cell. A defect always does, but with `gives_up_on_defects` nothing
-    more is asked after MOST_FAILURES of them with no other cell between.
+    A failure is saved once another cell is answered: with a server that is gone it would mean nothing. A failed
+    connection is never saved. A defect always is, but with `gives_up_on_defects` the run ends after MOST_FAILURES of
+    them in a row.
     """
 
     def __init__(self, progress: EvalProgress, saver: CellSaver, *, gives_up_on_defects: bool) -> None:
@@ -36,15 +33,12 @@ class FailurePolicy:
         self._saver = saver
         self._gives_up_on_defects = gives_up_on_defects
         self._defects = 0
-        self._held: list[Finished | None] = []
+        self._held: list[Cell | None] = []
         self._refused = 0
         self._answers = False
 
-    def take(self, cell: Finished, failure: PromptkitError | None) -> bool:
-        """Tell whether a cell is to be scored and saved now, by the failure that it met (None: it met none).
-
-        One that is not is held back.
-        """
+    def take(self, cell: Cell, failure: PromptkitError | None) -> bool:
+        """Tell whether a cell is to be scored and saved now, by its failure (None: it has none). Hold back others."""
         if isinstance(failure, UnexpectedError):
             self._defects += 1
             if self._gives_up_on_defects and self._defects >= MOST_FAILURES:
@@ -63,23 +57,25 @@ class FailurePolicy:
         return True
 
     def release(self) -> None:
-        """Let what is held back be saved."""
+        """Save the cells that are held back."""
         held, self._held = self._held, []
-        for each in held:
-            if each is not None:
-                self._saver.add(each)
+        for cell in held:
+            if cell is not None:
+                self._saver.add(cell)
 
     def _refuse(self, failure: PromptkitError) -> None:
-        """Count a refusal: a model that has done nothing but refuse is not asked for ever."""
+        """Count a refusal: a model that only refuses is not asked forever."""
         self._refused += 1
         if self._refused >= MOST_REFUSED and not self._answers:
             self._give_up(failure)
 
-    def _hold(self, cell: Finished | None, failure: RuntimeFailure) -> None:
+    def _hold(self, cell: Cell | None, failure: RuntimeFailure) -> None:
         self._progress.failure = self._progress.failure or str(failure)
         self._progress.broken = self._progress.broken or str(failure)
         if self._progress.gave_up:
             return
+        if cell is not None:
+            cell.trace_text = None  # kept with no trace
         self._held.append(cell)
         if len(self._held) >= MOST_FAILURES:
             self._held.clear()
@@ -91,19 +87,19 @@ class FailurePolicy:
 
 
 class JudgeModels:
-    """The models that the metrics of one run ask. A score for which none is asked is made whatever has failed."""
+    """The models that the metrics of one run ask. Scores that need no model are made whatever has failed."""
 
     def __init__(self, models: Clients) -> None:
         self._models = models
         self._failures: Counter[str | None] = Counter()
 
     async def score(self, judge: Callable[[Clients], Awaitable[Score]]) -> Score:
-        """Return what `judge` says with these models, a missing score with its reason where they fail."""
+        """Return the score that `judge` makes with these models; a missing one with its reason where they fail."""
         asked = _TrackedModels(self._models, self._failures)
         try:
             score = await judge(asked)
         except RuntimeFailure as failure:
-            # What a model says of the request itself says nothing of the next one.
+            # A failure of the request itself says nothing about the next one.
             if asked.references and not isinstance(failure, REQUEST_FAILURES):
                 self._failures[asked.references[-1]] += 1
             return Score(None, why=failure.message)
@@ -121,8 +117,8 @@ class _TrackedModels:
         self._failures = failures
 
     async def get(self, reference: str | None = None) -> Client:
-        """Return a model. Raises RuntimeFailure for one that has failed too often, and what its absence raises."""
+        """Return a model. Raises RuntimeFailure for one that has failed too often or is not there."""
         if self._failures[reference] >= MOST_FAILURES:
-            raise RuntimeFailure(f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
+            raise RuntimeFailure(f"not judged: the judge has failed {MOST_FAILURES} times in a row")
         self.references.append(reference)
         return await self._models.get(reference)

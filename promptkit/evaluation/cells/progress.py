@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from promptkit.answers.base import AnswerType
+from promptkit.engine.requirements import Fallback
+from promptkit.engine.run import Runner
 from promptkit.errors import PromptkitError, UnexpectedError
-from promptkit.evaluation.cells.scoring import Scores
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.requirements import Fallback
-    from promptkit.engine.run import Runner
-    from promptkit.evaluation.cells.cell import Outcome
-    from promptkit.evaluation.cells.saver import Planned
-    from promptkit.evaluation.cells.tally import Tally
-    from promptkit.evaluation.suite.suite import Variant
+from promptkit.evaluation.cells.tally import Tally
+from promptkit.evaluation.suite.suite import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
-    """How to run a suite. `in_flight` is how many requests at once (None: what the model says is worth while).
+    """Options of a run. `in_flight` is the number of concurrent requests (None: the number that the model suggests).
 
-    `exact` asks one at a time, since answers made in a batch can differ. `fresh` asks anew what is known,
-    `retry_errors` what failed. `gives_up_on_defects` ends the asking where one defect follows the other.
+    `exact` asks one at a time, since answers made in a batch can differ. `fresh` asks known cells again,
+    `retry_errors` failed ones. `gives_up_on_defects` ends the run where one defect follows the other.
     """
 
     in_flight: int | None = None
@@ -38,10 +33,10 @@ class EvalOptions:
 
 @dataclass(slots=True)
 class VariantRun:
-    """A variant at work: what runs it, what tells its cells from others, and what they say so far.
+    """A variant being evaluated: its runner, the key of its cells, and its running totals.
 
-    `again` counts the variants before it that are the same but for the name: it is asked anew, to show by how much
-    answers differ when nothing does. `fallbacks` are the settings that its steps do not run with on its models.
+    `again` counts the variants before it that differ by name alone: it is asked again, to show by how much answers
+    differ when nothing else does. `fallbacks` are the settings that its steps cannot run with on its models.
     """
 
     variant: Variant
@@ -53,28 +48,12 @@ class VariantRun:
     fallbacks: Sequence[Fallback] = ()
 
     def sample(self, repeat: int) -> str:
-        """Return the number of the sample that a repeat is."""
+        """Return the name of the sample for a repeat."""
         return f"{repeat}+{self.again}" if self.again else str(repeat)
 
 
-class Known(NamedTuple):
-    """A cell that is in the store: its number there, and its outcome."""
-
-    number: int
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Work on a cell: to ask it, or, where it is `kept`, to score it; `scores` are those that are known already."""
-
-    planned: Planned
-    kept: Known | None = None
-    scores: Scores = field(default_factory=dict)
-
-
 class Defects:
-    """The exceptions that nothing foresaw in a run, by type and place: how many cells met each, and one traceback."""
+    """Unexpected exceptions of a run, by type and place, with the number of their cells and one traceback each."""
 
     def __init__(self) -> None:
         self.cells: Counter[str] = Counter()
@@ -92,17 +71,18 @@ class Defects:
 
     def record(self) -> list[dict[str, Any]]:
         """Return the defects as JSON, the most frequent first."""
-        told = self.cells.most_common()
-        return [{"defect": each, "cells": cells, "traceback": self._tracebacks.get(each, "")} for each, cells in told]
+        return [
+            {"defect": defect, "cells": cells, "traceback": self._tracebacks.get(defect, "")}
+            for defect, cells in self.cells.most_common()
+        ]
 
 
 @dataclass(slots=True)
 class EvalProgress:
-    """How far a run is: of `total` cells `done` are saved, `known` of them were there before, `missing` have no answer.
+    """The progress of a run: of `total` cells `done` are saved, `known` were there before, `missing` have no answer.
 
-    `failure` is the first reason for a missing answer, `broken` the first that says nothing of the request; `gave_up`
-    tells that nothing more was asked after many. `wrong` of the cells are of rows that are wrong. `defects` are the
-    exceptions that nothing foresaw.
+    `failure` is the first reason for a missing answer, `broken` the first that is not about the request; `gave_up`: the
+    run ended early after many of them. `wrong` cells belong to invalid rows. `defects` are unexpected exceptions.
     """
 
     total: int

@@ -3,84 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-from promptkit.evaluation.cells.cell import Outcome
-from promptkit.evaluation.cells.scoring import Scores, score_text, scores_text
-from promptkit.storage.cells import CellRecord
-from promptkit.storage.strict_json import compact
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.suite.binding import BoundRow
-    from promptkit.storage.store import Store
+from promptkit.evaluation.cells.cell import Cell, cell_record, score_text
+from promptkit.storage.store import Store
 
 GROUP_SECONDS = 0.25
-"""How long finished cells wait for others to share a commit, where nobody waits for them: their replies are on disk."""
+"""The wait of finished cells for others to share a commit, where nobody waits for them: replies are on disk already."""
 
 MOST_UNSAVED = 1_000
 """Finished cells in memory, after which `room` waits until some are saved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A cell to be had: `place` is its variant's among the variants."""
-
-    place: int
-    row: BoundRow
-    repeat: int
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A cell that is there, to be saved: new with its trace, or with the number of the kept one.
-
-    `known` are those of its scores that slow measures had given before.
-    """
-
-    planned: Planned
-    outcome: Outcome
-    scores: Scores
-    number: int | None = None
-    trace: bytes | None = None
-    known: Scores = field(default_factory=dict)
-
-
 class CellSaver:
-    """Saves the cells of one run. `variants` are the names of its variants, `keeping` what tells apart the scores of
-    each measure whose scores are kept, by its name.
+    """Saves the cells of one run.
 
-    `on_saved` is told of each group once it is on disk, with the cells' numbers.
+    `score_keys` tells apart the scores that are kept with cells, by the name of their metric. `on_saved` gets each
+    group of cells, with their numbers, once it is on disk.
     """
 
     def __init__(
-        self,
-        store: Store,
-        run: int,
-        variants: Sequence[str],
-        keeping: Mapping[str, str],
-        on_saved: Callable[[Sequence[Finished], Sequence[int]], None],
+        self, store: Store, run: int, score_keys: Mapping[str, str], on_saved: Callable[[Sequence[Cell]], None]
     ) -> None:
         self._store = store
         self._run = run
-        self._variants = variants
-        self._keeping = keeping
+        self._score_keys = score_keys
         self._on_saved = on_saved
-        self._finished: list[Finished] = []
+        self._finished: list[Cell] = []
         self._dirty, self._drained, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ending = False
         self._unsaved = 0
         self._saving: asyncio.Task[None] | None = None
 
-    def add(self, finished: Finished) -> None:
+    def add(self, cell: Cell) -> None:
         """Take a cell, to be saved with the next group."""
-        self._finished.append(finished)
+        self._finished.append(cell)
         self._unsaved += 1
         self._dirty.set()
 
@@ -99,7 +60,7 @@ class CellSaver:
             await self._drained.wait()
 
     async def keep_saving(self) -> None:
-        """Save group after group until `end`, and then what is left. Raises StoreFailed."""
+        """Save group after group until `end`, and then the rest. Raises StoreFailed."""
         while self._finished or not self._ending:
             await self._dirty.wait()
             with suppress(TimeoutError):
@@ -116,65 +77,42 @@ class CellSaver:
         self._awaited.set()
 
     async def save(self) -> None:
-        """Save what is finished now, and count it though whoever waits is cancelled. Raises StoreFailed."""
+        """Save the finished cells now, and count them though whoever waits is cancelled. Raises StoreFailed."""
         if self._saving is not None:
             await asyncio.shield(self._saving)
-        some, self._finished = self._finished, []
-        if some:
-            self._saving = asyncio.create_task(self._save(some))
+        cells, self._finished = self._finished, []
+        if cells:
+            self._saving = asyncio.create_task(self._save(cells))
             await asyncio.shield(self._saving)
             self._saving = None
 
-    async def _save(self, some: Sequence[Finished]) -> None:
-        numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
-        await self._keep_scores(some, numbers)
-        self._on_saved(some, numbers)
-        self._unsaved -= len(some)
+    async def _save(self, cells: Sequence[Cell]) -> None:
+        numbers = await self._store.cells.save(self._run, [cell_record(cell) for cell in cells])
+        for cell, number in zip(cells, numbers, strict=True):
+            cell.number, cell.outcome_text, cell.trace_text = number, None, None
+        await self._keep_scores(cells)
+        self._on_saved(cells)
+        self._unsaved -= len(cells)
         self._drained.set()
 
-    async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
-        for name, key in self._keeping.items():
-            found = (
-                (number, finished.scores.get(name), finished.planned.row.key)
-                for finished, number in zip(some, numbers, strict=True)
-            )
-            kept = {number: score_text(score, row) for number, score, row in found if score and score.value is not None}
+    async def _keep_scores(self, cells: Sequence[Cell]) -> None:
+        for name, key in self._score_keys.items():
+            found = ((cell, cell.scores.get(name)) for cell in cells)
+            kept = {
+                cell.number: score_text(score, cell.bound.key)
+                for cell, score in found
+                if score is not None and score.value is not None
+            }
             if kept:
                 await self._store.cells.keep_scores(key, kept)
 
-    def _placed(self, finished: Finished) -> CellRecord:
-        planned = finished.planned
-        row = planned.row
-        return CellRecord(
-            variant=self._variants[planned.place],
-            row=row.row.number,
-            repeat=planned.repeat,
-            key=planned.key,
-            row_key=row.key,
-            fields=row.text,
-            scores=scores_text(row.expect, finished.scores),
-            outcome=finished.outcome.text if finished.number is None else None,
-            failed=finished.outcome.flag == "error",
-            trace=finished.trace,
-            number=finished.number,
-        )
-
-
-def trace_bytes(trace: Mapping[str, Any]) -> bytes:
-    """Return a trace as the store keeps it: JSON, in which a number that JSON has not is null."""
-    try:
-        return compact(trace).encode()
-    except ValueError:
-        text = json.dumps(trace)
-        return compact(json.loads(text, parse_constant=lambda _: None)).encode()
-
 
 class ReplyCache:
-    """A cache of replies for `runtimes.Models`.
+    """A cache of replies for `runtimes.Models`, written in groups.
 
-    A reply is on disk when `keep` returns; where nobody waits for it any more, it is at the end of the block. Replies
-    that come while a group is written are the next group. Those of an `exact` run are never those that were made
-    several at once. Every method raises StoreFailed.
+    A reply is on disk when `keep` returns, or at the end of the block where nobody waits for it any more. Replies that
+    come while a group is written are the next group. An `exact` run never takes replies that were made concurrently.
+    Every method raises StoreFailed.
     """
 
     def __init__(self, store: Store, *, exact: bool = False) -> None:
@@ -195,7 +133,7 @@ class ReplyCache:
             self._store.keep_all(waiting)
 
     def cached(self, key: str) -> str | None:
-        """Return what was kept under `key`."""
+        """Return the reply kept under `key`."""
         return self._store.cached(self._prefix + key)
 
     async def keep(self, key: str, value: str) -> None:
@@ -209,7 +147,7 @@ class ReplyCache:
         await asyncio.shield(kept)
 
     def _write(self) -> None:
-        """Begin to write what waits."""
+        """Begin to write the replies that wait."""
         waiting, self._waiting = self._waiting, {}
         kept, self._kept = self._kept, None
         assert kept is not None, "who keeps a reply waits for its group"

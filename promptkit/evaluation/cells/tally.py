@@ -6,16 +6,14 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from promptkit.evaluation.cells.cell import Outcome
-from promptkit.evaluation.metrics.base import Metric, Sample, Score
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.metrics.base import Metric, Sample
+from promptkit.evaluation.metrics.score import Score
 
 PENDING, ANSWERED, UNPARSED, TRUNCATED, MISSING = range(5)
 _STATES = {"": ANSWERED, "unparsed": UNPARSED, "truncated": TRUNCATED, "error": MISSING}
@@ -25,7 +23,7 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(slots=True)
 class Usage:
-    """What cells took: requests, how many of them cost nothing, tokens, and the model's own seconds."""
+    """The usage of cells: requests, cached ones among them, tokens, and the model's own seconds."""
 
     calls: int = 0
     cached: int = 0
@@ -45,33 +43,34 @@ class Tally:
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
 
-    def put(self, row: int, repeat: int, outcome: Outcome | Cell, scores: Mapping[str, Score], *, known: bool) -> None:
-        """Add a cell, or set it anew. The requests of a `known` cell were made by an earlier run."""
-        at = row * self._repeat + repeat
+    def put(self, row: int, cell: Cell, *, known: bool) -> None:
+        """Add the cell of a row's index, or set it again. An earlier run made the requests of a `known` cell."""
+        at = row * self._repeat + cell.repeat
         self._reach(at)
-        state = _STATES[outcome.flag]
+        state = _STATES[cell.flag]
         self._counts[self._states[at]] -= 1
         self._counts[state] += 1
         self._states[at] = state
-        self.spent.calls += outcome.calls
-        self.spent.cached += outcome.calls if known else outcome.cached
-        self.spent.tokens_in += outcome.tokens_in
-        self.spent.tokens_out += outcome.tokens_out
-        self.spent.seconds += outcome.seconds
+        self.spent.calls += cell.calls
+        self.spent.cached += cell.calls if known else cell.cached
+        self.spent.tokens_in += cell.tokens_in
+        self.spent.tokens_out += cell.tokens_out
+        self.spent.seconds += cell.seconds
         for metric in self.metrics:
-            if (score := scores.get(metric.name)) is not None:
-                self.score(metric, row, repeat, score)
+            if (score := cell.scores.get(metric.name)) is not None:
+                self.score(metric, row, cell.repeat, score)
 
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""
         width = len(metric.columns)
+        self._reach(row * self._repeat + repeat)
         at = (row * self._repeat + repeat) * width
         numbers = metric.numbers(score) if score.value is not None else (_NAN,) * width
         self._columns[metric.name][at : at + width] = array("d", numbers)
 
     @property
     def done(self) -> int:
-        """How many cells are there, missing ones counted."""
+        """The number of cells that are there, missing ones counted."""
         return sum(self._counts[1:])
 
     @property
@@ -87,36 +86,26 @@ class Tally:
         return self._counts[TRUNCATED]
 
     def unscored(self, metric: Metric) -> int:
-        """Return how many answered cells have no score by a metric: it, or its judge, failed."""
-        import numpy as np
-
+        """Return the number of answered cells without a score by a metric: it, or its judge, failed."""
         return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """Return the numbers of all cells, (cells, columns); NaN where a cell is missing or has no score."""
-        import numpy as np
-
         return np.array(self._columns[metric.name], dtype=np.float64).reshape(-1, len(metric.columns))
 
     def sample(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
-        """Return the cells that have a score. `clusters` are the rows' own, left out each row is one."""
-        import numpy as np
-
+        """Return the cells that have a score. `clusters` are the rows' clusters; without them each row is one."""
         values = self.values(metric)
         return _sample(values, np.flatnonzero(~np.isnan(values[:, 0])), self._repeat, clusters)
 
     def parsed(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
         """Return the cells that have a score, and an answer that parses and was not cut off."""
-        import numpy as np
-
         values = self.values(metric)
         answered = np.frombuffer(bytes(self._states), dtype=np.uint8) == ANSWERED
         return _sample(values, np.flatnonzero(answered & ~np.isnan(values[:, 0])), self._repeat, clusters)
 
     def unanswered(self, clusters: NDArray[np.int64] | None = None) -> Sample:
-        """Return the cells that are there: 1 where the answer does not parse or was cut off, else 0."""
-        import numpy as np
-
+        """Return a sample of all cells that are there: 1 where the answer does not parse or was cut off, else 0."""
         states = np.frombuffer(bytes(self._states), dtype=np.uint8)
         values = ((states == UNPARSED) | (states == TRUNCATED)).astype(np.float64)[:, None]
         there = np.flatnonzero((states != PENDING) & (states != MISSING))
@@ -132,7 +121,7 @@ class Tally:
 
 
 class Clusters:
-    """Which cluster each row is of, by the values of a field; without one each row stands alone."""
+    """The cluster of each row, by the values of a field; without a field each row stands alone."""
 
     def __init__(self, name: str | None) -> None:
         self._name = name
@@ -147,8 +136,6 @@ class Clusters:
 
     def array(self) -> NDArray[np.int64] | None:
         """Return each row's cluster, None where rows stand alone."""
-        import numpy as np
-
         return None if self._name is None else np.array(self._rows, dtype=np.int64)
 
 
@@ -156,8 +143,6 @@ def paired_samples(
     metric: Metric, a: Tally, b: Tally, clusters: NDArray[np.int64] | None = None
 ) -> tuple[Sample, Sample]:
     """Return the cells that both variants have a score of, in the same order."""
-    import numpy as np
-
     left, right = a.values(metric), b.values(metric)
     both = min(len(left), len(right))
     chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))

@@ -1,1 +1,1 @@
-"""The comparison of a run with another run or a baseline file."""
+"""Comparison of a run with another run, or with a baseline file."""

@@ -1,36 +1,38 @@
-"""The comparison of two runs, row by row, paired by what a row holds."""
+"""The comparison of two runs, row by row, where rows are paired by their content.
+
+It serves `eval --against`, thresholds on a drop, and `runs compare`. Variants of one run are compared by the same
+function of two tallies (`summary.compare_tallies`).
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.errors import InputError, nearest
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.tally import Clusters, Tally, paired_samples
-from promptkit.evaluation.comparison.run_rows import RowKey
-from promptkit.evaluation.comparison.sides import RunDifference, Side, row_cells, run_differences, side_record
+from promptkit.evaluation.comparison.differences import NOTED, RunDifference, run_differences
+from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, row_cells
 from promptkit.evaluation.metrics.base import Difference, Metric
-from promptkit.evaluation.stored_run import RunMetrics, build_metrics
-from promptkit.evaluation.suite.data import row_key
-from promptkit.evaluation.summary import ReportRules, compare_tallies, difference_record, may_miss
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.evaluation.cells.cell import Cell
-    from promptkit.project import Project
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.stored_run import build_metrics
+from promptkit.evaluation.summary import ReportRules, compare_tallies, may_miss
+from promptkit.project import Project
 
 Change = Literal["better", "worse"]
-_SAME = 1e-9
+EQUAL = 1e-9
+"""Scores nearer than this are equal; a score this near the best one is the best one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
-    """A row whose score differs, by its number on each side; `a_minus_b` is between the means of its repeats."""
+class ChangedRow:
+    """A row whose score differs, by its number in each run; `a_minus_b` is between the means of its repeats."""
 
     row: int
     row_b: int
@@ -39,228 +41,306 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What two sides say on the rows of both. `aim` is the metric that `flips` are by, those that differ most first.
+class MetricComparison:
+    """The comparison by one metric. `difference` is None where there is none, for the reason `why`.
 
-    `only_a` and `only_b` count rows; `kept` counts the cells that are one and the same answer on both sides. `unsaid`
-    tells of each metric of which nothing is said why.
+    `missing` cells have no score in one of the runs. `regressions` are the numbers of rows that were right in `b` and
+    are wrong in `a`.
     """
 
-    a: Side
-    b: Side
-    aim: str
-    differs: Sequence[RunDifference]
+    metric: Metric
+    difference: Difference | None
+    missing: int = 0
+    why: str = ""
+    regressions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCounts:
+    """Counts of rows that are in both runs, and in one alone.
+
+    Rows whose answers one run lacks altogether, since it ended before them, may be in both: `unanswered_b` of `only_a`,
+    `unanswered_a` of `only_b`.
+    """
+
     both: int
     only_a: int
     only_b: int
-    cells: int
-    kept: int
-    metrics: Mapping[str, Metric]
-    differences: Mapping[str, Difference]
-    missing: Mapping[str, int]
-    unsaid: Mapping[str, str]
-    flips: Sequence[Flip]
+    unanswered_a: int
+    unanswered_b: int
 
-    def record(self, *, smallest: float) -> dict[str, Any]:
-        """Return it as `promptkit runs compare --json` prints it, but for what it shows of single rows."""
-        return {
-            "a": side_record(self.a),
-            "b": side_record(self.b),
-            "differs": [each._asdict() for each in self.differs],
-            "rows": {"both": self.both, "only_a": self.only_a, "only_b": self.only_b},
-            "cells": {"both": self.cells, "same_answer": self.kept},
-            "metrics": {
-                name: {
-                    "kind": metric.kind,
-                    "bounds": None if metric.bounds is None else list(metric.bounds),
-                    "higher_is_better": metric.higher_is_better,
-                }
-                for name, metric in self.metrics.items()
-            },
-            "comparisons": [
-                {
-                    "a": self.a.name,
-                    "b": self.b.name,
-                    "metric": name,
-                    **difference_record(self.metrics[name], difference, smallest),
-                    "adjusted": difference.p,
-                    "comparisons": 1,
-                    "missing": self.missing[name],
-                }
-                for name, difference in self.differences.items()
-            ],
-            "unsaid": dict(self.unsaid),
-            "aim": self.aim,
-            "better": [flip.row for flip in self.flips if flip.change == "better"],
-            "worse": [flip.row for flip in self.flips if flip.change == "worse"],
-        }
+    @property
+    def new(self) -> int:
+        """Rows of `a` that are not in the data of `b`."""
+        return self.only_a - self.unanswered_b
 
-    def cells_of(self, flip: Flip) -> tuple[Cell, Cell]:
-        """Return a row's cells on both sides, of its first repeat in which their scores differ."""
-        theirs = {cell.repeat: cell for cell in row_cells(self.b.view, flip.row_b, self.b.variant)}
-        pairs = [
-            (cell, theirs[cell.repeat])
-            for cell in row_cells(self.a.view, flip.row, self.a.variant)
-            if cell.repeat in theirs
-        ]
-        return next(pair for pair in pairs if _scores_differ(self.aim, *pair))
+    @property
+    def gone(self) -> int:
+        """Rows of `b` that are not in the data of `a`."""
+        return self.only_b - self.unanswered_a
 
 
-def compare_runs(a: Side, b: Side, project: Project, *, aim: str | None = None) -> Comparison:
-    """Return what `a` says against `b`, by all metrics of both or, where it is named, by `aim` alone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Run `a` compared with run `b` on the rows of both.
 
-    Each missing cell counts against a difference; of more than `may_miss` allows nothing is said. Raises InputError for
-    sides that have no row in common, and for an `aim` that is no metric of theirs.
+    `cells` should have a score in both; `same_answer` of them are one stored answer in both runs. `metrics` are those
+    that can be compared, `excluded` the others, with the reason. Rows change by the `primary` metric.
     """
-    built = build_metrics(a.view, project)
-    unsaid = dict(_incomparable(a, b, built))
-    metrics = {name: metric for name, metric in built.metrics.items() if name not in unsaid}
-    if aim is not None:
-        _check_named(aim, a)
-        metrics = {name: metric for name, metric in metrics.items() if name == aim}
-        unsaid = {name: why for name, why in unsaid.items() if name == aim}
-    paired = _pair(a, b, metrics)
-    if not paired.both:
-        raise InputError(f"no row of {a.name} is in {b.name}: there is nothing to compare")
-    differences, missing = {}, {}
-    for name, metric in metrics.items():
-        left, _ = paired_samples(metric, paired.a, paired.b, paired.clusters)
-        missing[name] = paired.cells - len(left)
-        said = compare_tallies(
-            metric, paired.a, paired.b, paired.cells, paired.clusters, ReportRules(allow_missing=True), family=1
-        )
-        if said is None or said.difference is None:
-            unsaid[name] = _why_no_difference(metric, missing[name], paired.cells)
-        else:
-            differences[name] = said
-    by = aim or next(iter(metrics), a.view.metrics[0])
+
+    a: RunRows
+    b: RunRows
+    primary: str
+    differs: Sequence[RunDifference]
+    rows: RowCounts
+    cells: int
+    same_answer: int
+    metrics: Mapping[str, MetricComparison]
+    excluded: Mapping[str, str]
+    changed: Sequence[ChangedRow]
+
+    @property
+    def not_compared(self) -> dict[str, str]:
+        """The metrics without a difference, with the reason."""
+        why = {name: found.why for name, found in self.metrics.items() if found.difference is None}
+        return {**self.excluded, **why}
+
+    def notes(self) -> list[str]:
+        """Return notes on other differences from a baseline, so that they are not credited to the prompt."""
+        rows, new, gone = self.rows, self.rows.new, self.rows.gone
+        notes = [difference.says for difference in self.differs if difference.what in NOTED]
+        return [*notes, f"{rows.both} rows are in both; {new} are new, {gone} are gone"] if new or gone else notes
+
+    def cells_of(self, changed: ChangedRow) -> tuple[Cell, Cell]:
+        """Return a row's cells in both runs, of the first repeat in which their scores differ."""
+        assert self.a.run is not None and self.b.run is not None, "a baseline file has no cells"
+        others = {cell.repeat: cell for cell in row_cells(self.b.run, changed.row_b, self.b.variant)}
+        pairs = [
+            (cell, others[cell.repeat])
+            for cell in row_cells(self.a.run, changed.row, self.a.variant)
+            if cell.repeat in others
+        ]
+        return next(pair for pair in pairs if _scores_differ(self.primary, *pair))
+
+
+def compare_runs(a: RunRows, b: RunRows, project: Project, *, metric: str | None = None) -> Comparison:
+    """Compare two stored runs by all metrics of both, or by one that is named.
+
+    Up to a share of MOST_MISSING cells may be missing; each counts against a difference. Raises InputError for runs
+    that have no row in common, and for a metric that `a` does not have.
+    """
+    assert a.run is not None, "the metrics are those of a stored run"
+    built = build_metrics(a.run, project)
+    if metric is not None and metric not in a.keys:
+        raise InputError(f"{a.name} has no metric `{metric}`", hint=nearest(metric, a.keys))
+    chosen = {name: kept for name, kept in built.metrics.items() if metric in (None, name)}
+    found = compare(a, b, chosen, gone=built.gone, primary=metric, allow_missing=True)
+    if not found.rows.both:
+        raise InputError(f"{a.name} and {b.name} have no row in common: there is nothing to compare")
+    excluded = {name: why for name, why in found.excluded.items() if metric in (None, name)}
+    return replace(found, excluded=excluded)
+
+
+def compare(
+    a: RunRows,
+    b: RunRows,
+    metrics: Mapping[str, Metric],
+    *,
+    gone: Mapping[str, str] | None = None,
+    primary: str | None = None,
+    allow_missing: bool,
+) -> Comparison:
+    """Compare run `a` with run `b` by metrics of `a`. `gone` are those that cannot be built again, with the reason.
+
+    A metric with missing scores has no difference. With `allow_missing`, up to a share of MOST_MISSING may be missing,
+    each counted against the difference.
+    """
+    excluded = dict(_excluded(a, b, metrics, gone or {}))
+    used = {name: metric for name, metric in metrics.items() if name not in excluded}
+    pairs = _Pairs(a, b, tuple(used.values()))
+    by = primary or next(iter(used), next(iter(a.keys)))
     return Comparison(
         a=a,
         b=b,
-        aim=by,
+        primary=by,
         differs=list(run_differences(a, b)),
-        both=paired.both,
-        only_a=paired.only_a,
-        only_b=paired.only_b,
-        cells=paired.cells,
-        kept=paired.kept,
-        metrics=metrics,
-        differences=differences,
-        missing=missing,
-        unsaid=unsaid,
-        flips=list(paired.flips(metrics[by])) if by in metrics else [],
+        rows=pairs.counts,
+        cells=pairs.cells,
+        same_answer=pairs.same_answer,
+        metrics={name: _compare_metric(metric, pairs, allow_missing=allow_missing) for name, metric in used.items()},
+        excluded=excluded,
+        changed=list(pairs.changed(used[by])) if by in used else [],
     )
 
 
-class _Paired:
-    """The scores of two sides by the rows of the first; of the second those rows alone that are in the first."""
+class BaselineComparisons:
+    """A run with the baselines that it is compared with, with each of them once."""
 
-    def __init__(self, metrics: Sequence[Metric], repeat: int, cluster: str | None) -> None:
-        self.a, self.b = Tally(metrics, repeat), Tally(metrics, repeat)
-        self.both = self.only_a = self.only_b = self.cells = self.kept = 0
-        self.rows_a, self.rows_b = array("q"), array("q")
-        self.repeat = repeat
-        self._clusters = Clusters(cluster)
+    def __init__(self, run: RunRows, metrics: Mapping[str, Metric], *, allow_missing: bool) -> None:
+        self.run = run
+        self.allow_missing = allow_missing
+        self._metrics = metrics
+        self._found: dict[str, Comparison] = {}
+
+    def compare(self, baseline: RunRows) -> Comparison:
+        """Compare the run with a baseline."""
+        if baseline.name not in self._found:
+            self._found[baseline.name] = compare(self.run, baseline, self._metrics, allow_missing=self.allow_missing)
+        return self._found[baseline.name]
+
+
+def _excluded(
+    a: RunRows, b: RunRows, metrics: Mapping[str, Metric], gone: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the metrics that cannot be compared, with the reason."""
+    for name, key in a.keys.items():
+        if name not in b.keys:
+            yield name, f"{b.name} does not have this metric"
+        elif key != b.keys[name]:
+            yield name, f"{b.name} measured it differently"
+        elif name in gone:
+            yield name, f"it can no longer be measured: {gone[name]}"
+        elif name in metrics and metrics[name].pairs:
+            yield name, "it compares variants of one run"
+    yield from ((name, f"{a.name} does not have this metric") for name in b.keys if name not in a.keys)
+
+
+def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> MetricComparison:
+    counts, cells = pairs.counts, pairs.cells
+    if not counts.both:
+        why = f"{pairs.a.name} and {pairs.b.name} have no row in common"
+        return MetricComparison(metric=metric, difference=None, why=why)
+    if (run := pairs.unreadable.get(metric.name)) is not None:
+        return MetricComparison(metric=metric, difference=None, why=f"its scores in {run} cannot be read")
+    missing = cells - len(paired_samples(metric, *pairs.tallies)[0])
+    if missing and not (allow_missing and may_miss(metric, missing, cells)):
+        why = f"{missing} of {cells} cells have no score in one of the two"
+        return MetricComparison(metric=metric, difference=None, missing=missing, why=why)
+    rules = ReportRules(allow_missing=allow_missing)
+    difference = compare_tallies(metric, *pairs.tallies, cells, pairs.clusters, rules, family=1)
+    if difference is None or difference.difference is None:
+        return MetricComparison(metric=metric, difference=None, why="it has no paired difference")
+    return MetricComparison(
+        metric=metric, difference=difference, missing=missing, regressions=pairs.regressions(metric)
+    )
+
+
+class _Pairs:
+    """The scores of two runs in arrays, by the rows of `a`; of `b` only the rows that `a` has.
+
+    Equal rows are told apart by their order. `unreadable` maps a metric to the run with a score that it cannot have
+    given.
+    """
+
+    def __init__(self, a: RunRows, b: RunRows, metrics: Sequence[Metric]) -> None:
+        self.a, self.b = a, b
+        self.repeat = min(a.repeat, b.repeat)
+        self.tallies = Tally(metrics, self.repeat), Tally(metrics, self.repeat)
+        self.unreadable: dict[str, str] = {}
+        self.same_answer = 0
+        self._metrics = metrics
+        self._clusters = Clusters(a.cluster)
+        self._numbers_a, self._numbers_b = array("q"), array("q")
+        self.counts = self._read()
+        self.cells = self.repeat * (self.counts.both + self.counts.unanswered_a + self.counts.unanswered_b)
 
     @property
     def clusters(self) -> NDArray[np.int64] | None:
         return self._clusters.array()
 
-    def read(self, a: Side, b: Side) -> None:
-        places: dict[RowKey, int] = {}
-        kept = array("q")
-        for key, cells in _rows(a):
-            places[key] = index = len(places)
-            self.rows_a.append(cells[0].row)
-            self._clusters.add(cells[0].fields)
-            kept.extend([0] * self.repeat)
-            for cell in self._put(self.a, index, cells):
-                kept[index * self.repeat + cell.repeat] = cell.cell
-        self.rows_b.extend([0] * len(places))
-        for key, cells in _rows(b):
-            found = places.get(key)
-            if found is None:
-                self.only_b += 1
+    def _read(self) -> RowCounts:
+        places: dict[tuple[bytes, int], int] = {}
+        cells = array("q")
+        for key, row in _told_apart(self.a.read()):
+            places[key] = at = len(places)
+            self._numbers_a.append(row.number)
+            self._clusters.add(row.fields)
+            cells.extend(row.cells.get(repeat, 0) for repeat in range(self.repeat))
+            self._put(self.tallies[0], at, row, self.a.name)
+        self._numbers_b.extend([0] * len(places))
+        both = only_b = 0
+        for key, row in _told_apart(self.b.read()):
+            if (place := places.get(key)) is None:
+                only_b += 1
                 continue
-            self.both += 1
-            self.rows_b[found] = cells[0].row
-            for cell in self._put(self.b, found, cells):
-                self.kept += kept[found * self.repeat + cell.repeat] == cell.cell
-        self.only_a = len(places) - self.both
-        lost = min(self.only_b, _unread(a, len(places))) + min(self.only_a, _unread(b, self.both + self.only_b))
-        self.cells = self.repeat * (self.both + lost)
+            both += 1
+            self._numbers_b[place] = row.number
+            self._put(self.tallies[1], place, row, self.b.name)
+            first = place * self.repeat
+            self.same_answer += sum(
+                cells[first + repeat] == cell for repeat, cell in row.cells.items() if repeat < self.repeat
+            )
+        only_a = len(places) - both
+        return RowCounts(
+            both=both,
+            only_a=only_a,
+            only_b=only_b,
+            unanswered_a=min(only_b, max(0, self.a.rows - len(places))),
+            unanswered_b=min(only_a, max(0, self.b.rows - both - only_b)),
+        )
 
-    def _put(self, tally: Tally, index: int, cells: Sequence[Cell]) -> Iterator[Cell]:
-        for cell in cells:
-            if cell.repeat < self.repeat:
-                tally.put(index, cell.repeat, cell, cell.scores, known=False)
-                yield cell
+    def _put(self, tally: Tally, at: int, row: ScoredRow, run: str) -> None:
+        for repeat, scores in row.scores.items():
+            for metric in self._metrics if repeat < self.repeat else ():
+                if (score := scores.get(metric.name)) is None or score.value is None:
+                    continue
+                try:
+                    _check_score(metric, score)
+                    tally.score(metric, at, repeat, score)
+                except (KeyError, TypeError, ValueError):
+                    self.unreadable.setdefault(metric.name, run)
 
-    def flips(self, metric: Metric) -> Iterator[Flip]:
-        """Yield the rows whose mean score differs, those that differ most first."""
-        import numpy as np
+    def _values(self, metric: Metric) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return both runs' scores, (rows, repeats), NaN where one is missing."""
+        a, b = (tally.values(metric)[:, 0] for tally in self.tallies)
+        both = min(len(a), len(b))
+        return a[:both].reshape(-1, self.repeat), b[:both].reshape(-1, self.repeat)
 
-        left, right = (each.values(metric)[:, 0] for each in (self.a, self.b))
-        both = min(len(left), len(right))
-        apart = (left[:both] - right[:both]).reshape(-1, self.repeat)
-        there = ~np.isnan(apart)
-        counts = np.maximum(there.sum(axis=1), 1)
-        means = np.where(there, apart, 0.0).sum(axis=1) / counts
-        found = np.flatnonzero(np.abs(means) > _SAME)
-        for index in found[np.argsort(-np.abs(means[found]), kind="stable")]:
-            mean = float(means[index])
+    def regressions(self, metric: Metric) -> tuple[int, ...]:
+        """Return the rows of which most repeats were right in `b` and no longer are in `a`, whatever missing ones were.
+
+        A metric without bounds has no right scores.
+        """
+        if metric.bounds is None:
+            return ()
+        a, b = self._values(metric)
+        best = metric.bounds[1 if metric.higher_is_better else 0]
+        right_a, right_b = ((np.abs(values - best) < EQUAL).sum(axis=1) for values in (a, b))
+        at_most = right_a + np.isnan(a).sum(axis=1)
+        lost = (2 * right_b > self.repeat) & (2 * at_most <= self.repeat)
+        return tuple(self._numbers_a[at] for at in np.flatnonzero(lost))
+
+    def changed(self, metric: Metric) -> Iterator[ChangedRow]:
+        """Yield the rows whose mean score differs, the largest differences first."""
+        a, b = self._values(metric)
+        apart = a - b
+        known = ~np.isnan(apart)
+        means = np.where(known, apart, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        found = np.flatnonzero(np.abs(means) > EQUAL)
+        for at in found[np.argsort(-np.abs(means[found]), kind="stable")]:
+            mean = float(means[at])
             change: Change = "better" if (mean > 0) == metric.higher_is_better else "worse"
-            yield Flip(self.rows_a[index], self.rows_b[index], change, mean)
+            yield ChangedRow(self._numbers_a[at], self._numbers_b[at], change, mean)
 
 
-def _pair(a: Side, b: Side, metrics: Mapping[str, Metric]) -> _Paired:
-    cluster = a.view.how["cluster"] if a.view.how["cluster"] == b.view.how["cluster"] else None
-    paired = _Paired(tuple(metrics.values()), min(a.view.how["repeat"], b.view.how["repeat"]), cluster)
-    paired.read(a, b)
-    return paired
+def _told_apart(rows: Iterable[ScoredRow]) -> Iterator[tuple[tuple[bytes, int], ScoredRow]]:
+    """Yield rows by their content and how many equal rows came before."""
+    before: dict[bytes, int] = {}
+    for row in rows:
+        count = before.get(row.key, 0)
+        before[row.key] = count + 1
+        yield (row.key, count), row
 
 
-def _rows(side: Side) -> Iterator[tuple[RowKey, list[Cell]]]:
-    """Yield the cells of each row with what tells it from others; equal rows are told apart by their order."""
-    seen: dict[bytes, int] = {}
-    for _, group in groupby(side.view.cells(side.variant), key=lambda cell: cell.row):
-        cells = list(group)
-        key = row_key(cells[0].fields)
-        seen[key] = seen.get(key, -1) + 1
-        yield (key, seen[key]), cells
-
-
-def _unread(side: Side, rows: int) -> int:
-    """Return how many rows of a side's data have no cell at all, since its run ended before them."""
-    return max(0, int(side.view.how["rows"]) - rows)
-
-
-def _why_no_difference(metric: Metric, missing: int, cells: int) -> str:
-    if not may_miss(metric, missing, cells):
-        return f"{missing} of {cells} cells have no score on a side: a difference could be theirs"
-    return f"`{metric.name}` has no difference to show"
-
-
-def _incomparable(a: Side, b: Side, built: RunMetrics) -> Iterator[tuple[str, str]]:
-    """Yield the metrics that cannot be compared at all with the reason, those of one side alone among them."""
-    keys_a, keys_b = a.view.how["keys"], b.view.how["keys"]
-    for name in keys_a:
-        if name not in keys_b:
-            yield name, f"it is a metric of {a.name} alone"
-        elif keys_a[name] != keys_b[name]:
-            yield name, f"{b.name} measured it otherwise: its metric was another"
-        elif name in built.gone:
-            yield name, f"it cannot be measured any more: {built.gone[name]}"
-        elif built.metrics[name].pairs:
-            yield name, "it compares variants of one run"
-    yield from ((name, f"it is a metric of {b.name} alone") for name in keys_b if name not in keys_a)
-
-
-def _check_named(aim: str, a: Side) -> None:
-    if aim not in a.view.metrics:
-        raise InputError(f"{a.name} has no metric `{aim}`", hint=nearest(aim, a.view.metrics))
+def _check_score(metric: Metric, score: Score) -> None:
+    """Raise KeyError, TypeError or ValueError for a score that the metric cannot have given."""
+    low, high = metric.bounds or (-np.inf, np.inf)
+    if score.value is None or not low <= score.value <= high:
+        raise ValueError("a score is outside its bounds")
+    if len(metric.numbers(score)) != len(metric.columns):
+        raise ValueError("a score lacks some of its numbers")
 
 
 def _scores_differ(metric: str, one: Cell, other: Cell) -> bool:
-    values = [cell.scores[metric].value if metric in cell.scores else None for cell in (one, other)]
-    return values[0] is not None and values[1] is not None and abs(values[0] - values[1]) > _SAME
+    a, b = (cell.scores[metric].value if metric in cell.scores else None for cell in (one, other))
+    return a is not None and b is not None and abs(a - b) > EQUAL

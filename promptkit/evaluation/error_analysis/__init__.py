@@ -1,1 +1,1 @@
-"""Error analysis, what a run gets wrong and what its errors have in common."""
+"""Error analysis: what a run gets wrong, and what its errors have in common."""

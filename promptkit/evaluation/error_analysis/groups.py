@@ -1,4 +1,4 @@
-"""Error analysis of a run, its wrong answers in groups, each with typical rows."""
+"""Error analysis of a run: its wrong answers in groups, each with typical rows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from promptkit.errors import InputError, nearest
-from promptkit.evaluation.cells.cell import compared_values
-from promptkit.evaluation.comparison.sides import named_variant
+from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
+from promptkit.evaluation.comparison.run_rows import named_variant
+from promptkit.evaluation.error_analysis.cases import ErrorCase, ErrorKind, label_text
 from promptkit.evaluation.error_analysis.slices import (
     ErrorCluster,
     ErrorSlice,
@@ -25,60 +26,27 @@ from promptkit.evaluation.error_analysis.slices import (
     typical_cells,
     value_text,
 )
-from promptkit.evaluation.metrics.base import DEFECT
-from promptkit.evaluation.metrics.values import scalar_text
+from promptkit.evaluation.record import EvalRecord, MetricRecord
 
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell, RunView
-    from promptkit.evaluation.metrics.base import Score
-
-ErrorKind = Literal["missing", "unscored", "unparsed", "truncated", "wrong"]
 GroupKind = Literal["missing", "unscored", "defect", "unparsed", "truncated", "pair", "other", "low"]
 NOT_THE_PROMPTS = frozenset(["missing", "unscored", "defect"])
-"""Failures that are not the prompt's: of a server or tool, of a metric or judge, or a defect in code."""
+"""Kinds of errors that the prompt did not cause: a server or tool, a metric or judge, or a defect in code."""
 
 MOST_READ = 20_000
-"""Cells that are looked through: so many say what fails, and a run of a million rows need not be read for it."""
+"""The most cells that are read: enough to see what fails, without reading a run of a million rows."""
 MOST_PAIRS = 10
-LONGEST_LABEL = 60
-"""Characters up to which an answer can be a label."""
 FEWEST_CONFUSIONS = 2
-"""How often two answers that are no labels must have been confused to be a pair."""
+"""The fewest confusions that make a pair of two answers that are not labels."""
 LOWEST_SHARE = 0.25
-"""The share of a graded metric's answers that count as failing, if they have less than the best score."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorCase:
-    """A cell that failed. `expected` and `got` are as the metric compared them; `goodness` is its score in [0, 1]."""
-
-    cell: Cell
-    fails: ErrorKind
-    expected: Any
-    got: Any
-    score: Score | None = None
-    why: str = ""
-    goodness: float = 0.0
-
-    @property
-    def defect(self) -> str:
-        """The type and place of the exception that nothing foresaw, of the cell or of its score."""
-        score = self.score
-        return self.cell.defect or (str(score.detail.get(DEFECT, "")) if score else "")
-
-    @property
-    def pair(self) -> tuple[str, str] | None:
-        """What was expected and what came, where both can be labels."""
-        expected, got = _label(self.expected), _label(self.got)
-        return None if expected is None or got is None or expected == got else (expected, got)
+"""The share of a graded metric's answers that count as wrong, if they have less than the best score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorGroup:
-    """Failures of one kind. `share` is of all failures of the prompt, of those that are not the prompt's of all cells.
+    """Errors of one kind, with typical `rows`. `share` is of all errors of the prompt; for other errors, of all cells.
 
-    A `pair` has what was expected, what came, and how many cells expect that (`of_expected`), a `defect` the type and
-    place of its exception. `rows` are typical ones.
+    A `pair` has the expected and the given answer, and how many cells expect the former (`of_expected`); a `defect` has
+    the type and place of its exception.
     """
 
     kind: GroupKind
@@ -93,10 +61,9 @@ class ErrorGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorAnalysis:
-    """What fails in a variant by a metric. `read` of its `cells` were looked through; `failed` of these are failures
-    of the prompt.
+    """The errors of a variant by a metric. `read` of its `cells` were read; `failed` of these are errors of the prompt.
 
-    Of a `graded` metric those count that score at most `low`. `slices` are of `slices_tried`.
+    For a `graded` metric, cells that score at most `low` count as errors. `slices` were found among `slices_tried`.
     """
 
     run: int
@@ -122,36 +89,36 @@ class ErrorAnalysis:
 
 def find_errors(
     view: RunView,
-    record: Mapping[str, Any],
+    record: EvalRecord,
     *,
     variant: str | None = None,
     metric: str | None = None,
     by: str | None = None,
     most: int = 3,
 ) -> ErrorAnalysis:
-    """Return what fails in a variant of a run (left out: the first) by a metric (left out: the aim).
+    """Return the errors of a variant of a run (by default the first) by a metric (by default the first).
 
-    `record` is the run's. With `by` the slices are the values of that field, else those of any field in which clearly
-    more fails than elsewhere. Each group has at most `most` typical rows. Raises InputError for a variant, metric or
-    field that there is not, and for a metric that has no best score.
+    `record` is the run's. With `by` the slices are the values of that field, else the values of any field with clearly
+    more errors than elsewhere. Each group has at most `most` typical rows. Raises InputError for an unknown variant,
+    metric or field, and for a metric that has no best score.
     """
     name = named_variant(view, variant)
-    told = next(each for each in record["variants"] if each["name"] == name)
-    metric = _metric_named(told["metrics"], metric)
+    summary = next(variant for variant in record.variants if variant.name == name)
+    metric = _metric_named(summary.metrics, metric)
     cells = list(islice(view.cells(name), MOST_READ))
-    scored = [(cell, *_classified(cell, metric, told["metrics"][metric])) for cell in cells]
+    scored = [(cell, *_classified(cell, metric, summary.metrics[metric])) for cell in cells]
     grades = sorted(goodness for _, fails, goodness, _ in scored if fails in (None, "wrong"))
     low = _lowest_grade(grades)
-    failures, passed = [], []
+    cases, passed = [], []
     for cell, fails, goodness, why in scored:
         if fails is None or (fails == "wrong" and low is not None and goodness > low):
             passed.append(cell)
         else:
-            failures.append(_error_case(cell, metric, fails, goodness, why))
-    ours = [each for each in failures if each.fails not in NOT_THE_PROMPTS]
+            cases.append(_error_case(cell, metric, fails, goodness, why))
+    ours = [case for case in cases if case.fails not in NOT_THE_PROMPTS]
     few = categorical_fields(cells)
     texts = text_fields(cells, few)
-    answered = [*passed, *(each.cell for each in ours)]
+    answered = [*passed, *(case.cell for case in ours)]
     if by is None:
         found, tried = find_slices(answered, ours, few, texts, most=most)
     else:
@@ -164,34 +131,34 @@ def find_errors(
         metric=metric,
         graded=low is not None,
         low=low,
-        cells=told["cases"],
+        cells=summary.cases,
         read=len(cells),
         failed=len(ours),
-        groups=tuple(_groups(failures, passed, texts, metric, graded=low is not None, most=most)),
+        groups=tuple(_groups(cases, passed, texts, metric, graded=low is not None, most=most)),
         slices=found,
         slices_tried=tried,
         similar=find_clusters(ours, passed, texts, most=most),
         by=by,
-        notes=tuple(_notes(view, len(cells), told["cases"])),
+        notes=tuple(_notes(view, len(cells), summary.cases)),
     )
 
 
-def _metric_named(metrics: Mapping[str, Mapping[str, Any]], named: str | None) -> str:
-    bounded = [name for name, each in metrics.items() if each["bounds"]]
+def _metric_named(metrics: Mapping[str, MetricRecord], named: str | None) -> str:
+    bounded = [name for name, metric in metrics.items() if metric.bounds]
     if named is not None and named not in metrics:
         raise InputError(f"the run has no metric `{named}`", hint=nearest(named, metrics))
     if named is None and bounded:
         return bounded[0]
     if named not in bounded:
-        told = f"`{named}` has no best score" if named else "no metric of the run has a best score"
         hint = f"--metric {bounded[0]} has one" if bounded else None
-        raise InputError(f"{told}: nothing fails by it", hint=hint)
-    assert named is not None, "what is bounded has a name"
+        message = f"`{named}` has no best score" if named else "no metric of the run has a best score"
+        raise InputError(f"{message}: it does not say which answers are wrong", hint=hint)
+    assert named is not None, "a bounded metric has a name"
     return named
 
 
-def _classified(cell: Cell, metric: str, told: Mapping[str, Any]) -> tuple[ErrorKind | None, float, str]:
-    """Return how a cell fails (None: not at all), how good it is from 0 to 1, and why it has no answer or score."""
+def _classified(cell: Cell, metric: str, estimate: MetricRecord) -> tuple[ErrorKind | None, float, str]:
+    """Return a cell's kind of error (None: right), its goodness from 0 to 1, and why it has no answer or score."""
     if cell.flag:
         return ("missing" if cell.flag == "error" else cell.flag), 0.0, cell.problem
     score = cell.scores.get(metric)
@@ -199,20 +166,21 @@ def _classified(cell: Cell, metric: str, told: Mapping[str, Any]) -> tuple[Error
         return "unscored", 0.0, score.why if score else ""
     if score.detail.get("flag") == "unparsed":
         return "unparsed", 0.0, score.why
-    low, high = told["bounds"]
+    assert estimate.bounds is not None, "a metric by which something fails has bounds"
+    low, high = estimate.bounds
     share = float((score.value - low) / (high - low))
-    goodness = share if told["higher_is_better"] else 1 - share
-    if told.get("kind") == "pairwise":  # a tie with the baseline is no failure
+    goodness = share if estimate.higher_is_better else 1 - share
+    if estimate.kind == "pairwise":  # a tie with the baseline is not an error
         goodness = float(share >= 0.5)
     return (None if goodness >= 1 else "wrong"), goodness, score.why
 
 
 def _lowest_grade(grades: Sequence[float]) -> float | None:
-    """Return up to which score the answers of a graded metric count as failing; None where each is right or wrong."""
-    if all(each in (0.0, 1.0) for each in grades):
+    """Return the highest score of a graded metric that counts as an error; None where each answer is right or wrong."""
+    if all(grade in (0.0, 1.0) for grade in grades):
         return None
     cut = grades[ceil(LOWEST_SHARE * len(grades)) - 1]
-    return max(each for each in grades if each <= cut and each < 1)
+    return max(grade for grade in grades if grade <= cut and grade < 1)
 
 
 def _error_case(cell: Cell, metric: str, fails: ErrorKind, goodness: float, why: str) -> ErrorCase:
@@ -222,13 +190,8 @@ def _error_case(cell: Cell, metric: str, fails: ErrorKind, goodness: float, why:
     return ErrorCase(cell=cell, fails=fails, expected=expected, got=got, score=score, why=why, goodness=goodness)
 
 
-def _label(value: Any) -> str | None:
-    text = (scalar_text(value) or "").strip()
-    return text if text and len(text) <= LONGEST_LABEL and "\n" not in text else None
-
-
 def _groups(
-    failures: Sequence[ErrorCase],
+    cases: Sequence[ErrorCase],
     passed: Sequence[Cell],
     texts: Sequence[str],
     metric: str,
@@ -236,17 +199,17 @@ def _groups(
     graded: bool,
     most: int,
 ) -> list[ErrorGroup]:
-    """Return the groups that part the failures: the largest first, then the other wrong ones, then what is apart."""
+    """Return the errors in groups: the largest first, then other wrong answers, then those not the prompt's."""
     others: list[ErrorCase] = []
     by_pair: defaultdict[tuple[str, str], list[ErrorCase]] = defaultdict(list)
     by_kind: defaultdict[GroupKind, list[ErrorCase]] = defaultdict(list)
-    for failure in failures:
-        if failure.fails != "wrong":
-            by_kind[failure.fails].append(failure)
-        elif failure.pair is None or graded:
-            others.append(failure)
+    for case in cases:
+        if case.fails != "wrong":
+            by_kind[case.fails].append(case)
+        elif case.pair is None or graded:
+            others.append(case)
         else:
-            by_pair[failure.pair].append(failure)
+            by_pair[case.pair].append(case)
     ordered = sorted(by_pair.items(), key=lambda found: (-len(found[1]), found[0]))
     shown = [
         (pair, members)
@@ -254,10 +217,10 @@ def _groups(
         if len(members) >= FEWEST_CONFUSIONS or _is_labelled(members[0], metric)
     ]
     kept = {pair for pair, _ in shown}
-    others += (each for pair, members in ordered if pair not in kept for each in members)
-    ours = sum(failure.fails not in NOT_THE_PROMPTS for failure in failures)
-    expecting = Counter(_label(compared_values(cell, metric)[0]) for cell in passed)
-    expecting.update(_label(each.expected) for each in failures if each.fails not in NOT_THE_PROMPTS)
+    others += (case for pair, members in ordered if pair not in kept for case in members)
+    ours = sum(case.fails not in NOT_THE_PROMPTS for case in cases)
+    expecting = Counter(label_text(compared_values(cell, metric)[0]) for cell in passed)
+    expecting.update(label_text(case.expected) for case in cases if case.fails not in NOT_THE_PROMPTS)
     groups = [
         ErrorGroup(
             kind="pair",
@@ -277,17 +240,17 @@ def _groups(
     if others:
         rows = _lowest(others, most) if graded else _nearest_centre(others, texts, most)
         groups.append(_group("low" if graded else "other", others, ours, rows))
-    return [*groups, *_groups_not_the_prompts(failures, len(failures) + len(passed), most)]
+    return [*groups, *_groups_not_the_prompts(cases, len(cases) + len(passed), most)]
 
 
-def _groups_not_the_prompts(failures: Sequence[ErrorCase], cells: int, most: int) -> Iterator[ErrorGroup]:
-    """Yield the groups of failures that are not the prompt's: a group for each defect, the largest first."""
+def _groups_not_the_prompts(cases: Sequence[ErrorCase], cells: int, most: int) -> Iterator[ErrorGroup]:
+    """Yield the groups of errors that are not the prompt's, with a group for each defect, the largest first."""
     found: defaultdict[tuple[GroupKind, str], list[ErrorCase]] = defaultdict(list)
-    for failure in failures:
-        if failure.fails in ("unscored", "missing"):
-            found["defect" if failure.defect else failure.fails, failure.defect].append(failure)
+    for case in cases:
+        if case.fails in ("unscored", "missing"):
+            found["defect" if case.defect else case.fails, case.defect].append(case)
     order = ("unscored", "missing", "defect")
-    for (kind, defect), members in sorted(found.items(), key=lambda each: (order.index(each[0][0]), -len(each[1]))):
+    for (kind, defect), members in sorted(found.items(), key=lambda group: (order.index(group[0][0]), -len(group[1]))):
         yield replace(_group(kind, members, cells, _most_frequent(members, most)), defect=defect)
 
 
@@ -295,31 +258,31 @@ def _group(kind: GroupKind, members: Sequence[ErrorCase], of: int, rows: tuple[E
     return ErrorGroup(kind=kind, count=len(members), share=len(members) / of, rows=rows)
 
 
-def _is_labelled(failure: ErrorCase, metric: str) -> bool:
-    """Tell whether the metric itself says which label it compared with which."""
-    return "predicted" in failure.cell.scores[metric].detail
+def _is_labelled(case: ErrorCase, metric: str) -> bool:
+    """Tell whether the metric recorded which labels it compared."""
+    return "predicted" in case.cell.scores[metric].detail
 
 
 def _nearest_centre(members: Sequence[ErrorCase], texts: Sequence[str], most: int) -> tuple[ErrorCase, ...]:
-    return tuple(members[at] for at in typical_cells([each.cell for each in members], texts, most))
+    return tuple(members[at] for at in typical_cells([member.cell for member in members], texts, most))
 
 
 def _lowest(members: Sequence[ErrorCase], most: int) -> tuple[ErrorCase, ...]:
-    return tuple(sorted(members, key=lambda each: (each.goodness, each.cell.row))[:most])
+    return tuple(sorted(members, key=lambda member: (member.goodness, member.cell.row))[:most])
 
 
 def _most_frequent(members: Sequence[ErrorCase], most: int) -> tuple[ErrorCase, ...]:
-    """Return the first of each shape of what is wrong, the most frequent shape first; then others, in their order."""
+    """Return the first case of each pattern of reasons, the most frequent pattern first; then others in their order."""
     shapes: defaultdict[str, list[ErrorCase]] = defaultdict(list)
     for member in members:
         shapes[_pattern(member.why)].append(member)
     ordered = sorted(shapes.values(), key=lambda found: -len(found))
     first = [found[0] for found in ordered]
-    return tuple([*first, *(each for found in ordered for each in found[1:])][:most])
+    return tuple([*first, *(member for found in ordered for member in found[1:])][:most])
 
 
 def _pattern(why: str) -> str:
-    """Return a reason without what differs from cell to cell: numbers, and what is quoted."""
+    """Return a reason without the parts that differ from cell to cell: numbers and quoted texts."""
     return re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'|[0-9]+", "·", why)
 
 
@@ -329,18 +292,18 @@ def _check_field(name: str, cells: Sequence[Cell]) -> None:
         known = {field for cell in cells for field in cell.fields}
         raise InputError(f"the rows have no field `{name}`", hint=nearest(name, known))
     if values and all(value_text(value) is None for value in values):
-        raise InputError(f"the field `{name}` holds lists or mappings: failures are told apart by single values")
+        raise InputError(f"the field `{name}` holds lists or mappings: slices need single values")
 
 
 def _notes(view: RunView, read: int, cells: int) -> Iterable[str]:
     if read == MOST_READ and cells > read:
-        yield f"the first {read:,} of {cells:,} cells were looked through"
+        yield f"the first {read:,} of {cells:,} cells were read"
     if view.status != "done":
-        yield f"the run is {view.status}: it may lack answers"
+        yield f"the run is {view.status}: answers may be missing"
 
 
 def reply_of(trace: Mapping[str, Any] | None) -> str | None:
-    """Return what a model said last in a cell: the reply that could not be read, where one is marked so."""
+    """Return the last reply of a model in a cell, or the reply that could not be parsed where one is marked so."""
     calls = list(_calls_below(trace)) if trace is not None else []
     marked = [call for call in calls if call.get("problem")] or calls
     return marked[-1]["reply"] if marked else None
@@ -353,7 +316,7 @@ def _calls_below(node: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def errors_record(errors: ErrorAnalysis, view: RunView) -> dict[str, Any]:
-    """Return what fails as JSON; `view` gives the replies that could not be read."""
+    """Return an error analysis as JSON; `view` has the replies that could not be parsed."""
     return {
         "run": errors.run,
         "suite": errors.suite,
@@ -368,16 +331,16 @@ def errors_record(errors: ErrorAnalysis, view: RunView) -> dict[str, Any]:
         "by": errors.by,
         "slices_tried": errors.slices_tried,
         "slices": [
-            {**each.numbers(), "rows": [_row_record(row, view) for row in each.typical]} for each in errors.slices
+            {**part.numbers(), "rows": [_row_record(row, view) for row in part.typical]} for part in errors.slices
         ],
         "similar": [
             {
-                "count": each.count,
-                "share": each.share,
-                "words": [word._asdict() for word in each.words],
-                "rows": [_row_record(row, view) for row in each.rows],
+                "count": cluster.count,
+                "share": cluster.share,
+                "words": [word._asdict() for word in cluster.words],
+                "rows": [_row_record(row, view) for row in cluster.rows],
             }
-            for each in errors.similar
+            for cluster in errors.similar
         ],
         "notes": list(errors.notes),
     }
@@ -395,17 +358,17 @@ def _group_record(group: ErrorGroup, view: RunView) -> dict[str, Any]:
     }
 
 
-def _row_record(failure: ErrorCase, view: RunView) -> dict[str, Any]:
-    cell = failure.cell
-    reply = reply_of(view.trace(cell.cell)) if failure.fails in ("unparsed", "truncated") else None
+def _row_record(case: ErrorCase, view: RunView) -> dict[str, Any]:
+    cell = case.cell
+    reply = reply_of(view.trace(cell.number)) if case.fails in ("unparsed", "truncated") else None
     return {
         "row": cell.row,
         "repeat": cell.repeat,
-        "fails": failure.fails,
+        "fails": case.fails,
         "fields": dict(cell.fields),
-        "expected": json.loads(json.dumps(failure.expected, default=str)),
-        "got": failure.got,
-        "goodness": None if failure.fails in NOT_THE_PROMPTS else failure.goodness,
-        "why": failure.why,
+        "expected": json.loads(json.dumps(case.expected, default=str)),
+        "got": case.got,
+        "goodness": None if case.fails in NOT_THE_PROMPTS else case.goodness,
+        "why": case.why,
         "reply": reply,
     }

@@ -1,4 +1,4 @@
-"""Slices and clusters of errors, by the values of a field and by similar texts. Exploratory, never a verdict."""
+"""Slices of errors by the values of a field, and clusters of errors with similar texts: exploratory, not verdicts."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, isqrt, lgamma
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.error_analysis.cases import ErrorCase
 from promptkit.evaluation.metrics.values import scalar_text
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell
-    from promptkit.evaluation.error_analysis.groups import ErrorCase
+from promptkit.evaluation.statistics.interval import wilson
+from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
+from promptkit.prompts.tfidf import word_vectors
+from promptkit.techniques.methods.pool import clusters
 
 MOST_TEXTS = 300
-"""Failing rows that are compared: all of fewer, evenly chosen of more."""
+"""The most failing rows that are compared; of more, this many are chosen evenly."""
 FEWEST_TEXTS = 6
 FEWEST_IN_CLUSTER = 3
 MOST_CLUSTERS = 8
 MOST_WORDS = 3
 LONGEST_TEXT = 1_000
 KEYWORD_SHARE = 0.5
-"""The share of a group that holds a telling word."""
+"""The least share of a cluster's rows that hold a keyword."""
 KEYWORD_LIFT = 0.3
-"""By how much that is more than the share of all rows that do."""
+"""The least excess of that share over the share of all rows."""
 
 T = TypeVar("T")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class Keyword(NamedTuple):
-    """A word with how many rows hold it, and how many of these fail."""
+    """A word of a cluster, with the number of rows that hold it and of those that fail."""
 
     word: str
     rows: int
@@ -42,7 +44,7 @@ class Keyword(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCluster:
-    """Failing rows whose texts are alike. `share` is of those compared; `rows` are those nearest the centre."""
+    """Failing rows with similar texts. `share` is of the rows compared; `rows` are those nearest the centre."""
 
     count: int
     share: float
@@ -51,7 +53,7 @@ class ErrorCluster:
 
 
 def row_text(cell: Cell, fields: Sequence[str]) -> str:
-    """Return the texts of a row in one, cut where they are long; with the answer where that is a text too."""
+    """Return the texts of a row joined, cut where they are long, with the answer if it is a text too."""
     parts = [cell.fields[name] for name in fields if name in cell.fields]
     if isinstance(cell.output, str) and len(cell.output.split()) > 5:
         parts.append(cell.output)
@@ -60,13 +62,10 @@ def row_text(cell: Cell, fields: Sequence[str]) -> str:
 
 
 def typical_cells(cells: Sequence[Cell], fields: Sequence[str], most: int) -> list[int]:
-    """Return the positions of at most `most` cells that are typical by their texts, each of another row.
+    """Return the positions of at most `most` cells with typical texts, each of another row.
 
-    They are the shortest of the half that is nearest the centre of all: a person reads them, and a rule may quote them.
+    They are the shortest of the half nearest the centre of all, since people read them and a rule may quote them.
     """
-    from promptkit.prompts.tfidf import word_vectors
-    from promptkit.techniques.methods.pool import clusters
-
     rows: dict[int, int] = {}
     for at, cell in enumerate(cells):
         rows.setdefault(cell.row, at)
@@ -79,23 +78,20 @@ def typical_cells(cells: Sequence[Cell], fields: Sequence[str], most: int) -> li
 
 
 def find_clusters(
-    failures: Sequence[ErrorCase], passed: Sequence[Cell], fields: Sequence[str], *, most: int
+    cases: Sequence[ErrorCase], passed: Sequence[Cell], fields: Sequence[str], *, most: int
 ) -> tuple[ErrorCluster, ...]:
-    """Return the groups of failing rows that words tell from the others, the largest first.
+    """Return the clusters of failing rows that keywords distinguish from other rows, the largest first.
 
-    The texts are compared by TF-IDF and parted by k-means. A part without a telling word is no group: k-means parts
-    what has no parts as well.
+    Texts are compared by TF-IDF and clustered by k-means. A cluster without a keyword is dropped, since k-means finds
+    clusters even where there are none.
     """
-    from promptkit.prompts.tfidf import word_vectors
-    from promptkit.techniques.methods.pool import clusters
-
-    by_row = {failure.cell.row: failure for failure in reversed(failures)}
+    by_row = {case.cell.row: case for case in reversed(cases)}
     rows = [by_row[row] for row in sorted(by_row)]
     compared = _evenly_chosen(rows)
     if len(compared) < FEWEST_TEXTS:
         return ()
-    texts = [row_text(each.cell, fields) for each in compared]
-    failing = Counter(word for each in rows for word in _words(row_text(each.cell, fields)))
+    texts = [row_text(case.cell, fields) for case in compared]
+    failing = Counter(word for case in rows for word in _words(row_text(case.cell, fields)))
     others = {cell.row: cell for cell in passed if cell.row not in by_row}
     holding = failing + Counter(word for cell in others.values() for word in _words(row_text(cell, fields)))
     count = min(MOST_CLUSTERS, max(2, isqrt(len(compared) // 2)))
@@ -104,7 +100,7 @@ def find_clusters(
     def telling(members: Sequence[int]) -> list[str]:
         return _keywords([words_of[at] for at in members], holding, failing, (len(rows), len(rows) + len(others)))
 
-    # Parts that one word tells from all others are one: k-means makes as many parts as it is asked for.
+    # Clusters with the same first keyword are one: k-means makes as many clusters as it is asked for.
     by_word: defaultdict[str, list[int]] = defaultdict(list)
     for members in clusters(vectors, count):
         if words := telling(members):
@@ -123,19 +119,17 @@ def find_clusters(
                     rows=tuple(compared[at] for at in members[:most]),
                 )
             )
-    return tuple(sorted(found, key=lambda each: -each.count))
+    return tuple(sorted(found, key=lambda cluster: -cluster.count))
 
 
 def _keywords(
     members: Sequence[frozenset[str]], holding: Counter[str], failing: Counter[str], failed_of: tuple[int, int]
 ) -> list[str]:
-    """Return the words that most rows of a group have and few of all, the most telling first.
+    """Return the words that most rows of a cluster have and few others, the most distinctive first.
 
-    Of the rows with such a word clearly more fail than of all (Wilson's lower end): what is merely frequent says
-    nothing of failures.
+    Clearly more of the rows with a keyword fail than of all rows (by Wilson's lower end), since a frequent word alone
+    says nothing about errors.
     """
-    from promptkit.evaluation.statistics.interval import wilson
-
     failed, rows = failed_of
     inside = Counter(word for words in members for word in words)
     telling: dict[str, float] = {}
@@ -157,9 +151,9 @@ def _evenly_chosen(items: list[T]) -> list[T]:
 
 
 MOST_VALUES = 20
-"""How many values a field may have to be looked at by value."""
+"""The most values of a field that is sliced by value."""
 FEWEST_ROWS = 5
-"""How many rows a value must have, and all others together."""
+"""The fewest rows of a slice, and of all other rows together."""
 MOST_SLICES = 5
 SIGNIFICANT = 0.05
 NO_VALUE = "(none)"
@@ -167,10 +161,11 @@ NO_VALUE = "(none)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorSlice:
-    """The rows with one value of a field. `rate` is the share of them that fails, with Wilson's 95 % interval.
+    """The rows with one value of a field. `rate` is the share of them that fails, with Wilson's interval.
 
-    `elsewhere` is the share of all other rows, `p` the chance of as many failures here if the value decided nothing
-    (Fisher, one-sided), and `q` what it is among all slices tried (Benjamini and Hochberg); None without other rows.
+    `elsewhere` is the share of all other rows, `p` the probability of as many failures here if the value had no effect
+    (Fisher, one-sided), and `q` is p adjusted for all slices tried (Benjamini and Hochberg). They are None without
+    other rows.
     """
 
     field: str
@@ -192,7 +187,7 @@ class ErrorSlice:
 
 
 def text_fields(cells: Sequence[Cell], few: Iterable[str]) -> tuple[str, ...]:
-    """Return the fields that hold a row's texts: what is expected left out, and what has `few` values."""
+    """Return the fields that hold a row's texts, without the expected answer and the `few` categorical fields."""
     expected = _expected_fields(cells)
     first = {name: value for cell in cells for name, value in cell.fields.items()} if cells else {}
     texts = [name for name, value in first.items() if isinstance(value, str | dict | list) and name not in expected]
@@ -200,7 +195,7 @@ def text_fields(cells: Sequence[Cell], few: Iterable[str]) -> tuple[str, ...]:
 
 
 def categorical_fields(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Return the fields whose values can be told apart by rows enough: few of them, and not what is expected."""
+    """Return the fields with few values and enough rows for every value, without the expected answer."""
     rows = {cell.row: cell.fields for cell in cells}
     values: defaultdict[str, set[str]] = defaultdict(set)
     gone = set(_expected_fields(cells))
@@ -221,85 +216,80 @@ def categorical_fields(cells: Sequence[Cell]) -> tuple[str, ...]:
 
 
 def value_text(value: Any) -> str | None:
-    """Return a field's value as people name it, None for what is no single value."""
+    """Return a field's value as text, None for a list or mapping."""
     return NO_VALUE if value is None else scalar_text(value)
 
 
 def _expected_fields(cells: Sequence[Cell]) -> frozenset[str]:
-    """Return the fields that hold what is expected in every row."""
-    told = [cell for cell in cells if cell.expect is not None]
-    if not told:
+    """Return the fields that hold the expected answer in every row."""
+    labelled = [cell for cell in cells if cell.expect is not None]
+    if not labelled:
         return frozenset()
-    names = set(told[0].fields)
-    for cell in told:
+    names = set(labelled[0].fields)
+    for cell in labelled:
         names -= {name for name in names if name not in cell.fields or cell.fields[name] != cell.expect}
     return frozenset(names)
 
 
 def find_slices(
     answered: Sequence[Cell],
-    failures: Sequence[ErrorCase],
+    cases: Sequence[ErrorCase],
     fields: Iterable[str],
     texts: Sequence[str],
     *,
     most: int,
 ) -> tuple[tuple[ErrorSlice, ...], int]:
-    """Return the slices of some fields in which clearly more rows fail than elsewhere, and how many were tried.
+    """Return the slices of some fields in which clearly more rows fail than elsewhere, and the number of slices tried.
 
-    `texts` are the fields that hold a row's texts. Rows are counted, as a row's repeats depend on each other: one fails
-    if half of its answers do. Clearly more is where Wilson's lower end lies above the rate elsewhere, and p is at most
-    0.05.
+    `texts` are the fields that hold a row's texts. Rows are counted, because the repeats of a row depend on each other;
+    a row fails if half of its answers do. Clearly more means that Wilson's lower end lies above the rate elsewhere and
+    p is at most SIGNIFICANT.
     """
-    from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
-
-    failing = _rows_with_errors(answered, failures)
+    failing = _rows_with_errors(answered, cases)
     tried = [
-        each
+        part
         for name in fields
-        for each in _slices_by_value(name, answered, failing)
-        if each.rows >= FEWEST_ROWS and len(failing) - each.rows >= FEWEST_ROWS
+        for part in _slices_by_value(name, answered, failing)
+        if part.rows >= FEWEST_ROWS and len(failing) - part.rows >= FEWEST_ROWS
     ]
-    ps = [1.0 if each.p is None else each.p for each in tried]
+    ps = [1.0 if part.p is None else part.p for part in tried]
     found = [
-        _with_examples(each, failures, texts, q=q, most=most)
-        for each, q in zip(tried, benjamini_hochberg(ps), strict=True)
-        if each.elsewhere is not None and each.low > each.elsewhere and each.p is not None and each.p <= SIGNIFICANT
+        _with_examples(part, cases, texts, q=q, most=most)
+        for part, q in zip(tried, benjamini_hochberg(ps), strict=True)
+        if part.elsewhere is not None and part.low > part.elsewhere and part.p is not None and part.p <= SIGNIFICANT
     ]
-    found.sort(key=lambda each: (each.p or 0.0, -each.rate, each.field, each.value))
+    found.sort(key=lambda part: (part.p or 0.0, -part.rate, part.field, part.value))
     return tuple(found[:MOST_SLICES]), len(tried)
 
 
 def field_slices(
-    name: str, answered: Sequence[Cell], failures: Sequence[ErrorCase], texts: Sequence[str], *, most: int
+    name: str, answered: Sequence[Cell], cases: Sequence[ErrorCase], texts: Sequence[str], *, most: int
 ) -> tuple[tuple[ErrorSlice, ...], int]:
-    """Return the slices of one field, those with most failing rows first, at most MOST_VALUES, and how many it has."""
-    from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
-
-    found = list(_slices_by_value(name, answered, _rows_with_errors(answered, failures)))
-    qs = benjamini_hochberg([1.0 if each.p is None else each.p for each in found])
-    told = [_with_examples(each, failures, texts, q=q, most=most) for each, q in zip(found, qs, strict=True)]
-    told.sort(key=lambda each: (-each.failed, -each.rate, each.value))
-    return tuple(told[:MOST_VALUES]), len(found)
+    """Return the slices of one field, those with most failing rows first, at most MOST_VALUES, and their number."""
+    found = list(_slices_by_value(name, answered, _rows_with_errors(answered, cases)))
+    qs = benjamini_hochberg([1.0 if part.p is None else part.p for part in found])
+    slices = [_with_examples(part, cases, texts, q=q, most=most) for part, q in zip(found, qs, strict=True)]
+    slices.sort(key=lambda part: (-part.failed, -part.rate, part.value))
+    return tuple(slices[:MOST_VALUES]), len(found)
 
 
 def _rows_with_errors(
-    answered: Sequence[Cell], failures: Sequence[ErrorCase]
+    answered: Sequence[Cell], cases: Sequence[ErrorCase]
 ) -> dict[int, tuple[Mapping[str, Any], bool]]:
-    """Return each row that was answered with its fields, and whether it fails."""
+    """Return the fields of each answered row, and whether it fails."""
     counts: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
     fields = {}
     for cell in answered:
         counts[cell.row][0] += 1
         fields[cell.row] = cell.fields
-    for failure in failures:
-        counts[failure.cell.row][1] += 1
+    for case in cases:
+        counts[case.cell.row][1] += 1
     return {row: (fields[row], 2 * failed >= cells) for row, (cells, failed) in counts.items()}
 
 
 def _slices_by_value(
     name: str, answered: Sequence[Cell], failing: Mapping[int, tuple[Mapping[str, Any], bool]]
 ) -> Iterable[ErrorSlice]:
-    from promptkit.evaluation.statistics.interval import wilson
 
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for fields, fails in failing.values():
@@ -324,28 +314,26 @@ def _slices_by_value(
 
 
 def _with_examples(
-    each: ErrorSlice, failures: Sequence[ErrorCase], texts: Sequence[str], *, q: float, most: int
+    part: ErrorSlice, cases: Sequence[ErrorCase], texts: Sequence[str], *, q: float, most: int
 ) -> ErrorSlice:
-    """Return a slice with its q, and those of its failures that are typical by their `texts`."""
-    name = each.field
-    members = [
-        failure
-        for failure in failures
-        if name in failure.cell.fields and value_text(failure.cell.fields[name]) == each.value
-    ]
-    near = typical_cells([failure.cell for failure in members], texts, most)
-    return replace(each, q=None if each.p is None else q, typical=tuple(members[at] for at in near))
+    """Return a slice with its q, and with its errors whose `texts` are typical."""
+    name = part.field
+    members = [case for case in cases if name in case.cell.fields and value_text(case.cell.fields[name]) == part.value]
+    near = typical_cells([case.cell for case in members], texts, most)
+    return replace(part, q=None if part.p is None else q, typical=tuple(members[at] for at in near))
 
 
 def fisher(failed_here: int, here: int, failed: int, total: int) -> float:
-    """Return how likely at least `failed_here` of `here` rows fail, where `failed` of `total` do and nothing else
-    decides (Fisher 1935, The Design of Experiments; the hypergeometric tail)."""
+    """Return the probability that at least `failed_here` of `here` rows fail by chance where `failed` of `total` do.
+
+    It is the one-sided exact test (Fisher 1935, The Design of Experiments), the tail of a hypergeometric distribution.
+    """
     most = min(here, failed)
     whole = _log_choose(total, here)
     tail = sum(
-        exp(_log_choose(failed, each) + _log_choose(total - failed, here - each) - whole)
-        for each in range(failed_here, most + 1)
-        if 0 <= here - each <= total - failed
+        exp(_log_choose(failed, count) + _log_choose(total - failed, here - count) - whole)
+        for count in range(failed_here, most + 1)
+        if 0 <= here - count <= total - failed
     )
     return min(1.0, tail)
 

@@ -1,1 +1,1 @@
-"""What is measured of a cell: one class a kind of metric, found by the word a suite names it by."""
+"""Metrics: one class for each kind, found by the word that a suite names it by (`registry`)."""

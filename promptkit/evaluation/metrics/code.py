@@ -1,4 +1,4 @@
-"""Metrics by Python code, tests of a program in the sandbox, and a function of the project."""
+"""Metrics by Python code: tests of a program in the sandbox, and a function of the project."""
 
 from __future__ import annotations
 
@@ -15,16 +15,7 @@ from pydantic import Field
 from promptkit.engine.spec import ClosedModel
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, ToolFailed, nearest
-from promptkit.evaluation.metrics.base import (
-    Clients,
-    Difference,
-    Estimate,
-    Metric,
-    MetricContext,
-    MetricInput,
-    Sample,
-    Score,
-)
+from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, Metric, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     Proportion,
     binary_difference,
@@ -33,29 +24,31 @@ from promptkit.evaluation.metrics.estimation import (
     median_estimate,
     ratio_difference,
 )
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import shown_value, text_of
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference
 from promptkit.storage.files import read_bytes
 from promptkit.tools.python import cut_program, open_sandbox
 from promptkit.tools.sandbox import Failure, Limits
 
-# So that the value of a program's last expression, which nobody reads, cannot make it fail.
+# The value of a program's last expression, which nobody reads, must not make it fail.
 _NO_VALUE = "\nNone"
 
 
 class CodeParameters(ClosedModel):
-    """`tests` is a Python program of asserts, the same for all rows; left out, the expected answer is it."""
+    """`tests` is a Python program of asserts, the same for all rows; by default it is the expected answer."""
 
     tests: str | None = None
     seconds: float = Field(default=5.0, gt=0, le=60)
 
 
 class CodeTests(Proportion):
-    """1 where the program runs and then the tests do; 0 with the reason where either fails or takes too long.
+    """1 where the program and then its tests run; 0, with the reason, where either fails or takes too long.
 
-    What the sandbox cannot run (a module that it lacks, `yield`) says nothing of the program: the score is missing.
-    Tests run after the program and in its names, not as a part of its text, so that no text can swallow them.
+    The score is missing where the sandbox cannot run the program (it lacks a module, or knows no `yield`). The tests
+    run after the program, in its namespace and not as part of its text, so that no text can swallow them.
     """
 
     kind = "code"
@@ -66,8 +59,8 @@ class CodeTests(Proportion):
     asks = True
     costly = True
 
-    def __init__(self, name: str, parameters: CodeParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: CodeParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.needs_expected = parameters.tests is None
         if parameters.tests is not None and (wrong := _wrong_tests(parameters.tests)):
             raise InputError(f"`tests`: {wrong}")
@@ -75,7 +68,7 @@ class CodeTests(Proportion):
     def wrong_expected(self, expected: Any) -> str | None:
         return _wrong_tests(expected) if self.needs_expected else None
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         tests = self.parameters.tests or given.expected
         if wrong := _wrong_tests(tests):
             raise ValueError(wrong)
@@ -91,38 +84,39 @@ class CodeTests(Proportion):
 
 def _failed_score(failure: Failure, where: str) -> Score:
     line = "" if failure.line is None else f", line {failure.line}"
-    told = f"{where}{line}: {failure.message}"
+    message = f"{where}{line}: {failure.message}"
     if failure.kind in ("unsupported", "crash"):
-        return Score(None, {"problem": told}, f"the sandbox cannot run it: {told}")
-    return Score(0.0, {"problem": told, "kind": failure.kind})
+        return Score(None, {"problem": message}, f"the sandbox cannot run it: {message}")
+    return Score(0.0, {"problem": message, "kind": failure.kind})
 
 
 def _wrong_tests(tests: Any) -> str | None:
-    """Return what is wrong with tests, None where nothing is."""
+    """Return the fault of tests, None for good ones."""
     if not isinstance(tests, str):
-        return f"{shown_value(tests)} is no program of tests"
+        return f"{shown_value(tests)} is not a program of tests"
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return f"the tests are no Python: {error}"
+        return f"the tests are not Python: {error}"
     if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
         return "the tests have no `assert`: every program would pass them"
     return None
 
 
 ARGUMENTS: Final[Mapping[str, Callable[[MetricInput], Any]]] = {
-    "row": lambda given: dict(given.cell.row),
+    "row": lambda given: dict(given.cell.fields),
     "output": lambda given: given.got,
     "expected": lambda given: given.expected,
     "steps": lambda given: dict(given.cell.steps),
-    "trace": lambda given: given.cell.trace(),
+    "trace": lambda given: given.cell.trace,
 }
-"""What a function may take, by the names of its parameters."""
+"""The arguments of a function, by the names of its parameters."""
 
 
 class PythonParameters(ClosedModel):
-    """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION`, of the project; `bounds: null` is a score without
-    any."""
+    """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION` in the project; `bounds: null` is an unbounded
+    score.
+    """
 
     function: str
     bounds: list[float] | None = Field(default=[0.0, 1.0], min_length=2, max_length=2)
@@ -130,10 +124,10 @@ class PythonParameters(ClosedModel):
 
 
 class PythonFunction(Metric):
-    """What the function returns: a number, a boolean, or `{"score": …}` with whatever a person wants to see beside it.
+    """The score that the function returns: a number, a boolean, or `{"score": …}` with further details for people.
 
-    It may be async. Whatever it raises, and a score that is none or lies outside the bounds, leaves the cell's score
-    missing and says why. Scores that are all 0 or 1 are summed up as right and wrong ones.
+    The function may be async. The score is missing, with the reason, where the function raises or returns a score that
+    is not a number or lies outside the bounds. Scores that are all 0 or 1 are counted as right and wrong.
     """
 
     kind = "python"
@@ -144,27 +138,27 @@ class PythonFunction(Metric):
     needs_expected = False
     asks = True
 
-    def __init__(self, name: str, parameters: PythonParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: PythonParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.bounds = None if parameters.bounds is None else (float(parameters.bounds[0]), float(parameters.bounds[1]))
         self.higher_is_better = parameters.higher_is_better
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise InputError(f"`bounds`: nothing lies between {self.bounds[0]:g} and {self.bounds[1]:g}")
-        self._tool = find_tool(name, parameters.function, around.folder, around.project, kind="metric")
+        self._tool = find_tool(name, parameters.function, context.folder, context.project, kind="metric")
         if self._tool.takes is not None:
             _check_takes(name, self._tool.takes)
         self._content = _content_hash(self._tool)
 
     @property
     def key(self) -> str:
-        """Changes with the function's file and with the project's files that it imports."""
+        """The identity of the scores; it changes with the function's file and the project's files that it imports."""
         return f"{super().key}:{self._content}"
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
         return (self._tool.code,)
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         try:
             takes = self._tool.takes if self._tool.takes is not None else _parameters(self._tool.function())
             returned = await self._tool.run({name: ARGUMENTS[name](given) for name in takes if name in ARGUMENTS})
@@ -174,7 +168,7 @@ class PythonFunction(Metric):
 
     def unanswered(self, given: MetricInput) -> Score:
         if self.bounds is None:
-            return Score(None, why="an answer that is none has no worst score where the metric has no `bounds`")
+            return Score(None, why="an unparsed answer has no worst score where the metric has no `bounds`")
         return super().unanswered(given)
 
     def estimate(self, sample: Sample) -> Estimate:
@@ -182,7 +176,7 @@ class PythonFunction(Metric):
             return median_estimate(sample)
         return bounded_estimate(sample, self.bounds, binary=self._binary(sample))
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if self.bounds is None:
             return ratio_difference(a, b, self.higher_is_better, level)
         if self._binary(a) and self._binary(b):
@@ -194,7 +188,7 @@ class PythonFunction(Metric):
         return self.bounds == (0.0, 1.0) and bool(((scores == 0) | (scores == 1)).all())
 
     def read(self, returned: Any) -> Score:
-        """Return the score that a function has returned, missing where it is none."""
+        """Return the score that a function has returned, missing where it is not a score."""
         value, detail = returned, {}
         if isinstance(returned, Mapping):
             if "score" not in returned:
@@ -203,15 +197,15 @@ class PythonFunction(Metric):
             value = returned["score"]
         number = _number(value)
         if number is None:
-            return Score(None, why=f"the function returned {_any_shown(value)}, which is no number")
+            return Score(None, why=f"the function returned {_any_shown(value)}, which is not a number")
         if self.bounds is not None and not self.bounds[0] <= number <= self.bounds[1]:
             low, high = self.bounds
-            told = f"the function returned {number:g}, outside [{low:g}, {high:g}]; `bounds: [LOW, HIGH]` names others"
-            return Score(None, why=told)
+            why = f"the function returned {number:g}, outside [{low:g}, {high:g}]; `bounds: [LOW, HIGH]` names others"
+            return Score(None, why=why)
         try:
             return Score(number, json.loads(json.dumps(detail, allow_nan=False, default=str)))
         except Exception as error:  # its text is made by objects of the user's own
-            return Score(None, why=f"what the function returned beside the score is not JSON: {error}")
+            return Score(None, why=f"the details that the function returned are not JSON: {error}")
 
 
 def _content_hash(tool: Tool) -> str:
@@ -222,29 +216,29 @@ def _content_hash(tool: Tool) -> str:
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
-    """Return the parameters of a function that was not read from its file; one with `**others` takes all.
+    """Return the parameters of a function that was not read from its file; one with `**others` takes all arguments.
 
-    Raises ToolFailed for a function that does not tell them, such as one written in C.
+    Raises ToolFailed for a function without a signature, such as one written in C.
     """
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
-        raise ToolFailed(f"the function does not tell its parameters: {error}") from error
-    if any(each.kind is each.VAR_KEYWORD for each in found):
+        raise ToolFailed(f"the function has no readable signature: {error}") from error
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in found):
         return dict.fromkeys(ARGUMENTS, False)
-    return {each.name: each.default is each.empty for each in found}
+    return {parameter.name: parameter.default is parameter.empty for parameter in found}
 
 
 def _check_takes(name: str, takes: Mapping[str, bool]) -> None:
-    """Raise InputError where a function wants what a metric does not have."""
+    """Raise InputError for a required parameter that a metric cannot give."""
     for parameter, is_required in takes.items():
         if is_required and parameter not in ARGUMENTS:
-            told = f"metric `{name}`: its function takes `{parameter}`, which a metric does not have"
-            raise InputError(told, hint=nearest(parameter, ARGUMENTS))
+            message = f"metric `{name}`: its function takes `{parameter}`, which a metric cannot give"
+            raise InputError(message, hint=nearest(parameter, ARGUMENTS))
 
 
 def _number(value: Any) -> float | None:
-    """Return a score as a number, numpy's among them; None for what is none, NaN and the infinite."""
+    """Return a score, perhaps a numpy number, as a float; None for anything else, NaN and infinity."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     try:
@@ -254,7 +248,7 @@ def _number(value: Any) -> float | None:
 
 
 def _any_shown(value: Any) -> str:
-    """Return a value as messages show it, whatever it is."""
+    """Return any value as messages show it."""
     try:
         return shown_value(value)
     except Exception:

@@ -1,19 +1,23 @@
-"""Estimates and differences by kind of score, 0/1 scores, scores within bounds, and amounts without bounds."""
+"""Estimates and differences by kind of score: 0/1 scores, scores within bounds, and amounts without bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricInput, Sample, Score
+import numpy as np
 
-if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.interval import Mean, Paired
+from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricInput, Sample
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, Paired, bounded_mean, quantile
+from promptkit.evaluation.statistics.paired import paired_binary, paired_graded, paired_ratio
 
 FEW_CLUSTERS = 10
-"""Below so many clusters, or differing ones, an interval is said to rest on few."""
-NO_BOOTSTRAP = f"fewer than {FEW_CLUSTERS} rows: a bootstrap of so few gives no interval that holds"
+"""Below this many clusters, or differing clusters, a note says that an interval rests on few."""
+UPPER_QUANTILE = 0.95
+"""The quantile that is shown beside the median."""
+NO_BOOTSTRAP = f"fewer than {FEW_CLUSTERS} rows are too few for a bootstrap interval"
 NOTHING_SCORED = Estimate(mean=None, notes=("no cell has a score",))
 
 
@@ -26,7 +30,7 @@ class Proportion(Metric):
     def estimate(self, sample: Sample) -> Estimate:
         return bounded_estimate(sample, (0.0, 1.0), binary=True)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         return binary_difference(a, b, self.higher_is_better, level)
 
 
@@ -40,15 +44,16 @@ class Graded(Metric):
         assert self.bounds is not None, "a graded metric has bounds"
         return bounded_estimate(sample, self.bounds, binary=False)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         assert self.bounds is not None, "a graded metric has bounds"
         return graded_difference(a, b, self.bounds, self.higher_is_better, level)
 
 
 class Unbounded(Metric):
-    """A metric without bounds, the lower the better: `mean` is the median, `parts` have the 95th percentile.
+    """A metric without bounds, where lower is better: `mean` is the median, `parts` has the 95th percentile.
 
-    Two variants are compared by the ratio of their geometric means. An unparsed or cut-off answer is measured as it is.
+    Two variants are compared by the ratio of their geometric means. Unparsed and cut-off answers are measured like
+    others.
     """
 
     bounds: tuple[float, float] | None = None
@@ -61,14 +66,12 @@ class Unbounded(Metric):
     def estimate(self, sample: Sample) -> Estimate:
         return median_estimate(sample)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         return ratio_difference(a, b, self.higher_is_better, level)
 
 
 def bounded_estimate(sample: Sample, bounds: tuple[float, float], *, binary: bool) -> Estimate:
-    """Return the mean of scores within bounds, with its interval in their units."""
-    from promptkit.evaluation.statistics.interval import bounded_mean
-
+    """Return the mean of scores within bounds, with its interval, in their units."""
     if not len(sample):
         return NOTHING_SCORED
     low, width = bounds[0], bounds[1] - bounds[0]
@@ -85,7 +88,7 @@ def bounded_estimate(sample: Sample, bounds: tuple[float, float], *, binary: boo
 
 
 def mean_estimate(found: Mean | None, *, parts: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Estimate:
-    """Return what statistics found as an estimate; None is undefined."""
+    """Return a mean as an estimate; None stands for an undefined mean."""
     if found is None:
         return Estimate(mean=None, parts=parts, notes=notes)
     mean, low, high, n, clusters, _ = found
@@ -94,8 +97,6 @@ def mean_estimate(found: Mean | None, *, parts: Mapping[str, Any], notes: tuple[
 
 def binary_difference(a: Sample, b: Sample, higher_is_better: bool, level: float) -> Difference | None:
     """Return the difference of 0/1 scores on the same cells."""
-    from promptkit.evaluation.statistics.paired import paired_binary
-
     if not len(a):
         return None
     if not has_independent_cells(a):
@@ -107,12 +108,10 @@ def graded_difference(
     a: Sample, b: Sample, bounds: tuple[float, float], higher_is_better: bool, level: float
 ) -> Difference | None:
     """Return the difference of scores within bounds on the same cells, in their units."""
-    from promptkit.evaluation.statistics.paired import paired_graded
-
     if not len(a):
         return None
     width = bounds[1] - bounds[0]
-    first, second = ((each.scores - bounds[0]) / width for each in (a, b))
+    first, second = ((sample.scores - bounds[0]) / width for sample in (a, b))
     found = paired_graded(first, second, a.clusters, level=level, seed=0)
     differing = found.better + found.worse
     few = (
@@ -128,7 +127,7 @@ def median_estimate(sample: Sample) -> Estimate:
     if not len(sample):
         return NOTHING_SCORED
     median, low, high = _quantile(sample, 0.5)
-    upper = dict(zip(("value", "low", "high"), _quantile(sample, 0.95), strict=True))
+    upper = dict(zip(("value", "low", "high"), _quantile(sample, UPPER_QUANTILE), strict=True))
     return Estimate(
         mean=median,
         low=low,
@@ -140,30 +139,26 @@ def median_estimate(sample: Sample) -> Estimate:
 
 
 def ratio_difference(a: Sample, b: Sample, higher_is_better: bool, level: float) -> Difference | None:
-    """Return the ratio of the geometric means of two samples on the same cells; what is 0 on a side is left out."""
-    from promptkit.evaluation.statistics.paired import paired_ratio
-
+    """Return the ratio of geometric means of two samples on the same cells, without cells where either is 0."""
     if not len(a):
         return None
     if (a.scores < 0).any() or (b.scores < 0).any():
         return Difference(difference=None, is_ratio=True, notes=("a cell is below 0: there is no ratio",))
     found = paired_ratio(a.scores, b.scores, a.clusters, level=level)
     if not found.n:
-        note = "every cell is 0 on a side: there is no ratio"
+        note = "in every cell one side is 0: there is no ratio"
         return Difference(difference=None, is_ratio=True, method=found.method, notes=(note,))
-    # Statistics count as better what takes less.
+    # `paired_ratio` counts lower amounts as better.
     return metric_difference(found, not higher_is_better, is_ratio=True)
 
 
 def has_independent_cells(sample: Sample) -> bool:
-    """Tell whether each cell is a cluster of its own."""
+    """Tell whether each cell is its own cluster."""
     return count_clusters(sample) == len(sample)
 
 
 def count_clusters(sample: Sample) -> int:
     """Return how many clusters a sample has."""
-    import numpy as np
-
     return len(np.unique(sample.clusters))
 
 
@@ -175,9 +170,9 @@ def metric_difference(
     is_ratio: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Difference:
-    """Return what statistics found as a metric's difference: in units of `scale`, better as the metric has it.
+    """Return a paired result as a metric's difference, in units of `scale`, where better is as the metric defines it.
 
-    What is not finite is None.
+    Numbers that are not finite become None.
     """
     better, worse = (found.better, found.worse) if higher_is_better else (found.worse, found.better)
     return Difference(
@@ -196,7 +191,7 @@ def metric_difference(
 
 
 def finite(value: Any, scale: float = 1.0) -> float | None:
-    """Return a scaled number, None for what is no number."""
+    """Return a scaled number, None for infinity and NaN."""
     return None if value is None or not isfinite(value) else float(value) * scale
 
 
@@ -206,9 +201,6 @@ def _quantile(sample: Sample, q: float) -> tuple[float | None, float | None, flo
     Limits are order statistics; where cells are clustered their ranks come from the interval of the share of cells up
     to the quantile (Woodruff 1952, Journal of the American Statistical Association 47).
     """
-    import numpy as np
-
-    from promptkit.evaluation.statistics.interval import bounded_mean, quantile
 
     value, low, high = quantile(sample.scores, q)
     if has_independent_cells(sample):

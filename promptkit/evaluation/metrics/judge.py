@@ -1,4 +1,4 @@
-"""LLM judges, the prompt and model of a judge, and the metric that scores one answer by a rubric."""
+"""LLM judges: the prompt and model of a judge, and the metric that scores one answer by a rubric."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from promptkit.answers.calibration import probabilities
@@ -19,21 +21,12 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.results import Trace
 from promptkit.engine.run import Runner
-from promptkit.engine.scope import compile_value
+from promptkit.engine.scope import Location, Unplaced, compile_value
 from promptkit.engine.session import RunSettings
 from promptkit.engine.spec import ClosedModel
 from promptkit.engine.step_settings import resolve_model
-from promptkit.errors import InputError, Problem, PromptkitError, UnparsedAnswer, nearest
-from promptkit.evaluation.metrics.base import (
-    JUDGE_DETAIL,
-    Clients,
-    Difference,
-    Estimate,
-    MetricContext,
-    MetricInput,
-    Sample,
-    Score,
-)
+from promptkit.errors import InputError, PromptkitError, UnparsedAnswer, nearest
+from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     Graded,
     bounded_estimate,
@@ -41,123 +34,132 @@ from promptkit.evaluation.metrics.estimation import (
     graded_difference,
     metric_difference,
 )
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.evaluation.statistics.agreement import (
+    agreement_with_labels,
+    corrected_difference,
+    corrected_mean,
+    length_correlation,
+)
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project import LIBRARY
 from promptkit.project_code.reference import CodeReference
 from promptkit.prompts.expressions import Expression
 from promptkit.storage.files import read_bytes
+from promptkit.storage.models import Problems
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
+SAME_MODEL: Final = "the judge is the model under test, and models prefer their own answers; set another one by `model`"
 SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
 _BEGINNING = 120
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeVerdict:
-    """What a judge answered, and the log-probabilities of its choices where the runtime gives them.
+    """The verdict of a judge, with the log-probabilities of its choices where the runtime gives them.
 
-    `said` is, for people, what it was asked and what it replied, with the calls and tokens that it took.
+    `exchange` is a record for people: its prompt, its reply, and the calls and tokens used.
     """
 
     value: Any
     logprobs: Mapping[str, float] | None
-    said: Mapping[str, Any]
+    exchange: Mapping[str, Any]
 
 
 class NoVerdict(Exception):
-    """The judge's reply is no verdict; the message has its beginning."""
+    """The judge's reply is not a verdict; the message has its beginning."""
 
 
 class JudgePrompt:
-    """A prompt as a pipeline of one step, run by a judge's model. What a prompt does not take it is not given.
+    """The prompt of a judge, as a pipeline of one step. It gets only the values that it takes as inputs.
 
-    `gives` are the names of the values that `ask` gets. Raises InputError for a prompt that is not there, is broken, or
-    needs another input.
+    `gives` are the names of the values that `ask` gets. Raises InputError for a prompt that does not exist, is broken,
+    or needs another input.
     """
 
-    def __init__(self, prompt: str, model: str | None, around: MetricContext, gives: frozenset[str]) -> None:
-        path = around.project.find_prompt(prompt, beside=around.folder)
+    def __init__(self, prompt: str, model: str | None, context: MetricContext, gives: frozenset[str]) -> None:
+        path = context.project.find_prompt(prompt, beside=context.folder)
         if path is None:
-            raise InputError(f"there is no prompt `{prompt}`", hint=nearest(prompt, around.project.names("prompts")))
-        self.model = None if model is None else resolve_model(model, around.folder, around.project)
-        self._pipeline = _with_model(load_target(path, around.project), self.model)
-        lacking = [name for name, each in self._pipeline.inputs.items() if name not in gives and not each.has_default]
+            raise InputError(f"there is no prompt `{prompt}`", hint=nearest(prompt, context.project.names("prompts")))
+        self.model = None if model is None else resolve_model(model, context.folder, context.project)
+        self._pipeline = _with_model(load_target(path, context.project), self.model)
+        lacking = [
+            name for name, declared in self._pipeline.inputs.items() if name not in gives and not declared.has_default
+        ]
         if lacking:
-            told = (
-                f"the prompt `{prompt}` needs {', '.join(f'`{name}`' for name in lacking)}, which a judge is not given"
+            message = (
+                f"the prompt `{prompt}` needs {', '.join(f'`{name}`' for name in lacking)}, which a judge does not get"
             )
-            raise InputError(told, hint=nearest(lacking[0], gives))
+            raise InputError(message, hint=nearest(lacking[0], gives))
         # A project's own prompt may have a technique that thinks first.
-        self._thinks = any(step.asking and step.asking.technique != "vanilla" for step in self._pipeline.steps.values())
+        self._thinks = any(
+            step.prompt_call and step.prompt_call.technique != "vanilla" for step in self._pipeline.steps.values()
+        )
         self._askers: Clients | None = None
         self._opening: asyncio.Task[tuple[Runner, bool]] | None = None
 
     @cached_property
     def key(self) -> str:
-        """Changes with any file that the judge's prompt is made of."""
+        """A hash of all files that the judge's prompt is made of."""
         return _pipeline_hash(self._pipeline)
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
-        """The project's own Python that the prompt needs, that of the judge's `model` left aside."""
-        return tuple(each.code for each in code_in(self._pipeline, with_models=self.model is None))
+        """The Python of the project that the prompt needs, without that of the judge's `model`."""
+        return tuple(found.code for found in code_in(self._pipeline, with_models=self.model is None))
 
-    async def ask(self, values: Mapping[str, Any], askers: Clients) -> JudgeVerdict:
+    async def ask(self, values: Mapping[str, Any], clients: Clients) -> JudgeVerdict:
         """Ask once. Raises Babble, and what asking raises."""
-        runner, _ = await self._opened(askers)
-        inputs = {name: values.get(name, each.default) for name, each in self._pipeline.inputs.items()}
+        runner, _ = await self._opened(clients)
+        inputs = {name: values.get(name, declared.default) for name, declared in self._pipeline.inputs.items()}
         result = await runner.run(inputs)
         if result.error is not None and not isinstance(result.error, UnparsedAnswer):
             raise result.error
         step = result.trace.children[0]
         if result.error is not None or not self._is_verdict(step, result.output):
-            raise NoVerdict(f"the judge's reply is no verdict: {shown_value(step.calls[-1].reply.text, _BEGINNING)}")
+            raise NoVerdict(f"the judge's reply is not a verdict: {shown_value(step.calls[-1].reply.text, _BEGINNING)}")
         last = step.calls[-1]
         asked = [*(message.content for message in last.request.messages), last.request.begun]
         spent = result.totals
-        said = {
+        exchange = {
             "asked": "\n\n".join(filter(None, asked)),
             "reply": last.reply.text,
             "calls": spent.calls,
             "tokens": spent.tokens_in + spent.tokens_out,
         }
-        return JudgeVerdict(result.output, step.extra.get("scores"), said)
+        return JudgeVerdict(result.output, step.extra.get("scores"), exchange)
 
-    async def is_judged(self, askers: Clients) -> bool:
-        """Tell whether the judge is the run's own model."""
-        return (await self._opened(askers))[1]
+    async def is_judged(self, clients: Clients) -> bool:
+        """Tell whether the judge is the model of the run."""
+        return (await self._opened(clients))[1]
 
     def _is_verdict(self, step: Trace, value: Any) -> bool:
-        """Tell whether a reply that nothing held to the choices begins with one; thoughts may come before it."""
+        """Tell whether a reply is a verdict: it was constrained, may come after thoughts, or begins with a choice."""
         request = step.calls[-1].request
         held = "scores" in step.extra or request.grammar is not None or request.schema is not None
         return held or self._thinks or _begins_with(step.calls[-1].reply.text, value)
 
-    async def _opened(self, askers: Clients) -> tuple[Runner, bool]:
-        if self._opening is None or self._askers is not askers:
-            self._askers = askers
-            self._opening = asyncio.ensure_future(self._open(askers))
+    async def _opened(self, clients: Clients) -> tuple[Runner, bool]:
+        if self._opening is None or self._askers is not clients:
+            self._askers = clients
+            self._opening = asyncio.ensure_future(self._open(clients))
         return await asyncio.shield(self._opening)
 
-    async def _open(self, askers: Clients) -> tuple[Runner, bool]:
-        runner = Runner(self._pipeline, models=askers, settings=RunSettings(repairs=0))
+    async def _open(self, clients: Clients) -> tuple[Runner, bool]:
+        runner = Runner(self._pipeline, models=clients, settings=RunSettings(repairs=0))
         await runner.open()
         digests = {model.digest for model in runner.session.answered.values()}
         try:
-            own = (await (await askers.get(None)).model()).digest
+            default = (await (await clients.get(None)).model()).digest
         except PromptkitError:  # steps name their models, and the default one is not there
             return runner, False
-        return runner, own in digests
+        return runner, default in digests
 
 
 def _begins_with(reply: str, value: Any) -> bool:
     """Tell whether a free reply begins with a verdict, perhaps after a cue (`Level: good`).
 
-    One that only mentions it (`I cannot say whether it is good`) is none, though an answer would be read from it.
+    A reply that only mentions one (`I cannot say whether it is good`) is not a verdict, though it would parse as one.
     """
     return (
         re.match(rf"[\W_]*(?:\w[\w ]{{0,30}}:[\W_]*)?{re.escape(str(value))}(?!\w)", reply, re.IGNORECASE) is not None
@@ -165,20 +167,20 @@ def _begins_with(reply: str, value: Any) -> bool:
 
 
 def question_of(given: MetricInput, question: str | None, hidden: frozenset[str]) -> dict[str, str]:
-    """Return what was asked, by name, as texts: what `question` is of the row, else the row's fields.
+    """Return the question as texts by name: the value of `question`, else the fields of the row.
 
-    Left out of these are the `hidden` ones, and what is expected. Raises InputError for an expression that
-    fails, ValueError for a field that is not there.
+    The `hidden` fields and the expected answer are left out. Raises InputError for an expression that fails, ValueError
+    for a field that the row lacks.
     """
     if question is not None:
-        if "{{" not in question and question not in given.cell.row:
+        if "{{" not in question and question not in given.cell.fields:
             raise ValueError(f"the row has no field `{question}`, which `question` names")
         value = read_value(question, given)
         fields = value if isinstance(value, Mapping) else {"question": value}
     else:
-        told = given.expected
-        row = given.cell.row
-        fields = {name: row[name] for name in row if name not in hidden and (told is None or row[name] != told)}
+        expected = given.expected
+        row = given.cell.fields
+        fields = {name: row[name] for name in row if name not in hidden and (expected is None or row[name] != expected)}
     return {str(name): text_of(value) for name, value in fields.items() if value is not None}
 
 
@@ -188,9 +190,9 @@ def read_value(text: str, given: MetricInput) -> Any:
     A field that the row lacks is None. Raises InputError for an expression that fails.
     """
     if "{{" not in text:
-        return given.cell.row.get(text)
+        return given.cell.fields.get(text)
     cell = given.cell
-    scope = {"row": cell.row, "output": given.got, "expected": given.expected, "steps": cell.steps}
+    scope = {"row": cell.fields, "output": given.got, "expected": given.expected, "steps": cell.steps}
     return Expression.parse(text).evaluate(scope)
 
 
@@ -201,21 +203,23 @@ def fields_read(text: str | None) -> Iterator[str]:
     if "{{" not in text:
         yield text
         return
-    value = compile_value(text, lambda path: Problem(""))
+    problems = Problems()
+    value = compile_value(text, Location(Unplaced()), problems)
+    problems.check()
     for unknown in sorted(value.names - SCOPE):
         raise InputError(f"`{text}`: unknown name `{unknown}`", hint=nearest(unknown, SCOPE))
     yield from (attribute for name, attribute in value.attributes if name == "row")
 
 
 def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
-    """Return a pipeline whose steps ask this model, whatever the project's defaults say."""
+    """Return a pipeline whose steps ask this model rather than the project's defaults."""
     if model is None:
         return pipeline
     return replace(pipeline, steps={name: replace(step, model=model) for name, step in pipeline.steps.items()})
 
 
 def _pipeline_hash(pipeline: Pipeline) -> str:
-    """Return a hash of all that a pipeline's messages are made of."""
+    """Return a hash of all files that a pipeline's messages are made of."""
     digest = hashlib.sha256()
     for path in sorted(files_of(pipeline)):
         inside = path.is_relative_to(LIBRARY)
@@ -227,14 +231,14 @@ def _pipeline_hash(pipeline: Pipeline) -> str:
 MOST_LEVELS = 11
 WANTED_LABELS = 50
 GIVES = frozenset({"rubric", "levels", "question", "answer", "expected"})
-_HARD = "the model gives no log-probabilities: a score is the level that it named, not the mean of its levels"
+_HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
 
 
 class JudgeParameters(ClosedModel):
-    """`levels` go from the worst to the best: words, or words with what they mean; or `scale` is two whole numbers.
+    """`levels` go from the worst to the best: words, or words with their meanings; or `scale` is two whole numbers.
 
-    `question` is what was asked: an expression, or a field of the row; left out, the row's fields but what is expected.
-    `labels` is a person's level of this very answer, where there is one: an expression, or a field of the row.
+    `question` is what was asked: an expression or a field of the row; by default the row's fields without the expected
+    answer. `labels` is a person's level for this very answer, where there is one: an expression or a field of the row.
     """
 
     rubric: str = Field(min_length=1)
@@ -251,7 +255,7 @@ class JudgeParameters(ClosedModel):
             raise ValueError("a judge needs one of `levels: [poor, fair, good]` and `scale: [1, 5]`")
         count = len(self.names)
         if not 2 <= count <= MOST_LEVELS:
-            raise ValueError(f"a judge tells 2 to {MOST_LEVELS} levels apart, not {count}")
+            raise ValueError(f"a judge distinguishes 2 to {MOST_LEVELS} levels, not {count}")
         if len({name.strip().casefold() for name in self.names}) < count or not all(map(str.strip, self.names)):
             raise ValueError("`levels` must be different words")
         return self
@@ -266,13 +270,13 @@ class JudgeParameters(ClosedModel):
 
 
 class Judge(Graded):
-    """The level that a model gives by a rubric: on `scale` itself, words from 0 (the worst) to 1 (the best).
+    """The level that a model gives by a rubric: a number on `scale`, or a word scored from 0 (worst) to 1 (best).
 
-    Where the runtime gives log-probabilities the score is the mean of the levels, weighed by them, else the level that
-    was named. A reply that is no level is the judge's failure, not the answer's: the score is missing.
+    Where the runtime gives log-probabilities, the score is the mean of the levels weighted by them, else it is the
+    level that was named. A reply that is not a level is the judge's failure and not the answer's: the score is missing.
 
-    With `labels`, `parts` tell how far the judge agrees with them, and mean and difference are put right by them
-    (prediction-powered inference), so that they are those of the labels however bad the judge.
+    With `labels`, `parts` says how far the judge agrees with them, and mean and difference are corrected by them
+    (prediction-powered inference), so that they estimate those of the labels however bad the judge is.
     """
 
     kind = "judge"
@@ -284,19 +288,19 @@ class Judge(Graded):
     costly = True
     columns = ("score", "level", "label", "tokens", "weighed", "same_model")
 
-    def __init__(self, name: str, parameters: JudgeParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._names = parameters.names
         if parameters.scale is not None:
             self.bounds = (float(parameters.scale[0]), float(parameters.scale[-1]))
-        # Labels of a few answers put the mean right: one that is missing may be one of them.
+        # A few labels correct the mean, and a missing cell may be one of them.
         self.is_mean = parameters.labels is None
         low, high = self._bounds
         step = (high - low) / (len(self._names) - 1)
         self._values = {name: low + step * place for place, name in enumerate(self._names)}
         self._hidden = frozenset(fields_read(parameters.labels))
         list(fields_read(parameters.question))
-        self._prompt = JudgePrompt(parameters.prompt, parameters.model, around, GIVES)
+        self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
         self.model = self._prompt.model
 
     @property
@@ -307,22 +311,22 @@ class Judge(Graded):
     def code(self) -> tuple[CodeReference, ...]:
         return self._prompt.code
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         label = self._label(given)
-        wanted = self.parameters
+        parameters = self.parameters
         values = {
-            "rubric": wanted.rubric,
-            "levels": wanted.levels if isinstance(wanted.levels, dict) else self._names,
-            "question": question_of(given, wanted.question, self._hidden),
+            "rubric": parameters.rubric,
+            "levels": parameters.levels if isinstance(parameters.levels, dict) else self._names,
+            "question": question_of(given, parameters.question, self._hidden),
             "answer": text_of(given.got),
             "expected": text_of(given.expected),
         }
         try:
-            verdict = await self._prompt.ask(values, askers)
+            verdict = await self._prompt.ask(values, clients)
         except NoVerdict as babble:
             return Score(None, why=str(babble))
         if verdict.value not in self._names:
-            return Score(None, why=f"the judge's verdict {shown_value(verdict.value)} is none of the levels")
+            return Score(None, why=f"the judge's verdict {shown_value(verdict.value)} is not one of the levels")
         detail: dict[str, Any] = {"level": verdict.value, "tokens": given.cell.tokens_out}
         value = self._values[verdict.value]
         if verdict.logprobs:
@@ -331,10 +335,10 @@ class Judge(Graded):
             value = sum(shares[name] * level for name, level in self._values.items())
         if label is not None:
             detail["label"] = label
-        if await self._prompt.is_judged(askers):
+        if await self._prompt.is_judged(clients):
             detail["same_model"] = True
         low, high = self._bounds
-        return Score(min(max(value, low), high), {**detail, JUDGE_DETAIL: [verdict.said]})
+        return Score(min(max(value, low), high), {**detail, JUDGE_DETAIL: [verdict.exchange]})
 
     def unanswered(self, given: MetricInput) -> Score:
         """Score an answer that is none as the worst; a person's label of it stands all the same."""
@@ -343,14 +347,12 @@ class Judge(Graded):
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
-        said = score.detail
-        level, label = (float(self._names.index(said[key])) if key in said else nan for key in ("level", "label"))
-        weighed = float("probabilities" in said) if "level" in said else nan
-        return (score.value, level, label, said.get("tokens", nan), weighed, float("same_model" in said))
+        detail = score.detail
+        level, label = (float(self._names.index(detail[key])) if key in detail else nan for key in ("level", "label"))
+        weighed = float("probabilities" in detail) if "level" in detail else nan
+        return (score.value, level, label, detail.get("tokens", nan), weighed, float("same_model" in detail))
 
     def estimate(self, sample: Sample) -> Estimate:
-        import numpy as np
-
         found = super().estimate(sample)
         if not len(sample):
             return found
@@ -366,17 +368,14 @@ class Judge(Graded):
             if (judged & labelled).any():
                 parts["agreement with labels"] = self._agreement(level[judged & labelled], label[judged & labelled])
             if labelled.sum() < WANTED_LABELS:
-                notes.append(f"only {labelled.sum()} answers have a label: {WANTED_LABELS} at least are wanted")
+                notes.append(f"only {labelled.sum()} answers have a label: at least {WANTED_LABELS} are needed")
         if same_model.any():
             notes.append(SAME_MODEL)
         if (weighed == 0).any():
             notes.append(_HARD)
         return replace(found, parts=parts, notes=tuple(notes))
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        import numpy as np
-
-        from promptkit.evaluation.statistics.agreement import corrected_difference
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
 
         if not len(a):
             return None
@@ -392,10 +391,7 @@ class Judge(Graded):
         return metric_difference(found, True, scale=self._width)
 
     def _corrected(self, sample: Sample, judged: Estimate) -> Estimate:
-        """Return the mean that labels would give. Where nearly all answers have one, it is that of the labels."""
-        import numpy as np
-
-        from promptkit.evaluation.statistics.agreement import corrected_mean
+        """Return the mean that labels would give; where nearly all answers have a label, the mean of the labels."""
 
         labels = self._labels(sample)
         scores, of_labels = _by_cluster(sample.clusters, self._scaled(sample), labels)
@@ -409,8 +405,6 @@ class Judge(Graded):
         )
 
     def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:
-        from promptkit.evaluation.statistics.agreement import agreement_with_labels
-
         classes = len(self._names)
         found = agreement_with_labels(level.astype(int), label.astype(int), ordinal=classes > 2, classes=classes)
         return {
@@ -423,7 +417,7 @@ class Judge(Graded):
         }
 
     def _label(self, given: MetricInput) -> str | None:
-        """Return the level that a person gave this answer, if one did. Raises ValueError for what is no level."""
+        """Return the level that a person gave this answer, if any. Raises ValueError for what is not a level."""
         if self.parameters.labels is None:
             return None
         value = read_value(self.parameters.labels, given)
@@ -433,10 +427,10 @@ class Judge(Graded):
         for name in self._names:
             if name.casefold() == text.casefold():
                 return name
-        raise ValueError(f"the label {shown_value(value)} is none of the levels {', '.join(self._names)}")
+        raise ValueError(f"the label {shown_value(value)} is not one of the levels {', '.join(self._names)}")
 
     def _labels(self, sample: Sample) -> NDArray[np.float64]:
-        """Return the labels from 0 to 1, NaN where there is none."""
+        """Return the labels scaled to 0 to 1, NaN where there is none."""
         labels: NDArray[np.float64] = sample.values[:, 2] / (len(self._names) - 1)
         return labels
 
@@ -460,7 +454,6 @@ class Judge(Graded):
 
 
 def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
-    from promptkit.evaluation.statistics.agreement import length_correlation
 
     return finite(length_correlation(scores, tokens))
 
@@ -468,12 +461,10 @@ def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> fl
 def _by_cluster(
     clusters: NDArray[np.int64], judged: NDArray[np.float64], labels: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of what was judged and of the labels (NaN: none) of each cluster.
+    """Return the means of judged scores and of labels (NaN: none) of each cluster.
 
-    Where a cluster has labels, both means are those of its cells that have one.
+    In a cluster with labels both means are over the cells that have one.
     """
-    import numpy as np
-
     known = ~np.isnan(labels)
     _, places = np.unique(clusters, return_inverse=True)
     labelled = np.bincount(places, weights=known) > 0

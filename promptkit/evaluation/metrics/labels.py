@@ -1,19 +1,21 @@
-"""Metrics of one label a row, accuracy, balanced accuracy, F1, and the calibration of label probabilities."""
+"""Metrics of one label a row: accuracy, balanced accuracy, F1, and the calibration of label probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.calibration import probabilities
 from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError, nearest
-from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricContext, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     FEW_CLUSTERS,
     NOTHING_SCORED,
@@ -24,6 +26,7 @@ from promptkit.evaluation.metrics.estimation import (
     mean_estimate,
     metric_difference,
 )
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import (
     answer_type,
     declared_labels,
@@ -34,12 +37,16 @@ from promptkit.evaluation.metrics.values import (
     shown_label,
     shown_value,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.evaluation.statistics.interval import Mean
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean
+from promptkit.evaluation.statistics.ratio import (
+    balanced_accuracy,
+    balanced_accuracy_difference,
+    f1,
+    f1_difference,
+    macro_f1,
+    macro_f1_difference,
+    precision_recall,
+)
 
 _FLAGS = {"unparsed": -1, "truncated": -2}
 MOST_CLASSES = 100
@@ -51,8 +58,8 @@ OTHERS = "(other labels)"
 class SampleLabels:
     """The labels of a sample as codes, (cells,): classes are numbered from 0 in the order of `classes`.
 
-    `classes` are the labels that some row expects. Of `predicted`, labels that are no class follow in `others`; an
-    unparsed answer is -1, a cut-off one -2.
+    `classes` are the labels that some row expects. Predicted labels that no row expects follow in `others`; an unparsed
+    answer is -1, a cut-off one -2.
     """
 
     expected: NDArray[np.int64]
@@ -62,34 +69,32 @@ class SampleLabels:
 
     @property
     def read(self) -> NDArray[np.int64]:
-        """Predicted codes as statistics take them: -1 for all that is no label."""
-        import numpy as np
-
+        """Predicted codes as statistics take them: -1 for any answer that is not a label."""
         return np.maximum(self.predicted, -1)
 
 
 class Labelled(Metric):
-    """What metrics of one label a row share: a score of 0 or 1, the codes of both labels, and what is said by class.
+    """The base class of metrics of one label a row: scores of 0 or 1, the codes of both labels, and values by class.
 
     A predicted label that no row expects is wrong, and is shown.
     """
 
     columns = ("score", "expected", "predicted")
 
-    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
-        self.declared = declared_labels(around.answer)
+    def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
+        self.declared = declared_labels(context.answer)
         self._numbers: dict[str, int] = {}
 
     def measure(self, given: MetricInput) -> Score:
-        expected = expected_label(given.cell.answer, given.expected)
+        expected = expected_label(given.answer, given.expected)
         return _label_score(expected, shown_label(given.got))
 
     def unanswered(self, given: MetricInput) -> Score:
-        return _label_score(expected_label(given.cell.answer, given.expected), f"({given.cell.flag})")
+        return _label_score(expected_label(given.answer, given.expected), f"({given.cell.flag})")
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_label(self.around.answer, expected))
+        return reading_fault(lambda: expected_label(self.context.answer, expected))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
@@ -99,15 +104,13 @@ class Labelled(Metric):
 
     def codes(self, sample: Sample) -> SampleLabels:
         """Return the labels of a sample, its classes in the order of the answer's type, then of the alphabet."""
-        import numpy as np
-
         expected, predicted = (sample.values[:, column].astype(np.int64) for column in (1, 2))
         names = list(self._numbers)
         present = {names[number] for number in np.unique(expected)}
         seen = {names[number] for number in np.unique(predicted[predicted >= 0])}
         classes = (*(name for name in self.declared if name in present), *sorted(present - set(self.declared)))
         others = tuple(sorted(seen - present))
-        # The two last places are what -1 and -2 stand for.
+        # The codes -1 and -2 index the last two places.
         places = np.full(len(names) + 2, -1)
         places[-2] = -2
         for code, name in enumerate((*classes, *others)):
@@ -116,9 +119,6 @@ class Labelled(Metric):
 
     def by_class(self, sample: Sample, codes: SampleLabels) -> dict[str, Any]:
         """Return precision, recall and F1 of each class with intervals, and the confusion matrix."""
-        import numpy as np
-
-        from promptkit.evaluation.statistics.ratio import precision_recall
 
         counts = np.bincount(codes.expected, minlength=len(codes.classes))
         most = np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
@@ -130,7 +130,7 @@ class Labelled(Metric):
         return {"classes": classes, "confusion": _confusion(codes, most)}
 
     def notes(self, codes: SampleLabels) -> tuple[str, ...]:
-        """Return which labels no row expects."""
+        """Return a note that names the labels that no row expects."""
         absent = [name for name in self.declared if name not in codes.classes]
         return (f"no row expects {', '.join(absent)}: left out",) if absent else ()
 
@@ -157,8 +157,6 @@ class BalancedAccuracy(Labelled):
     is_mean = False
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.ratio import balanced_accuracy
-
         if not len(sample):
             return NOTHING_SCORED
         codes = self.codes(sample)
@@ -166,9 +164,7 @@ class BalancedAccuracy(Labelled):
         notes = self.notes(codes) + _few_notes(codes)
         return mean_estimate(found, parts=self.by_class(sample, codes), notes=notes)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.ratio import balanced_accuracy_difference
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not len(a):
             return None
         mine, theirs = self.codes(a), self.codes(b)
@@ -196,8 +192,8 @@ class F1(Labelled):
     short = "average"
     parameters: F1Parameters
 
-    def __init__(self, name: str, parameters: F1Parameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: F1Parameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.is_mean = parameters.average == "micro"
         known = ("macro", "micro", *self.declared)
         if self.declared and parameters.average not in known:
@@ -207,8 +203,6 @@ class F1(Labelled):
             )
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.ratio import f1, macro_f1
-
         if not len(sample):
             return NOTHING_SCORED
         codes, average = self.codes(sample), self.parameters.average
@@ -223,9 +217,7 @@ class F1(Labelled):
         notes = () if found else (f"no row expects {average}, and none has it as an answer: F1 is undefined",)
         return mean_estimate(found, parts=parts, notes=notes)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.ratio import f1_difference, macro_f1_difference
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not len(a):
             return None
         mine, theirs, average = self.codes(a), self.codes(b), self.parameters.average
@@ -238,20 +230,20 @@ class F1(Labelled):
         return metric_difference(of_class, self.higher_is_better) if of_class else None
 
     def _counts(self, codes: SampleLabels) -> NDArray[np.float64]:
-        """Return whether each cell has the class rightly, wrongly, and wrongly not: (cells, 3)."""
-        import numpy as np
-
+        """Return true positives, false positives and false negatives of the class by cell: (cells, 3)."""
         names = (*codes.classes, *codes.others)
         code = names.index(self.parameters.average) if self.parameters.average in names else len(names)
-        wanted, got = codes.expected == code, codes.predicted == code
-        return np.stack([wanted & got, got & ~wanted, wanted & ~got], axis=1).astype(np.float64)
+        is_expected, is_predicted = codes.expected == code, codes.predicted == code
+        return np.stack(
+            [is_expected & is_predicted, is_predicted & ~is_expected, is_expected & ~is_predicted], axis=1
+        ).astype(np.float64)
 
 
 def expected_label(answer: AnswerType | None, expected: Any) -> str:
-    """Return an expected label as metrics compare it. Raises ValueError for what can be none."""
+    """Return an expected label as metrics compare it. Raises ValueError for what cannot be a label."""
     label = label_of(expected_of(answer, expected))
     if label is None:
-        raise ValueError(f"{shown_value(expected)} is no label")
+        raise ValueError(f"{shown_value(expected)} is not a label")
     return label
 
 
@@ -260,17 +252,15 @@ def _label_score(expected: str, predicted: str) -> Score:
 
 
 def _few_notes(codes: SampleLabels) -> tuple[str, ...]:
-    """Return which classes have too few rows for an interval that holds what it says."""
-    import numpy as np
-
+    """Return a note that names the classes with too few rows for a reliable interval."""
     counts = np.bincount(codes.expected, minlength=len(codes.classes))
     few = [f"{name} {count}" for name, count in zip(codes.classes, counts, strict=True) if count < FEW_CLUSTERS]
-    told = ", ".join(few[:MOST_OTHERS]) + (", …" if len(few) > MOST_OTHERS else "")
-    return (f"few rows of a class make the interval too narrow: {told}",) if few else ()
+    names = ", ".join(few[:MOST_OTHERS]) + (", …" if len(few) > MOST_OTHERS else "")
+    return (f"few rows of a class make the interval too narrow: {names}",) if few else ()
 
 
 def _flat(parts: dict[str, Mean | None]) -> dict[str, float | None]:
-    """Return each part with its limits beside it: `recall`, `recall_low`, `recall_high`."""
+    """Return each part with its interval beside it: `recall`, `recall_low`, `recall_high`."""
     flat: dict[str, float | None] = {}
     for name, mean in parts.items():
         low, high = (mean.low, mean.high) if mean else (None, None)
@@ -279,9 +269,7 @@ def _flat(parts: dict[str, Mean | None]) -> dict[str, float | None]:
 
 
 def _confusion(codes: SampleLabels, most: NDArray[np.int64]) -> dict[str, dict[str, int]]:
-    """Return how often each expected label got each predicted one; rare labels that are no class count together."""
-    import numpy as np
-
+    """Return how often each expected label got each predicted one; rare labels that no row expects count together."""
     names = (*codes.classes, *codes.others)
     of_others = np.bincount(codes.predicted[codes.predicted >= 0], minlength=len(names))[len(codes.classes) :]
     kept = set(np.argsort(-of_others, kind="stable")[:MOST_OTHERS] + len(codes.classes)) | set(most)
@@ -298,11 +286,11 @@ def _confusion(codes: SampleLabels, most: NDArray[np.int64]) -> dict[str, dict[s
 
 BINS = 15
 MOST_OUTSIDE = 0.05
-_NO_THRESHOLD = "the calibration error of few rows is too high by itself: hold thresholds against the Brier score"
+_NO_THRESHOLD = "the calibration error is biased upwards for few rows: put thresholds on the Brier score"
 
 
 class CalibrationParameters(ClosedModel):
-    """`step` names the step whose probabilities are meant, where several have some."""
+    """`step` names the step whose probabilities are used, where several steps have some."""
 
     step: str | None = None
 
@@ -310,9 +298,9 @@ class CalibrationParameters(ClosedModel):
 class Calibration(Graded):
     """Brier's score of the labels' probabilities (Brier 1950), halved so that two labels give (p − y)²: 0 is best.
 
-    `parts` have the expected calibration error in 15 bins of equal size (Naeini et al. 2015), without an interval:
-    binned, it is too high for few rows (Kumar et al. 2019). Probabilities are those that `decide: score` decides by,
-    `calibrate` included; a cell without any is missing.
+    `parts` has the expected calibration error in 15 bins of equal size (Naeini et al. 2015), without an interval,
+    because binned it is too high for few rows (Kumar et al. 2019). The probabilities are those by which `decide: score`
+    decides, `calibrate` included. The score of a cell without probabilities is missing.
     """
 
     kind = "calibration"
@@ -323,50 +311,53 @@ class Calibration(Graded):
     columns = ("score", "confidence", "right", "outside")
 
     def measure(self, given: MetricInput) -> Score:
-        said = _label_scores(given, self.parameters.step)
-        offsets = said.get("offsets", {})
-        shares = probabilities({label: value + offsets.get(label, 0.0) for label, value in said["scores"].items()})
+        scored = _label_scores(given, self.parameters.step)
+        offsets = scored.get("offsets", {})
+        shares = probabilities({label: value + offsets.get(label, 0.0) for label, value in scored["scores"].items()})
         expected = _expected_alternative(answer_type(given), given.expected, shares)
         brier = sum((share - (label == expected)) ** 2 for label, share in shares.items()) / 2
         predicted = max(shares, key=lambda label: shares[label])
-        told = {
+        detail = {
             "probabilities": {label: round(share, 6) for label, share in shares.items()},
             "confidence": shares[predicted],
             "right": predicted == expected,
-            "outside": list(said.get("outside", ())),
+            "outside": list(scored.get("outside", ())),
         }
-        return Score(min(brier, 1.0), told)
+        return Score(min(brier, 1.0), detail)
 
     def wrong_expected(self, expected: Any) -> str | None:
-        answer = self.around.answer
+        answer = self.context.answer
         return None if answer is None else reading_fault(lambda: answer.write(expected_of(answer, expected)))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
-        told = score.detail
-        return (score.value, told.get("confidence", nan), told.get("right", nan), float(bool(told.get("outside"))))
+        detail = score.detail
+        return (
+            score.value,
+            detail.get("confidence", nan),
+            detail.get("right", nan),
+            float(bool(detail.get("outside"))),
+        )
 
     def estimate(self, sample: Sample) -> Estimate:
-        import numpy as np
-
         found = super().estimate(sample)
         known = ~np.isnan(sample.values[:, 1])
         if not known.any():
             return found
         confidence, right = sample.values[known, 1], sample.values[known, 2]
         bins = list(_bins(confidence, right))
-        error = sum(each["n"] * abs(each["confidence"] - each["accuracy"]) for each in bins) / len(confidence)
+        error = sum(part["n"] * abs(part["confidence"] - part["accuracy"]) for part in bins) / len(confidence)
         outside = float(sample.values[known, 3].mean())
         notes = [*found.notes, _NO_THRESHOLD]
         if outside > MOST_OUTSIDE:
-            notes.append(f"in {outside:.0%} of the cells the model did not show all labels: those count as its last")
+            notes.append(
+                f"in {outside:.0%} of the cells some labels have no probability: they count as the least likely"
+            )
         return replace(found, parts={"ece": error, "bins": bins}, notes=tuple(notes))
 
 
 def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> Iterator[dict[str, float]]:
-    """Yield bins of equally many cells, from the least confident to the most."""
-    import numpy as np
-
+    """Yield bins with equal numbers of cells, from the least confident to the most."""
     order = np.argsort(confidence, kind="stable")
     for chosen in np.array_split(order, min(BINS, len(order))):
         yield {
@@ -377,20 +368,20 @@ def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> Iterat
 
 
 def _label_scores(given: MetricInput, step: str | None) -> Mapping[str, Any]:
-    """Return what the step that scored labels says beside its answer. Raises ValueError where it is not one step."""
-    found = {name: extra for name, extra in _scored_nodes(given.cell.trace(), "") if step is None or name == step}
+    """Return the scores of the step that scored labels. Raises ValueError unless there is exactly one."""
+    found = {name: extra for name, extra in _scored_nodes(given.cell.trace, "") if step is None or name == step}
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        raise ValueError(f"several steps have probabilities ({', '.join(found)}): name one by `step`")
+        raise ValueError(f"several steps have probabilities ({', '.join(found)}): choose one by `step`")
     of = f"the step `{step}`" if step else "the trace"
     raise ValueError(f"{of} has no probabilities of labels: they come from `decide: score`")
 
 
 def _scored_nodes(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the path of each node below that decided by its labels' probabilities, with what it says.
+    """Yield the path of each node below that decided by its labels' probabilities, with its trace extras.
 
-    A vote has those of one sample, by which it did not decide.
+    A vote is left out: it has probabilities of one sample, but did not decide by them.
     """
     for part in node.get("parts", ()):
         name = part["name"] if part["kind"] != "step" else f"{path}.{part['name']}".lstrip(".")
@@ -401,10 +392,10 @@ def _scored_nodes(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Map
 
 
 def _expected_alternative(answer: AnswerType | None, expected: Any, shares: Mapping[str, float]) -> str:
-    """Return the expected answer as the scored alternatives are written. Raises ValueError for one that is none."""
+    """Return the scored alternative that is the expected answer. Raises ValueError where none is."""
     text = scalar_text(expected) if answer is None else answer.write(expected_of(answer, expected))
     folded = "" if text is None else text.strip().casefold()
     alike = [label for label in shares if label == text] or [label for label in shares if label.casefold() == folded]
     if len(alike) != 1:
-        raise ValueError(f"the expected answer {shown_value(expected)} is none of the labels {', '.join(shares)}")
+        raise ValueError(f"the expected answer {shown_value(expected)} is not one of the labels {', '.join(shares)}")
     return alike[0]

@@ -1,4 +1,4 @@
-"""Metrics of a match with the expected answer, as a value, a normalized text, a pattern, a part, or a number."""
+"""Metrics of a match with the expected answer: as a value, a normalized text, a pattern, a part, or a number."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from promptkit.answers.lists import ListOf
 from promptkit.answers.text import Text
 from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics.base import Clients, MetricContext, MetricInput, Score
+from promptkit.evaluation.metrics.base import Clients, MetricContext, MetricInput
 from promptkit.evaluation.metrics.estimation import Proportion
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import (
     expected_of,
     frozen,
@@ -36,29 +37,29 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 class Exact(Proportion):
     """Equal to the expected answer.
 
-    Where the answer has a type, values are equal as its votes are (4, 4.0 and the data's `"4"` of a number), but that
-    free text is compared letter by letter. Without one, a number or boolean equals the text that writes it.
+    Where the answer has a type, values are equal if they would count as the same vote (4, 4.0 and the data's `"4"` for
+    a number), except that free text is compared letter by letter. Without a type, a number or boolean equals its text.
     """
 
     kind = "exact"
     about = "the answer equals the expected one"
 
     def measure(self, given: MetricInput) -> Score:
-        answer = given.cell.answer
+        answer = given.answer
         expected = expected_of(answer, given.expected)
         if answer is None:
             return Score(float(_equal_untyped(given.got, expected)))
         return Score(float(_equal_typed(answer, given.got, expected)))
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_of(self.around.answer, expected))
+        return reading_fault(lambda: expected_of(self.context.answer, expected))
 
 
 class Normalized(Proportion):
-    """Equal to the expected text without case, punctuation, articles and further blanks.
+    """Equal to the expected text without case, punctuation, articles and extra blanks.
 
-    The rules are those of the evaluation of SQuAD (Rajpurkar et al. 2016, EMNLP). Of a list of expected texts any one
-    will do, unless the answer is a list as well.
+    The rules are those of the evaluation of SQuAD (Rajpurkar et al. 2016, EMNLP). The answer may equal any one of a
+    list of expected texts, unless it is a list as well.
     """
 
     kind = "normalized"
@@ -77,7 +78,7 @@ class Normalized(Proportion):
 
 
 class RegexParameters(ClosedModel):
-    """`pattern` left out: the expected text is the pattern. `full`: it must match from beginning to end."""
+    """`pattern` is by default the expected text. With `full` it must match the whole answer."""
 
     pattern: str | None = None
     full: bool = False
@@ -85,10 +86,10 @@ class RegexParameters(ClosedModel):
 
 
 class Regex(Proportion):
-    """A pattern is found in the answer's text (Python's regular expressions, `.` matches no line break).
+    """A pattern is found in the answer's text (Python's regular expressions, `.` does not match a line break).
 
-    The search runs in a worker process: some patterns never come to an end. The score is missing where it takes
-    longer than 5 seconds.
+    The search runs in a worker process, since some patterns never finish. The score is missing where it takes longer
+    than 5 seconds.
     """
 
     kind = "regex"
@@ -99,8 +100,8 @@ class Regex(Proportion):
     asks = True
     costly = True
 
-    def __init__(self, name: str, parameters: RegexParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: RegexParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.needs_expected = parameters.pattern is None
         if parameters.pattern is not None and (fault := pattern_fault(parameters.pattern)):
             raise InputError(f"`pattern`: {fault}")
@@ -108,7 +109,7 @@ class Regex(Proportion):
     def wrong_expected(self, expected: Any) -> str | None:
         return pattern_fault(expected) if self.needs_expected else None
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         pattern = given.expected if self.parameters.pattern is None else self.parameters.pattern
         found = await find_pattern(
             pattern, text_of(given.got), full=self.parameters.full, ignore_case=self.parameters.ignore_case
@@ -117,7 +118,7 @@ class Regex(Proportion):
 
 
 class ContainsParameters(ClosedModel):
-    """What the answer must contain: one text, any or all of several; left out, what is expected (of a list, all)."""
+    """The text that the answer must contain, or any or all of several; by default all expected texts."""
 
     text: str | None = None
     any: list[str] | None = None
@@ -128,9 +129,9 @@ class ContainsParameters(ClosedModel):
     def _check_one(self) -> ContainsParameters:
         named = [key for key in ("text", "any", "all") if getattr(self, key) is not None]
         if len(named) > 1:
-            raise ValueError(f"{' and '.join(f'`{key}`' for key in named)} are one too many: name one")
-        wanted = [self.text] if self.text is not None else self.any if self.any is not None else self.all
-        if wanted is not None and not all(wanted or [""]):
+            raise ValueError(f"{' and '.join(f'`{key}`' for key in named)} exclude each other: keep one")
+        texts = [self.text] if self.text is not None else self.any if self.any is not None else self.all
+        if texts is not None and not all(texts or [""]):
             raise ValueError(f"`{named[0]}` is empty: every answer contains nothing")
         return self
 
@@ -144,16 +145,16 @@ class Contains(Proportion):
     short = "text"
     parameters: ContainsParameters
 
-    def __init__(self, name: str, parameters: ContainsParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: ContainsParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._fixed = parameters.any or parameters.all or ([parameters.text] if parameters.text else None)
         self.needs_expected = self._fixed is None
 
     def measure(self, given: MetricInput) -> Score:
-        wanted = self._fixed or _expected_texts(given.expected)
+        expected = self._fixed or _expected_texts(given.expected)
         text = self._folded(text_of(given.got))
-        missing = [item for item in wanted if self._folded(item) not in text]
-        right = len(missing) < len(wanted) if self.parameters.any else not missing
+        missing = [item for item in expected if self._folded(item) not in text]
+        right = len(missing) < len(expected) if self.parameters.any else not missing
         return Score(1.0) if right else Score(0.0, {"missing": missing})
 
     def wrong_expected(self, expected: Any) -> str | None:
@@ -164,20 +165,22 @@ class Contains(Proportion):
 
 
 def normalized(value: Any) -> str:
-    """Return a value's text without case, punctuation, articles and further blanks, as SQuAD's evaluation has it."""
+    """Return a value's text without case, punctuation, articles and extra blanks, as in SQuAD's evaluation."""
     bare = text_of(value).lower().translate(_PUNCTUATION)
     return " ".join(_ARTICLE.sub(" ", bare).split())
 
 
 def _equal_normalized(got: Any, expected: Any) -> bool:
-    """Tell whether two values, or lists of them, are the same normalized."""
+    """Tell whether two values, or lists of them, are equal when normalized."""
     if isinstance(got, list) and isinstance(expected, list):
         return len(got) == len(expected) and all(map(_equal_normalized, got, expected))
     return _comparable(got) == _comparable(expected)
 
 
 def _comparable(value: Any) -> tuple[str, str]:
-    """Return the normalized text of a value; of one that is nothing then (`A`, `!`) the text as it is, beside it."""
+    """Return the normalized text of a value; for one that normalizes to nothing (`A`, `!`), its own text as second
+    item.
+    """
     bare = normalized(value)
     return (bare, "") if bare else ("", text_of(value).casefold().strip())
 
@@ -187,7 +190,7 @@ def _expected_texts(expected: Any) -> list[str]:
     texts = [scalar_text(item) for item in (expected if isinstance(expected, list) else [expected])]
     found = [text for text in texts if text]
     if not found or len(found) < len(texts):
-        raise ValueError(f"{shown_value(expected)} is no text, nor a list of texts, that an answer could contain")
+        raise ValueError(f"{shown_value(expected)} is neither a text nor a list of texts that an answer could contain")
     return found
 
 
@@ -198,7 +201,7 @@ def _equal_typed(answer: AnswerType, got: Any, expected: Any) -> bool:
     try:
         return answer.vote_key(got) == answer.vote_key(expected)
     except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
-        # A step's `on_error` default may be a value of another kind: it equals none of the type.
+        # A step's `on_error` default may be of another type, and then equals no value of this one.
         return False
 
 
@@ -213,7 +216,7 @@ def _equal_untyped(got: Any, expected: Any) -> bool:
 
 
 class NumberParameters(ClosedModel):
-    """How far off a right number may be: in its unit, or as a share of the expected number; the wider one counts."""
+    """The accepted distance from the expected number: absolute, or as a share of it; the wider one counts."""
 
     tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     relative: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -222,7 +225,7 @@ class NumberParameters(ClosedModel):
 class Number(Proportion):
     """A number within a tolerance of the expected one; texts are read as the answer type `number` reads them.
 
-    The distance is reckoned in decimals, so that 0.51 is within 0.01 of 0.5.
+    The distance is computed in decimals, so that 0.51 is within 0.01 of 0.5.
     """
 
     kind = "number"
@@ -246,7 +249,7 @@ class Number(Proportion):
 
 
 def as_fraction(value: int | float) -> Fraction:
-    """Return a finite number as the decimals that write it say."""
+    """Return a finite number as the exact fraction of its decimal text."""
     return Fraction(value) if isinstance(value, int) else Fraction(repr(value))
 
 

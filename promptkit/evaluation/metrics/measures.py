@@ -1,4 +1,4 @@
-"""What an answer takes, how long it is, and whether it has the wanted form: nothing is expected."""
+"""Metrics of cost, length and form, which need no expected answer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import Proportion, Unbounded, binary_difference, bounded_estimate
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import text_of
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 
 
 class LengthParameters(ClosedModel):
-    """`min` and `max` belong to the range; with either the metric tells whether the answer is that long."""
+    """`min` and `max` are part of the range. With either, the metric says whether the length is within it."""
 
     unit: Literal["words", "characters"] = "words"
     min: int | None = Field(default=None, ge=0)
@@ -28,15 +30,15 @@ class LengthParameters(ClosedModel):
 
 
 class Length(Unbounded):
-    """How many words (between blanks) or characters the answer's text has; with bounds, whether it keeps them."""
+    """The number of words (between blanks) or characters of the answer; with bounds, whether it is within them."""
 
     kind = "length"
-    about = "words or characters of the answer; with `min` or `max`, whether it keeps them"
+    about = "words or characters of the answer; with `min` or `max`, whether it is within them"
     Parameters = LengthParameters
     parameters: LengthParameters
 
-    def __init__(self, name: str, parameters: LengthParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: LengthParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._bounded = parameters.min is not None or parameters.max is not None
         if self._bounded:
             self.bounds = (0.0, 1.0)
@@ -61,20 +63,20 @@ class Length(Unbounded):
             return super().estimate(sample)
         return bounded_estimate(sample, (0.0, 1.0), binary=True)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not self._bounded:
             return super().difference(a, b, level=level)
         return binary_difference(a, b, self.higher_is_better, level)
 
 
 class TokensParameters(ClosedModel):
-    """Which tokens count: those sent, those made, or all."""
+    """The tokens that count: those sent, those generated, or all."""
 
     count: Literal["in", "out", "all"] = "all"
 
 
 class Tokens(Unbounded):
-    """The tokens that a cell took, over all its calls."""
+    """The tokens of a cell, over all its calls."""
 
     kind = "tokens"
     about = "tokens that a row takes"
@@ -89,7 +91,7 @@ class Tokens(Unbounded):
 
 
 class Latency(Unbounded):
-    """The model's own seconds for all requests of a cell; a kept reply counts with what it took when it was made."""
+    """The model's seconds for all requests of a cell; a cached reply counts with the time that it first took."""
 
     kind = "latency"
     about = "seconds that a row takes"
@@ -99,7 +101,7 @@ class Latency(Unbounded):
 
 
 class Format(Proportion):
-    """Whether the answer has the form of its type and was not cut off."""
+    """1 where the answer parses as its type and was not cut off."""
 
     kind = "format"
     about = "the answer parses and is not cut off"

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
 from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.evaluation.metrics.base import (
-    JUDGE_DETAIL,
-    Clients,
-    Difference,
-    Estimate,
-    Metric,
-    MetricContext,
-    MetricInput,
-    Sample,
-    Score,
-)
+from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, Metric, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     NOTHING_SCORED,
     binary_difference,
@@ -28,20 +19,20 @@ from promptkit.evaluation.metrics.estimation import (
     has_independent_cells,
 )
 from promptkit.evaluation.metrics.judge import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.metrics.values import frozen, shown_value, text_of
+from promptkit.evaluation.statistics.agreement import OrderCounts, both_orders, consistency, position_bias
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.reference import CodeReference
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.agreement import OrderCounts
 
 GIVES = frozenset({"rubric", "question", "first", "second", "expected"})
 LEAST_CONSISTENT = 0.7
 VERDICTS: Final = {"first": 1, "second": -1}
-_UNSURE: Final = "no verdict from this judge: it keeps to its own in too few pairs when their order is turned"
+_UNSURE: Final = "no verdict from this judge: it is inconsistent in too many pairs when their order is reversed"
 
 
 class PairwiseParameters(ClosedModel):
-    """`question` is what was asked: an expression, or a field of the row; left out, all fields but what is expected."""
+    """`question` is what was asked: an expression or a field of the row; by default all fields but the expected one."""
 
     rubric: str = Field(min_length=1)
     model: str | None = None
@@ -52,13 +43,13 @@ class PairwiseParameters(ClosedModel):
 class Pairwise(Metric):
     """1 where a model prefers the answer to the baseline's in both orders, 0 where it prefers the baseline's, else 0.5.
 
-    Equal answers are a tie and are not asked about; an answer that is none loses to one. Interval and difference are
-    Tango's, of consistent wins against losses; with repeats or clusters they are those of graded scores. Below a
-    consistency of 0.7 neither is given (Zheng et al. 2023, NeurIPS, on judges swayed by order).
+    Equal answers are a tie without asking the judge; an unparsed answer loses to a parsed one. Interval and difference
+    are Tango's, of consistent wins against losses; with repeats or clusters they are those of graded scores. Below a
+    consistency of 0.7 neither is given (Zheng et al. 2023, NeurIPS, on judges influenced by order).
     """
 
     kind = "pairwise"
-    about = "a model's preference to the baseline's answer, asked in both orders"
+    about = "a model's preference over the baseline's answer, asked in both orders"
     Parameters = PairwiseParameters
     parameters: PairwiseParameters
     needs_expected = False
@@ -67,10 +58,10 @@ class Pairwise(Metric):
     costly = True
     columns = ("score", "shown_first", "shown_last", "same_model")
 
-    def __init__(self, name: str, parameters: PairwiseParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: PairwiseParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         list(fields_read(parameters.question))
-        self._prompt = JudgePrompt(parameters.prompt, parameters.model, around, GIVES)
+        self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
         self.model = self._prompt.model
 
     @property
@@ -81,7 +72,7 @@ class Pairwise(Metric):
     def code(self) -> tuple[CodeReference, ...]:
         return self._prompt.code
 
-    async def judge_pair(self, given: MetricInput, baseline: MetricInput, askers: Clients) -> Score:
+    async def measure_pair(self, given: MetricInput, baseline: MetricInput, clients: Clients) -> Score:
         ours, theirs = given.cell.flag, baseline.cell.flag
         if ours or theirs:
             value = 0.5 if ours and theirs else 0.0 if ours else 1.0
@@ -94,33 +85,34 @@ class Pairwise(Metric):
             "expected": text_of(given.expected),
         }
         pair = text_of(given.got), text_of(baseline.got)
-        verdicts, said_all = [], []
+        verdicts, exchanges = [], []
         for first, second in (pair, pair[::-1]):
             try:
-                said = await self._prompt.ask({**values, "first": first, "second": second}, askers)
-            except NoVerdict as babble:
-                return Score(None, why=str(babble))
-            if said.value not in tuple(VERDICTS):
-                return Score(None, why=f"the judge's verdict {shown_value(said.value)} is neither `first` nor `second`")
-            verdicts.append(said.value)
-            said_all.append(said.said)
-        return await self._scored(verdicts, said_all, askers)
+                verdict = await self._prompt.ask({**values, "first": first, "second": second}, clients)
+            except NoVerdict as error:
+                return Score(None, why=str(error))
+            if verdict.value not in tuple(VERDICTS):
+                why = f"the judge's verdict {shown_value(verdict.value)} is neither `first` nor `second`"
+                return Score(None, why=why)
+            verdicts.append(verdict.value)
+            exchanges.append(verdict.exchange)
+        return await self._scored(verdicts, exchanges, clients)
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
-        said = score.detail
-        shown_first, shown_last = said.get("verdicts", (None, None))
+        detail = score.detail
+        shown_first, shown_last = detail.get("verdicts", (None, None))
         return (
             score.value,
             float(VERDICTS[shown_first]) if shown_first else nan,
             float(-VERDICTS[shown_last]) if shown_last else nan,
-            float("same_model" in said),
+            float("same_model" in detail),
         )
 
     def estimate(self, sample: Sample) -> Estimate:
         if not len(sample):
             return NOTHING_SCORED
-        apart = _difference_from_tie(sample, 0.95)
+        apart = _difference_from_tie(sample, CONFIDENCE)
         return Estimate(
             mean=float(sample.scores.mean()),
             low=None if apart.low is None else 0.5 + apart.low,
@@ -131,8 +123,8 @@ class Pairwise(Metric):
             notes=(*apart.notes, *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
         )
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        """Return how far the variant that is not the baseline lies from a tie; None of two that are both not."""
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
+        """Return the distance of the other variant from a tie; None where neither is the baseline."""
         if not len(a):
             return None
         if _is_baseline(b):
@@ -142,23 +134,23 @@ class Pairwise(Metric):
             return _difference_from_tie(b, level, turned)
         return None
 
-    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, Any]], askers: Clients) -> Score:
+    async def _scored(self, verdicts: Sequence[str], exchanges: Sequence[Mapping[str, Any]], clients: Clients) -> Score:
         detail: dict[str, Any] = {"verdicts": list(verdicts)}
-        if await self._prompt.is_judged(askers):
+        if await self._prompt.is_judged(clients):
             detail["same_model"] = True
         wins = (verdicts[0] == "first") + (verdicts[1] == "second")
-        return Score(wins / 2, {**detail, JUDGE_DETAIL: list(said)})
+        return Score(wins / 2, {**detail, JUDGE_DETAIL: list(exchanges)})
 
 
 def _is_baseline(sample: Sample) -> bool:
-    """Tell whether a variant never differs from the baseline: nothing was asked of it."""
+    """Tell whether a variant is the baseline: all ties, and the judge was never asked."""
     return bool((sample.scores == 0.5).all()) and not _orders(sample).n
 
 
 def _difference_from_tie(sample: Sample, level: float, turned: Sample | None = None) -> Difference:
-    """Return how far the mean score lies from a tie: half of wins less losses, as a share of all cells.
+    """Return the distance of the mean score from a tie: half of wins minus losses, as a share of all cells.
 
-    Without an interval where the judge is not consistent. `turned` are the same scores seen from the baseline.
+    There is no interval where the judge is inconsistent. `turned` has the same scores from the baseline's side.
     """
     scores = (turned or sample).scores
     wins, losses = (Sample((scores == at)[:, None].astype(float), sample.rows, sample.clusters) for at in (1.0, 0.0))
@@ -174,7 +166,7 @@ def _difference_from_tie(sample: Sample, level: float, turned: Sample | None = N
         difference=found.difference / 2,
         low=_half(found.low),
         high=_half(found.high),
-        # A discordant share goes with the square of a difference, a standard deviation with the difference.
+        # A discordant share scales with the square of a difference, a standard deviation with the difference.
         spread=_half(_half(found.spread) if has_independent_cells(sample) else found.spread),
         notes=found.notes if orders.n else (),
     )
@@ -185,19 +177,14 @@ def _half(value: float | None) -> float | None:
 
 
 def _orders(sample: Sample) -> OrderCounts:
-    """Return what the judge said of the pairs that it was asked about."""
-    import numpy as np
-
-    from promptkit.evaluation.statistics.agreement import both_orders
+    """Return the counts of the judge's verdicts in both orders."""
 
     asked = ~np.isnan(sample.values[:, 1])
     return both_orders(sample.values[asked, 1].astype(int), sample.values[asked, 2].astype(int))
 
 
 def _parts(sample: Sample) -> dict[str, Any]:
-    """Return what people see of a judge: its verdicts, and how far the order sways it."""
-    from promptkit.evaluation.statistics.agreement import consistency, position_bias
-
+    """Return the parts of an estimate: counts of verdicts, consistency, and position bias."""
     wins, losses = int((sample.scores == 1).sum()), int((sample.scores == 0).sum())
     parts: dict[str, Any] = {"wins": wins, "losses": losses, "ties": len(sample) - wins - losses}
     orders = _orders(sample)

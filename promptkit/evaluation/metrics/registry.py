@@ -1,13 +1,18 @@
-"""The kinds of metrics by the word that a suite names them by, loaded only when used."""
+"""The registry of metrics: the class of each kind, by the word that a suite names it by, loaded when it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.metrics.base import Metric
+from promptkit.project_code.entry_points import check_subclass, load_entry_point, load_entry_points
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,19 +47,52 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "python": "code:PythonFunction",
     }
 )
-"""Each word with the module of this package, and the class in it."""
+"""The module in this package and the class of each kind. Add a new metric here."""
+
+
+ENTRY_POINT_GROUP = "promptkit.metrics"
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the words of all kinds, in the order of documentation."""
+    """Return the words of all shipped kinds, in the order of documentation."""
     return tuple(KINDS)
 
 
-def kind_named(word: str) -> type[Metric]:
-    """Return the class of a kind. Raises InputError with the nearest word for one that there is not."""
-    if word not in KINDS:
-        raise InputError(f"there is no metric `{word}`", hint=nearest(word, KINDS))
-    module, _, name = KINDS[word].partition(":")
-    found = getattr(import_module(f"promptkit.evaluation.metrics.{module}"), name)
-    assert isinstance(found, type) and issubclass(found, Metric), f"{KINDS[word]} is no metric"
-    return found
+def kind_named(word: str, root: Path | None = None) -> type[Metric]:
+    """Return the class of a kind: a shipped one, else that of an installed package.
+
+    `root` is the project's folder, whose own metadata is not trusted. Raises InputError with the nearest word for an
+    unknown kind, and with the package's class for one of a wrong shape.
+    """
+    if word in KINDS:
+        module, _, name = KINDS[word].partition(":")
+        shipped = getattr(import_module(f"promptkit.evaluation.metrics.{module}"), name)
+        return check_subclass(shipped, Metric)
+    installed = load_entry_points(ENTRY_POINT_GROUP, root)
+    if word not in installed:
+        raise InputError(f"there is no metric `{word}`", hint=nearest(word, [*KINDS, *installed]))
+    return _installed(installed[word])
+
+
+@cache
+def _installed(entry: EntryPoint) -> type[Metric]:
+    return load_entry_point(entry, "metric", lambda found: _checked(found, entry))
+
+
+def _checked(found: Any, entry: EntryPoint) -> type[Metric]:
+    """Return a package's class of metric. Raises TypeError for one that cannot score or summarize."""
+    kind = check_subclass(found, Metric)
+    if getattr(kind, "kind", None) != entry.name or not isinstance(getattr(kind, "about", None), str):
+        raise TypeError(f'`{kind.__name__}` must say `kind = "{entry.name}"`, and what it is by `about = "…"`')
+    if not any(_defines(kind, name) for name in ("measure", "measure_async", "measure_pair")):
+        raise TypeError(f"`{kind.__name__}` defines none of `measure`, `measure_async` and `measure_pair`")
+    if missing := [f"`{name}`" for name in ("estimate", "difference") if not _defines(kind, name)]:
+        hint = "`Proportion`, `Graded` and `Unbounded` of `promptkit.evaluation.metrics.estimation` do"
+        raise TypeError(f"`{kind.__name__}` does not define {' and '.join(missing)}: {hint}")
+    if entry.dist is not None:
+        kind.release = f"{entry.dist.name} {entry.dist.version}"
+    return kind
+
+
+def _defines(kind: type[Metric], method: str) -> bool:
+    return getattr(kind, method) is not getattr(Metric, method)

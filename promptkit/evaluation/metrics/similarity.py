@@ -1,6 +1,6 @@
-"""Similarity of a text to the expected one, by BLEU, chrF, ROUGE, edit distance and embeddings.
+"""Similarity of a text to the expected one: BLEU, chrF, ROUGE, edit distance and embeddings.
 
-BLEU and chrF are scores of a corpus, not means of rows. A cell's numbers are counts, of which a corpus has the sums.
+BLEU and chrF are scores of a corpus, not means of rows. A cell's numbers are counts, and a corpus has their sums.
 """
 
 from __future__ import annotations
@@ -13,43 +13,36 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from math import hypot
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.engine.spec import ClosedModel
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import MissingExtra
-from promptkit.evaluation.metrics.base import (
-    Clients,
-    Difference,
-    Estimate,
-    Metric,
-    MetricContext,
-    MetricInput,
-    Sample,
-    Score,
-)
+from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, Metric, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import FEW_CLUSTERS, NO_BOOTSTRAP, NOTHING_SCORED, Graded, finite
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.evaluation.statistics.bootstrap import percentile_interval, swap_test
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.prompts.tfidf import word_vectors
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 ENOUGH_ROWS = 100
-_UNSEEN = "ROUGE sees the letters a-z and digits only, and the expected text has none; use `chrf`"
+_UNSEEN = "ROUGE reads only the letters a-z and digits, and the expected text has none; use `chrf`"
 _ROUGH = f"fewer than {ENOUGH_ROWS} rows: the interval of a corpus score is rough"
 
 
 class _Sacrebleu(Protocol):
-    """What is used of a metric of sacrebleu; its own bootstrap goes the same way from counts to a corpus score."""
+    """The methods that are used of a sacrebleu metric; its bootstrap goes from counts to a corpus score by them too."""
 
     def _extract_corpus_statistics(self, texts: Sequence[str], references: Any) -> list[list[int]]: ...
     def _compute_score_from_stats(self, counts: Any) -> Any: ...
 
 
 class Corpus(Metric):
-    """A corpus score from 0 to 100, by sacrebleu. The score of a cell is the sentence's, for people to look at.
+    """A corpus score from 0 to 100, by sacrebleu. The score of a cell is that of its sentence, for people only.
 
     Interval: percentile bootstrap over rows, 2,000 resamples (Koehn 2004, EMNLP). Difference: the bootstrap of both
     on the same rows, and p by swapping the outputs of a row (Riezler & Maxwell 2005).
@@ -58,15 +51,15 @@ class Corpus(Metric):
     bounds = (0.0, 100.0)
     is_mean = False
 
-    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         _require("sacrebleu", self.kind)
 
     def measure(self, given: MetricInput) -> Score:
         return self._scored(text_of(given.got), given)
 
     def unanswered(self, given: MetricInput) -> Score:
-        """Score an answer that is none as an empty text, which shares nothing."""
+        """Score an unparsed answer as an empty text, which shares nothing."""
         return self._scored("", given, flag=given.cell.flag)
 
     def numbers(self, score: Score) -> Sequence[float]:
@@ -74,8 +67,6 @@ class Corpus(Metric):
         return (score.value, *score.detail["counts"])
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.bootstrap import percentile_interval
-
         if not len(sample):
             return NOTHING_SCORED
         counts = _by_cluster(sample)
@@ -93,9 +84,7 @@ class Corpus(Metric):
             notes=_notes(rows),
         )
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.bootstrap import percentile_interval, swap_test
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not len(a):
             return None
         of_a, of_b = _by_cluster(a), _by_cluster(b)
@@ -122,7 +111,7 @@ class Corpus(Metric):
             n=rows,
             better=int((rows_apart > 0).sum()),
             worse=int((rows_apart < 0).sum()),
-            # That of a mean whose interval is as wide: what a row adds to the corpus score is no number of its own.
+            # The spread of a mean with an interval as wide: a single row has no share of a corpus score.
             spread=finite(width, rows**0.5 / (2 * NormalDist().inv_cdf((1 + level) / 2))),
             method="percentile bootstrap, swaps",
             notes=_notes(rows),
@@ -134,7 +123,7 @@ class Corpus(Metric):
 
     @cached_property
     def _sentences(self) -> _Sacrebleu:
-        """What scores one sentence."""
+        """The scorer of single sentences."""
         return self._library
 
     def _scored(self, text: str, given: MetricInput, **detail: str) -> Score:
@@ -144,7 +133,7 @@ class Corpus(Metric):
         return Score(min(value, 100.0), {**detail, "counts": [int(count) for count in counts]})
 
     def _corpus(self, counts: NDArray[np.float64]) -> float:
-        # That of equal texts is above 100 by rounding.
+        # Equal texts score above 100 by rounding.
         return min(100.0, float(self._library._compute_score_from_stats(counts.astype(int).tolist()).score))
 
 
@@ -156,7 +145,7 @@ class BleuParameters(ClosedModel):
 
 
 class Bleu(Corpus):
-    """BLEU (Papineni et al. 2002, ACL): shared word sequences of up to four words, short answers punished."""
+    """BLEU (Papineni et al. 2002, ACL): shared sequences of up to four words, with a penalty for short answers."""
 
     kind = "bleu"
     about = "BLEU of the whole corpus, 0 to 100 (sacrebleu)"
@@ -169,14 +158,14 @@ class Bleu(Corpus):
 
     @cached_property
     def _sentences(self) -> _Sacrebleu:
-        # A sentence often shares no four words in a row; of a corpus the same would hide a 0.
+        # A sentence often shares no four words in a row; for a corpus this option would hide a 0.
         return self._bleu(effective_order=True)
 
     def _bleu(self, *, effective_order: bool) -> _Sacrebleu:
         from sacrebleu.metrics.bleu import BLEU
 
-        wanted = self.parameters
-        made = BLEU(lowercase=wanted.lowercase, tokenize=wanted.tokenize, effective_order=effective_order)
+        parameters = self.parameters
+        made = BLEU(lowercase=parameters.lowercase, tokenize=parameters.tokenize, effective_order=effective_order)
         return cast(_Sacrebleu, made)
 
 
@@ -188,7 +177,7 @@ class ChrfParameters(ClosedModel):
 
 
 class Chrf(Corpus):
-    """chrF (Popović 2015, WMT): shared character sequences, which suits languages with many forms of a word."""
+    """chrF (Popović 2015, WMT): shared character sequences, which suits languages with many word forms."""
 
     kind = "chrf"
     about = "chrF of the whole corpus, 0 to 100 (sacrebleu)"
@@ -218,7 +207,7 @@ class RougeParameters(ClosedModel):
 
 
 class Rouge(Graded):
-    """ROUGE (Lin 2004), F1 of one answer and its expected text, of several the nearest; 0 to 1."""
+    """ROUGE (Lin 2004): F1 of the answer and its expected text, the best of several; 0 to 1."""
 
     kind = "rouge"
     about = "ROUGE F1 of shared words, 0 to 1 (rouge-score)"
@@ -226,16 +215,18 @@ class Rouge(Graded):
     # The longest common subsequence of two long texts takes a second.
     costly = True
 
-    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         _require("rouge_score", self.kind)
 
     def measure(self, given: MetricInput) -> Score:
         if problem := self.wrong_expected(given.expected):
             raise ValueError(problem)
         text = text_of(given.got)
-        found = [self._scorer.score(each, text)[self.parameters.variant] for each in _references(given.expected)]
-        best = max(found, key=lambda each: each.fmeasure)
+        found = [
+            self._scorer.score(expected, text)[self.parameters.variant] for expected in _references(given.expected)
+        ]
+        best = max(found, key=lambda score: score.fmeasure)
         return Score(float(best.fmeasure), {"precision": float(best.precision), "recall": float(best.recall)})
 
     @cached_property
@@ -249,32 +240,30 @@ class Rouge(Graded):
 
 
 def _is_seen(text: str) -> bool:
-    """Tell whether ROUGE's tokenizer finds anything in a text: it knows a-z and digits."""
+    """Tell whether ROUGE's tokenizer finds anything in a text: it knows only a-z and digits."""
     return any(character.isascii() and character.isalnum() for character in text)
 
 
 def _references(expected: Any) -> list[str]:
-    """Return what is expected as one text or, of a list of texts, each of them."""
-    several = isinstance(expected, list | tuple) and expected and all(isinstance(each, str) for each in expected)
+    """Return the expected texts: those of a list of texts, else one."""
+    several = isinstance(expected, list | tuple) and expected and all(isinstance(text, str) for text in expected)
     return list(expected) if several else [text_of(expected)]
 
 
 def _notes(rows: int) -> tuple[str, ...]:
-    """Return what is to be known of a corpus score of so many rows."""
+    """Return the notes on a corpus score of this many rows."""
     if rows < FEW_CLUSTERS:
         return (NO_BOOTSTRAP,)
     return (_ROUGH,) if rows < ENOUGH_ROWS else ()
 
 
 def _by_cluster(sample: Sample) -> NDArray[np.float64]:
-    """Return the counts summed up over each cluster: (clusters, columns - 1)."""
+    """Return the sums of counts over each cluster: (clusters, columns - 1)."""
     return _summed(sample.values[:, 1:], sample.clusters)
 
 
 def _summed(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the sums of cells' values over each cluster, in the clusters' order."""
-    import numpy as np
-
+    """Return the sums of cells' values over each cluster, in the order of clusters."""
     names, places = np.unique(clusters, return_inverse=True)
     sums = np.zeros((len(names), *values.shape[1:]))
     np.add.at(sums, places, values)
@@ -282,14 +271,12 @@ def _summed(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray
 
 
 def _drawn(counts: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the sums over the chosen rows, some more than once."""
-    import numpy as np
-
+    """Return the sums over the chosen rows, which may repeat."""
     return np.bincount(chosen, minlength=len(counts)).astype(float) @ counts
 
 
 def _require(package: str, metric: str) -> None:
-    """Raise MissingExtra where a package is not there, without loading it."""
+    """Raise MissingExtra for a package that is not installed, without loading it."""
     if find_spec(package) is None:
         raise MissingExtra(f"the metric `{metric}`", "text")
 
@@ -298,7 +285,7 @@ LONGEST_TEXT = 50_000
 
 
 class Edit(Graded):
-    """1 − Levenshtein's distance / length of the longer text: 1 is the same text, 0 shares nothing."""
+    """1 − Levenshtein distance / length of the longer text: 1 is the same text, 0 shares nothing."""
 
     kind = "edit"
     about = "similarity by edit distance, letter by letter"
@@ -317,15 +304,15 @@ class Edit(Graded):
     def wrong_expected(self, expected: Any) -> str | None:
         text = scalar_text(expected)
         if text is None:
-            return f"{shown_value(expected)} is no text"
+            return f"{shown_value(expected)} is not a text"
         return f"the expected text has more than {LONGEST_TEXT:,} characters" if len(text) > LONGEST_TEXT else None
 
 
 def distance(a: str, b: str) -> int:
-    """Return Levenshtein's distance: the fewest inserted, deleted and replaced characters that turn `a` into `b`.
+    """Return the Levenshtein distance: the fewest insertions, deletions and substitutions that turn `a` into `b`.
 
-    A column of the table of distances is one number, a bit a row (Myers 1999, Journal of the ACM 46, in the form of
-    Hyyrö 2003): with Python's long integers some length(a) · length(b) / 64 steps.
+    A column of the distance table is one integer with a bit for each row (Myers 1999, Journal of the ACM 46, in the
+    form of Hyyrö 2003): about length(a) · length(b) / 64 steps with Python's long integers.
     """
     if len(a) < len(b):
         a, b = b, a
@@ -351,16 +338,16 @@ def distance(a: str, b: str) -> int:
 
 
 class EmbeddingParameters(ClosedModel):
-    """`model` makes the embeddings; left out, the run's model where it can."""
+    """`model` makes the embeddings; by default the run's model, where it can."""
 
     model: str | None = None
 
 
 class Embedding(Graded):
-    """Cosine similarity, 1 for the same direction; what points away counts as 0.
+    """Cosine similarity, 1 for the same direction; opposite directions count as 0.
 
-    Where the model has no embeddings the words of both texts stand for them (TF-IDF over the two), which the estimate
-    says: a chat model's own vectors hardly tell texts apart.
+    Where the model has no embeddings the words of both texts replace them (TF-IDF over the two), and a note says so:
+    the internal vectors of a chat model hardly distinguish texts.
     """
 
     kind = "embedding"
@@ -371,14 +358,14 @@ class Embedding(Graded):
     costly = True
     columns = ("score", "by_words")
 
-    def __init__(self, name: str, parameters: EmbeddingParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: EmbeddingParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         if parameters.model is not None:
-            self.model = resolve_model(parameters.model, around.folder, around.project)
+            self.model = resolve_model(parameters.model, context.folder, context.project)
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         texts = [text_of(given.got), text_of(given.expected)]
-        asker = await askers.get(self.model)
+        asker = await clients.get(self.model)
         model = await asker.model()
         if "embeddings" not in model.capabilities:
             return self._scored(word_vectors(texts), {"by": "words", "lacking": model.reference})
@@ -392,8 +379,8 @@ class Embedding(Graded):
         found = super().estimate(sample)
         if not len(sample) or not sample.values[:, 1].any():
             return found
-        told = "the model has no embeddings: similarity is that of the words (TF-IDF); name one that has by `model`"
-        return replace(found, notes=(*found.notes, told))
+        note = "the model has no embeddings: similarity is that of words (TF-IDF); set `model` to one with embeddings"
+        return replace(found, notes=(*found.notes, note))
 
     def _scored(self, vectors: Sequence[Sequence[float]], detail: dict[str, Any]) -> Score:
         a, b = vectors

@@ -1,4 +1,4 @@
-"""Metrics of structured answers, JSON objects, JSON Schemas, lists and sets, and values from a table."""
+"""Metrics of structured answers: JSON objects, JSON Schemas, lists and sets, and values from a table."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from promptkit.answers.base import AnswerType, Unparsed
@@ -23,9 +24,10 @@ from promptkit.answers.lists import ListOf
 from promptkit.answers.spans import Spans
 from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import NOTHING_SCORED, Graded, Proportion, mean_estimate, metric_difference
 from promptkit.evaluation.metrics.matches import as_fraction, within_tolerance
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import (
     TOO_DEEP,
     expected_of,
@@ -35,18 +37,20 @@ from promptkit.evaluation.metrics.values import (
     scalar_text,
     shown_value,
 )
+from promptkit.evaluation.statistics.interval import CONFIDENCE, bounded_mean
+from promptkit.evaluation.statistics.ratio import f1, f1_difference
 from promptkit.storage.files import resolved
 from promptkit.storage.yaml import load_file
 
 MOST_FIELDS = 50
-"""So many of a row's fields are told apart: a float holds so many bits and a few more."""
+"""The most fields of a row that are counted one by one: a float holds that many bits and a few more."""
 _ANY_JSON = Json()
 
 
 class JsonParameters(ClosedModel):
-    """`fields`: those that count, `a.b.0` for one inside another; left out, all that are expected or were given.
+    """`fields` are the fields that count, `a.b.0` for a nested one; by default all that are expected or given.
 
-    `tolerance`: how far off a number may be.
+    `tolerance` is the accepted distance of a number.
     """
 
     fields: list[str] | None = Field(default=None, min_length=1)
@@ -54,27 +58,29 @@ class JsonParameters(ClosedModel):
 
 
 class JsonFields(Graded):
-    """The share of fields that are right: of those expected and those given besides, or of `fields`.
+    """The share of right fields: of all that are expected or given in addition, or of `fields`.
 
-    A field that is not there is null. What stands within a field must all be equal, lists in order.
+    A missing field is null. The whole content of a field must be equal, with lists in order.
     """
 
     kind = "json"
-    about = "the share of an object's fields that are right, and each field's own"
+    about = "the share of an object's fields that are right, in all and for each field"
     Parameters = JsonParameters
     short = "fields"
     columns = ("score", "fields", "right", "extra")
     parameters: JsonParameters
 
-    def __init__(self, name: str, parameters: JsonParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: JsonParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._known: dict[tuple[str, ...], int] = {}
 
     def measure(self, given: MetricInput) -> Score:
         expected = expected_object(given.expected)
         names = self.parameters.fields or list(expected)
         if not isinstance(given.got, Mapping):
-            return _fields_score(dict.fromkeys(names, False), [], {"problem": f"{shown_value(given.got)} is no object"})
+            return _fields_score(
+                dict.fromkeys(names, False), [], {"problem": f"{shown_value(given.got)} is not an object"}
+            )
         try:
             fields = {name: self._same(value_at(given.got, name), value_at(expected, name)) for name in names}
         except RecursionError:
@@ -105,9 +111,6 @@ class JsonFields(Graded):
 
     def _by_field(self, sample: Sample) -> dict[str, dict[str, float | int]]:
         """Return for each field the share of cells in which it is right, with its interval."""
-        import numpy as np
-
-        from promptkit.evaluation.statistics.interval import bounded_mean
 
         known = list(self._known)
         numbers, masks = (sample.values[:, column].astype(np.int64) for column in (1, 2))
@@ -126,8 +129,8 @@ class JsonFields(Graded):
         return parts
 
     def _order(self, name: str) -> tuple[int, str]:
-        wanted = self.parameters.fields or []
-        return (wanted.index(name) if name in wanted else 0, name)
+        fields = self.parameters.fields or []
+        return (fields.index(name) if name in fields else 0, name)
 
     def _same(self, got: Any, expected: Any) -> bool:
         """Tell whether two JSON values are equal, numbers within the tolerance."""
@@ -151,12 +154,12 @@ class SchemaParameters(ClosedModel):
     @model_validator(mode="after")
     def _check_one(self) -> SchemaParameters:
         if (self.schema_ is None) == (self.file is None):
-            raise ValueError("name one: `schema` with a JSON Schema, or `file` with the path of one")
+            raise ValueError("give either `schema` with a JSON Schema, or `file` with its path")
         return self
 
 
 class FitsSchema(Proportion):
-    """The answer fits a JSON Schema, of the keywords that the answer type `json` knows. A text is read as JSON."""
+    """The answer fits a JSON Schema with the keywords that the answer type `json` knows. A text is read as JSON."""
 
     kind = "schema"
     about = "the answer fits a JSON Schema"
@@ -165,9 +168,9 @@ class FitsSchema(Proportion):
     needs_expected = False
     parameters: SchemaParameters
 
-    def __init__(self, name: str, parameters: SchemaParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
-        self._given = _read_schema(parameters.file, around) if parameters.file else parameters.schema_
+    def __init__(self, name: str, parameters: SchemaParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
+        self._given = _read_schema(parameters.file, context) if parameters.file else parameters.schema_
         if not isinstance(self._given, Mapping):
             raise InputError(f"a JSON Schema is a mapping, not {shown_value(self._given)}")
         self._schema = JsonSchema(self._given)
@@ -194,20 +197,22 @@ class FitsSchema(Proportion):
 
 
 def expected_object(expected: Any) -> Mapping[str, Any]:
-    """Return an expected object; a text (CSV holds no other) is read as JSON. Raises ValueError for what is none."""
+    """Return an expected object; a text, as in CSV, is read as JSON. Raises ValueError for what is not an object."""
     found = expected
     if isinstance(expected, str):
         try:
             found = json.loads(expected)
         except (ValueError, RecursionError):
-            raise ValueError(f"{shown_value(expected)} is no JSON") from None
+            raise ValueError(f"{shown_value(expected)} is not JSON") from None
     if not isinstance(found, Mapping):
-        raise ValueError(f"{shown_value(expected)} is no object with fields; `exact` and `set_f1` compare other values")
+        raise ValueError(
+            f"{shown_value(expected)} is not an object with fields; `exact` and `set_f1` compare other values"
+        )
     return found
 
 
 def value_at(value: Any, name: str) -> Any:
-    """Return the field of that name, else what its path leads to, null where there is nothing: `a.b.0`."""
+    """Return the field of that name, else the value at its path (`a.b.0`), null where there is none."""
     if isinstance(value, Mapping) and name in value:
         return value[name]
     for part in name.split("."):
@@ -221,20 +226,20 @@ def value_at(value: Any, name: str) -> Any:
 
 
 def _extra_fields(got: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Return the fields that were given and not expected; null is as good as not given."""
+    """Return the fields that were given but not expected, without those that are null."""
     return [str(name) for name, value in got.items() if name not in expected and value is not None]
 
 
 def _fields_score(fields: Mapping[str, bool], extra: list[str], detail: Mapping[str, Any] | None = None) -> Score:
     of, right = len(fields) + len(extra), sum(fields.values())
     failed = detail is not None
-    told = {"fields": dict(fields)} | ({"extra": extra} if extra else {}) | dict(detail or {})
-    return Score(right / of if of else float(not failed), told)
+    parts = {"fields": dict(fields)} | ({"extra": extra} if extra else {}) | dict(detail or {})
+    return Score(right / of if of else float(not failed), parts)
 
 
-def _read_schema(name: str, around: MetricContext) -> Any:
-    path = resolved(around.folder / name)
-    if not around.project.inside(path):
+def _read_schema(name: str, context: MetricContext) -> Any:
+    path = resolved(context.folder / name)
+    if not context.project.inside(path):
         raise InputError(f"`file`: the path `{name}` leaves the project")
     return load_file(path).value
 
@@ -242,7 +247,7 @@ def _read_schema(name: str, around: MetricContext) -> Any:
 class SetF1Parameters(ClosedModel):
     """`by: row` is the mean of the rows' F1, `by: micro` one F1 over all items of all rows.
 
-    With `duplicates` an item counts as often as it stands in the list.
+    With `duplicates` an item counts as often as the list has it.
     """
 
     by: Literal["row", "micro"] = "row"
@@ -250,10 +255,10 @@ class SetF1Parameters(ClosedModel):
 
 
 class SetF1(Graded):
-    """F1 of the items of a list. Texts are the same in any case and spacing; no order counts.
+    """F1 of the items of a list. Case and spacing of texts, and the order of items, do not count.
 
-    Where nothing is expected and nothing found, a row's F1 is 1. What is no list, or unparsed, has found nothing, and
-    counts as one item too many.
+    Where nothing is expected and nothing found, a row's F1 is 1. An answer that is unparsed or not a list has found
+    nothing and counts as one extra item.
     """
 
     kind = "set_f1"
@@ -263,34 +268,32 @@ class SetF1(Graded):
     columns = ("score", "right", "extra", "missing")
     parameters: SetF1Parameters
 
-    def __init__(self, name: str, parameters: SetF1Parameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: SetF1Parameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.is_mean = parameters.by == "row"
 
     def measure(self, given: MetricInput) -> Score:
-        answer = given.cell.answer
+        answer = given.answer
         expected = self._counted(expected_list(answer, given.expected), answer)
         if not isinstance(given.got, list | tuple):
-            return _set_score(0, 1, expected.total(), {"problem": f"{shown_value(given.got)} is no list"})
+            return _set_score(0, 1, expected.total(), {"problem": f"{shown_value(given.got)} is not a list"})
         got = self._counted(given.got, answer)
         right = (got & expected).total()
         return _set_score(right, got.total() - right, expected.total() - right)
 
     def unanswered(self, given: MetricInput) -> Score:
-        answer = given.cell.answer
+        answer = given.answer
         expected = self._counted(expected_list(answer, given.expected), answer)
         return _set_score(0, 1, expected.total(), {"flag": given.cell.flag})
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_list(self.around.answer, expected))
+        return reading_fault(lambda: expected_list(self.context.answer, expected))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
         return (score.value, *(score.detail[part] for part in self.columns[1:]))
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.ratio import f1
-
         if not len(sample):
             return NOTHING_SCORED
         right, extra, missing = (int(count) for count in sample.values[:, 1:].sum(axis=0))
@@ -304,9 +307,7 @@ class SetF1(Graded):
         notes = () if micro else ("no row expects anything, and nothing was found: F1 is undefined",)
         return mean_estimate(micro, parts=parts, notes=notes)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.ratio import f1_difference
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if self.parameters.by == "row":
             return super().difference(a, b, level=level)
         if not len(a):
@@ -320,22 +321,22 @@ class SetF1(Graded):
 
 
 def expected_list(answer: AnswerType | None, expected: Any) -> list[Any]:
-    """Return an expected list, read as the answer's type reads one. Raises ValueError for what is none."""
+    """Return an expected list, read as the answer's type reads lists. Raises ValueError for what is not a list."""
     known = answer if isinstance(answer, Labels | ListOf | Spans) else None
     found = expected_of(known, expected)
     if not isinstance(found, list | tuple):
-        raise ValueError(f"{shown_value(expected)} is no list")
+        raise ValueError(f"{shown_value(expected)} is not a list")
     return list(found)
 
 
 def _item_key(item: Any, answer: AnswerType | None) -> Hashable:
-    """Return what two items share that are the same."""
+    """Return the key under which equal items are counted."""
     if isinstance(item, str):
         return " ".join(item.casefold().split())
     if isinstance(answer, ListOf):
         with suppress(TypeError, ValueError, KeyError):
             key = answer.of.vote_key(item)
-            hash(key)  # of what is no item of the type it may be the item itself
+            hash(key)  # for a value of another type the key may be the value itself
             return key
     return frozen(item)  # type: ignore[no-any-return]
 
@@ -347,9 +348,9 @@ def _set_score(right: int, extra: int, missing: int, detail: Mapping[str, Any] |
 
 
 SAME_NUMBER = 1e-6
-"""Numbers nearer than this are one."""
+"""Numbers nearer than this are equal."""
 LONGEST_VALUE = 1_000
-"""A longer text is no value of a table: it is compared as it is."""
+"""A longer text is not a value of a table: it is compared unchanged."""
 _SIGNS = ((re.compile("[‘’´`]"), "'"), (re.compile("[“”]"), '"'), (re.compile("[‐‑‒–—−]"), "-"))
 _FOOTNOTES = re.compile(r"(?:(?<!^)\[[^\]\[]*\]|\[\d+\]|[•♦†‡*#+])$")
 _BRACKETS = re.compile(r"(?<!^) \([^()]*\)$")
@@ -360,7 +361,7 @@ _DATE = re.compile(r"(xx|xxxx|[0-9]{1,4})-(xx|[0-9]{1,2})-(xx|[0-9]{1,2})")
 
 @dataclass(frozen=True, slots=True)
 class TableValue:
-    """One value: its normalized text, and the number or the date (year, month, day; None for unknown) that it is."""
+    """A value of a table: its normalized text, and its number or its date (year, month, day; None: unknown)."""
 
     text: str
     number: float | None = None
@@ -374,22 +375,25 @@ class TableValue:
         return self.date is not None and self.date == other.date
 
     @property
-    def same(self) -> Any:
-        """What two cells share that are one value of a set."""
+    def key(self) -> Any:
+        """The key under which equal values of a set are counted."""
         return self.date or (self.text if self.number is None else round(self.number, 6))
 
 
 class Table(Proportion):
-    """The answer has the expected values: as many different ones, each equal to one that is expected, in any order.
+    """The answer has the expected values: as many different ones, each equal to an expected one, in any order.
 
-    Numbers may have commas between thousands. Dates are `2004-07-15`, with `xx` for what is unknown.
+    Numbers may have commas between thousands. Dates are `2004-07-15`, with `xx` for an unknown part. The rules are
+    those of WikiTableQuestions' official evaluation (Pasupat & Liang 2015, ACL): a value is a number, a date or a text,
+    and texts are compared without accents, typographic signs, footnote marks, a final part in brackets, quotes around
+    the whole, a final full stop, extra blanks and case.
     """
 
     kind = "table"
     about = "the values that a table answers with are the expected ones, in any order"
 
     def measure(self, given: MetricInput) -> Score:
-        expected = expected_values(given.cell.answer, given.expected)
+        expected = expected_values(given.answer, given.expected)
         try:
             got = table_values(given.got)
         except ValueError as error:
@@ -398,30 +402,30 @@ class Table(Proportion):
         return Score(float(right))
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_values(self.around.answer, expected))
+        return reading_fault(lambda: expected_values(self.context.answer, expected))
 
 
 def expected_values(answer: AnswerType | None, expected: Any) -> list[TableValue]:
-    """Return the different values that are expected; a text is read as a list where the answer's type is one.
+    """Return the different expected values; a text is read as a list where the answer's type is a list.
 
-    Raises ValueError for what is no value.
+    Raises ValueError for what is not a value.
     """
     known = answer if isinstance(answer, Labels | ListOf) and isinstance(expected, str) else None
     return table_values(expected_of(known, expected))
 
 
 def table_values(value: Any) -> list[TableValue]:
-    """Return the different values of an answer: one, those of a list, or of a list of rows.
+    """Return the different values of an answer: a single value, or those of a list or of a list of rows.
 
-    Raises ValueError for others.
+    Raises ValueError for other values.
     """
     found: dict[Any, TableValue] = {}
     for item in _flattened(value):
         text = scalar_text(item)
         if text is None:
-            raise ValueError(f"{shown_value(item)} is no value of a table")
+            raise ValueError(f"{shown_value(item)} is not a value of a table")
         cell = read_value(text)
-        found.setdefault(cell.same, cell)
+        found.setdefault(cell.key, cell)
     return list(found.values())
 
 
@@ -447,7 +451,7 @@ def read_value(text: str) -> TableValue:
 
 
 def normalized_text(text: str) -> str:
-    """Return a text as the official evaluation compares it."""
+    """Return a text as WikiTableQuestions' official evaluation compares it."""
     if len(text) > LONGEST_VALUE:
         return text
     text = "".join(sign for sign in unicodedata.normalize("NFKD", text) if unicodedata.category(sign) != "Mn")
@@ -465,7 +469,7 @@ def normalized_text(text: str) -> str:
 
 
 def _flattened(value: Any) -> list[Any]:
-    """Return what stands in a list, or in the rows of a list of lists."""
+    """Return the items of a list, or of the rows of a list of lists."""
     if not isinstance(value, list | tuple):
         return [value]
     return [inner for item in value for inner in (item if isinstance(item, list | tuple) else [item])]

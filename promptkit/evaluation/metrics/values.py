@@ -1,6 +1,6 @@
-"""How metrics read values: the type of an answer, an expected answer of that type, a text, a number, a label.
+"""Readers of the values that metrics compare: answer types, expected answers, texts, numbers, labels.
 
-What a model gave is never an error: what cannot be read is a wrong answer. What the data expects must be readable.
+A model's answer is never an error: one that cannot be read is wrong. An expected answer must be readable.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _JSON = Json()
 
 
 def answer_type(given: MetricInput) -> AnswerType | None:
-    """Return the type of what a metric got, where that is the whole output of one step."""
+    """Return the answer type of a metric's input, where that is the whole output of one step."""
     got, output = given.got, given.cell.output
     whole = got is output or (isinstance(got, str | int | float) and type(got) is type(output) and got == output)
-    return given.cell.answer if whole else None
+    return given.answer if whole else None
 
 
 def expected_of(answer: AnswerType | None, expected: Any) -> Any:
-    """Return an expected answer as a value of the type, as it is without one. Raises ValueError for what is none.
+    """Return an expected answer as a value of the type, or unchanged without one. Raises ValueError for other values.
 
-    A label must be one of the type's: a text that only mentions a label is an error of the data, not that label.
+    A label must be one of the type's: a text that only mentions a label is an error of the data.
     """
     if expected is None:
         raise ValueError("nothing is expected: the expected answer is null")
@@ -49,7 +49,7 @@ def expected_of(answer: AnswerType | None, expected: Any) -> Any:
 
 
 def reading_fault(read: Callable[[], Any]) -> str | None:
-    """Return what a reader says of a value that it cannot read, None where it can."""
+    """Return the message of a reader that cannot read a value, None where it can."""
     try:
         read()
     except ValueError as error:
@@ -60,7 +60,7 @@ def reading_fault(read: Callable[[], Any]) -> str | None:
 def frozen(value: Any) -> Any:
     """Return a hashable stand-in of a JSON value: 26 and 26.0 share it, 1 and true do not.
 
-    Raises ValueError for what is nested too deep.
+    Raises ValueError for a value that is nested too deep.
     """
     try:
         return _JSON.vote_key(value)
@@ -69,9 +69,9 @@ def frozen(value: Any) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text: a list of scalars a line each, other lists and objects as JSON, null as nothing.
+    """Return a value as text: scalars of a list on a line each, other lists and objects as JSON, null as an empty text.
 
-    Raises ValueError for what is nested too deep.
+    Raises ValueError for a value that is nested too deep.
     """
     if value is None:
         return ""
@@ -86,7 +86,7 @@ def text_of(value: Any) -> str:
 
 
 def json_of(value: Any) -> str:
-    """Return a value as JSON on one line, for people. Raises ValueError for what is nested too deep."""
+    """Return a value as JSON on one line, for people. Raises ValueError for a value that is nested too deep."""
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
@@ -103,7 +103,7 @@ def scalar_text(value: Any) -> str | None:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Tell whether a value is a finite number, and no boolean."""
+    """Tell whether a value is a finite number and not a boolean."""
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and isfinite(value))
 
 
@@ -112,7 +112,7 @@ def number_of(value: Any) -> int | float:
     if isinstance(value, str):
         return _NUMBER.parse(value)  # type: ignore[no-any-return]
     if not is_number(value):
-        raise ValueError(f"{shown_value(value)} is no number")
+        raise ValueError(f"{shown_value(value)} is not a number")
     return value
 
 
@@ -125,9 +125,9 @@ def same_number(text: str, number: int | float) -> bool:
 
 
 def label_of(value: Any) -> str | None:
-    """Return a value as a label: a text that is not blank, a number or a boolean; None for what can be none.
+    """Return a value as a label: a text that is not blank, a number or a boolean; None for other values.
 
-    A long text is cut, and told from others that begin like it by a hash.
+    A long text is cut, and distinguished from others with the same beginning by a hash.
     """
     text = (scalar_text(value) or "").strip()
     if len(text) <= LONGEST_LABEL:
@@ -137,7 +137,7 @@ def label_of(value: Any) -> str | None:
 
 
 def shown_label(value: Any) -> str:
-    """Return what stands for a value among predicted labels; what can be no label is named by its kind."""
+    """Return a value as a predicted label; a value that cannot be a label is named by its kind."""
     label = label_of(value)
     if label is not None:
         return label
@@ -147,7 +147,7 @@ def shown_label(value: Any) -> str:
 
 
 def declared_labels(answer: AnswerType | None) -> tuple[str, ...]:
-    """Return the labels that a type has, where they are the same for all rows."""
+    """Return the labels of a type, where they are the same for all rows."""
     if isinstance(answer, Label | Boolean):
         return answer.alternatives()
     return ()
@@ -158,12 +158,12 @@ def shown_value(value: Any, limit: int = 60) -> str:
     try:
         text = json_of(value)
     except ValueError:
-        return "what cannot be shown"
+        return "a value that cannot be shown"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _one_of(names: Sequence[str], expected: Any) -> str:
-    """Return the name that an expected label is, in any case where that is clear. Raises ValueError."""
+    """Return the label that an expected label names, in any case where that is unambiguous. Raises ValueError."""
     text = (scalar_text(expected) or "").strip()
     if text in names:
         return text
@@ -171,8 +171,8 @@ def _one_of(names: Sequence[str], expected: Any) -> str:
     if len(alike) == 1:
         return alike[0]
     hint = nearest(text, names)
-    told = shown_value(expected)
-    raise ValueError(f"{told} is none of the labels that the answer may have" + (f"; {hint}" if hint else ""))
+    unknown = f"{shown_value(expected)} is not one of the labels that the answer may have"
+    raise ValueError(unknown + (f"; {hint}" if hint else ""))
 
 
 def _several_of(answer: Labels, expected: Any) -> list[str]:
@@ -184,5 +184,5 @@ def _several_of(answer: Labels, expected: Any) -> list[str]:
         marks = "".join(mark for mark in ",;" if not any(mark in name for name in names))
         expected = [part for part in re.split(f"[{marks}\n]", expected) if part.strip()]
     if not isinstance(expected, list | tuple):
-        raise ValueError(f"{shown_value(expected)} is no list of labels")
+        raise ValueError(f"{shown_value(expected)} is not a list of labels")
     return list(dict.fromkeys(_one_of(names, item) for item in expected))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit.engine.dependencies import files_of
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError, StoreFailed
 from promptkit.project import Project
 from promptkit.storage.files import append_line, read_bytes, read_uncached
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
 
 EVIDENCE_FILE = "techniques.jsonl"
 
@@ -30,7 +28,7 @@ class MeasuredModel(BaseModel):
 
 
 class MeasuredData(BaseModel):
-    """The rows that a technique was measured on: their file's name, and the hash of inputs and expected answers."""
+    """The rows that a technique was measured on: their file's name and their hash."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,9 +39,9 @@ class MeasuredData(BaseModel):
 class Evidence(BaseModel):
     """One technique measured on one step: a line of `.promptkit/techniques.jsonl`.
 
-    `technique` is its spec as a step would say it. `right` of `n` answers were the expected ones; `low` and `high` are
-    the ends of Wilson's 95 % interval. `files` tells what the step was made of apart from what it is made of later.
-    `requests` and `tokens` (in and out) are per row. `date` is UTC, ISO 8601.
+    `technique` is its spec as a step writes it. `right` of `n` answers were right; `low` and `high` are the ends of
+    Wilson's 95 % interval. `files` is the hash of the step's files, to recognize later changes. `requests` and `tokens`
+    (in and out) are per row. `date` is UTC, ISO 8601.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,7 +63,7 @@ class Evidence(BaseModel):
 
 
 def files_hash(pipeline: Pipeline, step: Step) -> str:
-    """Return what tells apart all the files that a step is made of."""
+    """Return the hash of all files that a step is made of."""
     digest = hashlib.sha256()
     for path, steps in sorted(files_of(pipeline).items()):
         if step.name in steps and path.is_file():
@@ -74,29 +72,29 @@ def files_hash(pipeline: Pipeline, step: Step) -> str:
 
 
 def now() -> str:
-    """Return the date of a measurement made now."""
+    """Return the current date and time of a measurement."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def keep_evidence(project: Project, measurements: Iterable[Evidence]) -> None:
-    """Add measurements to those of a project; none where its store is not there or may not be written.
+    """Add measurements to those of a project, unless it has no store or that is read-only.
 
-    Raises StoreFailed where the disk fails.
+    Raises StoreFailed if the disk fails.
     """
     if not project.store_folder.is_dir():
         return
     try:
-        for each in measurements:
-            append_line(project.store_folder / EVIDENCE_FILE, each.model_dump_json())
+        for measurement in measurements:
+            append_line(project.store_folder / EVIDENCE_FILE, measurement.model_dump_json())
     except StoreFailed as error:
         if not error.read_only:
             raise
 
 
 def read_evidence(project: Project) -> list[Evidence]:
-    """Return what was measured in a project, the oldest first; of the same measurement the last one.
+    """Return the measurements of a project, oldest first; of repeated ones the last.
 
-    A line that is none (of a killed process, or a later version) is left out.
+    Lines that cannot be read (of a killed process, or a later version) are left out.
     """
     try:
         lines = read_uncached(project.store_folder / EVIDENCE_FILE).decode("utf-8", errors="replace").split("\n")

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from promptkit.errors import InputError, nearest_match
 from promptkit.evaluation.recommendation.evidence import Evidence
-from promptkit.evaluation.recommendation.technique_comparison import spec_text
 from promptkit.project import Project
+from promptkit.prompts.front_matter import PromptInput
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.context import Spec
@@ -27,7 +27,7 @@ from promptkit.techniques.cost import Cost, cost
 from promptkit.techniques.description import find_all
 from promptkit.techniques.needs import Available
 from promptkit.techniques.registry import Technique, find_technique
-from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure
+from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure, spec_text
 
 Flag = Literal[
     "opinion", "noise", "passages", "numbers", "long_list", "free_text_cells", "large_table", "semantics_and_counting"
@@ -40,25 +40,27 @@ FAVOURED: Final[Mapping[Flag, tuple[str, ...]]] = {
     "large_table": ("dater", "chain_of_table"),
     "semantics_and_counting": ("chain_of_code",),
 }
-"""What an input asks for, and the techniques that are made for it."""
+"""Properties of the input, and the techniques that are made for them."""
 DISTRACTING: Final[tuple[Flag, ...]] = ("opinion", "noise")
 FAVOUR: Final = 2
+"""Points for a property of the input that the technique is made for."""
 COST_OF_DOUBLE: Final = 0.25
+"""Points lost with each doubling of the requests for a row."""
 BASELINE: Final = "vanilla"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepProfile:
-    """What a recommendation is for: the task, what is at hand, and what may be spent on one row.
+    """A step's profile: its task, what is available for it, and the budget of one row.
 
     `answer` is the answer type's name, `documents` the most texts of a row. `size` is the model's parameters in
-    billions, None where it is not known. `budget` is requests a row, `depth` how many may wait for each other. `flags`
-    are what the input is like, each with what says so. `extra` are needs at hand that come from the data (rows, labels,
-    rationales). `evidence` is what was measured here.
+    billions, None if unknown. `budget` is requests a row, `depth` the number of them that may wait for each other.
+    `flags` are properties of the input, each with its reason. `met_by_data` are needs that the data meets (rows,
+    labels, rationales). `evidence` was measured in this project.
     """
 
     task: str
-    hand: Available
+    available: Available
     decide: str = "constrain"
     answer: str = "text"
     examples_think: bool = False
@@ -67,12 +69,12 @@ class StepProfile:
     budget: float | None = None
     depth: float | None = None
     flags: Mapping[Flag, str] = field(default_factory=dict)
-    extra: Collection[str] = ()
+    met_by_data: Collection[str] = ()
     evidence: Sequence[Evidence] = ()
 
     @property
-    def costing(self) -> dict[str, Any]:
-        """What the formulas of cost may know of the step."""
+    def cost_inputs(self) -> dict[str, Any]:
+        """The values that cost formulas may use."""
         return {
             "decide": self.decide,
             "answer": self.answer,
@@ -83,7 +85,7 @@ class StepProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommended:
-    """A technique that fits, with its settings, what it costs for a row at most, its points and why."""
+    """A technique that fits: its settings, the most it costs for a row, its score and the reasons."""
 
     spec: Spec
     cost: Cost
@@ -99,7 +101,7 @@ class Recommended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """A technique that suits the task and was left out, and why."""
+    """A technique that suits the task but is left out, and the reason."""
 
     name: str
     reason: str
@@ -107,7 +109,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What is recommended for a task, the best first, and what was dropped."""
+    """The techniques recommended for a task, best first, and those dropped."""
 
     task: str
     title: str
@@ -115,49 +117,49 @@ class Recommendation:
     dropped: tuple[Dropped, ...]
 
 
-def recommend(situation: StepProfile, project: Project) -> Recommendation:
-    """Return the techniques for a task, ranked. Raises InputError for an unknown task, with the nearest."""
-    key, task = find_task(situation.task)
+def recommend(profile: StepProfile, project: Project) -> Recommendation:
+    """Rank the techniques for a step's task. Raises InputError with the nearest task for an unknown one."""
+    key, task = find_task(profile.task)
     ranked: list[Recommended] = []
     dropped: list[Dropped] = []
-    own = [each.name for each in find_all(project)[0] if key in each.card.tasks]
-    for name in dict.fromkeys((*task.candidates(), *own)):
+    by_card = [technique.name for technique in find_all(project)[0] if key in technique.card.tasks]
+    for name in dict.fromkeys((*task.candidates(), *by_card)):
         try:
             technique = find_technique(name, project)
             if technique is None:
                 continue
-            weighed = _assess(technique, situation, project)
-        except InputError as error:  # A project may have one of its own of that name.
+            weighed = _assess(technique, profile, project)
+        except InputError as error:  # A project's technique of that name may be broken.
             weighed = Dropped(name=name, reason=error.problems[0].message)
         if isinstance(weighed, Dropped):
             dropped.append(weighed)
         else:
             ranked.append(weighed)
     ranked.sort(key=_order)
-    ranked = [*_modifiers(ranked, situation, project), *ranked]
-    if all(each.spec != BASELINE for each in ranked):
-        baseline = cost(configure(BASELINE, project), project, **situation.costing)
-        reason = "the baseline: what a technique gains is measured against it"
+    ranked = [*_modifiers(ranked, profile, project), *ranked]
+    if all(recommended.spec != BASELINE for recommended in ranked):
+        baseline = cost(configure(BASELINE, project), project, **profile.cost_inputs)
+        reason = "the baseline: the gain of a technique is measured against it"
         ranked.append(Recommended(spec=BASELINE, cost=baseline, score=0.0, basis="", reasons=(reason,)))
     return Recommendation(task=key, title=task.title, ranked=tuple(ranked), dropped=tuple(dropped))
 
 
-def _order(each: Recommended) -> tuple[float, float, float, str]:
-    return -each.score, each.cost.requests, each.cost.depth, each.name
+def _order(recommended: Recommended) -> tuple[float, float, float, str]:
+    return -recommended.score, recommended.cost.requests, recommended.cost.depth, recommended.name
 
 
-def _assess(technique: Technique, situation: StepProfile, project: Project) -> Recommended | Dropped:
+def _assess(technique: Technique, profile: StepProfile, project: Project) -> Recommended | Dropped:
     name = technique.name
-    missing = _unmet(technique, situation)
+    missing = _unmet(technique, profile)
     if missing:
         return Dropped(name=name, reason=f"needs {', '.join(missing)}")
-    fitting = fit_to_budget(technique, project, budget=situation.budget, depth=situation.depth, **situation.costing)
+    fitting = fit_to_budget(technique, project, budget=profile.budget, depth=profile.depth, **profile.cost_inputs)
     if isinstance(fitting, str):
         return Dropped(name=name, reason=fitting)
     spec, spent = fitting
-    points, reasons = _points(technique, spent, situation)
-    suit = _suit(technique, situation)
-    for gain, reason in _evidence_points(spec, situation):
+    points, reasons = _points(technique, spent, profile)
+    suit = _suit(technique, profile)
+    for gain, reason in _evidence_points(spec, profile):
         points += gain
         reasons.append(reason)
     prepares = "rows" in technique.needs
@@ -168,83 +170,87 @@ def _assess(technique: Technique, situation: StepProfile, project: Project) -> R
     )
 
 
-def _suit(technique: Technique, situation: StepProfile) -> TaskFit:
-    """Return how a technique suits the task: by the table, else by its own card."""
-    return find_task(situation.task)[1].suits(technique.name) or TaskFit("applied", basis="its own card")
+def _suit(technique: Technique, profile: StepProfile) -> TaskFit:
+    """Return the fit of a technique for the task: by the table, else by its card."""
+    return find_task(profile.task)[1].suits(technique.name) or TaskFit("applied", basis="its own card")
 
 
-def _unmet(technique: Technique, situation: StepProfile) -> list[str]:
-    """Return what a technique needs and has not here, the roles that nothing plays among it."""
+def _unmet(technique: Technique, profile: StepProfile) -> list[str]:
+    """Return a technique's unmet needs, including roles that no input plays."""
     try:
-        missing = situation.hand.lacks(ConfiguredTechnique(technique))
+        missing = profile.available.unmet(ConfiguredTechnique(technique))
     except InputError as error:
         return [error.problems[0].message.removeprefix("no input plays the role ").partition(";")[0]]
-    return [need for need in missing if need not in situation.extra]
+    return [need for need in missing if need not in profile.met_by_data]
 
 
-def _points(technique: Technique, spent: Cost, situation: StepProfile) -> tuple[float, list[str]]:
-    """Return the points of a technique, and the reasons for those beside how it suits the task."""
-    suit = _suit(technique, situation)
+def _points(technique: Technique, spent: Cost, profile: StepProfile) -> tuple[float, list[str]]:
+    """Return the points of a technique, and the reasons for those that are not about its fit for the task."""
+    suit = _suit(technique, profile)
     points, reasons = float(suit.points), []
-    for flag, says in situation.flags.items():
+    for flag, reason in profile.flags.items():
         if technique.name in FAVOURED.get(flag, ()):
             points += FAVOUR
-            reasons.append(says)
+            reasons.append(reason)
     points += suit.confirmed
-    at_hand = {*situation.hand.capabilities, *situation.extra, "demonstrations"}
-    unmet = [need for need in technique.card.soft if need not in at_hand]
+    met = {*profile.available.capabilities, *profile.met_by_data, "demonstrations"}
+    unmet = [need for need in technique.card.soft if need not in met]
     if unmet:
-        reasons.append(f"would be helped by what is not at hand: {', '.join(unmet)}")
+        reasons.append(f"would be helped by {', '.join(unmet)}, not available here")
     else:
         points += 1
     points -= COST_OF_DOUBLE * log2(max(1.0, spent.requests))
-    if situation.size is not None and situation.size < technique.card.size:
+    if profile.size is not None and profile.size < technique.card.size:
         points -= 1
-        reasons.append(f"is comfortable from {technique.card.size:g}B parameters; this model has {situation.size:g}B")
+        reasons.append(f"is comfortable from {technique.card.size:g}B parameters; this model has {profile.size:g}B")
     return points, reasons
 
 
-def _evidence_points(spec: Spec, situation: StepProfile) -> Iterator[tuple[float, str]]:
-    """Yield what was measured here of a technique with these settings: the gain in points, and the reason."""
-    found = [each for each in situation.evidence if each.technique == spec]
+def _evidence_points(spec: Spec, profile: StepProfile) -> Iterator[tuple[float, str]]:
+    """Yield the points for the last measurement of a technique with these settings, and the reason."""
+    found = [evidence for evidence in profile.evidence if evidence.technique == spec]
     if not found:
         return
     last = found[-1]
     rate = f"{last.right / last.n:.0%} [{last.low:.0%}, {last.high:.0%}]"
-    said = f"measured here: {rate}, n = {last.n}, {last.model.reference}"
-    baseline = [each for each in situation.evidence if each.technique == BASELINE and each.data == last.data]
+    measured = f"measured here: {rate}, n = {last.n}, {last.model.reference}"
+    baseline = [
+        evidence for evidence in profile.evidence if evidence.technique == BASELINE and evidence.data == last.data
+    ]
     against = [] if spec == BASELINE else baseline
     if against and last.low > against[-1].high:
-        yield 1.0, f"{said}: better than {BASELINE}"
+        yield 1.0, f"{measured}: better than {BASELINE}"
     elif against and last.high < against[-1].low:
-        yield -2.0, f"{said}: worse than {BASELINE}"
+        yield -2.0, f"{measured}: worse than {BASELINE}"
     else:
-        yield 0.0, said
+        yield 0.0, measured
 
 
-def _modifiers(ranked: Sequence[Recommended], situation: StepProfile, project: Project) -> list[Recommended]:
-    """Return, for an input with opinions or noise, the modifier to put first, over the best that there is room for."""
-    said = [says for flag, says in situation.flags.items() if flag in DISTRACTING]
-    if not said:
+def _modifiers(ranked: Sequence[Recommended], profile: StepProfile, project: Project) -> list[Recommended]:
+    """Return, for an input with opinions or noise, a modifier over the best technique that still fits the budget."""
+    distracting = [reason for flag, reason in profile.flags.items() if flag in DISTRACTING]
+    if not distracting:
         return []
-    for modifier, own in (("system_2_attention", 1), ("instructed", 0)):
+    for modifier, requests in (("system_2_attention", 1), ("instructed", 0)):
         technique = find_technique(modifier, project)
-        if technique is None or _unmet(technique, situation):
+        if technique is None or _unmet(technique, profile):
             continue
-        room = None if situation.budget is None else situation.budget - own
-        deep = None if situation.depth is None else situation.depth - own
+        room = None if profile.budget is None else profile.budget - requests
+        deep = None if profile.depth is None else profile.depth - requests
         beneath = [
-            each
-            for each in ranked
-            if within(each.cost.requests, room) and within(each.cost.depth, deep) and _name(each.spec) != modifier
+            recommended
+            for recommended in ranked
+            if within(recommended.cost.requests, room)
+            and within(recommended.cost.depth, deep)
+            and _name(recommended.spec) != modifier
         ]
         over = beneath[0].spec if beneath else BASELINE
         spec: Spec = {modifier: {"over": over}} if over != BASELINE else modifier
-        spent = cost(configure(spec, project), project, **situation.costing)
-        if within(spent.requests, situation.budget) and within(spent.depth, situation.depth):
-            best = max((each.score for each in ranked), default=0.0)
-            room_for = "" if room is None and deep is None else " that there is room for"
-            reasons = (*said, f"over {spec_text(over)}, the best{room_for}")
+        spent = cost(configure(spec, project), project, **profile.cost_inputs)
+        if within(spent.requests, profile.budget) and within(spent.depth, profile.depth):
+            best = max((recommended.score for recommended in ranked), default=0.0)
+            within_budget = "" if room is None and deep is None else " within the budget"
+            reasons = (*distracting, f"over {spec_text(over)}, the best{within_budget}")
             prepares = bool(beneath) and beneath[0].prepares
             return [Recommended(spec=spec, cost=spent, score=best, basis="", reasons=reasons, prepares=prepares)]
     return []
@@ -254,20 +260,18 @@ def _name(spec: Spec) -> str:
     return spec if isinstance(spec, str) else next(iter(spec))
 
 
-def with_task_inputs(hand: Available, task: str) -> Available:
-    """Return what is at hand with an input for each role that the task's input plays, where no step is named."""
-    from promptkit.prompts.front_matter import PromptInput
-
+def with_task_inputs(available: Available, task: str) -> Available:
+    """Return the capabilities available without a named step, with inputs for the roles of the task."""
     _, known = find_task(task)
     kinds = {"table": "table", "documents": "list"}
     inputs = {"question": PromptInput(type="text")}
     inputs |= {role: PromptInput(type=kinds.get(role, "text")) for role in known.brings}
-    return replace(hand, inputs=inputs)
+    return replace(available, inputs=inputs)
 
 
 FEWER: Final = (20, 5, 3, 2, 1)
 FEWER_SAMPLES: Final = (20, 5, 3, 2)
-"""A vote over one is no vote."""
+"""Numbers of samples to try; a vote needs at least 2."""
 SAMPLED: Final = (
     *("samples", "first", "breadth", "width", "phrasings"),
     *("column_samples", "row_samples", "cloze_samples", "query_samples"),
@@ -280,21 +284,19 @@ SMALLER: Final[Mapping[str, tuple[str, ...]]] = {
     "chain_of_verification": ("revise", "factored", "two_step", "joint"),
     "chain_of_event": ("chained", "single"),
 }
-"""The variants of a technique, dearest first."""
+"""The variants of a technique, the most expensive first."""
 
 
 def fit_to_budget(
     technique: Technique, project: Project, *, budget: float | None, depth: float | None, **step: Any
 ) -> tuple[Spec, Cost] | str:
-    """Return the dearest settings of a technique that fit the budget, its defaults first; else why none does.
+    """Return the most expensive settings of a technique that fit the budget, its defaults first; else why none does.
 
-    `step` is what `cost` may know of the step.
+    `step` are the step's values for `cost`.
     """
     spent: Cost | None = None
     for parameters in _cheaper_settings(technique):
-        if parameters and check_spec(
-            {technique.name: parameters}, project
-        ):  # Not every technique can do with one of each.
+        if parameters and check_spec({technique.name: parameters}, project):  # Not every technique accepts 1.
             continue
         spent = cost(ConfiguredTechnique(technique, parameters), project, **step)
         if within(spent.requests, budget) and within(spent.depth, depth):
@@ -306,13 +308,13 @@ def fit_to_budget(
 
 
 def within(amount: float, most: float | None) -> bool:
-    """Tell whether an amount is at most another, None being no bound."""
+    """Tell whether an amount is at most a bound; None is no bound."""
     return most is None or amount <= most
 
 
 def _cheaper_settings(technique: Technique) -> Iterator[dict[str, Any]]:
-    """Yield settings from the defaults to ever cheaper ones: fewer samples, fewer steps, then a smaller variant."""
-    defaults = {name: each.default for name, each in technique.parameters.items()}
+    """Yield settings from the defaults to cheaper ones: fewer samples, fewer steps, then a smaller variant."""
+    defaults = {name: parameter.default for name, parameter in technique.parameters.items()}
     variants = SMALLER.get(technique.name, (None,))
     usual = defaults.get("variant")
     smaller = variants[variants.index(usual) :] if usual in variants else variants
@@ -337,10 +339,10 @@ CONFIRMED = "P"
 
 
 class SuitedTask(BaseModel):
-    """A task: what was best on it, what was best on some of its data, what is cheap, and what else was tried.
+    """A task with the techniques that were best on it or on some of its data, are cheap, or were tried.
 
-    `confirmed` are the techniques whose own paper's figures were checked; `basis` is where the other entries come from.
-    `brings` are the roles that an input of such a task plays by its nature.
+    `confirmed` are the techniques whose paper's figures were checked; `basis` is the source of the other entries.
+    `brings` are the roles that inputs of such a task play.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -356,7 +358,7 @@ class SuitedTask(BaseModel):
     basis: str = ""
 
     def suits(self, technique: str) -> TaskFit | None:
-        """Return how a technique suits the task, by the most that can be said of it; None where nothing can."""
+        """Return the best fit that is known of a technique for the task, None for an unknown one."""
         basis = CONFIRMED if technique in self.confirmed else self.basis
         if technique in self.best:
             return TaskFit("best", basis=basis)
@@ -367,13 +369,13 @@ class SuitedTask(BaseModel):
         return TaskFit("applied", basis=basis) if technique in self.applied else None
 
     def candidates(self) -> tuple[str, ...]:
-        """Return the techniques that suit the task in any way."""
+        """Return the techniques with any fit for the task."""
         return tuple(dict.fromkeys((*self.best, *self.best_on, *self.fallback, *self.applied)))
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFit:
-    """How a technique suits a task; `on` is the data or the condition of a best result that is tied to one."""
+    """The fit of a technique for a task; `on` is the data or the condition of a best result that is tied to one."""
 
     kind: FitKind
     on: str = ""
@@ -388,13 +390,13 @@ class TaskFit:
         return self.basis == CONFIRMED
 
     def __str__(self) -> str:
-        said = {
+        fit = {
             "best": "reported best on this task",
             "best_on": f"reported best on {self.on}",
-            "fallback": "what a small model can afford on this task",
+            "fallback": "affordable for a small model on this task",
             "applied": "was tried on this task",
         }[self.kind]
-        return f"{said} ({'its own paper, checked' if self.confirmed else f'basis {self.basis}'})"
+        return f"{fit} ({'its paper, checked' if self.confirmed else f'basis {self.basis}'})"
 
 
 class _Table(BaseModel):
@@ -405,19 +407,19 @@ class _Table(BaseModel):
 
 @cache
 def tasks() -> dict[str, SuitedTask]:
-    """Return every task by its key, in the order of the table."""
+    """Return all tasks by their keys, in the order of the table."""
     return read_model(load_file(TABLE), _Table).tasks
 
 
 def find_task(name: str, *, others: Iterable[str] = ()) -> tuple[str, SuitedTask]:
-    """Return the task of a key or a synonym, hyphens as underscores.
+    """Return the task of a key or a synonym; hyphens count as underscores.
 
-    Raises InputError with the nearest name, one of `others` too, or with all tasks.
+    Raises InputError with the nearest name, which may be one of `others`, or with all tasks.
     """
-    wanted = name.strip().lower().replace("-", "_").replace(" ", "_")
+    key_or_synonym = name.strip().lower().replace("-", "_").replace(" ", "_")
     for key, task in tasks().items():
-        if wanted == key or wanted in task.synonyms:
+        if key_or_synonym == key or key_or_synonym in task.synonyms:
             return key, task
     known = [*others, *tasks(), *(synonym for task in tasks().values() for synonym in task.synonyms)]
-    hint = nearest_match(wanted, known) or f"tasks: {', '.join(tasks())}"
+    hint = nearest_match(key_or_synonym, known) or f"tasks: {', '.join(tasks())}"
     raise InputError(f"there is no task `{name}`", hint=hint)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
 from promptkit.answers.base import AnswerType
+from promptkit.engine.pipeline import Pipeline, Step
+from promptkit.engine.step_rows import StepRows
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.recommendation.recommend import Flag
 from promptkit.prompts.front_matter import PromptInput
+from promptkit.runtimes.base import Model
 from promptkit.techniques.needs import Available
 from promptkit.techniques.roles import kind_of
 
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.engine.step_rows import StepRows
-    from promptkit.runtimes.base import Model
-
 SENTIMENTS: Final = frozenset({"positive", "negative", "neutral", "mixed"})
 MAJORITY: Final = 0.5
-"""From which share of the rows on something is said of the input."""
+"""The share of the rows from which a property is a property of the input."""
 OPINIONATED: Final = 0.2
 LARGE_TABLE: Final = 50
 MANY_PASSAGES: Final = 3
@@ -29,14 +27,12 @@ FREE_TEXT_WORDS: Final = 4
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _OPINION: Final = re.compile(r"\b(?:I (?:really |do |don't )?(?:think|believe|feel)|in my opinion)\b", re.IGNORECASE)
-_SIZE: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
-_BYTES_A_PARAMETER: Final = 0.7
 
 
 def likely_task(step: Step) -> tuple[str, str] | None:
-    """Return the task that a step's answer type and inputs say, with what says so; None where they say none."""
-    assert step.asking is not None, "only a step that asks has a task"
-    answer, inputs = step.asking.answer, step.asking.inputs
+    """Return the task that a step's answer type and inputs imply, with the reason; None if they imply none."""
+    assert step.prompt_call is not None, "only a step that asks has a task"
+    answer, inputs = step.prompt_call.answer, step.prompt_call.inputs
     kinds = {name: kind_of(spec) for name, spec in inputs.items()}
     name = answer.name if isinstance(answer, AnswerType) else "choice"
     labels = (
@@ -68,22 +64,22 @@ def likely_task(step: Step) -> tuple[str, str] | None:
 
 
 def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
-    """Return what is at hand for a step on a model, for whichever technique."""
-    assert step.asking is not None, "only a step that asks is asked"
-    asking = step.asking
+    """Return the capabilities available for a step on a model, whatever its technique."""
+    assert step.prompt_call is not None, "only a step that asks is asked"
+    asking = step.prompt_call
     beginning = f"{asking.home}."
     files = pipeline.file.parent.glob(f"{beginning}*.yaml")
     prepared = [file.stem.removeprefix(beginning) for file in files]
     inputs = dict(asking.inputs)
-    if asking.prompt.file is None:  # What only a technique reads becomes an input of it.
-        inputs = {**{name: PromptInput(type=each.type) for name, each in pipeline.inputs.items()}, **inputs}
+    if asking.prompt.file is None:  # An inline prompt gets the inputs that only its technique reads.
+        inputs = {**{name: PromptInput(type=spec.type) for name, spec in pipeline.inputs.items()}, **inputs}
     return Available(capabilities=model.capabilities, inputs=inputs, has_tools=bool(asking.tools), prepared=prepared)
 
 
 def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
-    """Return what the formulas of cost may know of a step and its data."""
-    assert step.asking is not None, "only a step that asks is asked"
-    asking = step.asking
+    """Return a step's and its data's values for cost formulas."""
+    assert step.prompt_call is not None, "only a step that asks is asked"
+    asking = step.prompt_call
     lists = [value for row in rows.rows for value in row.inputs.values() if isinstance(value, list)] if rows else []
     return {
         "decide": asking.decide,
@@ -93,35 +89,27 @@ def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
     }
 
 
-def billions(model: Model) -> float | None:
-    """Return a model's parameters in billions, by its name, else by the bytes of its weights; None where unknown."""
-    found = _SIZE.search(model.reference)
-    if found:
-        return float(found[1]) / (1000 if found[2].lower() == "m" else 1)
-    return round(model.size / _BYTES_A_PARAMETER / 1e9, 2) if model.size else None
-
-
 def needs_met_by_rows(rows: StepRows) -> set[str]:
-    """Return which needs the rows of data bring."""
-    found = {"rows"}
+    """Return the needs of techniques that rows of data meet."""
+    needs = {"rows"}
     if any(row.expect is not None for row in rows.rows):
-        found.add("labels")
+        needs.add("labels")
     if any(row.rationale for row in rows.rows):
-        found.add("rationales")
-    return found
+        needs.add("rationales")
+    return needs
 
 
 def data_flags(rows: StepRows) -> dict[Flag, str]:
-    """Return what the rows are like, each with the count that says so."""
-    every = [row.inputs for row in rows.rows]
-    tables = [list(_tables(inputs)) for inputs in every]
-    large = [any(len(table) > LARGE_TABLE for table in each) for each in tables]
+    """Return the flags of the rows, each with the count of rows that justifies it."""
+    inputs = [row.inputs for row in rows.rows]
+    tables = [list(_tables(row)) for row in inputs]
+    large = [any(len(table) > LARGE_TABLE for table in row) for row in tables]
     found: tuple[tuple[Flag, list[bool], str, float], ...] = (
-        ("numbers", [len(_NUMBER.findall(_text(each))) > 1 for each in every], "hold two numbers or more", MAJORITY),
-        ("opinion", [bool(_OPINION.search(_text(each))) for each in every], "hold an opinion", OPINIONATED),
-        ("passages", [any(map(_is_passages, each.values())) for each in every], "hold several passages", MAJORITY),
+        ("numbers", [len(_NUMBER.findall(_text(row))) > 1 for row in inputs], "hold two numbers or more", MAJORITY),
+        ("opinion", [bool(_OPINION.search(_text(row))) for row in inputs], "hold an opinion", OPINIONATED),
+        ("passages", [any(map(_is_passages, row.values())) for row in inputs], "hold several passages", MAJORITY),
         ("large_table", large, f"hold a table of over {LARGE_TABLE} rows", MAJORITY),
-        ("free_text_cells", [any(map(_has_free_text, each)) for each in tables], "hold free text in cells", MAJORITY),
+        ("free_text_cells", [any(map(_has_free_text, row)) for row in tables], "hold free text in cells", MAJORITY),
         ("long_list", [_is_long(row.expect) for row in rows.rows], f"expect {LONG_LIST} items or more", MAJORITY),
     )
     return {
@@ -132,7 +120,7 @@ def data_flags(rows: StepRows) -> dict[Flag, str]:
 
 
 def parse_flags(names: Sequence[str]) -> dict[Flag, str]:
-    """Return flags that a person gives. Raises InputError for one that there is not, with the nearest."""
+    """Return the flags that a person gives. Raises InputError with the nearest for an unknown one."""
     found: dict[Flag, str] = {}
     for name in names:
         if name not in get_args(Flag):
@@ -150,7 +138,7 @@ def _text(inputs: Mapping[str, Any]) -> str:
 
 
 def _is_passages(value: Any) -> bool:
-    return isinstance(value, list) and len(value) >= MANY_PASSAGES and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and len(value) >= MANY_PASSAGES and all(isinstance(item, str) for item in value)
 
 
 def _tables(inputs: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:

@@ -1,55 +1,60 @@
-"""Techniques compared on one step: the same rows, model and settings."""
+"""Techniques compared on one step: a suite in memory with a variant for each, evaluated as `promptkit eval` does.
+
+The same rows, model and settings for all. So a comparison is a run of the store: it can be looked at, compared and
+resumed, and each technique is tested against the first one on the same rows.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from promptkit.engine.results import Totals, Trace
-from promptkit.engine.single_step import SingleStep, with_technique
-from promptkit.errors import (
-    InputError,
-    MissingExtra,
-    Problem,
-    PromptkitError,
-    RuntimeFailure,
-    TechniqueFailed,
-    ToolFailed,
-    UnexpectedError,
-    Unsupported,
-    catching_unexpected,
-    first_error,
-    place,
-)
-from promptkit.evaluation.cells.cell import REQUEST_FAILURES
+from promptkit.answers.text import Text
+from promptkit.engine.pipeline import Pipeline, Step
+from promptkit.engine.results import Totals
+from promptkit.engine.run import Runner
+from promptkit.engine.scope import CompiledValue, Location, Unplaced, compile_value
+from promptkit.engine.session import RunSettings
+from promptkit.engine.step_rows import EXPECTED_FIELDS, MAX_PROBLEMS
+from promptkit.errors import InputError, MissingExtra, Problem, PromptkitError, Unsupported, place
+from promptkit.evaluation.cells.cell import Cell, RunView
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.metrics.base import MetricContext
+from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.recommendation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
+from promptkit.evaluation.record import EvalRecord
 from promptkit.evaluation.statistics.interval import Interval, wilson
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.binding import row_problems
+from promptkit.evaluation.suite.contamination import refuse_contamination
+from promptkit.evaluation.suite.data import Data, DataSpec
+from promptkit.evaluation.suite.suite import Measure, Suite, TargetSource, Variant, answer_type, read_variant
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import Models
+from promptkit.storage.models import Problems
+from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Spec
-from promptkit.techniques.perform import perform, require
-from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure
+from promptkit.techniques.spec import check_spec, spec_text
 
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.engine.session import OnEvent, RunSettings
-    from promptkit.engine.step_rows import StepRow, StepRows
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import Models
-    from promptkit.techniques.context import Answer, CallRecord, StepContext
+ACCURACY = "accuracy"
+UNFIT = (InputError, Unsupported, MissingExtra)
+"""Errors that say something of one technique: the others are compared without it."""
 
 State = Literal["measured", "incomplete", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What rows took together. `calls` as papers count them, `requests` as the runtime does, `cached` of them known
-    before; `seconds` is the model's own time."""
+    """The cost of some rows together. `calls` as papers count them, `requests` as the runtime does, `cached` of these
+    answered from the store; `seconds` is the model's own time."""
 
     calls: int = 0
     requests: int = 0
@@ -67,11 +72,11 @@ class Usage:
 class TechniqueResult:
     """One technique on the rows of a comparison.
 
-    Of `rows`, `missing` have no answer because a server or tool failed (`reason` is the first failure); all else is of
-    the others. An `unparsed` and a `truncated` answer is wrong. `seen` of the rows were seen when the technique was
-    prepared. `spent` is what the answered rows took, `lost` what was asked for the missing ones. `reason` also says why
-    a technique is `unavailable`: what it needs is not at hand, or not prepared. `dominated_by` is a technique
-    that is at least as often right for no more requests, and better in one of the two.
+    Of `rows`, `missing` have no answer because a server or tool failed (`reason` is the first failure); all other
+    numbers are about the rest. An `unparsed` or `truncated` answer is wrong. `seen` rows were part of the technique's
+    preparation. `spent` is the cost of the answered rows. `reason` also says why a technique is `unavailable`: its
+    needs are not met here, or it was not prepared. `dominated_by` is a technique that is right at least as often for no
+    more requests, and better in one of the two.
     """
 
     spec: Spec
@@ -83,14 +88,13 @@ class TechniqueResult:
     missing: int = 0
     seen: int = 0
     spent: Usage = Usage()
-    lost: Usage = Usage()
     reason: str = ""
     available: bool = True
     dominated_by: str | None = None
 
     @property
     def n(self) -> int:
-        """How many rows have an answer, right or wrong."""
+        """The number of rows with an answer, right or wrong."""
         return self.rows - self.missing
 
     @property
@@ -105,144 +109,210 @@ class TechniqueResult:
     def interval(self) -> Interval:
         return wilson(self.right, self.n)
 
-    def per_row(self, what: str) -> float:
-        """Return one of the amounts of `spent`, per answered row."""
-        amount: float = getattr(self.spent, what)
-        return amount / self.n if self.n else 0.0
+    def per_row(self, amount: str) -> float:
+        """Return one of the amounts of `spent` per answered row."""
+        total: float = getattr(self.spent, amount)
+        return total / self.n if self.n else 0.0
 
 
-def rank(measured: Iterable[TechniqueResult]) -> list[TechniqueResult]:
-    """Return techniques by what one gets for what one pays, each with what it is dominated by.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TechniqueSuite:
+    """The suite of a comparison and what is not part of it.
 
-    First those that no other dominates (none is at least as often right for no more requests a row, and better in one
-    of the two), the most accurate first, and of equals the cheapest: for each further right answer one pays more. Then
-    the dominated ones, then the incomplete ones, which are compared with none, then those that could not be asked.
+    `specs` are all techniques by the names of their variants, in the order given; those in `unavailable` have no
+    variant, for the reason given there. `file` holds the rows, and their field `expect` the expected answers. `seen`
+    counts the rows that were part of a technique's preparation.
     """
-    every = list(measured)
-    whole = [each for each in every if each.state == "measured"]
-    told = [replace(each, dominated_by=_dominating(each, whole)) for each in whole]
-    rest = [each for state in ("incomplete", "unavailable") for each in every if each.state == state]
-    return [*sorted(told, key=lambda each: (each.dominated_by is not None, *_worth(each))), *rest]
 
-
-def _worth(each: TechniqueResult) -> tuple[float, float]:
-    return -each.accuracy, each.per_row("requests")
-
-
-def _dominating(each: TechniqueResult, others: Sequence[TechniqueResult]) -> str | None:
-    """Return the name of the most accurate (of equals the cheapest) technique that dominates one."""
-    found = [other for other in others if _dominates(other, each)]
-    return min(found, key=_worth).name if found else None
-
-
-def _dominates(one: TechniqueResult, other: TechniqueResult) -> bool:
-    better, cheaper = one.accuracy - other.accuracy, other.per_row("requests") - one.per_row("requests")
-    return better >= 0 and cheaper >= 0 and (better > 0 or cheaper > 0)
-
-
-def spec_text(spec: Any) -> str:
-    """Return a technique's spec in one line, as YAML: `name`, or `{name: {parameter: value}}`."""
-    if isinstance(spec, Mapping):
-        return "{" + ", ".join(f"{key}: {spec_text(value)}" for key, value in spec.items()) + "}"
-    if isinstance(spec, list | tuple):
-        return "[" + ", ".join(map(spec_text, spec)) + "]"
-    plain = isinstance(spec, str) and _PLAIN.fullmatch(spec)
-    return str(spec) if plain else json.dumps(spec, ensure_ascii=False)
-
-
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
-
-
-AT_ONCE = 32
-"""Rows in work: more than any runtime takes."""
-
-MOST_FAILURES = 10
-"""Failures one after the other after which no further row is asked: a dead server is not asked a thousand times."""
-
-UNFIT = (InputError, Unsupported, MissingExtra)
+    pipeline: Pipeline
+    step: Step
+    suite: Suite
+    specs: Mapping[str, Spec]
+    file: Path
+    expect: str
+    unavailable: Mapping[str, str]
+    seen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TechniqueComparison:
-    """What became of it. `measured` are the techniques in the order of their worth; `answered` the models used."""
+    """The results of a comparison, best first, and the record of its run, which holds the tests of differences.
 
-    pipeline: Pipeline
-    step: Step
-    rows: StepRows
+    `record` is None where no technique could be asked. `answered` are the models that were used.
+    """
+
+    techniques: TechniqueSuite
+    rows: int
+    rows_hash: str
+    record: EvalRecord | None
+    results: Sequence[TechniqueResult]
     model: Model
-    measured: Sequence[TechniqueResult]
     answered: Mapping[str | None, Model]
 
     @property
-    def incomplete(self) -> bool:
-        return any(each.state == "incomplete" for each in self.measured)
-
-    @property
     def totals(self) -> Totals:
-        """What it took, as of a run: `calls` are requests, `seconds` the model's own."""
-        spent = sum((each.spent + each.lost for each in self.measured), Usage())
-        return Totals(
-            calls=spent.requests,
-            cached=spent.cached,
-            tokens_in=spent.tokens_in,
-            tokens_out=spent.tokens_out,
-            seconds=spent.seconds,
-        )
+        """The cost of the run: `calls` are requests, `seconds` the model's own."""
+        names = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
+        variants = self.record.variants if self.record else ()
+        return Totals(**{name: sum(getattr(variant, name) for variant in variants) for name in names})
 
     def evidence(self) -> Iterator[Evidence]:
-        """Yield what may be kept for recommending: whole measurements on rows that no preparation saw."""
-        for each in self.measured:
-            if each.state == "measured" and not each.seen:
-                tokens = each.per_row("tokens_in") + each.per_row("tokens_out")
+        """Yield the measurements to keep for recommending: complete ones, on rows that no preparation saw."""
+        techniques = self.techniques
+        for result in self.results:
+            if result.state == "measured" and not result.seen:
                 yield Evidence(
-                    pipeline=self.pipeline.name,
-                    step=self.step.name,
-                    files=files_hash(self.pipeline, self.step),
-                    technique=each.spec if isinstance(each.spec, str) else dict(each.spec),
+                    pipeline=techniques.pipeline.name,
+                    step=techniques.step.name,
+                    files=files_hash(techniques.pipeline, techniques.step),
+                    technique=result.spec if isinstance(result.spec, str) else dict(result.spec),
                     model=MeasuredModel(reference=self.model.reference, digest=self.model.digest),
-                    data=MeasuredData(file=self.rows.file.name, rows=self.rows.hash),
-                    n=each.n,
-                    right=each.right,
-                    low=each.interval.low,
-                    high=each.interval.high,
-                    unparsed=each.unparsed,
-                    requests=each.per_row("requests"),
-                    tokens=tokens,
+                    data=MeasuredData(file=techniques.file.name, rows=self.rows_hash),
+                    n=result.n,
+                    right=result.right,
+                    low=result.interval.low,
+                    high=result.interval.high,
+                    unparsed=result.unparsed,
+                    requests=result.per_row("requests"),
+                    tokens=result.per_row("tokens_in") + result.per_row("tokens_out"),
                     date=now(),
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A technique to measure: its spec, and the step that asks by it, or why it cannot."""
-
-    spec: Spec
-    step: Step | None = None
-    reason: str = ""
-    seen: int = 0
+Watch = Callable[[TechniqueSuite, Evaluation], AbstractContextManager[None]]
+"""Watches the run of a comparison; its suite has the available techniques only."""
 
 
 def parse_specs(text: str) -> list[Spec]:
     """Return the techniques that a list names: `vanilla,{self_consistency: {samples: 3}}`, each once.
 
-    Raises InputError for what is no list of them.
+    Raises InputError for text that is not a list of techniques.
     """
     listed = load(f"[{text}]", file="--techniques").value
-    wrong = [each for each in listed if not isinstance(each, str | dict)]
+    wrong = [item for item in listed if not isinstance(item, str | dict)]
     if wrong or not listed:
-        told = f"`{wrong[0]}` is no technique" if wrong else "there is no technique to compare"
-        raise InputError(Problem(f"--techniques: {told}", hint='name,"{name: {parameter: value}}"'))
-    return list({spec_text(each): each for each in listed}.values())
+        problem = f"`{wrong[0]}` is not a technique" if wrong else "there is no technique to compare"
+        raise InputError(Problem(f"--techniques: {problem}", hint='name,"{name: {parameter: value}}"'))
+    return list({spec_text(spec): spec for spec in listed}.values())
 
 
-def contenders(
-    pipeline: Pipeline, step: Step, specs: Sequence[Spec], rows: StepRows, *, allow_seen: bool = False
-) -> list[Contender]:
-    """Return the techniques to measure; nothing is asked. One that the step's inputs do not suit says why.
+def technique_suite(
+    pipeline: Pipeline,
+    step: Step,
+    specs: Sequence[Spec],
+    file: Path,
+    *,
+    expect: str | None = None,
+    limit: int | None = None,
+    sets: Sequence[str] = (),
+    allow_seen: bool = False,
+) -> TechniqueSuite:
+    """Return the suite that measures techniques on a step over the rows of a file; nothing is asked.
 
-    Raises InputError for an unknown technique or parameter, all at once, and, without `allow_seen`, where a technique
-    saw some of the rows when it was prepared: on these it would look better than it is.
+    `expect` is the field of the expected answers, left out the first of EXPECTED_FIELDS that the first row has and the
+    step does not take. A technique that does not suit the step's inputs is unavailable.
+
+    Raises InputError for an unknown technique or parameter, all at once, for data without rows or with wrong ones, and,
+    unless `allow_seen`, for rows that were part of a technique's preparation.
     """
+    _check_specs(specs, pipeline)
+    data = Data(
+        spec=DataSpec(file=str(file)), file=file, function=None, where=Problem("", str(place(file))), limit=limit
+    )
+    fields = _first_fields(data)
+    expect = _expected_field(fields, step, file, expect)
+    source = TargetSource(
+        target=pipeline.file,
+        folder=pipeline.file.parent,
+        project=pipeline.project,
+        sets=tuple(sets),
+        step=step.name,
+        given=frozenset(fields),
+    )
+    variants, unavailable = _variants(specs, source)
+    expression = f"{{{{ row[{json.dumps(expect)}] }}}}"
+    name = ".".join(dict.fromkeys((pipeline.name, step.name, "techniques")))
+    suite = Suite(
+        name=name,
+        about=f"techniques on the step `{step.name}`",
+        file=pipeline.file.with_name(f"{name}.yaml"),  # No such file: the suite is in memory only.
+        project=pipeline.project,
+        target=f"{pipeline.name}, step {step.name}",
+        data=data,
+        inputs=None,
+        expect=_compiled(expression),
+        measures=(_accuracy(pipeline, variants, expression),) if variants else (),
+        variants=tuple(variants),
+        source=source,
+        sets=tuple(sets),
+    )
+    if variants and (wrong := row_problems(suite)):
+        raise InputError(wrong[:MAX_PROBLEMS])
+    contamination = refuse_contamination(suite, allow=allow_seen) if variants else []
+    return TechniqueSuite(
+        pipeline=pipeline,
+        step=step,
+        suite=suite,
+        specs={spec_text(spec): spec for spec in specs},
+        file=file,
+        expect=expect,
+        unavailable=unavailable,
+        seen={found.variant: found.seen for found in contamination},
+    )
+
+
+async def compare_techniques(
+    techniques: TechniqueSuite,
+    *,
+    models: Models,
+    store: Store,
+    options: EvalOptions | None = None,
+    watch: Watch = lambda techniques, evaluation: nullcontext(),
+) -> TechniqueComparison:
+    """Evaluate the suite of a comparison as a run of the store. `watch` is entered around the run.
+
+    A technique whose needs the model does not meet, or that was not prepared, is unavailable. A row on which a server
+    or tool failed is missing. Raises what the absence of the model raises, and StoreFailed.
+    """
+    options = options or EvalOptions()
+    model = await (await models.get(techniques.step.model)).model()
+    techniques = await _available(techniques, models, strict=options.strict)
+    if not techniques.suite.variants:
+        counted = techniques.suite.data.count()
+        results = [_unavailable(techniques, name, counted.rows) for name in techniques.specs]
+        return TechniqueComparison(
+            techniques=techniques,
+            rows=counted.rows,
+            rows_hash=counted.hash,
+            record=None,
+            results=results,
+            model=model,
+            answered={},
+        )
+    evaluation = Evaluation(techniques.suite, models=models, store=store, options=options)
+    await evaluation.open()
+    with watch(techniques, evaluation):
+        await evaluation.run()
+    return comparison_of(techniques, evaluation, store)
+
+
+def comparison_of(techniques: TechniqueSuite, evaluation: Evaluation, store: Store) -> TechniqueComparison:
+    """Return the comparison that an evaluation of its suite came to, or has come to so far."""
+    run = store.run(str(evaluation.number))
+    assert run is not None and evaluation.model is not None, "an evaluation that began is in the store"
+    view = StoredRun(store, run)
+    return TechniqueComparison(
+        techniques=techniques,
+        rows=evaluation.counted.rows,
+        rows_hash=evaluation.counted.hash,
+        record=view.record,
+        results=_results(techniques, evaluation, view),
+        model=evaluation.model,
+        answered=evaluation.execution.variants[0].runner.session.answered,
+    )
+
+
+def _check_specs(specs: Sequence[Spec], pipeline: Pipeline) -> None:
     problems = [
         replace(problem, message=f"--techniques: {problem.message}") if problem.file is None else problem
         for spec in specs
@@ -250,186 +320,174 @@ def contenders(
     ]
     if problems:
         raise InputError(problems)
-    found = [_contender(pipeline, step, spec, rows) for spec in specs]
-    if not allow_seen:
-        _refuse_seen(found, rows)
-    return found
 
 
-def _refuse_seen(found: Sequence[Contender], rows: StepRows) -> None:
-    hint = "compare on other rows, or add --allow-seen, which marks the result"
-    total = len(rows.rows)
-    seen = [
-        Problem(f"`{spec_text(each.spec)}` saw {each.seen} of {total} rows when it was prepared", place(rows.file))
-        for each in found
-        if each.seen
-    ]
-    if seen:
-        raise InputError([*seen[:-1], replace(seen[-1], hint=hint)])
+def _first_fields(data: Data) -> Mapping[str, Any]:
+    """Return the first row that can be read. Raises InputError where there is none."""
+    for row in data.rows():
+        if row.problem is None:
+            return row.fields
+    data.count()
+    raise AssertionError("data without a row that can be read is refused")
 
 
-def _contender(pipeline: Pipeline, step: Step, spec: Spec, rows: StepRows) -> Contender:
-    try:
-        own = with_technique(pipeline, step, spec)
-        assert own.asking is not None, "a step with a technique asks"
-        artifacts = [artifact for file in own.asking.artifacts.values() if (artifact := read_artifact(file))]
-    except InputError as error:
-        return Contender(spec, reason=_reason(error))
-    known = {each for artifact in artifacts for each in artifact.rows}
-    return Contender(spec, own, seen=sum(row.hash in known for row in rows.rows))
+def _expected_field(fields: Collection[str], step: Step, file: Path, expect: str | None) -> str:
+    assert step.prompt_call is not None, "only a step that asks has a technique"
+    taken = {*step.prompt_call.inputs, *(name for argument in step.arguments.values() for name in argument.names)}
+    names = EXPECTED_FIELDS if expect is None else (expect,)
+    found = next((name for name in names if name in fields and (expect or name not in taken)), None)
+    if found is not None:
+        return found
+    missing = ", ".join(f"`{name}`" for name in names)
+    hint = f"the rows' fields are {', '.join(f'`{name}`' for name in fields)}; --expect FIELD names another"
+    raise InputError(Problem(f"there is no field {missing} with the expected answer", place(file), hint=hint))
 
 
-async def compare(
-    pipeline: Pipeline,
-    step: Step,
-    techniques: Sequence[Contender],
-    rows: StepRows,
-    *,
-    models: Models,
-    settings: RunSettings | None = None,
-    on_event: OnEvent | None = None,
-    on_row: Callable[[], None] | None = None,
-    on_measured: Callable[[TechniqueResult], None] | None = None,
-) -> TechniqueComparison:
-    """Measure each technique on a step over rows with expected answers, one technique after the other.
+def _variants(specs: Sequence[Spec], source: TargetSource) -> tuple[list[Variant], dict[str, str]]:
+    """Return a variant for each technique that suits the step, and why others do not."""
+    variants: list[Variant] = []
+    unavailable: dict[str, str] = {}
+    for spec in specs:
+        name = spec_text(spec)
+        try:
+            variant = read_variant(name, {f"{source.step}.technique": spec}, source, lambda key: Problem(""))
+            for step in variant.pipeline.steps.values():
+                for file in step.prompt_call.artifacts.values() if step.prompt_call is not None else ():
+                    read_artifact(file)
+            variants.append(variant)
+        except InputError as error:
+            unavailable[name] = _reason(error).replace(f"variant `{name}`: ", "")
+    return variants, unavailable
 
-    An answer is right when it has the expected one's vote key. Nothing is repaired and no guard is asked, since what is
-    measured is the prompt. A technique whose needs are not at hand, or that was not prepared, is told as unavailable. A
-    row that a server or tool failed on is missing. Raises what the absence of the model raises, and StoreFailed.
-    """
-    alone = SingleStep(pipeline, step, models=models, settings=settings, on_event=on_event)
-    model = await alone.model()
-    measured = []
-    for each in techniques:
-        if each.step is None:
-            result = _unavailable(each, rows, each.reason)
+
+def _compiled(expression: str) -> CompiledValue:
+    return compile_value(expression, Location(Unplaced()), Problems())
+
+
+def _accuracy(pipeline: Pipeline, variants: Sequence[Variant], expression: str) -> Measure:
+    """Return the metric of a comparison: the expected answer by the answer's type, free text by its words."""
+    answer = answer_type(variants[0].pipeline)
+    kind = kind_named("normalized" if isinstance(answer, Text) else "exact")
+    context = MetricContext(project=pipeline.project, folder=pipeline.file.parent, answer=answer)
+    return Measure(metric=kind(ACCURACY, kind.Parameters(), context), texts=(None, expression))
+
+
+async def _available(techniques: TechniqueSuite, models: Models, *, strict: bool) -> TechniqueSuite:
+    """Return the comparison without the techniques whose needs the model or the step does not meet."""
+    unavailable = dict(techniques.unavailable)
+    variants = []
+    for variant in techniques.suite.variants:
+        runner = Runner(variant.pipeline, models=models, settings=RunSettings(strict=strict, repairs=0))
+        try:
+            await runner.open()
+        except UNFIT as error:
+            unavailable[variant.name] = _reason(error)
         else:
-            own = SingleStep(pipeline, each.step, models=models, settings=settings, on_event=on_event)
-            result = await _Measuring(each, own, rows, on_row).run()
-        measured.append(result)
-        if on_measured:
-            on_measured(result)
-    return TechniqueComparison(
-        pipeline=pipeline, step=step, rows=rows, model=model, measured=rank(measured), answered=alone.answered
+            variants.append(variant)
+    return replace(techniques, suite=replace(techniques.suite, variants=tuple(variants)), unavailable=unavailable)
+
+
+def _results(techniques: TechniqueSuite, evaluation: Evaluation, view: StoredRun) -> list[TechniqueResult]:
+    cached = {variant.name: variant.cached for variant in view.record.variants} if view.record else {}
+    rows, failure = evaluation.counted.rows, evaluation.execution.progress.failure
+    results = []
+    for name in techniques.specs:
+        if name in techniques.unavailable:
+            results.append(_unavailable(techniques, name, rows))
+        else:
+            result = _result(techniques, name, rows, view)
+            result = replace(result, spent=replace(result.spent, cached=cached[name]))
+            results.append(result if result.reason or not result.missing else replace(result, reason=failure))
+    return rank(results)
+
+
+def _unavailable(techniques: TechniqueSuite, name: str, rows: int) -> TechniqueResult:
+    reason = techniques.unavailable[name]
+    return TechniqueResult(spec=techniques.specs[name], name=name, rows=rows, reason=reason, available=False)
+
+
+def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> TechniqueResult:
+    """Return the numbers of a technique's cells; a row without a cell is missing too."""
+    counts: Counter[str] = Counter()
+    spent, reason = Usage(), ""
+    for cell in view.cells(name):
+        if cell.flag == "error":
+            reason = reason or cell.problem
+            continue
+        spent += _usage(cell, view)
+        score = cell.scores.get(ACCURACY)
+        counts["right"] += score is not None and score.value == 1
+        counts[cell.flag or "parsed"] += 1
+    return TechniqueResult(
+        spec=techniques.specs[name],
+        name=name,
+        rows=rows,
+        right=counts["right"],
+        unparsed=counts["unparsed"],
+        truncated=counts["truncated"],
+        missing=rows - counts["parsed"] - counts["unparsed"] - counts["truncated"],
+        seen=techniques.seen.get(name, 0),
+        spent=spent,
+        reason=reason,
     )
 
 
-class _Measuring:
-    """One technique at work on the rows."""
+def _usage(cell: Cell, view: RunView) -> Usage:
+    """Return the cost of a cell.
 
-    def __init__(
-        self, contender: Contender, alone: SingleStep, rows: StepRows, on_row: Callable[[], None] | None
-    ) -> None:
-        assert alone.step.asking is not None, "a step that is asked alone asks"
-        self._contender = contender
-        self._alone = alone
-        self._rows = rows
-        self._on_row = on_row
-        self._counts: Counter[str] = Counter()
-        self._spent = Usage()
-        self._lost = Usage()
-        self._failures = 0
-        self._failure = ""
-
-    async def run(self) -> TechniqueResult:
-        """Return the technique as measured, or why it is unavailable."""
-        try:
-            context = await self._alone.context(self._rows.rows[0], _trace())
-            chosen = configure(self._contender.spec, context.project)
-            await require(chosen, context)
-            await self._all(chosen)
-        except UNFIT as error:
-            return _unavailable(self._contender, self._rows, _reason(error))
-        return TechniqueResult(
-            spec=self._contender.spec,
-            name=spec_text(self._contender.spec),
-            rows=len(self._rows.rows),
-            right=self._counts["right"],
-            unparsed=self._counts["unparsed"],
-            truncated=self._counts["truncated"],
-            missing=self._counts["missing"],
-            seen=self._contender.seen,
-            spent=self._spent,
-            lost=self._lost,
-            reason=self._failure,
-        )
-
-    async def _all(self, chosen: ConfiguredTechnique) -> None:
-        """Ask all rows, several at once. Raises the first error that no row can be blamed for."""
-        left = iter(self._rows.rows)
-
-        async def work() -> None:
-            for row in left:
-                await self._row(chosen, row)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(work())
-        except BaseExceptionGroup as raised:
-            raise first_error(raised) from None
-
-    async def _row(self, chosen: ConfiguredTechnique, row: StepRow) -> None:
-        trace = _trace()
-        if self._failures >= MOST_FAILURES:
-            self._counts["missing"] += 1
-        else:
-            try:
-                with catching_unexpected():
-                    context = await self._alone.context(row, trace)
-                    answer = await perform(chosen, context)
-                    is_right = answer.flag != "truncated" and _is_right(answer, row, context)
-            except (RuntimeFailure, ToolFailed, TechniqueFailed, UnexpectedError) as failure:
-                self._failures += not isinstance(failure, REQUEST_FAILURES)
-                self._failure = self._failure or _reason(failure)
-                self._counts["missing"] += 1
-                self._lost += spent_on(trace.calls)
-            else:
-                self._failures = 0
-                self._spent += spent_on(trace.calls)
-                if answer.flag == "truncated":
-                    self._counts["truncated"] += 1
-                elif answer.value is None:
-                    self._counts["unparsed"] += 1
-                elif is_right:
-                    self._counts["right"] += 1
-        if self._on_row:
-            self._on_row()
-
-
-def _is_right(answer: Answer, row: StepRow, context: StepContext) -> bool:
-    kind = context.answer
-    return answer.value is not None and kind.vote_key(answer.value) == kind.vote_key(row.expect)
-
-
-def spent_on(records: Sequence[CallRecord]) -> Usage:
-    """Return what the requests of one row took.
-
-    A call is one rendered template and its reply: the request that decides its answer after thoughts is of the same
-    call.
+    A call is one rendered template and its reply: the request that decides its answer after thoughts is part of it.
     """
-    first = Counter(record.call for record in records if not record.deciding)
-    deciding = Counter(record.call for record in records if record.deciding)
+    calls = list(_calls(view.trace(cell.number) or {}))
+    first = Counter(call["call"] for call in calls if not call["deciding"])
+    deciding = Counter(call["call"] for call in calls if call["deciding"])
     return Usage(
         calls=sum((first | deciding).values()),
-        requests=sum(record.requests for record in records),
-        cached=sum(record.requests for record in records if record.reply.cached),
-        tokens_in=sum(record.reply.tokens_in or 0 for record in records),
-        tokens_out=sum(record.reply.tokens_out or 0 for record in records),
-        seconds=sum(record.reply.seconds for record in records),
+        requests=cell.calls,
+        cached=cell.cached,
+        tokens_in=cell.tokens_in,
+        tokens_out=cell.tokens_out,
+        seconds=cell.seconds,
     )
 
 
-def _unavailable(contender: Contender, rows: StepRows, reason: str) -> TechniqueResult:
-    name = spec_text(contender.spec)
-    return TechniqueResult(spec=contender.spec, name=name, rows=len(rows.rows), reason=reason, available=False)
+def _calls(trace: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from trace.get("calls", ())
+    for part in trace.get("parts", ()):
+        yield from _calls(part)
 
 
-def _trace() -> Trace:
-    return Trace(name="row", kind="item")
+def rank(results: Iterable[TechniqueResult]) -> list[TechniqueResult]:
+    """Return results by quality against cost, each with the technique that dominates it.
+
+    First those that no other dominates (none is right at least as often for no more requests a row, and better in one
+    of the two), the most accurate first and the cheapest of equals: for each further right answer one pays more. Then
+    the dominated ones, then the incomplete ones, which are compared with none, then the unavailable ones.
+    """
+    results = list(results)
+    complete = [result for result in results if result.state == "measured"]
+    ranked = [replace(result, dominated_by=_dominating(result, complete)) for result in complete]
+    rest = [result for state in ("incomplete", "unavailable") for result in results if result.state == state]
+    return [*sorted(ranked, key=lambda result: (result.dominated_by is not None, *_worth(result))), *rest]
+
+
+def _worth(result: TechniqueResult) -> tuple[float, float]:
+    return -result.accuracy, result.per_row("requests")
+
+
+def _dominating(result: TechniqueResult, others: Sequence[TechniqueResult]) -> str | None:
+    """Return the name of the most accurate (of equals the cheapest) technique that dominates one."""
+    dominating = [other for other in others if _dominates(other, result)]
+    return min(dominating, key=_worth).name if dominating else None
+
+
+def _dominates(one: TechniqueResult, other: TechniqueResult) -> bool:
+    better, cheaper = one.accuracy - other.accuracy, other.per_row("requests") - one.per_row("requests")
+    return better >= 0 and cheaper >= 0 and (better > 0 or cheaper > 0)
 
 
 def _reason(error: PromptkitError) -> str:
-    """Return what is wrong, where, and what would help, in one line."""
+    """Return an error's problems with their places and hints in one line."""
     problems = error.problems if isinstance(error, InputError) else [Problem(error.message, hint=error.hint)]
-    return "; ".join(f"{replace(each, hint=None)}{f' ({each.hint})' if each.hint else ''}" for each in problems)
+    return "; ".join(
+        f"{replace(problem, hint=None)}{f' ({problem.hint})' if problem.hint else ''}" for problem in problems
+    )

@@ -1,1 +1,1 @@
-"""What can be said from a sample: intervals, paired differences, how many rows would tell. Plain arrays in and out."""
+"""Statistics of samples: intervals, paired differences, power. Functions take and return plain arrays and numbers."""

@@ -9,38 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import isnan, nan, sqrt
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from promptkit.evaluation.statistics.bootstrap import percentile_interval
-from promptkit.evaluation.statistics.interval import Mean, Paired, normal_quantile, wilson
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, Paired, normal_quantile, wilson
 from promptkit.evaluation.statistics.paired import mid_p, with_pseudo_pairs
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
 
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float:
-    """Return Cohen's kappa of two judges (Cohen 1960, Educational and Psychological Measurement 20:37).
+    """Return Cohen's kappa of two raters (Cohen 1960, Educational and Psychological Measurement 20:37).
 
     `a` and `b` are (rows,) of class numbers, in the same order. It collapses where nearly all rows are of one class;
-    `gwet_ac1` does not. Raises ValueError for lengths that differ.
+    `gwet_ac1` does not. Raises ValueError for different lengths.
     """
-    import numpy as np
-
     table = _confusion_shares(a, b)
     by_chance = float(np.sum(table.sum(axis=0) * table.sum(axis=1)))
     return _chance_corrected(float(np.trace(table)), by_chance)
 
 
 def gwet_ac1(a: ArrayLike, b: ArrayLike, *, classes: int | None = None) -> float:
-    """Return Gwet's AC1 of two judges (Gwet 2008, British J. of Mathematical and Statistical Psychology 61:29).
+    """Return Gwet's AC1 of two raters (Gwet 2008, British J. of Mathematical and Statistical Psychology 61:29).
 
-    `a` and `b` are (rows,) of class numbers, in the same order; `classes` is how many there could be (left out: those
-    that occur). Raises ValueError for lengths that differ and for fewer classes than occur.
+    `a` and `b` are (rows,) of class numbers, in the same order; `classes` is how many are possible (by default as
+    many as occur). Raises ValueError for different lengths and for fewer classes than occur.
     """
-    import numpy as np
-
     table = _confusion_shares(a, b)
     possible = len(table) if classes is None else classes
     if possible < len(table):
@@ -52,17 +47,15 @@ def gwet_ac1(a: ArrayLike, b: ArrayLike, *, classes: int | None = None) -> float
 
 
 def krippendorff_alpha(values: ArrayLike, units: ArrayLike, *, ordinal: bool = False) -> float:
-    """Return Krippendorff's alpha of any number of judges (Krippendorff 2004, Content Analysis, chapter 11).
+    """Return Krippendorff's alpha of any number of raters (Krippendorff 2004, Content Analysis, chapter 11).
 
-    `values` and `units` are (judgements,): what was judged, as a number, and of which unit. A judgement that is missing
-    is not in them, and a unit with one judgement says nothing. Classes have no order (nominal) or, with `ordinal`, that
-    of their numbers. Raises ValueError for lengths that differ.
+    `values` and `units` are (ratings,): the rating as a number, and the rated unit. Missing ratings are left out, and a
+    unit with one rating does not count. Classes have no order (nominal) or, with `ordinal`, that of their numbers.
+    Raises ValueError for different lengths.
     """
-    import numpy as np
-
     judged, of = np.asarray(values), np.asarray(units)
     if judged.shape != of.shape or judged.ndim != 1:
-        raise ValueError(f"{judged.shape} values of {of.shape} units are no judgements")
+        raise ValueError(f"{judged.shape} values of {of.shape} units are not ratings")
     seen, value = np.unique(judged, return_inverse=True)
     distinct, unit = np.unique(of, return_inverse=True)
     counts = np.zeros((len(distinct), len(seen)))
@@ -82,20 +75,16 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike, *, ordinal: bool = F
 
 
 def _ordinal_distances(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far classes are from each other: squared, the judgements between them and half of their own."""
-    import numpy as np
-
+    """Return the squared distances of classes: the ratings between two classes and half of those in them."""
     ranks = np.cumsum(totals) - totals / 2
     return np.square(ranks[:, None] - ranks[None, :])
 
 
 def _confusion_shares(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """Return the shares of rows that the judges put into each pair of classes, (classes, classes)."""
-    import numpy as np
-
+    """Return the shares of rows that the raters put into each pair of classes, (classes, classes)."""
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"judgements of shapes {first.shape} and {second.shape} are no pairs")
+        raise ValueError(f"ratings of shapes {first.shape} and {second.shape} are not pairs")
     seen, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
     table = np.zeros((len(seen), len(seen)))
     np.add.at(table, (codes[: len(first)], codes[len(first) :]), 1)
@@ -107,14 +96,15 @@ def _chance_corrected(observed: float, by_chance: float) -> float:
 
 
 SKEWED: Final = 0.8
-"""Above this share of one class kappa collapses, and AC1 is shown."""
+"""Above this share of one class kappa collapses, and AC1 takes its place."""
 
 
 class OrderCounts(NamedTuple):
-    """What a pairwise judge said of `n` rows, each shown in both orders.
+    """The verdicts of a pairwise judge on `n` rows, each shown in both orders.
 
-    `wins` and `losses` are rows that A or B won in both orders, the rest are ties. `first` and `last` are rows where
-    what was shown first, or last, won in both; `same` those with the same verdict in both, neither included.
+    `wins` and `losses` count rows that A or B won in both orders; the rest are ties. `first` and `last` count rows
+    where the answer shown first, or last, won in both; `same` counts rows with the same verdict in both, `neither`
+    included.
     """
 
     wins: int
@@ -128,13 +118,11 @@ class OrderCounts(NamedTuple):
 def both_orders(a_first: ArrayLike, b_first: ArrayLike) -> OrderCounts:
     """Return the counts of verdicts in both orders: (rows,) each, 1 where A won, -1 where B did, 0 for neither.
 
-    `a_first` are those with A shown first. Raises ValueError for lengths that differ and for other verdicts.
+    `a_first` has the verdicts with A shown first. Raises ValueError for different lengths and for other verdicts.
     """
-    import numpy as np
-
     one, other = np.asarray(a_first), np.asarray(b_first)
     if one.shape != other.shape or one.ndim != 1:
-        raise ValueError(f"verdicts of shapes {one.shape} and {other.shape} are no pairs")
+        raise ValueError(f"verdicts of shapes {one.shape} and {other.shape} are not pairs")
     if not np.isin(np.concatenate([one, other]), (-1, 0, 1)).all():
         raise ValueError("a verdict is 1, -1 or 0")
     return OrderCounts(
@@ -148,26 +136,26 @@ def both_orders(a_first: ArrayLike, b_first: ArrayLike) -> OrderCounts:
 
 
 class PositionBias(NamedTuple):
-    """From -1 (what is shown last always wins) to 1 (first), 0 for no bias, with the p of there being none."""
+    """A bias from -1 (the last answer always wins) to 1 (the first does), 0 for none, with the p of no bias."""
 
     bias: float
     p: float
 
 
 def position_bias(first: int, last: int) -> PositionBias:
-    """Return how far the order sways a judge, from the rows where the first, or the last shown won in both orders.
+    """Return a judge's position bias, from the rows where the answer shown first, or last, won in both orders.
 
-    p is the two-sided mid-p of `first` against Bin(first + last, ½). Without such rows there is no bias. Raises
-    ValueError for counts that are none.
+    p is the two-sided mid-p of `first` against Bin(first + last, ½). Without such rows the bias is 0. Raises ValueError
+    for negative counts.
     """
     p = mid_p(first, last)
     return PositionBias((first - last) / (first + last) if first + last else 0.0, p)
 
 
-def consistency(same: int, n: int, *, level: float = 0.95) -> Mean:
-    """Return the share of `n` rows with the same verdict in both orders, with Wilson's interval; NaN of no rows.
+def consistency(same: int, n: int, *, level: float = CONFIDENCE) -> Mean:
+    """Return the share of `n` rows with the same verdict in both orders, with Wilson's interval; NaN without rows.
 
-    Raises ValueError for counts that are none.
+    Raises ValueError for impossible counts.
     """
     return _share(same, n, level)
 
@@ -178,9 +166,9 @@ def _share(count: int, n: int, level: float) -> Mean:
 
 
 class LabelAgreement(NamedTuple):
-    """How a judge agrees with labels: `raw` is the share of equal ones, `value` is beyond chance, with its interval.
+    """A judge's agreement with labels: `raw` is the share of equal ones, `value` is beyond chance, with its interval.
 
-    `value` and its interval are NaN where all are of one class and the method has nothing to say.
+    `value` and its interval are NaN where all are of one class and the method is undefined.
     """
 
     raw: Mean
@@ -196,22 +184,20 @@ def agreement_with_labels(
     *,
     ordinal: bool = False,
     classes: int | None = None,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> LabelAgreement:
-    """Return how far a judge agrees with labels of the same rows, both (rows,) of class numbers.
+    """Return a judge's agreement with labels of the same rows, both (rows,) of class numbers.
 
-    The number beyond chance is Cohen's kappa; Gwet's AC1 where one class has over 80 % of the labels, as kappa
-    collapses there; Krippendorff's alpha where classes are `ordinal`. Its interval is of 2,000 bootstrap samples of
-    rows. `classes` is how many classes there could be (for AC1). At least 50 labelled rows are wanted, 100 are better.
-    Raises ValueError for lengths that differ and for no rows.
+    The coefficient beyond chance is Cohen's kappa; Gwet's AC1 where one class has over 80 % of the labels, since kappa
+    collapses there; Krippendorff's alpha where classes are `ordinal`. Its interval is from 2,000 bootstrap samples of
+    rows. `classes` is how many classes are possible (for AC1). Use at least 50 labelled rows, better 100. Raises
+    ValueError for different lengths and for no rows.
     """
-    import numpy as np
-
     ours, theirs = np.asarray(judged), np.asarray(labels)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
-        raise ValueError(f"judgements of shape {ours.shape} and labels of shape {theirs.shape} are no pairs")
-    # The bootstrap knows rows by their places: an order of their own makes it the same for any order of them.
+        raise ValueError(f"judgements of shape {ours.shape} and labels of shape {theirs.shape} are not pairs")
+    # The bootstrap draws rows by position: sorting makes it independent of their order.
     order = np.lexsort((theirs, ours))
     ours, theirs, n = ours[order], theirs[order], len(ours)
     method, beyond_chance = _beyond_chance(ours, theirs, ordinal=ordinal, classes=classes)
@@ -227,9 +213,7 @@ def agreement_with_labels(
 def _beyond_chance(
     judged: NDArray[np.int64], labels: NDArray[np.int64], *, ordinal: bool, classes: int | None
 ) -> tuple[str, Callable[[NDArray[np.int64], NDArray[np.int64]], float]]:
-    """Return the name of the number that fits these rows, and the function that gives it."""
-    import numpy as np
-
+    """Return the name of the coefficient that fits these rows, and its function."""
     if ordinal:
         return "Krippendorff's alpha", _ordinal_alpha
     if np.unique(labels, return_counts=True)[1].max() > SKEWED * len(labels):
@@ -240,61 +224,60 @@ def _beyond_chance(
 
 
 def _ordinal_alpha(judged: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    import numpy as np
 
     rows = np.arange(len(judged))
     return krippendorff_alpha(np.concatenate([judged, labels]), np.concatenate([rows, rows]), ordinal=True)
 
 
-def corrected_mean(judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = 0.95) -> Mean:
-    """Return the mean that labels would give, from a judge's scores put right by the labels of a few other rows.
+def corrected_mean(
+    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = CONFIDENCE
+) -> Mean:
+    """Return the mean that labels would give, from a judge's scores corrected by the labels of a few other rows.
 
     `judged` are the scores in [0, 1] of rows without a label; `judged_labelled` and `labels`, in the same order, are
-    the judge's scores and the labels of other rows, drawn alike. mean(judged) + mean(labels - judged_labelled) is
-    without bias however bad the judge, and its interval is narrow if the judge is good (prediction-powered inference,
-    Angelopoulos et al. 2023, Science 382:669). The interval takes label minus score `with_pseudo_pairs`: without, a
-    judge that is right on all of 50 labels is taken to be right always (77 % instead of 95 % coverage measured at 2,000
-    judged rows, 50 labels, 97 % agreement, mean 0.9). Raises ValueError for lengths that differ, NaN, and no rows.
+    the judge's scores and the labels of other rows from the same population. mean(judged) + mean(labels -
+    judged_labelled) is unbiased however bad the judge is, and its interval is narrow if the judge is good
+    (prediction-powered inference, Angelopoulos et al. 2023, Science 382:669). The interval takes label minus score
+    `with_pseudo_pairs`: without these, a judge that is right on all of 50 labels would pass for always right (77 %
+    instead of 95 % coverage measured at 2,000 judged rows, 50 labels, 97 % agreement, mean 0.9). Raises ValueError for
+    different lengths, NaN, and no rows.
     """
-    import numpy as np
-
     scores, corrections = _judged(judged, judged_labelled, labels)
     estimate = float(np.mean(scores) + np.mean(corrections))
     low, high, variance = _corrected_interval(scores, corrections, estimate, level)
     mean, low, high = (min(1.0, max(0.0, value)) for value in (estimate, low, high))
     n = len(scores) + len(corrections)
-    # A variance can round to 0 where scores are smaller than any that a judge gives.
+    # The variance can round to 0 for scores smaller than any judge gives.
     effective = mean * (1 - mean) / variance if variance else 0.0
     return Mean(mean, low, high, n, n, effective or float(len(corrections)))
 
 
 def corrected_difference(
-    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = 0.95
+    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = CONFIDENCE
 ) -> Paired:
     """Return the paired difference that labels would give: `corrected_mean`, of differences first minus second.
 
     `judged` are differences of the judge's scores on rows without a label, `judged_labelled` and `labels` those of the
     judge's scores and of the labels on other rows, all in [-1, 1]. `n`, `better` and `worse` count all rows, by label
-    where there is one; `spread` is the standard deviation that as many rows would have were there only labels. Raises
-    ValueError for lengths that differ, NaN, and no rows.
+    where there is one; `spread` is the standard deviation that as many labelled rows alone would have. Raises
+    ValueError for different lengths, NaN, and no rows.
     """
-    import numpy as np
     from scipy.special import ndtr
 
     scores, corrections = _judged(judged, judged_labelled, labels)
     estimate = float(np.mean(scores) + np.mean(corrections))
     low, high, variance = _corrected_interval(with_pseudo_pairs(scores), corrections, estimate, level)
     difference, low, high = (min(1.0, max(-1.0, value)) for value in (estimate, low, high))
-    told = np.concatenate([scores, np.asarray(labels, dtype=np.float64)])
+    differences = np.concatenate([scores, np.asarray(labels, dtype=np.float64)])
     return Paired(
         difference=difference,
         low=low,
         high=high,
         p=2 * float(ndtr(-abs(estimate) / sqrt(variance))),
-        n=len(told),
-        better=int(np.sum(told > 0)),
-        worse=int(np.sum(told < 0)),
-        spread=sqrt(variance * len(told)),
+        n=len(differences),
+        better=int(np.sum(differences > 0)),
+        worse=int(np.sum(differences < 0)),
+        spread=sqrt(variance * len(differences)),
         method="prediction-powered, normal",
     )
 
@@ -302,27 +285,23 @@ def corrected_difference(
 def _judged(
     judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the scores without labels and, of the others, label minus score."""
-    import numpy as np
-
+    """Return the scores of unlabelled rows, and label minus score of the others."""
     scores = np.sort(np.asarray(judged, dtype=np.float64))
     labelled, right = np.asarray(judged_labelled, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if labelled.shape != right.shape or labelled.ndim != 1:
-        raise ValueError(f"scores of shape {labelled.shape} and labels of shape {right.shape} are no pairs")
+        raise ValueError(f"scores of shape {labelled.shape} and labels of shape {right.shape} are not pairs")
     corrections = np.sort(right - labelled)
     if len(scores) < 2 or not len(corrections):
         raise ValueError(f"{len(scores)} judged and {len(corrections)} labelled rows are too few")
     if np.isnan(scores).any() or np.isnan(corrections).any():
-        raise ValueError("a score is not a number: missing ones are to be taken out before")
+        raise ValueError("a score is not a number: remove missing ones first")
     return scores, corrections
 
 
 def _corrected_interval(
     scores: NDArray[np.float64], corrections: NDArray[np.float64], estimate: float, level: float
 ) -> tuple[float, float, float]:
-    """Return the ends, which hold `estimate`, and the variance."""
-    import numpy as np
-
+    """Return the ends of the interval, which includes `estimate`, and the variance."""
     padded = with_pseudo_pairs(corrections)
     variance = float(np.var(scores, ddof=1) / len(scores) + np.var(padded, ddof=1) / len(padded))
     centre, half = float(np.mean(scores) + np.mean(padded)), normal_quantile(level) * sqrt(variance)
@@ -330,24 +309,20 @@ def _corrected_interval(
 
 
 def length_correlation(scores: ArrayLike, tokens: ArrayLike) -> float:
-    """Return Spearman's rank correlation of scores and lengths, both (rows,): whether a judge likes what is long.
+    """Return Spearman's rank correlation of scores and lengths, both (rows,): a judge's bias for long answers.
 
-    NaN where either is the same everywhere. Raises ValueError for lengths that differ.
+    It is NaN where either is constant. Raises ValueError for different lengths.
     """
-    import numpy as np
-
     liked, long = np.asarray(scores, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
     if liked.shape != long.shape or liked.ndim != 1:
-        raise ValueError(f"scores of shape {liked.shape} and tokens of shape {long.shape} are no pairs")
+        raise ValueError(f"scores of shape {liked.shape} and tokens of shape {long.shape} are not pairs")
     if len(np.unique(liked)) < 2 or len(np.unique(long)) < 2:
         return nan
     return float(np.corrcoef(_ranks(liked), _ranks(long))[0, 1])
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rank of each value, equal ones sharing the mean of theirs."""
-    import numpy as np
-
+    """Return the rank of each value; equal values share their mean rank."""
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[codes]
     return ranks

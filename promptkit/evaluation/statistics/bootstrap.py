@@ -1,21 +1,19 @@
-"""What rows say of a number that is no mean and has no formula for its variance: corpus BLEU, chrF, alpha, kappa.
+"""Resampling, for statistics that are not means and have no variance formula: corpus BLEU, chrF, alpha, kappa.
 
-Both functions hold from about 100 rows on. They know rows by their places only, so the caller puts rows in an order of
-their own (by key) where the same rows are to give the same digits. Where rows depend on each other a place stands for a
-cluster.
+Both functions hold from about 100 rows on. They know rows by position only, so a caller sorts rows (by key) where the
+same rows must give the same digits. Where rows depend on each other a position stands for a cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import isnan
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from promptkit.evaluation.statistics.interval import Interval, upper_share
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Interval, upper_share
 
 RESAMPLES: Final = 2_000
 SWAPS: Final = 9_999
@@ -26,16 +24,14 @@ def percentile_interval(
     n: int,
     *,
     draws: int = RESAMPLES,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Return the percentile interval of a statistic of `n` rows over resamples of them (Koehn 2004, EMNLP).
 
-    `statistic` takes the places of `n` rows, with repetition, and returns its value of them; NaN where it has none,
-    and such a resample is left out. Raises ValueError for no rows and where no resample has a value.
+    `statistic` takes the positions of `n` rows, with repetition, and returns its value; a resample without one (NaN) is
+    left out. Raises ValueError for no rows and where no resample has a value.
     """
-    import numpy as np
-
     if n < 1:
         raise ValueError("there are no rows to resample")
     upper = upper_share(level)
@@ -43,7 +39,7 @@ def percentile_interval(
     values = [statistic(generator.integers(0, n, n)) for _ in range(draws)]
     known = [value for value in values if not isnan(value)]
     if not known:
-        raise ValueError("the statistic has no value of any resample")
+        raise ValueError("the statistic has no value for any resample")
     low, high = np.quantile(known, (1 - upper, upper))
     return Interval(float(low), float(high))
 
@@ -56,14 +52,12 @@ def swap_test(statistic: Callable[[NDArray[np.bool_]], float], n: int, *, draws:
     2010, SAGMB 9:39), or exact over all swaps where there are no more of them than `draws`. A swap without a value
     (NaN) is a hit. Raises ValueError for no rows and where the difference itself has no value.
     """
-    import numpy as np
-
     if n < 1:
         raise ValueError("there are no rows to swap")
     observed = abs(statistic(np.zeros(n, dtype=np.bool_)))
     if isnan(observed):
         raise ValueError("the difference has no value")
-    # Differences that are equal but for rounding are hits.
+    # Differences that are equal up to rounding count as hits.
     least = observed * (1 - 1e-9)
 
     def is_hit(mask: NDArray[np.bool_]) -> bool:

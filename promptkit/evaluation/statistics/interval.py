@@ -1,20 +1,21 @@
-"""What can be said of a rate, of a mean of bounded scores, and of a quantile, from a number of rows."""
+"""Intervals of a rate, of a mean of bounded scores, and of a quantile."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from math import inf, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-NORMAL_QUANTILE: Final = 1.959964
-"""The standard normal quantile of a two-sided interval of 95 %."""
+CONFIDENCE: Final = 0.95
+"""The confidence of intervals and verdicts, unless a caller asks for another."""
+NORMAL_QUANTILE: Final = round(NormalDist().inv_cdf((1 + CONFIDENCE) / 2), 6)
+"""The standard normal quantile of a two-sided interval of CONFIDENCE, to six decimals as tables print it."""
 SLACK: Final = 1e-9
-"""How far rounding may put a score beyond its bounds."""
+"""The largest distance by which rounding may move a score beyond its bounds."""
 
 
 class Interval(NamedTuple):
@@ -25,9 +26,9 @@ class Interval(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A mean with its interval. `n` counts cells, `clusters` what is independent of each other.
+    """A mean with its interval. `n` counts cells, `clusters` independent groups of cells.
 
-    `effective` is the number of independent 0/1 rows that would say as much as these cells.
+    `effective` is the number of independent 0/1 rows that would give the same variance.
     """
 
     mean: float
@@ -39,7 +40,7 @@ class Mean(NamedTuple):
 
 
 class Quantile(NamedTuple):
-    """A quantile with its limits; a limit that so few values do not give is infinite."""
+    """A quantile with its limits; a limit for which there are too few values is infinite."""
 
     value: float
     low: float
@@ -47,11 +48,11 @@ class Quantile(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """What two variants on the same cells say of a against b: a minus b, or, where the function says so, a over b.
+    """The difference of two variants on the same cells: a minus b or, where the function says so, a over b.
 
-    `n` counts what was compared (pairs of independent rows or clusters), `better` and `worse` those where a did better
-    or worse. `spread` is the share of pairs that differ where scores are 0/1, else the standard deviation of one pair:
-    what `rows_needed` and `rows_needed_graded` take. `method` names the interval and the test.
+    `n` counts independent pairs (rows or clusters), `better` and `worse` those where a did better or worse. `spread` is
+    the share of pairs that differ where scores are 0/1, else the standard deviation of one pair: the inputs of
+    `rows_needed` and `rows_needed_graded`. `method` names the interval and the test.
     """
 
     difference: float
@@ -68,13 +69,13 @@ class Paired(NamedTuple):
 def upper_share(level: float) -> float:
     """Return the share that lies below the upper end of a two-sided interval of confidence `level`."""
     if not 0 < level < 1:
-        raise ValueError(f"{level} is no confidence between 0 and 1")
+        raise ValueError(f"{level} is not a confidence between 0 and 1")
     return (1 + level) / 2
 
 
 def normal_quantile(level: float) -> float:
-    """Return the normal quantile of a two-sided interval of confidence `level`, `NORMAL_QUANTILE` for 0.95."""
-    return NORMAL_QUANTILE if level == 0.95 else NormalDist().inv_cdf(upper_share(level))
+    """Return the normal quantile of a two-sided interval of confidence `level`."""
+    return NORMAL_QUANTILE if level == CONFIDENCE else NormalDist().inv_cdf(upper_share(level))
 
 
 def t_quantile(level: float, degrees: float) -> float:
@@ -87,28 +88,27 @@ def t_quantile(level: float, degrees: float) -> float:
 def wilson(right: int, n: int, *, z: float = NORMAL_QUANTILE) -> Interval:
     """Return Wilson's score interval of a rate (Wilson 1927, Journal of the American Statistical Association 22).
 
-    In come the number of right ones and of all, independent of each other, and the normal quantile `z` of the wanted
-    confidence; out come the ends, between which the true rate lies in about 95 of 100 such samples. The interval
-    always holds the observed rate, stays within [0, 1] and keeps a width where all are right or none; of no rows it is
-    the whole of [0, 1]. Raises ValueError for counts that are none.
+    `right` of `n` independent rows are right, and `z` is the normal quantile of the confidence. The interval includes
+    the observed rate, stays within [0, 1] and keeps a width where all are right or none is; without rows it is [0, 1].
+    Raises ValueError for impossible counts.
     """
     if not 0 <= right <= n:
-        raise ValueError(f"{right} of {n} is no rate")
+        raise ValueError(f"{right} of {n} is not a rate")
     return score_interval(right / n, n, z) if n else Interval(0.0, 1.0)
 
 
 def score_interval(rate: float, n: float, quantile: float) -> Interval:
-    """Return the interval of Wilson's form around `rate` that `n` rows give, where `n` may be an effective number."""
+    """Return the interval of Wilson's form around `rate` for `n` rows, which may be an effective number."""
     if quantile == inf:
         return Interval(0.0, 1.0)
     spread = 1 + quantile * quantile / n
     centre = (rate + quantile * quantile / (2 * n)) / spread
     half = quantile / spread * sqrt(rate * (1 - rate) / n + quantile * quantile / (4 * n * n))
-    # Rounding must not put the observed rate outside, nor an end beyond 0 or 1.
+    # Rounding must not exclude the observed rate, nor move an end beyond 0 or 1.
     return Interval(max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate)))
 
 
-def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level: float = 0.95) -> Mean:
+def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level: float = CONFIDENCE) -> Mean:
     """Return the mean over cells of scores in [0, 1], with an interval.
 
     `scores` and `clusters` are (cells,); cells of equal cluster code may depend on each other (repeats of a row, rows
@@ -117,9 +117,9 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     score over the variance of the mean as a ratio of cluster sums, with one more cluster of the largest variance added
     so that the width stays above zero where all agree (Kish 1965, Survey Sampling; Korn & Graubard 1998, Survey
     Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Below about
-    30 clusters of unequal sizes it covers less than it says, 92 of 100 for 95.
+    30 clusters of unequal sizes it covers less than its level, 92 % at 95 %.
 
-    Raises ValueError for no scores, a NaN, a score beyond 0 or 1, one between them with `binary`, or unlike lengths.
+    Raises ValueError for no scores, a NaN, a score beyond 0 or 1, one between them with `binary`, or different lengths.
     """
     values = _within_0_and_1(scores)
     if binary and not ((values == 0) | (values == 1)).all():
@@ -137,9 +137,9 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
 
 
 def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64], *, most: float) -> float:
-    """Return how many independent 0/1 rows of this mean say as much of it as these clusters."""
+    """Return the number of independent 0/1 rows that would give this mean the variance that these clusters give."""
     cells, groups = int(sizes.sum()), len(sizes)
-    # Were the cells of a cluster all alike, each cluster would be one row (weighted by its size).
+    # If the cells of a cluster were all equal, each cluster would be one row (weighted by its size).
     least = cells * cells / float((sizes.astype(float) ** 2).sum())
     largest = mean * (1 - mean)
     if largest == 0 or groups == 1:
@@ -149,29 +149,28 @@ def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64],
     return min(most, max(least, largest / ((groups * squares + largest / least) / groups)))
 
 
-def quantile(values: ArrayLike, q: float, *, level: float = 0.95) -> Quantile:
+def quantile(values: ArrayLike, q: float, *, level: float = CONFIDENCE) -> Quantile:
     """Return the quantile `q` of independent values, in their unit, with limits that are values too.
 
     The number of values below the true quantile follows Bin(n, q), which gives the ranks of the limits, whatever the
     distribution (Thompson 1936, Annals of Mathematical Statistics 7). The quantile between two values is interpolated.
     Raises ValueError for no values, a NaN, or a `q` outside (0, 1).
     """
-    import numpy as np
     from scipy.special import bdtr
 
     if not 0 < q < 1:
-        raise ValueError(f"{q} is no quantile between 0 and 1")
+        raise ValueError(f"{q} is not a quantile between 0 and 1")
     ordered = np.sort(_numbers(values))
     n = len(ordered)
 
     def rank(share: float) -> int:
         return bisect_left(range(n), share, key=lambda count: float(bdtr(count, n, q)))
 
-    # Of P(X < below) and P(X >= above) each is at most half of what the confidence leaves.
+    # P(X < below) and P(X >= above) are each at most half of 1 - level.
     upper = upper_share(level)
     below, above = rank(1 - upper), rank(upper) + 1
     value = float(np.quantile(ordered, q))
-    # At a low confidence an interpolated value can lie beyond the limits.
+    # At a low level an interpolated value can lie beyond the limits.
     low = min(float(ordered[below - 1]), value) if below >= 1 else -inf
     return Quantile(value, low, max(float(ordered[above - 1]), value) if above <= n else inf)
 
@@ -186,20 +185,16 @@ def _within_0_and_1(scores: ArrayLike) -> NDArray[np.float64]:
 
 def _numbers(values: ArrayLike) -> NDArray[np.float64]:
     """Return values as an array. Raises ValueError for none, for a NaN and for more than one dimension."""
-    import numpy as np
-
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not len(numbers):
-        raise ValueError(f"values of shape {numbers.shape} say nothing: there must be one row of at least one")
+        raise ValueError(f"values of shape {numbers.shape} are not one row of at least one value")
     if np.isnan(numbers).any():
-        raise ValueError("a value is not a number: missing ones are to be taken out before")
+        raise ValueError("a value is not a number: remove missing ones first")
     return numbers
 
 
 def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the number of cells of each cluster and the sum of their values, the same to the digit in any order."""
-    import numpy as np
-
+    """Return the number of cells of each cluster and the sum of their values, to the digit the same in any order."""
     codes = np.asarray(clusters)
     if codes.shape != values.shape:
         raise ValueError(f"{len(values)} values have cluster codes of shape {codes.shape}")
@@ -213,7 +208,5 @@ def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> tuple[NDAr
 
 
 def ordered_sum(values: NDArray[np.float64]) -> float:
-    """Return the sum, the same to the digit in whatever order the values come."""
-    import numpy as np
-
+    """Return the sum, to the digit the same for any order of the values."""
     return float(np.sort(values).sum())

@@ -8,31 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from promptkit.evaluation.statistics.interval import Interval, Paired, cluster_sums, normal_quantile, t_quantile
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+from promptkit.evaluation.statistics.interval import (
+    CONFIDENCE,
+    Interval,
+    Paired,
+    cluster_sums,
+    normal_quantile,
+    t_quantile,
+)
 
 HALVINGS: Final = 50
-"""How often a search by bisection halves: an end is found to 1e-15."""
+"""The number of bisections: an end is found to 1e-15."""
 ALL_FLIPS: Final = 14
-"""Up to so many differences all 2^m flips of sign are tried."""
+"""Up to this many differences all 2^m flips of sign are tried."""
 FLIP_DRAWS: Final = 9_999
 FLIPS_AT_ONCE: Final = 4_000_000
 
 
-def tango(better: int, worse: int, n: int, *, level: float = 0.95) -> Interval:
+def tango(better: int, worse: int, n: int, *, level: float = CONFIDENCE) -> Interval:
     """Return Tango's score interval of a paired difference of rates (Tango 1998, Statistics in Medicine 17).
 
-    In come how many of `n` rows only the first got right (`better`) and only the second (`worse`); out come the ends of
-    first minus second, in [-1, 1]. It excludes 0 exactly when McNemar's score test, (b - c)²/(b + c), rejects at the
-    same level. Of no rows it is the whole of [-1, 1]. Raises ValueError for counts that are none.
+    Of `n` rows only the first variant got `better` right, and only the second `worse`; the interval is that of first
+    minus second, in [-1, 1]. It excludes 0 exactly when McNemar's score test, (b - c)²/(b + c), rejects at the same
+    level. Without rows it is [-1, 1]. Raises ValueError for impossible counts.
     """
     if better < 0 or worse < 0 or better + worse > n:
-        raise ValueError(f"{better} better and {worse} worse are no counts of {n} rows")
+        raise ValueError(f"{better} better and {worse} worse are not counts of {n} rows")
     if n == 0:
         return Interval(-1.0, 1.0)
     if better < worse:
@@ -45,13 +51,13 @@ def tango(better: int, worse: int, n: int, *, level: float = 0.95) -> Interval:
     def held(difference: float) -> bool:
         return abs(better - worse - n * difference) <= z * _tango_error(better, worse, n, difference)
 
-    # 0 is known to be in or out before the search, so that rounding cannot put it on the other side.
+    # The side of 0 is decided before the search, so that rounding cannot move it.
     low = _bisect(held, 0.0, observed) if rejects_0 else _bisect(held, -1.0, 0.0)
     return Interval(low, _bisect(held, 1.0, observed))
 
 
 def _tango_error(better: int, worse: int, n: int, difference: float) -> float:
-    """Return the standard error of better - worse where the true difference is this one and the rest most likely."""
+    """Return the standard error of better - worse at this true difference, by constrained maximum likelihood."""
     b = (2 * n - better + worse) * difference - better - worse
     c = -worse * difference * (1 - difference)
     q = (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
@@ -59,7 +65,7 @@ def _tango_error(better: int, worse: int, n: int, difference: float) -> float:
 
 
 def _bisect(held: Callable[[float], bool], outside: float, inside: float) -> float:
-    """Return where `held` begins between one number that is not held and one that is, from its inner side."""
+    """Return the boundary between a number that is not held and one that is, from the inner side."""
     for _ in range(HALVINGS):
         middle = (outside + inside) / 2
         if held(middle):
@@ -74,12 +80,12 @@ def mid_p(better: int, worse: int) -> float:
 
     2·P(X < min) + P(X = min) with X ~ Bin(better + worse, ½), so 1 where both are equal. It can be a little over
     0.05 where Tango's interval excludes 0 (4 and 0: 0.0625); the interval is the verdict. Raises ValueError for
-    counts that are none.
+    negative counts.
     """
     from scipy.special import bdtr
 
     if better < 0 or worse < 0:
-        raise ValueError(f"{better} better and {worse} worse are no counts")
+        raise ValueError(f"{better} better and {worse} worse are not counts")
     fewer, differ = min(better, worse), better + worse
     if better == worse:
         return 1.0
@@ -87,15 +93,13 @@ def mid_p(better: int, worse: int) -> float:
     return below + float(bdtr(fewer, differ, 0.5))
 
 
-def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
-    """Return what rows of one cell each, scored 0 or 1, say of `a` minus `b`: Tango's interval and McNemar's mid-p.
+def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = CONFIDENCE) -> Paired:
+    """Return `a` minus `b` from rows of one cell each, scored 0 or 1: Tango's interval and McNemar's mid-p.
 
     `a` and `b` are (rows,), in the same order, independent of each other. `spread` is the discordant share
-    (b + c + 1)/(n + 2), which `power.rows_needed` takes. Of no rows the difference is 0 and the interval [-1, 1].
-    Raises ValueError for other scores than 0 and 1 and for lengths that differ.
+    (b + c + 1)/(n + 2), the input of `power.rows_needed`. Without rows the difference is 0 and the interval [-1, 1].
+    Raises ValueError for scores other than 0 and 1 and for different lengths.
     """
-    import numpy as np
-
     first, second = _pairs(a, b)
     if not np.isin(np.concatenate([first, second]), (0.0, 1.0)).all():
         raise ValueError("scores of this comparison are 0 or 1")
@@ -115,20 +119,20 @@ def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
     )
 
 
-def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Paired:
-    """Return what graded scores, repeats or clusters say of the mean of `a` minus that of `b`.
+def paired_graded(
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE, seed: int = 0
+) -> Paired:
+    """Return the mean of `a` minus that of `b`, from graded scores, repeats or clusters.
 
-    `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the code of what is independent (a row with its repeats,
+    `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the code of an independent unit (a row with its repeats,
     a document with its rows). The interval is that of t over the differences of the clusters `with_pseudo_pairs`:
     without these it collapses where nearly all are equal.
     (Bonett & Price 2012, J. of Educational and Behavioral Statistics
     37:479, add one to each side of 0/1 pairs in the same way.) It lies within [-1, 1] where the scores lie in [0, 1].
     p is that of `sign_flips`; `n`, `better` and `worse` count clusters, and `spread` is the standard deviation of the
-    differences that the interval is made of. Where fewer than 10 clusters differ it rests on few. Of no cells the
-    difference is 0 and the interval [-1, 1]. Raises ValueError for lengths that differ and for NaN.
+    differences that the interval is made of. Where fewer than 10 clusters differ it rests on few. Without cells
+    the difference is 0 and the interval [-1, 1]. Raises ValueError for different lengths and for NaN.
     """
-    import numpy as np
-
     first, second = _pairs(a, b)
     differences = _by_cluster(first - second, clusters)
     n = len(differences)
@@ -152,27 +156,23 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
 
 
 def with_pseudo_pairs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return differences and +r and -r, r being the root mean square of those that are not 0, or 1 if all are."""
-    import numpy as np
-
+    """Return differences with +r and -r, where r is the root mean square of those that are not 0 (1 if all are)."""
     differ = differences[differences != 0]
     r = float(np.sqrt(np.mean(differ**2))) if len(differ) else 1.0
     return np.concatenate([differences, [r, -r]])
 
 
 def sign_flips(differences: ArrayLike, *, draws: int = FLIP_DRAWS, seed: int = 0) -> float:
-    """Return the two-sided p of a sum of differences, were each as likely with the other sign.
+    """Return the two-sided p of a sum of differences, if each were as likely to have the other sign.
 
     Up to 14 differences other than 0 all flips are tried and p is exact; else `draws` random ones and p is
     (1 + hits)/(1 + draws) (Phipson & Smyth 2010, SAGMB 9:39). It assumes that differences are symmetric about 0 where
     there is no difference. 1 where nothing differs.
     """
-    import numpy as np
-
     signed = np.asarray(differences, dtype=np.float64)
     sizes = np.sort(np.abs(signed[signed != 0]))
     total = float(sizes.sum())
-    # Sums that are equal but for rounding are hits.
+    # Sums that are equal up to rounding count as hits.
     observed = abs(float(signed.sum())) - 1e-12 * total
     if len(sizes) <= ALL_FLIPS:
         flips = np.arange(2 ** len(sizes))[:, None] >> np.arange(len(sizes)) & 1
@@ -187,29 +187,26 @@ def sign_flips(differences: ArrayLike, *, draws: int = FLIP_DRAWS, seed: int = 0
 
 
 def _bits(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
-    """Return random 0s and 1s, in half the time that random numbers take."""
-    import numpy as np
-
+    """Return random 0s and 1s, in half the time of random numbers."""
     width = -(-columns // 8)
     packed = np.frombuffer(generator.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
     return np.unpackbits(packed, axis=1, count=columns).astype(np.float64)
 
 
-def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Paired:
-    """Return what amounts (tokens, seconds) say of `a` over `b`: the ratio of geometric means, t on log differences.
+def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE) -> Paired:
+    """Return `a` over `b` from amounts (tokens, seconds): the ratio of geometric means, with t on log differences.
 
     `a`, `b` and `clusters` are (cells,); `difference` and the ends are ratios, 1 where both take as much. Cells where
     either amount is 0 have no ratio: they are left out, and `method` says how many. `n`, `better` (`a` takes less) and
     `worse` count the clusters left; `spread` is the standard deviation of their log differences. With one cluster the
-    interval is (0, inf); with none `difference` is 1. Raises ValueError for lengths that differ, NaN and
-    negative amounts.
+    interval is (0, inf); with none `difference` is 1. Raises ValueError for different lengths, NaN and negative
+    amounts.
     """
-    import numpy as np
     from scipy.special import stdtr
 
     first, second = _pairs(a, b)
     if (first < 0).any() or (second < 0).any():
-        raise ValueError("an amount is not negative")
+        raise ValueError("an amount is negative")
     kept = (first > 0) & (second > 0)
     logs = _by_cluster(np.log(first[kept]) - np.log(second[kept]), np.asarray(clusters)[kept])
     n = len(logs)
@@ -219,7 +216,7 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
         spread = float(np.std(logs, ddof=1))
         error = spread / sqrt(n)
         half = t_quantile(level, n - 1) * error
-        # An end beyond what a number can hold is as good as none.
+        # An end beyond the range of floats becomes infinite.
         with np.errstate(over="ignore"):
             low, high = float(np.exp(mean - half)), float(np.exp(mean + half))
         p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
@@ -238,36 +235,21 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
 
 
 def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    import numpy as np
 
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"scores of shapes {first.shape} and {second.shape} are no pairs")
+        raise ValueError(f"scores of shapes {first.shape} and {second.shape} are not pairs")
     if np.isnan(first).any() or np.isnan(second).any():
-        raise ValueError("a score is not a number: missing ones are to be taken out before")
+        raise ValueError("a score is not a number: remove missing ones first")
     return first, second
 
 
 def _by_cluster(differences: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np.float64]:
     """Return the sum of each cluster's differences over the mean cluster size, smallest first."""
-    import numpy as np
-
     if not len(differences):
         return differences
     sizes, sums = cluster_sums(differences, clusters)
     return np.sort(sums * len(sizes) / len(differences))
-
-
-def missing_bounds(mean: float, missing: float) -> Interval:
-    """Return between which means of all cells lie, whatever the missing ones would score in [0, 1].
-
-    `mean` is that of the cells that are there, `missing` the share that is not (Manski 1989, Journal of Human Resources
-    24:343). Raises ValueError for a share that is none.
-    """
-    if not 0 <= missing <= 1:
-        raise ValueError(f"{missing} is no share")
-    there = mean * (1 - missing)
-    return Interval(there, there + missing)
 
 
 def against(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -275,7 +257,5 @@ def against(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np
 
     What is shown of `a` against `b` with these is shown whatever the missing ones would score.
     """
-    import numpy as np
-
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return np.where(np.isnan(first), 0.0, first), np.where(np.isnan(second), 1.0, second)

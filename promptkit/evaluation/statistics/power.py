@@ -1,30 +1,29 @@
-"""How many rows would tell.
+"""Power: the rows that are needed to show a difference, and the smallest difference that rows show.
 
-Never of the observed difference alone: a number of rows reckoned from it is as noisy as the difference itself.
+Never from the observed difference alone: a number of rows computed from it is as noisy as the difference itself.
 """
 
 from __future__ import annotations
 
 from math import ceil, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from promptkit.evaluation.statistics.interval import normal_quantile
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from promptkit.evaluation.statistics.interval import CONFIDENCE, normal_quantile
 
 POWER: Final = 0.8
-"""How often the difference shall be shown if it is there."""
+"""The probability of showing a difference that exists."""
 
 
-def rows_needed(discordant: float, difference: float, *, level: float = 0.95, power: float = POWER) -> int:
-    """Return the paired 0/1 rows with which a difference is shown in 80 of 100 runs (Connor 1987, Biometrics 43:207).
+def rows_needed(discordant: float, difference: float, *, level: float = CONFIDENCE, power: float = POWER) -> int:
+    """Return the number of paired 0/1 rows that shows a difference in 80 of 100 runs (Connor 1987, Biometrics 43:207).
 
-    `discordant` is the share of rows that differ (`Paired.spread`), `difference` that of the rates. Where fewer rows
-    differ than the difference asks for, as many do as it asks for. Raises ValueError for a difference of 0 or beyond
-    1, and for a share that is none.
+    `discordant` is the share of rows that differ (`Paired.spread`), `difference` that of the rates. A share below
+    the difference is taken to equal it. Raises ValueError for a difference of 0 or beyond 1, and for an impossible
+    share.
     """
     _check_shares(discordant, difference)
     differ = max(discordant, abs(difference))
@@ -32,8 +31,8 @@ def rows_needed(discordant: float, difference: float, *, level: float = 0.95, po
     return ceil((z * sqrt(differ) + z_power * sqrt(differ - difference**2)) ** 2 / difference**2)
 
 
-def rows_needed_graded(sd: float, difference: float, *, level: float = 0.95, power: float = POWER) -> int:
-    """Return the pairs with which a difference of graded scores is shown in 80 of 100 runs.
+def rows_needed_graded(sd: float, difference: float, *, level: float = CONFIDENCE, power: float = POWER) -> int:
+    """Return the number of pairs that shows a difference of graded scores in 80 of 100 runs.
 
     `sd` is the standard deviation of one pair's difference (`Paired.spread`), of clusters where the pairs are clusters.
     Raises ValueError for a difference of 0 and a negative deviation.
@@ -43,11 +42,11 @@ def rows_needed_graded(sd: float, difference: float, *, level: float = 0.95, pow
     return ceil(((normal_quantile(level) + NormalDist().inv_cdf(power)) * sd / difference) ** 2 + 2)
 
 
-def smallest_shown(discordant: float, rows: int, *, level: float = 0.95, power: float = POWER) -> float | None:
-    """Return the smallest difference that so many paired 0/1 rows show in 80 of 100 runs; None if they show none.
+def smallest_shown(discordant: float, rows: int, *, level: float = CONFIDENCE, power: float = POWER) -> float | None:
+    """Return the smallest difference that this many paired 0/1 rows show in 80 of 100 runs; None if they show none.
 
-    Exact: outcomes in which Tango's interval lies above 0 are counted with their chances. None where even all
-    differing rows on one side would be too few. Raises ValueError for a share that is none.
+    Exact: it sums the probabilities of outcomes in which Tango's interval lies above 0. None where even all differing
+    rows on one side would be too few. Raises ValueError for an impossible share.
     """
     from scipy.special import bdtrc
 
@@ -70,17 +69,18 @@ def smallest_shown(discordant: float, rows: int, *, level: float = 0.95, power: 
     return high
 
 
-def smallest_shown_graded(sd: float, rows: int, *, level: float = 0.95, power: float = POWER) -> float | None:
-    """Return the smallest difference that so many pairs of graded scores show in 80 of 100 runs: `rows_needed_graded`
-    turned round. None of fewer than 3 pairs. Raises ValueError for a negative deviation."""
+def smallest_shown_graded(sd: float, rows: int, *, level: float = CONFIDENCE, power: float = POWER) -> float | None:
+    """Return the smallest difference that this many pairs of graded scores show in 80 of 100 runs.
+
+    It is the inverse of `rows_needed_graded`; None for fewer than 3 pairs. Raises ValueError for a negative deviation.
+    """
     if sd < 0:
-        raise ValueError(f"{sd} is no deviation")
+        raise ValueError(f"{sd} is not a deviation")
     return None if rows < 3 else (normal_quantile(level) + NormalDist().inv_cdf(power)) * sd / sqrt(rows - 2)
 
 
 def _differing(rows: int, discordant: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return how many rows may differ, but for what is too rare to matter, and how likely each number is."""
-    import numpy as np
+    """Return the numbers of rows that may differ, without negligibly rare ones, and their probabilities."""
     from scipy.special import gammaln, xlog1py, xlogy
 
     middle, width = rows * discordant, 10 * sqrt(rows * discordant * (1 - discordant)) + 10
@@ -90,20 +90,18 @@ def _differing(rows: int, discordant: float) -> tuple[NDArray[np.int64], NDArray
 
 
 def _needed(differing: NDArray[np.int64], z: float) -> NDArray[np.int64]:
-    """Return how many of the rows that differ must be better for (b - c)/sqrt(b + c) to be above z."""
-    import numpy as np
-
+    """Return how many of the differing rows must be better for (b - c)/sqrt(b + c) to exceed z."""
     return np.minimum(differing + 1, np.floor((differing + z * np.sqrt(differing)) / 2).astype(np.int64) + 1)
 
 
-def rows_for_bound(rate: float, bound: float, *, level: float = 0.95) -> int | None:
-    """Return the rows with which Wilson's end on the side of `bound` would reach it, were the rate to stay as it is.
+def rows_for_bound(rate: float, bound: float, *, level: float = CONFIDENCE) -> int | None:
+    """Return the number of rows with which Wilson's end would reach `bound` if the rate stayed as it is.
 
     For a lower end `rate` is above `bound`, for an upper end below it; None where they are equal. Raises ValueError for
-    what is no rate.
+    numbers that are not rates.
     """
     if not (0 <= rate <= 1 and 0 <= bound <= 1):
-        raise ValueError(f"{rate} and {bound} are no rates")
+        raise ValueError(f"{rate} and {bound} are not rates")
     if rate == bound:
         return None
     return max(1, ceil(normal_quantile(level) ** 2 * bound * (1 - bound) / (rate - bound) ** 2))

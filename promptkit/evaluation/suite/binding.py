@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ from promptkit.engine.inputs import fill_inputs, read_text_value
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.scope import CompiledValue
 from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
-from promptkit.evaluation.suite.data import DataRow, row_key
+from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
 from promptkit.storage.strict_json import compact, plain
 
@@ -20,23 +20,6 @@ EXPECT = "expect"
 _ROW = re.compile(r"^row \d+: ")
 _TYPED = ("number", "boolean", "list", "table", "json")
 _TEXT_FILES = (".csv", ".tsv", ".txt")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundRow:
-    """A row of the suite: for each variant what its target takes, and for each measure what is expected.
-
-    `index` counts the rows that are used, from 0. A row with `problems` is not asked.
-    """
-
-    row: DataRow
-    index: int
-    inputs: tuple[Mapping[str, Any], ...]
-    expected: tuple[Any, ...]
-    expect: Any
-    key: bytes
-    text: str
-    problems: tuple[Problem, ...] = ()
 
 
 class Binder:
@@ -48,7 +31,7 @@ class Binder:
         self._has_own_expect = suite.expect is not None
 
     def bind(self, row: DataRow, index: int) -> BoundRow:
-        """Return a row bound, with all that is wrong with it in `problems`."""
+        """Return a row bound, with every mistake in it in `problems`."""
         problems: list[Problem] = [row.problem] if row.problem is not None else []
         inputs: tuple[Mapping[str, Any], ...] = ()
         expected: tuple[Any, ...] = ()
@@ -64,7 +47,7 @@ class Binder:
                     expect = self._expect(row)
                     expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
             except InputError as error:
-                problems += (row.wrong(_problem_text(each), each.hint) for each in error.problems)
+                problems += (row.wrong(_problem_text(problem), problem.hint) for problem in error.problems)
             except UnexpectedError as error:
                 problems.append(row.wrong(error.message))
         return BoundRow(
@@ -97,17 +80,17 @@ class Binder:
         if self._texts:
             taken = {name: value for name, value in taken.items() if not self._is_left_out(pipeline, name, value)}
             taken = {name: self._typed(pipeline, name, value) for name, value in taken.items()}
-        missing = [name for name, each in pipeline.inputs.items() if name not in taken and not each.has_default]
+        missing = [name for name, spec in pipeline.inputs.items() if name not in taken and not spec.has_default]
         if missing:
-            told = ", ".join(f"`{field}`" for field in given) or "none"
+            fields = ", ".join(f"`{field}`" for field in given) or "none"
             raise InputError(
-                Problem(f"nothing gives the input `{name}`", hint=f"what the row gives is {told}") for name in missing
+                Problem(f"nothing gives the input `{name}`", hint=f"the row gives: {fields}") for name in missing
             )
         # With a value for each required input no example is ever taken.
         return fill_inputs(pipeline, taken).values if pipeline.inputs else {}
 
     def _is_left_out(self, pipeline: Pipeline, name: str, value: Any) -> bool:
-        """Tell whether a blank field of a table, which has no other way to say it, leaves an input to its default."""
+        """Tell whether a field of a table leaves an input to its default: a blank one, as tables have no null."""
         spec = pipeline.inputs[name]
         return value == "" and spec.has_default and spec.type in _TYPED
 
@@ -136,9 +119,9 @@ class Binder:
 
 
 def row_problems(suite: Suite, most: int | None = None) -> list[Problem]:
-    """Return what is wrong with the rows of a suite as it takes them; of the first `most` only where all are wrong.
+    """Return the problems of a suite's rows; of the first `most` only where all of them are wrong.
 
-    What is wrong with each of many rows is told once, with how many there are.
+    A problem that many rows share stands once, with their number.
     """
     binder, right = Binder(suite), 0
     found: list[Problem] = []
@@ -150,22 +133,22 @@ def row_problems(suite: Suite, most: int | None = None) -> list[Problem]:
 
 
 def _deduplicated(problems: Sequence[Problem]) -> list[Problem]:
-    """Return problems with those that differ by their row alone as one."""
+    """Return problems, those that differ by their row alone as one."""
     alike: dict[str, list[Problem]] = {}
     for problem in problems:
         alike.setdefault(_ROW.sub("", problem.message), []).append(problem)
-    told = []
+    deduplicated = []
     for first, *others in alike.values():
         more = f", and so in {len(others)} more row{'s' if len(others) > 1 else ''}" if others else ""
-        told.append(replace(first, message=f"{first.message}{more}"))
-    return told
+        deduplicated.append(replace(first, message=f"{first.message}{more}"))
+    return deduplicated
 
 
 def _problem_text(problem: Problem) -> str:
-    """Return what is wrong, with the place in the suite where a value of the row was read."""
+    """Return a problem's text with the place in the suite where a value of the row was read."""
     return str(replace(problem, hint=None))
 
 
 def evaluate_of(value: CompiledValue, output: Any, row: Mapping[str, Any], steps: Mapping[str, Any]) -> Any:
-    """Return what a metric's `of` reads. Raises InputError."""
+    """Return the value that a metric's `of` reads. Raises InputError."""
     return plain(value.evaluate({"output": output, "row": row, "steps": steps}, ()))

@@ -19,14 +19,16 @@ from promptkit.engine.spec import ClosedModel
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project_code.reference import guarded
+from promptkit.storage.hashes import content_key
 from promptkit.storage.rows import read_numbered
+from promptkit.storage.strict_json import json_bytes
 
 SHARE_DIGITS = 2**32
 ROW_KEY_BYTES = 16
 
 
 class SplitSpec(ClosedModel):
-    """`split: {share: 0.4}` keeps two rows in five, by what they hold; `rest: true` keeps the others."""
+    """`split: {share: 0.4}` keeps two rows in five, chosen by their content; `rest: true` keeps the others."""
 
     share: float = Field(gt=0, lt=1)
     rest: bool = False
@@ -56,7 +58,7 @@ class DataSpec(ClosedModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRow:
-    """A row with its number in the data (from 1) and its place; `problem` says what is wrong with one that is."""
+    """A row with its number in the data (from 1) and its place; `problem` is set where the row is wrong."""
 
     number: int
     fields: Mapping[str, Any]
@@ -69,8 +71,26 @@ class DataRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRow:
+    """A row of data with the target's inputs for each variant, and the expected answer for each measure.
+
+    `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `index`
+    counts the rows that are used, from 0. A row with `problems` is not asked.
+    """
+
+    row: DataRow
+    index: int
+    inputs: tuple[Mapping[str, Any], ...]
+    expected: tuple[Any, ...]
+    expect: Any
+    key: bytes
+    text: str
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataCount:
-    """What a first pass over the data found: how many rows are used, and which of them are wrong (the first 20)."""
+    """The result of a first pass over the data: the rows that are used, and the wrong ones (the first 20)."""
 
     rows: int
     wrong: int
@@ -80,10 +100,10 @@ class DataCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Where the rows come from and which of them are used. `where` is the place of `data:` in the suite.
+    """The source of the rows, and the choice of those that are used. `where` is the place of `data:` in the suite.
 
     `only` are the values that fields must have (`--filter`), `limit` takes the first rows (`--limit`). `held` are rows
-    that were read before, and stand for all of it.
+    that were read before, and replace all others.
     """
 
     spec: DataSpec
@@ -96,7 +116,7 @@ class Data:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name of the data in messages."""
         if self.file is not None:
             return str(place(self.file))
         return self.function.name if self.function is not None else "the suite's rows"
@@ -132,7 +152,7 @@ class Data:
         return DataCount(rows=rows, wrong=wrong, problems=tuple(problems), hash=digest.hexdigest())
 
     def changed(self) -> Problem:
-        """Return that the rows are not those that were counted."""
+        """Return the problem that the rows are not those that were counted."""
         hint = "a function must give the same rows each time: seed what it draws" if self.function else None
         return replace(self.where, message=f"the rows of {self.shown} changed while they were read", hint=hint)
 
@@ -141,11 +161,11 @@ class Data:
             f"`split: {self.spec.split}`" if isinstance(self.spec.split, str) else "",
             *(f"--filter {key}={value}" for key, value in self.only),
         ]
-        told = " and ".join(each for each in narrowed if each)
+        filters = " and ".join(text for text in narrowed if text)
         fields = next((row.fields for row in self._all() if row.problem is None), {})
         lacking = [key for key, _ in self.only if key not in fields]
         hint = nearest(lacking[0], fields) if lacking else None
-        message = f"no row of {self.shown} is left by {told}" if told else f"{self.shown} has no rows"
+        message = f"no row of {self.shown} is left by {filters}" if filters else f"{self.shown} has no rows"
         return replace(self.where, message=message, hint=hint)
 
     def _all(self) -> Iterator[DataRow]:
@@ -188,14 +208,14 @@ class Data:
                     yield row
 
     def _share(self, row: DataRow, salt: int) -> float:
-        """Return where in [0, 1) a row falls: by its content, so that equal rows are on one side wherever they lie."""
-        own = row.fields.get(self.spec.cluster) if self.spec.cluster else None
-        told = row_content(row.fields if own is None else {"cluster": own})
-        digest = hashlib.blake2b(told, digest_size=4, salt=salt.to_bytes(8, "big", signed=True)).digest()
+        """Return a row's place in [0, 1), by its content, so that equal rows are on one side wherever they stand."""
+        cluster = row.fields.get(self.spec.cluster) if self.spec.cluster else None
+        content = row_content(row.fields if cluster is None else {"cluster": cluster})
+        digest = content_key(content, 4, salt=salt.to_bytes(8, "big", signed=True))
         return int.from_bytes(digest, "big") / SHARE_DIGITS
 
     def _sampled(self, size: int) -> Iterator[DataRow]:
-        """Yield so many rows, each as likely as any other, in their order (reservoir sampling: Vitter 1985)."""
+        """Yield a random sample of rows in their order (reservoir sampling: Vitter 1985)."""
         chance = random.Random(self.spec.seed)
         chosen: list[int] = []
         for seen, row in enumerate(self._split(self._all())):
@@ -203,23 +223,20 @@ class Data:
                 chosen.append(row.number)
             elif (at := chance.randrange(seen + 1)) < size:
                 chosen[at] = row.number
-        wanted = frozenset(chosen)
-        return (row for row in self._split(self._all()) if row.number in wanted)
+        numbers = frozenset(chosen)
+        return (row for row in self._split(self._all()) if row.number in numbers)
 
     def _is_wanted(self, row: DataRow) -> bool:
         return all(key in row.fields and _filter_text(row.fields[key]) == value for key, value in self.only)
 
 
-_encode_sorted = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
-
-
 def row_content(fields: Mapping[str, Any]) -> bytes:
-    """Return what a row holds, the order of its fields left aside."""
-    return _encode_sorted(fields).encode("utf-8", "surrogatepass")
+    """Return the content of a row, the order of its fields left aside."""
+    return json_bytes(fields, sort_keys=True, allow_nan=True)
 
 
 class RowsHash:
-    """What tells rows from others, in their order, by the key of each."""
+    """The hash of rows in their order, made of their keys."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -236,8 +253,8 @@ class RowsHash:
 
 
 def row_key(fields: Mapping[str, Any]) -> bytes:
-    """Return what tells a row from others by all that it holds."""
-    return hashlib.blake2b(row_content(fields), digest_size=ROW_KEY_BYTES).digest()
+    """Return the key of a row: the hash of its content."""
+    return content_key(row_content(fields), ROW_KEY_BYTES)
 
 
 def _filter_text(value: Any) -> str:
@@ -245,10 +262,10 @@ def _filter_text(value: Any) -> str:
 
 
 def _function_rows(function: Tool, where: Problem) -> Iterator[Any]:
-    """Yield what a function of the project's own gives. Raises InputError where it fails."""
+    """Yield the rows that a function of the project gives. Raises InputError where it fails."""
 
-    def failed(told: str) -> InputError:
-        return InputError(replace(where, message=f"`{function.name}` {told}"))
+    def failed(message: str) -> InputError:
+        return InputError(replace(where, message=f"`{function.name}` {message}"))
 
     make = function.code.function(failed)
     with guarded(failed, function.file):

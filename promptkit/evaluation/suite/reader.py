@@ -10,7 +10,7 @@ from typing import Any
 
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
-from promptkit.engine.scope import CompiledValue, compile_value
+from promptkit.engine.scope import CompiledValue, Location, compile_value
 from promptkit.engine.spec import ClosedModel, Report, labels_as_written, validate_usable
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
@@ -37,7 +37,7 @@ from promptkit.storage.yaml import Document, load_file
 
 PathKey = str | int
 METRIC_TOTALS = ("tokens", "latency")
-"""Those that are metrics, and are measured where a threshold is on them."""
+"""The totals that are metrics too, and are measured where a threshold is on them."""
 
 
 def load_suite(
@@ -53,8 +53,8 @@ def load_suite(
 ) -> Suite:
     """Read a suite and its target; no model is called. `sets` are the command line's `--set`, for all variants.
 
-    `only`, `limit` and `repeat` are those of the command line. `start` is a target that stands for the suite's own, as
-    it is written: without variants and thresholds, which say nothing of it. Without `run_code` a data function is not
+    `only`, `limit` and `repeat` are those of the command line. `start` is a target in place of the suite's own: it is
+    read without variants and thresholds, which do not apply to it. Without `run_code` a data function is not
     run, so that the names of its fields are not known. Raises InputError with every problem in the suite and in the
     files that it names.
     """
@@ -108,11 +108,11 @@ class SuiteReader:
             return None
         is_read = run_code or data.function is None
         given = frozenset(inputs or ()) if inputs is not None or not is_read else _first_fields(data, problems)
-        wanted = self._target(given)
-        variants = self._variants(wanted) if wanted else ()
+        source = self._target(given)
+        variants = self._variants(source) if source else ()
         self._check_inputs(inputs or {}, ("inputs",), variants)
         problems.check()
-        assert wanted is not None, "a target without problems is wanted"
+        assert source is not None, "a target without problems is source"
         bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
         measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
         suite = Suite(
@@ -120,19 +120,19 @@ class SuiteReader:
             about=spec.about,
             file=self._path,
             project=self._project,
-            target=_target_name(wanted),
+            target=_target_name(source),
             data=data,
             inputs=inputs,
             expect=expect,
             measures=measures,
             variants=variants,
-            wanted=wanted,
+            source=source,
             repeat=repeat or spec.repeat,
             thresholds=tuple(self._thresholds(measures)),
             concurrency=spec.concurrency,
             sets=tuple(self._sets),
         )
-        return replace(suite, steps=tuple(self._steps(suite, wanted)))
+        return replace(suite, steps=tuple(self._steps(suite, source)))
 
     def _problem(self, path: Sequence[PathKey], message: str, hint: str | None = None) -> Problem:
         return self._document.problem(path, message, hint)
@@ -164,7 +164,10 @@ class SuiteReader:
             return replace(find_tool(text, text, self._path.parent, self._project, kind="function"), name=text)
         except InputError as error:
             at = ("data", "python")
-            placed = (each if each.file else self._problem(at, each.message, each.hint) for each in error.problems)
+            placed = (
+                problem if problem.file else self._problem(at, problem.message, problem.hint)
+                for problem in error.problems
+            )
             raise InputError(placed) from None
 
     def _data_file(self, text: str) -> Path:
@@ -175,7 +178,7 @@ class SuiteReader:
         try:
             check_named(path)
         except InputError as error:
-            raise InputError(self._problem(at, each.message, each.hint) for each in error.problems) from None
+            raise InputError(self._problem(at, problem.message, problem.hint) for problem in error.problems) from None
         return path
 
     def _target(self, given: frozenset[str]) -> TargetSource | None:
@@ -188,7 +191,7 @@ class SuiteReader:
         try:
             file = self._start or self._target_file(spec.pipeline)
         except InputError as error:
-            self._problems.add(self._problem(at, each.message, each.hint) for each in error.problems)
+            self._problems.add(self._problem(at, problem.message, problem.hint) for problem in error.problems)
             return None
         if file is None:
             known = [*self._project.names("pipelines"), *self._project.names("prompts")]
@@ -206,14 +209,14 @@ class SuiteReader:
         )
 
     def _target_file(self, name: str) -> Path | None:
-        """Return the target's file. What lies beside a suite may be suites named as their targets, so it comes last."""
+        """Return the target's file. Files next to a suite come last: they may be suites named as their targets."""
         for beside in (self._path,) if "/" in name else (None, self._path):
             file = self._project.find_pipeline(name, beside) or self._project.find_prompt(name, beside)
             if file is not None and file != resolved(self._path):
                 return file
         return None
 
-    def _variants(self, wanted: TargetSource) -> tuple[Variant, ...]:
+    def _variants(self, source: TargetSource) -> tuple[Variant, ...]:
         named = self._named()
         for key, values in self._spec.matrix.items():
             if not values:
@@ -231,11 +234,11 @@ class SuiteReader:
                 return self._problem(path if key else path[:1], "")
 
             with self._problems.gather():
-                found.append(read_variant(name, sets, wanted, where))
+                found.append(read_variant(name, sets, source, where))
         return tuple(found)
 
     def _check_inputs(self, given: Mapping[str, Any], path: tuple[PathKey, ...], variants: Sequence[Variant]) -> None:
-        """Report what a suite gives and no variant of the target takes."""
+        """Report inputs that a suite gives and no variant of the target takes."""
         takes = {name for variant in variants for name in variant.pipeline.inputs}
         for name in given if variants else ():
             if name not in takes:
@@ -252,18 +255,18 @@ class SuiteReader:
             elif isinstance(sets, Mapping):
                 named[name] = {key: self._labels((*path, key), key, value) for key, value in sets.items()}
             else:
-                self._problems.add(self._problem(path, "must be a mapping of what it sets: `{STEP.KEY: VALUE}`"))
+                self._problems.add(self._problem(path, "must be a mapping of its settings: `{STEP.KEY: VALUE}`"))
         return named
 
     def _labels(self, path: tuple[PathKey, ...], key: str, value: Any) -> Any:
         if not key.endswith(".answer"):
             return value
         if isinstance(value, list):
-            return [self._labels((*path, number), key, each) for number, each in enumerate(value)]
+            return [self._labels((*path, number), key, part) for number, part in enumerate(value)]
         return labels_as_written(value, lambda below: self._document.text((*path, *below)))
 
     def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
-        known = [*(each.name for each in measures), *TOTALS]
+        known = [*(measure.name for measure in measures), *TOTALS]
         found: list[Threshold] = []
         for name, given in self._spec.thresholds.items():
             path = ("thresholds", name)
@@ -275,14 +278,14 @@ class SuiteReader:
                 bounds = {key: value for key, value in spec.given().items() if value is not None}
                 if not bounds:
                     hint = "at_least, at_most, per_case, or against with drop_at_most"
-                    self._problems.add(self._problem(path, "the threshold says no bound", hint))
-                measure = next((each for each in measures if each.name == name), None)
+                    self._problems.add(self._problem(path, "the threshold has no bound", hint))
+                measure = next((measure for measure in measures if measure.name == name), None)
                 for key, message, way_out in threshold_problems(name, bounds, measure):
                     self._problems.add(self._problem((*path, key) if key else path, message, way_out))
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
         return found
 
-    def _steps(self, suite: Suite, wanted: TargetSource) -> list[Suite]:
+    def _steps(self, suite: Suite, source: TargetSource) -> list[Suite]:
         found = []
         for name, given in self._spec.steps.items():
             path = ("steps", name)
@@ -291,27 +294,27 @@ class SuiteReader:
                 continue
             with self._problems.gather():
                 inputs = self._parts.inputs(spec.inputs, (*path, "inputs"))
-                given_names = frozenset(inputs) if inputs is not None else wanted.given
-                own = replace(wanted, step=name, recorded=False, given=given_names)
-                known = list(load_target(wanted.target, self._project, sets=self._sets).steps)
+                given_names = frozenset(inputs) if inputs is not None else source.given
+                step_source = replace(source, step=name, recorded=False, given=given_names)
+                known = list(load_target(source.target, self._project, sets=self._sets).steps)
                 if name not in known:
                     raise InputError(self._problem(path, f"there is no step `{name}`", nearest(name, known)))
                 mine = {
                     variant.name: {key: value for key, value in variant.sets.items() if _touches(key, name)}
                     for variant in suite.variants
                 }
-                variants = tuple(_distinct_variants(mine, own, lambda key: self._problem(("variants",), "")))
+                variants = tuple(_distinct_variants(mine, step_source, lambda key: self._problem(("variants",), "")))
                 found.append(
                     replace(
                         suite,
                         name=f"{suite.name}.{name}",
                         about="",
-                        target=_target_name(own),
+                        target=_target_name(step_source),
                         inputs=inputs,
                         expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
                         measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0]),
                         variants=variants,
-                        wanted=own,
+                        source=step_source,
                         thresholds=(),
                         steps=(),
                     )
@@ -324,13 +327,13 @@ def _touches(key: str, step: str) -> bool:
 
 
 def _distinct_variants(
-    sets: Mapping[str, Mapping[str, Any]], wanted: TargetSource, where: Callable[[str], Problem]
+    sets: Mapping[str, Mapping[str, Any]], source: TargetSource, where: Callable[[str], Problem]
 ) -> list[Variant]:
-    """Return the variants that change the step, and the baseline: others would measure the same again."""
+    """Return the baseline and the variants that change the step: others would measure the same again."""
     found: list[Variant] = []
-    for name, own in sets.items():
-        if not found or all(own != each.sets for each in found):
-            found.append(read_variant(name, own, wanted, where))
+    for name, changes in sets.items():
+        if not found or all(changes != variant.sets for variant in found):
+            found.append(read_variant(name, changes, source, where))
     return found
 
 
@@ -341,12 +344,12 @@ def _first_fields(data: Data, problems: Problems) -> frozenset[str]:
     return frozenset()
 
 
-def _target_name(wanted: TargetSource) -> str:
-    return wanted.target.stem if wanted.step is None else f"{wanted.target.stem}.{wanted.step}"
+def _target_name(source: TargetSource) -> str:
+    return source.target.stem if source.step is None else f"{source.target.stem}.{source.step}"
 
 
 TOTALS = ("tokens", "latency", "cost", "unparsed")
-"""What a threshold may be on besides a metric."""
+"""Thresholds may be on these besides metrics."""
 
 SINGLE_VALUE_KINDS = ("label", "balanced_accuracy", "f1", "number")
 """Kinds that can only ever compare one value."""
@@ -356,7 +359,7 @@ EXPRESSION_KINDS = ("judge", "pairwise", "code", "python")
 
 
 class PartReader:
-    """Reads parts of one suite; what is wrong goes into `problems`."""
+    """Reads parts of one suite; mistakes go into `problems`."""
 
     def __init__(self, document: Document, path: Path, project: Project, problems: Problems) -> None:
         self._document = document
@@ -365,7 +368,7 @@ class PartReader:
         self._problems = problems
 
     def report(self, path: Sequence[PathKey]) -> Report:
-        """Return what places the problems below a path."""
+        """Return a function that places problems below a path."""
 
         def report(below: Sequence[PathKey], message: str, hint: str | None = None) -> Problem:
             return self._problem((*path, *below), message, hint)
@@ -379,25 +382,20 @@ class PartReader:
         """Return the expressions of `inputs:`, None where there are none."""
         if given is None:
             return None
-        found = {name: self.value(each, (*path, name), ("row",)) for name, each in given.items()}
+        found = {name: self.value(text, (*path, name), ("row",)) for name, text in given.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     def value(self, value: Any, path: tuple[PathKey, ...], names: Sequence[str]) -> CompiledValue | None:
-        """Return a value compiled, None where there is none; what it may read is `names`."""
+        """Return a value compiled, None where there is none; it may read `names`."""
         if value is None:
             return None
 
-        def inspect(part: CompiledValue, where: Problem) -> None:
-            for name in sorted(part.names - set(names)):
-                hint = nearest(name, names) if nearest(name, names) else None
-                told = f"`row.{name}`" if "row" in names else None
-                self._problems.add(
-                    replace(where, message=f"unknown name `{name}`", hint=f"write {told}" if told else hint)
-                )
-
-        with self._problems.gather():
-            return compile_value(value, lambda below: self._problem((*path, *below), ""), inspect=inspect)
-        return None
+        compiled = compile_value(value, Location(self._document, path), self._problems)
+        for text in compiled.texts:
+            for name in sorted(text.names - set(names)):
+                hint = f"write `row.{name}`" if "row" in names else nearest(name, names)
+                self._problems.add(replace(text.place, message=f"unknown name `{name}`", hint=hint))
+        return compiled
 
     def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
         """Return the metrics that are right, each of which may read those before it."""
@@ -407,7 +405,7 @@ class PartReader:
             kind = given if isinstance(given, str) else next(iter(given), "") if isinstance(given, Mapping) else ""
             if name in TOTALS and kind != name:
                 hint = "take another name"
-                self._problems.add(self._problem((*path, name), f"`{name}` is what a threshold calls a total", hint))
+                self._problems.add(self._problem((*path, name), f"`{name}` is the name of a total in thresholds", hint))
                 continue
             around = MetricContext(
                 project=self._project,
@@ -428,13 +426,13 @@ class PartReader:
             given = {given: None}
         if not isinstance(given, Mapping) or len(given) != 1:
             hint = "`NAME: KIND`, or `NAME: {KIND: {PARAMETER: VALUE}}`"
-            raise InputError(self._problem(path, f"`{name}` must be one kind of metric with what it takes", hint))
+            raise InputError(self._problem(path, f"`{name}` must be one kind of metric with its parameters", hint))
         word, value = next(iter(given.items()))
         try:
-            kind = kind_named(str(word))
+            kind = kind_named(str(word), self._project.root)
         except InputError as error:
             raise InputError(
-                replace(self._problem(path, each.message), hint=each.hint) for each in error.problems
+                replace(self._problem(path, problem.message), hint=problem.hint) for problem in error.problems
             ) from None
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
@@ -446,20 +444,23 @@ class PartReader:
         elif kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
             keys = ", ".join(f"`{key}`" for key in baseline.output_keys)
             hint = f'of: "{{{{ output.{next(iter(baseline.output_keys), "NAME")} }}}}"'
-            told = f"`{kind.kind}` compares one value, and the output is a mapping of {keys}"
-            self._problems.add(self._problem(path, told, hint))
+            message = f"`{kind.kind}` compares one value, and the output is a mapping of {keys}"
+            self._problems.add(self._problem(path, message, hint))
         self._refuse_expressions(kind, values, below)
         parameters = self._parameters(kind.Parameters, values, below)
         try:
             # What `of` reads need not have the type of the output.
             metric = kind(name, parameters, around if of is None else replace(around, answer=None))
         except InputError as error:
-            placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
+            placed = (
+                problem if problem.file else self._problem(below, problem.message, problem.hint)
+                for problem in error.problems
+            )
             raise InputError(placed) from None
         return Measure(metric=metric, of=of, expect=expect, texts=texts)
 
     def _check_read(self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline) -> None:
-        """Report what `of` reads of the output and the steps and is not there."""
+        """Report the parts of the output and the steps that `of` reads and that are not there."""
         keys, steps = baseline.output_keys, baseline.steps
         for name, attribute in sorted(of.attributes):
             if name == "output" and keys is not None and attribute not in {*keys, *vars(dict)}:
@@ -471,12 +472,12 @@ class PartReader:
         """Report expressions where a parameter is taken as it is written."""
         for key, value in values.items() if kind.kind not in EXPRESSION_KINDS else ():
             listed = value if isinstance(value, list) else [value]
-            if any(isinstance(each, str) and "{{" in each for each in listed):
+            if any(isinstance(part, str) and "{{" in part for part in listed):
                 hint = "`expect` may be an expression over the row"
                 self._problems.add(self._problem((*path, key), f"`{key}` is taken as it is written", hint))
 
     def _expect(self, path: tuple[PathKey, ...]) -> Any:
-        """Return the `expect:` that stands beside the metric at `path`, as it is written."""
+        """Return the `expect:` next to the metric at `path`, as it is written."""
         beside = self._document.value
         for key in path[:-2]:
             beside = beside[key]

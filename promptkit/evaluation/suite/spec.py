@@ -71,9 +71,9 @@ def suite_schema() -> dict[str, Any]:
     schema = SuiteSpec.model_json_schema(by_alias=True)
     definitions = schema.setdefault("$defs", {})
     for model in (DataSpec, TargetSpec, BoundSpec, StepSuiteSpec):
-        own = model.model_json_schema(by_alias=True)
-        definitions |= own.pop("$defs", {})
-        definitions[model.__name__] = own
+        definition = model.model_json_schema(by_alias=True)
+        definitions |= definition.pop("$defs", {})
+        definitions[model.__name__] = definition
     metrics = {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/Metric"}}
     definitions["Metric"] = {
         "anyOf": [{"enum": list(kinds())}, *(_metric_schema(word, definitions) for word in kinds())]
@@ -93,7 +93,7 @@ def suite_schema() -> dict[str, Any]:
 
 
 def _metric_schema(word: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a metric of one kind with what it takes."""
+    """Return the schema of a metric of one kind, with its parameters."""
     kind = kind_named(word)
     parameters = kind.Parameters.model_json_schema(by_alias=True)
     definitions |= parameters.pop("$defs", {})

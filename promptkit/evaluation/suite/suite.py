@@ -5,30 +5,30 @@ A variant is the target under one configuration: those that a suite names, times
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from itertools import chain, count, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.answers.base import AnswerType
 from promptkit.engine.dependencies import code_of, model_code, without_shipped
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.scope import CompiledValue
 from promptkit.engine.single_step import find_step, pipeline_up_to, single_step_pipeline
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.cells.cell import content_hash
+from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, without_timeouts
+from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
+from promptkit.runtimes.base import Model
+from promptkit.storage.hashes import content_key
 from promptkit.storage.models import Problems
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.scope import CompiledValue
-    from promptkit.evaluation.metrics.base import Metric
-    from promptkit.evaluation.suite.data import Data
 
 BASELINE = "baseline"
 MODEL = "model"
@@ -37,8 +37,10 @@ MOST_VARIANTS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSource:
-    """A target before its variants: `step` is the one that is measured, `recorded` tells that the steps before it run,
-    and `given` are the names that the data gives it. Paths of models in variants are relative to `folder`, the suite's.
+    """A target before its variants.
+
+    `step` is the one that is measured; with `recorded` the steps before it run too. `given` are the names that the data
+    gives the target. Paths of models in variants are relative to `folder`, the suite's.
     """
 
     target: Path
@@ -53,26 +55,26 @@ class TargetSource:
 def expand_variants(
     named: Mapping[str, Mapping[str, Any]], matrix: Mapping[str, Sequence[Any]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each variant's name with what it sets: named ones times all products of the matrix, in order.
+    """Yield each variant's name with its settings: named variants times all products of the matrix, in order.
 
-    A variant of the matrix alone is called by its values: `layout=xml decide=score`. Of two with one name the second
-    has a number.
+    A variant of the matrix alone is named by its values: `layout=xml decide=score`. Of two with one name the second
+    gets a number.
     """
     keys = _short_keys(matrix)
     taken: set[str] = set()
     for name, sets in (named or {"": {}}).items():
         for values in product(*matrix.values()):
-            own = dict(zip(matrix, values, strict=True))
-            told = " ".join(f"{short}={_short_text(value)}" for short, value in zip(keys, values, strict=True))
-            full = " ".join(part for part in (name, told) if part) or BASELINE
+            chosen = dict(zip(matrix, values, strict=True))
+            shown = " ".join(f"{short}={_short_text(value)}" for short, value in zip(keys, values, strict=True))
+            full = " ".join(part for part in (name, shown) if part) or BASELINE
             numbered = (f"{full} #{number}" for number in count(2))
-            free = next(each for each in chain([full], numbered) if each not in taken)
+            free = next(candidate for candidate in chain([full], numbered) if candidate not in taken)
             taken.add(free)
-            yield free, {**sets, **own}
+            yield free, {**sets, **chosen}
 
 
-def read_variant(name: str, sets: Mapping[str, Any], wanted: TargetSource, where: Callable[[str], Problem]) -> Variant:
-    """Return the target as a variant changes it. `where` gives the place of a key. Raises InputError with all problems.
+def read_variant(name: str, sets: Mapping[str, Any], source: TargetSource, where: Callable[[str], Problem]) -> Variant:
+    """Return the target as a variant changes it. `where` gives a key's place. Raises InputError with all problems.
 
     A variant's keys are those of `--set`, and `model`, the model of all steps that name none.
     """
@@ -82,35 +84,37 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: TargetSource, where
     model = sets.get(MODEL)
     if model is not None:
         try:
-            model = resolve_model(str(model), wanted.folder, wanted.project)
+            model = resolve_model(str(model), source.folder, source.project)
         except InputError as error:
-            problems.add(replace(where(MODEL), message=each.message, hint=each.hint) for each in error.problems)
+            problems.add(
+                replace(where(MODEL), message=problem.message, hint=problem.hint) for problem in error.problems
+            )
     pipeline: Pipeline | None = None
     try:
-        before = load_target(wanted.target, wanted.project, sets=wanted.sets)
-        pipeline = load_target(wanted.target, wanted.project, sets=wanted.sets, changes=changes) if changes else before
-        if wanted.step is not None:
-            find_step(pipeline, wanted.step)
-            if wanted.recorded:
-                # The model is that of the step alone: what it is given must be the same in all variants.
+        before = load_target(source.target, source.project, sets=source.sets)
+        pipeline = load_target(source.target, source.project, sets=source.sets, changes=changes) if changes else before
+        if source.step is not None:
+            find_step(pipeline, source.step)
+            if source.recorded:
+                # The model is that of the step alone: its inputs must be the same in all variants.
                 pipeline, model = (
-                    pipeline_up_to(_with_step_model(pipeline, wanted.step, model), wanted.step, before),
+                    pipeline_up_to(_with_step_model(pipeline, source.step, model), source.step, before),
                     None,
                 )
             else:
-                pipeline = single_step_pipeline(pipeline, wanted.step, wanted.given)
+                pipeline = single_step_pipeline(pipeline, source.step, source.given)
     except InputError as error:
-        problems.add(_problem_of_variant(each, name, changes, where) for each in error.problems)
+        problems.add(_problem_of_variant(problem, name, changes, where) for problem in error.problems)
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
-    counted = wanted.step if wanted.recorded else None
-    typed = [text for text in wanted.sets if not text.partition("=")[0].endswith(".options.timeout")]
-    content = content_hash(pipeline, typed, wanted.step, wanted.recorded)
+    counted = source.step if source.recorded else None
+    typed = [text for text in source.sets if not text.partition("=")[0].endswith(".options.timeout")]
+    content = content_hash(pipeline, typed, source.step, source.recorded)
     return Variant(name=name, sets=sets, pipeline=pipeline, content=content, model=model, counted=counted)
 
 
 def _with_step_model(pipeline: Pipeline, step: str, model: str | None) -> Pipeline:
-    """Return the pipeline with what answers one of its steps, where that names none."""
+    """Return the pipeline with a model for one of its steps, where that names none."""
     changed = replace(pipeline.steps[step], model=pipeline.steps[step].model or model)
     return replace(pipeline, steps={**pipeline.steps, step: changed})
 
@@ -118,7 +122,7 @@ def _with_step_model(pipeline: Pipeline, step: str, model: str | None) -> Pipeli
 def _problem_of_variant(
     problem: Problem, name: str, changes: Mapping[str, Any], where: Callable[[str], Problem]
 ) -> Problem:
-    """Return a problem of what a variant sets at its place in the suite; one in another file stays there."""
+    """Return a problem of a variant's setting at its place in the suite; one in another file stays there."""
     if problem.file is not None:
         return problem
     message = problem.message.removeprefix("--set ")
@@ -136,7 +140,7 @@ def _short_text(value: Any) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         name, parameters = next(iter(value.items()))
         if isinstance(parameters, Mapping):
-            return f"{name}({','.join(f'{key}={_short_text(each)}' for key, each in parameters.items())})"
+            return f"{name}({','.join(f'{key}={_short_text(part)}' for key, part in parameters.items())})"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= 40 else f"{text[:39]}…"
 
@@ -146,10 +150,11 @@ MEASURE_KEY_BYTES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way of asking. `sets` is what it changes, as in `--set`; `model` answers steps that name none.
+    """The target under one configuration.
 
-    `pipeline` is the target so changed: a pipeline, or the step that is measured as one; `content` tells apart the
-    files and settings it was read from. `counted` is the step whose requests count, where the steps before it run too.
+    `sets` are its changes, as in `--set`; `model` answers steps that name none. `pipeline` is the changed target: a
+    pipeline, or the measured step as one; `content` is the key of the files and settings that it was read from.
+    `counted` is the step whose requests count, where the steps before it run too.
     """
 
     name: str
@@ -159,10 +164,27 @@ class Variant:
     model: str | None = None
     counted: str | None = None
 
+    def key(self, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
+        """Return the variant's part of a cell's key: all that the target can read, but for the row.
+
+        These are its files as they were read, its settings, and the models by their digests. `exact` cells were asked
+        one at a time.
+        """
+        content = {
+            "version": [CELL_VERSION, version("promptkit")],
+            "target": [self.pipeline.name, *self.pipeline.steps],
+            "files": self.content.hex(),
+            "sets": without_timeouts(self.sets),
+            "counted": self.counted,
+            "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
+            "exact": exact,
+        }
+        return content_key(json.dumps(content, default=str))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A metric with what it compares: `of` (None: the output) and `expect` (None: the suite's).
+    """A metric with the values that it compares: `of` (None: the output) and `expect` (None: the suite's).
 
     `texts` are both as they are written, that of `expect` the suite's where the metric has none.
     """
@@ -178,14 +200,14 @@ class Measure:
 
     @property
     def key(self) -> str:
-        """What tells its scores from those that another measure gives to the same answers to the same rows."""
+        """The key of its scores: another measure gives other scores to the same answers."""
         text = json.dumps([self.metric.key, *self.texts], sort_keys=True, default=str)
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MEASURE_KEY_BYTES).hexdigest()
+        return content_key(text, MEASURE_KEY_BYTES).hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """What a metric, or `tokens`, `latency`, `cost`, `unparsed`, must hold: `evaluation.gates` says how.
+    """A condition on a metric, or on `tokens`, `latency`, `cost` or `unparsed`; `thresholds.check` tests it.
 
     `bounds` are the keys that were given, `where` their place in the suite.
     """
@@ -197,11 +219,11 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A suite, ready to run. The first variant is the baseline, the first measure the aim.
+    """A suite, ready to run. The first variant is the baseline, the first measure the primary metric.
 
-    `sets` are those of the command line, which change all variants. `inputs` and `expect` are left out (None) where
-    fields of the same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of
-    their own, each measured alone. `wanted` is the target before its variants.
+    `sets` are those of the command line, which change all variants. `inputs` and `expect` are None where fields of the
+    same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
+    measured alone. `source` is the target before its variants.
     """
 
     name: str
@@ -214,7 +236,7 @@ class Suite:
     expect: CompiledValue | None
     measures: tuple[Measure, ...]
     variants: tuple[Variant, ...]
-    wanted: TargetSource
+    source: TargetSource
     repeat: int = 1
     thresholds: tuple[Threshold, ...] = ()
     concurrency: int | None = None
@@ -233,18 +255,18 @@ def answer_type(pipeline: Pipeline) -> AnswerType | None:
     if len(pipeline.output.names) != 1 or pipeline.output.attributes:
         return None
     step = pipeline.steps.get(next(iter(pipeline.output.names)))
-    if step is None or step.asking is None or step.for_each is not None:
+    if step is None or step.prompt_call is None or step.for_each is not None:
         return None
-    return step.asking.answer if isinstance(step.asking.answer, AnswerType) else None
+    return step.prompt_call.answer if isinstance(step.prompt_call.answer, AnswerType) else None
 
 
 def suite_code(suite: Suite, *, model: str | None = None) -> list[CodeUse]:
-    """Return the Python that a run of the suite would load, each use once; nothing is loaded for that.
+    """Return the Python code that a run of the suite would load, each use once; nothing is loaded for that.
 
-    `model` is the one that a person names before all files.
+    `model` is the command line's, which comes before all files.
     """
     return without_shipped(
-        [*_named_by_suite(suite, model), *(each for step in suite.steps for each in suite_code(step))], suite.project
+        [*_named_by_suite(suite, model), *(use for step in suite.steps for use in suite_code(step))], suite.project
     )
 
 

@@ -1,1 +1,1 @@
-"""Thresholds, the conditions that a suite puts on its metrics."""
+"""Thresholds: conditions that a suite puts on its metrics."""

@@ -1,7 +1,7 @@
-"""The check of a suite's thresholds after a run, with the text of each result.
+"""The check of a suite's thresholds after a run, and the text of each result.
 
-Thresholds apply to the first variant. Each is one test, so that a suite with many fails a good target more often than
-one with few; that an interval's end must hold errs on that side already.
+Thresholds apply to the first variant. Each is a separate test, so a suite with many fails a good target more often than
+a suite with few. Demanding an interval's end rather than the mean errs on the same side.
 """
 
 from __future__ import annotations
@@ -11,47 +11,53 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from functools import partial
 from math import ceil, log10
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.evaluation.cells.tally import Tally
-from promptkit.evaluation.comparison.matching import Beside, Compared, right_ones
-from promptkit.evaluation.comparison.run_rows import RowScores, RunRows
-from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.comparison.compare import EQUAL, BaselineComparisons, Comparison, MetricComparison
+from promptkit.evaluation.comparison.run_rows import RunRows
+from promptkit.evaluation.metrics.base import Difference, Metric
 from promptkit.evaluation.metrics.estimation import Proportion, bounded_estimate
+from promptkit.evaluation.record import ThresholdRecord, VariantRecord
+from promptkit.evaluation.statistics.power import rows_for_bound
 from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-LIMITED = "not judged, since --limit or --filter leave rows out"
+MOST_LISTED = 10
+"""The most failing rows that a text names."""
+FEWEST_DIGITS, MOST_DIGITS = 2, 6
+LIMITED = "not judged, since --limit or --filter left rows out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdInput:
-    """What thresholds are judged by: the first variant's record and tally, and of how many `cells` these should be.
+    """The data that thresholds are checked on: the first variant's record and tally, which should have `cells` cells.
 
-    `beside` has the run's rows; `references` what thresholds compare with, as `bounds.threshold_references` gives it.
+    `against` compares the run with `baselines`, which are those of `threshold_baselines`.
     """
 
     suite: Suite
-    variant: Mapping[str, Any]
+    variant: VariantRecord
     tally: Tally
     clusters: NDArray[np.int64] | None
     cells: int
     limited: bool
-    beside: Beside
-    references: Mapping[str, RunRows | str | None]
+    against: BaselineComparisons
+    baselines: Mapping[str, RunRows | str | None]
 
-    def may_lack(self, missing: int) -> bool:
-        """Tell whether something may be said though so many cells are missing."""
-        return not missing or (self.beside.allow_missing and missing <= MOST_MISSING * self.cells)
+    def may_miss(self, missing: int) -> bool:
+        """Tell whether a threshold may be judged with this many cells missing."""
+        return not missing or (self.against.allow_missing and missing <= MOST_MISSING * self.cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdResult:
-    """Whether a bound is met; None where nothing can be said, for `missing` cells or another reason that `says` has."""
+    """The result of one bound. `passed` is None where it cannot be judged; `says` has the reason.
+
+    `missing` cells are then one reason. `shown` is the end of the interval, `rows` are the numbers of failing rows.
+    """
 
     passed: bool | None
     says: str
@@ -60,74 +66,94 @@ class ThresholdResult:
     rows: Sequence[int] = ()
 
 
-def check_thresholds(run: ThresholdInput) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A metric or total as measured: `mean` with its interval, from `cells` cells in `rows` independent rows.
+
+    With `is_mean` the mean is that of the cells. The text names it by `noun` where it is a share (`right`), else by
+    `what`. `lack` is the reason why there is no mean.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    cells: int
+    rows: int
+    bounds: tuple[float, float] | None
+    is_mean: bool = True
+    what: str = ""
+    noun: str = ""
+    lack: str = ""
+
+
+def check_thresholds(run: ThresholdInput) -> list[ThresholdRecord]:
     """Return the thresholds of a run that ended, as `promptkit eval --json` prints them.
 
-    While cells are missing nothing is met or missed; with `allow_missing`, and at most a share of MOST_MISSING missing,
-    a bound is met that is met whatever they would be, and missed that is missed whatever they would be. That is known
-    of means of cells alone.
+    While cells are missing no bound is judged. With `allow_missing`, and at most a share of MOST_MISSING missing, a
+    bound passes or fails if it would do so whatever the missing cells were. That is known for means of cells only.
     """
     return [
-        {
-            "metric": threshold.name,
-            "variant": run.variant["name"],
-            "kind": kind,
-            "wanted": threshold.bounds[kind],
+        ThresholdRecord(
+            metric=threshold.name,
+            variant=run.variant.name,
+            kind=kind,
+            wanted=threshold.bounds[kind],
+            # A key that only these have.
             **({"against": threshold.bounds["against"]} if kind == "drop_at_most" else {}),
-            "shown": verdict.shown,
-            "passed": verdict.passed,
-            "missing": verdict.missing,
-            "says": verdict.says,
-            "rows": list(verdict.rows),
-        }
+            shown=result.shown,
+            passed=result.passed,
+            missing=result.missing,
+            says=result.says,
+            rows=list(result.rows),
+        )
         for threshold in run.suite.thresholds
-        for kind, verdict in _results(threshold, run)
+        for kind, result in _results(threshold, run)
     ]
 
 
 def _results(threshold: Threshold, run: ThresholdInput) -> Iterator[tuple[str, ThresholdResult]]:
-    judges: dict[str, Callable[[Threshold, ThresholdInput], ThresholdResult]] = {
+    checks: dict[str, Callable[[Threshold, ThresholdInput], ThresholdResult]] = {
         "at_least": partial(_check_end, kind="at_least"),
         "at_most": partial(_check_end, kind="at_most"),
         "per_case": _check_per_case,
         "drop_at_most": _check_drop,
     }
-    for kind, judge_one in judges.items():
+    for kind, check in checks.items():
         if kind not in threshold.bounds:
             continue
         if run.limited:
             yield kind, ThresholdResult(passed=None, says=f"{threshold.name}: {LIMITED}")
         else:
-            yield kind, judge_one(threshold, run)
+            yield kind, check(threshold, run)
 
 
 def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> ThresholdResult:
-    """Judge an end of an interval."""
-    wanted, amount = float(threshold.bounds[kind]), _measurement(threshold.name, run)
+    """Check that the interval's end on the side of the limit reaches it."""
+    limit, measurement = float(threshold.bounds[kind]), _measurement(threshold.name, run)
     up = kind == "at_least"
-    end = amount.low if up else amount.high
-    missing = run.cells - amount.cells
-    if not run.may_lack(missing) or (missing and (amount.bounds is None or not amount.is_mean)):
+    end = measurement.low if up else measurement.high
+    missing = run.cells - measurement.cells
+    if not run.may_miss(missing) or (missing and (measurement.bounds is None or not measurement.is_mean)):
         return _undecided(threshold.name, missing, run.cells)
-    told = f"{threshold.name}: {'at least' if up else 'at most'} {number_text(wanted, wanted, amount)} is wanted"
+    demand = f"{threshold.name}: {'at least' if up else 'at most'} {number_text(limit, limit, measurement)} is required"
     if end is None:
         return ThresholdResult(
-            passed=False, says=f"{told}, but {amount.lack or 'there are too few rows for an interval'}"
+            passed=False, says=f"{demand}, but {measurement.lack or 'there are too few rows for an interval'}"
         )
-    worst, best = _worst_and_best(end, missing / run.cells, amount.bounds, up)
-    said = shown_text(amount, worst, wanted, up)
+    worst, best = _worst_and_best(end, missing / run.cells, measurement.bounds, up)
+    shown = shown_text(measurement, worst, limit, up)
     counted = f", each of {missing} missing cells counted against it" if missing else ""
-    if worst >= wanted if up else worst <= wanted:
-        return ThresholdResult(passed=True, shown=worst, says=f"{told}; {said}{counted}")
-    if best < wanted if up else best > wanted:
+    if worst >= limit if up else worst <= limit:
+        return ThresholdResult(passed=True, shown=worst, says=f"{demand}; {shown}{counted}")
+    if best < limit if up else best > limit:
         return ThresholdResult(
-            passed=False, shown=end, says=f"{told}, but {said}; {remedy_text(amount, end, wanted, up)}"
+            passed=False, shown=end, says=f"{demand}, but {shown}; {remedy_text(measurement, end, limit, up)}"
         )
-    return ThresholdResult(passed=None, shown=worst, missing=missing, says=f"{told}, but {said}{counted}")
+    return ThresholdResult(passed=None, shown=worst, missing=missing, says=f"{demand}, but {shown}{counted}")
 
 
 def _worst_and_best(end: float, share: float, bounds: tuple[float, float] | None, up: bool) -> tuple[float, float]:
-    """Return an end with a share of missing cells counted against it, and with it counted for it (Manski 1989)."""
+    """Return an end with the missing share of cells counted against it, and with it counted in favour (Manski 1989)."""
     if not share or bounds is None:
         return end, end
     worst, best = bounds if up else (bounds[1], bounds[0])
@@ -135,33 +161,33 @@ def _worst_and_best(end: float, share: float, bounds: tuple[float, float] | None
 
 
 def _undecided(name: str, missing: int, cells: int) -> ThresholdResult:
-    told = f"{name}: not judged while {missing} of {cells} cells are missing"
+    says = f"{name}: not judged while {missing} of {cells} cells are missing"
     allowed = f" (--allow-missing allows {MOST_MISSING * 100:.0f} %)" if missing > MOST_MISSING * cells else ""
-    return ThresholdResult(passed=None, missing=missing, says=f"{told}{allowed}")
+    return ThresholdResult(passed=None, missing=missing, says=f"{says}{allowed}")
 
 
 def _measurement(name: str, run: ThresholdInput) -> Measurement:
-    """Return what is known of a metric, or of a total that has no metric."""
+    """Return the measurement of a metric, or of a total that is not a metric."""
     measure = _measure(name, run.suite)
     if measure is not None:
-        metric, record = measure.metric, run.variant["metrics"][name]
+        metric, record = measure.metric, run.variant.metrics[name]
         cells = len(run.tally.sample(metric))
         return Measurement(
-            mean=record["mean"],
-            low=record["low"],
-            high=record["high"],
+            mean=record.mean,
+            low=record.low,
+            high=record.high,
             cells=cells,
-            rows=record["clusters"],
+            rows=record.clusters,
             bounds=metric.bounds,
             is_mean=metric.is_mean,
             what="" if isinstance(metric, Proportion) else "observed" if metric.bounds else "in the median",
             noun="right" if isinstance(metric, Proportion) else "",
-            lack="; ".join(record["notes"]),
+            lack="; ".join(record.notes),
         )
     if name == "cost":
-        cost = run.variant["cost"]
-        lack = "no price of its model stands under `prices` in promptkit.yaml"
-        there = run.cells - run.variant["missing"]
+        cost = run.variant.cost
+        lack = "its model has no price under `prices` in promptkit.yaml"
+        there = run.cells - run.variant.missing
         return Measurement(mean=cost, low=cost, high=cost, cells=there, rows=0, bounds=None, what="in all", lack=lack)
     assert name == "unparsed", "the reader knows no other total without a metric"
     found = bounded_estimate(sample := run.tally.unanswered(run.clusters), (0.0, 1.0), binary=True)
@@ -178,218 +204,204 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
 
 
 def _measure(name: str, suite: Suite) -> Measure | None:
-    return next((each for each in suite.measures if each.name == name), None)
+    return next((measure for measure in suite.measures if measure.name == name), None)
 
 
 def _check_per_case(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
-    """Judge every row by its repeats."""
+    """Check every row by the scores of its repeats."""
     measure = _measure(threshold.name, run.suite)
-    assert measure is not None, "the reader allows `per_case` of a metric alone"
-    metric, wanted, repeat = measure.metric, float(threshold.bounds["per_case"]), run.suite.repeat
-    rows = list(run.beside.rows.values())
-    shares = [(row, *_share(metric, row)) for row in rows]
-    short = [row for row, _, most in shares if most < wanted]
-    undecided = sum(least < wanted <= most for _, least, most in shares) + run.cells // repeat - len(rows)
+    assert measure is not None, "the reader allows `per_case` for a metric alone"
+    metric, limit, repeat = measure.metric, float(threshold.bounds["per_case"]), run.suite.repeat
+    rows = [(row.number, row.values(metric.name, repeat)) for row in run.against.run.read()]
+    shares = [_share(metric, values) for _, values in rows]
+    short = [row for row, (_, most) in zip(rows, shares, strict=True) if most < limit]
+    undecided = sum(least < limit <= most for least, most in shares) + run.cells // repeat - len(rows)
     missing = run.cells - len(run.tally.sample(metric))
-    if not run.may_lack(missing):
+    if not run.may_miss(missing):
         return _undecided(threshold.name, missing, run.cells)
-    told = f"{threshold.name}: of each row's answers a share of {wanted:g} is to be right"
-    least = min((share for _, share, _ in shares), default=None)
+    demand = f"{threshold.name}: in each row a share of {limit:g} of the answers must be right"
+    least = min((share for share, _ in shares), default=None)
     if short:
-        names = [f"{row.number} ({right_ones(metric, row, repeat)} of {repeat})" for row in short]
-        said = f"but {len(short)} of {len(rows)} rows have less: row {listed(names)}"
-        return ThresholdResult(passed=False, shown=least, says=f"{told}, {said}", rows=[row.number for row in short])
+        names = [f"{number} ({_count_right(metric, values)} of {repeat})" for number, values in short]
+        says = f"{demand}, but {len(short)} of {len(rows)} rows have less: row {listed(names)}"
+        return ThresholdResult(passed=False, shown=least, says=says, rows=[number for number, _ in short])
     if undecided:
         return _undecided(threshold.name, missing, run.cells)
-    return ThresholdResult(passed=True, shown=least, says=f"{told}; all {len(rows)} rows have it")
+    return ThresholdResult(passed=True, shown=least, says=f"{demand}; all {len(rows)} rows have it")
 
 
-def _share(metric: Metric, row: RowScores) -> tuple[float, float]:
-    """Return how right a row's repeats are on average, from 0 to 1, if those missing were wrong and if they were right.
+def _share(metric: Metric, values: Sequence[float | None]) -> tuple[float, float]:
+    """Return a row's mean score, scaled to 0 to 1: with its missing scores counted as wrong, and as right.
 
-    Of scores of 0 and 1 that is the share that is right.
+    For scores of 0 and 1 it is the share that is right.
     """
-    assert metric.bounds is not None, "the reader allows `per_case` of a metric with bounds alone"
+    assert metric.bounds is not None, "the reader allows `per_case` for a metric with bounds alone"
     low, high = metric.bounds if metric.higher_is_better else (metric.bounds[1], metric.bounds[0])
-    values = [scores[metric.name].value if metric.name in scores else None for scores in row.repeats]
     known = [(value - low) / (high - low) for value in values if value is not None]
     return sum(known) / len(values), (sum(known) + len(values) - len(known)) / len(values)
 
 
+def _count_right(metric: Metric, values: Sequence[float | None]) -> int:
+    """Return how many scores are the best one."""
+    assert metric.bounds is not None, "the reader allows `per_case` for a metric with bounds alone"
+    best = metric.bounds[1 if metric.higher_is_better else 0]
+    return sum(value is not None and abs(value - best) < EQUAL for value in values)
+
+
 def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
-    """Judge the difference to a reference by its worse end; where no row is worse there is nothing to judge."""
-    measure, wanted = _measure(threshold.name, run.suite), float(threshold.bounds["drop_at_most"])
-    assert measure is not None, "the reader allows `against` of a metric alone"
-    reference = run.references[str(threshold.bounds["against"])]
-    if reference is None:
-        return ThresholdResult(
-            passed=None, says=f"{measure.name}: not judged, since `{run.suite.name}` has no earlier run"
-        )
-    if isinstance(reference, str):
-        return ThresholdResult(
-            passed=False, says=f"{measure.name}: compared with nothing, since {reference}; {_export_hint(run)}"
-        )
-    missing = run.cells - len(run.tally.sample(measure.metric))
-    if not run.may_lack(missing):
-        return _undecided(measure.name, missing, run.cells)
-    found = run.beside.compare(measure, reference)
-    if found.missing and (found.difference is None or measure.metric.bounds is None):
-        why = found.why or f"{found.missing} cells have no score on a side"
-        return ThresholdResult(passed=None, missing=found.missing, says=f"{measure.name}: not judged, since {why}")
+    """Check the worse end of the difference to a baseline; a run in which no row is worse passes."""
+    measure, limit = _measure(threshold.name, run.suite), float(threshold.bounds["drop_at_most"])
+    assert measure is not None, "the reader allows `against` for a metric alone"
+    name, metric, baseline = measure.name, measure.metric, run.baselines[str(threshold.bounds["against"])]
+    if baseline is None:
+        return ThresholdResult(passed=None, says=f"{name}: not judged, since `{run.suite.name}` has no earlier run")
+    if isinstance(baseline, str):
+        return _not_compared(name, baseline, run)
+    missing = run.cells - len(run.tally.sample(metric))
+    if not run.may_miss(missing):
+        return _undecided(name, missing, run.cells)
+    comparison = run.against.compare(baseline)
+    found = comparison.metrics.get(name)
+    if found is None:
+        return _not_compared(name, comparison.excluded[name], run)
+    if found.missing and (found.difference is None or metric.bounds is None):
+        why = found.why or f"{found.missing} cells have no score in one of the two"
+        return ThresholdResult(passed=None, missing=found.missing, says=f"{name}: not judged, since {why}")
     if found.difference is None:
-        return ThresholdResult(
-            passed=False, says=f"{measure.name}: compared with nothing, since {found.why}; {_export_hint(run)}"
-        )
-    return _drop_result(measure.metric, wanted, found, reference.name, run.beside.notes(reference))
+        return _not_compared(name, found.why, run)
+    return _drop_result(limit, found, found.difference, comparison)
 
 
-def _export_hint(run: ThresholdInput) -> str:
-    return f"to keep this run as the baseline: promptkit runs export {run.beside.number} --baseline FILE"
+def _not_compared(name: str, why: str, run: ThresholdInput) -> ThresholdResult:
+    assert run.against.run.run is not None, "a run that is checked is in the store"
+    hint = f"to make this run the baseline: promptkit runs export {run.against.run.run.number} --baseline FILE"
+    return ThresholdResult(passed=False, says=f"{name}: not compared, since {why}; {hint}")
 
 
-def _drop_result(metric: Metric, wanted: float, found: Compared, name: str, notes: Sequence[str]) -> ThresholdResult:
-    difference = found.difference
-    assert difference is not None, "what has no difference is not judged by one"
+def _drop_result(
+    limit: float, found: MetricComparison, difference: Difference, comparison: Comparison
+) -> ThresholdResult:
+    metric = found.metric
     end = difference.low if metric.higher_is_better else difference.high
     loss, most = _loss(difference.difference, metric, difference.is_ratio), _loss(end, metric, difference.is_ratio)
-    is_steady = difference.worse == 0 and difference.n > 0
-    passed: bool | None = is_steady or (most is not None and most <= wanted)
-    if not (most is not None and most <= wanted) and found.missing:
+    is_shown = most is not None and most <= limit
+    passed: bool | None = is_shown or (difference.worse == 0 and difference.n > 0)
+    if found.missing and not is_shown:
         passed = None
+    says = drop_text(limit, loss, most, found, difference, comparison.b.name)
     return ThresholdResult(
         passed=passed,
         shown=end,
-        says="; ".join([drop_text(metric, wanted, loss, most, found, name), *notes]),
+        says="; ".join([says, *comparison.notes()]),
         missing=found.missing if passed is None else 0,
         rows=found.regressions,
     )
 
 
 def _loss(value: float | None, metric: Metric, is_ratio: bool) -> float | None:
-    """Return how much worse a difference is, a ratio's as a share."""
+    """Return how much worse a difference is: a ratio's as a share."""
     if value is None:
         return None
     change = value - 1 if is_ratio else value
     return -change if metric.higher_is_better else change
 
 
-MOST_LISTED = 10
-FEWEST_DIGITS, MOST_DIGITS = 2, 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What is known of a metric: `mean` with its interval, from `cells`, of which `rows` are independent.
-
-    `is_mean` tells that it is the mean of the cells. `noun` says what the mean is a share of (`right`), `what` else
-    what it is; `lack` why there is none.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    cells: int
-    rows: int
-    bounds: tuple[float, float] | None
-    is_mean: bool = True
-    what: str = ""
-    noun: str = ""
-    lack: str = ""
-
-
-def number_text(value: float, wanted: float, amount: Measurement, rounding: str = ROUND_HALF_EVEN) -> str:
-    """Return a number with as many digits as what is wanted has, and at least two where it is small."""
-    digits = -int(Decimal(repr(wanted)).normalize().as_tuple().exponent)
-    least = FEWEST_DIGITS if amount.bounds or abs(wanted) < 10 else 0
+def number_text(value: float, limit: float, measurement: Measurement, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Return a number with as many digits as the limit, and at least two where it is small."""
+    digits = -int(Decimal(repr(limit)).normalize().as_tuple().exponent)
+    least = FEWEST_DIGITS if measurement.bounds or abs(limit) < 10 else 0
     return rounded(value, min(MOST_DIGITS, max(least, digits)), rounding)
 
 
 def rounded(value: float, digits: int, rounding: str = ROUND_HALF_EVEN) -> str:
-    """Return a number with so many digits after the point."""
+    """Return a number with this many digits after the decimal point."""
     return str(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), rounding=rounding))
 
 
-def shown_text(amount: Measurement, end: float, wanted: float, up: bool) -> str:
-    """Return what the rows show: `20 rows only show ≥ 0.69 (18 of 20 right)`. Ends are rounded to the safe side."""
-    is_met = end >= wanted if up else end <= wanted
-    shown = number_text(end, wanted, amount, ROUND_FLOOR if up else ROUND_CEILING)
-    if amount.rows == 0:
-        return f"it is {shown} {amount.what}"
-    assert amount.mean is not None, "what has an end has a middle"
-    middle = number_text(amount.mean, wanted, amount)
+def shown_text(measurement: Measurement, end: float, limit: float, up: bool) -> str:
+    """Return the text of an end: `20 rows only show ≥ 0.69 (18 of 20 right)`. It is rounded to the safe side."""
+    is_met = end >= limit if up else end <= limit
+    shown = number_text(end, limit, measurement, ROUND_FLOOR if up else ROUND_CEILING)
+    if measurement.rows == 0:
+        return f"it is {shown} {measurement.what}"
+    assert measurement.mean is not None, "an interval has a mean"
+    middle = number_text(measurement.mean, limit, measurement)
     counted = (
-        f"{round(amount.mean * amount.cells)} of {amount.cells} {amount.noun}"
-        if amount.noun
-        else f"{middle} {amount.what}"
+        f"{round(measurement.mean * measurement.cells)} of {measurement.cells} {measurement.noun}"
+        if measurement.noun
+        else f"{middle} {measurement.what}"
     )
-    return f"{amount.rows} rows {'show' if is_met else 'only show'} {'≥' if up else '≤'} {shown} ({counted})"
+    return f"{measurement.rows} rows {'show' if is_met else 'only show'} {'≥' if up else '≤'} {shown} ({counted})"
 
 
-def remedy_text(amount: Measurement, end: float, wanted: float, up: bool) -> str:
-    """Return how many rows would show it at this rate, or that none would."""
-    mean = end if amount.mean is None else amount.mean
-    if amount.rows == 0:
+def remedy_text(measurement: Measurement, end: float, limit: float, up: bool) -> str:
+    """Return the text that says how many rows would reach the limit at this rate, if any number would."""
+    mean = end if measurement.mean is None else measurement.mean
+    if measurement.rows == 0:
         return "it would have to cost less"
-    name = "rate" if amount.noun else "median" if amount.bounds is None else "value"
-    if mean <= wanted if up else mean >= wanted:
-        told = number_text(mean, wanted, amount)
-        if mean == wanted:
-            return f"no number of rows would do: the {name} itself is no better than {told}"
-        return f"no number of rows would do: the {name} itself is {told}"
-    if amount.bounds is None:
+    name = "rate" if measurement.noun else "median" if measurement.bounds is None else "value"
+    if mean <= limit if up else mean >= limit:
+        value = number_text(mean, limit, measurement)
+        if mean == limit:
+            return f"no number of rows would be enough: the {name} itself is not better than {value}"
+        return f"no number of rows would be enough: the {name} itself is {value}"
+    if measurement.bounds is None:
         return "more rows would narrow it"
-    return f"about {needed_rows(amount, end, wanted):,} rows at this {name} would do"
+    return f"about {needed_rows(measurement, end, limit):,} rows at this {name} would be enough"
 
 
-def needed_rows(amount: Measurement, end: float, wanted: float) -> int:
-    """Return about how many rows would bring an interval's end to what is wanted, were the mean to stay.
+def needed_rows(measurement: Measurement, end: float, limit: float) -> int:
+    """Return about how many rows would bring an interval's end to the limit if the mean stayed as it is.
 
-    An end b of Wilson's form around p stands for z² b(1 - b) / (p - b)² independent rows. That number grows with the
-    rows, however much one of them says.
+    An end b of Wilson's form around p stands for z² b(1 - b) / (p - b)² independent rows. That number grows in
+    proportion to the rows.
     """
-    from promptkit.evaluation.statistics.power import rows_for_bound
-
-    assert amount.bounds is not None and amount.mean is not None, "what has no bounds is not reckoned so"
-    low, width = amount.bounds[0], amount.bounds[1] - amount.bounds[0]
-    rate, bound, now = ((value - low) / width for value in (amount.mean, wanted, end))
+    assert measurement.bounds is not None and measurement.mean is not None, "a metric without bounds has no such number"
+    low, width = measurement.bounds[0], measurement.bounds[1] - measurement.bounds[0]
+    rate, bound, now = ((value - low) / width for value in (measurement.mean, limit, end))
     if not 0 < now < 1:
-        return max(amount.rows + 1, rows_for_bound(rate, bound) or 0)
+        return max(measurement.rows + 1, rows_for_bound(rate, bound) or 0)
     more = bound * (1 - bound) / (rate - bound) ** 2 / (now * (1 - now) / (rate - now) ** 2)
-    return max(amount.rows + 1, _rounded_up(amount.rows * more))
+    return max(measurement.rows + 1, _rounded_up(measurement.rows * more))
 
 
-def drop_text(metric: Metric, wanted: float, loss: float | None, most: float | None, found: Compared, name: str) -> str:
-    """Return what is said of a drop: `loss` is how much worse it is, `most` how much worse it may be."""
-    difference = found.difference
-    assert difference is not None, "what has no difference has another text"
-    worse = partial(_loss_text, wanted=wanted, is_ratio=difference.is_ratio)
-    told = f"{metric.name}: at most {worse(wanted)} than in {name} is wanted"
+def drop_text(
+    limit: float,
+    loss: float | None,
+    most: float | None,
+    found: MetricComparison,
+    difference: Difference,
+    baseline: str,
+) -> str:
+    """Return the text of a drop below a baseline: `loss` is the observed one, `most` the largest that it may be."""
+    worse = partial(_loss_text, limit=limit, is_ratio=difference.is_ratio)
+    demand = f"{found.metric.name}: at most {worse(limit)} than in {baseline} is required"
     if difference.worse == 0 and difference.n > 0:
-        return f"{told}; none of {difference.n} rows is worse ({difference.better} better)"
+        return f"{demand}; none of {difference.n} rows is worse ({difference.better} better)"
     if loss is None or most is None:
-        return f"{told}, but {difference.n} rows are too few to show it"
-    is_met = most <= wanted
+        return f"{demand}, but {difference.n} rows are too few to show it"
+    is_met = most <= limit
     shown = f"{difference.n} rows {'show' if is_met else 'only show'} at most {worse(most, rounding=ROUND_CEILING)}"
     counted = f"{worse(loss)}: {difference.better} better, {difference.worse} worse"
-    said = [f"{told}{';' if is_met else ', but'} {shown} ({counted})"]
+    parts = [f"{demand}{';' if is_met else ', but'} {shown} ({counted})"]
     if not is_met:
-        said.append(_drop_remedy(wanted, loss, most, difference.n, worse(loss)))
+        parts.append(_drop_remedy(limit, loss, most, difference.n, worse(loss)))
     if found.regressions:
         rows = listed([str(number) for number in found.regressions])
-        said.append(f"right there and wrong here: row {rows}")
-    return "; ".join(said)
+        parts.append(f"right there and wrong here: row {rows}")
+    return "; ".join(parts)
 
 
-def _drop_remedy(wanted: float, loss: float, most: float, rows: int, told: str) -> str:
-    if loss >= wanted:
-        return f"no number of rows would do: it is {told} itself"
-    needed = max(rows + 1, _rounded_up(rows * ((most - loss) / (wanted - loss)) ** 2))
-    return f"about {needed:,} rows with such differences would do"
+def _drop_remedy(limit: float, loss: float, most: float, rows: int, loss_text: str) -> str:
+    if loss >= limit:
+        return f"no number of rows would be enough: it is {loss_text} itself"
+    needed = max(rows + 1, _rounded_up(rows * ((most - loss) / (limit - loss)) ** 2))
+    return f"about {needed:,} rows with such differences would be enough"
 
 
-def _loss_text(loss: float, *, wanted: float, is_ratio: bool, rounding: str = ROUND_HALF_EVEN) -> str:
-    """Return a loss in words: of a ratio in percent, else in the metric's own unit."""
-    digits = max(0 if is_ratio else FEWEST_DIGITS, -int(Decimal(repr(wanted)).normalize().as_tuple().exponent))
+def _loss_text(loss: float, *, limit: float, is_ratio: bool, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Return a loss as text: a ratio's in percent, any other in the metric's unit."""
+    digits = max(0 if is_ratio else FEWEST_DIGITS, -int(Decimal(repr(limit)).normalize().as_tuple().exponent))
     word = "worse" if loss >= 0 else "better"
     if loss < 0 and rounding == ROUND_CEILING:
         rounding = ROUND_FLOOR
@@ -399,12 +411,12 @@ def _loss_text(loss: float, *, wanted: float, is_ratio: bool, rounding: str = RO
 
 
 def _rounded_up(rows: float) -> int:
-    """Return a number of rows rounded up to two digits: more would be more than is known."""
+    """Return a number of rows rounded up to two digits, since more are not significant."""
     unit = int(10 ** max(0, int(log10(max(1.0, rows))) - 1))
     return ceil(rows / unit) * unit
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first names of many."""
+    """Return the first names of a list, with the number of the others."""
     more = len(names) - MOST_LISTED
     return ", ".join(names[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

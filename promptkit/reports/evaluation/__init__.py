@@ -1,4 +1,1 @@
-"""A run of a suite in the terminal: how far it is, and what it says.
-
-`evaluation_text` is the report, `metric_text` one value of it as every other report shows it too.
-"""
+"""Reports of an evaluation in a terminal: live progress, the report, and error analysis."""

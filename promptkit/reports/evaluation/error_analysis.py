@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, reply_of
+from rich.text import Text
+
+from promptkit.evaluation.cells.cell import RunView
+from promptkit.evaluation.error_analysis.cases import ErrorCase
+from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, ErrorGroup, reply_of
+from promptkit.evaluation.error_analysis.slices import ErrorCluster, ErrorSlice
+from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.evaluation.failing_rows import inputs_line
 from promptkit.reports.evaluation.figures import metric_parts, p_text
-from promptkit.reports.evaluation.report import REPORT_WIDTH, WIDEST_REPORT
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, paragraph, value_line
-from promptkit.reports.output import report_console
+from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import one_line, visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.cells.cell import RunView
-    from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, ErrorCase, ErrorGroup
-    from promptkit.evaluation.error_analysis.slices import ErrorCluster, ErrorSlice
 
 KINDS = {
     "unparsed": "unparsed",
@@ -31,23 +28,18 @@ KINDS = {
 }
 INDENT = 4
 ARROW = " → "
-EXPLORATORY_NOTE = (
-    "for looking around: where to look was found in the same rows; evaluate on new ones before you believe it"
-)
-Q_NOTE = "q is the share of such finds that chance alone would make"
+EXPLORATORY_NOTE = "exploratory: this was found in the same rows; evaluate on new ones before you believe it"
+Q_NOTE = "q is the expected share of such finds that are due to chance"
 
 
-def errors_text(errors: ErrorAnalysis, view: RunView, *, width: int = REPORT_WIDTH) -> str:
-    """Return what fails, without colours."""
-    return "\n".join(line.plain.rstrip() for line in errors_lines(errors, view, width))
+def errors_text(errors: ErrorAnalysis, view: RunView, *, width: int = PIPE_WIDTH) -> str:
+    """Return the report without colours."""
+    return plain_text(errors_lines(errors, view, width))
 
 
 def print_errors(errors: ErrorAnalysis, view: RunView) -> None:
-    """Print what fails as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
-    console = report_console()
-    width = min(console.width, WIDEST_REPORT) if console.is_terminal else REPORT_WIDTH
-    for line in errors_lines(errors, view, width):
-        console.print(line)
+    """Print the report."""
+    print_report(lambda width: errors_lines(errors, view, width))
 
 
 def errors_lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[Text]:
@@ -58,8 +50,6 @@ def errors_lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[T
 
 
 def _lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     yield from _heading(errors, width)
     for group in errors.groups:
         yield Text()
@@ -70,33 +60,29 @@ def _lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[Text]:
     if errors.similar:
         yield Text()
         yield Text("failing rows with similar texts", style="bold")
-        for alike in errors.similar:
-            yield from _similar_lines(alike, width)
+        for cluster in errors.similar:
+            yield from _similar_lines(cluster, width)
     notes = [*([Q_NOTE] if errors.slices else []), *([EXPLORATORY_NOTE] if errors.slices or errors.similar else [])]
-    for number, told in enumerate([*notes, *errors.notes]):
+    for number, text in enumerate([*notes, *errors.notes]):
         if not number:
             yield Text()
-        for line in paragraph(visible(told), width=width, first="· ", rest="  "):
+        for line in paragraph(visible(text), width=width, first="· ", rest="  "):
             yield Text(line, style="dim")
 
 
 def _heading(errors: ErrorAnalysis, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     yield Text.assemble(
         (one_line(errors.suite, width // 3), "bold"),
         f"  run {errors.run}  {one_line(errors.variant, width // 4)}, by {one_line(errors.metric, width // 4)}",
     )
     apart = sum(group.count for group in errors.groups if group.kind in NOT_THE_PROMPTS)
-    told = f"{errors.failed:,} of {errors.read - apart:,} answers fail"
+    text = f"{errors.failed:,} of {errors.read - apart:,} answers fail"
     if errors.graded and errors.low is not None:
-        told = f"the lowest {told.removesuffix(' fail')}, with at most {errors.low:.3g} of 1"
-    yield Text(told if errors.failed else "no answer fails")
+        text = f"the lowest {text.removesuffix(' fail')}, with at most {errors.low:.3g} of 1"
+    yield Text(text if errors.failed else "no answer fails")
 
 
 def _group_lines(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     if group.kind == "pair":
         expected, got = one_line(group.expected, width // 4), one_line(group.got, width // 4)
         title = f"{expected} → {got}"
@@ -109,12 +95,12 @@ def _group_lines(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]
 
 
 def _rows(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
-    """Yield typical rows: the number, what the heading does not say of the row, and its inputs."""
-    first = [[_number(each), *([f"{each.goodness:.2f}"] if group.kind == "low" else [])] for each in group.rows]
-    middle = [_middle(group.kind, each, view) for each in group.rows]
+    """Yield typical rows: number, expected answer and answer unless the heading has them, and inputs."""
+    first = [[_number(case), *([f"{case.goodness:.2f}"] if group.kind == "low" else [])] for case in group.rows]
+    middle = [_middle(group.kind, case, view) for case in group.rows]
     texts = [
-        [*(text for text, _ in cells), inputs_line(each.cell, each.expected)]
-        for cells, each in zip(middle, group.rows, strict=True)
+        [*(text for text, _ in cells), inputs_line(case.cell, case.expected)]
+        for cells, case in zip(middle, group.rows, strict=True)
     ]
     room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
     rows: list[list[TableCell]] = [
@@ -124,73 +110,79 @@ def _rows(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
     yield from grid(rows, right=(0,), width=width, indent=INDENT)
 
 
-def _middle(kind: str, failure: ErrorCase, view: RunView) -> list[tuple[str, str]]:
-    """Return what was expected and what came, or why nothing did, each with how it looks; nothing of a pair."""
-    expected = (value_line(failure.expected), "green")
+def _middle(kind: str, case: ErrorCase, view: RunView) -> list[tuple[str, str]]:
+    """Return the expected answer and the answer, or why there is none, with their styles; nothing of a pair."""
+    expected = (value_line(case.expected), "green")
     if kind in ("unparsed", "truncated"):
-        reply = reply_of(view.trace(failure.cell.cell))
-        return [expected, (one_line(failure.why) if reply is None else f"“{one_line(reply)}”", "yellow")]
+        reply = reply_of(view.trace(case.cell.number))
+        return [expected, (one_line(case.why) if reply is None else f"“{one_line(reply)}”", "yellow")]
     if kind in NOT_THE_PROMPTS:
-        return [(one_line(failure.why), "yellow")]
-    return [expected, (value_line(failure.got), "red")] if kind in ("low", "other") else []
+        return [(one_line(case.why), "yellow")]
+    return [expected, (value_line(case.got), "red")] if kind in ("low", "other") else []
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _number(failure: ErrorCase) -> str:
+def _number(case: ErrorCase) -> str:
     """Return a cell's row, with its repeat where that is not the first."""
-    cell = failure.cell
+    cell = case.cell
     return f"{cell.row}/{cell.repeat + 1}" if cell.repeat else str(cell.row)
 
 
 def _slice_lines(errors: ErrorAnalysis, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     by = one_line(errors.by, width // 3) if errors.by is not None else None
     title = f"by {by}" if by is not None else "where more rows fail than elsewhere"
     yield Text.assemble((title, "bold"), (f"  of {errors.slices_tried} slices tried" if by is None else "", "dim"))
-    head: list[TableCell] = [(each, "dim") for each in ("", "fail", "", "95 %", "elsewhere", "q")]
+    head: list[TableCell] = [(name, "dim") for name in ("", "fail", "", "95 %", "elsewhere", "q")]
     yield from grid([head, *map(_slice_row, errors.slices)], right=(1, 2, 4, 5), width=width, indent=2)
-    for each in errors.slices if by is None else ():
+    for slice_ in errors.slices if by is None else ():
         if len(errors.slices) > 1:
-            yield Text(f"  {one_line(each.field, 24)} = {one_line(each.value, 24)}", style="dim")
-        yield from _inputs_of(each.typical, width)
+            yield Text(f"  {_slice_name(slice_)}", style="dim")
+        yield from _inputs_of(slice_.typical, width)
 
 
-def _slice_row(each: ErrorSlice) -> list[TableCell]:
-    share = {"kind": "label", "bounds": [0, 1], "low": each.low, "high": each.high}
-    value, interval = metric_parts({**share, "mean": each.rate})
-    elsewhere = "" if each.elsewhere is None else _percent(each.elsewhere)
-    name = f"{one_line(each.field, 24)} = {one_line(each.value, 24)}"
-    return [name, f"{each.failed} of {each.rows}", value, interval, elsewhere, p_text(each.q)]
+def _slice_name(slice_: ErrorSlice) -> str:
+    return f"{one_line(slice_.field, 24)} = {one_line(slice_.value, 24)}"
 
 
-def _similar_lines(alike: ErrorCluster, width: int) -> Iterator[Text]:
-    from rich.text import Text
+def _slice_row(slice_: ErrorSlice) -> list[TableCell]:
+    rate = MetricRecord(kind="label", bounds=[0, 1], mean=slice_.rate, low=slice_.low, high=slice_.high)
+    value, interval = metric_parts(rate)
+    elsewhere = "" if slice_.elsewhere is None else _percent(slice_.elsewhere)
+    return [
+        _slice_name(slice_),
+        f"{slice_.failed} of {slice_.rows}",
+        value,
+        interval,
+        elsewhere,
+        p_text(slice_.q),
+    ]
 
-    words = ", ".join(one_line(each.word, 24) for each in alike.words)
-    first = alike.words[0]
-    told = f"  {first.failed} of {first.rows} rows with “{one_line(first.word, 24)}” fail"
-    yield Text.assemble((f"{alike.count:,} × ", "bold red"), (words, "bold"), (told, "dim"))
-    yield from _inputs_of(alike.rows, width)
+
+def _similar_lines(cluster: ErrorCluster, width: int) -> Iterator[Text]:
+    words = ", ".join(one_line(keyword.word, 24) for keyword in cluster.words)
+    first = cluster.words[0]
+    share = f"  {first.failed} of {first.rows} rows with “{one_line(first.word, 24)}” fail"
+    yield Text.assemble((f"{cluster.count:,} × ", "bold red"), (words, "bold"), (share, "dim"))
+    yield from _inputs_of(cluster.rows, width)
 
 
-def _inputs_of(failures: Sequence[ErrorCase], width: int) -> Iterator[Text]:
-    numbers = [_number(each) for each in failures]
-    texts = [[*_expected_and_answer(each), inputs_line(each.cell, each.expected)] for each in failures]
+def _inputs_of(cases: Sequence[ErrorCase], width: int) -> Iterator[Text]:
+    numbers = [_number(case) for case in cases]
+    texts = [[*_expected_and_answer(case), inputs_line(case.cell, case.expected)] for case in cases]
     # An arrow stands in the gap between the two values.
     room = width - INDENT - column_width(numbers) - GAP - len(ARROW) + GAP
     rows: list[list[TableCell]] = [
-        [number, (ARROW.join(filter(None, line[:2])), "yellow" if each.fails != "wrong" else "red"), line[2]]
-        for number, line, each in zip(numbers, fitted(texts, room, alike=2), failures, strict=True)
+        [number, (ARROW.join(filter(None, line[:2])), "yellow" if case.fails != "wrong" else "red"), line[2]]
+        for number, line, case in zip(numbers, fitted(texts, room, alike=2), cases, strict=True)
     ]
     yield from grid(rows, right=(0,), width=width, indent=INDENT)
 
 
-def _expected_and_answer(failure: ErrorCase) -> list[str]:
-    """Return what was expected and what came; in place of both what is wrong with a cell that has no answer."""
-    if failure.fails != "wrong":
-        return ["", KINDS[failure.fails]]
-    return [value_line(failure.expected), value_line(failure.got)]
+def _expected_and_answer(case: ErrorCase) -> list[str]:
+    """Return the expected answer and the answer; of a cell without one what is wrong with it."""
+    if case.fails != "wrong":
+        return ["", KINDS[case.fails]]
+    return [value_line(case.expected), value_line(case.got)]

@@ -2,60 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
+from rich.text import Text
+
+from promptkit.evaluation.cells.cell import RunView
+from promptkit.evaluation.record import AnsweringModel, Defect, EvalRecord, MetricRecord
+from promptkit.reports.evaluation.comparisons import (
+    baseline_lines,
+    comparison_lines,
+    comparison_notes,
+    threshold_lines,
+)
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
-from promptkit.reports.evaluation.variants import fallback_lines, metric_lines, metric_notes, spent_lines, variant_tags
+from promptkit.reports.evaluation.variants import (
+    fallback_lines,
+    metric_lines,
+    metric_notes,
+    spent_lines,
+    variant_tags,
+)
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
-from promptkit.reports.output import report_console
+from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import counted, one_line, seconds_text, visible
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.cells.cell import RunView
-
-REPORT_WIDTH = 80
-"""How wide a report is where no terminal says it."""
-
-WIDEST_REPORT = 140
-TIME_NOTE = "time is the model's own, that of kept answers included"
+TIME_NOTE = "time is the model's own, that of cached answers included"
 ENDED = ("done", "incomplete")
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
 
 
-def evaluation_text(record: Mapping[str, Any], view: RunView | None = None, *, width: int = REPORT_WIDTH) -> str:
-    """Return what a run says, without colours; with a `view` its failing rows too."""
-    return "\n".join(line.plain.rstrip() for line in evaluation_lines(record, view, width))
+def evaluation_text(record: EvalRecord, view: RunView | None = None, *, width: int = PIPE_WIDTH) -> str:
+    """Return the report without colours; with a `view` it has the run's failing rows too."""
+    return plain_text(evaluation_lines(record, view, width))
 
 
-def print_evaluation(record: Mapping[str, Any], view: RunView | None = None, *, stderr: bool = False) -> None:
-    """Print what a run says as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
-    console = report_console(stderr=stderr)
-    width = min(console.width, WIDEST_REPORT) if console.is_terminal else REPORT_WIDTH
-    for line in evaluation_lines(record, view, width):
-        console.print(line)
+def print_evaluation(record: EvalRecord, view: RunView | None = None, *, stderr: bool = False) -> None:
+    """Print the report."""
+    print_report(lambda width: evaluation_lines(record, view, width), stderr=stderr)
 
 
-def evaluation_lines(record: Mapping[str, Any], view: RunView | None, width: int) -> Iterator[Text]:
-    """Yield the lines of a run's report: parts with a blank line between them."""
-    from rich.text import Text
-
-    over = record["status"] in ENDED
+def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> Iterator[Text]:
+    """Yield the lines of the report: parts with a blank line between them."""
+    has_ended = record.status in ENDED
     parts = [
         heading(record, width),
         failing_row_lines(view, record, width) if view is not None else (),
-        class_lines(record, width) if over else (),
-        metric_lines(record["variants"], width, mark="" if over else "so far"),
-        spent_lines(record["variants"], width),
+        class_lines(record, width) if has_ended else (),
+        metric_lines(record.variants, width, mark="" if has_ended else "so far"),
+        spent_lines(record.variants, width),
         fallback_lines(record, width),
         comparison_lines(record, width),
         baseline_lines(record, width),
         threshold_lines(record, width),
-        note_lines(record, width) if over else (),
+        note_lines(record, width) if has_ended else (),
     ]
     first = True
     for part in parts:
@@ -66,32 +67,28 @@ def evaluation_lines(record: Mapping[str, Any], view: RunView | None, width: int
         yield from lines
 
 
-def heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    """Yield what was run, how it ended, which model answered and why, and how it was made."""
-    from rich.text import Text
-
-    number = f"  run {record['run']}" if record.get("run") else ""
-    status = record["status"]
-    cells = sum(each["cases"] for each in record["variants"])
-    size = [counted_large(record["rows"], "row")]
-    size += [counted(len(record["variants"]), "variant")] if len(record["variants"]) > 1 else []
-    size += [f"{record['repeat']} repeats"] if record["repeat"] > 1 else []
+def heading(record: EvalRecord, width: int) -> Iterator[Text]:
+    """Yield the suite, how the run ended, the model that answered and why, and how requests were sent."""
+    number = f"  run {record.run}" if record.run else ""
+    size = [counted_large(record.rows, "row")]
+    size += [counted(len(record.variants), "variant")] if len(record.variants) > 1 else []
+    size += [f"{record.repeat} repeats"] if record.repeat > 1 else []
     yield Text.assemble(
-        (one_line(record["suite"], width // 2), "bold"),
+        (one_line(record.suite, width // 2), "bold"),
         number,
         "  ",
-        (status, _STATUS.get(status, "")),
-        f"  {' × '.join(size)}, {seconds_text(record['seconds'])}",
+        (record.status, _STATUS.get(record.status, "")),
+        f"  {' × '.join(size)}, {seconds_text(record.seconds)}",
     )
-    model = record["model"]
-    why = f" (named by {model['why']})" if model["why"] else ""
-    who = f"{model['replayed']}, a recording of {model['reference']}" if model.get("replayed") else model["reference"]
-    told = [f"answered by {who}{why}{_digest(model)}"]
-    for each in record["variants"]:
-        if (other := each["sets"].get("model")) and other != model["reference"]:
-            told.append(f"{each['name']}: answered by {other} (named by the variant)")
-    for each in (*told, ", ".join(_request_facts(record, cells))):
-        for line in paragraph(visible(each), width=width):
+    model = record.model
+    why = f" (named by {model.why})" if model.why else ""
+    name = f"{model.replayed}, a recording of {model.reference}" if model.replayed else model.reference
+    facts = [f"answered by {name}{why}{_digest(model)}"]
+    for variant in record.variants:
+        if (other := variant.sets.get("model")) and other != model.reference:
+            facts.append(f"{variant.name}: answered by {other} (named by the variant)")
+    for fact in (*facts, ", ".join(_request_facts(record))):
+        for line in paragraph(visible(fact), width=width):
             yield Text(line, style="dim")
 
 
@@ -100,71 +97,64 @@ def counted_large(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _digest(model: Mapping[str, Any]) -> str:
-    digest = str(model.get("digest") or "").removeprefix("sha256:")
+def _digest(model: AnsweringModel) -> str:
+    digest = (model.digest or "").removeprefix("sha256:")
     return f" {digest[:12]}" if digest else ""
 
 
-def _request_facts(record: Mapping[str, Any], cells: int) -> Iterator[str]:
-    if record["exact"]:
+def _request_facts(record: EvalRecord) -> Iterator[str]:
+    if record.exact:
         yield "asked one at a time (exact)"
     else:
-        at_once = record.get("in_flight")
+        at_once = record.in_flight
         yield f"asked {at_once} at once" if at_once and at_once > 1 else "asked one at a time"
-    if record.get("known"):
-        yield f"{record['known']:,} of {counted_large(cells, 'cell')} known before"
-    if record["limited"]:
+    if record.known:
+        cells = sum(variant.cases for variant in record.variants)
+        yield f"{record.known:,} of {counted_large(cells, 'cell')} cached"
+    if record.limited:
         yield "limited by --limit or --filter: thresholds are off"
 
 
-def note_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    """Yield what is to be known of the numbers, each once."""
-    from rich.text import Text
-
-    tags = variant_tags(record["variants"], width)
-    said = (
-        *record.get("notes", ()),
-        *comparison_notes(record, tags),
-        *metric_notes(record["variants"], tags),
-        TIME_NOTE,
-    )
-    for told in dict.fromkeys(said):
-        for at, line in enumerate(paragraph(visible(told), width=width - 2)):
+def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
+    """Yield the notes on the numbers, each once."""
+    tags = variant_tags(record.variants, width)
+    notes = (*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags), TIME_NOTE)
+    for text in dict.fromkeys(notes):
+        for at, line in enumerate(paragraph(visible(text), width=width - 2)):
             yield Text(("· " if not at else "  ") + line, style="dim")
-    if record["status"] == "incomplete":
+    if record.status == "incomplete":
         yield from incomplete_lines(record, width)
 
 
-def incomplete_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+def incomplete_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield that answers are missing, and what that means for the numbers."""
-    from rich.text import Text
-
-    missing = sum(each["missing"] for each in record["variants"])
-    told = f"{counted_large(missing, 'cell')} without an answer: means are of those that have one"
+    missing = sum(variant.missing for variant in record.variants)
+    text = f"{counted_large(missing, 'cell')} without an answer: means are of those that have one"
     if not missing:
-        told = "some answers have no score, since a metric or its judge failed: means are of those that have one"
-    if len(record["variants"]) > 1 and not record["comparisons"]:
-        told += "; nothing is compared before they are there"
-    for line in paragraph(told, width=width):
+        text = "some answers have no score, since a metric or its judge failed: means are of those that have one"
+    if len(record.variants) > 1 and not record.comparisons:
+        text += "; nothing is compared before they are there"
+    for line in paragraph(text, width=width):
         yield Text(line, style="bold red")
 
+
+# Classes: a confusion matrix with each class's recall and precision where it fits, else the pairs most often confused.
 
 MOST_CLASSES = 12
 MOST_PAIRS = 5
 WIDEST_LABEL = 16
 FLAG_CLASSES = {"(unparsed)": "unparsed", "(truncated)": "cut off"}
 
+_Confusion = Mapping[str, Mapping[str, int]]
 
-def class_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+
+def class_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the classes of the baseline's first metric that has some."""
-    from rich.text import Text
-
-    variant = record["variants"][0]
-    with_classes = (each["parts"] for each in variant["metrics"].values() if each["parts"].get("confusion"))
-    parts: Mapping[str, Any] | None = next(with_classes, None)
+    variant = record.variants[0]
+    parts = next((metric.parts for metric in variant.metrics.values() if metric.parts.get("confusion")), None)
     if parts is None:
         return
-    of = f"{shortened(visible(variant['name']), width // 3)}: " if len(record["variants"]) > 1 else ""
+    of = f"{shortened(visible(variant.name), width // 3)}: " if len(record.variants) > 1 else ""
     lines = _matrix(parts["confusion"], parts.get("classes") or {})
     if lines is not None and max(line.cell_len for line in lines) <= width:
         yield Text(f"{of}expected classes down, answers across", style="bold")
@@ -176,14 +166,14 @@ def class_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
         yield from grid(pairs, right=(0,), width=width, indent=2)
 
 
-def _matrix(confusion: Mapping[str, Mapping[str, int]], classes: Mapping[str, Any]) -> list[Text] | None:
-    """Return the matrix, what is right in bold; None of more classes than a person takes in at once."""
+def _matrix(confusion: _Confusion, classes: Mapping[str, Any]) -> list[Text] | None:
+    """Return the matrix, right answers in bold; None where there are more classes than a person takes in at once."""
     predicted = list(confusion)
-    more = {label for row in confusion.values() for label in row} - set(predicted)
-    predicted += sorted(more - FLAG_CLASSES.keys()) + [label for label in FLAG_CLASSES if label in more]
+    others = {label for row in confusion.values() for label in row} - set(predicted)
+    predicted += sorted(others - FLAG_CLASSES.keys()) + [label for label in FLAG_CLASSES if label in others]
     if len(predicted) > MOST_CLASSES:
         return None
-    head: list[TableCell] = ["", *((_label(each), "dim") for each in predicted), ("recall", "dim"), ""]
+    head: list[TableCell] = ["", *((_label(label), "dim") for label in predicted), ("recall", "dim"), ""]
     rows: list[list[TableCell]] = [head]
     for expected, row in confusion.items():
         counts = [_count(row.get(label, 0), right=label == expected) for label in predicted]
@@ -197,10 +187,15 @@ def _matrix(confusion: Mapping[str, Mapping[str, int]], classes: Mapping[str, An
     return grid(rows, right=range(1, len(predicted) + 2), indent=2)
 
 
-def _class_metric(of: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _class_metric(values: Mapping[str, Any], name: str) -> MetricRecord:
     """Return a class's recall or precision as a metric that is a share."""
-    ends = {"mean": of.get(name), "low": of.get(f"{name}_low"), "high": of.get(f"{name}_high")}
-    return {"kind": "label", "bounds": [0, 1], **ends}
+    return MetricRecord(
+        kind="label",
+        bounds=[0, 1],
+        mean=values.get(name),
+        low=values.get(f"{name}_low"),
+        high=values.get(f"{name}_high"),
+    )
 
 
 def _count(count: int, *, right: bool) -> TableCell:
@@ -213,29 +208,30 @@ def _label(label: str) -> str:
     return FLAG_CLASSES.get(label) or shortened(label, WIDEST_LABEL)
 
 
-def _pairs(confusion: Mapping[str, Mapping[str, int]]) -> list[list[TableCell]]:
-    found = [
+def _pairs(confusion: _Confusion) -> list[list[TableCell]]:
+    pairs = [
         (count, expected, label)
         for expected, row in confusion.items()
         for label, count in row.items()
         if label != expected and count
     ]
-    found.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    return [[f"{count:,} ×", f"{_label(expected)} → {_label(label)}"] for count, expected, label in found[:MOST_PAIRS]]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return [[f"{count:,} ×", f"{_label(expected)} → {_label(label)}"] for count, expected, label in pairs[:MOST_PAIRS]]
 
+
+# Exceptions that nothing foresaw, of an evaluation or a tuning run.
 
 MOST_DEFECTS = 3
 
 
-def defects_text(record: Mapping[str, Any]) -> str:
+def defects_text(defects: Sequence[Defect], run: int | None) -> str:
     """Return how many cells of a run met a defect, which, and how to report it; nothing where none did."""
-    found = record.get("defects", [])
-    if not found:
+    if not defects:
         return ""
-    named = [f"{each['defect']} ({each['cells']})" for each in found[:MOST_DEFECTS]]
-    more = [f"{len(found) - MOST_DEFECTS} others"] if len(found) > MOST_DEFECTS else []
-    cells = counted(sum(each["cells"] for each in found), "cell")
+    named = [f"{defect.defect} ({defect.cells})" for defect in defects[:MOST_DEFECTS]]
+    more = [f"{len(defects) - MOST_DEFECTS} others"] if len(defects) > MOST_DEFECTS else []
+    cells = counted(sum(defect.cells for defect in defects), "cell")
     return (
         f"{cells} failed by a defect of promptkit or of the project's code: {', '.join([*named, *more])}; "
-        f"`promptkit runs show {record['run']} --json` has the traceback under `defects`, please report it"
+        f"`promptkit runs show {run} --json` has the traceback under `defects`, please report it"
     )

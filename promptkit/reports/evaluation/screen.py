@@ -1,52 +1,50 @@
-"""How far a run of a suite is: on a terminal a live table, elsewhere a line now and then."""
+"""Live progress of an evaluation: a table in a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
+from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.record import MetricRecord, VariantRecord
 from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
 from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
 from promptkit.reports.text import calls_text, hint_in_brackets, one_line, seconds_text, tokens_text
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.evaluate import Evaluation
-    from promptkit.reports.progress import Progress
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
-"""How long it takes to the next line where there is no terminal."""
+"""Seconds between two lines where there is no terminal."""
 
 LOOK_SECONDS = 1.0
 LOOK_SHARE = 0.02
-"""The share of the time that the running means may take: with many cells they are reckoned less often."""
+"""The share of the time that live estimates may take: with many cells they are computed less often."""
 
 RATE_SECONDS = 20.0
-"""Of how long ago the rate is that the time left is reckoned from."""
+"""Seconds over which the rate is measured that the remaining time is estimated from."""
 
 BAR = 24
 
 
 class EvaluationScreen:
-    """Shows how far an evaluation is. `showing` wraps its run; made and used where the event loop runs."""
+    """Shows the progress of an evaluation. `showing` wraps its run; made and used where the event loop runs."""
 
     def __init__(self, evaluation: Evaluation, progress: Progress) -> None:
         self._evaluation = evaluation
         self._progress = progress
-        self._means: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._means: dict[str, dict[str, MetricRecord]] = {}
         self._pace = Pace()
         self._failed = self._gave_up = False
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Keep the table on the screen until the block ends, and say what fails as it comes."""
+        """Keep the table on the screen until the block ends, and report failures as they come."""
         live = self._progress.redraws
         if not live:
             note(self._begun())
@@ -61,8 +59,8 @@ class EvaluationScreen:
         self._tell_failures()
 
     def interrupted(self) -> None:
-        """Show what is finished."""
-        print_evaluation({**self._evaluation.so_far(), "status": "interrupted"}, stderr=True)
+        """Show the cells that are finished."""
+        print_evaluation(self._evaluation.so_far().model_copy(update={"status": "interrupted"}), stderr=True)
 
     def _begun(self) -> str:
         suite, progress = self._evaluation.suite, self._evaluation.execution.progress
@@ -70,32 +68,32 @@ class EvaluationScreen:
         return f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
 
     async def _watch(self, live: bool) -> None:
-        said = time.monotonic()
+        noted = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             progress = self._evaluation.execution.progress
             self._pace.add(progress.done)
             self._tell_failures()
-            if not live and time.monotonic() - said >= PLAIN_SECONDS:
-                said = time.monotonic()
+            if not live and time.monotonic() - noted >= PLAIN_SECONDS:
+                noted = time.monotonic()
                 note(
                     f"{self._evaluation.suite.name}: {' · '.join([self._done(), *self._pace_parts(), *self._spent()])}"
                 )
 
     async def _look(self) -> None:
-        """Reckon the running means anew, for no more than a share of the time."""
-        from promptkit.evaluation.summary import live_estimates
+        """Update the live estimates, in no more than a share of the time."""
+        from promptkit.evaluation.evaluate import live_estimates
 
-        reckoned: set[str] = set()
+        loaded: set[str] = set()
         await asyncio.sleep(LOOK_SECONDS)
         while True:
             seconds = 0.0
-            async for each in live_estimates(self._evaluation):
-                self._means.setdefault(each.variant, {})[each.metric] = each.estimate
-                if each.metric in reckoned:
-                    seconds += each.seconds
-                elif each.estimate["n"]:
-                    reckoned.add(each.metric)  # The first time loads what reckons, which is no measure of it.
+            async for live in live_estimates(self._evaluation):
+                self._means.setdefault(live.variant, {})[live.metric] = live.estimate
+                if live.metric in loaded:
+                    seconds += live.seconds
+                elif live.estimate.n:
+                    loaded.add(live.metric)  # The first time includes loading, which says nothing of the next.
             await asyncio.sleep(max(LOOK_SECONDS, seconds / LOOK_SHARE))
 
     def _tell_failures(self) -> None:
@@ -105,12 +103,10 @@ class EvaluationScreen:
             self._progress.notice(f"the first failure: {hint_in_brackets(progress.failure)}")
         if progress.gave_up and not self._gave_up:
             self._gave_up = True
-            self._progress.notice("the model does not answer: nothing more is asked")
+            self._progress.notice("the model does not answer: no further requests are sent")
 
     def _lines(self, width: int) -> Iterator[Text]:
         """Yield the screen's lines. Called by the screen's own thread."""
-        from rich.text import Text
-
         progress = self._evaluation.execution.progress
         full = BAR * progress.done // max(1, progress.total)
         yield Text.assemble(
@@ -122,26 +118,28 @@ class EvaluationScreen:
             " · ".join([self._done(), *self._pace_parts()]),
         )
         yield Text("  " + " · ".join(self._spent()), style="dim")
-        means: list[dict[str, Any]] = [
-            {"name": each.variant.name, "metrics": self._means[each.variant.name]}
-            for each in self._evaluation.execution.contenders
-            if len(self._means.get(each.variant.name, ())) == len(self._evaluation.suite.measures)
+        means = [
+            VariantRecord(name=run.variant.name, metrics=self._means[run.variant.name])
+            for run in self._evaluation.execution.variants
+            if len(self._means.get(run.variant.name, ())) == len(self._evaluation.suite.measures)
         ]
-        if any(metric["n"] for each in means for metric in each["metrics"].values()):
+        if any(metric.n for variant in means for metric in variant.metrics.values()):
             yield from metric_lines(means, width, mark="so far", whole=False)
 
     def _done(self) -> str:
         progress = self._evaluation.execution.progress
-        known = f" ({progress.known:,} known)" if progress.known else ""
+        known = f" ({progress.known:,} cached)" if progress.known else ""
         return f"{progress.done:,} of {progress.total:,}{known}"
 
     def _pace_parts(self) -> Iterator[str]:
-        """Yield how many cells a second are finished, and how long the rest takes at that pace."""
+        """Yield how many cells a second are finished, and how long the rest takes at that rate."""
         progress = self._evaluation.execution.progress
         left = progress.total - progress.done
         rate = self._pace.rate
         if not left:
-            yield "scoring" if any(each.metric.pairs for each in self._evaluation.suite.measures) else "summing up"
+            yield (
+                "scoring" if any(measure.metric.pairs for measure in self._evaluation.suite.measures) else "summing up"
+            )
         elif not rate:
             yield seconds_text(self._pace.seconds)
         else:
@@ -149,14 +147,14 @@ class EvaluationScreen:
             yield f"{seconds_text(left / rate)} left"
 
     def _spent(self) -> Iterator[str]:
-        """Yield what the cells took, and how many have no answer that can be read."""
-        from promptkit.evaluation.summary import live_cost
+        """Yield what the cells cost, and how many have no readable answer."""
+        from promptkit.evaluation.evaluate import live_cost
 
-        contenders = self._evaluation.execution.contenders
-        tallies = [each.tally for each in contenders]
+        contenders = self._evaluation.execution.variants
+        tallies = [run.tally for run in contenders]
         spent = [tally.spent for tally in tallies]
-        yield calls_text(sum(each.calls for each in spent), sum(each.cached for each in spent))
-        yield tokens_text(sum(each.tokens_in for each in spent), sum(each.tokens_out for each in spent))
+        yield calls_text(sum(cost.calls for cost in spent), sum(cost.cached for cost in spent))
+        yield tokens_text(sum(cost.tokens_in for cost in spent), sum(cost.tokens_out for cost in spent))
         counts = {"unparsed": 0, "cut off": 0, "failed": 0}
         for tally in tallies:
             counts["unparsed"] += tally.unparsed
@@ -168,14 +166,14 @@ class EvaluationScreen:
 
 
 class Pace:
-    """How many cells a second were finished of late."""
+    """The recent rate of finished cells."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
 
     def add(self, done: int) -> None:
-        """Note how many are finished now."""
+        """Record how many cells are finished now."""
         now = time.monotonic()
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
@@ -183,7 +181,7 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """How long it has been."""
+        """Seconds since the start."""
         return time.monotonic() - self._began
 
     @property

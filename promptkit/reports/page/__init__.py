@@ -1,1 +1,1 @@
-"""A run as one HTML page that needs no network: what is said of it, its figures, its rows and their traces."""
+"""An evaluation as one HTML page that needs no network: its report, figures, rows and traces."""

@@ -1,39 +1,101 @@
 """The HTML page of an evaluation, written part by part so that only a few hundred rows are in memory.
 
-Rows and traces are base64 blocks of zlib-compressed JSON, which cannot be read as HTML; browsers inflate them.
+Rows and traces are base64 blocks of zlib-compressed JSON, which cannot be read as HTML; browsers inflate them: what
+the list needs at once, and what an opened row needs.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from promptkit.evaluation.cells.cell import compared_values
-from promptkit.reports.page.classes import class_tables
-from promptkit.reports.page.comparisons import comparison_table, threshold_table
-from promptkit.reports.page.markup import text
-from promptkit.reports.page.summary import headline, summary
+from markupsafe import Markup
+
+from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
+from promptkit.evaluation.record import EvalRecord, VariantRecord
+from promptkit.reports.page.html import asset, policy, templates
+from promptkit.reports.page.values import page_values
 from promptkit.storage.files import write_private
 from promptkit.storage.strict_json import plain
 
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell, RunView
-
 FLAGS = ("", "unparsed", "truncated", "error")
-WIDEST = 1000  # Characters of a text in the list, where it is searched; an opened row has all of it.
+WIDEST = 1000
+"""Characters of a text in the list, where it is searched; an opened row has all of it."""
+
 LIST_ROWS = 500
 OPENED_ROWS = 50
-_OPENED_SIZE = 1_000_000  # Characters of JSON from which a block is full with fewer rows.
+_OPENED_SIZE = 1_000_000
+"""Characters of JSON from which a block is full with fewer rows."""
+
 _LEVEL = 6
+_COPIED = 1 << 20
+
+# `start` is the last, as it uses all the others.
+_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "words", "figures", "slices", "start")
+
+
+def write_page(view: RunView, record: EvalRecord, path: Path) -> None:
+    """Write a run as one HTML page that loads nothing from a network. Raises StoreFailed where it cannot be written.
+
+    The report stands in the page as plain HTML; rows and traces are compressed blocks that its script inflates, traces
+    only when a row is opened.
+    """
+    write_private(path, page_parts(view, record))
+
+
+def page_parts(view: RunView, record: EvalRecord) -> Iterator[bytes]:
+    """Yield the page in order."""
+    style, script = asset("page", "page.css"), _script()
+    template = templates().get_template("page/page.html")
+    parts = template.generate(
+        policy=policy(style, script),
+        style=Markup(style),
+        row_parts=(Markup(part.decode()) for part in _row_parts(view, record, script)),
+        **page_values(view, record),
+    )
+    return (part.encode() for part in parts)
+
+
+def _script() -> str:
+    """Return the parts of the script as one, in a scope of its own."""
+    parts = "\n".join(asset("page", "script", f"{name}.js") for name in _SCRIPTS)
+    return f'"use strict";\n{{\n{parts}}}'
+
+
+def _row_parts(view: RunView, record: EvalRecord, script: str) -> Iterator[bytes]:
+    """Yield the list's blocks, the script, and only then the opened rows: the table shows before these are read."""
+    yield packed_block("about", json_of(_about(view, record)))
+    with TemporaryFile() as opened:
+        yield from row_blocks(view, opened)
+        yield f"<script>{script}</script>\n".encode()
+        opened.seek(0)
+        while copied := opened.read(_COPIED):
+            yield copied
+
+
+def _about(view: RunView, record: EvalRecord) -> dict[str, Any]:
+    """Return the data that the script needs of the run as a whole."""
+    variants = {variant.name: variant for variant in record.variants}
+    return {
+        "variants": [{"name": name, **_about_variant(variants.get(name))} for name in view.variants],
+        "metrics": list(view.metrics),
+    }
+
+
+def _about_variant(variant: VariantRecord | None) -> dict[str, Any]:
+    keys = ("cases", "missing", "calls", "tokens_in", "tokens_out", "seconds", "cost")
+    figures = ("mean", "low", "high", "bounds", "higher_is_better")
+    metrics = variant.metrics if variant is not None else {}
+    return {
+        **{key: getattr(variant, key, None) for key in keys},
+        "metrics": {name: {key: getattr(metric, key) for key in figures} for name, metric in metrics.items()},
+    }
 
 
 def packed_block(kind: str, content: str, **data: int) -> bytes:
@@ -96,13 +158,8 @@ def _list_row(
     fields: list[Any] = [None] * len(names)
     for name, value in first.fields.items():
         fields[names[name]] = _list_value(value)
-    aim = next(iter(metrics), "")
-    return [
-        first.row,
-        _list_value(compared_values(first, aim)[0]),
-        [_list_cell(cell, variants, metrics) for cell in cells],
-        fields,
-    ]
+    expected, _ = compared_values(first, next(iter(metrics), ""))
+    return [first.row, _list_value(expected), [_list_cell(cell, variants, metrics) for cell in cells], fields]
 
 
 def _list_cell(cell: Cell, variants: Mapping[str, int], metrics: Sequence[str]) -> list[Any]:
@@ -118,11 +175,11 @@ def _list_cell(cell: Cell, variants: Mapping[str, int], metrics: Sequence[str]) 
     ]
 
 
-def _list_answer(cell: Cell, aim: str) -> Any:
-    """Return what the list shows of a cell: what its aim compared, the whole output being in the opened row."""
+def _list_answer(cell: Cell, metric: str) -> Any:
+    """Return the answer that the list shows: the value that the metric compared. The opened row has the output."""
     if cell.flag:
         return cell.problem if cell.flag == "error" else cell.output
-    return compared_values(cell, aim)[1]
+    return compared_values(cell, metric)[1]
 
 
 def _list_value(value: Any) -> Any:
@@ -149,96 +206,8 @@ def _opened_row(view: RunView, cells: Sequence[Cell]) -> dict[str, Any]:
                 "tokens_in": cell.tokens_in,
                 "tokens_out": cell.tokens_out,
                 "seconds": cell.seconds,
-                "trace": view.trace(cell.cell),
+                "trace": view.trace(cell.number),
             }
             for cell in cells
         ],
     }
-
-
-_PLACE = re.compile(r"<!--(\w+)-->")
-# `start` is the last, as it uses all the others.
-_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "words", "figures", "slices", "start")
-_COPIED = 1 << 20
-
-
-def write_page(view: RunView, path: Path) -> None:
-    """Write a run as one HTML page that asks nothing of a network. Raises StoreFailed where it cannot be written.
-
-    What is said of the run stands in the page as plain HTML; rows and traces are compressed blocks that its script
-    inflates, traces only when a row is opened.
-    """
-    write_private(path, page_parts(view))
-
-
-def page_parts(view: RunView) -> Iterator[bytes]:
-    """Yield the page in order."""
-    style, script = _asset("page.css"), _script()
-    parts: dict[str, Callable[[], str]] = {
-        "policy": lambda: policy(style, script),
-        "title": lambda: text(f"{view.suite}, run {view.number}"),
-        "style": lambda: style,
-        "headline": lambda: headline(view),
-        "summary": lambda: summary(view),
-        "comparisons": lambda: comparison_table(view.record),
-        "thresholds": lambda: threshold_table(view.record),
-        "classes": lambda: class_tables(view),
-    }
-    for number, part in enumerate(_PLACE.split(_asset("page.html"))):
-        if number % 2 == 0:
-            yield part.encode()
-        elif part == "rows":
-            yield from _row_parts(view, script)
-        else:
-            yield parts[part]().encode()
-
-
-def _row_parts(view: RunView, script: str) -> Iterator[bytes]:
-    """Yield the list's blocks, the script, and only then what it needs later: the table shows before that is read."""
-    yield packed_block("about", json_of(_about(view)))
-    with TemporaryFile() as opened:
-        yield from row_blocks(view, opened)
-        yield f"<script>{script}</script>\n".encode()
-        opened.seek(0)
-        while copied := opened.read(_COPIED):
-            yield copied
-
-
-def _about(view: RunView) -> dict[str, Any]:
-    """Return what the script needs to know of the run as a whole."""
-    said = {each["name"]: each for each in view.record.get("variants", ())}
-    keys = ("cases", "missing", "calls", "tokens_in", "tokens_out", "seconds", "cost")
-    return {
-        "variants": [
-            {
-                "name": name,
-                **{key: said.get(name, {}).get(key) for key in keys},
-                "metrics": {
-                    metric: {key: each.get(key) for key in ("mean", "low", "high", "bounds", "higher_is_better")}
-                    for metric, each in said.get(name, {}).get("metrics", {}).items()
-                },
-            }
-            for name in view.variants
-        ],
-        "metrics": list(view.metrics),
-    }
-
-
-def policy(style: str, script: str = "") -> str:
-    """Return a content security policy under which nothing but the page's own script and style has any effect."""
-    scripts = f"script-src {_hash(script)}; " if script else ""
-    return f"default-src 'none'; {scripts}style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
-
-
-def _hash(content: str) -> str:
-    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
-
-
-def _script() -> str:
-    """Return the parts of the script as one, in a scope of its own."""
-    parts = "\n".join(_asset("script", f"{name}.js") for name in _SCRIPTS)
-    return f'"use strict";\n{{\n{parts}}}'
-
-
-def _asset(*name: str) -> str:
-    return files(__package__).joinpath(*name).read_text(encoding="utf-8")

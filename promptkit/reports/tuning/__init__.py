@@ -1,1 +1,1 @@
-"""A tuning as people see it: what it is about to do, how far it is, what it found, and that as one page."""
+"""Reports of a tuning run: the plan, live progress, the report, and the HTML page."""

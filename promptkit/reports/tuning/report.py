@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from promptkit.evaluation.record import DifferenceRecord
 from promptkit.reports.evaluation.figures import (
     difference_decimals,
     difference_parts,
@@ -14,47 +17,43 @@ from promptkit.reports.evaluation.figures import (
     metric_parts,
     number_text,
 )
-from promptkit.reports.layout import TableCell, columns, cut, grid, paragraph
-from promptkit.reports.output import emit, note, report_console
+from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
+from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
 from promptkit.reports.text import counted, one_line, seconds_text, visible
+from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from promptkit.tuning.budget import Plan
     from promptkit.tuning.search_space.candidate import Parameter
 
-WIDTH, WIDEST = 80, 140
 MOST_FRONT = 8
 MOST_DECIMALS = 3
+MOST_CHOICES = 60
+"""Characters of a parameter's choices that the plan shows."""
+
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
 _STOP_REASONS = {
     "calls": "the budget held no more calls",
     "tokens": "the budget held no more tokens",
     "minutes": "the time of the budget is up",
-    "interrupted": "interrupted: this is the best so far, and what was answered is kept",
-    "failed": "a model, server or tool failed: this is the best so far, and what was answered is kept",
+    "interrupted": "interrupted: this is the best so far, and answers are kept",
+    "failed": "a model, server or tool failed: this is the best so far, and answers are kept",
 }
 
 
-def tuning_text(record: Mapping[str, Any], *, width: int = WIDTH) -> str:
-    """Return what a tuning found, without colours."""
-    return "\n".join(line.plain.rstrip() for line in tuning_lines(record, width))
+def tuning_text(record: TuneRecord, *, width: int = PIPE_WIDTH) -> str:
+    """Return the report without colours."""
+    return plain_text(tuning_lines(record, width))
 
 
-def print_tuning(record: Mapping[str, Any], *, stderr: bool = False) -> None:
-    """Print what a tuning found as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
-    console = report_console(stderr=stderr)
-    width = min(console.width, WIDEST) if console.is_terminal else WIDTH
-    for line in tuning_lines(record, width):
-        console.print(line)
+def print_tuning(record: TuneRecord, *, stderr: bool = False) -> None:
+    """Print the report."""
+    print_report(lambda width: tuning_lines(record, width), stderr=stderr)
 
 
-def tuning_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    """Yield the lines of a tuning's report: parts with a blank line between them."""
-    from rich.text import Text
-
+def tuning_lines(record: TuneRecord, width: int) -> Iterator[Text]:
+    """Yield the lines of the report: parts with a blank line between them."""
     parts = (_heading, _verdict, _means, _ablation, _pareto_front, _diff, _written, _notes)
     first = True
     for part in parts:
@@ -65,264 +64,256 @@ def tuning_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
         yield from lines
 
 
-def _heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    status, model, rows = record["status"], record["model"], record["rows"]
+def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
+    model, rows = record.model, record.rows
     yield Text.assemble(
-        (one_line(f"{record['target']} on {record['suite']}", width // 2), "bold"),
-        f"  run {record['run']}  ",
-        (status, _STATUS.get(status, "")),
+        (one_line(f"{record.target} on {record.suite}", width // 2), "bold"),
+        f"  run {record.run}  ",
+        (record.status, _STATUS.get(record.status, "")),
         f"  {spent_text(record)}",
     )
-    digest = str(model.get("digest") or "").removeprefix("sha256:")[:12]
-    why = f" (named by {model['why']})" if model.get("why") else ""
-    told = [
-        f"answered by {model['reference']}{why} {digest}".rstrip(),
-        f"optimizer {record['optimizer']}, seed {record['seed']}; {counted(rows['search'], 'row')} to search on, "
-        f"{rows['pool']} for examples, {rows['confirm']} to confirm",
+    digest = (model.digest or "").removeprefix("sha256:")[:12]
+    why = f" (named by {model.why})" if model.why else ""
+    facts = [
+        f"answered by {model.reference}{why} {digest}".rstrip(),
+        f"optimizer {record.optimizer}, seed {record.seed}; {counted(rows.search, 'row')} to search on, "
+        f"{rows.pool} for examples, {rows.confirm} to confirm",
     ]
-    if reason := _STOP_REASONS.get(record["stopped_by"]):
-        told.append(reason)
-    yield from _paragraphs(told, width, "dim")
+    if reason := _STOP_REASONS.get(record.stopped_by):
+        facts.append(reason)
+    yield from _paragraphs(facts, width, "dim")
 
 
-def spent_text(record: Mapping[str, Any]) -> str:
-    """Return what a tuning took: `597 calls (12 cached), 40,111 tokens, 1 min 11 s`."""
-    cached = f" ({record['cached']:,} cached)" if record["cached"] else ""
-    return f"{record['calls']:,} calls{cached}, {record['tokens']:,} tokens, {seconds_text(record['seconds'])}"
+def spent_text(record: TuneRecord) -> str:
+    """Return what the run cost: `597 calls (12 cached), 40,111 tokens, 1 min 11 s`."""
+    cached = f" ({record.cached:,} cached)" if record.cached else ""
+    return f"{record.calls:,} calls{cached}, {record.tokens:,} tokens, {seconds_text(record.seconds)}"
 
 
-def _verdict(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    improved = record["verdict"] == "improved"
-    found = record["difference"]
-    said = f": {difference_text(record, found)} by {record['metric']['name']}" if found is not None else ""
-    where = holdout_text(found)
-    first, *rest = paragraph(visible(f"{record['verdict']}{said}{where}"), width=width)
-    yield Text(first, style="bold green" if improved else "bold yellow")
-    yield from (Text(line, style="bold green" if improved else "bold yellow") for line in rest)
+def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
+    found = record.difference
+    by = f": {difference_text(record, found)} by {record.metric.name}" if found is not None else ""
+    style = "bold green" if record.verdict == "improved" else "bold yellow"
+    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}"), width=width):
+        yield Text(line, style=style)
     yield from _paragraphs(verdict_reasons(record), width)
 
 
-def holdout_text(found: Mapping[str, Any] | None) -> str:
-    """Return on what a difference was measured: ` on 142 rows that the search never saw`."""
-    return f" on {counted(found['n'], found['unit'])} that the search never saw" if found is not None else ""
+def holdout_text(found: ConfirmedDifference | None) -> str:
+    """Return the rows that a difference was measured on: ` on 142 rows that the search never saw`."""
+    return f" on {counted(found.n, found.unit)} that the search never saw" if found is not None else ""
 
 
-def verdict_reasons(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why the verdict is what it is, and what is to be known of it."""
-    found, needed = record["difference"], record["rows_needed"]
-    yield record["why"]
+def verdict_reasons(record: TuneRecord) -> Iterator[str]:
+    """Yield the reasons for the verdict, and its limits."""
+    found, needed = record.difference, record.rows_needed
+    yield record.why
     if found is not None:
-        level = f"{100 * found['level']:g} %"
-        better = counted(found["better"], found["unit"])
-        yield f"{better} better, {found['worse']} worse; the interval is at {level}"
-    if needed is not None and record["verdict"] != "improved":
-        unit = found["unit"] if found is not None else "row"
+        better = counted(found.better, found.unit)
+        yield f"{better} better, {found.worse} worse; the interval is at {100 * found.level:g} %"
+    if needed is not None and record.verdict != "improved":
+        unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
-    if record["ordinal"] > 1:
+    if record.ordinal > 1:
         yield (
-            f"this is verdict {record['ordinal']} on these confirm rows: each further one is tested at half the level; "
+            f"this is verdict {record.ordinal} on these confirm rows: each further one is tested at half the level; "
             f"new rows begin anew"
         )
 
 
-def difference_text(record: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return a difference by the aim with its interval: `+10 points [+2, +18]`."""
-    metric, told = record["metric"], {**found, "difference": found.get("difference", found.get("mean"))}
-    value, interval = difference_parts(metric, told)
-    return " ".join(filter(None, (value, difference_unit(metric, told), interval)))
+def difference_text(record: TuneRecord, found: ConfirmedDifference | AblationRecord) -> str:
+    """Return a difference of the objective with its interval: `+10 points [+2, +18]`."""
+    metric, difference = record.metric.as_metric(), _as_difference(found)
+    value, interval = difference_parts(metric, difference)
+    return " ".join(filter(None, (value, difference_unit(metric, difference), interval)))
 
 
-def _means(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    """Yield start and pick on both sides of the rows."""
-    picked = best_name(record)
-    shown = [("start", record["baseline"]), (picked, record["best"])]
-    known = [side[part] for _, side in shown for part in ("confirm", "search") if side[part]]
+def _as_difference(found: ConfirmedDifference | AblationRecord) -> DifferenceRecord:
+    value = found.mean if isinstance(found, ConfirmedDifference) else found.difference
+    return DifferenceRecord(difference=value, low=found.low, high=found.high)
+
+
+def _means(record: TuneRecord, width: int) -> Iterator[Text]:
+    """Yield the means of start and pick on both sides of the split."""
+    name = best_name(record)
+    sides = [("start", record.baseline), (name, record.best)]
+    known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
     if not known:
-        if record["best"]["choices"]:
-            yield from _paragraphs([f"{picked}: {choices_text(record)}"], width)
+        if record.best.choices:
+            yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
         return
-    decimals = metric_decimals({**record["metric"], **each} for each in known)
+    decimals = metric_decimals(record.metric.with_mean(mean) for mean in known)
     rows: list[list[TableCell]] = [["", ("confirm rows", "dim"), ("search rows", "dim")]]
-    for name, side in shown:
-        cells: list[TableCell] = [(name, "bold")]
-        for part in ("confirm", "search"):
-            said = side[part]
-            parts = metric_parts({**record["metric"], **said}, decimals) if said else ()
-            cells.append(" ".join([*parts, f"of {said['n']}"]) if said else "–")
+    for title, side in sides:
+        cells: list[TableCell] = [(title, "bold")]
+        for mean in (side.confirm, side.search):
+            parts = () if mean is None else metric_parts(record.metric.with_mean(mean), decimals)
+            cells.append("–" if mean is None else " ".join([*parts, f"of {mean.n}"]))
         rows.append(cells)
     yield from grid(rows, width=width)
-    yield from _paragraphs([f"{picked}: {choices_text(record)}"], width)
-    if record["best"]["search"] and record["best"]["confirm"]:
-        told = "the search chose the pick by its search rows, so that these say too much of it"
-        yield from _paragraphs([told], width, "dim")
+    yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
+    if record.best.search and record.best.confirm:
+        yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
 
 
-def best_name(record: Mapping[str, Any]) -> str:
-    """Return what the best is called: nothing was picked where a tuning ended before."""
-    return "pick" if record["status"] == "done" or record["ordinal"] else "so far"
+def best_name(record: TuneRecord) -> str:
+    """Return the name of the best candidate: it is not the pick yet where the run ended before."""
+    return "pick" if record.status == "done" or record.ordinal else "so far"
 
 
-def choices_text(record: Mapping[str, Any]) -> str:
-    """Return what the pick chooses, in words."""
-    chosen = record["best"]["choices"]
-    return " · ".join(f"{axis}: {level}" for axis, level in chosen.items()) or "the target as it is written"
+def choices_text(record: TuneRecord) -> str:
+    """Return the choices of the best candidate."""
+    choices = record.best.choices
+    return (
+        " · ".join(f"{parameter}: {choice}" for parameter, choice in choices.items()) or "the target as it is written"
+    )
 
 
-def _ablation(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    said = record["ablation"]
-    if not said:
+def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
+    changes = record.ablation
+    if not changes:
         return
-    metric = record["metric"]
-    unit = difference_unit(metric, {})
+    metric = record.metric.as_metric()
+    unit = difference_unit(metric)
     # An estimate has no interval that says how many of its digits mean something.
-    decimals = min(difference_decimals(metric, said), 1 if unit == "points" else MOST_DECIMALS)
+    decimals = min(difference_decimals(metric, map(_as_difference, changes)), 1 if unit == "points" else MOST_DECIMALS)
     yield Text(f"what each change brought{f', {unit}' if unit else ''}", style="bold")
     rows: list[list[TableCell]] = []
-    for each in said:
-        value, interval = difference_parts(metric, each, decimals)
-        rows.append([f"{each['axis']}: {each['level']}", value, (interval, "dim"), (measured_on(each), "dim")])
+    for change in changes:
+        value, interval = difference_parts(metric, _as_difference(change), decimals)
+        rows.append([f"{change.axis}: {change.level}", value, (interval, "dim"), (measured_on(change), "dim")])
     yield from grid(rows, right=(1,), width=width, indent=2)
     skipped: dict[str, list[str]] = {}
-    for each in said:
-        if each["skipped"]:
-            skipped.setdefault(each["skipped"], []).append(each["axis"])
+    for change in changes:
+        if change.skipped:
+            skipped.setdefault(change.skipped, []).append(change.axis)
     if skipped:
-        each_why = (f"{', '.join(axes)}{': each' if len(axes) > 1 else ''} {why}" for why, axes in skipped.items())
-        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(each_why)}"], width, "dim")
-    if len(said) > 1 and all(each["on"] == "confirm" for each in said):
-        total = sum(each["difference"] for each in said)
-        text = difference_parts(metric, {"difference": total, "low": None, "high": None}, decimals)[0]
+        reasons = (f"{', '.join(names)}{': each' if len(names) > 1 else ''} {why}" for why, names in skipped.items())
+        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(reasons)}"], width, "dim")
+    if len(changes) > 1 and all(change.on == "confirm" for change in changes):
+        total = DifferenceRecord(difference=sum(change.difference or 0.0 for change in changes))
+        text = difference_parts(metric, total, decimals)[0]
         yield from _paragraphs([f"one by one they bring {text} in sum; effects do not add up"], width, "dim")
 
 
-def measured_on(each: Mapping[str, Any]) -> str:
-    """Return what a change's part rests on."""
-    return {"confirm": "confirm rows", "search": "search's estimate"}.get(each["on"], "not measured")
+def measured_on(change: AblationRecord) -> str:
+    """Return the rows that a change's part was measured on."""
+    return {"confirm": "confirm rows", "search": "search's estimate"}.get(change.on or "", "not measured")
 
 
-def _pareto_front(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    """Yield the candidates that no other is better than in all that counts, the cheapest first."""
-    from rich.text import Text
-
-    said = sorted((each for each in record["candidates"] if each["front"]), key=lambda each: each["tokens"] or 0)
-    if len(said) < 2:
+def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:
+    """Yield the candidates that no other dominates, the cheapest first."""
+    front = sorted(
+        (candidate for candidate in record.candidates if candidate.front), key=lambda candidate: candidate.tokens or 0
+    )
+    if len(front) < 2:
         return
-    told = "no other is better than these in score, tokens, time and unparsed at once (search rows)"
-    yield from _paragraphs([told], width, "bold")
-    shown = _spread(said)
-    metrics = [{**record["metric"], **each} for each in shown]
+    yield from _paragraphs(
+        ["no other is better than these in score, tokens, time and unparsed at once (search rows)"], width, "bold"
+    )
+    shown = _spread(front)
+    metrics = [record.metric.with_mean(candidate) for candidate in shown]
     decimals = metric_decimals(metrics)
-    has_unparsed = any(each["unparsed"] for each in shown)
-    heads = ["", record["metric"]["name"], "", "tokens", "time", "rows", *(["unparsed"] if has_unparsed else [])]
-    rows: list[list[TableCell]] = [[(each, "dim") for each in heads]]
-    for each, metric in zip(shown, metrics, strict=True):
+    is_unparsed = any(candidate.unparsed for candidate in shown)
+    heads = ["", record.metric.name, "", "tokens", "time", "rows", *(["unparsed"] if is_unparsed else [])]
+    rows: list[list[TableCell]] = [[(name, "dim") for name in heads]]
+    for candidate, metric in zip(shown, metrics, strict=True):
         value, interval = metric_parts(metric, decimals)
+        unparsed = candidate.unparsed or 0.0
         rows.append(
             [
-                ("pick" if each["pick"] else "start" if each["start"] else "", "bold"),
+                ("pick" if candidate.pick else "start" if candidate.start else "", "bold"),
                 value,
                 (interval, "dim"),
-                number_text(each["tokens"], 0),
-                seconds_text(each["latency"] or 0.0),
-                str(each["rows"]),
-                *([(f"{100 * each['unparsed']:.0f} %", "red" if each["unparsed"] else "")] if has_unparsed else []),
+                number_text(candidate.tokens, 0),
+                seconds_text(candidate.latency or 0.0),
+                str(candidate.rows),
+                *([(f"{100 * unparsed:.0f} %", "red" if unparsed else "")] if is_unparsed else []),
             ]
         )
     head, *lines = grid(rows, right=(1, 3, 4, 5, 6), width=width, indent=2)
     yield head
     # A name under its numbers may be long without pushing them off the screen.
-    for each, line in zip(shown, lines, strict=True):
+    for candidate, line in zip(shown, lines, strict=True):
         yield line
-        yield from _paragraphs([one_line(each["name"], 2 * width - 12)], width, "dim", indent="    ")
-    if left := len(said) - len(shown):
+        yield from _paragraphs([one_line(candidate.name, 2 * width - 12)], width, "dim", indent="    ")
+    if left := len(front) - len(shown):
         yield Text(f"  and {left} between these", style="dim")
 
 
-def _spread(front: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return at most so many of a front, from its cheap end to its dear one, the pick and the start among them."""
+def _spread(front: list[CandidateRecord]) -> list[CandidateRecord]:
+    """Return some candidates of a front, evenly from the cheapest to the dearest, with the pick and the start."""
     if len(front) <= MOST_FRONT:
         return front
     step = (len(front) - 1) / (MOST_FRONT - 1)
-    wanted = {round(at * step) for at in range(MOST_FRONT)}
-    wanted |= {at for at, each in enumerate(front) if each["pick"] or each["start"]}
-    return [front[at] for at in sorted(wanted)]
+    chosen = {round(at * step) for at in range(MOST_FRONT)}
+    chosen |= {at for at, candidate in enumerate(front) if candidate.pick or candidate.start}
+    return [front[at] for at in sorted(chosen)]
 
 
-def _diff(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    for line in record["diff"].splitlines():
+def _diff(record: TuneRecord, width: int) -> Iterator[Text]:
+    for line in record.diff.splitlines():
         yield Text(visible(line), style=_DIFF_COLOURS.get(line[:1], "") if line[:3] not in ("+++", "---") else "bold")
 
 
-def _written(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    if record["written"]:
+def _written(record: TuneRecord, width: int) -> Iterator[Text]:
+    if record.written:
         yield from _paragraphs(written_texts(record), width)
 
 
-def written_texts(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which files were written, and which was replaced: with `--apply` the last one."""
-    written, replaced = list(record["written"]), [record["written"][-1]] if record["applied"] else []
-    for told, names in (("written", written[: len(written) - len(replaced)]), ("replaced", replaced)):
+def written_texts(record: TuneRecord) -> Iterator[str]:
+    """Yield the files that were written, and the one that was replaced: with `--apply` the last."""
+    replaced = record.written[-1:] if record.applied else []
+    for verb, names in (("written", record.written[: len(record.written) - len(replaced)]), ("replaced", replaced)):
         if names:
-            yield f"{told}: {', '.join(names)}"
+            yield f"{verb}: {', '.join(names)}"
 
 
-def _notes(record: Mapping[str, Any], width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    said = [*record["notes"], *(note for stage in record["stages"] for note in stage["notes"])]
-    for told in dict.fromkeys(said):
-        for at, line in enumerate(paragraph(visible(told), width=width - 2)):
+def _notes(record: TuneRecord, width: int) -> Iterator[Text]:
+    notes = [*record.notes, *(line for stage in record.stages for line in stage.notes)]
+    for text in dict.fromkeys(notes):
+        for at, line in enumerate(paragraph(visible(text), width=width - 2)):
             yield Text(("· " if not at else "  ") + line, style="dim")
 
 
-def _paragraphs(texts: Any, width: int, style: str = "", *, indent: str = "") -> Iterator[Text]:
-    from rich.text import Text
-
-    for told in texts:
-        for line in paragraph(visible(told), width=width, first=indent, rest=indent):
+def _paragraphs(texts: Iterable[str], width: int, style: str = "", *, indent: str = "") -> Iterator[Text]:
+    for text in texts:
+        for line in paragraph(visible(text), width=width, first=indent, rest=indent):
             yield Text(line, style=style)
 
 
-PLAN_WIDTH = 100
-MOST_LEVELS = 60
-"""How many characters of an axis' levels are told."""
+# The plan, before the first call.
 
 
 def print_plan(plan: Plan, *, stderr: bool = True) -> None:
-    """Print a plan: to stderr before a tuning, as the result of a dry run."""
+    """Print a plan: to stderr before a run, as the result of a dry run."""
     console = report_console(stderr=stderr)
-    width = min(console.width, PLAN_WIDTH) if console.is_terminal else PLAN_WIDTH
+    width = min(console.width, PARAGRAPH_WIDTH) if console.is_terminal else PARAGRAPH_WIDTH
     (note if stderr else emit)(plan_text(plan, width=width))
 
 
-def plan_text(plan: Plan, *, width: int = PLAN_WIDTH) -> str:
-    """Return a plan in lines: rows, what would be tried, calls and minutes, and the smallest gain it could show."""
+def plan_text(plan: Plan, *, width: int = PARAGRAPH_WIDTH) -> str:
+    """Return a plan in lines: rows, search space, calls and minutes, and the smallest gain that it could show."""
     return "\n".join(_plan_lines(plan, width))
 
 
 def _plan_lines(plan: Plan, width: int) -> Iterator[str]:
     yield f"{one_line(plan.target)} on {one_line(plan.suite)}, by {one_line(plan.metric)}, optimizer {plan.optimizer}"
-    pool = f" and {plan.pool} for examples" if plan.pool else ""
-    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.confirm} that the search never sees to confirm"
+    pool = f" and {plan.demo_pool} for examples" if plan.demo_pool else ""
+    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.holdout} that the search never sees to confirm"
     yield from _plan_paragraph(rows, width)
     yield from _plan_paragraph(_cost(plan), width)
-    if plan.axes:
-        axes_text = "1 axis" if len(plan.axes) == 1 else f"{len(plan.axes)} axes"
-        yield from _plan_paragraph(f"at most {counted(plan.candidates, 'candidate')} over {axes_text}:", width)
-    for _, axes in groupby(plan.axes, key=lambda axis: axis.step):
-        cells = [(f"    {axis.name}", str(len(axis.levels)), _choices_text(axis)) for axis in axes]
-        yield from (cut(line, width) for line in columns(cells, right=(1,)))
+    if plan.parameters:
+        axes = "1 axis" if len(plan.parameters) == 1 else f"{len(plan.parameters)} axes"
+        yield from _plan_paragraph(f"at most {counted(plan.candidates, 'candidate')} over {axes}:", width)
+    for _, group in groupby(plan.parameters, key=lambda parameter: parameter.step):
+        rows_of_step = [
+            (f"    {parameter.name}", str(len(parameter.choices)), _choices_text(parameter)) for parameter in group
+        ]
+        yield from (cut(line, width) for line in columns(rows_of_step, right=(1,)))
     yield from _plan_paragraph(detectable_gain_text(plan), width)
-    for told in plan.notes:
-        yield from paragraph(told, width=width, first="  · ", rest="    ")
+    for text in plan.notes:
+        yield from paragraph(text, width=width, first="  · ", rest="    ")
 
 
 def _plan_paragraph(text: str, width: int) -> list[str]:
@@ -341,15 +332,15 @@ def _cost(plan: Plan) -> str:
 
 
 def detectable_gain_text(plan: Plan) -> str:
-    """Return what gain the confirmation could show."""
-    rows = counted(plan.confirm, "row")
+    """Return the gain that the confirmation could show."""
+    rows = counted(plan.holdout, "row")
     if plan.clusters is not None:
         rows = f"{counted(plan.clusters, 'cluster')} of rows"
-    if plan.smallest is None:
+    if plan.smallest_gain is None:
         return f"{rows} to confirm can show no gain: the verdict will be `not shown`"
-    told = f"{rows} to confirm show a gain of {100 * plan.smallest:.0f} points four times in five"
-    return f"{told}, a smaller one less often"
+    gain = f"{rows} to confirm show a gain of {100 * plan.smallest_gain:.0f} points four times in five"
+    return f"{gain}, a smaller one less often"
 
 
-def _choices_text(axis: Parameter) -> str:
-    return one_line(" · ".join(each.name for each in axis.levels), MOST_LEVELS)
+def _choices_text(parameter: Parameter) -> str:
+    return one_line(" · ".join(choice.name for choice in parameter.choices), MOST_CHOICES)

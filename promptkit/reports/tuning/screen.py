@@ -1,35 +1,33 @@
-"""How far a tuning is: on a terminal lines that are kept up to date, elsewhere a line now and then."""
+"""Live progress of a tuning run: lines that are kept up to date in a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
 
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
 from promptkit.reports.text import one_line, seconds_text
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.reports.progress import Progress
-    from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.tune_record import EstimateRecord, ObjectiveRecord
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
-"""How long it takes to the next line where there is no terminal."""
+"""Seconds between two lines where there is no terminal."""
 BAR = 24
 MOST_DROPPED = 4
 STAGES = {
-    "smoke": "smoke: whose answers parse",
+    "smoke": "smoke: candidates whose answers parse",
     "screen": "screen: joint configurations on a few rows",
-    "examples": "examples: what the model itself gets right",
+    "examples": "examples: answers that the model itself gets right",
     "race": "race: more rows for those that do well",
-    "wording": "wording: what a teacher proposes",
+    "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
     "confirm": "confirm: start and pick on rows the search never saw",
     "ablation": "ablation: each change taken back",
@@ -37,12 +35,12 @@ STAGES = {
 
 
 class TuningScreen:
-    """Shows where a search stands. `showing` wraps its run; made and used where the event loop runs.
+    """Shows the progress of a search. `showing` wraps its run; made and used where the event loop runs.
 
-    `metric` is the aim as the record has it.
+    `metric` is the objective as the record has it.
     """
 
-    def __init__(self, standing: TuningProgress, progress: Progress, metric: Mapping[str, Any]) -> None:
+    def __init__(self, standing: TuningProgress, progress: Progress, metric: ObjectiveRecord) -> None:
         self._standing = standing
         self._progress = progress
         self._metric = metric
@@ -52,7 +50,7 @@ class TuningScreen:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Keep the lines on the screen until the block ends; what was dropped and noted stays above them."""
+        """Keep the lines on the screen until the block ends; notices stay above them."""
         task = asyncio.ensure_future(self._watch(live=self._progress.redraws))
         try:
             with self._progress.showing(lines=self._lines):
@@ -62,32 +60,30 @@ class TuningScreen:
             self._tell()
 
     async def _watch(self, *, live: bool) -> None:
-        said = time.monotonic()
+        noted = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             self._tell()
             stage = (self._standing.stage, self._standing.step)
-            if not live and (stage != self._stage or time.monotonic() - said >= PLAIN_SECONDS):
-                said, self._stage = time.monotonic(), stage
+            if not live and (stage != self._stage or time.monotonic() - noted >= PLAIN_SECONDS):
+                noted, self._stage = time.monotonic(), stage
                 note(" · ".join(filter(None, [self._at(), self._spent(), self._best()])))
 
     def _tell(self) -> None:
-        """Say what was noted since, and without a terminal what was dropped: there it is on the screen."""
-        standing = self._standing
-        noted, self._noted = standing.noted[self._noted :], len(standing.noted)
-        for told in noted:
-            self._progress.notice(told)
-        dropped, self._told = standing.dropped[self._told :], len(standing.dropped)
+        """Show the notices since the last time, and without a terminal the candidates dropped since."""
+        progress = self._standing
+        notices, self._noted = progress.notes[self._noted :], len(progress.notes)
+        for text in notices:
+            self._progress.notice(text)
+        dropped, self._told = progress.dropped[self._told :], len(progress.dropped)
         if dropped and not self._progress.redraws:
             for why in dict.fromkeys(why for _, why in dropped):
-                names = [one_line(name, 60) for name, each in dropped if each == why]
+                names = [one_line(name, 60) for name, text in dropped if text == why]
                 more = f" and {len(names) - MOST_DROPPED} more" if len(names) > MOST_DROPPED else ""
                 note(f"dropped: {'; '.join(names[:MOST_DROPPED])}{more} ({one_line(why)})")
 
     def _lines(self, width: int) -> Iterator[Text]:
         """Yield the screen's lines. Called by the screen's own thread."""
-        from rich.text import Text
-
         full = int(BAR * min(1.0, self._share()))
         yield Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "dim"), " ", self._spent())
         yield Text(self._at(), style="bold")
@@ -97,34 +93,34 @@ class TuningScreen:
             yield Text(f"  dropped {one_line(name, max(20, width // 2))}: {one_line(why)}", style="dim")
 
     def _at(self) -> str:
-        standing = self._standing
-        if not standing.stage:
+        progress = self._standing
+        if not progress.stage:
             return "the start on a few rows, to know the rate"
-        step = f"{standing.step}, " if standing.step else ""
-        field = f": {standing.alive} of {standing.entered} candidates alive" if standing.entered > 1 else ""
-        return f"{step}{STAGES.get(standing.stage, standing.stage)}{field}"
+        step = f"{progress.step}, " if progress.step else ""
+        field = f": {progress.alive} of {progress.entered} candidates alive" if progress.entered > 1 else ""
+        return f"{step}{STAGES.get(progress.stage, progress.stage)}{field}"
 
     def _best(self) -> str:
         best = self._standing.best
         if best is None or best.mean is None:
             return ""
-        said = {**self._metric, "mean": best.mean, "low": best.low, "high": best.high}
-        return f"best so far {metric_text(said)}: {one_line(best.name, 80)}"
+        metric = self._metric.with_mean(EstimateRecord(mean=best.mean, low=best.low, high=best.high))
+        return f"best so far {metric_text(metric)}: {one_line(best.name, 80)}"
 
     def _share(self) -> float:
-        """Return how much of the limit that is reached first is spent."""
-        standing = self._standing
-        shares = [standing.calls / standing.most_calls, standing.tokens / standing.most_tokens]
-        if isfinite(standing.seconds_left):
-            shares.append(standing.seconds / max(1e-9, standing.seconds + standing.seconds_left))
+        """Return the spent share of the limit that is reached first."""
+        progress = self._standing
+        shares = [progress.calls / progress.most_calls, progress.tokens / progress.most_tokens]
+        if isfinite(progress.seconds_left):
+            shares.append(progress.seconds / max(1e-9, progress.seconds + progress.seconds_left))
         return max(shares)
 
     def _spent(self) -> str:
-        standing = self._standing
-        calls = f"{standing.calls:,}{_limit_text(standing.most_calls)} calls"
-        tokens = f"{standing.tokens:,}{_limit_text(standing.most_tokens)} tokens"
-        left = f" ({seconds_text(standing.seconds_left)} left)" if isfinite(standing.seconds_left) else ""
-        return " · ".join([calls, tokens, f"{seconds_text(standing.seconds)}{left}"])
+        progress = self._standing
+        calls = f"{progress.calls:,}{_limit_text(progress.most_calls)} calls"
+        tokens = f"{progress.tokens:,}{_limit_text(progress.most_tokens)} tokens"
+        left = f" ({seconds_text(progress.seconds_left)} left)" if isfinite(progress.seconds_left) else ""
+        return " · ".join([calls, tokens, f"{seconds_text(progress.seconds)}{left}"])
 
 
 def _limit_text(most: float) -> str:

@@ -68,13 +68,13 @@ async def sample_answers(task: Task, samples: int, temperature: float) -> list[A
 
 
 def item_of(row: Row) -> dict[str, Any]:
-    """Return a row as an example, with what a person has to fill in left empty."""
+    """Return a row as an example, with empty fields for a person to fill in."""
     output = "" if row.expect is None else row.expect
     return {"input": dict(row.inputs), "thoughts": row.rationale.strip(), "output": output}
 
 
 def uncertainty(task: Task, answers: Sequence[Answer], metric: Metric) -> float:
-    """Return how much answers differ. One that does not parse counts as a value of its own, in `variance` as none.
+    """Return the disagreement of answers. One that does not parse counts as a separate value, in `variance` as none.
 
     `disagreement` is the share of distinct answers; of two possible ones, how near their counts are to each other.
     """

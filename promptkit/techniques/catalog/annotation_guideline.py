@@ -17,7 +17,7 @@ from promptkit.techniques.task import Task
 
 EXAMPLES_OF_A_MISTAKE = 3
 LONGEST_TEXT = 400
-"""How many characters of a text stand beside a mistake in it."""
+"""The characters of a text that are shown around a mistake in it."""
 Frequent = Mapping[str, Any]
 
 
@@ -34,7 +34,7 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
     async def annotate(rules: list[str]) -> list[AnswerComparison]:
         answers = await task.each(lambda row: annotate_row(task.on(row), rules), rows)
         kinds = [task.on(row).answer_type for row in rows]
-        return [compare_answer(*each) for each in zip(kinds, answers, expected, strict=True)]
+        return [compare_answer(*row) for row in zip(kinds, answers, expected, strict=True)]
 
     kept: list[str] = []
     waiting: list[str] = []
@@ -42,7 +42,7 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
     current = await annotate(kept)
     for _ in range(rounds - 1):
         if not waiting:
-            seen = {each["rule"].casefold() for each in tried}
+            seen = {proposal["rule"].casefold() for proposal in tried}
             drafts = await draft(task, most_frequent(task, rows, current)[:drafted])
             waiting = [rule for rule in drafts if rule.casefold() not in seen]
         if not waiting:
@@ -55,7 +55,8 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
         if keeps:
             kept, current = [*kept, rule], attempt
     return Prepared(
-        items=[{"rule": rule} for rule in kept], uncertain=[*tried, *map(told, most_frequent(task, rows, current))]
+        items=[{"rule": rule} for rule in kept],
+        uncertain=[*tried, *map(mistake_record, most_frequent(task, rows, current))],
     )
 
 
@@ -65,7 +66,7 @@ async def annotate_row(task: Task, rules: list[str]) -> Answer:
 
 
 async def draft(task: Task, mistakes: Sequence[Frequent]) -> list[str]:
-    """Return rules against mistakes, as the model drafts them; none, without a call, where there are no mistakes."""
+    """Return the rules that the model drafts against mistakes; without mistakes none, and without a call."""
     if not mistakes:
         return []
     return read_list((await task.ask("rule", mistakes=mistakes)).said, most=len(mistakes))
@@ -76,10 +77,10 @@ def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[AnswerC
     kinds: defaultdict[tuple[str | None, str | None], list[tuple[Row, Mistake]]] = defaultdict(list)
     for row, comparison in zip(rows, comparisons, strict=True):
         for mistake in comparison.mistakes:
-            kinds[mistake.said, mistake.right].append((row, mistake))
+            kinds[mistake.answered, mistake.right].append((row, mistake))
     return [
         {
-            "said": said,
+            "said": answered,
             "right": right,
             "times": len(made),
             "examples": [
@@ -87,7 +88,7 @@ def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[AnswerC
                 for row, mistake in made[:EXAMPLES_OF_A_MISTAKE]
             ],
         }
-        for (said, right), made in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+        for (answered, right), made in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
     ]
 
 
@@ -98,11 +99,11 @@ def excerpt(text: str, words: str) -> str:
     return f"{'…' if begin else ''}{part}{'…' if begin + len(part) < len(text) else ''}"
 
 
-def told(mistake: Frequent) -> dict[str, Any]:
+def mistake_record(mistake: Frequent) -> dict[str, Any]:
     """Return a kind of mistake as a person reads it."""
     first = mistake["examples"][0]
-    said, right = (mistake[key] or "nothing" for key in ("said", "right"))
-    return {"said": said, "right": right, "times": mistake["times"], "example": first["words"] or first["text"]}
+    answered, right = (mistake[key] or "nothing" for key in ("said", "right"))
+    return {"said": answered, "right": right, "times": mistake["times"], "example": first["words"] or first["text"]}
 
 
 def read_expected(task: Task, row: Row, number: int) -> Any:

@@ -47,7 +47,7 @@ async def prepare(
     walks = await task.each(represent, clusters(vectors, chosen, seed=seed))
     return Prepared(
         items=[item for items, _ in walks for item in items],
-        uncertain=[each for _, left_out in walks for each in left_out],
+        uncertain=[item for _, left_out in walks for item in left_out],
     )
 
 

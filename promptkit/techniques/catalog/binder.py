@@ -39,7 +39,7 @@ async def binder(
 
 
 async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
-    """Return what a query gives as the answer; none where it fails, or gives nothing."""
+    """Return the result of a query as the answer; no answer if it fails or is empty."""
     query = cut_program(exchange.said).strip().rstrip(";")
     try:
         cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)

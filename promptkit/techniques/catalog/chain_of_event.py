@@ -48,8 +48,8 @@ async def chain_of_event(
     if not general:
         task.note(merged, "the general events cannot be read; the specific ones are summarized")
     least = threshold or max(2, -(-len(texts) // 2))
-    kept = [each["event"] for each in general if len(each["docs"]) >= least]
-    shown = kept or [each["event"] for each in general] or specific
+    kept = [event["event"] for event in general if len(event["docs"]) >= least]
+    shown = kept or [event["event"] for event in general] or specific
     answer = await task.decide(await task.ask("summary", replace={"documents": ""}, shown=shown))
     return answer.with_extra(events=general, summarized=shown, common=bool(kept))
 
@@ -73,18 +73,18 @@ def read_general(exchange: Exchange, count: int) -> list[dict[str, Any]]:
     except ValueError:
         return []
     if isinstance(found, dict):
-        found = next((each for each in found.values() if isinstance(each, list) and "event" not in found), [found])
+        found = next((value for value in found.values() if isinstance(value, list) and "event" not in found), [found])
     if not isinstance(found, list):
         return []
     return [
-        {"event": str(each["event"]).strip(), "docs": document_numbers(each.get("docs"), count)}
-        for each in found
-        if isinstance(each, dict) and str(each.get("event") or "").strip()
+        {"event": str(event["event"]).strip(), "docs": document_numbers(event.get("docs"), count)}
+        for event in found
+        if isinstance(event, dict) and str(event.get("event") or "").strip()
     ]
 
 
 def document_numbers(given: Any, count: int) -> list[int]:
     """Return the numbers of documents that there are, in order, each once however often it is mentioned."""
     listed = given if isinstance(given, list) else [given]
-    numbers = {int(each) for each in listed if str(each).strip().isdecimal()}
+    numbers = {int(number) for number in listed if str(number).strip().isdecimal()}
     return sorted(number for number in numbers if 1 <= number <= count)

@@ -19,7 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Start = Callable[[], Awaitable[Any]]
 DOMAINS = ("factual", "medical", "physical", "biology")
 MOST_FOUND = 100
-"""How many passages are found before those of other domains are left out."""
+"""The number of passages found before those of other domains are left out."""
 
 _FIRST = re.compile(r"(?:(?<!\s)\s+)?First,\s*", re.IGNORECASE)
 _SECOND = re.compile(r"(?:(?<!\s)\s+)?\bSecond,\s*", re.IGNORECASE)
@@ -65,7 +65,7 @@ async def chain_of_knowledge(
 
 
 async def choose(task: Task, domains: Sequence[str]) -> list[str]:
-    """Return the domains that a question is of, in the order in which they are named; an unknown one is the first."""
+    """Return the domains of a question in the order of the reply; an unknown one counts as the first."""
     reply = await task.ask("domain", domains=domains)
     named = [name.strip(" .").casefold() for name in re.split(r"[,\n]", reply.said) if name.strip(" .")]
     known = {domain.casefold(): domain for domain in domains}
@@ -82,7 +82,7 @@ async def reason(task: Task, samples: int, temperature: float) -> list[tuple[Exc
 async def search(
     task: Task, domains: Sequence[str], chosen: Sequence[str], count: int, writes: bool, rationale: str
 ) -> list[str]:
-    """Return what the documents say of a rationale, without those of domains that the question is not of."""
+    """Return the documents' passages about a rationale, without those of other domains than the question's."""
     queries = [rationale]
     if writes:
         written = await task.each(lambda domain: task.ask("query", source=domain, sentence=rationale), chosen)
@@ -99,7 +99,7 @@ async def search(
 
 
 async def correct(task: Task, rationale: str, snippets: list[str]) -> dict[str, Any]:
-    """Return a rationale with what was found about it, and as it is after that; where nothing was, as it was."""
+    """Return a rationale with the passages about it and its correction, unchanged if none were found."""
     edited = one_line((await task.ask("edit", sentence=rationale, snippets=snippets)).said) if snippets else ""
     return {"rationale": rationale, "knowledge": snippets, "edited": edited or rationale}
 
@@ -121,4 +121,4 @@ def shown(task: Task) -> Sequence[Any]:
 
 
 def texts(corrected: Sequence[dict[str, Any]]) -> list[str]:
-    return [each["edited"] for each in corrected]
+    return [correction["edited"] for correction in corrected]

@@ -44,7 +44,7 @@ async def chain_of_verification(task: Task, *, variant: Variant = "factored", qu
 
 
 async def execute(task: Task, plan: list[str], *, together: bool) -> list[dict[str, str]]:
-    """Return each question with its answer: all asked in one call, or each in a call of its own, at once."""
+    """Return each question with its answer: all asked in one call, or each in its own call concurrently."""
     if not plan:
         return []
     if together:
@@ -59,7 +59,7 @@ async def execute(task: Task, plan: list[str], *, together: bool) -> list[dict[s
 
 
 async def check(task: Task, draft: str, pair: dict[str, str]) -> str:
-    """Return whether the draft agrees with an answer found without it."""
+    """Return the model's verdict on the draft's agreement with an answer that was found without it."""
     reply = await task.ask("check", draft=draft, pair=pair)
     return last_named(_DENIED.sub("INCONSISTENT", reply.text), VERDICTS) or UNCLEAR
 

@@ -57,5 +57,5 @@ async def complex_cot(
 
 
 def count_steps(chain: Exchange) -> int:
-    """Return how many steps a chain has: the lines that are not blank before its answer."""
+    """Return the number of steps in a chain: the lines that are not blank before its answer."""
     return len(filled_lines(before_cue(chain.text, chain.cue)))

@@ -58,7 +58,7 @@ def wrong_answer(right: str, kind: AnswerType, moved: Mapping[str, str], chance:
     `moved` has for each number of the thoughts what stands in its last place now; another becomes what they end in.
     """
     if kind.alternatives():
-        others = [each for each in kind.alternatives() if each != right]
+        others = [label for label in kind.alternatives() if label != right]
         return chance.choice(others) if others else None
     last = list(moved.values())[-1]
     wrong = _NUMBER.sub(lambda number: moved.get(number[0], last), right)

@@ -31,7 +31,7 @@ Start = Callable[[], Awaitable[Any]]
 CHOOSING, ASKING = 0.5, 0.4
 """The temperatures at which parts of the table are chosen, and at which facts and queries are written."""
 MOST_CELLS = 10
-"""How many cells a query may give to fill a fact."""
+"""The number of cells up to which a query's result fills a fact."""
 
 _BLANK = re.compile(r"\{[\s.…_]*\}|_{3,}")
 
@@ -72,15 +72,19 @@ async def dater(
         partial(find_facts, short, table, cloze_samples, query_samples, clozes),
     ]
     by_column, by_row, facts = await task.each(lambda start: start(), begun)
-    columns = union_of_best([(each, read_columns(each.said, table.columns)) for each in by_column], column_sets)
-    rows = union_of_best([(each, read_rows(each.said, range(1, len(read.rows) + 1))) for each in by_row], row_sets)
+    columns = union_of_best(
+        [(exchange, read_columns(exchange.said, table.columns)) for exchange in by_column], column_sets
+    )
+    rows = union_of_best(
+        [(exchange, read_rows(exchange.said, range(1, len(read.rows) + 1))) for exchange in by_row], row_sets
+    )
     part = read.select(
         [name for name in table.columns if name in columns] or None, sorted(row - 1 for row in rows) or None
     )
     reasoning = with_table(task, source, part)
     thoughts = await reasoning.sample("reason", samples, temperature=temperature, logprobs=True, facts=facts)
     answers = await task.each(reasoning.decide, thoughts)
-    voted = task.vote(answers, [likelihood(each) for each in thoughts])
+    voted = task.vote(answers, [likelihood(exchange) for exchange in thoughts])
     return voted.with_extra(columns=list(part.columns), rows=sorted(rows), facts=facts)
 
 

@@ -46,8 +46,8 @@ class Decomposition:
     """The questions of one answer. `done` are those that were answered; `capped` says that a bound ended them."""
 
     def __init__(self, task: Task, steps: int, limit: int) -> None:
-        own = [name.removeprefix(OWN) for name in task.own_demo_names if name.startswith(OWN)]
-        self._handlers = [*dict.fromkeys([*task.tools, *own, DEFAULT])]
+        given = [name.removeprefix(OWN) for name in task.own_demo_names if name.startswith(OWN)]
+        self._handlers = [*dict.fromkeys([*task.tools, *given, DEFAULT])]
         shown = f"[{ITSELF}]" in str(task.demonstrations("decompose"))
         self._offered = [*self._handlers, *([ITSELF] if shown else [])]
         self._steps = steps
@@ -56,7 +56,7 @@ class Decomposition:
         self.capped = False
 
     async def solve(self, task: Task, answers: list[Any], depth: int) -> None:
-        """Ask and answer the questions of a task's question, in order, into `answers`. Raises Unasked."""
+        """Ask and answer the questions of a task's question, in order, into `answers`. Raises InvalidSubQuestion."""
         transcript: list[dict[str, Any]] = []
         context = {"C": [text for text in task.section("context").split("\n\n") if text]}
         for number in range(self._steps + 1):
@@ -79,7 +79,7 @@ class Decomposition:
         return step.merged(parts, found)
 
     async def _handle(self, task: Task, handler: str, question: str, depth: int) -> Any:
-        """Return what a handler answers to one question. Raises Unasked for an unknown one, or one that fails."""
+        """Return a handler's answer to one question. Raises InvalidSubQuestion for an unknown or failing handler."""
         if handler in task.tools:
             return await _use(task, handler, question)
         if handler == ITSELF:

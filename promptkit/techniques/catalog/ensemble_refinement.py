@@ -27,6 +27,6 @@ async def ensemble_refinement(
 
 def before(text: str, cues: Iterable[str]) -> str:
     """Return a reply on one line, up to the answer that it goes on to give; all of it where it begins with that."""
-    cue = "|".join(re.escape(each) for each in cues if each) or r"\Z"
+    cue = "|".join(re.escape(text) for text in cues if text) or r"\Z"
     reasoning = re.split(cue, text, maxsplit=1, flags=re.IGNORECASE)[0]
     return " ".join((reasoning.strip() or text).split())

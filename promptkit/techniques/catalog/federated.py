@@ -53,7 +53,7 @@ async def prepare(
     labelled = await task.each(label, draw_rows(rows, pool, seed=seed))
     return Prepared(
         items=[item for items, _ in labelled for item in items],
-        uncertain=[each for _, unsure in labelled for each in unsure],
+        uncertain=[item for _, unsure in labelled for item in unsure],
     )
 
 
@@ -83,7 +83,7 @@ async def wordings_of(task: Task, phrasings: int, temperature: float) -> list[st
     """Return different wordings of the question, those given or made."""
     given = task.role("wordings")
     if given:
-        return list(dict.fromkeys(text for each in given if (text := str(each).strip())))[:phrasings]
+        return list(dict.fromkeys(text for wording in given if (text := str(wording).strip())))[:phrasings]
     question = str(task.role("question")).strip()
     if phrasings == 1:
         return [question]

@@ -24,24 +24,24 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     """
     question, context = str(task.role("question")), _paragraphs(task.role("context"))
     whole = "" if context else task.section("input")
-    problem = "" if all(each in task.section("context") for each in context) else "\n\n".join(context)
+    problem = "" if all(text in task.section("context") for text in context) else "\n\n".join(context)
     reduced = await task.ask("reduce", most=questions - 1)
     easier = read_questions(reduced.said, question)
     demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
     for asked in easier[: questions - 1]:
         solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
         pairs = [*pairs, {"question": asked, "answer": solved.said}]
-    told = problem or (whole if whole != question else "")
-    answered = await task.ask("answer", problem=told, pairs=pairs, asked=question, demos=demos)
+    shown = problem or (whole if whole != question else "")
+    answered = await task.ask("answer", problem=shown, pairs=pairs, asked=question, demos=demos)
     answer = (await task.decide(answered)).with_extra(questions=pairs)
     return answer.with_extra(capped=True) if len(easier) >= questions else answer
 
 
 def read_questions(text: str, question: str) -> list[str]:
     """Return the easier questions of a reply, in quotes or a line each, without the question itself."""
-    found = [each.strip() for each in _QUOTED.findall(text) or read_list(text)]
+    found = [line.strip() for line in _QUOTED.findall(text) or read_list(text)]
     whole = _plain(question)
-    return [each for each in dict.fromkeys(found) if each.endswith("?") and not whole.endswith(_plain(each))]
+    return [line for line in dict.fromkeys(found) if line.endswith("?") and not whole.endswith(_plain(line))]
 
 
 def _plain(text: str) -> str:
@@ -49,4 +49,4 @@ def _plain(text: str) -> str:
 
 
 def _paragraphs(context: object) -> list[str]:
-    return [str(each) for each in (context if isinstance(context, list) else [context]) if each]
+    return [str(text) for text in (context if isinstance(context, list) else [context]) if text]

@@ -54,7 +54,7 @@ async def logical_thoughts(task: Task, *, steps: Count = 6, revisions: Count = 2
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What was said against a step, and the verdict on it: TRUE, FALSE, or none."""
+    """The attack on a step, and the verdict on the step: TRUE, FALSE or none."""
 
     attack: str
     verdict: str | None
@@ -64,12 +64,12 @@ async def look_at(task: Task, prefix: Sequence[str], step: str) -> Review:
     """Defend and attack a step, each without the other, and judge the two."""
     seen: dict[str, Any] = {"prefix": prefix, "step": step, "number": len(prefix) + 1}
     defence, attack = await task.each(lambda call: task.ask(call, **seen), ["defend", "attack"])
-    said = await task.ask("judge", defence=defence.said, attack=attack.said, **seen)
-    return Review(attack.said, read_verdict(said.text))
+    judged = await task.ask("judge", defence=defence.said, attack=attack.said, **seen)
+    return Review(attack.said, read_verdict(judged.text))
 
 
 async def revise(task: Task, prefix: Sequence[str], step: str, attack: str) -> list[str]:
-    """Return the step written anew, none where nothing was written."""
+    """Return the rewritten step, None if the reply is empty."""
     number = len(prefix) + 1
     next_step = f"\n#{number + 1}"
     reply = await task.ask("revise", stop=[next_step], prefix=prefix, step=step, attack=attack, number=number)

@@ -68,8 +68,8 @@ async def maieutic(
     judge = Judge(task, nli)
     values = await judge.assign(kept)
     score = sum(await task.each(lambda node: judge.support(node, root), kept_true(kept, values)))
-    told = [{"statement": node.side, "true": value} for node, value in zip(kept, values, strict=True)]
-    return truth(task, score >= 0).with_extra(beliefs=[root.belief, root.doubt], explanations=told, score=score)
+    explanations = [{"statement": node.side, "true": value} for node, value in zip(kept, values, strict=True)]
+    return truth(task, score >= 0).with_extra(beliefs=[root.belief, root.doubt], explanations=explanations, score=score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +85,21 @@ class Node:
 
     @property
     def side(self) -> str:
-        """What the model rather believes: the statement or its negation."""
+        """The side that the model believes more: the statement or its negation."""
         if self.belief is None or self.doubt is None or self.belief >= self.doubt:
             return self.statement
         return self.negation
 
     @property
     def weight(self) -> float:
-        """How much more the one side is believed than the other."""
+        """The difference between the beliefs in the two sides."""
         belief, doubt = self.belief or 0.0, self.doubt or 0.0
         return abs(belief - doubt) / (belief + doubt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Garden:
-    """How trees are grown; `widths` and `temperatures` are those of the first level and of the others."""
+    """Grows trees of explanations; `widths` and `temperatures` are those of the first level and of the others."""
 
     task: Task
     depth: int
@@ -124,7 +124,7 @@ class Garden:
         return replace(node, children=tuple(children))
 
     async def _belief(self, statement: str) -> float | None:
-        """Return how likely a statement is called true; None where it is called neither true nor false."""
+        """Return the probability that a statement is called true; None if it is called neither true nor false."""
         if not statement:
             return None
         if self.scored:
@@ -133,8 +133,8 @@ class Garden:
             except Unsupported:  # A reply without a token has no log-probability either.
                 return None
         replies = await self.task.sample("belief", self.samples, temperature=1.0, statement=statement)
-        said = [last_named(reply.said, LABELS) for reply in replies]
-        return said.count("true") / len(said) if any(said) else None
+        labels = [last_named(reply.said, LABELS) for reply in replies]
+        return labels.count("true") / len(labels) if any(labels) else None
 
     async def _explain(self, statement: str, label: str, level: int) -> list[str]:
         """Return the finished explanations of a side; what is missing is asked for once more."""
@@ -156,7 +156,7 @@ class Garden:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """How statements go together: by a tool, else by asking."""
+    """Judges pairs of statements for entailment and contradiction: by a tool, else by asking the model."""
 
     task: Task
     nli: str | None
@@ -167,13 +167,15 @@ class Judge:
             return 0
         pair: dict[str, Any] = {"premise": premise, "hypothesis": hypothesis}
         if self.nli is not None:
-            said = str(await self.task.tool(self.nli, pair))
+            reply = str(await self.task.tool(self.nli, pair))
         else:
-            said = (await self.task.ask("relate", temperature=0.0, **pair)).said
-        return RELATIONS[last_named(said, tuple(RELATIONS)) or "neutral"]
+            reply = (await self.task.ask("relate", temperature=0.0, **pair)).said
+        return RELATIONS[last_named(reply, tuple(RELATIONS)) or "neutral"]
 
     async def assign(self, nodes: Sequence[Node]) -> tuple[bool, ...]:
-        """Return which nodes hold when most of what is believed, entailed and contradicted holds."""
+        """Return the nodes that are true under the assignment that satisfies most beliefs, entailments and
+        contradictions.
+        """
         clauses = [Clause((number,), node.weight) for number, node in enumerate(nodes, start=1) if node.settled]
         pairs = list(permutations(range(1, len(nodes) + 1), 2))
         relations = await self.task.each(
@@ -204,7 +206,7 @@ def kept_true(nodes: Sequence[Node], values: Sequence[bool]) -> list[Node]:
 
 
 def by_belief(task: Task, root: Node) -> Answer:
-    """Return what the beliefs in the statement alone say."""
+    """Return the answer by the beliefs in the statement alone."""
     if root.belief is None and root.doubt is None:
         return task.no_answer("the model calls the statement neither true nor false")
     belief = root.belief if root.belief is not None else 1 - (root.doubt or 0.0)

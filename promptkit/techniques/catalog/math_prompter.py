@@ -50,10 +50,10 @@ async def math_prompter(
     question = await make_template(task, by_model=template == "model")
     on = task.replacing(question=question.text)
     done = await task.each(lambda n: ask(on, question, draws, n, temperature), range(min(rounds, cap)))
-    while sum(each.accepted for each in done) < rounds and len(done) < cap:
+    while sum(attempt.accepted for attempt in done) < rounds and len(done) < cap:
         done.append(await ask(on, question, draws, len(done), temperature))
-    accepted = [each.value for each in done if each.accepted]
-    found = accepted or [each.value for each in done if each.value is not None]
+    accepted = [attempt.value for attempt in done if attempt.accepted]
+    found = accepted or [attempt.value for attempt in done if attempt.value is not None]
     answer = task.vote([value_answer(task, value) for value in found])
     answer = answer.with_extra(rounds=len(done), accepted=len(accepted))
     if len(accepted) < rounds:

@@ -29,8 +29,8 @@ async def metacognitive(task: Task, *, max_tokens: Tokens = 350) -> Answer:
 def without_sentence(stages: Exchange) -> Exchange:
     """Return the stages without an answer sentence in their last line: it is decided there."""
     before, _, last = stages.text.rstrip().rpartition("\n")
-    said = stages.cue and last.strip().casefold().startswith(stages.cue.casefold())
-    return stages.with_text(before) if said else stages
+    concludes = stages.cue and last.strip().casefold().startswith(stages.cue.casefold())
+    return stages.with_text(before) if concludes else stages
 
 
 def read_confidence(text: str) -> int | None:

@@ -21,5 +21,5 @@ async def pal(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0)
 
 
 async def run(task: Task, exchange: Exchange) -> Answer:
-    """Return what a program's `solution()` returns as the answer."""
+    """Return the result of a program's `solution()` as the answer."""
     return computed_answer(task, await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange), exchange)

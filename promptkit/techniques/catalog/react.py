@@ -1,4 +1,4 @@
-"""ReAct: thoughts and actions in turn, and what each action gives back."""
+"""ReAct: thoughts and actions in turn, each action with its observation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -91,24 +91,24 @@ async def step(task: Task, taken: list[dict[str, Any]], reading: Sequence[str]) 
 
 
 async def act(task: Task, action: Action | None, reader: DocumentReader | None) -> dict[str, Any]:
-    """Return what an action gives back, or `found` says why it gives nothing. A tool that fails raises ToolFailed."""
+    """Return the observation of an action, or the reason why there is none. A tool that fails raises ToolFailed."""
     if action is None:
         return {"found": "misused"}
     names = {name.casefold(): name for name in task.tools}
     name = names.get(action.name.casefold())
     if name is not None:
         given = arguments(takes(task.tools[name]), action.argument)
-        return {"found": "misused"} if given is None else told(await task.tool(name, given))
+        return {"found": "misused"} if given is None else text_observation(await task.tool(name, given))
     if reader and action.name.casefold() == SEARCH:
-        return told(await reader.search(action.argument))
+        return text_observation(await reader.search(action.argument))
     if reader and action.name.casefold() == LOOKUP:
         sentence = reader.look_up(action.argument)
         return {"found": "sentence", **asdict(sentence)} if sentence else {"found": "nothing"}
     return {"found": "unknown"}
 
 
-def told(result: Any) -> dict[str, Any]:
-    """Return what a tool gave as an observation."""
+def text_observation(result: Any) -> dict[str, Any]:
+    """Return a tool's result as an observation."""
     text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
     return {"found": "text", "text": text} if text.strip() else {"found": "nothing"}
 

@@ -48,14 +48,16 @@ async def prepare(
     draw, seeds = Random(seed), task.demonstrations("program")
     if not seeds:
         raise InputError("there is no demonstration of `program` to start from")
-    names = topics or await collect_words(task, words, word_calls, temperature) or [each["topic"] for each in seeds]
-    lengths = [len(steps(each["output"])) for each in seeds]
+    names = (
+        topics or await collect_words(task, words, word_calls, temperature) or [example["topic"] for example in seeds]
+    )
+    lengths = [len(steps(example["output"])) for example in seeds]
     made: list[Example] = []
     left_out: list[Example] = []
-    asked = {str(each["input"]).casefold() for each in seeds}
+    asked = {str(example["input"]).casefold() for example in seeds}
     for number in range(rounds):
         topic, lines = draw.choice(names), draw.randint(min(lengths), max(lengths) + extra_lines)
-        shown = [show(each) for each in draw.sample([*seeds, *made], len(seeds))]
+        shown = [show(example) for example in draw.sample([*seeds, *made], len(seeds))]
         reply = await task.ask(
             "question", sample=number, temperature=temperature, shown=shown, topic=topic, lines=lines
         )
@@ -68,22 +70,22 @@ async def prepare(
             made.append({"input": question, "topic": topic, **found})
         else:
             left_out.append({"question": question, **found})
-    vectors = await task.embed([each["input"] for each in made]) if made else []
+    vectors = await task.embed([example["input"] for example in made]) if made else []
     groups = [[made[at] for at in sorted(members)] for members in clusters(vectors, chosen, seed=seed)]
-    longest = [max(group, key=lambda each: len(steps(each["output"]))) for group in groups]
+    longest = [max(group, key=lambda example: len(steps(example["output"]))) for group in groups]
     return Prepared(items=longest, uncertain=left_out)
 
 
-async def collect_words(task: Task, wanted: int, most_calls: int, temperature: float) -> list[str]:
+async def collect_words(task: Task, count: int, most_calls: int, temperature: float) -> list[str]:
     """Return different nouns, each one word, asked for until there are enough or the calls are used up."""
     found: dict[str, None] = {}
     for number in range(most_calls):
         reply = await task.ask("words", sample=number, temperature=temperature, some=list(found)[-10:])
         named = (word.lower() for word in read_list(reply.text))
         found |= dict.fromkeys(word for word in named if word.isalpha())
-        if len(found) >= wanted:
+        if len(found) >= count:
             break
-    return list(found)[:wanted]
+    return list(found)[:count]
 
 
 async def solve(task: Task, question: str, samples: int, temperature: float) -> Example:

@@ -34,11 +34,11 @@ async def term_definitions(task: Task, *, over: Spec = "vanilla", most: Count = 
     """
     context = task.role("context") or ""
     texts = [task.role("question"), task.section("input"), *(context if isinstance(context, list) else [context])]
-    text = "\n".join(str(each) for each in [*texts, task.section("context")] if each)
+    text = "\n".join(str(part) for part in [*texts, task.section("context")] if part)
     found = terms_in(text, list(read_glossary(task.role("glossary"))))[:most]
     definitions = [{"term": term.names[0], "definition": term.definition} for term in found]
     beneath = task.layer("answer", definitions=definitions) if definitions else None
-    return (await task.run(over, beneath=beneath)).with_extra(terms=[each["term"] for each in definitions])
+    return (await task.run(over, beneath=beneath)).with_extra(terms=[definition["term"] for definition in definitions])
 
 
 def terms_in(text: str, glossary: list[Term]) -> list[Term]:

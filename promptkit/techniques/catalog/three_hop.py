@@ -1,4 +1,4 @@
-"""Three-hop reasoning: what is spoken of, what is thought of it, and so which polarity it has."""
+"""Three-hop reasoning: the aspect of a target, the opinion about it, and from these its polarity."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ NEGATION = re.compile(
 )
 
 NEGATION_CHARACTERS = 200
-"""How far before a label a negation may stand."""
+"""The distance before a label at which a negation counts."""
 
 
 @technique(

@@ -92,7 +92,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """How states are expanded and judged."""
+    """Expands and judges states."""
 
     task: Task
     generate: str
@@ -170,7 +170,7 @@ async def depth_first(tree: Tree, nodes: int, threshold: float) -> tuple[State, 
             [state] = await tree.judge([state])
         if state.path and _score(state) <= threshold:
             continue
-        best = max(best, state, key=lambda each: (len(each.path), _score(each)))
+        best = max(best, state, key=lambda candidate: (len(candidate.path), _score(candidate)))
         if len(state.path) == tree.depth:
             return state, False
         if judged == nodes:

@@ -1,1 +1,1 @@
-"""What techniques compute with, each a subject of its own: clusters, votes over programs, table operations, logic."""
+"""Methods that techniques share: clusters of rows, programs, table operations, sub-questions, logic."""

@@ -1,4 +1,4 @@
-"""Steps of thought and action as a model writes them: cut out of its reply, and handed to the tools that they name."""
+"""Thoughts and actions as a model writes them, and an action's argument as values for its tool's parameters."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _INVENTED: Final = re.compile(r"\n[ \t]*(?:Observation|Thought)[ \t]*\d*[ \t]*:"
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`name[argument]`."""
+    """An action as a model writes it: `name[argument]`."""
 
     name: str
     argument: str
 
 
 def own_part(reply: str) -> str:
-    """Return a reply up to an observation or a further thought: what the model made up itself."""
+    """Return a reply up to an observation or a further thought, which the model invents."""
     return _INVENTED.split(reply.strip(), maxsplit=1)[0].rstrip()
 
 
 def read_step(reply: str) -> tuple[str, str]:
-    """Return the thought of a step and its action as written, empty where there is none. The thought is one line."""
+    """Return the thought of a step, on one line, and its action as written; either is empty if missing."""
     text = own_part(reply)
     text = text[head.end() :] if (head := _HEAD.match(text)) else text
     thought, *action = _ACTION.split(text, maxsplit=1)
@@ -38,9 +38,9 @@ def read_step(reply: str) -> tuple[str, str]:
 
 
 def read_action(text: str) -> Action | None:
-    """Return the action in a text, None where it is not of the form `name[argument]`.
+    """Return the action in a text, None if it does not have the form `name[argument]`.
 
-    The argument goes on to the last `]` of the line on which the first `[` is closed, so that brackets may stand in it.
+    The argument ends at the last `]` of the line on which the first `[` is closed, so that it may contain brackets.
     """
     name, bracket, rest = text.partition("[")
     if not bracket or not name.strip() or "\n" in name.strip():
@@ -53,7 +53,7 @@ def read_action(text: str) -> Action | None:
 
 
 def _closing(text: str) -> int | None:
-    """Return where the bracket that was opened before a text is closed in it; where none is, its last `]`."""
+    """Return the position in a text that closes a bracket opened before it; if none does, its last `]`."""
     depth = 1
     for sign in re.finditer(r"[\[\]]", text):
         depth += 1 if sign[0] == "[" else -1
@@ -63,16 +63,16 @@ def _closing(text: str) -> int | None:
 
 
 def takes(tool: Callable[..., Any]) -> Mapping[str, bool] | None:
-    """Return the parameters of a step's tool, each with whether it is required; None where they are not known."""
-    owner = getattr(tool, "__self__", tool)  # The parameters are known of the tool whose method a step calls.
+    """Return the parameters of a step's tool, True for required ones; None if they are not known."""
+    owner = getattr(tool, "__self__", tool)  # A step calls a method of the tool, which knows its parameters.
     known = getattr(owner, "takes", None)
     return known if isinstance(known, Mapping) else None
 
 
 def arguments(parameters: Mapping[str, bool] | None, argument: str) -> dict[str, Any] | None:
-    """Return what an action's argument says to a tool's parameters; None where it does not fit them.
+    """Return an action's argument as values for a tool's parameters; None if it does not fit them.
 
-    The text is the value of the only parameter that there is, or that is required; else it is a JSON object of several.
+    The text is the value of the only parameter, or of the only required one; otherwise it is a JSON object of several.
     """
     required = [name for name, needed in (parameters or {}).items() if needed]
     if parameters is not None and not parameters and not argument:

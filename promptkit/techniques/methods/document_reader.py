@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
+from promptkit.techniques.task import Task
 
 _HEADING: Final = re.compile(r"^#{1,6}\s.*$", re.MULTILINE)
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)|\n\s*\n")
 SENTENCES: Final = 5
-"""How many sentences of a text a search shows."""
+"""The number of sentences of a text that a search shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence that holds a word: the `number`th of `of` in its text."""
+    """A sentence that contains a word: number `number` of `of` such sentences in its text."""
 
     text: str
     number: int
@@ -25,9 +24,9 @@ class Sentence:
 
 
 class DocumentReader:
-    """Searches a task's documents, and looks words up in the text that was found last.
+    """Searches a task's documents and looks up words in the text that was found last.
 
-    A word that is looked up again goes on to its next sentence; another word, or another text, begins anew.
+    Looking up the same word again returns its next sentence; another word or text starts from the beginning.
     """
 
     def __init__(self, task: Task) -> None:
@@ -37,7 +36,7 @@ class DocumentReader:
         self._number = 0
 
     async def search(self, words: str) -> str:
-        """Return how the text begins that fits the words best; empty where none does."""
+        """Return the beginning of the text that matches the words best, empty if none does."""
         found = await self._task.retrieve(words, 1)
         if not found:
             return ""
@@ -45,7 +44,7 @@ class DocumentReader:
         return " ".join(sentences(self._text)[:SENTENCES])
 
     def look_up(self, word: str) -> Sentence | None:
-        """Return the next sentence with the word in the text found last, None where there is none, or no further."""
+        """Return the next sentence with the word in the text found last, None if there is no further one."""
         if word.casefold() != self._word:
             self._word, self._number = word.casefold(), 0
         holding = [sentence for sentence in sentences(self._text) if self._word and self._word in sentence.casefold()]
@@ -56,5 +55,5 @@ class DocumentReader:
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences of a text, each on one line; a blank line ends one too. Headings are none."""
+    """Return the sentences of a text, each on one line. A blank line ends a sentence; headings are left out."""
     return [" ".join(part.split()) for part in _SENTENCE_END.split(_HEADING.sub("", text)) if part.strip()]

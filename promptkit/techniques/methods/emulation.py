@@ -16,13 +16,13 @@ Flow = Literal["break", "continue"]
 
 
 class Stuck(ValueError):
-    """Neither the interpreter nor the model can go on; the message says why."""
+    """Raised if neither the interpreter nor the model can continue; the message says why."""
 
 
 class Emulate(Protocol):
-    """What says what a line comes to that the interpreter cannot run: its value, or the variables that it changes.
+    """Emulates a line that the interpreter cannot run: returns its value, or the variables that it changes.
 
-    `seen` is what the line depends on of the `state`. Raises Stuck.
+    `seen` is the part of the `state` that the line depends on. Raises Stuck.
     """
 
     async def __call__(
@@ -37,7 +37,7 @@ class Emulate(Protocol):
 
 
 class ProgramStepper:
-    """A program on its way through a sandbox. `state` are its variables that are plain data, `trace` the lines done."""
+    """Runs a program line by line in a sandbox. `state` are its variables of plain data, `trace` the executed lines."""
 
     def __init__(self, sandbox: Sandbox, emulate: Emulate, most: int) -> None:
         self._sandbox = sandbox
@@ -49,7 +49,7 @@ class ProgramStepper:
         self.capped = False
 
     async def run(self, program: str) -> Execution:
-        """Go through a program and return what `answer` is then. Raises Stuck; SyntaxError for what is no Python."""
+        """Run a program and return the value of `answer`. Raises Stuck, and SyntaxError for text that is not Python."""
         try:
             await self._block(ast.parse(program).body)
         except RecursionError:
@@ -90,9 +90,9 @@ class ProgramStepper:
         return await self._block(node.orelse)
 
     async def _keep(self, items: str, node: ast.For) -> int:
-        """Keep what a loop goes through under a name of its own, and return how many these are."""
+        """Keep a loop's items under a name of their own and return their number."""
         self._count()
-        # Counted by a loop and no function: a program may have given `list` and `len` another meaning.
+        # Counted by a loop instead of `len`: a program may have redefined `list` and `len`.
         counted = f"count_{items}"
         program = (
             f"{items} = [*{ast.unparse(node.iter)}]\n{counted} = 0\nfor _ in {items}:\n    {counted} += 1\n{counted}"
@@ -102,7 +102,7 @@ class ProgramStepper:
             return ran.value
         found = await self._ask(ast.unparse(node.iter), "value", node.iter)
         if not isinstance(found, list) or (await self._sandbox.run("None", inputs={items: found})).failure:
-            raise Stuck(f"`{_head(node)}` has no list to go through")
+            raise Stuck(f"`{_head(node)}` has no list to loop over")
         return len(found)
 
     async def _while(self, node: ast.While) -> Flow | None:
@@ -112,7 +112,7 @@ class ProgramStepper:
         return await self._block(node.orelse)
 
     async def _truth(self, test: ast.expr, node: ast.stmt) -> bool:
-        """Return whether a condition holds: by the interpreter, else by the model."""
+        """Evaluate a condition by the interpreter, else by the model."""
         self._count()
         ran = await self._sandbox.run(f"True if ({ast.unparse(test)}) else False")
         value = ran.value if ran.failure is None else await self._ask(ast.unparse(test), "value", test)
@@ -134,14 +134,14 @@ class ProgramStepper:
         wrong = [name for name in changes if not str(name).isidentifier()]
         ran = await self._sandbox.run("None", inputs=changes) if not wrong else None
         if ran is None or ran.failure:
-            raise Stuck(f"`{_head(node)}` changes what is no variable")
+            raise Stuck(f"`{_head(node)}` changes something that is not a variable")
 
     async def _ask(self, line: str, wants: Emulated, node: ast.AST) -> Any:
         seen = {name: self.state[name] for name in _names(node) if name in self.state}
         return await self._emulate(line, wants, state=self.state, seen=seen, trace=self.trace)
 
     async def _changes(self, node: ast.AST) -> dict[str, Any]:
-        """Return the variables of a line that are others now, and take them into the state."""
+        """Return the variables of a line that have changed, and update the state with them."""
         changed = {}
         for name in _names(node):
             ran = await self._sandbox.run(name)
@@ -161,20 +161,20 @@ class ProgramStepper:
 
 
 def _names(node: ast.AST) -> list[str]:
-    """Return the variables that a line names, in order, but for functions that it only calls."""
-    called = {id(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)}
-    named = (each for each in ast.walk(node) if isinstance(each, ast.Name) and id(each) not in called)
-    return list(dict.fromkeys(each.id for each in named))
+    """Return the variables that a line names, in order, without functions that it only calls."""
+    called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+    named = (part for part in ast.walk(node) if isinstance(part, ast.Name) and id(part) not in called)
+    return list(dict.fromkeys(name.id for name in named))
 
 
 def _only_target(node: ast.stmt) -> str:
-    """Return the one variable that a line assigns, to which a mere value belongs. Raises Stuck."""
+    """Return the only variable that a line assigns, which takes a bare value. Raises Stuck."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             return name
         case ast.AugAssign(target=ast.Name(id=name)):
             return name
-    raise Stuck(f"`{_head(node)}`: the model said a value and no changes")
+    raise Stuck(f"`{_head(node)}`: the model gave a value instead of the changed variables")
 
 
 def _head(node: ast.stmt) -> str:
@@ -186,17 +186,17 @@ def _same(one: Any, other: Any) -> bool:
 
 
 LONGEST_VALUE: Final = 4_000
-"""How many characters of a variable's value a request shows."""
+"""The characters of a variable's value that a request shows."""
 LONGEST_RESULT: Final = 200
-"""How many characters of what a line done came to a request shows."""
+"""The characters of an executed line's result that a request shows."""
 MOST_LINES: Final = 50
-"""How many of the lines done a request shows, the last ones."""
+"""The number of executed lines that a request shows, the last ones."""
 
 _YES_NO: Final = {"yes": True, "no": False}
 
 
 class Emulator:
-    """The model as interpreter of a program: what a call or line comes to, the same one over the same values once."""
+    """The model as the interpreter of a program's lines; the same line with the same values is asked once."""
 
     def __init__(self, task: Task, program: str, limit: int) -> None:
         self.task, self.program = task, program
@@ -231,12 +231,12 @@ class Emulator:
         try:
             return read_value(reply.said)
         except ValueError:
-            self.task.note(reply, "the reply is no value")
+            self.task.note(reply, "the reply is not a value")
             raise Stuck(f"the model gives no value for `{shown['line']}`") from None
 
 
 def _shortened(value: Any, most: int) -> Any:
-    """Return a value as a prompt shows it: a long one as a text that is cut."""
+    """Return a value as a prompt shows it, a long one as shortened text."""
     text = json.dumps(value, ensure_ascii=False)
     return value if len(text) <= most else f"{text[:most]}…"
 
@@ -250,7 +250,7 @@ def read_value(text: str) -> Any:
 
 
 def literal(value: Any) -> str:
-    """Return a value as Python writes it, texts in double quotes."""
+    """Return a value as a Python literal, with texts in double quotes."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):

@@ -36,21 +36,21 @@ _NUMBER: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NumberTemplate:
-    """A question with variables in the place of its numbers, and what each stands for."""
+    """A question with variables in place of its numbers, and the number of each variable."""
 
     text: str
     values: Mapping[str, Number]
 
     def draws(self, number: int) -> list[dict[str, int]]:
-        """Return so many random assignments of whole numbers from 1 to 99, always the same ones for a template."""
+        """Return random assignments of whole numbers from 1 to 99, always the same ones for a template."""
         random = Random(self.text)
         return [{name: random.randint(1, 99) for name in self.values} for _ in range(number)]
 
 
 def to_template(question: str) -> NumberTemplate:
-    """Return a question with a variable of its own for each number, in digits or in words.
+    """Return a question with a variable for each of its numbers, in digits or in words.
 
-    Letters that stand alone in the question are no variables; `one` is no number, since it seldom is one.
+    Single letters of the question are not used as variables. `one` is not a number, since it rarely means one.
     """
     free = _names(set(re.findall(r"\b[A-Z]\b", question)))
     values: dict[str, Number] = {}
@@ -65,7 +65,7 @@ def to_template(question: str) -> NumberTemplate:
 
 
 def read_template(value: Any) -> NumberTemplate | None:
-    """Return the template that a model wrote, None where it holds digits or its variables are not those it names."""
+    """Return the template that a model wrote, None if it has digits or its variables are not those it declares."""
     if not isinstance(value, Mapping) or not isinstance(value.get("values"), Mapping):
         return None
     text, values = str(value.get("template", "")), dict(value["values"])
@@ -104,14 +104,14 @@ _MARK: Final = re.compile(r"answer\s*=", re.IGNORECASE)
 async def run_function(
     task: Task, exchange: Exchange, values: Mapping[str, Number], assignments: Sequence[Mapping[str, Number]]
 ) -> list[Number | None]:
-    """Return what the function of a reply returns for each assignment, None where it divides by zero or fails."""
+    """Run the function of a reply on each assignment; None for one on which it divides by zero or fails."""
     program = read_program(exchange, f"def solution({', '.join(values)}):")
     name, parameters = next(reversed(functions(program).items()), ("solution", []))
     sources = parameters if set(parameters) <= values.keys() else list(values)
     arguments = ", ".join(f"{name}=each[{source!r}]" for name, source in zip(parameters, sources, strict=False))
     calls = _CALLS.format(call=f"{name}({arguments})")
     ran = await task.code(f"{program}\n{calls}", inputs={"assignments": assignments}, of=exchange)
-    if ran.failure or any(isinstance(each, bool) or not isinstance(each, int | float | None) for each in ran.value):
+    if ran.failure or any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in ran.value):
         return [None] * len(assignments)
     return list(ran.value)
 
@@ -119,15 +119,15 @@ async def run_function(
 def agree(
     task: Task, exchange: Exchange, draws: Sequence[Mapping[str, Number]], returned: Sequence[Number | None]
 ) -> bool:
-    """Tell whether the expression of a reply comes to what the function returned, on all draws that neither refuses."""
-    found = [evaluate(exchange.text, draw) for draw in draws]
-    same = any(value is not None for value in found) and all(map(_same, found, returned))
+    """Tell whether the expression of a reply has the function's value on all draws, and a value on at least one."""
+    values = [evaluate(exchange.text, draw) for draw in draws]
+    same = any(value is not None for value in values) and all(map(_same, values, returned))
     task.note(exchange, f"the expression and the function {'agree' if same else 'differ'} on {len(draws)} draws")
     return same
 
 
 def evaluate(text: str, values: Mapping[str, Number]) -> Number | None:
-    """Return what the expression in a reply comes to, None where it is none or divides by zero."""
+    """Return the value of the expression in a reply, None without an expression or for a division by zero."""
     try:
         return evaluate_expression(read_expression(text), values)
     except ValueError:
@@ -135,7 +135,7 @@ def evaluate(text: str, values: Mapping[str, Number]) -> Number | None:
 
 
 def read_expression(text: str) -> str:
-    """Return the expression of a reply: what follows `Answer =`, or the first line."""
+    """Return the expression of a reply: the text after `Answer =`, or the first line."""
     lines = [line for line in _MARK.split(text)[-1].splitlines() if line.strip()]
     return lines[0].strip(" \t$`.").partition("=")[0] if lines else ""
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """Literals of which one should hold, and what it weighs: variable 3 is written 3, its negation -3."""
+    """Literals of which one should hold, and the clause's weight. Variable 3 is written 3, its negation -3."""
 
     literals: tuple[int, ...]
     weight: float = 1.0
 
     def holds(self, values: Sequence[bool]) -> bool:
-        """Tell whether the clause holds where variable 1 has the first of the values."""
+        """Tell whether the clause holds under values of the variables from 1 on."""
         return any(values[abs(literal) - 1] == (literal > 0) for literal in self.literals)
 
 
 def satisfy(variables: int, clauses: Sequence[Clause]) -> tuple[bool, ...]:
-    """Return truth values of the variables 1 to `variables` under which the clauses that hold weigh most.
+    """Return truth values of the variables 1 to `variables` that maximize the weight of the satisfied clauses.
 
-    A variable that stands in no clause is false. Solved as an integer program: a clause counts as far as its literals
-    hold. Raises ValueError for a negative weight and a literal of no variable.
+    A variable without a clause is false. Solved as an integer program. Raises ValueError for a negative weight and for
+    a literal of an unknown variable.
     """
     for clause in clauses:
         if clause.weight < 0 or not all(1 <= abs(literal) <= variables for literal in clause.literals):
@@ -32,7 +32,7 @@ def satisfy(variables: int, clauses: Sequence[Clause]) -> tuple[bool, ...]:
     import numpy
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    # Row by row: what holds of a clause <= its positive literals + (1 - each negated one).
+    # Row by row: a clause's indicator <= its positive literals + (1 - each negated one).
     rows = numpy.zeros((len(clauses), variables + len(clauses)))
     for row, clause in enumerate(clauses):
         for literal in set(clause.literals):

@@ -28,12 +28,12 @@ def draw_rows(rows: Sequence[Row], most: int, *, seed: int = 0) -> list[Row]:
 
 
 def question_of(task: Task, row: Row) -> str:
-    """Return what a row asks: what plays the role `question` there."""
+    """Return the question of a row: the value of the role `question`."""
     return str(task.on(row).role("question") or "")
 
 
 def count_answers(task: Task, answers: Sequence[Answer]) -> dict[str, int]:
-    """Return how often each answer was given, as people read it."""
+    """Return the number of times each answer was given, by its readable form."""
     first: dict[Hashable, str] = {}
     counts: Counter[str] = Counter()
     for answer in answers:
@@ -86,7 +86,7 @@ def _lloyd(points: NDArray[Any], count: int, random: Any) -> tuple[float, NDArra
 
 
 def _initial_centres(points: NDArray[Any], count: int, random: Any) -> NDArray[Any]:
-    """Return the first centres: each next one a point, the likelier the farther it is from those before."""
+    """Return the first centres: points drawn in proportion to their squared distance to those before (k-means++)."""
     import numpy as np
 
     chosen = [int(random.integers(len(points)))]
@@ -98,7 +98,7 @@ def _initial_centres(points: NDArray[Any], count: int, random: Any) -> NDArray[A
 
 
 def _distances(points: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
-    """Return the squared distance of each point to each centre, rounded so that equal ones are equal."""
+    """Return the squared distance of each point to each centre, rounded so that ties are exact."""
     import numpy as np
 
     squares = (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)[None, :]
@@ -107,71 +107,74 @@ def _distances(points: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """What an answer said, and what is right: of spans the classes of some `words`; None where one has nothing."""
+    """A wrong answer and the right one; None where one has nothing. For spans, the classes given to `words`."""
 
-    said: str | None
+    answered: str | None
     right: str | None
     words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerComparison:
-    """An answer beside the one expected. Of spans each counts, relaxed; of other types the answer as a whole."""
+    """Counts of an answer compared with the expected one: relaxed matches of spans, or the answer as a whole."""
 
-    said: int
-    said_right: int
+    predicted: int
+    correct: int
     expected: int
     found: int
     mistakes: tuple[Mistake, ...]
 
 
 def compare_answer(kind: AnswerType, answer: Answer, expected: Any) -> AnswerComparison:
-    """Compare an answer with the one expected.
+    """Compare an answer with the expected one.
 
-    A span is right where one of its class overlaps it. No answer is a mistake even where nothing is expected.
+    A span is right if one of its class overlaps it. A missing answer is a mistake even if nothing is expected.
     """
     if isinstance(kind, Spans):
         return _compare_spans(kind, answer, list(expected))
     right = answer.flag is None and kind.vote_key(answer.value) == kind.vote_key(expected)
-    said = None if answer.flag else kind.write(answer.value)
-    mistakes = () if right else (Mistake(said=said, right=kind.write(expected)),)
-    return AnswerComparison(said=1, said_right=int(right), expected=1, found=int(right), mistakes=mistakes)
+    answered = None if answer.flag else kind.write(answer.value)
+    mistakes = () if right else (Mistake(answered=answered, right=kind.write(expected)),)
+    return AnswerComparison(predicted=1, correct=int(right), expected=1, found=int(right), mistakes=mistakes)
 
 
 def f1(comparisons: Iterable[AnswerComparison]) -> float:
-    """Return F1 over all comparisons; for answers that are one whole it is the share of right ones."""
+    """Return F1 over all comparisons; for answers as a whole it is the share of right ones."""
     every = list(comparisons)
-    said, expected = sum(each.said for each in every), sum(each.expected for each in every)
-    if not said and not expected:
+    predicted, expected = (
+        sum(comparison.predicted for comparison in every),
+        sum(comparison.expected for comparison in every),
+    )
+    if not predicted and not expected:
         return 1.0
-    precision = sum(each.said_right for each in every) / said if said else 0.0
-    recall = sum(each.found for each in every) / expected if expected else 0.0
+    precision = sum(comparison.correct for comparison in every) / predicted if predicted else 0.0
+    recall = sum(comparison.found for comparison in every) / expected if expected else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def _compare_spans(kind: Spans, answer: Answer, expected: Sequence[Mapping[str, Any]]) -> AnswerComparison:
-    said = [] if answer.flag else list(answer.value)
-    mistakes = tuple(_span_mistakes(kind, said, expected))
+    spans = [] if answer.flag else list(answer.value)
+    mistakes = tuple(_span_mistakes(kind, spans, expected))
     return AnswerComparison(
-        said=len(said) + (answer.flag is not None),
-        said_right=sum(_contains(span, expected) for span in said),
+        predicted=len(spans) + (answer.flag is not None),
+        correct=sum(_contains(span, expected) for span in spans),
         expected=len(expected),
-        found=sum(_contains(span, said) for span in expected),
+        found=sum(_contains(span, spans) for span in expected),
         mistakes=mistakes,
     )
 
 
 def _span_mistakes(
-    kind: Spans, said: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]
+    kind: Spans, spans: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mistake]:
-    """Yield a mistake for each span that is missed or called otherwise, and for each that is none."""
+    """Yield a mistake for each span that is missed or has another class, and for each that is not expected."""
     for span in expected:
-        if not _contains(span, said):
-            other = next((each["class"] for each in said if _overlap(each, span)), None)
-            yield Mistake(said=other, right=span["class"], words=kind.words(span))
-    for span in said:
-        if not any(_overlap(span, each) for each in expected):
-            yield Mistake(said=span["class"], right=None, words=kind.words(span))
+        if not _contains(span, spans):
+            other = next((answered["class"] for answered in spans if _overlap(answered, span)), None)
+            yield Mistake(answered=other, right=span["class"], words=kind.words(span))
+    for span in spans:
+        if not any(_overlap(span, right) for right in expected):
+            yield Mistake(answered=span["class"], right=None, words=kind.words(span))
 
 
 def _contains(span: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool:

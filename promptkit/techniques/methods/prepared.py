@@ -1,23 +1,21 @@
-"""What was prepared for a step, as its technique takes it up: all that is not as it must be is a person's to mend."""
+"""Prepared items as their technique uses them. All problems in an artifact are reported for a person to fix."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.answers.base import AnswerType
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.techniques.needs import not_prepared
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
+from promptkit.techniques.task import Task
 
 ItemProblem = tuple[str, str | None]
-"""What is wrong with an item, and a hint."""
+"""The problem of an item, and a hint."""
 
 
 def prepared_items(task: Task, *keys: str) -> tuple[Mapping[str, Any], ...]:
-    """Return the items prepared for a task's step. Raises InputError for none, and for each that is empty at a key."""
+    """Return the items prepared for a task's step. Raises InputError for none, and for each with an empty key."""
     if task.artifact is None or not task.artifact.items:
         home, _, technique = task.artifact_name.rpartition(".")
         raise not_prepared(technique, home)
@@ -26,10 +24,10 @@ def prepared_items(task: Task, *keys: str) -> tuple[Mapping[str, Any], ...]:
 
 
 def with_prepared_examples(task: Task) -> Task:
-    """Return the task with the prepared items as its examples, all but one whose input is the very one asked.
+    """Return the task with the prepared items as its examples, without an item that has the same input.
 
-    Raises InputError where there are none, and with each item that lacks its input, thoughts or output, has an input
-    that the step has not, or an output that is no answer.
+    Raises InputError if there are none, and for each item without input, thoughts or output, with an input that the
+    step does not have, or with an output that is not an answer.
     """
     items = prepared_items(task)
     _raise_problems(task, (_without_input(task, item) or _unfilled(item, ("thoughts", "output")) for item in items))
@@ -41,7 +39,11 @@ def with_prepared_examples(task: Task) -> Task:
 def _raise_problems(task: Task, wrong: Iterable[ItemProblem | None]) -> None:
     """Raise what is wrong with items, if anything is."""
     file = f"{task.artifact_name}.yaml"
-    found = [Problem(f"item {number}{each[0]}", file, hint=each[1]) for number, each in enumerate(wrong, 1) if each]
+    found = [
+        Problem(f"item {number}{problem[0]}", file, hint=problem[1])
+        for number, problem in enumerate(wrong, 1)
+        if problem
+    ]
     if found:
         raise InputError(found)
 
@@ -68,7 +70,7 @@ def _no_answer(kind: AnswerType, output: Any) -> ItemProblem | None:
     try:
         kind.write(output)
     except ValueError as error:
-        return f": the output is no answer: {error}", None
+        return f": the output is not an answer: {error}", None
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a program that a model wrote comes to: the value it computes, as an answer."""
+"""Programs that a model wrote: reading them from a reply, and their value as an answer."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from promptkit.tools.python import Execution, cut_program
 
 
 def computed_answer(task: Task, execution: Execution, exchange: Exchange) -> Answer:
-    """Return what a program came to as the answer; none where it failed, noted in the trace of its reply."""
+    """Return a program's value as the answer; no answer if it failed, which the trace of its reply notes."""
     if execution.failure:
         return task.no_answer(execution.failure.message, exchange)
     return value_answer(task, execution.value)
 
 
 def value_answer(task: Task, value: Any) -> Answer:
-    """Return a program's value as the answer: as it is, else its items as texts, what is alone in it, or its text."""
+    """Return a program's value as the answer: as it is, else its items as texts, its only item, or its text."""
     value = scalar(value)
     alone = single(value)
-    for each in (value, _texts(value), alone, _texts(alone)):
-        if (answer := task.answer(each)).flag is None:
+    for candidate in (value, _texts(value), alone, _texts(alone)):
+        if (answer := task.answer(candidate)).flag is None:
             return answer
     read = answer if alone is None else task.parse(text_of(alone))
     return answer if read.flag else read
 
 
 def text_of(value: Any) -> str:
-    """Return a value as a text: one as it is, others as JSON."""
+    """Return a value as text: a text as it is, others as JSON."""
     return value if isinstance(value, str) else json.dumps(scalar(value), ensure_ascii=False)
 
 
@@ -44,7 +44,7 @@ def _texts(value: Any) -> Any:
 
 
 def scalar(value: Any) -> Any:
-    """Return a number without the noise of floating point: six decimals, whole where it is; others as they are."""
+    """Return a number without floating-point noise: six decimals, an integer if whole; others as they are."""
     if not isinstance(value, float) or not math.isfinite(value):
         return value
     value = round(value, 6) if abs(value) >= 1 else float(f"{value:.6g}")
@@ -61,9 +61,9 @@ def single(value: Any) -> Any:
 
 
 def read_program(exchange: Exchange, head: str) -> str:
-    """Return the program of a reply; where the reply only goes on in the body of a function, the function with `head`.
+    """Return the program of a reply; if the reply is only the body of a function, the function with `head`.
 
-    That is so where the turn was begun with the head, or the top level of the program returns.
+    It is only a body if the turn was begun with the head, or if the program's top level returns.
     """
     text = exchange.text.strip("\n")
     if exchange.request.begun and text[:1].isspace():
@@ -76,7 +76,7 @@ def read_program(exchange: Exchange, head: str) -> str:
 
 
 def is_python(program: str) -> bool:
-    """Tell whether a text is a Python program at all."""
+    """Tell whether a text is a Python program."""
     return _parsed(program) is not None
 
 
@@ -85,7 +85,7 @@ def functions(program: str) -> dict[str, list[str]]:
     tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     return {
-        node.name: [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for node in defined
     }
 

@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
 from promptkit.techniques.reading import bare_line, filled_lines
+from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
 
 _CALL: Final = re.compile(r"\bQA\s*\(", re.IGNORECASE)
 _KIND: Final = re.compile(r"\s*(map|ans)\s*@\s*", re.IGNORECASE)
@@ -24,12 +22,12 @@ _ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*(\d+)\s*[:|]\s*", re.IGNORECASE)
 
 
 class InvalidCall(ValueError):
-    """A call that is not closed, or is not of its form."""
+    """A call that is not closed or does not have its form."""
 
 
 @dataclass(frozen=True, slots=True)
 class QACall:
-    """A call in a query: where it begins and ends, what it asks, and of what, each as written."""
+    """A call in a query: its position, its question, and its arguments as written."""
 
     start: int
     end: int
@@ -39,10 +37,7 @@ class QACall:
 
 
 def outermost_calls(query: str) -> list[QACall]:
-    """Return the calls of a query that are not inside another, in order. Raises BadCall.
-
-    What stands in quotes is no call.
-    """
+    """Return the calls of a query that are not inside another, in order; quoted text has none. Raises InvalidCall."""
     found: list[QACall] = []
     at = 0
     for start, opened in _opened(query):
@@ -54,7 +49,7 @@ def outermost_calls(query: str) -> list[QACall]:
 
 
 def _opened(query: str) -> Iterator[tuple[int, int]]:
-    """Yield where calls begin and where their brackets have opened, outside of quotes."""
+    """Yield the positions of calls and of the text after their opening bracket, outside of quotes."""
     at = 0
     while at < len(query):
         if query[at] in _QUOTES and (end := _end_of_quote(query, at)) is not None:
@@ -67,7 +62,7 @@ def _opened(query: str) -> Iterator[tuple[int, int]]:
 
 
 def _parts(query: str, at: int) -> tuple[list[str], int]:
-    """Return the parts of a call between its separators, and where it ends. Raises BadCall."""
+    """Return the parts of a call between its separators, and its end. Raises InvalidCall."""
     parts: list[str] = []
     begin, depth = at, 0
     while at < len(query):
@@ -82,7 +77,7 @@ def _parts(query: str, at: int) -> tuple[list[str], int]:
         elif sign == ")":
             depth -= 1
         elif depth == 0 and (sign == ";" or (sign == "," and not parts)):
-            # Further commas are those of a sub-query, or of columns, which a query reads as well.
+            # Further commas belong to a sub-query or a list of columns.
             parts.append(query[begin:at])
             begin = at + 1
         at += 1
@@ -90,7 +85,7 @@ def _parts(query: str, at: int) -> tuple[list[str], int]:
 
 
 def _end_of_quote(query: str, at: int) -> int | None:
-    """Return where the quotes that open at a place end; None where they do not. Doubled quotes are inside."""
+    """Return the end of the quotes that open at a position, None if they stay open. Doubled quotes are inside."""
     closing = _QUOTES[query[at]]
     end = at + 1
     while (end := query.find(closing, end)) >= 0:
@@ -114,7 +109,7 @@ def _call(start: int, end: int, parts: Sequence[str]) -> QACall:
 
 
 def unquoted(text: str) -> str:
-    """Return a text without the quotes around it; doubled and escaped ones inside become single ones."""
+    """Return a text without the quotes around it; doubled and escaped ones inside become single."""
     text = text.strip()
     opening = text[:1]
     if opening in _QUOTES and len(text) > 1 and text.endswith(_QUOTES[opening]):
@@ -124,10 +119,10 @@ def unquoted(text: str) -> str:
 
 
 def read_values(reply: str, count: int) -> list[str]:
-    """Return the values of a reply that answers for each of `count` rows, one a line.
+    """Return the values of a reply for `count` rows, one a line.
 
-    Lines may be numbered as the rows are; a JSON list, or one line with commas, is read as well. Raises ValueError
-    where there are more values, or fewer.
+    Lines may be numbered as the rows are; a JSON list or one line with commas is read as well. Raises ValueError for
+    another number of values.
     """
     values = _json_list(reply)
     if values is None:
@@ -157,11 +152,11 @@ def _json_list(reply: str) -> list[str] | None:
 
 
 DEEPEST: Final = 3
-"""How deep calls may be nested."""
+"""The depth to which calls may be nested."""
 MOST_SHOWN: Final = 50
-"""How many rows a call for one value reads."""
+"""The number of rows that a call for one value reads."""
 LONGEST_READ: Final = 2_000
-"""How many characters of a cell a call reads: cells may be texts."""
+"""The characters of a cell that a call reads, since cells may be long texts."""
 
 _SELECT: Final = re.compile(r"SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
@@ -170,14 +165,15 @@ _TOKENS_A_ROW: Final = 16
 
 
 class TooManyCalls(Exception):
-    """A query needs more calls than it may make."""
+    """A query that needs more calls than it may make."""
 
 
 class NeuralQuery:
-    """One query of a model's own. Its table gets a column for each call that answers row by row.
+    """A query that a model wrote, with calls of the model. Each call that answers row by row adds a column to the
+    table.
 
-    `chunk` is how many different rows one call answers for, `most` how many calls there may be. Where the query, or
-    the reply to a call, cannot be used, BadCall or QueryFailed is raised, and TooMuchAsked for too many calls.
+    One call answers for at most `chunk` different rows, and there may be `most` calls. Raises InvalidCall or
+    QueryFailed if the query, or the reply to a call, cannot be used, and TooManyCalls.
     """
 
     def __init__(self, task: Task, exchange: Exchange, table: Table, *, chunk: int, most: int) -> None:
@@ -189,7 +185,7 @@ class NeuralQuery:
         self._asked = 0
 
     async def cells(self, query: str) -> list[Any]:
-        """Return the cells that a query gives; of one that is a call and nothing else, what the call answers."""
+        """Return the cells of a query's result; for a query that is only a call, the call's answers."""
         calls = outermost_calls(query)
         if len(calls) == 1 and not (query[: calls[0].start] + query[calls[0].end :]).strip("() \n"):
             return await (self._answers(calls[0], 1) if calls[0].kind == "ans" else self._values(calls[0], 1))
@@ -197,7 +193,7 @@ class NeuralQuery:
         return [cell for row in selected.rows for cell in row]
 
     async def _bound(self, query: str, depth: int) -> str:
-        """Return a query with a column or a value in place of each call, the inner ones bound before the outer."""
+        """Return a query with a column or a value in place of each call, inner calls before outer ones."""
         calls = outermost_calls(query)
         if calls and depth > DEEPEST:
             raise InvalidCall(f"QA calls are nested more than {DEEPEST} deep")
@@ -212,7 +208,7 @@ class NeuralQuery:
         return query
 
     async def _stand_in(self, call: QACall, depth: int) -> str | list[Any]:
-        """Return the name of the column that a call makes, or the values that it gives."""
+        """Return the name of the column that a call adds, or its values."""
         if call.kind == "ans":
             return await self._answers(call, depth)
         values = await self._values(call, depth)
@@ -221,7 +217,7 @@ class NeuralQuery:
         return sql_name(columns[-1])
 
     async def _answers(self, call: QACall, depth: int) -> list[Any]:
-        """Return what the model answers from the cells that a call names."""
+        """Return the model's answers from the cells that a call names."""
         _, cells = await self._cells_of(call, depth)
         self._count(1)
         reply = await self._task.ask(
@@ -230,10 +226,10 @@ class NeuralQuery:
         return read_lines(reply.said)
 
     async def _values(self, call: QACall, depth: int) -> list[Any]:
-        """Return a value for each row of the table; None for rows that a call does not name."""
+        """Return a value for each row of the table, None for rows that the call does not name."""
         places, cells = await self._cells_of(call, depth)
         if places is None:
-            raise InvalidCall("a map call needs rows of the table w, and its query gives none")
+            raise InvalidCall("a map call needs rows of the table w, and its query returns none")
         rows = [tuple(cell_text(cell, LONGEST_READ) for cell in row) for row in cells.rows]
         different = iter(dict.fromkeys(rows))
         chunks = list(iter(lambda: list(islice(different, self._chunk)), []))
@@ -262,10 +258,10 @@ class NeuralQuery:
             raise InvalidCall(str(error)) from None
 
     async def _cells_of(self, call: QACall, depth: int) -> tuple[list[int] | None, Table]:
-        """Return the cells that a call names, and of which rows of the table they are, where they are of rows."""
+        """Return the cells that a call names, and their rows in the table if they belong to rows."""
         arguments = await self._task.each(lambda argument: self._bound(argument, depth + 1), call.arguments)
         known = {name.casefold(): name for name in self._table.columns}
-        names = [known.get(unquoted(each).removeprefix("w.").casefold()) for each in arguments]
+        names = [known.get(unquoted(argument).removeprefix("w.").casefold()) for argument in arguments]
         if all(names):
             return list(range(len(self._table.rows))), self._table.select([name for name in names if name])
         query = _without_brackets(arguments[0])
@@ -292,7 +288,7 @@ class NeuralQuery:
 
 
 def _listed(values: Sequence[Any], *, after_in: bool) -> str:
-    """Return values as SQL writes them: a list after IN, else the first."""
+    """Return values as SQL: a list after IN, else the first value."""
     written = [sql_literal(value) for value in values] or ["NULL"]
     return f"({', '.join(written)})" if after_in else written[0]
 

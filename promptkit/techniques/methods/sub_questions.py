@@ -17,12 +17,12 @@ _SUFFIXES: Final = ("flat", "unique", "keys", "values")
 
 
 class InvalidSubQuestion(ValueError):
-    """A sub-question that cannot be asked, or whose answers cannot be put together; the message says why."""
+    """A sub-question that cannot be asked, or whose answers cannot be merged; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubQuestionPart:
-    """What one question to a handler is made for: an item of a list, or none, and the question."""
+    """One question to a handler, and the list item that it is about, if any."""
 
     item: Any
     question: str
@@ -30,7 +30,7 @@ class SubQuestionPart:
 
 @dataclass(frozen=True, slots=True)
 class SubQuestion:
-    """One line of a decomposer. `operation` says how often it is asked, `suffixes` how the answers are put together."""
+    """One line of a decomposer. `operation` says how often it is asked, `suffixes` how its answers are merged."""
 
     line: str
     operation: str
@@ -39,22 +39,22 @@ class SubQuestion:
     text: str
 
     def parts(self, answers: Mapping[str, Any]) -> list[SubQuestionPart]:
-        """Return the questions to ask, earlier answers put in; `answers` are by number. Raises Unasked."""
+        """Return the questions to ask, with earlier answers filled in, by number. Raises InvalidSubQuestion."""
         named = list(dict.fromkeys(_REFERENCE.findall(self.text)))
         if missing := [name for name in named if name not in answers]:
-            raise InvalidSubQuestion(f"`#{missing[0]}` stands for no answer so far")
+            raise InvalidSubQuestion(f"`#{missing[0]}` refers to no answer so far")
         if self.operation == "select":
             return [SubQuestionPart(None, _REFERENCE.sub(lambda found: _json(answers[found[1]]), self.text))]
         if len(named) != 1:
-            raise InvalidSubQuestion(f"`{self.operation}` needs one answer to go through, not {len(named)}")
+            raise InvalidSubQuestion(f"`{self.operation}` needs one answer to loop over, not {len(named)}")
         items = answers[named[0]]
         items = [items] if isinstance(items, str) else items
         if not isinstance(items, list):
-            raise InvalidSubQuestion(f"`#{named[0]}` is no list to go through")
+            raise InvalidSubQuestion(f"`#{named[0]}` is not a list to loop over")
         return [SubQuestionPart(item, self._filled(item)) for item in items]
 
     def merged(self, parts: Sequence[SubQuestionPart], answers: Sequence[Any]) -> Any:
-        """Return what the answers to the parts come to. Raises Unasked."""
+        """Return the merged answers to the parts. Raises InvalidSubQuestion."""
         items = [part.item for part in parts]
         found: Any
         match self.operation:
@@ -75,7 +75,7 @@ class SubQuestion:
     def _filled(self, item: Any) -> str:
         if self.operation in ("projectKeys", "projectValues"):
             if not (isinstance(item, list) and len(item) == 2):
-                raise InvalidSubQuestion(f"`{self.operation}` goes through pairs, and there is none in {_json(item)}")
+                raise InvalidSubQuestion(f"`{self.operation}` loops over pairs, and there is none in {_json(item)}")
             text = _json(item[self.operation == "projectValues"])
         else:
             text = item if isinstance(item, str) else _json(item)
@@ -83,7 +83,7 @@ class SubQuestion:
 
 
 def read_sub_question(reply: str) -> SubQuestion:
-    """Return the sub-question in the first line of a reply. Raises Unasked for one that is none."""
+    """Return the sub-question in the first line of a reply. Raises InvalidSubQuestion for other text."""
     line = reply.strip().partition("\n")[0].removeprefix("QS:").strip()
     found = _LINE.match(line)
     if found is None:
@@ -95,7 +95,7 @@ def read_sub_question(reply: str) -> SubQuestion:
 
 
 def read_reply(text: str) -> Any:
-    """Return what a handler answered: a JSON value, else its text."""
+    """Return a handler's answer: a JSON value, else its text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -107,7 +107,7 @@ def _apply_suffix(suffix: str, found: Any) -> Any:
         raise InvalidSubQuestion(f"`{suffix}` is for lists, not for {_json(found)}")
     match suffix:
         case "flat":
-            return [each for item in found for each in (item if isinstance(item, list) else [item])]
+            return [part for item in found for part in (item if isinstance(item, list) else [item])]
         case "unique":
             return list({_json(item): item for item in found}.values())
     if not all(isinstance(item, list) and len(item) == 2 for item in found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.techniques.methods.tables import (
     WorkingTable,
@@ -16,22 +16,20 @@ from promptkit.techniques.methods.tables import (
     table_lines,
     union_of_best,
 )
+from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
 
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
-
 Changed = tuple[WorkingTable, list[str]] | None
-"""The table after an operation, with the arguments that it had; None where they did not fit."""
+"""The table after an operation and the operation's arguments; None if they did not fit."""
 
 BEST_SELECTIONS: Final = 2
-"""How many selections of several are united."""
+"""The number of selections that are united."""
 ROWS_IN_ONE_CALL: Final = 20
-"""In how many rows a column is added by one call."""
+"""The number of rows up to which one call adds a whole column."""
 FIRST_CELLS: Final = 3
-"""How many cells come with the name of a column where each further one has a call of its own."""
+"""The number of cells that come with a column's name, if each further cell has a call of its own."""
 MOST_DIFFERENT: Final = 0.8
-"""Up to which share of the rows the values of a column that is grouped may differ."""
+"""The largest share of different values in a column that is grouped."""
 TOKENS_A_ROW: Final = 16
 
 _DERIVED: Final = re.compile(r"(?:(?<!\s)\s+)?derived from\s*:\s*", re.IGNORECASE)
@@ -42,10 +40,9 @@ _KIND: Final = re.compile(r"\bdatatype\s*(?:is|:)?\s*(\w+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What an operation works on: the task that shows the table as it is now, and how it may ask.
+    """An operation's input: the table, the task that shows it, and limits of its calls.
 
-    `shown_rows` of the table are shown; `samples` are those of a selection; `row_calls` how many calls a further column
-    may take, one a row.
+    `shown_rows` of the table are shown; a selection has `samples`; a further column may take `row_calls`, one a row.
     """
 
     task: Task
@@ -57,36 +54,36 @@ class Operation:
 
     @property
     def rows(self) -> dict[str, Any]:
-        """The table as the calls read it."""
+        """The table as its calls show it."""
         return table_lines(self.work.table, most=self.shown_rows, numbers=self.work.numbers)
 
     @property
     def calls_a_row(self) -> bool:
-        """Whether each row after the first ones has a call for its cell of a further column."""
+        """True if each row after the first ones has a call for its cell of a further column."""
         return 0 < len(self.work.table.rows) - FIRST_CELLS <= self.row_calls
 
     @property
     def can_add_a_column(self) -> bool:
-        """Whether a column can be added: the table is small, or each row may have a call."""
+        """True if a column can be added: the table is small, or each row may have a call."""
         return self.calls_a_row or len(self.work.table.rows) <= min(ROWS_IN_ONE_CALL, self.shown_rows)
 
 
 async def add_column(step: Operation) -> Changed:
     """Add a column whose cells are parts of those of another."""
     work = step.work
-    wanted = FIRST_CELLS if step.calls_a_row else len(work.table.rows)
+    count = FIRST_CELLS if step.calls_a_row else len(work.table.rows)
     reply = await step.task.ask(
-        "add_column", rows=step.rows, wanted=wanted, max_tokens=TOKENS_A_ROW * (wanted + FIRST_CELLS)
+        "add_column", rows=step.rows, wanted=count, max_tokens=TOKENS_A_ROW * (count + FIRST_CELLS)
     )
     name, derivation, values = read_added(reply.said)
-    if name.casefold() in (column.casefold() for column in ("", *work.table.columns)) or len(values) != wanted:
+    if name.casefold() in (column.casefold() for column in ("", *work.table.columns)) or len(values) != count:
         return None
 
     async def value(place: int) -> str:
         row = table_lines(work.table.select(rows=[place]), numbers=[work.numbers[place]])
         return (await step.task.ask("add_value", row=row, name=name, derivation=derivation)).said
 
-    values += await step.task.each(value, range(wanted, len(work.table.rows)))
+    values += await step.task.each(value, range(count, len(work.table.rows)))
     return (work.add_column(name, values), [name]) if are_parts(values, work.table) else None
 
 
@@ -95,7 +92,9 @@ async def select_row(step: Operation) -> Changed:
     chosen = await step.task.sample(
         "select_row", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
     )
-    rows = union_of_best([(each, read_rows(each.said, step.work.numbers)) for each in chosen], BEST_SELECTIONS)
+    rows = union_of_best(
+        [(exchange, read_rows(exchange.said, step.work.numbers)) for exchange in chosen], BEST_SELECTIONS
+    )
     kept = step.work.select_rows(rows)
     shown = [str(number) for number in kept.numbers[: step.shown_rows]]
     return (kept, [*shown, "..."] if len(shown) < len(rows) else shown) if rows else None
@@ -107,7 +106,7 @@ async def select_column(step: Operation) -> Changed:
         "select_column", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
     )
     known = step.work.table.columns
-    columns = union_of_best([(each, read_columns(each.said, known)) for each in chosen], BEST_SELECTIONS)
+    columns = union_of_best([(reply, read_columns(reply.said, known)) for reply in chosen], BEST_SELECTIONS)
     kept = step.work.select_columns(columns)
     return (kept, list(kept.table.columns)) if columns else None
 
@@ -124,14 +123,14 @@ async def group_column(step: Operation) -> Changed:
 
 async def sort_column(step: Operation) -> Changed:
     """Sort by a column, unless the rows are in that order already."""
-    said = (await step.task.ask("sort_column", rows=step.rows)).said
-    named = read_columns(_ORDER.split(said, maxsplit=1)[0], step.work.table.columns)
+    reply = (await step.task.ask("sort_column", rows=step.rows)).said
+    named = read_columns(_ORDER.split(reply, maxsplit=1)[0], step.work.table.columns)
     if not named:
         return None
-    kind = _KIND.search(said)
+    kind = _KIND.search(reply)
     cells = [cell for cell in step.work.column(named[0]) if cell_text(cell)]
     numeric = kind[1].lower().startswith("num") if kind else all(number_in(cell) is not None for cell in cells)
-    ordered = step.work.sort(named[0], descending="large to small" in said.lower(), numeric=numeric)
+    ordered = step.work.sort(named[0], descending="large to small" in reply.lower(), numeric=numeric)
     return (ordered, named[:1]) if ordered.numbers != step.work.numbers else None
 
 
@@ -142,11 +141,11 @@ OPERATIONS: Final[dict[str, Callable[[Operation], Awaitable[Changed]]]] = {
     "group_column": group_column,
     "sort_column": sort_column,
 }
-"""The operations in the order in which they may follow each other."""
+"""All operations in the order in which they may follow each other."""
 
 
 def read_added(text: str) -> tuple[str, str, list[str]]:
-    """Return the name of a column that a reply adds, how it is derived, and the cells that it gives."""
+    """Return the name of the column that a reply adds, its derivation and its cells."""
     first, *others = [line for line in text.splitlines() if line.strip()] or [""]
     name = first.partition("(")[2] if first.strip().startswith("f_add_column(") else first
     derivation = next((_DERIVED.sub("", line) for line in others if _DERIVED.match(line)), "")
@@ -155,7 +154,7 @@ def read_added(text: str) -> tuple[str, str, list[str]]:
 
 
 def are_parts(values: Sequence[str], table: Table) -> bool:
-    """Tell whether values can be a further column: none is blank, not all are the same, each is part of one cell."""
+    """Tell whether values can be a further column: none is blank, not all are equal, each is part of one cell."""
     if not all(values) or (len(values) > 1 and len(set(values)) == 1):
         return False
     columns = [[cell_text(cell).casefold() for cell in column] for column in zip(*table.rows, strict=True)]

@@ -7,22 +7,20 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from promptkit.errors import InputError
 from promptkit.techniques.context import Exchange
+from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
 
 ROW_ID: Final = "row_id"
 LONGEST_CELL: Final = 200
 EXAMPLE_ROWS: Final = 3
-"""How many rows stand beside a schema."""
+"""The number of rows shown with a schema."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_KEYWORD: Final = re.compile(  # Those of SQLite that it takes for no name.
+_KEYWORD: Final = re.compile(  # Keywords that SQLite does not accept as names.
     r"add|all|alter|and|as|autoincrement|between|case|cast|check|collate|commit|constraint|create|"
     r"current_date|current_time|current_timestamp|default|deferrable|delete|distinct|drop|else|escape|"
     r"except|exists|foreign|from|group|having|in|index|insert|intersect|into|is|isnull|join|limit|"
@@ -34,8 +32,7 @@ _KEYWORD: Final = re.compile(  # Those of SQLite that it takes for no name.
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """The table of a step. `keys` are its columns' names as the step's prompt knows them; in a `ragged` table rows
-    lack cells."""
+    """The table of a step. `keys` are its columns' names in the step's prompt; in a `ragged` table rows lack cells."""
 
     table: Table
     keys: Mapping[str, str]
@@ -43,12 +40,12 @@ class SourceTable:
 
 
 def table_of(task: Task) -> SourceTable:
-    """Return what plays the role `table`; none of its columns is `row_id`. Raises InputError where it is no table."""
+    """Return the table that plays the role `table`, without a column `row_id`. Raises InputError for another value."""
     value = task.role("table")
     try:
         table = Table.of(value)
     except ValueError as error:
-        raise InputError(f"the input that plays the role `table` is none: {error}") from None
+        raise InputError(f"the input that plays the role `table` is not a table: {error}") from None
     columns = Table.of([[ROW_ID, *table.columns]]).columns[1:]
     mappings = all(isinstance(row, Mapping) for row in value)
     names = dict.fromkeys(name for row in value for name in row) if mappings else table.columns
@@ -57,9 +54,9 @@ def table_of(task: Task) -> SourceTable:
 
 
 def with_table(task: Task, source: SourceTable, table: Table) -> Task:
-    """Return the task with another table in place of its own, in the user's sections and in each call.
+    """Return the task with another table, in the user's sections and in each call.
 
-    Where the prompt names columns that are not in it, they are there, and blank.
+    If the prompt names columns that the table does not have, they are added as blank ones.
     """
     rows = [
         {
@@ -82,9 +79,10 @@ def with_table(task: Task, source: SourceTable, table: Table) -> Task:
 def table_lines(
     table: Table, *, most: int | None = None, numbers: Sequence[int] | None = None, longest: int = LONGEST_CELL
 ) -> dict[str, Any]:
-    """Return a table as the macro `lines` of `_table.j2` writes it, at most so many rows and such long cells of it.
+    """Return a table for the macro `lines` of `_table.j2`: at most `most` rows, and cells of at most `longest`
+    characters.
 
-    Rows are numbered from 1, unless `numbers` gives their own.
+    Rows are numbered from 1 unless `numbers` are given.
     """
     numbered = zip(numbers or range(1, len(table.rows) + 1), table.rows[:most], strict=False)
     rows = [{"number": number, "cells": [cell_text(cell, longest) for cell in row]} for number, row in numbered]
@@ -92,7 +90,7 @@ def table_lines(
 
 
 async def table_schema(task: Task, table: Table) -> dict[str, Any]:
-    """Return a table as the macro `schema` of `_table.j2` writes it: names, types, and the first rows."""
+    """Return a table for the macro `schema` of `_table.j2`: names, types and the first rows."""
     names = [sql_name(column) for column in table.columns]
     first = await task.sql(table, f"SELECT * FROM w ORDER BY row_id LIMIT {EXAMPLE_ROWS}")
     smallest = ", ".join(["row_id", *(f"typeof(min({name}))" for name in names)])
@@ -105,14 +103,14 @@ async def table_schema(task: Task, table: Table) -> dict[str, Any]:
 
 
 def sql_name(column: str) -> str:
-    """Return a column's name as a query writes it: in backticks unless it is a plain word."""
+    """Return a column's name for a query, in backticks unless it is a plain word."""
     if _PLAIN_NAME.fullmatch(column) and not _KEYWORD.fullmatch(column):
         return column
     return "`" + column.replace("\0", "").replace("`", "``") + "`"
 
 
 def cell_text(cell: Any, longest: int = LONGEST_CELL) -> str:
-    """Return a cell on one line, cut where it is long; empty where it is null."""
+    """Return a cell on one line, shortened if it is long, empty for null."""
     match cell:
         case None:
             return ""
@@ -125,7 +123,7 @@ def cell_text(cell: Any, longest: int = LONGEST_CELL) -> str:
 
 
 def sql_literal(value: Any) -> str:
-    """Return a value as SQL writes it."""
+    """Return a value as an SQL literal."""
     if value is None:
         return "NULL"
     if isinstance(value, bool | int | float):
@@ -141,7 +139,7 @@ _ALL: Final = re.compile(r"[\s\[({'\"]*\*")
 
 @dataclass(frozen=True, slots=True)
 class WorkingTable:
-    """A table at work: each row has the number that it had at first; `counts` is a view of one column's values."""
+    """A table during operations: rows keep their first numbers; `counts` is a view of one column's values."""
 
     table: Table
     numbers: tuple[int, ...]
@@ -152,23 +150,23 @@ class WorkingTable:
         return cls(table, tuple(range(1, len(table.rows) + 1)))
 
     def select_rows(self, numbers: Iterable[int]) -> WorkingTable:
-        """Return it with the rows of these numbers, in its own order."""
-        wanted = set(numbers)
-        places = [place for place, number in enumerate(self.numbers) if number in wanted]
+        """Return the table with the rows of these numbers, in its order."""
+        chosen = set(numbers)
+        places = [place for place, number in enumerate(self.numbers) if number in chosen]
         return self._with_rows(places)
 
     def select_columns(self, columns: Iterable[str]) -> WorkingTable:
-        """Return it with these columns, in its own order."""
-        wanted = set(columns)
-        return replace(self, table=self.table.select([name for name in self.table.columns if name in wanted]))
+        """Return the table with these columns, in its order."""
+        chosen = set(columns)
+        return replace(self, table=self.table.select([name for name in self.table.columns if name in chosen]))
 
     def add_column(self, name: str, values: Sequence[Any]) -> WorkingTable:
-        """Return it with a further column, a value for each row."""
+        """Return the table with a further column, a value for each row."""
         rows = tuple((*row, value) for row, value in zip(self.table.rows, values, strict=True))
         return replace(self, table=Table((*self.table.columns, name), rows))
 
     def sort(self, column: str, *, descending: bool, numeric: bool) -> WorkingTable:
-        """Return it in the order of a column: by the numbers in its cells or by their texts, blank ones last."""
+        """Return the table sorted by a column, by the numbers in its cells or by their texts, blank ones last."""
         cells = self.column(column)
         keys = [number_in(cell) if numeric else cell_text(cell).casefold() or None for cell in cells]
         filled = [place for place, key in enumerate(keys) if key is not None]
@@ -176,7 +174,7 @@ class WorkingTable:
         return self._with_rows([*filled, *(place for place, key in enumerate(keys) if key is None)])
 
     def group(self, column: str) -> WorkingTable:
-        """Return it with a view of how often each value of a column comes, the most frequent first; its rows stay."""
+        """Return the table with counts of a column's values, the most frequent first; its rows stay."""
         counted: dict[str, int] = {}
         for cell in self.column(column):
             counted[cell_text(cell)] = counted.get(cell_text(cell), 0) + 1
@@ -194,7 +192,7 @@ class WorkingTable:
 
 
 def number_in(cell: Any) -> float | None:
-    """Return the first number in a cell, without what stands around it (`$1,234`, `about 5`); None without one."""
+    """Return the first number in a cell (`$1,234`, `about 5`), None without one."""
     found = _NUMBER.search(cell_text(cell))
     if found is None:
         return None
@@ -203,7 +201,7 @@ def number_in(cell: Any) -> float | None:
 
 
 def read_columns(text: str, columns: Sequence[str]) -> list[str]:
-    """Return the columns that `f_col([…])`, or else a text, names, in any case, the longest where they overlap."""
+    """Return the columns named in `f_col([…])`, or else in the text, in any case; of overlapping names the longest."""
     known = {name.casefold(): name for name in columns}
     names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.rpartition("f_col")[2].casefold()) if names else []
@@ -211,7 +209,7 @@ def read_columns(text: str, columns: Sequence[str]) -> list[str]:
 
 
 def read_rows(text: str, numbers: Sequence[int]) -> list[int]:
-    """Return the rows that `f_row([…])`, or else a text, names, of those that there are, in order; `*` means all."""
+    """Return the existing rows named in `f_row([…])`, or else in the text, in order; `*` means all."""
     text = text.rpartition("f_row")[2]
     if _ALL.match(text):
         return list(numbers)
@@ -220,9 +218,9 @@ def read_rows(text: str, numbers: Sequence[int]) -> list[int]:
 
 
 def union_of_best(chosen: Sequence[tuple[Exchange, Sequence[Selected]]], most: int) -> set[Selected]:
-    """Return the union of the best of several selections; equal ones count together.
+    """Return the union of the best of several selections; equal ones add up.
 
-    Each counts by how likely its reply was, where the runtime tells. Empty ones count for nothing.
+    A selection is weighted by the likelihood of its reply, if the runtime gives that. Empty ones do not count.
     """
     weights: dict[frozenset[Selected], float] = {}
     for exchange, selection in chosen:
@@ -234,5 +232,5 @@ def union_of_best(chosen: Sequence[tuple[Exchange, Sequence[Selected]]], most: i
 
 
 def likelihood(exchange: Exchange) -> float:
-    """Return how likely a token of a reply was, in the geometric mean; 1 where the runtime does not tell."""
+    """Return the geometric mean of the probabilities of a reply's tokens, 1 if the runtime does not give them."""
     return 1.0 if exchange.confidence is None else exp(exchange.confidence)

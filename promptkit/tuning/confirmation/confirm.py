@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Paired
+from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import (
     SMALLEST_GAIN,
     VerdictOutcome,
@@ -18,32 +19,28 @@ from promptkit.tuning.confirmation.verdict import (
     verdict_level,
     verdict_of,
 )
-from promptkit.tuning.data_split import row_content
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.interval import Paired
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.data_split import DataSplit, row_content
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.search_space.candidate import Candidate
 
 KEY_BYTES: Final = 16
 NOT_WORSE_MARGIN: Final = -0.02
 CHEAPER_SHARE: Final = 0.8
-"""With a gain above the margin and at most so much of the tokens a pick is told as cheaper and not worse."""
+"""An incumbent within the margin that takes at most this share of the start's tokens is noted as cheaper."""
 
 VERDICT_REASONS: Final[dict[VerdictReason, str]] = {
     "shown": "the interval of the difference lies above 0",
-    "few rows": "with fewer than 30 rows nothing is shown, whatever was measured",
+    "few rows": "fewer than 30 rows show nothing, whatever was measured",
     "missing": "too many confirm rows have no answer",
     "interval holds 0": "the interval of the difference does not lie above 0",
-    "start is best": "the search found nothing that did better than the start",
-    "nothing tried": "nothing but the start was asked: a larger budget tries more",
+    "start is best": "the search found nothing better than the start",
+    "nothing tried": "only the start was evaluated: a larger budget tries more",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Pick against start in the metric's own units; above 0 the pick is better, whichever way the metric counts.
+    """The incumbent minus the start in the metric's own units; above 0 the incumbent is better, for any metric.
 
     `n`, `better` and `worse` count rows, or clusters of rows: the `unit`.
     """
@@ -58,7 +55,7 @@ class Difference:
     unit: Literal["row", "cluster"] = "row"
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the difference as JSON has it."""
         return {
             "mean": self.mean,
             "low": self.low,
@@ -73,7 +70,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What a confirmation says. `ordinal` counts the verdicts on these rows; without a difference none was made."""
+    """The result of a confirmation.
+
+    `ordinal` counts the verdicts on these rows. `difference` is None if none was measured.
+    """
 
     outcome: VerdictOutcome
     why: str
@@ -83,89 +83,96 @@ class Confirmation:
     is_cheaper: bool = False
 
 
-def pair_key(start: bytes, pick: bytes) -> bytes:
-    """Return what tells the pair that is compared from others."""
-    return hashlib.blake2b(start + pick, digest_size=KEY_BYTES).digest()
+def pair_key(start: bytes, incumbent: bytes) -> bytes:
+    """Return the key of a pair of start and incumbent."""
+    return content_key(start + incumbent, KEY_BYTES)
 
 
-def holdout_key(ground: DataSplit) -> bytes:
-    """Return what tells the confirm rows from others: what the target is given of each, in whatever order."""
-    told = sorted(row_content(ground.rows[place].inputs[0]) for place in ground.confirm)
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=KEY_BYTES).digest()
+def holdout_key(split: DataSplit) -> bytes:
+    """Return the key of the held-out rows: the target's inputs of each, in any order."""
+    contents = sorted(row_content(split.rows[place].inputs[0]) for place in split.holdout)
+    return content_key(json.dumps(contents), KEY_BYTES)
 
 
 async def confirm(
-    field: Evaluator, start: Candidate, pick: Candidate, ground: DataSplit, *, ordinal: int
+    evaluator: Evaluator, start: Candidate, incumbent: Candidate, split: DataSplit, *, ordinal: int
 ) -> Confirmation:
-    """Ask start and pick on all confirm rows, row by row, and return the verdict at the ordinal's own level.
+    """Evaluate start and incumbent on all held-out rows, row by row, and return the verdict at the ordinal's level.
 
-    Raises BudgetSpent, SearchFailed and StoreFailed; what was asked is kept.
+    Raises BudgetSpent, SearchFailed and StoreFailed; results so far are kept.
     """
-    await field.have([start, pick], ground.confirm)
+    await evaluator.evaluate([start, incumbent], split.holdout)
     level = verdict_level(ordinal)
-    ours, starts = field.scores(pick, ground.confirm), field.scores(start, ground.confirm)
+    ours, starts = evaluator.scores(incumbent, split.holdout), evaluator.scores(start, split.holdout)
     missing = missing_share(ours, starts)
-    difference, needed = _difference(field, start, pick, ground.confirm, level)
-    said = verdict_of(difference.low, rows=ground.size, missing=missing)
-    if missing and not field.metric.is_mean:
-        said = verdict_of(-1.0, rows=ground.size, missing=1.0)
-    bounds = field.metric.bounds or (0.0, 1.0)
+    difference, needed = _difference(evaluator, start, incumbent, split.holdout, level)
+    verdict = verdict_of(difference.low, rows=split.size, missing=missing)
+    if missing and not evaluator.metric.is_mean:
+        verdict = verdict_of(-1.0, rows=split.size, missing=1.0)
+    bounds = evaluator.metric.bounds or (0.0, 1.0)
     margin = difference.low > NOT_WORSE_MARGIN * (bounds[1] - bounds[0])
-    cheaper = _tokens(field, pick, ground.confirm) <= CHEAPER_SHARE * _tokens(field, start, ground.confirm)
+    cheaper = _tokens(evaluator, incumbent, split.holdout) <= CHEAPER_SHARE * _tokens(evaluator, start, split.holdout)
     return Confirmation(
-        outcome=said.outcome,
-        why=VERDICT_REASONS[said.because],
+        outcome=verdict.outcome,
+        why=VERDICT_REASONS[verdict.because],
         ordinal=ordinal,
         difference=difference,
-        rows_needed=None if said.outcome == "improved" else needed,
+        rows_needed=None if verdict.outcome == "improved" else needed,
         is_cheaper=margin and cheaper,
     )
 
 
 def measured_gain(
-    field: Evaluator, start: Candidate, pick: Candidate, rows: Sequence[int], *, level: float = 0.95
+    evaluator: Evaluator, start: Candidate, incumbent: Candidate, rows: Sequence[int], *, level: float = CONFIDENCE
 ) -> Difference:
-    """Return what rows that are there say of a candidate against another, in the metric's own units."""
-    return _difference(field, start, pick, rows, level)[0]
+    """Return the difference of a candidate to another on rows with results, in the metric's own units."""
+    return _difference(evaluator, start, incumbent, rows, level)[0]
 
 
 def _difference(
-    field: Evaluator, start: Candidate, pick: Candidate, rows: Sequence[int], level: float
+    evaluator: Evaluator, start: Candidate, incumbent: Candidate, rows: Sequence[int], level: float
 ) -> tuple[Difference, int | None]:
-    """Return the difference, and how many rows would show one of 5 points; a missing pair counts against the pick."""
-    metric = field.metric
-    assert metric.bounds is not None, "an aim has bounds"
+    """Return the difference, and how many rows would detect a gain of 5 points.
+
+    A missing pair counts against the incumbent.
+    """
+    metric = evaluator.metric
+    assert metric.bounds is not None, "an objective has bounds"
     width = metric.bounds[1] - metric.bounds[0]
     if metric.is_mean:
-        clusters = field.clusters(rows)
-        found: Paired = paired_gain(field.scores(pick, rows), field.scores(start, rows), clusters=clusters, level=level)
-        told = Difference(
-            mean=found.difference * width,
-            low=found.low * width,
-            high=found.high * width,
+        clusters = evaluator.clusters(rows)
+        paired: Paired = paired_gain(
+            evaluator.scores(incumbent, rows), evaluator.scores(start, rows), clusters=clusters, level=level
+        )
+        difference = Difference(
+            mean=paired.difference * width,
+            low=paired.low * width,
+            high=paired.high * width,
             level=level,
-            better=found.better,
-            worse=found.worse,
-            n=found.n,
+            better=paired.better,
+            worse=paired.worse,
+            n=paired.n,
             unit="row" if clusters is None else "cluster",
         )
-        return told, rows_to_detect(found, smallest=SMALLEST_GAIN, level=level)
-    both = [row for row in rows if field.scores(pick, [row])[0] >= 0 and field.scores(start, [row])[0] >= 0]
-    said = metric.difference(field.sample(pick, both), field.sample(start, both), level=level)
-    if said is None or said.difference is None or said.low is None or said.high is None:
+        return difference, rows_to_detect(paired, smallest=SMALLEST_GAIN, level=level)
+    both = [
+        row for row in rows if evaluator.scores(incumbent, [row])[0] >= 0 and evaluator.scores(start, [row])[0] >= 0
+    ]
+    estimate = metric.difference(evaluator.sample(incumbent, both), evaluator.sample(start, both), level=level)
+    if estimate is None or estimate.difference is None or estimate.low is None or estimate.high is None:
         return Difference(mean=0.0, low=-width, high=width, level=level, better=0, worse=0, n=len(both)), None
     sign = 1 if metric.higher_is_better else -1
-    low, high = sorted((sign * said.low, sign * said.high))
+    low, high = sorted((sign * estimate.low, sign * estimate.high))
     return Difference(
-        mean=sign * said.difference,
+        mean=sign * estimate.difference,
         low=low,
         high=high,
         level=level,
-        better=said.better,
-        worse=said.worse,
-        n=said.n,
+        better=estimate.better,
+        worse=estimate.worse,
+        n=estimate.n,
     ), None
 
 
-def _tokens(field: Evaluator, candidate: Candidate, rows: Sequence[int]) -> int:
-    return sum(cell.tokens for cell in field.cells(candidate, rows))
+def _tokens(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> int:
+    return sum(result.tokens for result in evaluator.results(candidate, rows))

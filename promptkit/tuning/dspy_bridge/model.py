@@ -8,38 +8,36 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import dspy
 from dspy import lm15
 
 from promptkit.errors import ContextOverflow, RequestRefused
-from promptkit.runtimes.base import Message, Request
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.client import Client
+from promptkit.runtimes.base import Message, Model, Request
+from promptkit.runtimes.client import Client
 
 MOST_TOKENS: Final = 512
-"""Of a proposal, where an optimizer does not say: small models seldom come to an end by themselves."""
+"""Tokens of a proposal if an optimizer sets no limit: small models seldom end by themselves."""
 COMPLETED: Final = "[[ ## completed ## ]]"
-"""What a reply to DSPy's ChatAdapter ends with."""
+"""The end of a reply to DSPy's ChatAdapter."""
 DIGEST_CHARACTERS: Final = 16
 
 
 def open_lm(asker: Client, model: Model, bridge: Bridge, *, seed: int = 0) -> dspy.LM:
-    """Return the model as DSPy's LM. Its name holds the digest, for DSPy tells models apart by their names alone.
+    """Return the model as DSPy's LM. Its name includes the digest, as DSPy tells models apart by name alone.
 
-    DSPy's cache is left out: the asker has one, which knows the engine too.
+    DSPy's cache is off: the client has one, which takes the engine into account too.
     """
     name = f"promptkit/{model.reference}@{model.digest[:DIGEST_CHARACTERS]}"
     return dspy.LM(name, engine=ModelEngine(asker, model, bridge, seed=seed), cache=False, num_retries=0)
 
 
 class ModelEngine:
-    """Answers one request of DSPy's through an asker: within its limits and budget, from its cache, with its retries.
+    """Answers DSPy's requests through a client: within its limits and budget, with its cache and retries.
 
-    What is asked again at a temperature above 0 is a further sample of it: a search made again asks for the same ones.
+    A request that is repeated at a temperature above 0 is a further sample; a repeated search asks for the same
+    samples.
     """
 
     def __init__(self, asker: Client, model: Model, bridge: Bridge, *, seed: int) -> None:
@@ -69,14 +67,14 @@ class ModelEngine:
 
     def _request(self, request: lm15.Request) -> Request:
         config, able = request.config, self._model.capabilities
-        messages = [Message(each.role, each.text or "") for each in request.messages]
+        messages = [Message(message.role, message.text or "") for message in request.messages]
         if request.system:
             parts = [request.system] if isinstance(request.system, str) else [part.text for part in request.system]
-            told = "\n".join(parts)
+            text = "\n".join(parts)
             if "system" in able:
-                messages.insert(0, Message("system", told))
+                messages.insert(0, Message("system", text))
             else:
-                messages[0] = Message(messages[0].role, f"{told}\n\n{messages[0].content}")
+                messages[0] = Message(messages[0].role, f"{text}\n\n{messages[0].content}")
         return Request(
             messages=tuple(messages),
             max_tokens=config.max_tokens or MOST_TOKENS,
@@ -95,14 +93,14 @@ class ModelEngine:
 
 
 ANSWERED: Final = "promptkit_answered"
-"""The setting of a predictor's call that holds what the engine has answered already."""
+"""The setting of a predictor's call that holds the engine's answer."""
 
 
 class StepAdapter(dspy.ChatAdapter):  # type: ignore[misc]  # DSPy has no types
-    """DSPy's ChatAdapter, but for steps of ours, whose prompt the engine has rendered, asked and read.
+    """DSPy's ChatAdapter, except for steps of a pipeline, whose prompt the engine has rendered, asked and parsed.
 
     An optimizer's own signature is asked in free text, without a grammar. Small models seldom keep to its markers: a
-    reply without them is the first of its texts. What is asked for is never asked again in another format.
+    reply without them counts as the first of its texts. Nothing is asked again in another format.
     """
 
     def __init__(self) -> None:
@@ -114,49 +112,53 @@ class StepAdapter(dspy.ChatAdapter):  # type: ignore[misc]  # DSPy has no types
         """Return the answers to one call of a predictor. Raises AdapterParseError."""
         if ANSWERED in lm_kwargs:
             return [lm_kwargs[ANSWERED]]
-        found: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
-        return found
+        answers: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
+        return answers
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        """Return the fields in a reply. Raises AdapterParseError where it is blank or lacks what is no text."""
+        """Return the fields of a reply. Raises AdapterParseError if it is blank or lacks a field that is not text."""
         try:
-            found: dict[str, Any] = super().parse(signature, completion)
+            fields_read: dict[str, Any] = super().parse(signature, completion)
         except dspy.AdapterParseError as error:
             fields = signature.output_fields
-            told = {name: error.parsed_result[name] for name in fields if name in (error.parsed_result or {})}
-            if not completion.strip() or any(fields[name].annotation is not str for name in fields if name not in told):
+            parsed = {name: error.parsed_result[name] for name in fields if name in (error.parsed_result or {})}
+            if not completion.strip() or any(
+                fields[name].annotation is not str for name in fields if name not in parsed
+            ):
                 raise
-            first = next(name for name in fields if name not in told)
-            found = {**dict.fromkeys(fields, ""), first: "" if told else completion.strip(), **told}
-        return found
+            first = next(name for name in fields if name not in parsed)
+            fields_read = {**dict.fromkeys(fields, ""), first: "" if parsed else completion.strip(), **parsed}
+        return fields_read
 
 
 T = TypeVar("T")
 
 
 class Stopped(BaseException):
-    """The optimizer is to end. DSPy takes an Exception for a wrong answer, counts it as 0 and goes on."""
+    """The optimizer is to end. A BaseException: DSPy counts an Exception as a wrong answer and goes on."""
 
 
 class Bridge:
-    """Runs on the event loop what threads ask for. Make it where the event loop runs.
+    """Runs on the event loop what threads ask for. Create it where the event loop runs.
 
-    The first error ends it, and each thread that asks from then on: `ended` is that error.
+    The first error ends it for all threads: `ended` is that error.
     """
 
     def __init__(self) -> None:
         self.ended: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        # A thread has a context of its own, in which no files are held.
+        # A thread has its own context, in which no files are frozen.
         self._context = copy_context()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Return itself: copies of a program ask through one bridge."""
+        """Return itself: copies of a program share one bridge."""
         return self
 
     def wait(self, ask: Callable[[], Awaitable[T]], *, passing: tuple[type[Exception], ...] = ()) -> T:
-        """Return what `ask` gives on the event loop; call it in a thread. Raises Stopped, and errors of `passing`."""
+        """Return the result of `ask` on the event loop; call it in a thread. Raises Stopped, and errors of
+        `passing`.
+        """
         if self.ended is not None:
             raise Stopped
         future = asyncio.run_coroutine_threadsafe(self._run(ask), self._loop)
@@ -169,7 +171,7 @@ class Bridge:
             raise Stopped from error
 
     async def end(self, error: BaseException) -> None:
-        """End it, cancel what is under way and wait until that is over."""
+        """End it, cancel what is under way and wait for that."""
         self.ended = self.ended or error
         for task in self._tasks:
             task.cancel()

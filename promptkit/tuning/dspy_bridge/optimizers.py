@@ -5,42 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
 from promptkit.tuning.dspy_bridge.model import StepAdapter
+from promptkit.tuning.dspy_bridge.program import Program
 from promptkit.tuning.search_space.bootstrap import RIGHT
 
-if TYPE_CHECKING:
-    from promptkit.tuning.dspy_bridge.program import Program
-
 NO_LIMIT: Final = 10**9
-"""Of errors: DSPy counts failed rows as wrong up to its limit. What fails of ours ends the optimizer at once."""
+"""The limit of errors: DSPy counts failed rows as wrong up to its limit. Failures of ours end the optimizer at once."""
 DEMOS: Final = 4
-"""Demonstrations of each kind at most: DSPy's own number where contexts are not large."""
+"""The most demonstrations of each kind: DSPy's own number for contexts that are not large."""
 ATTEMPTS: Final = 2 * DEMOS
-"""About how many rows it takes to bootstrap a set of demonstrations."""
+"""About how many rows bootstrapping a set of demonstrations takes."""
 PROPOSAL_CALLS: Final = 20
 MINIBATCH, LEAST_MINIBATCHED, FULL_EVALUATIONS = 35, 50, 5
-"""Of MIPROv2: rows of a minibatch, from how many rows on there are any, and after how many trials all are asked."""
+"""MIPROv2: rows of a minibatch, the number of rows from which it uses any, and the trials between full evaluations."""
 AUTOMATIC: Final = {"heavy": (18, 1_000), "medium": (12, 300), "light": (6, 100)}
-"""Of MIPROv2: its candidates and validation rows."""
+"""MIPROv2: its candidates and validation rows."""
 REFLECTION_TEMPERATURE: Final = 1.0
-"""Of GEPA: what its authors reflect at."""
+"""GEPA: the temperature of its authors."""
 LEAST_ROWS: Final = 8
 ENOUGH_CALLS: Final = 0.85
-"""The share of an optimizer's reckoned calls that must be there: the reckoning is rough, and what is cut is the end."""
+"""The share of an optimizer's estimated calls that must be available. The estimate is rough; a shortage cuts the
+end.
+"""
 
 Metric = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSettings:
-    """What an optimizer works with. `runs` is how often the calls let a row be answered, `steps` are the predictors.
+    """The settings of an optimizer.
 
-    `metric` scores an example's prediction in [0, 1]; `feedback` does so with words. `train` and `val` are examples.
+    `runs`: how often the calls allow a row to be answered. `steps`: the number of predictors. `metric` scores an
+    example's prediction in [0, 1]; `feedback` does so with words. `train` and `val` are examples.
     """
 
     metric: Metric
@@ -58,110 +59,110 @@ class OptimizerSettings:
         return [*self.train, *self.val]
 
 
-def bootstrap_few_shot(program: Program, setting: OptimizerSettings) -> Program:
+def bootstrap_few_shot(program: Program, settings: OptimizerSettings) -> Program:
     """Demonstrations from the program's own right answers; nothing is compared."""
     optimizer = dspy.BootstrapFewShot(
-        metric=setting.metric,
+        metric=settings.metric,
         metric_threshold=RIGHT,
         max_bootstrapped_demos=DEMOS,
         max_labeled_demos=DEMOS,
         max_errors=NO_LIMIT,
     )
-    return optimizer.compile(program, trainset=setting.all[: setting.runs])  # type: ignore[no-any-return]
+    return optimizer.compile(program, trainset=settings.all[: settings.runs])  # type: ignore[no-any-return]
 
 
-def random_search(program: Program, setting: OptimizerSettings) -> Program:
-    """Sets of such demonstrations, the best on the validation rows."""
-    rows = _clamp(setting.runs // ATTEMPTS, LEAST_ROWS, len(setting.val))
+def random_search(program: Program, settings: OptimizerSettings) -> Program:
+    """Sets of bootstrapped demonstrations, the best on the validation rows."""
+    rows = _clamp(settings.runs // ATTEMPTS, LEAST_ROWS, len(settings.val))
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
-        metric=setting.metric,
+        metric=settings.metric,
         metric_threshold=RIGHT,
         max_bootstrapped_demos=DEMOS,
         max_labeled_demos=DEMOS,
-        num_candidate_programs=_clamp(setting.runs // (rows + ATTEMPTS) - 3, 1, 16),
-        num_threads=setting.threads,
+        num_candidate_programs=_clamp(settings.runs // (rows + ATTEMPTS) - 3, 1, 16),
+        num_threads=settings.threads,
         max_errors=NO_LIMIT,
     )
-    found = optimizer.compile(program, trainset=list(setting.train), valset=list(setting.val[:rows]))
-    return found  # type: ignore[no-any-return]
+    compiled = optimizer.compile(program, trainset=list(settings.train), valset=list(settings.val[:rows]))
+    return compiled  # type: ignore[no-any-return]
 
 
-def miprov2(program: Program, setting: OptimizerSettings) -> Program:
+def miprov2(program: Program, settings: OptimizerSettings) -> Program:
     """Sets of demonstrations and proposed instructions, searched by a tree-structured Parzen estimator."""
-    auto = next((name for name in AUTOMATIC if ENOUGH_CALLS * _mipro_calls(name, setting) <= setting.runs), None)
+    auto = next((name for name in AUTOMATIC if ENOUGH_CALLS * _mipro_calls(name, settings) <= settings.runs), None)
     candidates = 4
-    rows = _clamp(setting.runs // ATTEMPTS, LEAST_ROWS, len(setting.val))
+    rows = _clamp(settings.runs // ATTEMPTS, LEAST_ROWS, len(settings.val))
     before = candidates * ATTEMPTS + PROPOSAL_CALLS + rows
     optimizer = dspy.MIPROv2(
-        metric=setting.metric,
+        metric=settings.metric,
         metric_threshold=RIGHT,
         auto=auto,
         num_candidates=None if auto else candidates,
         max_bootstrapped_demos=DEMOS,
         max_labeled_demos=DEMOS,
-        num_threads=setting.threads,
+        num_threads=settings.threads,
         max_errors=NO_LIMIT,
-        seed=setting.seed,
+        seed=settings.seed,
     )
-    # Its description of the program would be one of this bridge.
+    # Otherwise it would describe the code of this bridge as the program.
     given: dict[str, Any] = {"program_aware_proposer": False}
     if auto is None:
-        given |= {"num_trials": _clamp((setting.runs - before) // rows, 1, 20), "minibatch": False}
-    val = list(setting.val if auto else setting.val[:rows])
-    return optimizer.compile(program, trainset=list(setting.train), valset=val, **given)  # type: ignore[no-any-return]
+        given |= {"num_trials": _clamp((settings.runs - before) // rows, 1, 20), "minibatch": False}
+    val = list(settings.val if auto else settings.val[:rows])
+    return optimizer.compile(program, trainset=list(settings.train), valset=val, **given)  # type: ignore[no-any-return]
 
 
-def _mipro_calls(auto: str, setting: OptimizerSettings) -> float:
+def _mipro_calls(auto: str, settings: OptimizerSettings) -> float:
     candidates, most = AUTOMATIC[auto]
-    rows = min(most, len(setting.val))
-    trials = int(max(4 * setting.steps * math.log2(candidates), 1.5 * candidates))
+    rows = min(most, len(settings.val))
+    trials = int(max(4 * settings.steps * math.log2(candidates), 1.5 * candidates))
     if rows > LEAST_MINIBATCHED:
         asked = rows + MINIBATCH * trials + rows * (trials // FULL_EVALUATIONS)
     else:
         asked = rows + rows * trials
-    return asked + candidates * ATTEMPTS / 2 + PROPOSAL_CALLS * setting.steps
+    return asked + candidates * ATTEMPTS / 2 + PROPOSAL_CALLS * settings.steps
 
 
-def copro(program: Program, setting: OptimizerSettings) -> Program:
-    """Instructions proposed in rounds, each from the best of those before."""
-    depth = 2 if setting.runs < 1_000 else 3
-    breadth = _clamp(int(math.sqrt(setting.runs) / depth / setting.steps), 2, 10)
-    rows = _clamp(setting.runs // (breadth * depth * setting.steps), LEAST_ROWS, len(setting.all))
-    optimizer = dspy.COPRO(metric=setting.metric, breadth=breadth, depth=depth)
-    how = {"num_threads": setting.threads}
-    return optimizer.compile(program, trainset=setting.all[:rows], eval_kwargs=how)  # type: ignore[no-any-return]
+def copro(program: Program, settings: OptimizerSettings) -> Program:
+    """Instructions proposed in rounds, each from the best of earlier ones."""
+    depth = 2 if settings.runs < 1_000 else 3
+    breadth = _clamp(int(math.sqrt(settings.runs) / depth / settings.steps), 2, 10)
+    rows = _clamp(settings.runs // (breadth * depth * settings.steps), LEAST_ROWS, len(settings.all))
+    optimizer = dspy.COPRO(metric=settings.metric, breadth=breadth, depth=depth)
+    how = {"num_threads": settings.threads}
+    return optimizer.compile(program, trainset=settings.all[:rows], eval_kwargs=how)  # type: ignore[no-any-return]
 
 
-def simba(program: Program, setting: OptimizerSettings) -> Program:
+def simba(program: Program, settings: OptimizerSettings) -> Program:
     """Demonstrations and rules from rows on which samples of one program differ."""
-    candidates = 6 if setting.runs >= 2_000 else 4
-    rows = _clamp(setting.runs // (3 * (candidates + 1)), LEAST_ROWS, len(setting.all))
-    batch = _clamp(setting.runs // (6 * candidates), min(4, rows), min(32, rows))
-    left = setting.runs - (candidates + 1) * rows
+    candidates = 6 if settings.runs >= 2_000 else 4
+    rows = _clamp(settings.runs // (3 * (candidates + 1)), LEAST_ROWS, len(settings.all))
+    batch = _clamp(settings.runs // (6 * candidates), min(4, rows), min(32, rows))
+    left = settings.runs - (candidates + 1) * rows
     optimizer = dspy.SIMBA(
-        metric=setting.metric,
+        metric=settings.metric,
         bsize=batch,
         num_candidates=candidates,
         max_steps=_clamp(left // ((2 * candidates + 1) * batch), 1, 8),
         max_demos=DEMOS,
-        num_threads=setting.threads,
+        num_threads=settings.threads,
     )
-    return optimizer.compile(program, trainset=setting.all[:rows], seed=setting.seed)  # type: ignore[no-any-return]
+    return optimizer.compile(program, trainset=settings.all[:rows], seed=settings.seed)  # type: ignore[no-any-return]
 
 
-def gepa(program: Program, setting: OptimizerSettings) -> Program:
-    """Instructions rewritten by what is said of wrong answers, parents drawn from the Pareto front over rows."""
-    rows = _clamp(setting.runs // 10, LEAST_ROWS, len(setting.val))
+def gepa(program: Program, settings: OptimizerSettings) -> Program:
+    """Instructions rewritten by feedback on wrong answers, with parents from the Pareto front over rows."""
+    rows = _clamp(settings.runs // 10, LEAST_ROWS, len(settings.val))
     optimizer = dspy.GEPA(
-        metric=setting.feedback,
-        max_metric_calls=max(rows + 1, setting.runs - setting.runs // ATTEMPTS),
-        reflection_lm=setting.lm.copy(temperature=REFLECTION_TEMPERATURE),
+        metric=settings.feedback,
+        max_metric_calls=max(rows + 1, settings.runs - settings.runs // ATTEMPTS),
+        reflection_lm=settings.lm.copy(temperature=REFLECTION_TEMPERATURE),
         instruction_proposer=InstructionProposer(adapter=StepAdapter()),
-        num_threads=setting.threads,
-        seed=setting.seed,
+        num_threads=settings.threads,
+        seed=settings.seed,
     )
-    found = optimizer.compile(program, trainset=list(setting.train), valset=list(setting.val[:rows]))
-    return found  # type: ignore[no-any-return]
+    compiled = optimizer.compile(program, trainset=list(settings.train), valset=list(settings.val[:rows]))
+    return compiled  # type: ignore[no-any-return]
 
 
 def _clamp(number: int, least: int, most: int) -> int:
@@ -169,5 +170,5 @@ def _clamp(number: int, least: int, most: int) -> int:
 
 
 OPTIMIZERS: Final[Mapping[str, Callable[[Program, OptimizerSettings], Program]]] = {
-    each.__name__: each for each in (bootstrap_few_shot, random_search, miprov2, copro, simba, gepa)
+    optimizer.__name__: optimizer for optimizer in (bootstrap_few_shot, random_search, miprov2, copro, simba, gepa)
 }

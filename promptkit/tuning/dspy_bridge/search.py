@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import shorten
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dspy
 import gepa.core.engine
@@ -25,50 +25,47 @@ from promptkit.errors import BudgetSpent, InputError
 from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.project import LIBRARY
 from promptkit.prompts.template_loader import render_file
+from promptkit.runtimes.models import Models
 from promptkit.tuning.dspy_bridge.model import Bridge, StepAdapter, Stopped, open_lm
 from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, OptimizerSettings
 from promptkit.tuning.dspy_bridge.program import ROW, Exporter, Program, ProgramRunner, free_name
-from promptkit.tuning.progress import Incumbent
+from promptkit.tuning.options import Optimizer
+from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.search.steps import Objective
 from promptkit.tuning.search_space.candidate import Candidate, distinct
 from promptkit.tuning.trials import SearchResult, Stage, Trial, limited_budget
 
-if TYPE_CHECKING:
-    from promptkit.runtimes.models import Models
-    from promptkit.tuning.options import Optimizer
-    from promptkit.tuning.progress import TuningProgress
-    from promptkit.tuning.search.steps import Objective
-
 LEAST_TRIAL_ROWS: Final = 8
-"""Rows that a candidate must have been asked to be the best so far."""
+"""The least number of rows of a candidate that can be the best so far."""
 MOST_THREADS: Final = 32
 MOST_ERROR_CHARACTERS: Final = 200
-"""Characters of what DSPy says when it breaks off."""
+"""The most characters of DSPy's message when it breaks off."""
 FEEDBACK: Final = LIBRARY / "templates" / "tuning" / "feedback.j2"
 
 
 class DspySearch:
-    """One run of an optimizer on a bed. `found` has at any time what there is so far, its pick the best so far.
+    """One run of an optimizer on an objective. `found` holds the result so far at any time.
 
-    The pick in the end is the optimizer's own; where the calls end before the optimizer does, or it breaks off, it is
-    the candidate of which the least can be said with confidence to be the most, by the rows that it was asked.
+    The incumbent in the end is the optimizer's own; if the calls run out first, or it breaks off, it is the candidate
+    with the highest lower confidence bound on its rows.
     """
 
     def __init__(
         self,
         name: Optimizer,
-        bed: Objective,
+        objective: Objective,
         *,
-        standing: TuningProgress,
+        progress: TuningProgress,
         models: Models,
         teacher: str | None = None,
         seed: int = 0,
     ) -> None:
         self.found = SearchResult()
         self._name = name
-        self._evidence = bed.evidence
-        self._field = bed.evidence.field
-        self._ground = bed.ground
-        self._standing = standing
+        self._estimates = objective.estimates
+        self._evaluator = objective.estimates.evaluator
+        self._split = objective.split
+        self._progress = progress
         self._models = models
         self._teacher = teacher
         self._seed = seed
@@ -76,54 +73,54 @@ class DspySearch:
         self._broken_off = ""
 
     async def run(self, calls: int) -> SearchResult:
-        """Search within so many calls. Raises SearchFailed where the model is gone, StoreFailed, and InputError.
+        """Search within a number of calls. Raises SearchFailed if the model is gone, StoreFailed, and InputError.
 
-        Cancelled, it ends the optimizer's threads before that goes on.
+        When cancelled, it ends the optimizer's threads first.
         """
-        before = self._field.budget.spent
-        self._standing.enter(self._name, 0)
-        with limited_budget(self._field.budget, calls):
+        before = self._evaluator.budget.spent
+        self._progress.begin_stage(self._name, 0)
+        with limited_budget(self._evaluator.budget, calls):
             bridge = Bridge()
-            exporter = Exporter(self._field, self._ground.search)
+            exporter = Exporter(self._evaluator, self._split.visible)
             if not exporter.parts:
                 raise InputError(f"`{exporter.pipeline.name}` has no step of its own that asks a model")
-            desk = ProgramRunner(
-                self._field, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note
+            runner = ProgramRunner(
+                self._evaluator, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note
             )
-            program = Program(exporter.parts, desk)
-            setting = await self._setting(bridge, calls, len(exporter.parts))
-            work = asyncio.create_task(asyncio.to_thread(self._optimize, program, setting))
+            program = Program(exporter.parts, runner)
+            settings = await self._setting(bridge, calls, len(exporter.parts))
+            work = asyncio.create_task(asyncio.to_thread(self._optimize, program, settings))
             try:
                 compiled = await asyncio.shield(work)
             except asyncio.CancelledError as cancelled:
                 await bridge.end(cancelled)
                 await work
-                self._end(None, exporter, desk, before)
+                self._end(None, exporter, runner, before)
                 raise
             await bridge.settle()
         if bridge.ended is not None and not isinstance(bridge.ended, BudgetSpent):
-            self._end(None, exporter, desk, before)
+            self._end(None, exporter, runner, before)
             raise bridge.ended
         if bridge.ended is not None:
-            self._standing.note(f"the calls ended before `{self._name}` did: its best so far is taken")
-        self._end(compiled, exporter, desk, before)
+            self._progress.note(f"the calls ran out before `{self._name}` ended: its best so far is taken")
+        self._end(compiled, exporter, runner, before)
         return self.found
 
-    def _optimize(self, program: Program, setting: OptimizerSettings) -> Program | None:
-        """Return what the optimizer makes of the program; None where it did not come to its end. Runs in a thread."""
+    def _optimize(self, program: Program, settings: OptimizerSettings) -> Program | None:
+        """Return the optimized program; None if the optimizer did not finish. Runs in a thread."""
         try:
             with (
                 quiet(),
                 dspy.context(
-                    lm=setting.lm,
+                    lm=settings.lm,
                     adapter=StepAdapter(),
                     max_errors=NO_LIMIT,
-                    num_threads=setting.threads,
+                    num_threads=settings.threads,
                     disable_history=True,
                     warn_on_type_mismatch=False,
                 ),
             ):
-                return OPTIMIZERS[self._name](program, setting)
+                return OPTIMIZERS[self._name](program, settings)
         except Stopped:
             return None
         except Exception as error:
@@ -131,8 +128,10 @@ class DspySearch:
             return None
 
     async def _setting(self, bridge: Bridge, calls: int, steps: int) -> OptimizerSettings:
-        asker = await self._models.within(self._field.budget).get(self._teacher or self._field.suite.baseline.model)
-        own = await (await self._models.get(self._field.suite.baseline.model)).model()
+        asker = await self._models.within(self._evaluator.budget).get(
+            self._teacher or self._evaluator.suite.baseline.model
+        )
+        tuned_model = await (await self._models.get(self._evaluator.suite.baseline.model)).model()
         train, val = self._rows()
         return OptimizerSettings(
             metric=_prediction_score,
@@ -142,33 +141,33 @@ class DspySearch:
             val=[self._example(row) for row in val],
             runs=max(1, int(calls / self._calls_a_row(steps))),
             steps=steps,
-            # More than may be in flight, for an answer is also scored and saved.
-            threads=min(2 * own.parallel + 4, MOST_THREADS),
+            # More than may be in flight, as an answer is also scored and saved.
+            threads=min(2 * tuned_model.parallel + 4, MOST_THREADS),
             seed=self._seed,
         )
 
     def _rows(self) -> tuple[Sequence[int], Sequence[int]]:
-        """Return the rows that are learned from, the pool with half of the others, and those that decide."""
-        order = self._ground.order
+        """Return the rows to learn from, the pool with half of the others, and the rows that decide."""
+        order = self._split.search
         half = len(order) // 2 if len(order) > 1 else len(order)
-        return (*self._ground.pool, *order[:half]), order[half:] or order
+        return (*self._split.demo_pool, *order[:half]), order[half:] or order
 
     def _calls_a_row(self, steps: int) -> float:
-        cells = list(self._field.cells(Candidate(), self._ground.search))
-        return sum(each.calls for each in cells) / len(cells) if cells else max(1, steps)
+        results = list(self._evaluator.results(Candidate(), self._split.visible))
+        return sum(result.calls for result in results) / len(results) if results else max(1, steps)
 
     async def _samples(self, exporter: Exporter) -> list[str]:
-        """Return the steps whose model gives further samples, told apart by their seeds."""
+        """Return the steps whose model gives further samples, told apart by seeds."""
         able = []
-        for part in exporter.parts:
-            reference = exporter.pipeline.steps[part.step].model or self._field.suite.baseline.model
+        for predictor in exporter.parts:
+            reference = exporter.pipeline.steps[predictor.step].model or self._evaluator.suite.baseline.model
             model = await (await self._models.get(reference)).model()
-            able += [part.step] if {"sampling", "seed"} <= model.capabilities else []
+            able += [predictor.step] if {"sampling", "seed"} <= model.capabilities else []
         return able
 
     def _example(self, row: int) -> dspy.Example:
-        """Return a row as DSPy sees it: its inputs, and what is expected of it."""
-        bound = self._field.rows[row]
+        """Return a row as a DSPy example: its inputs, and its expected answer."""
+        bound = self._evaluator.rows[row]
         fields: dict[str, Any] = {}
         for name, value in bound.inputs[0].items():
             fields[free_name(name, fields)] = value
@@ -180,8 +179,8 @@ class DspySearch:
     def _feedback(
         self, gold: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
     ) -> dspy.Prediction:
-        """Return a score with what is to be said of it, as GEPA reads it."""
-        bound = self._field.rows[gold[ROW]]
+        """Return a score with feedback in words, for GEPA."""
+        bound = self._evaluator.rows[gold[ROW]]
         expected = bound.expected[0] if bound.expected else None
         values = {
             "score": prediction.score,
@@ -191,62 +190,65 @@ class DspySearch:
         return dspy.Prediction(score=prediction.score, feedback=render_file(FEEDBACK, values))
 
     def _note(self, candidate: Candidate) -> None:
-        """Take a candidate that is asked for the first time, and look which is the best so far."""
+        """Record a candidate that is asked for the first time, and update the best so far."""
         self._asked.append(candidate)
-        self._standing.enter(self._name, len(self._asked))
+        self._progress.begin_stage(self._name, len(self._asked))
         self._take(self._best())
 
     def _best(self) -> Candidate:
-        """Return who has the highest lower end of the interval of its mean, the start where none was asked enough."""
+        """Return the candidate with the highest lower bound of its mean; the start if none has enough rows."""
         lows = {}
         for candidate in self._asked:
-            scores = self._field.scores(candidate, self._ground.search)
+            scores = self._evaluator.scores(candidate, self._split.visible)
             there = scores[scores == scores]
             if len(there) >= LEAST_TRIAL_ROWS:
                 binary = bool(((there == 0) | (there == 1)).all())
                 lows[candidate.key] = bounded_mean(there, range(len(there)), binary=binary).low
         return max(
-            (each for each in self._asked if each.key in lows), key=lambda each: lows[each.key], default=Candidate()
+            (candidate for candidate in self._asked if candidate.key in lows),
+            key=lambda candidate: lows[candidate.key],
+            default=Candidate(),
         )
 
     def _take(self, candidate: Candidate) -> None:
-        self.found.pick = self.found.chosen = candidate
-        said = self._evidence.record(candidate, self._ground.search)
-        self._standing.best = Incumbent(self._field.called(candidate), said["mean"], said["low"], said["high"])
+        self.found.incumbent = self.found.calibrated = candidate
+        estimate = self._estimates.estimate_record(candidate, self._split.visible)
+        label = self._evaluator.label(candidate)
+        self._progress.best = Incumbent(label, estimate["mean"], estimate["low"], estimate["high"])
 
-    def _end(self, compiled: Program | None, exporter: Exporter, desk: ProgramRunner, before: int) -> None:
-        """Take the pick, and note what was asked and what there is to say of it."""
-        pick = self._best()
+    def _end(self, compiled: Program | None, exporter: Exporter, runner: ProgramRunner, before: int) -> None:
+        """Set the incumbent, and record trials, notes and the stage."""
+        incumbent = self._best()
         if compiled is not None:
             try:
-                pick = exporter.candidate(compiled)
-                self._field.variant(pick)
+                incumbent = exporter.candidate(compiled)
+                self._evaluator.variant(incumbent)
             except InputError as error:
-                desk.refused["; ".join(each.message for each in error.problems)] = None
-                pick = self._best()
+                runner.refused["; ".join(problem.message for problem in error.problems)] = None
+                incumbent = self._best()
         elif self._broken_off:
-            self._standing.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off}")
-        self._take(pick)
-        notes = tuple(f"{told}; such a program counts as wrong" for told in desk.refused)
-        for told in notes:
-            self._standing.note(told)
-        asked = distinct([pick, *self._asked])
-        self.found.ranked = [pick]
+            self._progress.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off}")
+        self._take(incumbent)
+        notes = tuple(f"{problem}; such a program counts as wrong" for problem in runner.refused)
+        for note in notes:
+            self._progress.note(note)
+        asked = distinct([incumbent, *self._asked])
+        self.found.finalists = [incumbent]
         for candidate in asked:
-            rows = tuple(row for row in self._ground.search if self._field.cell(candidate, row) is not None)
-            is_pick = candidate.key == pick.key
+            rows = tuple(row for row in self._split.visible if self._evaluator.result(candidate, row) is not None)
+            is_incumbent = candidate.key == incumbent.key
             # A bootstrap asks each row without its own demonstration: these are no candidates.
-            if is_pick or len(rows) >= LEAST_TRIAL_ROWS:
-                why = "" if is_pick else f"`{self._name}` took another"
-                at = None if is_pick else len(rows)
-                self.found.note(Trial(candidate=candidate, stage=self._name, rows=rows, dropped_at=at, why=why))
-        most = max((len(each.rows) for each in self.found.seen.values()), default=0)
-        calls = self._field.budget.spent - before
+            if is_incumbent or len(rows) >= LEAST_TRIAL_ROWS:
+                why = "" if is_incumbent else f"`{self._name}` took another"
+                at = None if is_incumbent else len(rows)
+                self.found.add_trial(Trial(candidate=candidate, stage=self._name, rows=rows, dropped_at=at, why=why))
+        most = max((len(trial.rows) for trial in self.found.trials.values()), default=0)
+        calls = self._evaluator.budget.spent - before
         self.found.stages.append(
             Stage(
                 name=self._name,
                 step=None,
-                candidates=len(self.found.seen),
+                candidates=len(self.found.trials),
                 rows=most,
                 calls=int(calls),
                 notes=notes,
@@ -255,7 +257,7 @@ class DspySearch:
 
 
 def _prediction_score(gold: Any, prediction: Any, trace: Any = None) -> float:
-    """Return the score that a prediction has from the desk."""
+    """Return the score that the runner gave a prediction."""
     return float(prediction.score)
 
 
@@ -280,13 +282,13 @@ class _NoBar(tqdm):  # type: ignore[misc]
         super().__init__(*arguments, **{**settings, "disable": True})
 
 
-def _print_nothing(*told: object, **settings: object) -> None:
+def _print_nothing(*values: object, **settings: object) -> None:
     """Print nothing."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let DSPy's optimizers say nothing in the block, in whichever thread, and all else as it is."""
+    """Silence DSPy's optimizers in the block, in all threads, and nothing else."""
     changed: list[tuple[Any, str, Any]] = [
         *((module, "print", _print_nothing) for module in _PRINTING),
         *((module, "tqdm", SimpleNamespace(tqdm=_NoBar)) for module in _DRAWING),
@@ -294,7 +296,7 @@ def quiet() -> Iterator[None]:
     ]
     before = [(module, name, vars(module).get(name)) for module, name, _ in changed]
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [each.level for each in loggers]
+    levels = [logger.level for logger in loggers]
     try:
         for module, name, value in changed:
             setattr(module, name, value)

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, place
-from promptkit.project import LIBRARY, Project
+from promptkit.project import Project
 from promptkit.prompts.load import Prompts
 from promptkit.prompts.parsing import block_names
 from promptkit.prompts.sections import BLOCKS
 from promptkit.storage.files import read_bytes, read_text
 from promptkit.tuning.prompt_edits import FOLDER, section_source
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
 
 TUNED: Final = "tuned"
 PROMPTS: Final = Path("templates") / "prompts"
@@ -30,7 +28,7 @@ _MADE_BY: Final = "Made by promptkit tune of"
 
 @dataclass(frozen=True, slots=True)
 class TunedPrompt:
-    """A prompt of the search (`made`) with the file that it becomes, its text, and the prompt that it extends."""
+    """A prompt made by a search (`made`), with the file that it becomes, its text, and the prompt that it extends."""
 
     step: str
     made: Path
@@ -42,8 +40,8 @@ class TunedPrompt:
 def tuned_prompts(pipeline: Pipeline, target: str, taken: Collection[Path]) -> Iterator[TunedPrompt]:
     """Yield the prompts of a pipeline that a search made, one for each step that has one, with their new files.
 
-    `target` is what was tuned, as its files say whose they are; `taken` are files that stay as they are. Raises
-    InputError.
+    `target` is the tuned target's name, which its files are marked with; `taken` are files that are not overwritten.
+    Raises InputError.
     """
     made = pipeline.project.store_folder.resolve() / FOLDER
     ours = set(taken)
@@ -51,9 +49,9 @@ def tuned_prompts(pipeline: Pipeline, target: str, taken: Collection[Path]) -> I
         prompt = step.prompt
         if prompt is None or prompt.file is None or prompt.file.parent != made:
             continue
-        found = _tuned_prompt(name, prompt.file, pipeline.project, target, ours)
-        ours.add(found.file)
-        yield found
+        tuned = _tuned_prompt(name, prompt.file, pipeline.project, target, ours)
+        ours.add(tuned.file)
+        yield tuned
 
 
 def _tuned_prompt(step: str, made: Path, project: Project, target: str, taken: Collection[Path]) -> TunedPrompt:
@@ -71,28 +69,28 @@ def _tuned_prompt(step: str, made: Path, project: Project, target: str, taken: C
 
 
 def prompt_name(file: Path, folder: Path, project: Project) -> str:
-    """Return what a file in `folder` calls a prompt: its name where that leads to it, else the path."""
-    # As seen from a file in the folder, which may not be there yet.
+    """Return how a file in `folder` names a prompt: by name if that resolves to it, otherwise by path."""
+    # Resolved as from a file in the folder, which may not exist yet.
     if project.find_prompt(file.stem, beside=folder / file.name) == file:
         return file.stem
     return Path(os.path.relpath(file, folder.resolve())).as_posix()
 
 
 def free_file(folder: Path, stem: str, ending: str, target: str, taken: Collection[Path]) -> Path:
-    """Return the first of `STEM.tuned`, `STEM.tuned-2`, … that is free: not there, or made by a tuning of `target`.
+    """Return the first free file of `STEM.tuned`, `STEM.tuned-2`, …: missing, or made by a tuning of `target`.
 
-    A file that a person wrote, or that was made of another target, is never the one, nor one that is `taken`.
+    A file that a person wrote, that was made of another target, or that is `taken`, is not free.
     """
     for number in count(1):
         suffix = TUNED if number == 1 else f"{TUNED}-{number}"
         file = folder / f"{stem}.{suffix}{ending}"
         if file not in taken and (not os.path.lexists(file) or _is_made_by(file, target)):
             return file
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable: there is always a further number")
 
 
 def made_by(target: str) -> str:
-    """Return the line that says which tuning made a file."""
+    """Return the line that marks a file as made by a tuning of a target."""
     return f"{_MADE_BY} {target}."
 
 
@@ -101,18 +99,18 @@ def _is_made_by(file: Path, target: str) -> bool:
 
 
 def text_diff(before: str, after: str, before_name: str, after_name: str) -> str:
-    """Return a unified diff of two texts, empty where they are the same."""
+    """Return a unified diff of two texts, empty if they are equal."""
     lines = unified_diff(before.splitlines(), after.splitlines(), before_name, after_name, lineterm="")
     return "".join(f"{line}\n" for line in lines)
 
 
 def prompt_diff(prompt: TunedPrompt, project: Project) -> str:
-    """Return what a tuned prompt says otherwise than the one that it extends, section by section."""
+    """Return the diff of a tuned prompt to the one that it extends, section by section."""
     prompts = Prompts(project)
     changed = block_names(prompt.text, prompt.file.name)
     names = [name for name in BLOCKS if name in changed]
     before, after = ("\n".join(_section_blocks(prompts, file, names)) for file in (prompt.parent, prompt.made))
-    return text_diff(before, after, stable_name(prompt.parent, project), stable_name(prompt.file, project))
+    return text_diff(before, after, project.portable_name(prompt.parent), project.portable_name(prompt.file))
 
 
 def _section_blocks(prompts: Prompts, file: Path, names: Iterable[str]) -> Iterable[str]:
@@ -121,11 +119,3 @@ def _section_blocks(prompts: Prompts, file: Path, names: Iterable[str]) -> Itera
         source = section_source(prompt, name)
         if source is not None:
             yield f"{{% block {name} %}}\n{source}\n{{% endblock %}}"
-
-
-def stable_name(file: Path, project: Project) -> str:
-    """Return a file's path as it is the same wherever the project and promptkit lie."""
-    for folder in (project.root.resolve(), LIBRARY):
-        if file.resolve().is_relative_to(folder):
-            return file.resolve().relative_to(folder).as_posix()
-    return file.name

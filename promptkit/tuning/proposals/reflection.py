@@ -6,20 +6,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import instruction
 from promptkit.engine.inputs import step_inputs
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.error_analysis.cases import ErrorCase
 from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, find_errors, reply_of
-from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.project import LIBRARY
 from promptkit.prompts.sections import SECTIONS
 from promptkit.prompts.template_loader import render_file
-from promptkit.runtimes.base import Message, Request
-from promptkit.tuning.evaluator import step_nodes
+from promptkit.runtimes.base import Message, Model, Request
+from promptkit.tuning.evaluator import Evaluator, RowResult, step_nodes
 from promptkit.tuning.prompt_edits import INSTRUCTIONS, edit_sections, section_source
 from promptkit.tuning.proposals.checks import (
     OriginalInstructions,
@@ -28,49 +31,42 @@ from promptkit.tuning.proposals.checks import (
     protected_rows,
     text_of,
 )
-from promptkit.tuning.search_space.candidate import Choice
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.error_analysis.groups import ErrorCase
-    from promptkit.evaluation.suite.binding import BoundRow
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.evaluator import Evaluator, RowResult
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "reflect.j2"
 MOST_GROUPS: Final = 6
 LONGEST_TEXT: Final = 300
-"""Characters of a row's text that are shown."""
+"""The most characters of a row's text that are shown."""
 CHARACTERS_A_TOKEN: Final = 2
-"""At the least: what a reply may be long is not to end in the middle of instructions."""
+"""The least characters per token: a reply must not be cut off in the middle of instructions."""
 REPLY_TOKENS, THOUGHT_TOKENS = 512, 1_536
-"""Tokens for what a teacher says beside the instructions, and for what one that thinks does before."""
+"""Tokens for the teacher's text around the instructions, and for the thoughts of one that thinks."""
 PROPOSAL_TEMPERATURE: Final = 0.7
 LEAST_FENCE: Final = 3
 _PRINTED: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
 class ReflectionPrompt:
-    """The instructions of a candidate's step, with what fails on `rows`, all that the search may see."""
+    """The prompt for a teacher: the instructions of a candidate's step, with its failures on `rows`."""
 
-    def __init__(self, field: Evaluator, rows: Sequence[int], candidate: Candidate, step: str) -> None:
-        self._field = field
+    def __init__(self, evaluator: Evaluator, rows: Sequence[int], candidate: Candidate, step: str) -> None:
+        self._evaluator = evaluator
         self._rows = tuple(rows)
         self._candidate = candidate
-        self._pipeline = field.variant(candidate).pipeline
+        self._pipeline = evaluator.variant(candidate).pipeline
         self._step = self._pipeline.steps[step]
-        asking = self._step.asking
-        assert asking is not None, "only a step that asks is taught"
+        asking = self._step.prompt_call
+        assert asking is not None, "only a step that asks has instructions"
         self._asking = asking
-        self._errors = find_failures(field, candidate, rows)
-        self._places = {field.rows[row].row.number: row for row in rows}
+        self._errors = find_failures(evaluator, candidate, rows)
+        self._places = {evaluator.rows[row].row.number: row for row in rows}
         written = {name: section_source(asking.prompt, name) for name in SECTIONS}
         self._sections = {name: text for name, text in written.items() if text and name != INSTRUCTIONS}
         rest = "\n".join(self._sections.values())
         self.original = OriginalInstructions(written[INSTRUCTIONS] or "", rest, frozenset(asking.prompt.inputs))
 
-    def why_none(self) -> str | None:
-        """Return why there is nothing to teach, None where there is."""
+    def why_unusable(self) -> str | None:
+        """Return why there is nothing to propose, None if there is."""
         source = self.original.source
         if not source and INSTRUCTIONS in self._asking.prompt.blocks:
             return f"the instructions of `{self._step.name}` cannot be rewritten: they are made of other files"
@@ -80,20 +76,20 @@ class ReflectionPrompt:
 
     @property
     def fence(self) -> str:
-        """What stands around instructions: more backticks than they have in a row."""
+        """The fence around instructions: more backticks than they contain in a row."""
         runs = re.findall("`+", self.original.source)
         return "`" * max(LEAST_FENCE, 1 + max(map(len, runs), default=0))
 
     @cached_property
-    def told(self) -> tuple[ProtectedRow, ...]:
-        """What each row holds, which no proposal may give away; what is the same in all rows is no row's own."""
-        expected = [self._field.rows[row].expected[0] for row in self._rows]
-        return protected_rows([self._shown(row) for row in self._rows], expected)
+    def protected(self) -> tuple[ProtectedRow, ...]:
+        """The content of each row, which no proposal may give away."""
+        expected = [self._evaluator.rows[row].expected[0] for row in self._rows]
+        return protected_rows([self._row_values(row) for row in self._rows], expected)
 
     def requests(self, model: Model, most: int) -> list[Request]:
-        """Return up to `most` requests, each of which begins with another kind of failure.
+        """Return at most `most` requests, each of which begins with another kind of failure.
 
-        A model that cannot sample is asked once about each, for it would say the same again.
+        A model that cannot sample is asked once about each kind, as it would repeat itself.
         """
         samples = "sampling" in model.capabilities
         thoughts = THOUGHT_TOKENS if "think" in model.capabilities else 0
@@ -110,16 +106,18 @@ class ReflectionPrompt:
         ]
 
     def candidate_of(self, text: str, number: int) -> Candidate:
-        """Return the candidate with other instructions. Raises InputError where the prompt cannot be edited."""
-        axis = f"{self._step.name}.wording"
-        before = self._candidate.choices.get(axis)
+        """Return the candidate with other instructions. Raises InputError if the prompt cannot be edited."""
+        parameter = f"{self._step.name}.wording"
+        before = self._candidate.choices.get(parameter)
         changes = edit_sections(self._pipeline, self._step.name, {INSTRUCTIONS: text})
         name = f"teacher {number}"
-        return self._candidate.taking(axis, Choice(name, {**(before.changes if before else {}), **changes}, text))
+        return self._candidate.with_choice(
+            parameter, Choice(name, {**(before.changes if before else {}), **changes}, text)
+        )
 
     def instructions_of(self, candidate: Candidate) -> str:
-        """Return what a candidate's step is told; empty where it cannot be said."""
-        prompt = self._field.variant(candidate).pipeline.steps[self._step.name].prompt
+        """Return the instructions of a candidate's step; empty if they cannot be read."""
+        prompt = self._evaluator.variant(candidate).pipeline.steps[self._step.name].prompt
         return (section_source(prompt, INSTRUCTIONS) if prompt else None) or ""
 
     def _text(self, groups: Sequence[Mapping[str, Any]], first: int) -> str:
@@ -145,64 +143,77 @@ class ReflectionPrompt:
         )
 
     def _groups(self) -> Iterator[dict[str, Any]]:
-        """Yield what fails by its kind, then the slices in which more fails than elsewhere."""
+        """Yield failures by kind, then the slices of rows in which more fail than elsewhere."""
         for group in self._errors.groups:
             if group.kind not in NOT_THE_PROMPTS:
-                told = {"kind": group.kind, "count": group.count, "expected": group.expected, "got": group.got}
-                yield {**told, "cases": [self._case(each) for each in group.rows]}
-        for each in self._errors.slices:
-            told = {"kind": "slice", "count": each.failed, "of": each.rows, "field": each.field, "value": each.value}
-            yield {**told, "cases": [self._case(failure) for failure in each.typical]}
+                yield {
+                    "kind": group.kind,
+                    "count": group.count,
+                    "expected": group.expected,
+                    "got": group.got,
+                    "cases": [self._case(failure) for failure in group.rows],
+                }
+        for error_slice in self._errors.slices:
+            values = {
+                "kind": "slice",
+                "count": error_slice.failed,
+                "of": error_slice.rows,
+                "field": error_slice.field,
+                "value": error_slice.value,
+            }
+            yield {**values, "cases": [self._case(failure) for failure in error_slice.typical]}
 
     def _case(self, failure: ErrorCase) -> dict[str, Any]:
         row = self._places[failure.cell.row]
-        cell = self._field.cell(self._candidate, row)
-        assert cell is not None, "what fails was asked"
-        said = cell.steps.get(self._step.name)
+        result = self._evaluator.result(self._candidate, row)
+        assert result is not None, "what fails was asked"
+        answer = result.steps.get(self._step.name)
         reply = None
-        if said is None:
-            reply = reply_of({"parts": step_nodes(self._field.trace(cell), self._step.name)})
+        if answer is None:
+            reply = reply_of({"parts": step_nodes(self._evaluator.trace(result), self._step.name)})
         return {
-            "inputs": [{"name": name, "text": _excerpt(value)} for name, value in self._given(row, cell).items()],
+            "inputs": [
+                {"name": name, "text": _excerpt(value)} for name, value in self._step_inputs(row, result).items()
+            ],
             "reply": _excerpt(reply),
-            "said": _excerpt(said),
-            "ended": "" if said is None or cell.output == said else _excerpt(cell.output),
+            "said": _excerpt(answer),
+            "ended": "" if answer is None or result.output == answer else _excerpt(result.output),
             "expected": _excerpt(failure.expected),
         }
 
-    def _given(self, row: int, cell: RowResult | None) -> Mapping[str, Any]:
-        """Return what the step was given of a row; what the target was given, where that is not one thing."""
-        inputs = self._field.rows[row].inputs[0]
-        if cell is None:
+    def _step_inputs(self, row: int, result: RowResult | None) -> Mapping[str, Any]:
+        """Return the step's inputs on a row; the target's inputs if the step has none or several."""
+        inputs = self._evaluator.rows[row].inputs[0]
+        if result is None:
             return inputs
         try:
-            given = step_inputs(self._pipeline, self._step, {**inputs, **cell.steps})
+            given = step_inputs(self._pipeline, self._step, {**inputs, **result.steps})
         except InputError:
             return inputs
         return given[0] if len(given) == 1 else inputs
 
-    def _shown(self, row: int) -> list[Any]:
-        cell = self._field.cell(self._candidate, row)
-        return [*self._field.rows[row].inputs[0].values(), *self._given(row, cell).values()]
+    def _row_values(self, row: int) -> list[Any]:
+        result = self._evaluator.result(self._candidate, row)
+        return [*self._evaluator.rows[row].inputs[0].values(), *self._step_inputs(row, result).values()]
 
 
 def _excerpt(value: Any) -> str:
-    """Return a value in one line, cut where it is long."""
+    """Return a value in one line, cut if it is long."""
     text = " ".join(text_of(value).split())
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1].rstrip()}…"
 
 
 MOST_CASES: Final = 3
-"""How many rows of a group are typical of it."""
+"""The number of typical rows of a group."""
 _UNPARSED_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class _TrialView:
-    """The cells of one candidate as the view of a run of its own."""
+    """The results of one candidate as the view of a run of its own."""
 
     found: Sequence[Cell]
-    record: Mapping[str, Any]
+    record: EvalRecord
     variants: tuple[str, ...]
     metrics: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]]
@@ -219,36 +230,36 @@ class _TrialView:
         return self.traces.get(cell)
 
 
-def find_failures(field: Evaluator, candidate: Candidate, rows: Sequence[int]) -> ErrorAnalysis:
-    """Return how a candidate fails by the aim on those of `rows` that it was asked, in groups and slices.
+def find_failures(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> ErrorAnalysis:
+    """Return a candidate's failures by the metric on those of `rows` that it was evaluated on, in groups and slices.
 
-    The row of a failure's cell is its number in the data; the scores are in [0, 1], the higher the better.
+    The row of a failure's cell is its number in the data; scores are in [0, 1], higher is better.
     """
-    aim, variant = field.metric.name, candidate.name
-    cells = [(row, cell) for row in rows if (cell := field.cell(candidate, row)) is not None]
-    bounded = {"bounds": (0.0, 1.0), "higher_is_better": True, "kind": field.metric.kind}
+    metric, variant = evaluator.metric.name, candidate.name
+    results = [(row, result) for row in rows if (result := evaluator.result(candidate, row)) is not None]
+    bounded = MetricRecord(bounds=[0.0, 1.0], higher_is_better=True, kind=evaluator.metric.kind)
     view = _TrialView(
-        found=[_cell_view(field.rows[row], cell, aim, variant) for row, cell in cells],
-        record={"variants": [{"name": variant, "cases": len(cells), "metrics": {aim: bounded}}]},
+        found=[_cell_view(evaluator.rows[row], result, metric, variant) for row, result in results],
+        record=EvalRecord(variants=[VariantRecord(name=variant, cases=len(results), metrics={metric: bounded})]),
         variants=(variant,),
-        metrics=(aim,),
+        metrics=(metric,),
         settings={variant: candidate.changes},
     )
     return find_errors(view, view.record, most=MOST_CASES)
 
 
-def _cell_view(row: BoundRow, cell: RowResult, aim: str, variant: str) -> Cell:
-    unparsed = cell.unparsed >= _UNPARSED_SHARE
+def _cell_view(row: BoundRow, result: RowResult, metric: str, variant: str) -> Cell:
+    unparsed = result.unparsed >= _UNPARSED_SHARE
     return Cell(
         variant=variant,
         row=row.row.number,
         repeat=0,
         fields=row.row.fields,
-        output=cell.output,
+        output=result.output,
         expect=row.expected[0],
-        flag="error" if cell.score is None else "unparsed" if unparsed else "",
-        problem=cell.problem,
-        scores={aim: Score(cell.score)},
-        steps=cell.steps,
-        cell=cell.numbers[0],
+        flag="error" if result.score is None else "unparsed" if unparsed else "",
+        problem=result.problem,
+        scores={metric: Score(result.score)},
+        steps=result.steps,
+        number=result.cell_numbers[0],
     )

@@ -6,38 +6,37 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 DropReason = Literal["too many", "too costly", "format", "no answer", "behind", "cut"]
 RaceEnd = Literal["one left", "all rows", "budget"]
 
 SMOKE_ROWS: Final = 8
 MORE_UNPARSED: Final = 4
-"""A candidate with so many more unparsed answers in the smoke block than the start is dropped."""
+"""A candidate with this many more unparsed answers in the smoke block than the start is dropped."""
 SPARE_MISSING, MOST_MISSING = 2, 0.02
-"""How many more answers than another, and which share of all rows, a candidate may lack."""
+"""The number of answers that a candidate may lack more than another, and the share of rows."""
 BLOCK: Final = 10
 DROPS_FROM: Final = 20
-"""On fewer rows nobody is dropped for being behind."""
+"""With fewer rows nobody is dropped for being behind."""
 BEHIND_ERRORS: Final = 2.5
-"""Standard errors behind the leader. It saves calls and claims nothing, for it is looked at again and again."""
+"""Standard errors behind the leader. A drop saves calls and claims nothing: the test is repeated at each block."""
 ROWS_EACH: Final = 12
-"""A budget lets no more candidates in than it can take so far: else the first rung is noise."""
+"""A budget admits no more candidates than it can take to this many rows: otherwise the first rung is noise."""
 DEARER_TIMES: Final = 1.5
-"""What costs no more than so many times the start is never too costly: a request more now and then is no reason."""
+"""A candidate at most this many times the start's cost is never too costly."""
 EQUAL_MEANS: Final = 0.005
 _DIGITS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What is due: the rows of the row order that none of `alive` has been given scores of."""
+    """A block that is due: rows of the row order on which none of `alive` has scores yet."""
 
     alive: tuple[int, ...]
     rows: range
@@ -45,9 +44,9 @@ class Block:
 
 @dataclass(slots=True)
 class RaceEntry:
-    """What became of one candidate: its scores on a prefix of the row order, and after how many rows it was dropped.
+    """One candidate's course: its scores on a prefix of the row order, and after how many rows it was dropped.
 
-    `tokens` is the mean of a row. `why` is None for finalists; one that did not enter was dropped at 0.
+    `tokens`: mean per row. `why` is None for finalists; one that was not admitted was dropped at 0.
     """
 
     scores: Floats = field(default_factory=lambda: _no_scores())
@@ -57,18 +56,18 @@ class RaceEntry:
 
     @property
     def rows(self) -> int:
-        """Return how many rows it has seen."""
+        """The number of rows that it has scores on."""
         return len(self.scores)
 
 
 class Race:
-    """A race of candidates, of which number 0 is the start, over the rows of one order, for a budget in calls.
+    """A race of candidates over the rows of one order, for a budget in calls. Candidate 0 is the start.
 
-    All go to a first rung, the largest from which halving the field and doubling the rows ends within the budget; at
-    each rung the best stay, as many as can be paid for (successive halving: Karnin, Koren & Somekh 2013, ICML; here
-    the rows double, where theirs gives each rung equal money). Between rungs whoever is far behind is dropped. As long
-    as `next` gives a block, its cells are asked and their scores handed to `give`. Decisions are a function of what was
-    given and of nothing else, so that a race which is given the same again goes the same way.
+    All go to a first rung, the largest from which halving the candidates and doubling the rows ends within the budget;
+    at each rung the best stay, as many as can be paid for (successive halving: Karnin, Koren & Somekh 2013, ICML; here
+    the rows double, where theirs gives each rung equal budget). Between rungs, candidates far behind are dropped. Ask
+    and tell: as long as `ask` returns a block, its rows are evaluated and the scores handed to `tell`. Decisions depend
+    on these scores alone, so a repeated race takes the same course.
     """
 
     def __init__(
@@ -81,166 +80,162 @@ class Race:
         spent: float = 0.0,
         known: Sequence[int] | None = None,
     ) -> None:
-        """Enter candidates that cost so many calls a row.
+        """Enter candidates with these costs in calls per row.
 
-        `spent` calls of the same budget went before the race, in a screen. `known` says how many rows of the order each
-        has been asked already: they are due as others are, but cost nothing of the budget. Where there are too many,
-        those that come first enter. Raises ValueError for no candidates, no rows, and unlike lengths.
+        `spent` calls of the same budget went before the race, into screening. `known`: how many rows of the order each
+        has results on already; these are due like others, but cost nothing. If there are too many candidates, the first
+        are admitted. Raises ValueError for no candidates, no rows, and different lengths.
         """
         count = len(costs)
-        self._prices = RaceCosts(costs, [0] * count if known is None else known)
-        if not count or rows < 1 or count != len(self._prices.known):
-            raise ValueError("a race has candidates and rows, and says of each candidate what it knows")
-        self.rows, self.left, self.equal = rows, float(budget), equal
-        self.lanes = [RaceEntry() for _ in costs]
+        self._costs = RaceCosts(costs, [0] * count if known is None else known)
+        if not count or rows < 1 or count != len(self._costs.known):
+            raise ValueError("a race needs candidates, rows, and the known rows of each candidate")
+        self.rows, self.budget_left, self.equal = rows, float(budget), equal
+        self.entries = [RaceEntry() for _ in costs]
         self.ended: RaceEnd | None = None
         self.unreadable = False
-        """Whether nobody's answers in the smoke block could be read: then the format is the problem."""
-        self._alive = self._entering(spent)
-        self._seen, self._rung, self._is_first_rung = 0, rows, True
-        self._block = self._due()
+        """True if no candidate's answers in the smoke block could be read: then the answer format is the problem."""
+        self._alive = self._admit(spent)
+        self._rows_seen, self._rung, self._is_first_rung = 0, rows, True
+        self._block = self._next_block()
 
-    def next(self) -> Block | None:
-        """Return the block that is due, the same until its scores are given; None where the race has ended."""
+    def ask(self) -> Block | None:
+        """Return the block that is due, the same until its scores are told; None if the race has ended."""
         return self._block
 
-    def give(
+    def tell(
         self,
         scores: Mapping[int, ArrayLike],
         unparsed: Mapping[int, ArrayLike],
         calls: float,
         tokens: Mapping[int, float] | None = None,
     ) -> None:
-        """Take what the block gave.
+        """Take the scores of the block that is due.
 
-        `scores` and `unparsed` hold for each candidate that is alive (rows so far,): scores in [0, 1], NaN where
-        missing, and whether an answer was not parsed or was cut off (or in what share of its repeats). Scores of rows
-        given before may have changed, as they do where a calibration is fitted to all of them. `calls` is what the
-        block's cells cost when they were asked, be it now or before, so that a race that is resumed decides the same;
-        those that were `known` cost nothing. `tokens` are the mean of a row by candidate. Raises ValueError if
-        no block is due, and for other lengths.
+        `scores` and `unparsed` hold for each alive candidate an array (rows so far,): scores in [0, 1], NaN if missing,
+        and whether an answer was not parsed or was cut off (or in what share of its repeats). Scores of earlier rows
+        may have changed, as they do if a calibration is fitted to all of them. `calls`: the cost of the block when it
+        was asked, now or earlier, so that a resumed race decides the same; `known` rows cost nothing. `tokens`: mean
+        per row by candidate. Raises ValueError if no block is due, and for other lengths.
         """
-        import numpy as np
-
         if self._block is None:
-            raise ValueError("the race has ended: no block is due")
+            raise ValueError("no block is due: the race has ended")
         stop = self._block.rows.stop
-        given = {each: np.asarray(scores[each], dtype=np.float64) for each in self._alive}
-        failed = {each: np.asarray(unparsed[each], dtype=np.float64) for each in self._alive}
-        if any(each.shape != (stop,) for each in (*given.values(), *failed.values())):
+        given = {candidate: np.asarray(scores[candidate], dtype=np.float64) for candidate in self._alive}
+        failed = {candidate: np.asarray(unparsed[candidate], dtype=np.float64) for candidate in self._alive}
+        if any(array.shape != (stop,) for array in (*given.values(), *failed.values())):
             raise ValueError(f"there must be one score of each of {stop} rows")
-        for each in self._alive:
-            self.lanes[each].scores = given[each]
-            self.lanes[each].tokens = (tokens or {}).get(each, 0.0)
-        is_smoke, self._seen = self._seen == 0, stop
-        self.left -= calls
+        for candidate in self._alive:
+            self.entries[candidate].scores = given[candidate]
+            self.entries[candidate].tokens = (tokens or {}).get(candidate, 0.0)
+        is_smoke, self._rows_seen = self._rows_seen == 0, stop
+        self.budget_left -= calls
         if is_smoke:
             self._drop_failing(failed)
-        self._move_on()
-        self._block = self._due()
+        self._advance()
+        self._block = self._next_block()
 
     @property
     def finalists(self) -> tuple[int, ...]:
-        """Who is alive: before the end, who still is."""
+        """The candidates that are alive."""
         return tuple(self._alive)
 
     @property
-    def pick(self) -> int:
-        """The candidate of the highest mean, or of those within `equal` of it the one of the fewest tokens.
+    def incumbent(self) -> int:
+        """The candidate with the highest mean; of those within `equal` of it, the one with the fewest tokens.
 
-        Of equal tokens it is the higher mean, then the first. Before the end it is the best so far.
+        Ties in tokens go to the higher mean, then to the first. Before the end it is the best so far.
         """
-        ahead = self._ahead()
+        ahead = self._leads()
         best = max(ahead.values())
-        near = [each for each in self._alive if ahead[each] >= best - self.equal]
-        return min(near, key=lambda each: (self.lanes[each].tokens, -ahead[each], each))
+        near = [candidate for candidate in self._alive if ahead[candidate] >= best - self.equal]
+        return min(near, key=lambda candidate: (self.entries[candidate].tokens, -ahead[candidate], candidate))
 
-    def _entering(self, spent: float) -> list[int]:
-        """Return who enters: nobody much dearer than the start who alone would take half of the budget on all rows,
-        for whom many others would see few, and no more than the budget can tell apart."""
+    def _admit(self, spent: float) -> list[int]:
+        """Return the candidates that enter.
+
+        Left out are those much costlier than the start that alone would take half of the budget on all rows, at which
+        many others would see few, and those that are more than the budget can tell apart.
+        """
         alive = [0]
-        most = max(DEARER_TIMES * self._prices.costs[0], (self.left + spent) / 2 / self.rows)
-        for each, lane in list(enumerate(self.lanes))[1:]:
-            if self._prices.costs[each] > most:
-                lane.dropped_at, lane.why = 0, "too costly"
-            elif self._prices.of([*alive, each], 0, min(ROWS_EACH, self.rows)) > self.left:
-                lane.dropped_at, lane.why = 0, "too many"
+        most = max(DEARER_TIMES * self._costs.costs[0], (self.budget_left + spent) / 2 / self.rows)
+        for candidate, entry in list(enumerate(self.entries))[1:]:
+            if self._costs.costs[candidate] > most:
+                entry.dropped_at, entry.why = 0, "too costly"
+            elif self._costs.of([*alive, candidate], 0, min(ROWS_EACH, self.rows)) > self.budget_left:
+                entry.dropped_at, entry.why = 0, "too many"
             else:
-                alive.append(each)
+                alive.append(candidate)
         return alive
 
-    def _due(self) -> Block | None:
-        """Return the next block, up to the next row at which anything is decided; or end."""
+    def _next_block(self) -> Block | None:
+        """Return the next block, up to the next row at which anything is decided; or end the race."""
         if len(self._alive) == 1:
             self.ended = "one left"
-        elif self._seen == self.rows:
+        elif self._rows_seen == self.rows:
             self.ended = "all rows"
-        if self._seen == 0:
+        if self._rows_seen == 0:
             stop = min(SMOKE_ROWS, self.rows)
         else:
-            stop = min(self._rung, max(DROPS_FROM, (self._seen // BLOCK + 1) * BLOCK))
-        if self.ended is None and self._prices.of(self._alive, self._seen, stop) > self.left:
+            stop = min(self._rung, max(DROPS_FROM, (self._rows_seen // BLOCK + 1) * BLOCK))
+        if self.ended is None and self._costs.of(self._alive, self._rows_seen, stop) > self.budget_left:
             self.ended = "budget"
-        return None if self.ended else Block(tuple(self._alive), range(self._seen, stop))
+        return None if self.ended else Block(tuple(self._alive), range(self._rows_seen, stop))
 
-    def _move_on(self) -> None:
-        """Drop who is behind and, at a rung or where the way to it can no longer be paid, whom no money is left for."""
+    def _advance(self) -> None:
+        """Drop who is behind and, at a rung or if the way to it can no longer be paid, whom the budget cannot keep."""
         if self._is_first_rung:
-            # Calls may turn out dearer than expected; what is saved by drops keeps more alive later.
-            reach = first_rung(self._prices, self._alive, self._seen, self.rows, self.left)
+            # Calls may cost more than expected; calls saved by drops keep more candidates alive later.
+            reach = first_rung(self._costs, self._alive, self._rows_seen, self.rows, self.budget_left)
             self._rung = min(self._rung, reach)
-        if self._seen >= DROPS_FROM:
+        if self._rows_seen >= DROPS_FROM:
             self._drop_silent()
-        if self._seen >= DROPS_FROM or self._seen == self._rung:
+        if self._rows_seen >= DROPS_FROM or self._rows_seen == self._rung:
             self._drop_behind()
-        if len(self._alive) == 1 or self._seen == self.rows:
+        if len(self._alive) == 1 or self._rows_seen == self.rows:
             return
-        if self._seen >= self._rung or self._prices.of(self._alive, self._seen, self._rung) > self.left:
+        if self._rows_seen >= self._rung or self._costs.of(self._alive, self._rows_seen, self._rung) > self.budget_left:
             self._cut()
 
     def _cut(self) -> None:
-        """Keep as many of the best as can go on; where not even two can, the race ends with all that are here."""
-        ahead = self._ahead()
-        ranked = sorted(self._alive, key=lambda each: (-ahead[each], self.lanes[each].tokens, each))
-        kept = survivors(self._prices, ranked, self._seen, self.rows, self.left)
+        """Keep as many of the best as can go on; if not even two can, end the race with all that are alive."""
+        ahead = self._leads()
+        ranked = sorted(
+            self._alive, key=lambda candidate: (-ahead[candidate], self.entries[candidate].tokens, candidate)
+        )
+        kept = survivors(self._costs, ranked, self._rows_seen, self.rows, self.budget_left)
         if kept < 2:
             self.ended = "budget"
             return
         self._drop(ranked[kept:], "cut")
-        self._rung, self._is_first_rung = min(self.rows, 2 * self._seen), False
+        self._rung, self._is_first_rung = min(self.rows, 2 * self._rows_seen), False
 
     def _drop_failing(self, unparsed: Mapping[int, Floats]) -> None:
-        """After the smoke block drop whose answers cannot be read or are not there, unless that holds for all."""
-        import numpy as np
-
-        missing = {each: int(np.isnan(self.lanes[each].scores).sum()) for each in self._alive}
-        failed = {each: missing[each] + float(np.nansum(unparsed[each])) for each in self._alive}
+        """After the smoke block, drop candidates whose answers are unreadable or missing, unless all are."""
+        missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
+        failed = {candidate: missing[candidate] + float(np.nansum(unparsed[candidate])) for candidate in self._alive}
         if min(failed.values()) >= MORE_UNPARSED:
             self.unreadable = True
-            means = {each: float(np.nansum(self.lanes[each].scores)) for each in self._alive}
-            best = sorted(self._alive, key=lambda each: (failed[each], -means[each], each))[:2]
-            self._drop([each for each in self._alive if each not in best], "format")
+            means = {candidate: float(np.nansum(self.entries[candidate].scores)) for candidate in self._alive}
+            best = sorted(self._alive, key=lambda candidate: (failed[candidate], -means[candidate], candidate))[:2]
+            self._drop([candidate for candidate in self._alive if candidate not in best], "format")
             return
-        silent = [each for each in self._alive if missing[each] >= missing[0] + MORE_UNPARSED]
+        silent = [candidate for candidate in self._alive if missing[candidate] >= missing[0] + MORE_UNPARSED]
         self._drop(silent, "no answer")
-        self._drop([each for each in self._alive if failed[each] >= failed[0] + MORE_UNPARSED], "format")
+        self._drop([candidate for candidate in self._alive if failed[candidate] >= failed[0] + MORE_UNPARSED], "format")
 
     def _drop_silent(self) -> None:
-        """Drop who lacks more answers than others do: on rows that it has it may lead, and could not be confirmed."""
-        import numpy as np
-
-        missing = {each: int(np.isnan(self.lanes[each].scores).sum()) for each in self._alive}
-        most = min(missing.values()) + SPARE_MISSING + MOST_MISSING * self._seen
-        self._drop([each for each in self._alive if missing[each] >= most], "no answer")
+        """Drop who lacks more answers than others: it may lead on the rows that it has, but could not be confirmed."""
+        missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
+        most = min(missing.values()) + SPARE_MISSING + MOST_MISSING * self._rows_seen
+        self._drop([candidate for candidate in self._alive if missing[candidate] >= most], "no answer")
 
     def _drop_behind(self) -> None:
-        """Drop who is behind the leader by more than chance mostly makes.
+        """Drop who is behind the leader by more than chance usually makes.
 
-        By McNemar's score statistic where all scores are 0 or 1, else by the mean difference over its standard error
+        By McNemar's score statistic if all scores are 0 or 1, otherwise by the mean difference over its standard error
         with two pseudo-rows, as in the interval of such differences.
         """
-        import numpy as np
-
         differences, shared = self._differences()
         pairs = shared.sum(axis=1)
         behind, squares, differ = -differences.sum(axis=1), (differences**2).sum(axis=1), (differences != 0).sum(axis=1)
@@ -251,28 +246,27 @@ class Race:
             mean = behind / (pairs + 2)
             variance = (squares + 2 * square - (pairs + 2) * mean**2) / (pairs + 1)
             z = mean / np.sqrt(variance / (pairs + 2))
-        self._drop([each for each, far in zip(self._alive, z >= BEHIND_ERRORS, strict=True) if far], "behind")
+        self._drop([candidate for candidate, far in zip(self._alive, z >= BEHIND_ERRORS, strict=True) if far], "behind")
 
     def _drop(self, candidates: Sequence[int], why: DropReason) -> None:
-        for each in candidates:
-            self.lanes[each].dropped_at, self.lanes[each].why = self._seen, why
-        self._alive = [each for each in self._alive if each not in candidates]
+        for candidate in candidates:
+            self.entries[candidate].dropped_at, self.entries[candidate].why = self._rows_seen, why
+        self._alive = [candidate for candidate in self._alive if candidate not in candidates]
 
-    def _ahead(self) -> dict[int, float]:
-        """Return how far the mean of each that is alive is ahead of the leader's, on the rows that both have."""
-        import numpy as np
-
+    def _leads(self) -> dict[int, float]:
+        """Return the lead of each alive candidate's mean over the leader's, on the rows that both have."""
         differences, shared = self._differences()
         pairs = shared.sum(axis=1)
         ahead = np.where(pairs > 0, differences.sum(axis=1) / np.maximum(pairs, 1), -np.inf)
-        # What differs by rounding alone is a tie.
+        # Differences by rounding alone are ties.
         return dict(zip(self._alive, np.round(ahead, _DIGITS).tolist(), strict=True))
 
     def _differences(self) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the scores of each that is alive minus the leader's, 0 where either is missing, and where none is."""
-        import numpy as np
+        """Return the scores of each alive candidate minus the leader's, (alive, rows), and which rows both have.
 
-        scores = np.stack([self.lanes[each].scores for each in self._alive])
+        A difference is 0 if either score is missing.
+        """
+        scores = np.stack([self.entries[candidate].scores for candidate in self._alive])
         there = ~np.isnan(scores)
         sums, counts = np.where(there, scores, 0.0).sum(axis=1), there.sum(axis=1)
         leader = int(np.argmax(np.where(counts > 0, np.round(sums / np.maximum(counts, 1), _DIGITS), -np.inf)))
@@ -281,35 +275,33 @@ class Race:
 
 
 def default_budget(candidates: int, rows: int) -> int:
-    """Return the calls of a race for which none are named: what loses little against asking everything, rounded up."""
+    """Return the usual number of calls of a race: little is lost against evaluating everything. Rounded up."""
     share = 1 / 2 if candidates <= 16 else 2 / 5 if candidates <= 32 else 1 / 3
     return ceil(share * candidates * rows)
 
 
 def _no_scores() -> Floats:
-    import numpy as np
-
     return np.empty(0)
 
 
 CostOfBest = Callable[[int, int, int], float]
-"""What so many of the best cost from one row to another."""
+"""The cost of a number of the best candidates from one row to another."""
 
 
 @dataclass(frozen=True, slots=True)
 class RaceCosts:
-    """Calls a row of each candidate, and how many rows of the order each has seen already."""
+    """Calls per row of each candidate, and the number of rows of the order that it has results on."""
 
     costs: Sequence[float]
     known: Sequence[int]
 
     def of(self, candidates: Sequence[int], start: int, stop: int) -> float:
-        """Return what it costs that candidates who have seen `start` rows see `stop`."""
-        return sum(self.costs[each] * max(0, stop - max(start, self.known[each])) for each in candidates)
+        """Return the cost of taking candidates from `start` rows to `stop`."""
+        return sum(self.costs[candidate] * max(0, stop - max(start, self.known[candidate])) for candidate in candidates)
 
 
 def remaining_cost(cost: CostOfBest, alive: int, seen: int, rows: int) -> float:
-    """Return what it costs to go on from a row, with the field halved and the rows doubled until one is left."""
+    """Return the cost from a row on, halving the candidates and doubling the rows until one is left."""
     total = 0.0
     while seen < rows and alive > 1:
         until = min(rows, 2 * seen)
@@ -319,9 +311,9 @@ def remaining_cost(cost: CostOfBest, alive: int, seen: int, rows: int) -> float:
 
 
 def first_rung(prices: RaceCosts, alive: Sequence[int], seen: int, rows: int, budget: float) -> int:
-    """Return the largest row to which all can go so that the race can still go on from there with half of them.
+    """Return the largest row that all can reach so that the race can still go on from there with half of them.
 
-    Who will be left is not known before it, so a half costs half of all. It is `seen` where nothing can be paid.
+    Who will be left is not known in advance, so a half costs half of all. It is `seen` if nothing can be paid.
     """
 
     def cost(count: int, start: int, stop: int) -> float:
@@ -330,12 +322,12 @@ def first_rung(prices: RaceCosts, alive: Sequence[int], seen: int, rows: int, bu
     def needed(rung: int) -> float:
         return cost(len(alive), seen, rung) + remaining_cost(cost, ceil(len(alive) / 2), rung, rows)
 
-    # The cost grows with the rung: a further row for all costs more than it saves of a later doubling.
+    # The cost grows with the rung: a further row for all costs more than it saves in a later doubling.
     return seen + bisect_right(range(seen + 1, rows + 1), budget, key=needed)
 
 
 def survivors(prices: RaceCosts, ranked: Sequence[int], seen: int, rows: int, budget: float) -> int:
-    """Return how many of the best can go on from a rung within the budget; fewer than 2 where a race cannot."""
+    """Return how many of the best can go on from a rung within the budget; fewer than 2 if no race can."""
 
     def cost(count: int, start: int, stop: int) -> float:
         return prices.of(ranked[:count], start, stop)

@@ -6,75 +6,75 @@ The idea is that of DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.037
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import step_inputs
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError
-from promptkit.tuning.evaluator import partition_valid, step_nodes
+from promptkit.runtimes.base import Model
+from promptkit.tuning.evaluator import Evaluator, RowResult, partition_valid, step_nodes
+from promptkit.tuning.search.steps import Objectives
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration, label_of
+from promptkit.tuning.search_space.examples import Demonstration, GeneratedDemos, label_of
 from promptkit.tuning.search_space.settings import answer_of
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.evaluator import Evaluator, RowResult
-    from promptkit.tuning.search.steps import Objectives
-    from promptkit.tuning.search_space.examples import GeneratedDemos
 
 RIGHT: Final = 1.0
 SAMPLES, SAMPLE_TEMPERATURE = 3, 0.7
-"""How often a row is asked again whose greedy thoughts led astray, and at which temperature."""
+"""The samples of a row whose greedy thoughts led to a wrong answer, and their temperature."""
 THINKING: Final = "chain_of_thought"
 REASON: Final = "reason"
-"""The call of a technique that thinks in one go."""
+"""The call of a technique that thinks in one request."""
 
 
 async def from_runs(
-    field: Evaluator, rows: Sequence[int], candidate: Candidate, *, most_calls: int
+    evaluator: Evaluator, rows: Sequence[int], candidate: Candidate, *, most_calls: int
 ) -> dict[str, list[Demonstration]]:
     """Return, for each step that asks, its inputs and answers in the runs on `rows` that ended right.
 
-    So a step without labels of its own has demonstrations. What an earlier run of the same target left in the store is
-    not asked again. An answer that came of thoughts in one call has them. At most about `most_calls` are counted:
-    further rows are left out. A step in rounds gives none. Raises what `Field.have` raises.
+    Steps without labels of their own get demonstrations so. Results of earlier runs in the store are not asked for
+    again. An answer that came of thoughts in one call includes them. About `most_calls` calls at most are counted;
+    further rows are left out. A step in rounds gives none. Raises the errors of `Evaluator.evaluate`.
     """
-    await _evaluate_within(field, candidate, rows, most_calls)
-    pipeline = field.variant(candidate).pipeline
-    steps = [step for step in pipeline.steps.values() if step.asking is not None and step.repeat is None]
-    right = list(_right_results(field, rows, candidate))
+    await _evaluate_within(evaluator, candidate, rows, most_calls)
+    pipeline = evaluator.variant(candidate).pipeline
+    steps = [step for step in pipeline.steps.values() if step.prompt_call is not None and step.repeat is None]
+    right = list(_right_results(evaluator, rows, candidate))
     return {
-        step.name: [each for row, cell in right for each in _result_demonstrations(field, pipeline, step, row, cell)]
+        step.name: [
+            demo for row, result in right for demo in _result_demonstrations(evaluator, pipeline, step, row, result)
+        ]
         for step in steps
     }
 
 
 async def with_thoughts(
-    field: Evaluator, rows: Sequence[int], candidate: Candidate, step: str, *, model: Model, most_calls: int
+    evaluator: Evaluator, rows: Sequence[int], candidate: Candidate, step: str, *, model: Model, most_calls: int
 ) -> list[Demonstration]:
-    """Return demonstrations of a step with thoughts of its own `model` that led to a right end, at most one a row.
+    """Return demonstrations of a step with its `model`'s own thoughts that led to a right end, at most one per row.
 
-    Each row is asked greedily, and those that ended wrong up to SAMPLES times more where the model can sample. The
-    output is the answer that the thoughts led to, which for labels is the one expected. At most about `most_calls` are
-    counted. A step in rounds, and one that cannot think, gives none. Raises what `Field.have` raises.
+    Each row is asked greedily; rows that ended wrong are sampled up to SAMPLES times if the model can sample. The
+    output is the answer that the thoughts led to. About `most_calls` calls at most are counted. A step in rounds, and
+    one that cannot think, gives none. Raises the errors of `Evaluator.evaluate`.
     """
-    found: dict[int, Demonstration] = {}
-    end, cost = int(field.budget.spent + most_calls), 0
+    by_row: dict[int, Demonstration] = {}
+    end, cost = int(evaluator.budget.spent + most_calls), 0
     for thinking in _thinking(candidate, step, model):
-        if not partition_valid(field, [thinking])[0]:
+        if not partition_valid(evaluator, [thinking])[0]:
             return []
-        pipeline = field.variant(thinking).pipeline
+        pipeline = evaluator.variant(thinking).pipeline
         asked = pipeline.steps[step]
-        lacking = [row for row in rows if row not in found]
+        lacking = [row for row in rows if row not in by_row]
         if asked.repeat is not None or not lacking:
             break
-        cost = await _evaluate_within(field, thinking, lacking, end - int(field.budget.spent), cost)
-        for row, cell in _right_results(field, lacking, thinking):
-            thought = (each for each in _result_demonstrations(field, pipeline, asked, row, cell) if each.thoughts)
+        cost = await _evaluate_within(evaluator, thinking, lacking, end - int(evaluator.budget.spent), cost)
+        for row, result in _right_results(evaluator, lacking, thinking):
+            thought = (
+                demo for demo in _result_demonstrations(evaluator, pipeline, asked, row, result) if demo.thoughts
+            )
             if (first := next(thought, None)) is not None:
-                found[row] = first
-    return [found[row] for row in rows if row in found]
+                by_row[row] = first
+    return [by_row[row] for row in rows if row in by_row]
 
 
 def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candidate]:
@@ -90,47 +90,47 @@ def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candida
     for name, options in ways:
         chosen = {**candidate.changes.get(f"{step}.options", {}), **options}
         changes = {"technique": THINKING, "decide": "constrain", "options": chosen}
-        yield candidate.taking(
-            f"{step}.thoughts", Choice(name, {f"{step}.{key}": each for key, each in changes.items()})
+        yield candidate.with_choice(
+            f"{step}.thoughts", Choice(name, {f"{step}.{key}": value for key, value in changes.items()})
         )
 
 
 async def _evaluate_within(
-    field: Evaluator, candidate: Candidate, rows: Sequence[int], most_calls: int, cost: int = 0
+    evaluator: Evaluator, candidate: Candidate, rows: Sequence[int], most_calls: int, cost: int = 0
 ) -> int:
-    """Have the cells of as many rows as fit so many calls, and return what a row costs: `cost`, or what the first took.
+    """Evaluate as many rows as fit into `most_calls`, and return the cost per row: `cost`, or that of the first.
 
-    Which rows these are depends on the cells alone, so that a search made again asks for the same.
+    The rows depend on results alone, so that a repeated search asks for the same ones.
     """
     if not cost and rows and most_calls > 0:
-        await field.have([candidate], rows[:1])
-        cell = field.cell(candidate, rows[0])
-        cost = max(1, cell.calls if cell else 1)
+        await evaluator.evaluate([candidate], rows[:1])
+        result = evaluator.result(candidate, rows[0])
+        cost = max(1, result.calls if result else 1)
     if cost:
-        await field.have([candidate], rows[: max(0, most_calls // cost)])
+        await evaluator.evaluate([candidate], rows[: max(0, most_calls // cost)])
     return cost
 
 
-def _right_results(field: Evaluator, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, RowResult]]:
+def _right_results(evaluator: Evaluator, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, RowResult]]:
     for row in rows:
-        cell = field.cell(candidate, row)
-        if cell is not None and cell.score == RIGHT:
-            yield row, cell
+        result = evaluator.result(candidate, row)
+        if result is not None and result.score == RIGHT:
+            yield row, result
 
 
 def _result_demonstrations(
-    field: Evaluator, pipeline: Pipeline, step: Step, row: int, cell: RowResult
+    evaluator: Evaluator, pipeline: Pipeline, step: Step, row: int, result: RowResult
 ) -> Iterator[Demonstration]:
-    """Yield what a step was given in a cell and what it made of it, for each item of its `for_each`."""
-    scope = {**field.rows[row].inputs[0], **cell.steps}
+    """Yield what a step was given in a result and what it answered, for each item of its `for_each`."""
+    scope = {**evaluator.rows[row].inputs[0], **result.steps}
     try:
         given = step_inputs(pipeline, step, scope)
     except InputError:
         return
-    value = cell.steps.get(step.name)
+    value = result.steps.get(step.name)
     outputs = [value] if step.for_each is None else value or []
-    nodes = step_nodes(field.trace(cell), step.name)
-    asked = [each for each in zip(outputs, nodes, strict=False) if each[1]["status"] != "skipped"]
+    nodes = step_nodes(evaluator.trace(result), step.name)
+    asked = [pair for pair in zip(outputs, nodes, strict=False) if pair[1]["status"] != "skipped"]
     if len(outputs) != len(nodes) or len(asked) != len(given):
         return
     for inputs, (output, node) in zip(given, asked, strict=True):
@@ -144,7 +144,7 @@ def _result_demonstrations(
 
 
 def can_be_written(answer: AnswerType, output: Any) -> bool:
-    """Tell whether a value is an answer of the type."""
+    """Return whether a value is an answer of the type."""
     try:
         answer.write(output)
     except ValueError:
@@ -153,58 +153,72 @@ def can_be_written(answer: AnswerType, output: Any) -> bool:
 
 
 def thoughts_of(node: Mapping[str, Any]) -> str | None:
-    """Return the thoughts of a node of a trace that thought once, to the end, and decided after that."""
-    said = [call for call in node["calls"] if call["call"] == REASON and not call["deciding"]]
-    if len(said) != 1 or said[0]["finish"] != "stop" or not said[0]["reply"].strip():
+    """Return the thoughts of a trace node that thought once, to the end, and then decided."""
+    thoughts = [call for call in node["calls"] if call["call"] == REASON and not call["deciding"]]
+    if len(thoughts) != 1 or thoughts[0]["finish"] != "stop" or not thoughts[0]["reply"].strip():
         return None
-    return f"{said[0]['begun']} {said[0]['reply'].strip()}".strip()
+    return f"{thoughts[0]['begun']} {thoughts[0]['reply'].strip()}".strip()
 
 
 GENERATION_SHARE: Final = 0.1
-"""Of the search's calls, for each of the two."""
+"""The share of the search's calls for each of the two kinds."""
 LEAST_GENERATION_CALLS: Final = 20
 FROM_RUNS, SOLVED = "from its own runs", "that it solved"
 
 
 async def generate_demonstrations(
-    beds: Objectives, axes: Sequence[Parameter], models: Mapping[str, Model], *, calls: int, most_requests: float
+    objectives: Objectives,
+    parameters: Sequence[Parameter],
+    models: Mapping[str, Model],
+    *,
+    calls: int,
+    most_requests: float,
 ) -> GeneratedDemos:
-    """Return what the model made, by step and by what tells the pools apart; nothing where there are few calls.
+    """Return demonstrations that the models made, by step and pool; empty if there are few calls.
 
-    Of several steps those without examples from the data get their own inputs and answers in runs that ended right.
-    A step that may think gets rows that it solved, with its thoughts, which are shown where its technique thinks.
-    `models` are those of the steps that may vary in their examples. Raises what `Field.have` raises.
+    With several steps, those without examples from the data get their inputs and answers in runs that ended right. A
+    step that may think gets rows that it solved, with its thoughts, which are shown if its technique thinks. `models`
+    are those of the steps whose examples may vary. Raises the errors of `Evaluator.evaluate`.
     """
     share = int(GENERATION_SHARE * calls)
-    made: dict[str, dict[str, Sequence[Demonstration]]] = {}
+    generated: dict[str, dict[str, Sequence[Demonstration]]] = {}
     if share < LEAST_GENERATION_CALLS:
-        return made
-    has = {axis.step for axis in axes if any(level.changes.get(f"{axis.step}.examples") for level in axis.levels)}
-    lacking = [step for step in models if step not in has]
-    whole = beds.whole
+        return generated
+    with_examples = {
+        parameter.step
+        for parameter in parameters
+        if any(choice.changes.get(f"{parameter.step}.examples") for choice in parameter.choices)
+    }
+    lacking = [step for step in models if step not in with_examples]
+    whole = objectives.whole
     if lacking and len(models) > 1:
-        found = await from_runs(whole.evidence.field, whole.ground.pool, Candidate(), most_calls=share)
-        made |= {step: {FROM_RUNS: pool} for step, pool in found.items() if step in lacking and pool}
-    thinking = [step for step in models if _may_think(step, axes, most_requests)]
+        pools = await from_runs(whole.estimates.evaluator, whole.split.demo_pool, Candidate(), most_calls=share)
+        generated |= {step: {FROM_RUNS: pool} for step, pool in pools.items() if step in lacking and pool}
+    thinking = [step for step in models if _may_think(step, parameters, most_requests)]
     for step in thinking:
-        bed = beds.alone.get(step, whole)
+        objective = objectives.steps.get(step, whole)
         pool = await with_thoughts(
-            bed.evidence.field,
-            bed.ground.pool,
+            objective.estimates.evaluator,
+            objective.split.demo_pool,
             Candidate(),
             step,
             model=models[step],
             most_calls=share // len(thinking),
         )
         if pool:
-            made.setdefault(step, {})[SOLVED] = pool
-    return made
+            generated.setdefault(step, {})[SOLVED] = pool
+    return generated
 
 
-def _may_think(step: str, axes: Sequence[Parameter], most_requests: float) -> bool:
-    """Tell whether a level of a step thinks in one go before it answers, at a price that can be confirmed."""
-    levels = (level for axis in axes if axis.step == step and axis.kind == "technique" for level in axis.levels)
+def _may_think(step: str, parameters: Sequence[Parameter], most_requests: float) -> bool:
+    """Return whether a choice of a step thinks in one request before it answers, at a cost that can be confirmed."""
+    choices = (
+        choice
+        for parameter in parameters
+        if parameter.step == step and parameter.kind == "technique"
+        for choice in parameter.choices
+    )
     return any(
-        level.requests <= most_requests and THINKING in str(level.changes.get(f"{step}.technique", ""))
-        for level in levels
+        choice.requests <= most_requests and THINKING in str(choice.changes.get(f"{step}.technique", ""))
+        for choice in choices
     )

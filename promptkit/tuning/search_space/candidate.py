@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from promptkit.tuning.progress import TuningProgress
+from promptkit.storage.hashes import content_key
+from promptkit.tuning.progress import TuningProgress
 
 ParameterKind = Literal["decide", "examples", "layout", "technique", "wording", "given"]
 KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "wording", "given")
-"""From what usually pays most to what pays least; `given` are those that `tune:` of a pipeline names."""
+"""From the kind that usually gains most to the one that gains least; `given` are parameters that `tune:` declares."""
 
 AS_WRITTEN = "as written"
 KEY_BYTES = 8
@@ -21,9 +20,10 @@ KEY_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One setting of an axis. `changes` are as in `--set`: `STEP.KEY` to plain data; `name` and `about` are for people.
+    """One value of a parameter.
 
-    `requests` is about how many requests a row costs with it, of its step's one.
+    `changes` are as in `--set`: `STEP.KEY` to plain data. `name` and `about` are for people. `requests`: about how many
+    requests per row it takes, relative to the step as written.
     """
 
     name: str
@@ -34,110 +34,116 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One thing of a step that may vary. The first level is the target as it is written, and changes nothing."""
+    """A property of a step that may vary. Its first choice is the target as written, which changes nothing."""
 
     name: str  # STEP.KIND, or STEP.KEY of `tune:`
     step: str
     kind: ParameterKind
-    levels: tuple[Choice, ...]
+    choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A joint configuration: the level of each axis by the axis' name. An axis left out is as written.
+    """A full assignment: the choice of each parameter by the parameter's name. A missing parameter is as written.
 
-    `key` tells it from others: by what it changes, and nothing of what that is called.
+    `key` identifies it by its changes, whatever the choices are called.
     """
 
     choices: Mapping[str, Choice] = field(default_factory=dict, hash=False)
     key: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Once, for it is asked for with every cell.
+        # Computed once, as each result is looked up by it.
         text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
+        digest = content_key(text, KEY_BYTES).hex()
         object.__setattr__(self, "key", digest)
 
     @property
     def changes(self) -> dict[str, Any]:
-        """All that it changes, as in `--set`."""
-        return {key: value for _, level in sorted(self.choices.items()) for key, value in level.changes.items()}
+        """All changes, as in `--set`."""
+        return {key: value for _, choice in sorted(self.choices.items()) for key, value in choice.changes.items()}
 
     @property
     def name(self) -> str:
-        """What people read of a target of one step: `decide: score · layout: markdown`."""
-        return self.called(with_steps=False)
+        """The name for people of a candidate of a one-step target: `decide: score · layout: markdown`."""
+        return self.label(with_steps=False)
 
-    def called(self, *, with_steps: bool) -> str:
-        """Return what people read, each choice with its step or without; those that usually pay most come first."""
-        chosen = sorted((axis, level.name) for axis, level in self.choices.items() if level.changes)
-        chosen.sort(key=lambda each: _parameter_order(each[0]))
-        told = (f"{axis if with_steps else axis.partition('.')[2]}: {level}" for axis, level in chosen)
-        return " · ".join(told) or AS_WRITTEN
+    def label(self, *, with_steps: bool) -> str:
+        """Return a name for people, with or without step names; kinds that usually gain most come first."""
+        chosen = sorted((parameter, choice.name) for parameter, choice in self.choices.items() if choice.changes)
+        chosen.sort(key=lambda choice: _parameter_order(choice[0]))
+        names = (f"{parameter if with_steps else parameter.partition('.')[2]}: {name}" for parameter, name in chosen)
+        return " · ".join(names) or AS_WRITTEN
 
     @property
     def requests(self) -> float:
-        """About how many requests a row costs, of one for a target as written."""
+        """About how many requests per row it takes, relative to the target as written."""
         product = 1.0
-        for level in self.choices.values():
-            product *= level.requests
+        for choice in self.choices.values():
+            product *= choice.requests
         return product
 
-    def taking(self, axis: str, level: Choice | None) -> Candidate:
-        """Return it with another level of one axis; None, and a level that changes nothing, is as written."""
-        others = {name: each for name, each in self.choices.items() if name != axis}
-        return Candidate(others if level is None or not level.changes else {**others, axis: level})
+    def with_choice(self, parameter: str, choice: Choice | None) -> Candidate:
+        """Return it with another choice of one parameter; None, and a choice without changes, means as written."""
+        others = {name: choice for name, choice in self.choices.items() if name != parameter}
+        return Candidate(others if choice is None or not choice.changes else {**others, parameter: choice})
 
     def record(self) -> dict[str, str]:
-        """Return the names of its levels by axis, as JSON has them."""
-        chosen = sorted(self.choices.items(), key=lambda each: _parameter_order(each[0]))
-        return {axis: level.name for axis, level in chosen if level.changes}
+        """Return the names of its choices by parameter, as JSON has them."""
+        chosen = sorted(self.choices.items(), key=lambda item: _parameter_order(item[0]))
+        return {parameter: choice.name for parameter, choice in chosen if choice.changes}
 
 
-def _parameter_order(axis: str) -> tuple[str, int, str]:
-    """Return by what axes are in order: by step, then from what usually pays most to what pays least."""
-    step, _, below = axis.partition(".")
+def _parameter_order(parameter: str) -> tuple[str, int, str]:
+    """Return the sort key of a parameter: its step, then its kind, from the usually largest gain to the smallest."""
+    step, _, below = parameter.partition(".")
     return step, next((at for at, kind in enumerate(KINDS) if kind == below), len(KINDS)), below
 
 
 def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates of which those that change the same are one, in their order."""
+    """Return candidates without those whose changes equal an earlier one's."""
     first: dict[str, Candidate] = {}
-    for each in candidates:
-        first.setdefault(each.key, each)
+    for candidate in candidates:
+        first.setdefault(candidate.key, candidate)
     return list(first.values())
 
 
-def prune_expensive(axes: Sequence[Parameter], most: float | None, standing: TuningProgress) -> tuple[Parameter, ...]:
-    """Return axes without the levels that cost more requests a row than could be confirmed, which is told."""
+def prune_expensive(
+    parameters: Sequence[Parameter], most: float | None, progress: TuningProgress
+) -> tuple[Parameter, ...]:
+    """Return parameters without the choices whose confirmation the budget cannot pay, with a note on each."""
     kept = []
-    for axis in axes:
-        dear = [each for each in axis.levels if most is not None and each.requests > most]
-        for level in dear:
-            told = f"about {level.requests:g} requests a row, whose confirmation the budget does not hold"
-            standing.note(f"`{axis.name}: {level.name}` is not tried: {told}")
-        kept.append(replace(axis, levels=tuple(each for each in axis.levels if each not in dear)))
+    for parameter in parameters:
+        dear = [choice for choice in parameter.choices if most is not None and choice.requests > most]
+        for choice in dear:
+            progress.note(
+                f"skipped {choice.name} for `{parameter.name}`: at about {choice.requests:g} requests a row "
+                "the budget cannot also pay for its confirmation"
+            )
+        kept.append(replace(parameter, choices=tuple(choice for choice in parameter.choices if choice not in dear)))
     return tuple(kept)
 
 
-def decide_choices(axes: Sequence[Parameter]) -> Iterator[tuple[Parameter, Choice]]:
-    """Yield the first level of each way to decide that an axis names."""
-    for axis in axes:
+def decide_choices(parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, Choice]]:
+    """Yield the first choice of each way to decide that a parameter has."""
+    for parameter in parameters:
         known: set[Any] = set()
-        for level in axis.levels[1:]:
-            way = tuple(decide_setting(level).values())
+        for choice in parameter.choices[1:]:
+            way = tuple(decide_setting(choice).values())
             if way and way not in known:
                 known.add(way)
-                yield axis, level
+                yield parameter, choice
 
 
-def decide_setting(level: Choice) -> dict[str, Any]:
-    """Return what a level says of how the answer is decided."""
-    return {key: value for key, value in level.changes.items() if key.endswith(".decide")}
+def decide_setting(choice: Choice) -> dict[str, Any]:
+    """Return the settings of a choice that say how the answer is decided."""
+    return {key: value for key, value in choice.changes.items() if key.endswith(".decide")}
 
 
-def prune_decide(axes: Sequence[Parameter], axis: Parameter, level: Choice) -> tuple[Parameter, ...]:
-    """Return axes of which one has no level that decides as this one does."""
-    way = decide_setting(level).items()
-    kept = tuple(each for each in axis.levels if not way <= each.changes.items())
-    return tuple(replace(each, levels=kept) if each.name == axis.name else each for each in axes)
+def prune_decide(parameters: Sequence[Parameter], pruned: Parameter, choice: Choice) -> tuple[Parameter, ...]:
+    """Return parameters, one of them pruned of the choices that decide as `choice` does."""
+    way = decide_setting(choice).items()
+    kept = tuple(choice for choice in pruned.choices if not way <= choice.changes.items())
+    return tuple(
+        replace(parameter, choices=kept) if parameter.name == pruned.name else parameter for parameter in parameters
+    )

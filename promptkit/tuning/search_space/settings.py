@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.decide import constrain
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import StepProfile, recommend
-from promptkit.evaluation.recommendation.step_profile import available_for, billions, cost_inputs, likely_task
-from promptkit.evaluation.recommendation.technique_comparison import spec_text
+from promptkit.evaluation.recommendation.step_profile import available_for, cost_inputs, likely_task
 from promptkit.project import LIBRARY
 from promptkit.prompts.messages import open_layout
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.template_loader import render_file
-from promptkit.runtimes.base import Request
+from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.model_size import billions
+from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import cost
-from promptkit.techniques.spec import configure, parse_spec
+from promptkit.techniques.spec import configure, parse_spec, spec_text
 from promptkit.tuning.prompt_edits import section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.runtimes.base import Model
-    from promptkit.techniques.context import Spec
 
 NO_CUE: Final = "none"
 MOST_DECIDE_CHOICES: Final = 8
@@ -36,8 +33,8 @@ SCORE_NEEDS: Final = ("logprobs", "continue")
 
 
 def answer_of(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType:
-    """Return the type of a step's answer for these inputs of its prompt. Raises InputError where they give none."""
-    asking = step.asking
+    """Return the step's answer type for these inputs of its prompt. Raises InputError if they give none."""
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has an answer"
     if isinstance(asking.answer, AnswerType):
         return asking.answer
@@ -48,45 +45,45 @@ def answer_of(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -
 def decide_parameter(
     pipeline: Pipeline, step: Step, model: Model, answer: AnswerType | None
 ) -> tuple[Parameter, tuple[str, ...]]:
-    """Return the axis `STEP.decide`, the cues times the ways to decide, and what is not tried and why.
+    """Return the parameter `STEP.decide`, cues times ways to decide, and notes on what is not tried.
 
-    The cues are none, the layout's, one from the task, and the one that is written. Each is decided under a grammar or
-    as written and, where the model can, by `score`; generated freely is the answer after the task's. `answer` is its
-    type as it is for one row, None where that is not known.
+    The cues are none, the layout's, one made of the task, and the written one. Each is decided under a grammar or as
+    written and, where the model can, by `score`; generating freely is tried after the task's cue only. `answer` is the
+    answer type for one row, None if unknown.
     """
     deciding = _DecideSettings(pipeline, step, answer)
     ways, notes = deciding.ways(model)
     pairs = dict.fromkeys(_pairs(deciding.cues(), ways))
     pairs.pop((deciding.cue, deciding.decide), None)
-    levels = [deciding.level(cue, way) for cue, way in pairs]
+    choices = [deciding.choice(cue, way) for cue, way in pairs]
     name = f"{step.name}.decide"
     return Parameter(
-        name=name, step=step.name, kind="decide", levels=(Choice(AS_WRITTEN), *levels[:MOST_DECIDE_CHOICES])
+        name=name, step=step.name, kind="decide", choices=(Choice(AS_WRITTEN), *choices[:MOST_DECIDE_CHOICES])
     ), tuple(notes)
 
 
 def _pairs(cues: Sequence[str], ways: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield cues (blank: none) with ways to decide, the likeliest to pay first."""
+    """Yield cues (blank: none) with ways to decide, the likeliest to gain first."""
     spoken = [cue for cue in cues if cue]
     yield from ((cue, ways[0]) for cue in spoken)
     if "score" in ways:
-        # Without a cue the first token of a reply is seldom a label's.
+        # Without a cue, the first token of a reply is rarely a label's.
         yield from ((cue, "score") for cue in spoken)
     yield from ((spoken[0], way) for way in ways[1:] if way != "score")
     yield "", ways[0]
 
 
 class _DecideSettings:
-    """How a step's answer is decided as it is written, and how else it may be. A blank cue is none."""
+    """The written cue and way to decide of a step, and the alternatives. A blank cue is none."""
 
     def __init__(self, pipeline: Pipeline, step: Step, answer: AnswerType | None) -> None:
-        assert step.asking is not None, "only a step that asks decides"
+        assert step.prompt_call is not None, "only a step that asks decides"
         self._pipeline = pipeline
         self._step = step
-        self._asking = step.asking
+        self._asking = step.prompt_call
         self._answer = answer
-        self._layouts = open_layout(step.asking.layout).cue.strip()
-        self.decide: str = step.asking.decide
+        self._layouts = open_layout(step.prompt_call.layout).cue.strip()
+        self.decide: str = step.prompt_call.decide
         self.cue = self._written()
 
     def _written(self) -> str:
@@ -95,20 +92,20 @@ class _DecideSettings:
         return "" if chosen == NO_CUE else chosen
 
     def cues(self) -> list[str]:
-        """Return the cues that may be tried, the task's first."""
+        """Return the cues to try, the task's first."""
         answer = self._answer.name if self._answer else ""
-        told = {"step": self._step.name, "answer": answer, "each": self._step.for_each is not None}
-        return list(dict.fromkeys([render_file(CUE_TEMPLATE, told), self.cue, self._layouts]))
+        values = {"step": self._step.name, "answer": answer, "each": self._step.for_each is not None}
+        return list(dict.fromkeys([render_file(CUE_TEMPLATE, values), self.cue, self._layouts]))
 
     def ways(self, model: Model) -> tuple[list[str], list[str]]:
-        """Return the ways to decide that a model can, what stands for free text first, and why not others."""
+        """Return the ways to decide that the model can do, the one for free text first, and notes on the others."""
         name, answer = self._step.name, self._answer
         notes: list[str] = []
         held, notice = (None, None) if answer is None else constrain(Request(), answer, model.capabilities)
         can_hold = held is None or held.grammar is not None or held.schema is not None
         if notice:
             notes.append(f"{name}: {notice}")
-        # Where a model cannot be held to a form, the two are the same request.
+        # For a model that cannot be constrained, both are the same request.
         ways = ["constrain", "generate"] if can_hold else [self.decide if self.decide != "score" else "generate"]
         if answer is not None and answer.name in SCORED_ANSWERS:
             lacking = [need for need in SCORE_NEEDS if need not in model.capabilities]
@@ -118,31 +115,31 @@ class _DecideSettings:
                 ways.append("score")
         return ways, notes
 
-    def level(self, cue: str, decide: str) -> Choice:
-        """Return the level that has a cue and a way to decide."""
+    def choice(self, cue: str, decide: str) -> Choice:
+        """Return the choice of a cue and a way to decide."""
         changes: dict[str, Any] = {}
-        told = []
+        parts = []
         if decide != self.decide:
             changes[f"{self._step.name}.decide"] = decide
-            told.append(decide)
+            parts.append(decide)
         if cue != self.cue:
             changes[f"{self._step.name}.cue"] = cue or NO_CUE
-            told.append(f"cue `{cue}`" if cue else "no cue")
+            parts.append(f"cue `{cue}`" if cue else "no cue")
         about = f"{decide} after {f'`{cue}`' if cue else 'no cue'}"
-        return Choice(", ".join(told), changes, about, self._requests(decide) / self._requests(self.decide))
+        return Choice(", ".join(parts), changes, about, self._requests(decide) / self._requests(self.decide))
 
     def _requests(self, decide: str) -> float:
-        """Return about how many requests a row costs that is decided so."""
+        """Return about how many requests per row this way to decide takes."""
         technique, project = self._asking.technique, self._pipeline.project
         try:
             requests = cost(configure(technique, project), project, decide=decide).requests
-        except InputError:  # A formula of the project's own that does not work out.
+        except InputError:  # A cost formula of the project that fails.
             requests = 1.0
         return max(1.0, requests) + (scored_requests(self._answer) - 1 if decide == "score" else 0)
 
 
 def scored_requests(answer: AnswerType | None) -> int:
-    """Return about how many requests it takes to score an answer: one wherever labels part, told by their words."""
+    """Return about how many requests scoring an answer takes: one wherever labels part, estimated by words."""
     next_words: dict[tuple[str, ...], set[str]] = {}
     for label in answer.alternatives() if answer else ():
         words = label.split()
@@ -159,23 +156,23 @@ MESSAGE_MODES: Final = {
 
 
 def layout_parameter(pipeline: Pipeline, step: Step, model: Model, *, has_examples: bool) -> Parameter:
-    """Return the axis `STEP.layout`: each layout of the project and the shipped ones, then the other message modes.
+    """Return the parameter `STEP.layout`: each layout of the project and the shipped ones, then the message modes.
 
-    `has_examples` tells that some candidate shows examples: without any, turns are the same as one message.
+    `has_examples`: some candidate shows examples. Without any, turns equal one message.
     """
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has a layout"
     names = [
         name for name in pipeline.project.names("layouts") if not _is_written_layout(pipeline, name, asking.layout)
     ]
-    levels = [Choice(name, {f"{step.name}.layout": name}) for name in names]
+    choices = [Choice(name, {f"{step.name}.layout": name}) for name in names]
     modes: dict[str, Any] = {"one": True, "turns": has_examples, "system": "system" in model.capabilities}
-    levels += [
+    choices += [
         Choice(f"messages {mode}", {f"{step.name}.messages": mode}, MESSAGE_MODES[mode])
         for mode, can in modes.items()
         if can and mode != asking.messages
     ]
-    return Parameter(name=f"{step.name}.layout", step=step.name, kind="layout", levels=(Choice(AS_WRITTEN), *levels))
+    return Parameter(name=f"{step.name}.layout", step=step.name, kind="layout", choices=(Choice(AS_WRITTEN), *choices))
 
 
 def _is_written_layout(pipeline: Pipeline, name: str, layout: str | Path) -> bool:
@@ -185,45 +182,53 @@ def _is_written_layout(pipeline: Pipeline, name: str, layout: str | Path) -> boo
 MOST_TECHNIQUES: Final = 3
 MOST_REQUESTS: Final = 5
 GENERAL_TASK: Final = "free_response"
-"""The task of a step that does not say which it is, for which only what suits any task is tried."""
+"""The task of a step that does not say which it is; only techniques for any task are tried."""
 ANY_TASK_TECHNIQUES: Final = ("vanilla", "chain_of_thought")
 VOTED_TECHNIQUES: Final = (*ANY_TASK_TECHNIQUES, "self_consistency")
 
 
 def technique_parameter(pipeline: Pipeline, step: Step, model: Model) -> tuple[Parameter, tuple[str, ...]]:
-    """Return the axis `STEP.technique`, and what is not tried and why.
+    """Return the parameter `STEP.technique`, and notes on what is not tried.
 
-    The best recommended for the step's task that cost at most 5 requests a row and need nothing prepared. What was
-    measured in the store has no say: that may have been on rows which the verdict rests on.
+    The choices are the best recommended for the step's task that take at most 5 requests per row and need nothing
+    prepared. Measurements in the store are not used: they may rest on held-out rows.
     """
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has a technique"
-    told = likely_task(step)
+    task = likely_task(step)
     situation = StepProfile(
-        task=told[0] if told else GENERAL_TASK,
-        hand=available_for(pipeline, step, model),
+        task=task[0] if task else GENERAL_TASK,
+        available=available_for(pipeline, step, model),
         size=billions(model),
         budget=MOST_REQUESTS,
         **cost_inputs(step, None),
     )
-    found = recommend(situation, pipeline.project)
-    specs = [each.spec for each in found.ranked if not each.prepares and each.spec != asking.technique]
-    if told is None:
+    recommendation = recommend(situation, pipeline.project)
+    specs = [
+        technique.spec
+        for technique in recommendation.ranked
+        if not technique.prepares and technique.spec != asking.technique
+    ]
+    if task is None:
         closed = isinstance(asking.answer, AnswerType) and asking.answer.alternatives()
         suiting = VOTED_TECHNIQUES if closed else ANY_TASK_TECHNIQUES
-        specs = [each for each in specs if parse_spec(each)[0] in suiting]
-    levels = list(_technique_choices(pipeline, step, specs))
-    notes = [] if told else [f"{step.name}: of techniques those for any task, as neither answer nor inputs name one"]
-    dear = [each.name for each in found.dropped if "requests" in each.reason]
-    if dear and told:
-        notes.append(f"{step.name}: over {MOST_REQUESTS} requests a row, not tried: {', '.join(dear)}")
-    axis = Parameter(
+        specs = [spec for spec in specs if parse_spec(spec)[0] in suiting]
+    choices = list(_technique_choices(pipeline, step, specs))
+    notes = (
+        []
+        if task
+        else [f"{step.name}: only techniques for any task are tried, as neither answer nor inputs show the task"]
+    )
+    expensive = [dropped.name for dropped in recommendation.dropped if "requests" in dropped.reason]
+    if expensive and task:
+        notes.append(f"{step.name}: not tried, as over {MOST_REQUESTS} requests a row: {', '.join(expensive)}")
+    parameter = Parameter(
         name=f"{step.name}.technique",
         step=step.name,
         kind="technique",
-        levels=(Choice(AS_WRITTEN), *levels[:MOST_TECHNIQUES]),
+        choices=(Choice(AS_WRITTEN), *choices[:MOST_TECHNIQUES]),
     )
-    return axis, tuple(notes)
+    return parameter, tuple(notes)
 
 
 def _technique_choices(pipeline: Pipeline, step: Step, specs: list[Spec]) -> Iterator[Choice]:
@@ -236,20 +241,20 @@ def _technique_choices(pipeline: Pipeline, step: Step, specs: list[Spec]) -> Ite
                 configure(spec, pipeline.project).technique.card.title,
                 technique_requests(pipeline, step, spec),
             )
-        except InputError:  # A role that no input plays, or one of the project's own that is wrong.
+        except InputError:  # No input plays a role, or the project's own technique has a problem.
             continue
 
 
 def written_requests(pipeline: Pipeline, step: Step) -> float:
-    """Return about how many requests a step takes as it is written, for one item."""
-    assert step.asking is not None, "only a step that asks has a technique"
+    """Return about how many requests a step takes per item as it is written."""
+    assert step.prompt_call is not None, "only a step that asks has a technique"
     known = cost_inputs(step, None)
-    return cost(configure(step.asking.technique, pipeline.project), pipeline.project, **known).requests
+    return cost(configure(step.prompt_call.technique, pipeline.project), pipeline.project, **known).requests
 
 
 def technique_requests(pipeline: Pipeline, step: Step, spec: Any) -> float:
-    """Return how many requests a technique takes, of one of the step's own. Raises InputError for an unknown one."""
-    assert step.asking is not None, "only a step that asks has a technique"
+    """Return a technique's requests relative to the step's written one. Raises InputError for an unknown one."""
+    assert step.prompt_call is not None, "only a step that asks has a technique"
     known = cost_inputs(step, None)
     taken = cost(configure(spec, pipeline.project), pipeline.project, **known).requests
     return taken / max(written_requests(pipeline, step), 1.0)

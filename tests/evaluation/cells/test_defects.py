@@ -108,7 +108,7 @@ async def test_an_answer_parser_that_fails_fails_one_cell(
     [told] = ran.record["defects"]
     assert (told["defect"], told["cells"]) == (cells[2].defect, 1)
     assert "on_row_3" in told["traceback"] or "failing" in told["traceback"]
-    groups = {group.kind: group for group in find_errors(ran.view, ran.record).groups}
+    groups = {group.kind: group for group in find_errors(ran.view, ran.evaluated.record).groups}
     assert (groups["defect"].defect, groups["defect"].count) == (cells[2].defect, 1)
 
 
@@ -127,7 +127,7 @@ async def test_a_metric_that_fails_leaves_one_score_missing(
     assert PLACE in scores[2].why
     assert ran.evaluated.status == "incomplete"
     assert [each["cells"] for each in ran.record["defects"]] == [1]
-    groups = {group.kind: group for group in find_errors(ran.view, ran.record).groups}
+    groups = {group.kind: group for group in find_errors(ran.view, ran.evaluated.record).groups}
     assert PLACE in groups["defect"].defect
 
 
@@ -138,11 +138,11 @@ async def test_a_slow_metric_that_fails_leaves_one_score_missing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str, error: BaseException
 ) -> None:
     metric = kind_named(kind)
-    asked = {"judge": "judge", "pairwise": "judge_pair", "embedding": "judge"}[kind]
+    asked = {"judge": "measure_async", "pairwise": "measure_pair", "embedding": "measure_async"}[kind]
     real = getattr(metric, asked)
 
     async def failing(self: Any, given: Any, *others: Any) -> Any:
-        if "bad 2" in str(given.cell.row):
+        if "bad 2" in str(given.cell.fields):
             raise error
         return await real(self, given, *others)
 

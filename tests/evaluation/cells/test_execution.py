@@ -16,7 +16,8 @@ from promptkit.evaluation.cells.failures import MOST_FAILURES, MOST_REFUSED
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.evaluate import Evaluation
-from promptkit.evaluation.suite.binding import Binder, BoundRow
+from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.scripted import Script, Scripted
 from promptkit.storage.files import frozen_files
@@ -58,7 +59,7 @@ async def test_each_cell_is_asked_once_and_found_in_the_store_with_its_row_answe
     assert cells[0].fields == {"text": "bad 0", "expect": "bad"}
     assert (cells[0].output, cells[0].expect, cells[0].scores["accuracy"].value) == ("bad", "bad", 1.0)
     assert (cells[2].output, cells[2].scores["accuracy"].value) == ("good", 0.0)
-    trace = ran.view.trace(cells[2].cell)
+    trace = ran.view.trace(cells[2].number)
     assert trace is not None
     assert "good 1" in trace["parts"][0]["calls"][0]["messages"][-1]["content"]
     assert ran.metric()["mean"] == 0.5
@@ -399,7 +400,7 @@ async def test_a_wrong_row_is_one_cell_however_often_it_is_met_and_says_what_is_
     other = await bench.run()
 
     def met(ran: Ran) -> tuple[int, str]:
-        return next((cell.cell, cell.problem) for cell in ran.view.cells() if cell.flag == "error")
+        return next((cell.number, cell.problem) for cell in ran.view.cells() if cell.flag == "error")
 
     assert met(first) == met(second)
     assert "not JSON" in met(first)[1]

@@ -78,7 +78,7 @@ async def test_an_edit_of_a_file_that_the_metric_imports_scores_anew_without_ask
 
     assert ran.runtime.requests == again.runtime.requests == []
     assert scored(bench) == 20
-    assert before.record["variants"][0]["metrics"]["mine"]["n"] == ran.metric("mine")["n"] == 10
+    assert before.record.to_json()["variants"][0]["metrics"]["mine"]["n"] == ran.metric("mine")["n"] == 10
 
 
 async def test_a_score_that_is_missing_is_tried_again_by_the_same_command(bench: Bench) -> None:

@@ -25,11 +25,13 @@ ANSWERED = 10
 OTHER = f"""
     import asyncio, sys
     from pathlib import Path
-    from promptkit.evaluation import Evaluation, Options, load_suite
-    from promptkit.evaluation.replies import Replies
+    from promptkit.evaluation.cells.progress import EvalOptions
+    from promptkit.evaluation.cells.saver import ReplyCache
+    from promptkit.evaluation.evaluate import Evaluation
+    from promptkit.evaluation.suite.reader import load_suite
     from promptkit.project import Project
-    from promptkit.runtimes import Scripted
-    from promptkit.storage import Store
+    from promptkit.runtimes.scripted import Scripted
+    from promptkit.storage.store import Store
     from tests.evaluation.suites import Given, echo
 
     async def main(root):
@@ -46,12 +48,12 @@ OTHER = f"""
                 print("saved", flush=True)
 
         suite = load_suite(root / "evals/test.yaml", Project.find(root))
-        with Store.open(root / ".promptkit") as store, Replies(store) as replies:
+        with Store.open(root / ".promptkit") as store, ReplyCache(store) as replies:
             evaluation = Evaluation(
                 suite,
                 models=Given(Scripted(some), replies, concurrency=2),
                 store=store,
-                options=Options(in_flight=2),
+                options=EvalOptions(in_flight=2),
                 on_saved=told,
             )
             await evaluation.run()
@@ -71,7 +73,7 @@ def other(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     bench.suite()
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(OTHER), str(bench.folder.root)],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         text=True,
     )

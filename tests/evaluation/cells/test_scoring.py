@@ -9,7 +9,7 @@ import pytest
 from promptkit.errors import ConnectionFailed, ContextOverflow, InputError
 from promptkit.evaluation.cells.failures import MOST_FAILURES
 from promptkit.evaluation.cells.progress import EvalOptions
-from promptkit.evaluation.evaluate import refuse_contamination
+from promptkit.evaluation.suite.contamination import refuse_contamination
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 from promptkit.techniques.artifacts import row_hash

@@ -13,8 +13,8 @@ import pytest
 from promptkit.errors import InputError, RequestRefused
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.saver import ReplyCache
-from promptkit.evaluation.comparison.baseline import read_baseline, write_baseline
-from promptkit.evaluation.comparison.run_rows import RunRows, find_baseline, model_names
+from promptkit.evaluation.comparison.baseline import baseline_lines, find_baseline, read_baseline
+from promptkit.evaluation.comparison.differences import model_names, same_model
 from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.runtimes.base import Request
@@ -38,7 +38,7 @@ def keep(bench: Bench, ran: Ran) -> Path:
     with Store.open(bench.store_folder) as store:
         run = store.run(str(ran.evaluated.number))
         assert run is not None
-        write_baseline(StoredRun(store, run), path)
+        path.write_text("".join(baseline_lines(StoredRun(store, run))), "utf-8")
     return path
 
 
@@ -50,7 +50,7 @@ async def against(bench: Bench, text: str, reference: str, script: Any = echo, *
         found = find_baseline(reference, suite.name, store, folder=bench.folder.root / "evals")
         models = Given(Scripted(script), ReplyCache(store, exact=chosen.exact))
         evaluation = Evaluation(suite, models=models, store=store, options=chosen, against=found)
-        record = (await evaluation.run()).record
+        record = (await evaluation.run()).record.to_json()
     said: Mapping[str, Any] = record["against"]
     return said
 
@@ -62,7 +62,7 @@ async def test_a_run_that_did_not_end_is_not_compared_with(bench: Bench) -> None
         run = store.run("1")
         assert run is not None
         store.end_run(1, "interrupted", run.record)
-        with pytest.raises(InputError, match="run 1 is interrupted: there is nothing yet to compare with"):
+        with pytest.raises(InputError, match="run 1 is interrupted: there is nothing to compare with yet"):
             find_baseline("1", "test", store, folder=bench.folder.root)
 
 
@@ -76,7 +76,7 @@ async def test_rows_that_the_other_run_did_not_come_to_are_missing_and_not_new(b
     said = await against(bench, SUITE, "1")
     assert said["rows"] == {"both": 30, "new": 0, "gone": 0}
     assert said["comparisons"] == []
-    assert "accuracy: 10 of 40 cells have no score on a side" in said["notes"]
+    assert "accuracy: 10 of 40 cells have no score in one of the two" in said["notes"]
 
 
 async def test_a_file_says_the_same_as_the_run_it_was_made_of(bench: Bench) -> None:
@@ -131,7 +131,7 @@ async def test_rows_are_matched_by_what_they_hold_and_new_and_gone_ones_are_told
     assert said["rows"] == {"both": 35, "new": 4, "gone": 5}
     assert said["comparisons"][0]["n"] == 35
     assert said["comparisons"][0]["worse"] == 0
-    assert said["notes"] == ["35 rows are in both; 4 here are new, 5 there are gone"]
+    assert said["notes"] == ["35 rows are in both; 4 are new, 5 are gone"]
 
 
 async def test_regressions_have_the_numbers_of_rows_here(bench: Bench) -> None:
@@ -148,7 +148,7 @@ async def test_another_way_of_asking_is_told(bench: Bench) -> None:
     said = await against(bench, SUITE, "base.json", exact=True)
 
     (note,) = said["notes"]
-    assert "this run one at a time (--exact): that alone changes some answers" in note
+    assert note.startswith("this run sent requests one at a time (--exact), ")
 
 
 async def test_other_repeats_are_told_and_the_first_compared(bench: Bench) -> None:
@@ -156,7 +156,7 @@ async def test_other_repeats_are_told_and_the_first_compared(bench: Bench) -> No
     said = await against(bench, SUITE + "repeat: 2\n", "base.json")
 
     assert said["comparisons"][0]["n"] == 40
-    assert said["notes"] == ["1 repeats there, 2 here: the first 1 are compared"]
+    assert said["notes"] == [f"repeats per row: 2 in this run, 1 in {said['reference']}; the first 1 are compared"]
 
 
 def on_another_model(path: Path) -> None:
@@ -175,13 +175,13 @@ async def test_another_model_is_compared_only_where_that_is_asked_for_and_told(b
     ran = await bench.run(SUITE + GATE)
     (threshold,) = ran.record["thresholds"]
     assert threshold["passed"] is False
-    assert "compared with nothing, since" in threshold["says"]
-    assert "was made on ollama/other:7b, this run on scripted" in threshold["says"]
+    assert "not compared, since" in threshold["says"]
+    assert "this run used scripted, " in threshold["says"] and "used ollama/other:7b" in threshold["says"]
     assert f"promptkit runs export {ran.evaluated.number} --baseline FILE" in threshold["says"]
 
     said = await against(bench, SUITE, "base.json")
     assert said["comparisons"][0]["n"] == 40
-    assert said["notes"][0].endswith("the difference is the models' too")
+    assert said["notes"][0].endswith("part of the difference may be the model's")
 
 
 async def test_a_threshold_without_its_file_falls_short_and_says_how_to_make_it(bench: Bench) -> None:
@@ -191,9 +191,7 @@ async def test_a_threshold_without_its_file_falls_short_and_says_how_to_make_it(
 
     (threshold,) = ran.record["thresholds"]
     assert threshold["passed"] is False
-    assert (
-        "base.json yet; to keep this run as the baseline: promptkit runs export 1 --baseline FILE" in threshold["says"]
-    )
+    assert "base.json yet; to make this run the baseline: promptkit runs export 1 --baseline FILE" in threshold["says"]
     assert [each["passed"] for each in after.record["thresholds"]] == [True]
 
 
@@ -212,7 +210,7 @@ async def test_where_no_row_is_left_nothing_is_compared(bench: Bench) -> None:
     (threshold,) = (await bench.run(SUITE + GATE)).record["thresholds"]
 
     assert threshold["passed"] is False
-    assert "is in the data any more" in threshold["says"]
+    assert "have no row in common" in threshold["says"]
 
 
 async def test_equal_rows_are_matched_one_by_one(bench: Bench) -> None:
@@ -236,14 +234,14 @@ async def test_a_run_with_missing_answers_makes_no_baseline(bench: Bench) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "wrong"),
     [
-        ('"promptkit": "baseline"', '"promptkit": "page"', "this is no baseline"),
-        ('"version": 1', '"version": 9', "this is no baseline"),
+        ('"promptkit": "baseline"', '"promptkit": "page"', "not a baseline"),
+        ('"version": 1', '"version": 9', "not a baseline"),
         ('"suite": "test",', '<<<<<<< ours\n"suite": "test",', "not JSON"),
         ('"made"', '"when"', "`made` is missing"),
         ("]}", "", "not JSON"),
         ('"repeat": 1', '"repeat": 2', "a row has 1 of 2 repeats"),
         ('"rows": [\n["', '"rows": [\n["zz', "non-hexadecimal"),
-        ('"rows": [\n[', '"rows": [\n7, [', "no whole baseline"),
+        ('"rows": [\n[', '"rows": [\n7, [', "not a whole baseline"),
     ],
 )
 async def test_a_file_that_is_none_or_not_whole_is_refused(bench: Bench, old: str, new: str, wrong: str) -> None:
@@ -262,7 +260,7 @@ async def test_scores_that_the_metric_cannot_have_given_are_not_compared(bench: 
     said = await against(bench, SUITE, "base.json")
 
     assert said["comparisons"] == []
-    assert "keeps of `accuracy` cannot be read" in said["notes"][0]
+    assert said["notes"][0].startswith("accuracy: its scores in ") and said["notes"][0].endswith(" cannot be read")
 
 
 async def test_a_run_that_is_not_there_is_refused_with_those_that_are(bench: Bench) -> None:
@@ -274,25 +272,29 @@ async def test_a_run_that_is_not_there_is_refused_with_those_that_are(bench: Ben
     assert "the latest of `test` are 1" in str(caught.value)
 
 
-def test_a_reference_is_of_the_same_models_where_all_that_both_name_are() -> None:
-    def made_on(digest: str, **others: str) -> dict[str, Any]:
+def test_two_runs_are_of_the_same_models_where_all_that_both_name_are() -> None:
+    def made_on(digest: str | None, **others: str) -> dict[str, Any]:
         return {"reference": "a", "digest": digest, "others": others}
 
-    reference = RunRows(
-        name="run 1",
-        suite="s",
-        model=made_on("1", b="2", c="3"),
-        exact=False,
-        in_flight=4,
-        repeat=1,
-        rows=1,
-        made="2026-01-01",
-        keys={},
-        read_rows=dict,
-    )
+    model = made_on("1", b="2", c="3")
 
-    assert reference.is_of(made_on("1", b="2"))
-    assert reference.is_of({"reference": "other name", "digest": "1"})
-    assert not reference.is_of(made_on("2", b="2"))
-    assert not reference.is_of(made_on("1", b="4"))
-    assert model_names(reference.model, made_on("1", b="4")) == ("b 2", "b 4")
+    assert same_model(model, made_on("1", b="2"))
+    assert same_model(model, {"reference": "other name", "digest": "1"})
+    assert not same_model(model, made_on("2", b="2"))
+    assert not same_model(model, made_on("1", b="4"))
+    assert model_names(model, made_on("1", b="4")) == ("b 2", "b 4")
+    assert same_model(model, made_on(None))
+    assert model_names(model, made_on(None, b="4")) == ("b 2", "b 4")
+
+
+async def test_a_run_that_an_earlier_promptkit_made_is_compared_by_what_it_records(bench: Bench) -> None:
+    await bench.run()
+    with sqlite3.connect(bench.store_folder / "store.db") as rows:
+        (text,) = rows.execute("select inputs from runs").fetchone()
+        kept = {
+            key: value for key, value in json.loads(text).items() if key not in ("target", "data", "contents", "set")
+        }
+        rows.execute("update runs set inputs = ?", (json.dumps(kept),))
+    said = await against(bench, SUITE, "1")
+
+    assert (said["rows"]["both"], said["notes"]) == (40, [])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,15 @@ import pytest
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.comparison.compare import Comparison, compare_runs
-from promptkit.evaluation.comparison.sides import Side
+from promptkit.evaluation.comparison.compare import compare as compare_rows
+from promptkit.evaluation.comparison.records import compare_record
+from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, run_rows
+from promptkit.evaluation.metrics.base import Difference
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import AnsweringModel
 from promptkit.runtimes.base import Request
 from tests.engine.helpers import Folder
+from tests.evaluation.metrics.given import metric
 from tests.evaluation.suites import PROMPT, SUITE, Bench, Ran, echo
 
 VARIANTS = f"{SUITE}variants: {{plain: {{}}, prefix: {{mood.layout: prefix}}}}\n"
@@ -51,12 +58,17 @@ def failing_on(*texts: str) -> Any:
     return answer
 
 
-def side(ran: Ran, name: str = "", variant: str | None = None) -> Side:
-    return Side(ran.view, variant or ran.view.variants[0], name or f"run {ran.view.number}")
+def side(ran: Ran, variant: str | None = None) -> RunRows:
+    return run_rows(ran.view, variant or ran.view.variants[0], f"run {ran.view.number}")
 
 
 def compare(bench: Bench, a: Ran, b: Ran, **how: Any) -> Comparison:
     return compare_runs(side(a), side(b), bench.folder.project, **how)
+
+
+def differences(found: Comparison) -> dict[str, Difference]:
+    """Return the differences by the metrics that have one."""
+    return {name: each.difference for name, each in found.metrics.items() if each.difference is not None}
 
 
 ANEW: Mapping[str, Any] = {"options": EvalOptions(fresh=True), "cached": False}
@@ -67,21 +79,21 @@ async def test_rows_are_paired_by_what_they_hold_and_not_by_their_number(bench: 
     before = await bench.run(script=wrong_on("good 3"))
     bench.rows([*labelled(3, start=100), *reversed(labelled(9))])
     after = await bench.run(script=wrong_on("bad 8"), **ANEW)
-    versus = compare(bench, after, before)
+    found = compare(bench, after, before)
 
-    assert (versus.both, versus.only_a, versus.only_b) == (9, 3, 1)
-    flips = {flip.change: (flip.row, flip.row_b) for flip in versus.flips}
+    assert (found.rows.both, found.rows.only_a, found.rows.only_b) == (9, 3, 1)
+    flips = {row.change: (row.row, row.row_b) for row in found.changed}
     assert flips == {"better": (9, 4), "worse": (4, 9)}
-    assert (versus.differences["accuracy"].better, versus.differences["accuracy"].worse) == (1, 1)
+    assert (differences(found)["accuracy"].better, differences(found)["accuracy"].worse) == (1, 1)
 
 
 async def test_equal_rows_are_told_apart(bench: Bench) -> None:
     bench.rows([{"text": "good", "expect": "good"}] * 3)
     one = await bench.run()
     bench.rows([{"text": "good", "expect": "good"}] * 4)
-    versus = compare(bench, await bench.run(**ANEW), one)
+    found = compare(bench, await bench.run(**ANEW), one)
 
-    assert (versus.both, versus.only_a, versus.only_b) == (3, 1, 0)
+    assert (found.rows.both, found.rows.only_a, found.rows.only_b) == (3, 1, 0)
 
 
 async def test_two_variants_of_a_run_differ_as_the_run_itself_says(bench: Bench) -> None:
@@ -90,52 +102,52 @@ async def test_two_variants_of_a_run_differ_as_the_run_itself_says(bench: Bench)
         return "bad" if "TASK:" in asked else echo(request)
 
     ran = await bench.run(VARIANTS, script)
-    versus = compare_runs(side(ran, variant="prefix"), side(ran, variant="plain"), bench.folder.project)
+    found = compare_runs(side(ran, variant="prefix"), side(ran, variant="plain"), bench.folder.project)
     (said,) = ran.record["comparisons"]
-    (told,) = versus.record(smallest=0.05)["comparisons"]
+    (shown,) = compare_record(found, smallest=0.05).model_dump()["comparisons"]
 
     for key in ("difference", "low", "high", "p", "n", "better", "worse", "method", "rows_needed"):
-        assert told[key] == said[key], key
-    assert [each.what for each in versus.differs] == ["sets"]
+        assert shown[key] == said[key], key
+    assert [each.what for each in found.differs] == ["sets"]
 
 
 async def test_the_other_way_round_everything_is_mirrored(bench: Bench) -> None:
     one = await bench.run(script=wrong_on("good 3", "good 5", "bad 4"))
     other = await bench.run(script=wrong_on("bad 8"), **ANEW)
     there, back = compare(bench, other, one), compare(bench, one, other)
-    a, b = there.differences["accuracy"], back.differences["accuracy"]
+    a, b = differences(there)["accuracy"], differences(back)["accuracy"]
 
     assert a.low is not None and a.high is not None
     assert (a.difference, a.p, a.better, a.worse) == (-(b.difference or 0), b.p, b.worse, b.better)
     assert (b.low, b.high) == pytest.approx((-a.high, -a.low))
-    assert {flip.row: flip.change for flip in there.flips} == {4: "better", 5: "better", 6: "better", 9: "worse"}
-    assert {flip.row: flip.change for flip in back.flips} == {4: "worse", 5: "worse", 6: "worse", 9: "better"}
+    assert {row.row: row.change for row in there.changed} == {4: "better", 5: "better", 6: "better", 9: "worse"}
+    assert {row.row: row.change for row in back.changed} == {4: "worse", 5: "worse", 6: "worse", 9: "better"}
 
 
 async def test_answers_that_are_one_and_the_same_are_counted(bench: Bench) -> None:
-    versus = compare(bench, await bench.run(), await bench.run())
-    assert (versus.kept, versus.cells, versus.flips) == (10, 10, [])
-    assert compare(bench, await bench.run(**ANEW), await bench.run(**ANEW)).kept == 0
+    found = compare(bench, await bench.run(), await bench.run())
+    assert (found.same_answer, found.cells, found.changed) == (10, 10, [])
+    assert compare(bench, await bench.run(**ANEW), await bench.run(**ANEW)).same_answer == 0
 
 
 async def test_of_more_than_two_in_a_hundred_missing_cells_nothing_is_said(bench: Bench) -> None:
     whole = await bench.run()
     lacking = await bench.run(script=failing_on("good 3"), **ANEW)
-    versus = compare(bench, lacking, whole)
+    found = compare(bench, lacking, whole)
 
-    assert versus.differences == {}
-    assert versus.unsaid["accuracy"].startswith("1 of 10 cells have no score on a side")
-    assert [each.what for each in versus.differs] == ["status"]
+    assert differences(found) == {}
+    assert found.not_compared["accuracy"].startswith("1 of 10 cells have no score in one of the two")
+    assert [each.what for each in found.differs] == ["status"]
 
 
 async def test_up_to_two_in_a_hundred_count_against_the_difference(bench: Bench) -> None:
     bench.rows(labelled(60))
     whole = await bench.run()
     lacking = await bench.run(script=failing_on("good 3"), **ANEW)
-    less, full = compare(bench, lacking, whole).differences["accuracy"], compare(bench, whole, whole)
+    less, full = differences(compare(bench, lacking, whole))["accuracy"], compare(bench, whole, whole)
 
     assert any("1 of 60 cells are missing" in note for note in less.notes)
-    known = full.differences["accuracy"]
+    known = differences(full)["accuracy"]
     assert less.low is not None and known.low is not None and less.low < known.low
     assert less.high is not None and known.high is not None and less.high > known.high
 
@@ -144,47 +156,51 @@ async def test_of_what_is_no_mean_of_cells_nothing_is_said_while_one_is_missing(
     bench.rows(labelled(50))
     suite = SUITE.replace("{accuracy: label}", "{accuracy: label, balanced: balanced_accuracy}")
     one = await bench.run(suite)
-    versus = compare(bench, await bench.run(suite, failing_on("good 3"), **ANEW), one)
+    found = compare(bench, await bench.run(suite, failing_on("good 3"), **ANEW), one)
 
-    assert versus.differences.keys() == {"accuracy"}
-    assert versus.unsaid["balanced"].startswith("1 of 50 cells have no score on a side")
+    assert differences(found).keys() == {"accuracy"}
+    assert found.not_compared["balanced"].startswith("1 of 50 cells have no score in one of the two")
 
 
 async def test_rows_that_a_run_did_not_come_to_are_missing_and_not_left_out(bench: Bench) -> None:
     whole, part = await bench.run(), await bench.run(**ANEW)
     kept = list(part.view.cells())[:6]
     part.view.cells = lambda variant=None, *, first=0: iter(kept)  # type: ignore[method-assign]
-    versus = compare(bench, part, whole)
+    found = compare(bench, part, whole)
 
-    assert versus.both == 6
-    assert versus.cells == 10
-    assert versus.differences == {}
+    assert found.rows.both == 6
+    assert found.cells == 10
+    assert differences(found) == {}
 
 
 async def test_what_differs_beside_the_prompt_is_told(bench: Bench) -> None:
     one = await bench.run(options=EvalOptions(in_flight=4))
     bench.rows(labelled(9))
     other = await bench.run(f"{SUITE}repeat: 2\n", options=EvalOptions(exact=True))
-    told = {each.what: each.says for each in compare(bench, other, one).differs}
+    says = {difference.what: difference.says for difference in compare(bench, other, one).differs}
 
-    assert told.keys() == {"data", "asked", "repeat"}
-    assert told["asked"].startswith("run 2 was asked one at a time (--exact), run 1 4 at once")
+    assert says.keys() == {"data", "asked", "repeat"}
+    assert says["asked"].startswith("run 2 sent requests one at a time (--exact), run 1 4 at once")
+    assert says["repeat"] == "repeats per row: 2 in run 2, 1 in run 1; the first 1 are compared"
 
 
 async def test_settings_of_the_command_line_are_told(bench: Bench) -> None:
     one = await bench.run()
     other = await bench.run(sets=["mood.layout=prefix"])
-    (told,) = compare(bench, other, one).differs
+    (difference,) = compare(bench, other, one).differs
 
-    assert (told.what, told.says) == ("set", "run 2 was made with --set mood.layout=prefix, run 1 with no --set")
+    assert (difference.what, difference.says) == (
+        "set",
+        "run 2 was made with --set mood.layout=prefix, run 1 with no --set",
+    )
 
 
 async def test_an_edit_of_a_prompt_is_told(bench: Bench) -> None:
     one = await bench.run()
     bench.folder.write("templates/prompts/mood.j2", PROMPT.replace("Say whether", "Tell whether"))
-    (told,) = compare(bench, await bench.run(), one).differs
+    (difference,) = compare(bench, await bench.run(), one).differs
 
-    assert told.what == "files" and "was edited" in told.says
+    assert difference.what == "files" and "was edited" in difference.says
 
 
 async def test_a_model_that_a_variant_sets_is_its_model(bench: Bench) -> None:
@@ -197,21 +213,23 @@ async def test_a_model_that_a_variant_sets_is_its_model(bench: Bench) -> None:
 
 async def test_another_model_is_told(bench: Bench) -> None:
     one, other = await bench.run(), await bench.run(**ANEW)
-    other.view.model = {"reference": "scripted:other.yaml", "digest": "another"}
-    (told,) = compare(bench, other, one).differs
+    assert other.view.record is not None
+    model = AnsweringModel(reference="scripted:other.yaml", digest="another")
+    other.view.record = other.view.record.model_copy(update={"model": model})
+    (difference,) = compare(bench, other, one).differs
 
-    assert told.what == "model"
-    assert "run 2 was made on scripted:other.yaml" in told.says and "the models' too" in told.says
+    assert difference.what == "model"
+    assert difference.says.startswith("run 2 used scripted:other.yaml, run 1 used scripted:")
 
 
 async def test_of_repeats_those_that_both_have_are_compared_and_a_row_flips_by_their_mean(bench: Bench) -> None:
     one = await bench.run(f"{SUITE}repeat: 3\n")
     other = await bench.run(f"{SUITE}repeat: 2\n", wrong_on("good 3"), **ANEW)
-    versus = compare(bench, other, one)
+    found = compare(bench, other, one)
 
-    assert (versus.both, versus.cells) == (10, 20)
-    assert [(flip.row, flip.change, flip.a_minus_b) for flip in versus.flips] == [(4, "worse", -1.0)]
-    mine, theirs = versus.cells_of(versus.flips[0])
+    assert (found.rows.both, found.cells) == (10, 20)
+    assert [(row.row, row.change, row.a_minus_b) for row in found.changed] == [(4, "worse", -1.0)]
+    mine, theirs = found.cells_of(found.changed[0])
     assert (mine.output, theirs.output, mine.repeat) == ("bad", "good", 0)
 
 
@@ -220,31 +238,31 @@ async def test_a_metric_that_measured_otherwise_or_is_of_one_side_is_not_compare
         f"{SUITE}".replace("{accuracy: label}", "{accuracy: label, size: {length: {unit: characters}}}")
     )
     other = await bench.run(f"{SUITE}".replace("{accuracy: label}", "{accuracy: label, size: length, right: exact}"))
-    versus = compare(bench, other, one)
+    found = compare(bench, other, one)
 
-    assert versus.differences.keys() == {"accuracy"}
-    assert versus.unsaid["size"] == "run 1 measured it otherwise: its metric was another"
-    assert versus.unsaid["right"] == "it is a metric of run 2 alone"
+    assert differences(found).keys() == {"accuracy"}
+    assert found.not_compared["size"] == "run 1 measured it differently"
+    assert found.not_compared["right"] == "run 1 does not have this metric"
 
 
 async def test_a_metric_whose_function_is_gone_is_told_and_the_others_compared(bench: Bench) -> None:
     own = bench.folder.write("evals/own.py", "def half(output, expected):\n    return 0.5\n")
     suite = SUITE.replace("{accuracy: label}", "{accuracy: label, half: {python: 'own.py:half'}}")
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)
-    assert compare(bench, other, one).differences.keys() == {"accuracy", "half"}
+    assert differences(compare(bench, other, one)).keys() == {"accuracy", "half"}
     own.unlink()
-    versus = compare(bench, other, one)
+    found = compare(bench, other, one)
 
-    assert versus.differences.keys() == {"accuracy"}
-    assert versus.unsaid["half"].startswith("it cannot be measured any more: ")
+    assert differences(found).keys() == {"accuracy"}
+    assert found.not_compared["half"].startswith("it can no longer be measured: ")
 
 
 async def test_a_metric_that_compares_nothing_is_not_said_to_lack_cells(bench: Bench) -> None:
     suite = SUITE.replace("{accuracy: label}", "{accuracy: label, agree: agreement}") + "repeat: 2\n"
     one = await bench.run(suite)
-    versus = compare(bench, await bench.run(suite, **ANEW), one)
+    found = compare(bench, await bench.run(suite, **ANEW), one)
 
-    assert versus.unsaid == {"agree": "`agree` has no difference to show"}
+    assert found.not_compared == {"agree": "it has no paired difference"}
 
 
 async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench: Bench) -> None:
@@ -252,9 +270,9 @@ async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench:
     bench.folder.write("evals/own.py", own)
     suite = SUITE.replace("{accuracy: label}", "{odd: {python: 'own.py:odd'}, accuracy: label}")
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)
-    versus = compare(bench, other, one)
+    found = compare(bench, other, one)
 
-    assert (versus.aim, list(versus.differences), list(versus.unsaid)) == ("odd", ["accuracy"], ["odd"])
+    assert (found.primary, list(differences(found)), list(found.not_compared)) == ("odd", ["accuracy"], ["odd"])
 
 
 async def test_a_judge_of_pairs_is_not_compared_between_runs(bench: Bench) -> None:
@@ -262,23 +280,91 @@ async def test_a_judge_of_pairs_is_not_compared_between_runs(bench: Bench) -> No
         "{accuracy: label}", "{accuracy: label, better: {pairwise: {rubric: Is it kinder?}}}"
     )
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)
-    assert compare(bench, other, one).unsaid == {"better": "it compares variants of one run"}
+    assert compare(bench, other, one).not_compared == {"better": "it compares variants of one run"}
 
 
 async def test_a_metric_alone_is_compared_and_rows_flip_by_it(bench: Bench) -> None:
     suite = SUITE.replace("{accuracy: label}", "{accuracy: label, size: {length: {unit: characters}}}")
     one, other = await bench.run(suite), await bench.run(suite, wrong_on("good 3"), **ANEW)
-    versus = compare(bench, other, one, aim="size")
+    found = compare(bench, other, one, metric="size")
 
-    assert versus.differences.keys() == {"size"}
-    assert [flip.row for flip in versus.flips] == [4]
+    assert differences(found).keys() == {"size"}
+    assert [row.row for row in found.changed] == [4]
     with pytest.raises(InputError, match="no metric `sise`"):
-        compare(bench, other, one, aim="sise")
+        compare(bench, other, one, metric="sise")
 
 
 async def test_runs_without_a_row_in_common_cannot_be_compared(bench: Bench) -> None:
     one = await bench.run()
     bench.rows(labelled(4, start=50))
     other = await bench.run()
-    with pytest.raises(InputError, match="no row of run 2 is in run 1"):
+    with pytest.raises(InputError, match="run 2 and run 1 have no row in common"):
         compare(bench, other, one)
+
+
+def in_memory(name: str, rows: Sequence[Sequence[float | None]], *, repeat: int) -> RunRows:
+    """Return a run whose rows have these scores by the metric `exact`, one for each repeat; None is missing."""
+    found = [
+        ScoredRow(
+            key=bytes([at]),
+            number=at + 1,
+            scores={repeat: {"exact": Score(score)} for repeat, score in enumerate(scores) if score is not None},
+            cells={},
+            fields={},
+        )
+        for at, scores in enumerate(rows)
+    ]
+    return RunRows(
+        name=name,
+        suite="test",
+        variant="baseline",
+        model={"reference": "m", "digest": "d"},
+        exact=False,
+        in_flight=None,
+        repeat=repeat,
+        rows=len(rows),
+        made="2026-01-01",
+        keys={"exact": "exact"},
+        read=lambda: found,
+    )
+
+
+def exact(a: RunRows, b: RunRows) -> Comparison:
+    return compare_rows(a, b, {"exact": metric("exact")}, allow_missing=True)
+
+
+SAME = [[1.0] * 4] * 100
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "regressed"),
+    [
+        ([1, 1, 1, 0], [1, 1, 0, 0], True),
+        ([1, 1, 1, 0], [0, 0, 0, 0], True),
+        ([1, 1, 1, 0], [1, 1, 1, 0], False),
+        ([1, 1, 0, 0], [0, 0, 0, 0], False),
+        ([1, 1, 1, 0], [1, None, 0, 0], True),
+        ([1, 1, 1, 0], [1, 1, None, 0], False),
+        ([1, 1, None, 0], [0, 0, 0, 0], False),
+    ],
+)
+def test_a_row_regresses_that_was_mostly_right_and_no_longer_can_be(
+    there: list[float | None], here: list[float | None], regressed: bool
+) -> None:
+    """Half right is not mostly right; a missing answer may have been right."""
+    found = exact(in_memory("a", [*SAME, here], repeat=4), in_memory("b", [*SAME, there], repeat=4))
+    assert found.metrics["exact"].regressions == ((101,) if regressed else ())
+
+
+def test_a_row_changes_by_the_mean_of_the_repeats_that_both_have() -> None:
+    here, there = [0.0, None, 1.0, None], [1.0, None, None, 1.0]
+    found = exact(in_memory("a", [*SAME, here], repeat=4), in_memory("b", [*SAME, there], repeat=4))
+    assert [(row.row, row.change, row.a_minus_b) for row in found.changed] == [(101, "worse", -1.0)]
+
+
+def test_further_repeats_of_a_run_are_not_taken_for_those_of_another_row() -> None:
+    first = [[1.0], [0.0], [1.0]]
+    more = in_memory("b", [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]], repeat=2)
+    turned = replace(more, read=lambda: reversed(list(more.read())))
+    found = exact(in_memory("a", first, repeat=1), turned)
+    assert (found.rows.both, found.changed) == (3, [])

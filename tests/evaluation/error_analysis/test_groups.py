@@ -19,8 +19,9 @@ from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, errors_record, find_errors
 from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline, plan_guideline
 from promptkit.evaluation.error_analysis.slices import fisher
-from promptkit.evaluation.evaluate import refuse_contamination
-from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.record import EvalRecord
+from promptkit.evaluation.suite.contamination import refuse_contamination
 from promptkit.reports.evaluation.error_analysis import errors_text
 from promptkit.reports.text import json_text
 from promptkit.runtimes.base import Request
@@ -65,10 +66,11 @@ class View:
         return {name: {} for name in self.variants}
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> EvalRecord:
         bounded = {"bounds": self.bounds, "higher_is_better": self.higher_is_better}
         metrics = {"accuracy": bounded, "tokens": {"bounds": None, "higher_is_better": False}}
-        return {"variants": [{"name": "short", "cases": len(self.found), "metrics": metrics}]}
+        variant = {"name": "short", "cases": len(self.found), "metrics": metrics}
+        return EvalRecord.model_validate({"variants": [variant]})
 
     def cells(self, variant: str | None = None) -> Iterator[Cell]:
         return iter(self.found)
@@ -96,7 +98,7 @@ def labelled(row: int, expected: str, got: str, text: str = "some text", **more:
         flag=flag,
         problem=problem,
         scores=scores,
-        cell=row,
+        number=row,
     )
 
 
@@ -203,7 +205,7 @@ def test_answers_that_are_no_labels_are_a_pair_only_where_they_are_confused_agai
         scores = {"accuracy": Score(0.0)}
         fields = {"text": f"t {row}"}
         return Cell(
-            variant="short", row=row, repeat=0, fields=fields, output=got, expect=expected, scores=scores, cell=row
+            variant="short", row=row, repeat=0, fields=fields, output=got, expect=expected, scores=scores, number=row
         )
 
     cells = [exact(1, "4", "5"), exact(2, "4", "5"), exact(3, "6", "7"), exact(4, "word " * 30, "x")]
@@ -354,7 +356,7 @@ async def test_the_draft_is_what_the_technique_reads_and_its_requests_hold_the_r
     bench, ran = await guided(folder)
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
 
-    made = draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
+    made = draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
     write_artifact(made, plan.file, "promptkit runs errors 1 --write auto")
 
     assert plan.file == folder.root / "pipelines" / "mood.mood.annotation_guideline.yaml"
@@ -381,7 +383,7 @@ async def test_the_draft_is_what_the_technique_reads_and_its_requests_hold_the_r
 async def test_rows_that_a_draft_was_made_of_are_refused_whatever_the_guideline_now_says(folder: Folder) -> None:
     bench, ran = await guided(folder)
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
-    write_artifact(draft_guideline(find_errors(ran.view, ran.record), ran.view, plan), plan.file, "x")
+    write_artifact(draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan), plan.file, "x")
     folder.write("pipelines/mood.yaml", GUIDED.replace("Praise is good.", "Praise is good and blame is bad."))
 
     with pytest.raises(InputError, match="saw 12 of 12 rows"):
@@ -398,7 +400,7 @@ async def test_a_step_knows_its_rows_by_what_it_takes_of_them(folder: Folder) ->
     folder.write("pipelines/mood.yaml", renamed)
     ran = await bench.run(script=lambda request: "bad")
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
-    made = draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
+    made = draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
     write_artifact(made, plan.file, "x")
 
     assert len(made.rows) == 4
@@ -409,12 +411,12 @@ async def test_a_step_knows_its_rows_by_what_it_takes_of_them(folder: Folder) ->
 
 async def test_a_rule_is_worded_by_the_projects_own_template_where_there_is_one(folder: Folder) -> None:
     _, ran = await guided(folder)
-    shipped = Path(__file__).parents[2] / "templates/techniques/annotation_guideline"
+    shipped = Path(__file__).parents[3] / "templates/techniques/annotation_guideline"
     for file in shipped.iterdir():
         if file.is_file():
             folder.write(f"templates/techniques/annotation_guideline/{file.name}", file.read_text("utf-8"))
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
-    errors = find_errors(ran.view, ran.record)
+    errors = find_errors(ran.view, ran.evaluated.record)
     before = draft_guideline(errors, ran.view, plan)
 
     own = "{{ right }} beats {{ said }}: {{ cases | length }}"
@@ -429,17 +431,17 @@ async def test_nothing_is_drafted_where_no_two_answers_were_confused_twice(folde
     ran = await bench.run(script=lambda request: "bad")
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
 
-    with pytest.raises(InputError, match="nothing to draft a rule of"):
-        draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
+    with pytest.raises(InputError, match="there is no rule to draft"):
+        draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
 
 
 async def test_a_draft_needs_the_suite_as_it_was(folder: Folder) -> None:
     bench = Bench(folder)
     ran = await bench.run()
     folder.write("evals/test.yaml", SUITE + "variants: {other: {mood.layout: prefix}}\n")
-    with pytest.raises(InputError, match="no variant `baseline` any more"):
+    with pytest.raises(InputError, match="variant `baseline` no longer exists"):
         plan_guideline(ran.view, "baseline", folder.project)
 
     (folder.root / "evals/test.yaml").unlink()
-    with pytest.raises(InputError, match="the suite of run 1 is gone"):
+    with pytest.raises(InputError, match="the suite of run 1 no longer exists"):
         plan_guideline(ran.view, "baseline", folder.project)

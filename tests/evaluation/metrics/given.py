@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.base import AnswerType
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.base import (
-    AnsweredCell,
     Difference,
     Estimate,
     Metric,
@@ -37,10 +37,18 @@ def metric(
     return kind(name or word, kind.Parameters.model_validate(parameters or {}), around)
 
 
-def given(got: Any, expected: Any = None, *, output: Any = _SAME, **cell: Any) -> MetricInput:
+def given(
+    got: Any,
+    expected: Any = None,
+    *,
+    output: Any = _SAME,
+    row: Mapping[str, Any] | None = None,
+    answer: AnswerType | None = None,
+    **cell: Any,
+) -> MetricInput:
     """Return what a metric compares; the cell's output is what it got, and its row empty, unless said."""
     shown = got if output is _SAME else output
-    return MetricInput(got, expected, AnsweredCell(**{"row": {}, "output": shown, **cell}))
+    return MetricInput(got, expected, Cell(variant="", row=1, repeat=0, fields=row or {}, output=shown, **cell), answer)
 
 
 def scored(of: Metric, cells: Sequence[MetricInput], rows: Sequence[int] | None = None) -> Sample:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from promptkit.errors import InputError
 from promptkit.evaluation.metrics import code as own_module
-from promptkit.evaluation.metrics.base import Metric, MetricInput, Score
+from promptkit.evaluation.metrics.base import Metric, MetricInput
+from promptkit.evaluation.metrics.score import Score
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder
 from tests.engine.helpers import Given as Models
@@ -26,7 +27,7 @@ ADD = "def add(a, b):\n    return a + b"
 
 async def score(program: Any, tests: Any = TESTS, **parameters: Any) -> Score:
     """Return the score, for which no model is asked."""
-    return await metric("code", parameters).judge(given(program, tests), Models(Scripted([])))
+    return await metric("code", parameters).measure_async(given(program, tests), Models(Scripted([])))
 
 
 @pytest.mark.parametrize("program", [ADD, f"Here it is:\n```python\n{ADD}\n```\nIt adds.", f"{ADD}\nadd"])
@@ -69,10 +70,10 @@ async def test_what_the_sandbox_cannot_run_is_missing_not_wrong(program: str) ->
 async def test_tests_may_be_the_same_for_all_rows() -> None:
     of = metric("code", {"tests": TESTS})
     assert not of.needs_expected
-    assert (await of.judge(given(ADD), Models(Scripted([])))).value == 1
+    assert (await of.measure_async(given(ADD), Models(Scripted([])))).value == 1
 
 
-@pytest.mark.parametrize(("tests", "message"), [("add(1, 2)", "no `assert`"), ("assert (", "no Python")])
+@pytest.mark.parametrize(("tests", "message"), [("add(1, 2)", "no `assert`"), ("assert (", "not Python")])
 def test_tests_that_test_nothing_are_an_error_before_the_run(tests: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         metric("code", {"tests": tests})
@@ -85,7 +86,7 @@ def test_expected_tests_that_are_no_text_are_an_error_before_the_run() -> None:
     assert metric("code").wrong_expected(TESTS) is None
 
 
-CELL = given("got", "wanted", row={"text": "hi"}, steps={"mood": "bad"}, trace=lambda: {"name": "run"})
+CELL = given("got", "wanted", row={"text": "hi"}, steps={"mood": "bad"}, read_trace=lambda: {"name": "run"})
 
 
 def mine(folder: Folder, source: str, function: str = "metrics/mine.py:score", **parameters: Any) -> Metric:
@@ -94,7 +95,7 @@ def mine(folder: Folder, source: str, function: str = "metrics/mine.py:score", *
 
 
 async def scored(of: Metric, cell: MetricInput = CELL) -> Score:
-    return await of.judge(cell, Models(Scripted([])))
+    return await of.measure_async(cell, Models(Scripted([])))
 
 
 async def returned(folder: Folder, expression: str, **parameters: Any) -> Score:
@@ -149,11 +150,11 @@ async def test_a_function_may_be_async(folder: Folder) -> None:
         ("1 / 0", "ZeroDivisionError: division by zero (metrics/mine.py:3)"),
         ("exit()", "SystemExit"),
         ("next(iter(()))", "StopIteration"),
-        ("math.nan", "no number"),
-        ("math.inf", "no number"),
-        ("10 ** 400", "no number"),
-        ("None", "no number"),
-        ("'good'", "no number"),
+        ("math.nan", "not a number"),
+        ("math.inf", "not a number"),
+        ("10 ** 400", "not a number"),
+        ("None", "not a number"),
+        ("'good'", "not a number"),
         ("{'points': 1}", "no `score`"),
         ("7", "outside [0, 1]"),
         ("{'score': 1, 'seen': math.nan}", "not JSON"),

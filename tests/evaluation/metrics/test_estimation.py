@@ -24,7 +24,7 @@ class Halves(Graded):
 @pytest.fixture
 def halves() -> Metric:
     example = metric("exact")
-    return Halves("halves", example.parameters, example.around)
+    return Halves("halves", example.parameters, example.context)
 
 
 def test_independent_0_and_1_have_wilsons_interval() -> None:
@@ -92,7 +92,7 @@ def test_a_difference_reaches_no_further_than_the_scores_can(halves: Metric) -> 
 @pytest.mark.parametrize("family", [Proportion, Graded, Unbounded])
 def test_of_no_cells_nothing_is_said(family: Any) -> None:
     example = metric("exact")
-    of, nothing = family("none", example.parameters, example.around), sample([[0.0]])
+    of, nothing = family("none", example.parameters, example.context), sample([[0.0]])
     nothing = type(nothing)(nothing.values[:0], nothing.rows[:0], nothing.clusters[:0])
     found = of.estimate(nothing)
     assert (found.mean, found.n, found.notes) == (None, 0, ("no cell has a score",))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type
-from promptkit.evaluation.metrics.base import Metric, MetricInput, Score
+from promptkit.evaluation.metrics.base import Metric, MetricInput
+from promptkit.evaluation.metrics.score import Score
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric, sample
@@ -76,7 +77,7 @@ EXTREMES = ["x" * 200_000, "*" * 50_000, "( (" * 20_000, list(range(20_000)), 10
 
 def measured(of: Metric, cell: MetricInput) -> Score:
     """Return the score of a metric that asks no model."""
-    return asyncio.run(of.judge(cell, Models(Scripted([])))) if of.asks else of.measure(cell)
+    return asyncio.run(of.measure_async(cell, Models(Scripted([])))) if of.asks else of.measure(cell)
 
 
 def check(of: Metric, cell: MetricInput) -> None:

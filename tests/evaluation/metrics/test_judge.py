@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError, ServerFailed
-from promptkit.evaluation.metrics.base import Metric, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.base import Metric, MetricInput, Sample
+from promptkit.evaluation.metrics.score import Score
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder, asked
 from tests.engine.helpers import Given as Models
@@ -25,7 +26,7 @@ def judge(folder: Folder, **parameters: Any) -> Metric:
 
 
 async def scored(of: Metric, cell: MetricInput, runtime: Scripted) -> Score:
-    return await of.judge(cell, Models(runtime))
+    return await of.measure_async(cell, Models(runtime))
 
 
 CELL = given("Restart the router.", row={"text": "The line drops.", "expect": None}, tokens_out=4)
@@ -103,7 +104,7 @@ BABBLE = "As a language model I cannot judge this answer. Sorry!"
 async def test_babble_is_missing_with_its_beginning(folder: Folder, reply: str) -> None:
     runtime = Scripted([reply], capabilities={"chat"})
     score = await scored(judge(folder), CELL, runtime)
-    assert score.value is None and reply[:40] in score.why and "no verdict" in score.why
+    assert score.value is None and reply[:40] in score.why and "not a verdict" in score.why
     assert len(runtime.requests) == 1
 
 
@@ -141,16 +142,16 @@ async def test_the_judge_is_the_model_that_is_named(folder: Folder) -> None:
     of = judge(folder, model="ollama/big")
     other = words_only(lambda text: "good")
     models = Models(Scripted([], digest="small"), **{"ollama/big": other})
-    score = await of.judge(CELL, models)
+    score = await of.measure_async(CELL, models)
     assert of.model == "ollama/big" and len(other.requests) == 1
-    assert not any("the model that is judged" in note for note in said(of, [score]).notes)
+    assert not any("the model under test" in note for note in said(of, [score]).notes)
 
 
 async def test_a_judge_that_judges_itself_is_told(folder: Folder) -> None:
     for parameters in ({}, {"model": "ollama/same"}):
         of = judge(folder, **parameters)
         score = await scored(of, CELL, words_only(lambda text: "good"))
-        assert any("the model that is judged" in note for note in said(of, [score]).notes)
+        assert any("the model under test" in note for note in said(of, [score]).notes)
 
 
 async def test_a_project_may_have_its_own_words(folder: Folder) -> None:
@@ -181,7 +182,7 @@ answer: {label: "{{ levels }}"}
     ("parameters", "message"),
     [
         ({"prompt": "jugde"}, "did you mean `judge`"),
-        ({"prompt": "summarize"}, "which a judge is not given"),
+        ({"prompt": "summarize"}, "which a judge does not get"),
         ({"model": "nonsense"}, "nonsense"),
         ({"labels": "{{ row. }}"}, "expected name"),
         ({"question": "{{ row. }}"}, "expected name"),
@@ -249,7 +250,7 @@ async def test_a_label_is_the_field_or_expression_that_the_suite_names(folder: F
 
 async def test_a_label_that_is_no_level_is_told_and_nothing_asked(folder: Folder) -> None:
     runtime = words_only(lambda text: "good")
-    with pytest.raises(ValueError, match=r"great.* none of the levels poor, fair, good"):
+    with pytest.raises(ValueError, match=r"great.* not one of the levels poor, fair, good"):
         await scored(judge(folder, labels="human"), given("x", row={"human": "great"}), runtime)
     assert not runtime.requests
 

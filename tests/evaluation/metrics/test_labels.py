@@ -14,7 +14,8 @@ from pytest import approx
 from promptkit.answers.build import build_answer_type
 from promptkit.engine.results import trace_record
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics.base import MetricInput, Score
+from promptkit.evaluation.metrics.base import MetricInput
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.runtimes.base import Alternative, Reply, Request, Token
 from promptkit.runtimes.scripted import Scripted
@@ -197,7 +198,7 @@ def cell(positive: float, expected: Any = "positive", **extra: Any) -> MetricInp
     scores = {"positive": log(positive), "negative": log(1 - positive)}
     trace = {"parts": [step(scores=scores, outside=[], **extra)]}
     output = "positive" if positive >= 0.5 else "negative"
-    return given(output, expected, answer=MOOD, trace=lambda: trace)
+    return given(output, expected, answer=MOOD, read_trace=lambda: trace)
 
 
 @pytest.mark.parametrize(("positive", "expected", "brier"), [(0.8, "positive", 0.04), (0.8, "negative", 0.64)])
@@ -212,7 +213,7 @@ def test_brier_of_more_labels_is_half_the_sum_of_squares() -> None:
     cells = []
     for expected, share in zip("ac", shares, strict=True):
         trace = {"parts": [step(scores={label: log(each) for label, each in share.items()})]}
-        cells.append(given(expected, expected, trace=lambda trace=trace: trace))
+        cells.append(given(expected, expected, read_trace=lambda trace=trace: trace))
     assert told(metric("calibration"), cells).mean == pytest.approx((0.38 + 0.14) / 2 / 2)
 
 
@@ -246,25 +247,25 @@ def test_lower_is_better_and_an_answer_that_is_none_is_the_worst() -> None:
         ([step(scores={"a": 0.0}, votes=[])], {}, "decide: score"),
         ([step("one", scores={"a": 0.0}), step("two", scores={"a": 0.0})], {}, "one, two"),
         ([step("one", scores={"a": 0.0})], {"step": "two"}, "`two`"),
-        ([step(scores={"a": 0.0, "b": -1.0})], {}, "none of the labels"),
+        ([step(scores={"a": 0.0, "b": -1.0})], {}, "not one of the labels"),
     ],
 )
 def test_a_cell_without_probabilities_says_why(parts: list[Any], parameters: Mapping[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        metric("calibration", parameters).measure(given("c", "c", trace=lambda: {"parts": parts}))
+        metric("calibration", parameters).measure(given("c", "c", read_trace=lambda: {"parts": parts}))
 
 
 def test_a_step_is_named_where_several_have_probabilities() -> None:
     parts = [step("one", scores={"a": 0.0, "b": -9.0}), step("two", scores={"a": -9.0, "b": 0.0})]
-    score = metric("calibration", {"step": "two"}).measure(given("a", "a", trace=lambda: {"parts": parts}))
+    score = metric("calibration", {"step": "two"}).measure(given("a", "a", read_trace=lambda: {"parts": parts}))
     assert score.value == pytest.approx(1, abs=0.01)
 
 
 def test_labels_that_the_model_did_not_show_are_told_where_they_are_many() -> None:
     cells = [cell(0.9) for _ in range(9)]
     trace = {"parts": [step(scores={"positive": -0.1, "negative": -3.0}, outside=["negative"])]}
-    cells.append(given("positive", "positive", trace=lambda: trace))
-    assert any("did not show" in note for note in told(metric("calibration"), cells).notes)
+    cells.append(given("positive", "positive", read_trace=lambda: trace))
+    assert any("some labels have no probability" in note for note in told(metric("calibration"), cells).notes)
 
 
 async def test_the_trace_of_a_run_has_what_is_needed(folder: Folder) -> None:
@@ -284,7 +285,7 @@ async def test_the_trace_of_a_run_has_what_is_needed(folder: Folder) -> None:
     result = await folder.run(pipeline, Scripted(script), {"text": "so so"})
     record = trace_record(result.trace)
     answer = build_answer_type({"label": ["good", "bad"]})
-    score = metric("calibration").measure(given(result.output, "good", answer=answer, trace=lambda: record))
+    score = metric("calibration").measure(given(result.output, "good", answer=answer, read_trace=lambda: record))
     assert score.detail["probabilities"] == {"good": 0.5, "bad": 0.5}
 
 

@@ -79,9 +79,9 @@ def test_an_answer_of_another_kind_than_its_type_is_wrong() -> None:
     ("answer", "expected", "told"),
     [
         ("number", "none", "holds no number"),
-        ({"label": ["positive", "negative"]}, "not positive", "none of the labels"),
+        ({"label": ["positive", "negative"]}, "not positive", "not one of the labels"),
         ({"label": ["positive", "negative"]}, "positiv", "did you mean `positive`?"),
-        ({"labels": ["a", "b"]}, "a, c", "none of the labels"),
+        ({"labels": ["a", "b"]}, "a, c", "not one of the labels"),
         ("text", None, "nothing is expected"),
     ],
 )
@@ -120,7 +120,7 @@ async def test_a_long_answer_is_compared_with_many_expected_texts_at_once() -> N
 
 async def finds(pattern: str | None, got: Any, expected: Any = None, **parameters: Any) -> bool:
     of = metric("regex", {"pattern": pattern, **parameters})
-    return (await of.judge(given(got, expected), Models(Scripted([])))).value == 1.0
+    return (await of.measure_async(given(got, expected), Models(Scripted([])))).value == 1.0
 
 
 async def test_regex_searches_or_matches_the_whole() -> None:
@@ -133,10 +133,10 @@ async def test_regex_searches_or_matches_the_whole() -> None:
 
 
 def test_a_pattern_that_is_none_is_told_before_anything_is_asked() -> None:
-    with pytest.raises(InputError, match=r"`pattern`: .* is no regular expression"):
+    with pytest.raises(InputError, match=r"`pattern`: .* is not a regular expression"):
         metric("regex", {"pattern": "("})
-    assert "is no regular expression" in str(metric("regex").wrong_expected("("))
-    assert "is no regular expression" in str(metric("regex").wrong_expected(["a"]))
+    assert "is not a regular expression" in str(metric("regex").wrong_expected("("))
+    assert "is not a regular expression" in str(metric("regex").wrong_expected(["a"]))
 
 
 @pytest.mark.attack("regex")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.metrics.base import Metric, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.base import Metric, MetricInput, Sample
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.statistics.paired import mid_p, tango
 from promptkit.evaluation.statistics.power import rows_needed, smallest_shown
 from promptkit.evaluation.summary import rows_to_tell
@@ -25,7 +26,7 @@ def pairwise(folder: Folder, **parameters: Any) -> Metric:
 
 
 async def compared(of: Metric, ours: MetricInput, theirs: MetricInput, runtime: Scripted) -> Score:
-    return await of.judge_pair(ours, theirs, Models(runtime))
+    return await of.measure_pair(ours, theirs, Models(runtime))
 
 
 def fair() -> Scripted:
@@ -186,6 +187,4 @@ async def test_a_judge_swayed_by_order_is_found_out(
 
 async def test_a_judge_that_judges_itself_is_told(folder: Folder) -> None:
     of = pairwise(folder)
-    assert any(
-        "the model that is judged" in note for note in of.estimate(await judged_by(of, fair(), [(GOOD, BAD)])).notes
-    )
+    assert any("the model under test" in note for note in of.estimate(await judged_by(of, fair(), [(GOOD, BAD)])).notes)

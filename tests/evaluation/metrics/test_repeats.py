@@ -129,8 +129,8 @@ def test_only_the_best_score_is_right() -> None:
 async def test_a_metric_that_waits_is_waited_for() -> None:
     of = metric("pass_all", {"k": 1, "metric": "runs"}, others={"runs": metric("code", {"tests": "assert x == 1"})})
     assert of.asks and of.costly
-    assert (await of.judge(given("x = 1"), Models(Scripted([])))).value == 1
-    assert (await of.judge(given("import numpy"), Models(Scripted([])))).value is None
+    assert (await of.measure_async(given("x = 1"), Models(Scripted([])))).value == 1
+    assert (await of.measure_async(given("import numpy"), Models(Scripted([])))).value is None
 
 
 @pytest.mark.parametrize("named", ["absent", "tokens", "agree"])

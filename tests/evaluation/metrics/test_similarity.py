@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from promptkit.errors import InputError, MissingExtra
-from promptkit.evaluation.metrics.base import MetricInput, Score
+from promptkit.evaluation.metrics.base import MetricInput
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.similarity import LONGEST_TEXT, distance
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder
@@ -127,7 +128,7 @@ def test_of_a_handful_of_rows_there_is_no_interval_and_so_no_verdict(word: str) 
     near, far = cells(WANTED[:3], WANTED[:3]), cells(GOT[:3], WANTED[:3])
     one, apart = told(metric(word), near), between(metric(word), near, far)
     assert (one.low, one.high, apart.low, apart.high, apart.spread) == (None,) * 5
-    assert one.notes == apart.notes == ("fewer than 10 rows: a bootstrap of so few gives no interval that holds",)
+    assert one.notes == apart.notes == ("fewer than 10 rows are too few for a bootstrap interval",)
     assert apart.difference is not None and apart.difference > 0 and apart.p == 0.25
 
 
@@ -205,7 +206,7 @@ def embedding(**named: list[float]) -> Scripted:
 
 
 async def score(got: object, expected: object, runtime: Scripted) -> Score:
-    return await metric("embedding").judge(given(got, expected), Models(runtime))
+    return await metric("embedding").measure_async(given(got, expected), Models(runtime))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,8 @@ async def test_a_model_without_embeddings_leaves_the_words_and_the_estimate_says
     of = metric("embedding")
     models = Models(Scripted([]))
     same, other, none = [
-        await of.judge(given(text, "the line drops"), models) for text in ("The line drops", "the line", "a bill")
+        await of.measure_async(given(text, "the line drops"), models)
+        for text in ("The line drops", "the line", "a bill")
     ]
     assert same.value == pytest.approx(1) and none.value == 0
     assert other.value is not None and 0 < other.value < 1
@@ -244,7 +246,7 @@ async def test_the_model_that_is_named_is_the_one_that_is_asked(folder: Folder) 
     of = metric("embedding", {"model": "ollama/nomic-embed-text"}, folder=folder.root)
     models = Models(Scripted([]), **{"ollama/nomic-embed-text": embedding()})
     assert of.model == "ollama/nomic-embed-text"
-    assert (await of.judge(given("cat", "cat"), models)).detail["by"] == "scripted/embeddings"
+    assert (await of.measure_async(given("cat", "cat"), models)).detail["by"] == "scripted/embeddings"
 
 
 def test_a_model_that_is_no_reference_is_told(folder: Folder) -> None:

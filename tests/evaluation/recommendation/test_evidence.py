@@ -1,4 +1,4 @@
-"""What was measured is kept in the project, a line each."""
+"""Measurements are kept in the project, a line each."""
 
 from __future__ import annotations
 

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.recommendation.technique_comparison import (
-    TechniqueResult,
-    Usage,
-    parse_specs,
-    rank,
-    spec_text,
-)
+from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, Usage, parse_specs, rank
+from promptkit.techniques.spec import spec_text
 
 
 def measured(name: str, right: int, requests: int, *, missing: int = 0, available: bool = True) -> TechniqueResult:
@@ -58,7 +53,7 @@ def test_what_is_incomplete_is_compared_with_none_and_what_is_unavailable_stands
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(1, 20)), min_size=1, max_size=12))
 def test_going_down_the_front_one_pays_less_and_gets_less(amounts: list[tuple[int, int]]) -> None:
-    found = rank(measured(str(number), *each) for number, each in enumerate(amounts))
+    found = rank([measured(str(number), *each) for number, each in enumerate(amounts)])
     front = [each for each in found if each.dominated_by is None]
 
     assert found[: len(front)] == front

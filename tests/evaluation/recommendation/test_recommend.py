@@ -1,4 +1,4 @@
-"""What is recommended for a task: only what can run here, ranked by rules, each reason computed."""
+"""Recommendations for a task: only what can run here, ranked by rules, each reason computed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ABLE = frozenset({"chat", "continue", "system", "grammar", "schema", "logprobs",
 
 def situation(task: str, without: Collection[str] = (), **settings: Any) -> StepProfile:
     brings = {"sandbox", "sql", "embeddings"} - set(without)
-    hand = settings.pop("hand", None) or with_task_inputs(Available(capabilities=ABLE, brings=brings), task)
-    return StepProfile(**{"task": task, "hand": hand, "size": 7.0, "budget": 8.0, **settings})
+    available = settings.pop("available", None) or with_task_inputs(Available(capabilities=ABLE, built_in=brings), task)
+    return StepProfile(**{"task": task, "available": available, "size": 7.0, "budget": 8.0, **settings})
 
 
 def ranked(task: str, **settings: Any) -> dict[str, float]:
@@ -92,7 +92,7 @@ def test_labels_and_a_guideline_bring_the_guideline_before_metacognition() -> No
     inputs = {"question": PromptInput(type="text"), "guideline": PromptInput(type="text")}
     with_guideline = Available(capabilities=ABLE, inputs=inputs)
 
-    found = list(ranked("ner", hand=with_guideline, extra={"rows", "labels"}))
+    found = list(ranked("ner", available=with_guideline, met_by_data={"rows", "labels"}))
 
     assert found.index("annotation_guideline") < found.index("metacognitive")
     assert "annotation_guideline" in dropped("ner")
@@ -102,23 +102,42 @@ def test_a_smaller_model_than_a_technique_is_comfortable_with_costs_a_point() ->
     assert ranked("sentiment")["metacognitive"] == ranked("sentiment", size=70.0)["metacognitive"] - 1
 
 
-def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part() -> None:
-    def measured(technique: str, right: int, low: float, high: float) -> Evidence:
-        return Evidence(
-            pipeline="p",
-            step="s",
-            technique=technique,
-            model=MeasuredModel(reference="embedded/smollm2", digest="d"),
-            data=MeasuredData(file="rows.jsonl", rows="r"),
-            n=100,
-            right=right,
-            low=low,
-            high=high,
-            requests=1,
-            tokens=10,
-            date="2026-01-01T00:00:00+00:00",
-        )
+def test_a_property_of_the_input_is_worth_two_points_to_the_techniques_made_for_it() -> None:
+    plain, with_numbers = ranked("math"), ranked("math", flags={"numbers": "9 of 10 rows hold two numbers or more"})
 
+    assert with_numbers["pal"] == plain["pal"] + 2
+    assert with_numbers["chain_of_thought"] == plain["chain_of_thought"]
+
+
+def measured(technique: str, right: int, low: float, high: float) -> Evidence:
+    return Evidence(
+        pipeline="p",
+        step="s",
+        technique=technique,
+        model=MeasuredModel(reference="embedded/smollm2", digest="d"),
+        data=MeasuredData(file="rows.jsonl", rows="r"),
+        n=100,
+        right=right,
+        low=low,
+        high=high,
+        requests=1,
+        tokens=10,
+        date="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.mark.parametrize(("low", "points"), [(0.88, 1), (0.87, 0), (0.72, 0)])
+def test_a_measured_technique_gains_a_point_only_where_its_interval_lies_above_the_baselines(
+    low: float, points: int
+) -> None:
+    evidence = [measured("vanilla", 80, 0.71, 0.87), measured("chain_of_thought", 95, low, 0.99)]
+
+    assert (
+        ranked("sentiment", evidence=evidence)["chain_of_thought"] == ranked("sentiment")["chain_of_thought"] + points
+    )
+
+
+def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part() -> None:
     evidence = [measured("vanilla", 80, 0.71, 0.87), measured("chain_of_thought", 40, 0.31, 0.5)]
 
     without, found = ranked("sentiment"), recommend(situation("sentiment", evidence=evidence), PROJECT)
@@ -162,7 +181,7 @@ def test_a_projects_own_technique_that_is_broken_is_dropped_with_what_is_wrong(t
 
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(InputError) as raised:
-        recommend(situation("sentimant", hand=Available(capabilities=ABLE)), PROJECT)
+        recommend(situation("sentimant", available=Available(capabilities=ABLE)), PROJECT)
 
     assert "sentiment" in str(raised.value)
 
@@ -184,3 +203,10 @@ def test_no_vote_is_recommended_over_one_sample() -> None:
 
     assert not [each.name for each in found.ranked if "samples: 1" in each.name]
     assert "self_consistency" in {each.name for each in found.dropped}
+
+
+def test_points_are_for_the_fit_for_checked_figures_and_for_help_that_is_there() -> None:
+    found = ranked("math")
+
+    assert found["pal"] == 2 + 1 + 1  # best on some data, its paper's figures checked, nothing that it lacks
+    assert found["program_of_thoughts"] == 3 + 1 - 0.25  # best, nothing that it lacks, two requests

@@ -1,4 +1,4 @@
-"""What a step and its data say about themselves: the task, what is at hand, and what the input is like."""
+"""The profile of a step and its data: the task, what is available, and properties of the input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import Flag
 from promptkit.evaluation.recommendation.step_profile import (
     available_for,
-    billions,
     data_flags,
     likely_task,
     needs_met_by_rows,
@@ -102,24 +101,6 @@ def test_what_is_at_hand_is_what_the_step_and_its_model_have(folder: Folder) -> 
     assert hand.capabilities == {"chat"}
 
 
-@pytest.mark.parametrize(
-    ("reference", "size", "expected"),
-    [
-        ("ollama/qwen3:0.6b", None, 0.6),
-        ("ollama/qwen3:14B-q4", None, 14),
-        ("hf/owner/SmolLM2-135M-GGUF/file.gguf", None, 0.135),
-        ("openai/gpt-4.1-mini@https://host/v1", None, None),
-        ("embedded/smollm2", 98_000_000, 0.14),
-        ("ollama/large", 7_000_000_000, 10),
-        ("ollama/v2beta", None, None),
-    ],
-)
-def test_the_size_of_a_model_is_in_its_name_or_told_by_its_weights(
-    reference: str, size: int | None, expected: float | None
-) -> None:
-    assert billions(Model(reference=reference, digest="d", capabilities=frozenset(), size=size)) == expected
-
-
 def test_rows_bring_the_needs_that_they_hold(folder: Folder) -> None:
     assert needs_met_by_rows(rows_of(folder, {"text": "a"})) == {"rows"}
     assert needs_met_by_rows(rows_of(folder, {"text": "a", "expect": 1})) == {"rows", "labels"}
@@ -132,7 +113,7 @@ def test_rows_bring_the_needs_that_they_hold(folder: Folder) -> None:
 
 PASSAGES = {"passages": ["one", "two", "three"]}
 LARGE = [{"city": "Bonn"}] * 51
-FREE_TEXT = [{"note": "a cell of four words"}]
+FREE_TEXT = [{"note": "exactly four words here"}]
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from promptkit.answers.number import Number
-from promptkit.engine.session import RunSettings
-from promptkit.engine.step_rows import find_prompt_step, read_step_rows
-from promptkit.errors import ConnectionFailed, InputError, ServerFailed
+from promptkit.engine.step_rows import find_prompt_step
+from promptkit.errors import InputError, ServerFailed
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.recommendation.technique_comparison import (
-    AT_ONCE,
-    MOST_FAILURES,
     TechniqueComparison,
     TechniqueResult,
-    compare,
-    contenders,
+    TechniqueSuite,
+    compare_techniques,
+    comparison_of,
     parse_specs,
+    technique_suite,
 )
+from promptkit.evaluation.suite.reader import load_suite
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.models import Models
 from promptkit.runtimes.scripted import Scripted
+from promptkit.storage.store import Store
 from promptkit.techniques.artifacts import Artifact, row_hash
 from tests.engine.helpers import Folder, Given, messages, said
 
@@ -89,34 +95,35 @@ async def compared(
 ) -> TechniqueComparison:
     pipeline = folder.load(text)
     step = find_prompt_step(pipeline, None)
-    rows = read_step_rows(pipeline, step, folder.root / "rows.jsonl", labelled=True)
-    found = contenders(pipeline, step, parse_specs(techniques), rows, allow_seen=allow_seen)
+    rows = folder.root / "rows.jsonl"
+    suite = technique_suite(pipeline, step, parse_specs(techniques), rows, allow_seen=allow_seen)
     models = models or Given(runtime or Scripted(right_when_thinking))
-    return await compare(pipeline, step, found, rows, models=models, settings=RunSettings())
+    with Store.open(folder.root / ".promptkit") as store:
+        return await compare_techniques(suite, models=models, store=store, options=EvalOptions(retry_errors=True))
 
 
-def facts(measured: Sequence[TechniqueResult], *names: str) -> list[tuple[Any, ...]]:
-    return [(each.name, *(getattr(each, name) for name in names)) for each in measured]
+def facts(results: Sequence[TechniqueResult], *names: str) -> list[tuple[Any, ...]]:
+    return [(each.name, *(getattr(each, name) for name in names)) for each in results]
 
 
 async def test_each_technique_is_measured_on_all_rows_and_the_better_one_stands_first(folder: Folder) -> None:
     found = await compared(folder, "vanilla,chain_of_thought")
 
-    assert facts(found.measured, "right", "n", "dominated_by") == [
+    assert facts(found.results, "right", "n", "dominated_by") == [
         ("chain_of_thought", 4, 4, None),
         ("vanilla", 1, 4, None),
     ]
-    thinking, plain = found.measured
+    thinking, plain = found.results
     assert (thinking.per_row("requests"), plain.per_row("requests")) == (2, 1)
     assert plain.per_row("tokens_out") > 0
     assert plain.interval.low < 0.25 < plain.interval.high
-    assert (found.model.reference, found.incomplete) == ("scripted", False)
+    assert found.model.reference == "scripted"
 
 
 async def test_the_parameters_of_a_technique_are_its_own(folder: Folder) -> None:
     found = await compared(folder, "vanilla,{self_consistency: {samples: 3}}")
 
-    sampled = next(each for each in found.measured if each.name != "vanilla")
+    sampled = next(each for each in found.results if each.name != "vanilla")
     assert sampled.name == "{self_consistency: {samples: 3}}"
     assert sampled.per_row("requests") == 6
 
@@ -126,7 +133,7 @@ async def test_a_call_is_a_template_with_its_reply_whether_or_not_a_request_of_i
 ) -> None:
     found = await compared(folder, "{self_consistency: {samples: 3}},vanilla,chain_of_thought")
 
-    calls = {each.name.strip("{").split(":")[0]: each.per_row("calls") for each in found.measured}
+    calls = {each.name.strip("{").split(":")[0]: each.per_row("calls") for each in found.results}
     assert calls == {"self_consistency": 3, "vanilla": 1, "chain_of_thought": 2}
 
 
@@ -137,7 +144,7 @@ async def test_an_answer_of_another_writing_is_right_by_the_types_vote_key(folde
 
     found = await compared(folder, "vanilla", Scripted(lambda request: " 4"), text=text)
 
-    assert found.measured[0].right == 1
+    assert found.results[0].right == 1
 
 
 async def test_an_unparsed_and_a_cut_off_answer_is_wrong_counted_and_not_repaired(folder: Folder) -> None:
@@ -150,7 +157,7 @@ async def test_an_unparsed_and_a_cut_off_answer_is_wrong_counted_and_not_repaire
     text = PIPELINE.replace("{prompt: add}", "{prompt: add, decide: generate}")
     found = await compared(folder, "vanilla", runtime, text=text)
 
-    assert facts(found.measured, "right", "unparsed", "truncated", "missing", "n") == [("vanilla", 1, 1, 1, 0, 4)]
+    assert facts(found.results, "right", "unparsed", "truncated", "missing", "n") == [("vanilla", 1, 1, 1, 0, 4)]
     assert len(runtime.requests) == 4
 
 
@@ -160,10 +167,9 @@ async def test_a_row_that_the_server_failed_on_is_missing_and_means_are_over_the
 
     found = await compared(folder, "vanilla,chain_of_thought", Scripted(script))
 
-    assert found.incomplete
-    assert facts(found.measured, "right", "n", "missing", "state", "reason") == [
-        ("vanilla", 1, 3, 1, "incomplete", "the server is tired"),
-        ("chain_of_thought", 3, 3, 1, "incomplete", "the server is tired"),
+    assert facts(found.results, "right", "n", "missing", "state", "reason") == [
+        ("vanilla", 1, 3, 1, "incomplete", "step `add`: the server is tired"),
+        ("chain_of_thought", 3, 3, 1, "incomplete", "step `add`: the server is tired"),
     ]
     assert list(found.evidence()) == []
 
@@ -174,8 +180,8 @@ async def test_a_dead_server_is_not_asked_for_every_row(folder: Folder) -> None:
 
     found = await compared(folder, "vanilla", runtime)
 
-    assert found.measured[0].missing == 300
-    assert MOST_FAILURES <= len(runtime.requests) < MOST_FAILURES + AT_ONCE
+    assert found.results[0].missing == 300
+    assert 10 <= len(runtime.requests) < 60
 
 
 async def test_what_is_not_prepared_or_not_at_hand_is_told_and_stops_no_other(folder: Folder) -> None:
@@ -183,11 +189,11 @@ async def test_what_is_not_prepared_or_not_at_hand_is_told_and_stops_no_other(fo
 
     found = await compared(folder, "mine,self_consistency,vanilla", runtime)
 
-    assert [each.name for each in found.measured] == ["vanilla", "mine", "self_consistency"]
-    assert found.measured[0].state == "measured"
-    assert "nothing prepared" in found.measured[1].reason
-    assert "needs sampling" in found.measured[2].reason
-    assert {each.state for each in found.measured[1:]} == {"unavailable"}
+    assert [each.name for each in found.results] == ["vanilla", "mine", "self_consistency"]
+    assert found.results[0].state == "measured"
+    assert "nothing prepared" in found.results[1].reason
+    assert "cannot do what technique `self_consistency` needs: sampling" in found.results[2].reason
+    assert {each.state for each in found.results[1:]} == {"unavailable"}
 
 
 async def test_a_broken_artifact_is_told_with_its_place_and_stops_no_other(folder: Folder) -> None:
@@ -195,8 +201,8 @@ async def test_a_broken_artifact_is_told_with_its_place_and_stops_no_other(folde
 
     found = await compared(folder, "mine,vanilla")
 
-    assert [each.state for each in found.measured] == ["measured", "unavailable"]
-    assert "test.add.mine.yaml:2:8: `items`: must be a list" in found.measured[1].reason
+    assert [each.state for each in found.results] == ["measured", "unavailable"]
+    assert "test.add.mine.yaml:2:8: `items`: must be a list" in found.results[1].reason
 
 
 async def test_a_role_that_no_input_plays_is_told_and_stops_no_other(folder: Folder) -> None:
@@ -204,8 +210,8 @@ async def test_a_role_that_no_input_plays_is_told_and_stops_no_other(folder: Fol
 
     found = await compared(folder, "mine,vanilla")
 
-    assert found.measured[1].state == "unavailable"
-    assert "no input plays the role `table`" in found.measured[1].reason
+    assert found.results[1].state == "unavailable"
+    assert "no input plays the role `table`" in found.results[1].reason
 
 
 async def test_what_only_a_technique_reads_of_an_inline_prompt_comes_from_the_row(folder: Folder) -> None:
@@ -220,7 +226,7 @@ async def test_what_only_a_technique_reads_of_an_inline_prompt_comes_from_the_ro
 
     found = await compared(folder, "vanilla,term_definitions", runtime, text=text)
 
-    assert facts(found.measured, "right") == [("vanilla", 1), ("term_definitions", 1)]
+    assert facts(found.results, "right") == [("vanilla", 1), ("term_definitions", 1)]
     assert [("prior authorization" in said(request)) for request in runtime.requests] == [False, True]
 
 
@@ -245,7 +251,7 @@ async def test_rows_that_a_preparation_saw_are_refused_or_marked_and_never_evide
 
     found = await compared(folder, "vanilla,mine", allow_seen=True)
 
-    assert {each.name: each.seen for each in found.measured} == {"vanilla": 0, "mine": 2}
+    assert {each.name: each.seen for each in found.results} == {"vanilla": 0, "mine": 2}
     assert [each.technique for each in found.evidence()] == ["vanilla"]
 
 
@@ -256,9 +262,9 @@ async def test_the_evidence_says_what_was_measured_on_what(folder: Folder) -> No
     assert (evidence.pipeline, evidence.step) == ("sums", "add")
     assert evidence.technique == {"self_consistency": {"samples": 2}}
     assert (evidence.model.reference, evidence.model.digest) == ("scripted", "scripted")
-    assert (evidence.data.file, evidence.data.rows) == ("rows.jsonl", found.rows.hash)
+    assert (evidence.data.file, evidence.data.rows) == ("rows.jsonl", found.rows_hash)
     assert (evidence.n, evidence.right, evidence.requests) == (4, 4, 4)
-    assert (evidence.low, evidence.high) == found.measured[0].interval
+    assert (evidence.low, evidence.high) == found.results[0].interval
 
 
 async def test_an_edit_of_what_the_step_is_made_of_makes_the_evidence_that_of_another(folder: Folder) -> None:
@@ -272,15 +278,16 @@ async def test_an_edit_of_what_the_step_is_made_of_makes_the_evidence_that_of_an
 
 
 async def test_what_was_asked_for_a_missing_row_counts_in_the_totals(folder: Folder) -> None:
-    def failing(request: Request) -> str:
-        if request.grammar:
-            raise ConnectionFailed("gone")
-        return " I count."
+    def failing(request: Request) -> str | Exception:
+        if request.grammar and "4+4" in said(request):
+            return ServerFailed("gone")
+        return right_when_thinking(request)
 
     found = await compared(folder, "chain_of_thought", Scripted(failing))
 
-    assert found.measured[0].missing == 4
-    assert found.totals.calls == 4
+    (result,) = found.results
+    assert (result.missing, result.spent.requests) == (1, 6)
+    assert found.totals.calls == 7
 
 
 async def test_the_model_is_the_steps_for_every_technique(folder: Folder) -> None:
@@ -290,6 +297,56 @@ async def test_the_model_is_the_steps_for_every_technique(folder: Folder) -> Non
     await compared(folder, "vanilla,chain_of_thought", text=text, models=models)
 
     assert set(models.asked_for) == {"ollama/tiny"}
+
+
+async def test_each_technique_is_tested_against_the_first_on_the_same_rows(folder: Folder) -> None:
+    found = await compared(folder, "vanilla,chain_of_thought")
+
+    assert found.record is not None
+    (difference,) = found.record.comparisons
+    assert (difference.a, difference.b, difference.metric) == ("chain_of_thought", "vanilla", "accuracy")
+    assert (difference.difference, difference.better, difference.worse) == (0.75, 3, 0)
+    assert difference.p is not None and 0 < difference.p < 1
+    assert difference.low is not None and difference.high is not None and difference.low < 0.75 < difference.high
+
+
+async def test_a_comparison_is_a_run_of_the_store_and_what_is_known_is_not_asked_again(folder: Folder) -> None:
+    first = await compared(folder, "vanilla,chain_of_thought")
+    runtime = Scripted(right_when_thinking)
+
+    again = await compared(folder, "vanilla,chain_of_thought", runtime)
+
+    assert first.record is not None and again.record is not None
+    assert (first.record.run, again.record.run, again.record.suite) == (1, 2, "sums.add.techniques")
+    assert facts(first.results, "right", "spent") == facts(
+        [replace(each, spent=replace(each.spent, cached=0)) for each in again.results], "right", "spent"
+    )
+    assert not runtime.requests
+
+
+async def test_a_suite_with_a_matrix_of_the_techniques_says_the_same(folder: Folder) -> None:
+    found = await compared(folder, "vanilla,chain_of_thought")
+    folder.write(
+        "evals/sums.yaml",
+        """
+        data: ../rows.jsonl
+        target: {pipeline: test, step: add}
+        metrics: {accuracy: exact}
+        matrix: {add.technique: [vanilla, chain_of_thought]}
+        """,
+    )
+    runtime = Scripted(right_when_thinking)
+    with Store.open(folder.root / ".promptkit") as store:
+        suite = load_suite(folder.root / "evals" / "sums.yaml", folder.project)
+        evaluation = Evaluation(suite, models=Given(runtime), store=store)
+        record = (await evaluation.run()).record
+
+    assert found.record is not None
+    keys = ("difference", "low", "high", "p", "adjusted", "better", "worse", "n")
+    assert [getattr(each, key) for each in record.comparisons for key in keys] == [
+        getattr(each, key) for each in found.record.comparisons for key in keys
+    ]
+    assert not runtime.requests
 
 
 @pytest.mark.parametrize("text", ["", "1,2", "vanilla,{a: 1", "[vanilla]"])
@@ -317,6 +374,72 @@ async def test_a_defect_on_one_row_is_a_missing_row_with_its_type_and_place(
     runtime = Scripted(lambda request: "666" if "3+3" in said(request) else right_when_thinking(request))
     found = await compared(folder, "vanilla", runtime)
 
-    [measured] = found.measured
+    [measured] = found.results
     assert (measured.right, measured.missing) == (1, 1)
     assert measured.reason.startswith("unexpected SystemExit at ")
+
+
+async def test_a_run_that_is_cancelled_has_the_numbers_so_far_of_the_available_techniques(folder: Folder) -> None:
+    asked = asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        if "4+4" in said(request):
+            asked.set()
+            await asyncio.sleep(60)
+        return right_when_thinking(request)
+
+    comparisons: list[TechniqueComparison] = []
+    with Store.open(folder.root / ".promptkit") as store:
+
+        @contextmanager
+        def watch(techniques: TechniqueSuite, evaluation: Evaluation) -> Iterator[None]:
+            try:
+                yield
+            finally:
+                comparisons.append(comparison_of(techniques, evaluation, store))
+
+        pipeline = folder.load(PIPELINE)
+        step = find_prompt_step(pipeline, None)
+        suite = technique_suite(pipeline, step, parse_specs("mine,vanilla"), folder.root / "rows.jsonl")
+        models = Given(Scripted(slow))
+        task = asyncio.ensure_future(compare_techniques(suite, models=models, store=store, watch=watch))
+        await asked.wait()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert facts(comparisons[0].results, "state", "right", "n") == [
+        ("vanilla", "incomplete", 1, 3),
+        ("mine", "unavailable", 0, 4),
+    ]
+    assert comparisons[0].record is not None and comparisons[0].record.status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('{"sum": "5+5", "expect": "ten"}', "row 2: `accuracy`: 'ten'"),
+        ('{"sum": "5+5"}', "row 2:"),
+        ('{"expect": 3}', "row 2: nothing gives the input `sum`"),
+    ],
+)
+async def test_a_wrong_row_is_told_before_anything_is_asked(folder: Folder, row: str, problem: str) -> None:
+    folder.write("rows.jsonl", '{"sum": "1+1", "expect": 2}\n' + row)
+    runtime = Scripted(right_when_thinking)
+
+    with pytest.raises(InputError) as wrong:
+        await compared(folder, "vanilla", runtime)
+
+    assert problem in messages(wrong.value.problems)
+    assert not runtime.requests
+
+
+async def test_data_without_an_expected_answer_names_the_fields_that_it_has(folder: Folder) -> None:
+    folder.write("rows.jsonl", '{"sum": "1+1", "result": 2}')
+
+    with pytest.raises(InputError) as wrong:
+        await compared(folder, "vanilla")
+
+    assert "there is no field `expect`, `output`, `label`, `answer` with the expected answer" in str(wrong.value)
+    assert "the rows' fields are `sum`, `result`; --expect FIELD names another" in str(wrong.value.problems[0].hint)

@@ -103,7 +103,7 @@ class TestTwoJudges:
             gwet_ac1([0, 1, 2], [0, 1, 1], classes=2)
 
     def test_rows_that_are_no_pairs_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             cohen_kappa([1, 2], [1])
 
 
@@ -176,7 +176,7 @@ class TestAlpha:
         assert isnan(krippendorff_alpha([], []))
 
     def test_units_of_another_length_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no judgements"):
+        with pytest.raises(ValueError, match="not ratings"):
             krippendorff_alpha([1, 2], [1])
 
 
@@ -204,7 +204,7 @@ class TestOrders:
     def test_other_verdicts_are_refused(self) -> None:
         with pytest.raises(ValueError, match="1, -1 or 0"):
             both_orders([2], [1])
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             both_orders([1, 1], [1])
 
 
@@ -291,7 +291,7 @@ class TestAgreement:
         assert isnan(agreement_with_labels(ones, ones, ordinal=True).low)
 
     def test_no_rows_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             agreement_with_labels([], [])
 
 
@@ -388,7 +388,7 @@ class TestCorrectedMean:
     def test_too_little_is_refused(self) -> None:
         with pytest.raises(ValueError, match="too few"):
             corrected_mean([1, 0], [], [])
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             corrected_mean([1, 0], [1], [])
         with pytest.raises(ValueError, match="not a number"):
             corrected_mean([1, float("nan")], [1], [1])
@@ -441,5 +441,46 @@ class TestLength:
         assert correlation == pytest.approx(spearmanr(scores, tokens).statistic)
 
     def test_other_lengths_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             length_correlation([1, 2], [1])
+
+
+@pytest.mark.parametrize(("of_20", "method"), [(15, "Cohen's kappa"), (16, "Cohen's kappa"), (17, "Gwet's AC1")])
+def test_kappa_gives_way_to_ac1_above_80_percent_of_one_class(of_20: int, method: str) -> None:
+    labels = [0] * of_20 + [1] * (20 - of_20)
+    assert agreement_with_labels([*labels[1:], 0], labels).method == method
+
+
+def test_one_row_has_no_kappa() -> None:
+    assert isnan(cohen_kappa([0], [0]))
+
+
+def corrected_variance(judged: list[float], judged_labelled: list[float], labels: list[float]) -> float:
+    """Return the variance of a corrected mean, written out: label minus score has two pseudo-rows."""
+    apart = np.subtract(labels, judged_labelled)
+    r = float(np.sqrt(np.mean(apart[apart != 0] ** 2)))
+    padded = [*apart, r, -r]
+    return float(np.var(judged, ddof=1) / len(judged) + np.var(padded, ddof=1) / len(padded))
+
+
+def test_the_corrected_mean_has_the_variance_of_its_two_samples() -> None:
+    judged, judged_labelled, labels = [0.2, 0.4, 0.9, 0.7, 0.3, 0.5], [0.5, 0.6, 0.2, 0.8], [1.0, 0.0, 0.0, 1.0]
+    variance = corrected_variance(judged, judged_labelled, labels)
+    found = corrected_mean(judged, judged_labelled, labels)
+
+    assert found.high - found.low == pytest.approx(min(1, 2 * 1.959964 * sqrt(variance)))
+    assert found.effective == pytest.approx(found.mean * (1 - found.mean) / variance)
+
+
+def test_a_corrected_mean_may_be_0_and_a_corrected_difference_1() -> None:
+    assert corrected_mean([0.0] * 50, [0.0] * 10, [0.0] * 10).mean == 0
+    assert corrected_difference([1.0] * 50, [1.0] * 10, [1.0] * 10).difference == 1
+
+
+def test_the_p_of_a_corrected_difference_is_two_sided_and_normal() -> None:
+    from scipy.stats import norm
+
+    judged, judged_labelled, labels = [0.2, -0.1, 0.4, 0.0] * 30, [0.2, 0.0, -0.1, 0.3] * 10, [0.3, 0.0, -0.2, 0.4] * 10
+    found = corrected_difference(judged, judged_labelled, labels)
+    error = found.spread / sqrt(found.n)
+    assert found.p == pytest.approx(2 * norm.sf(abs(found.difference) / error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_resamples_without_a_value_are_left_out() -> None:
         return float("nan") if len(set(places % 2)) == 1 else 0.5
 
     assert percentile_interval(of_two_classes, 4) == (0.5, 0.5)
-    with pytest.raises(ValueError, match="no value of any"):
+    with pytest.raises(ValueError, match="no value for any"):
         percentile_interval(lambda places: float("nan"), 4, draws=10)
 
 
@@ -149,3 +150,34 @@ def test_no_rows_are_refused(n: int) -> None:
 def test_a_difference_without_a_value_is_refused() -> None:
     with pytest.raises(ValueError, match="no value"):
         swap_test(lambda swapped: float("nan"), 5)
+
+
+def test_an_interval_takes_2000_resamples_and_a_test_9999_swaps() -> None:
+    calls: list[int] = []
+
+    def counted(chosen: NDArray[Any]) -> float:
+        calls.append(len(chosen))
+        return float(chosen.sum())
+
+    percentile_interval(counted, 5)
+    assert len(calls) == 2000
+    calls.clear()
+    swap_test(counted, 20)
+    assert len(calls) == 9999 + 1
+
+
+def test_one_row_is_resampled_and_swapped() -> None:
+    assert percentile_interval(lambda chosen: 3.0, 1) == (3.0, 3.0)
+    assert swap_test(difference_of(np.array([1.0]), np.array([0.0])), 1) == 1
+
+
+def test_all_swaps_are_tried_up_to_the_number_of_draws() -> None:
+    apart = difference_of(np.ones(13), np.zeros(13))
+    assert swap_test(apart, 13) == swap_test(apart, 13, draws=2**13) == 2 / 2**13
+
+
+def test_random_swaps_turn_half_of_the_rows() -> None:
+    a = np.array([1.0] * 12 + [0.0] * 4)
+    signs = 2 * (np.arange(2**16)[:, None] >> np.arange(16) & 1) - 1
+    exact = float(np.mean(np.abs(signs.sum(axis=1)) >= 8))
+    assert swap_test(difference_of(a, 1 - a), 16) == pytest.approx(exact, abs=0.01)

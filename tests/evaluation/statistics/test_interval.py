@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.evaluation.statistics.interval import (
+    CONFIDENCE,
     NORMAL_QUANTILE,
     Interval,
     Mean,
@@ -135,7 +136,7 @@ def test_quantiles_are_those_of_scipy(level: float) -> None:
 @pytest.mark.parametrize("level", [0, 1, 95, -0.1])
 def test_a_confidence_lies_between_0_and_1(level: float) -> None:
     for quantile_of in (normal_quantile, lambda level: t_quantile(level, 5)):
-        with pytest.raises(ValueError, match="no confidence"):
+        with pytest.raises(ValueError, match="not a confidence"):
             quantile_of(level)
 
 
@@ -267,13 +268,13 @@ def test_rounding_beyond_a_bound_is_forgiven() -> None:
 @pytest.mark.parametrize(
     ("scores", "clusters", "binary", "says"),
     [
-        ([], [], False, "say nothing"),
+        ([], [], False, "at least one value"),
         ([0.5, float("nan")], [0, 1], False, "not a number"),
         ([0.5, 1.1], [0, 1], False, "not within 0 and 1"),
         ([-0.1], [0], False, "not within 0 and 1"),
         ([1.0, 0.5], [0, 1], True, "neither 0 nor 1"),
         ([1.0, 0.5], [0], False, "cluster codes"),
-        ([[1.0], [0.5]], [0, 1], False, "say nothing"),
+        ([[1.0], [0.5]], [0, 1], False, "at least one value"),
     ],
 )
 def test_what_is_no_score_is_refused(scores: list[float], clusters: list[int], binary: bool, says: str) -> None:
@@ -313,5 +314,11 @@ def test_too_few_values_have_no_limit_of_a_95th_percentile() -> None:
 
 @pytest.mark.parametrize(("values", "q"), [([], 0.5), ([1.0, float("nan")], 0.5), ([1.0], 0.0), ([1.0], 1.0)])
 def test_what_has_no_quantile_is_refused(values: list[float], q: float) -> None:
-    with pytest.raises(ValueError, match=r"say nothing|not a number|no quantile"):
+    with pytest.raises(ValueError, match=r"at least one value|not a number|not a quantile"):
         quantile(values, q)
+
+
+def test_the_level_of_intervals_is_one_constant() -> None:
+    assert (CONFIDENCE, NORMAL_QUANTILE) == (0.95, 1.959964)
+    assert normal_quantile(CONFIDENCE) == NORMAL_QUANTILE
+    assert wilson(7, 10) == wilson(7, 10, z=normal_quantile(0.95))

@@ -64,5 +64,5 @@ def test_one_comparison_and_none_stay_as_they_are(adjust: Adjust) -> None:
 @both
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_what_is_no_p_is_refused(adjust: Adjust, p: float) -> None:
-    with pytest.raises(ValueError, match="is no p"):
+    with pytest.raises(ValueError, match="is not a p"):
         adjust([0.5, p])

@@ -100,7 +100,7 @@ class TestTango:
 
     @pytest.mark.parametrize("given_counts", [(-1, 0, 3), (0, -1, 3), (2, 2, 3)])
     def test_counts_that_are_none_are_refused(self, given_counts: Counts) -> None:
-        with pytest.raises(ValueError, match="no counts of 3 rows"):
+        with pytest.raises(ValueError, match="not counts of 3 rows"):
             tango(*given_counts)
 
 
@@ -282,7 +282,7 @@ class TestBinary:
             paired_binary([float("nan")], [1])
 
     def test_rows_that_are_no_pairs_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             paired_binary([1, 0], [1])
 
 
@@ -499,5 +499,39 @@ class TestRatio:
         assert (paired.difference, paired.low, paired.high, paired.n) == (1.0, 0.0, inf, 0)
 
     def test_negative_amounts_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="not negative"):
+        with pytest.raises(ValueError, match="is negative"):
             paired_ratio([-1], [1], [0])
+
+
+def test_all_flips_are_tried_of_14_differences_and_random_ones_of_more() -> None:
+    assert sign_flips([1.0] * 14) == 2 / 2**14
+    assert sign_flips([1.0] * 15) >= 1 / 10_000 > 2 / 2**15
+
+
+def test_where_every_flip_is_a_hit_p_is_1() -> None:
+    assert sign_flips([1.0, -1.0] * 8) == 1
+
+
+def test_random_flips_turn_every_difference() -> None:
+    signs = 2 * (np.arange(2**18)[:, None] >> np.arange(18) & 1) - 1
+    differences = np.array([10.0, -10.0, *[1.0] * 16])
+    exact = float(np.mean(np.abs(signs @ differences) >= abs(differences.sum())))
+    assert sign_flips(differences) == pytest.approx(exact, abs=0.02)
+
+
+def test_scores_beyond_1_may_differ_by_more_than_1() -> None:
+    found = paired_graded([1.5, 0.0, 1.5], [0.0, 0.0, 0.0], [0, 1, 2])
+    assert found.low < -1 and found.high > 1
+
+
+def test_an_amount_of_0_on_either_side_has_no_ratio() -> None:
+    for a, b in [([0, 1, 2], [1, 1, 1]), ([1, 1, 1], [0, 1, 2])]:
+        found = paired_ratio(a, b, [0, 1, 2])
+        assert (found.n, np.isfinite(found.difference)) == (2, True)
+
+
+def test_one_ratio_has_no_interval_and_equal_ratios_are_certain() -> None:
+    one = paired_ratio([2], [1], [0])
+    assert (one.low, one.high, one.p, one.spread) == (0, inf, 1, 0)
+    assert paired_ratio([2, 2], [1, 1], [0, 1]).p == 0
+    assert paired_ratio([1, 1], [1, 1], [0, 1]).p == 1

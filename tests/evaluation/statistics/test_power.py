@@ -150,7 +150,7 @@ class TestSmallestShownGraded:
         assert smallest_shown_graded(0.5, 2) is None
 
     def test_a_negative_deviation_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="no deviation"):
+        with pytest.raises(ValueError, match="not a deviation"):
             smallest_shown_graded(-0.1, 10)
 
 
@@ -182,7 +182,7 @@ class TestRowsForBound:
 
     @pytest.mark.parametrize(("rate", "bound"), [(1.2, 0.5), (0.5, -0.1), (float("nan"), 0.5)])
     def test_what_is_no_rate_is_refused(self, rate: float, bound: float) -> None:
-        with pytest.raises(ValueError, match="no rates"):
+        with pytest.raises(ValueError, match="not rates"):
             rows_for_bound(rate, bound)
 
 
@@ -193,3 +193,22 @@ def wilson_of_rate(rate: float, n: int) -> tuple[float, float]:
     half = z / spread * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     centre = (rate + z * z / (2 * n)) / spread
     return centre - half, centre + half
+
+
+def test_pairs_without_a_spread_need_two_rows_and_show_any_difference() -> None:
+    assert rows_needed_graded(0.0, 0.1) == 2
+    assert smallest_shown_graded(0.0, 10) == 0
+
+
+def test_graded_pairs_show_a_difference_from_three_rows_on() -> None:
+    assert smallest_shown_graded(0.4, 2) is None
+    assert smallest_shown_graded(0.4, 3) == pytest.approx(2.801585 * 0.4)
+    assert smallest_shown_graded(0.4, 102) == pytest.approx(0.2801585 * 0.4)
+
+
+def test_a_bound_or_rate_may_be_0_or_1_and_no_more() -> None:
+    assert rows_for_bound(1, 0.9) == rows_for_bound(0, 0.1) == 35
+    assert rows_for_bound(0.5, 1) == rows_for_bound(0.5, 0) == 1
+    for rate, bound in [(0.5, 1.1), (0.5, -0.1), (1.1, 0.5), (-0.1, 0.5)]:
+        with pytest.raises(ValueError, match="rates"):
+            rows_for_bound(rate, bound)

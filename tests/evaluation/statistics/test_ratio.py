@@ -231,9 +231,9 @@ def test_precision_recall_and_f1_are_left_out_where_they_are_undefined() -> None
 @pytest.mark.parametrize(
     ("expected", "predicted", "clusters", "says"),
     [
-        ([], [], [], "no cells"),
-        ([0, 1], [0], [0, 1], "no cells"),
-        ([0, 1], [0, 1], [0], "no cells"),
+        ([], [], [], "not of the same cells"),
+        ([0, 1], [0], [0, 1], "not of the same cells"),
+        ([0, 1], [0, 1], [0], "not of the same cells"),
         ([-1, 1], [0, 1], [0, 1], "0 or more"),
         ([0, 1], [0, -2], [0, 1], "0 or more"),
         ([0.5, 1], [0, 1], [0, 1], "whole numbers"),
@@ -258,8 +258,8 @@ def test_what_is_no_code_is_refused(
         (([], [], []), "say nothing"),
         (([1], [0, 1], [0]), "not of the same cells"),
         (([1, 0], [0, 0], [0, 0]), "say nothing"),
-        (([1], [float("nan")], [0]), "negative or no number"),
-        (([1], [-1], [0]), "negative or no number|more than its whole"),
+        (([1], [float("nan")], [0]), "negative or not a number"),
+        (([1], [-1], [0]), "negative or not a number|more than its whole"),
     ],
 )
 def test_what_is_no_count_is_refused(counts: tuple[list[int], list[int], list[int]], says: str) -> None:

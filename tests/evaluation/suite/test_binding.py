@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.suite.binding import Binder, BoundRow
+from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.data import BoundRow
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PROMPT, SUITE, Bench
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError, Problem
+from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.suite.data import Data, DataSpec, RowsHash, row_key
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, rows_text
@@ -208,3 +209,21 @@ def test_rows_that_changed_are_told_at_the_suites_data_and_a_function_to_seed_wh
 
     assert (file.line, "rows.jsonl changed" in file.message, file.hint) == (1, True, None)
     assert function.hint is not None and "seed" in function.hint
+
+
+def test_the_keys_of_rows_and_cells_are_those_of_the_stores_that_are_there() -> None:
+    fields = {"b": 1e-7, "a": "ü\ud83d", "c": [1.5, None, True]}
+
+    assert row_key(fields).hex() == "ca18c181b4be17686ea882773792566e"
+    assert (
+        cell_key(b"v", {"x": 1e-5, "y": {"z": float("nan")}, "s": {1}}, "0").hex() == "18a3e81c3c0370355fcac3338928ea08"
+    )
+
+
+def test_the_share_of_a_split_is_that_of_the_suites_that_are_there() -> None:
+    rows = [{"text": str(number)} for number in range(20)]
+    spec = DataSpec.model_validate({"rows": rows, "split": {"share": 0.4, "salt": 3}})
+
+    data = Data(spec=spec, file=None, function=None, where=Problem(""))
+
+    assert [row.number for row in data.rows()] == [1, 2, 6, 9, 11, 12, 14, 18, 19]

@@ -44,7 +44,7 @@ matrix: {mood.layout: [xml, prefix], mood.decide: [constrain, generate]}
     assert len(names) == 8
     assert suite.variants[-1].sets == {"mood.cue": "The mood is:", "mood.layout": "prefix", "mood.decide": "generate"}
     step = suite.variants[-1].pipeline.steps["mood"]
-    assert step.asking is not None and step.asking.cue == "The mood is:"
+    assert step.prompt_call is not None and step.prompt_call.cue == "The mood is:"
 
 
 def test_a_matrix_alone_makes_variants_named_by_their_values(bench: Bench) -> None:
@@ -90,7 +90,7 @@ repeats: 3
         (SUITE + "variants: {a: {model: 'no such'}}\n", "no such"),
         (SUITE + "variants: [a]\n", "variants"),
         (SUITE + "thresholds: {acuracy: {at_least: 0.8}}\n", "there is no metric `acuracy`"),
-        (SUITE + "thresholds: {accuracy: {}}\n", "the threshold says no bound"),
+        (SUITE + "thresholds: {accuracy: {}}\n", "the threshold has no bound"),
         (SUITE + "steps: {moods: {metrics: {a: label}}}\n", "there is no step `moods`"),
         (SUITE + "repeat: 0\n", "repeat"),
         (SUITE.replace("target: mood", "target: {pipeline: mood, step: moo}"), "has no step `moo`"),
@@ -120,7 +120,7 @@ def test_a_metric_has_no_name_by_which_thresholds_call_a_total(bench: Bench, nam
 
     (problem,) = bench.problems(suite + f"thresholds: {{{name}: {{at_most: 0.5}}, same: {{at_least: 0.5}}}}\n")
 
-    assert f"`{name}` is what a threshold calls a total" in problem.message
+    assert f"`{name}` is the name of a total in thresholds" in problem.message
     assert problem.line == 3
 
 
@@ -142,7 +142,7 @@ def test_a_mistake_in_the_target_is_told_in_its_file(bench: Bench) -> None:
 def test_labels_of_a_variant_are_the_words_that_are_written(bench: Bench) -> None:
     suite = bench.suite(SUITE + "matrix: {mood.answer: [{label: [yes, no]}, {label: [01, 2.0]}]}\n")
 
-    answers = [variant.pipeline.steps["mood"].asking for variant in suite.variants]
+    answers = [variant.pipeline.steps["mood"].prompt_call for variant in suite.variants]
     assert [list(each.answer.labels) for each in answers if each] == [["yes", "no"], ["01", "2.0"]]  # type: ignore[union-attr]
 
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.metrics.base import AnsweredCell, MetricInput
-from promptkit.evaluation.suite.binding import Binder, BoundRow, evaluate_of
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.metrics.base import MetricInput
+from promptkit.evaluation.suite.binding import Binder, evaluate_of
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
 from promptkit.project import LIBRARY, Project
@@ -257,11 +259,11 @@ def as_the_data_has_it(suite: Suite, row: Row) -> Any:
 
 
 async def score(suite: Suite, measure: Measure, bound: BoundRow, expected: Any, output: Any) -> float | None:
-    answered = AnsweredCell(row=bound.row.fields, output=output, answer=answer_type(suite.baseline.pipeline))
+    cell = Cell(variant="", row=bound.row.number, repeat=0, fields=bound.row.fields, output=output)
     got = output if measure.of is None else evaluate_of(measure.of, output, bound.row.fields, {})
-    given = MetricInput(got, expected, answered)
+    given = MetricInput(got, expected, cell, answer_type(suite.baseline.pipeline))
     metric = measure.metric
-    found = await metric.judge(given, None) if metric.asks else metric.measure(given)  # type: ignore[arg-type]
+    found = await metric.measure_async(given, None) if metric.asks else metric.measure(given)  # type: ignore[arg-type]
     return found.value
 
 

@@ -1,4 +1,4 @@
-"""How answers are compared with those expected: spans relaxed, others as a whole, no answer never right."""
+"""Answers compared with the expected ones: spans relaxed, others as a whole, a missing answer never right."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_other_answers_agree_by_their_vote_key() -> None:
 
     assert f1(rows) == pytest.approx(0.5)
     assert [each.mistakes for each in rows[2:]] == [
-        (Mistake(said="27", right="26"),),
-        (Mistake(said=None, right="26"),),
+        (Mistake(answered="27", right="26"),),
+        (Mistake(answered=None, right="26"),),
     ]
 
 
@@ -72,7 +72,7 @@ def test_the_mistakes_of_spans_are_told_by_class_and_words() -> None:
     comparison = compare_answer(KIND, answered(PAIN, span("aspirin")), [DRUG, HIGH_FEVER])
 
     assert comparison.mistakes == (
-        Mistake(said="problem", right="drug", words="aspirin"),
-        Mistake(said=None, right="problem", words="high fever"),
-        Mistake(said="problem", right=None, words="pain"),
+        Mistake(answered="problem", right="drug", words="aspirin"),
+        Mistake(answered=None, right="problem", words="high fever"),
+        Mistake(answered="problem", right=None, words="pain"),
     )

@@ -112,8 +112,8 @@ async def test_what_to_go_through_may_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("program", "values", "said"),
     [
-        ("show(1)", {"show(1)": 3}, "no changes"),
-        ("show(1)", {"show(1)": {"not a name": 3}}, "no variable"),
+        ("show(1)", {"show(1)": 3}, "instead of the changed variables"),
+        ("show(1)", {"show(1)": {"not a name": 3}}, "not a variable"),
         ("for x in colors():\n    pass", {"colors()": 3}, "no list"),
         ("for x, y in [1]:\n    pass", {}, "for x, y"),
         ("unknown()", {}, "nobody knows"),

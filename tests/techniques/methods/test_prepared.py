@@ -1,4 +1,4 @@
-"""What was prepared for a step: shown as its examples, and refused with all that a person has still to do."""
+"""Prepared items: shown as examples of a step, and refused with all that a person has still to do."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_an_item_without_an_input_is_told(tmp_path: Path) -> None:
             {**GOOD, "input": {"qestion": "2+2?"}},
             "item 2: there is no input `qestion`\n  hint: did you mean `question`?",
         ),
-        ({**GOOD, "output": "four"}, "item 2: the output is no answer: 'four' is no number"),
+        ({**GOOD, "output": "four"}, "item 2: the output is not an answer: 'four' is not a number"),
     ],
 )
 async def test_an_item_that_a_person_has_spoilt_is_named_with_its_file(tmp_path: Path, item: Any, said: str) -> None:

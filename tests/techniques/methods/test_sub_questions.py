@@ -97,7 +97,7 @@ def test_a_text_alone_is_a_list_of_one() -> None:
         ("[ask] Is #11?", "#11"),
         ("(project) [ask] Is it?", "not 0"),
         ("(project) [ask] Is #1 #2?", "not 2"),
-        ("(project) [ask] Is #3?", "no list"),
+        ("(project) [ask] Is #3?", "not a list"),
         ("(projectKeys) [ask] Is #1?", "pairs"),
     ],
 )

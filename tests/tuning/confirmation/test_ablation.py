@@ -1,4 +1,4 @@
-"""What each change of a pick brought: measured where the budget holds it, else estimated, else skipped by name."""
+"""The contribution of each change: measured if the budget allows, otherwise estimated, otherwise skipped by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 from tests.tuning.tunings import PROMPT, TuneBench, luck, row_of, truth
 
 ROWS = range(60)
@@ -24,13 +24,13 @@ MARKDOWN = Choice("markdown", {"mood.layout": "markdown"}, "with headings")
 CUE = Choice("cue", {"mood.cue": "Mood:"})
 PICK = Candidate({"mood.layout": MARKDOWN, "mood.decide": CUE})
 AXES = (
-    Parameter(name="mood.layout", step="mood", kind="layout", levels=(Choice("as written"), MARKDOWN)),
-    Parameter(name="mood.decide", step="mood", kind="decide", levels=(Choice("as written"), CUE)),
+    Parameter(name="mood.layout", step="mood", kind="layout", choices=(Choice("as written"), MARKDOWN)),
+    Parameter(name="mood.decide", step="mood", kind="decide", choices=(Choice("as written"), CUE)),
 )
 EFFECTS = Effects(
     mean=0.5,
     added={"mood.layout": {"as written": -0.1, "markdown": 0.1}, "mood.decide": {"as written": 0.0, "cue": 0.02}},
-    axes=AXES,
+    parameters=AXES,
     rows=5.0,
 )
 
@@ -45,25 +45,25 @@ def answer(request: Request) -> str:
 @asynccontextmanager
 async def confirmed(folder: Folder, calls: float = inf) -> AsyncIterator[Opened]:
     bench = TuneBench(folder, len(ROWS))
-    async with open_field(bench, answer, bench.start(), budget=Budget(2 * len(ROWS) + calls)) as opened:
-        await opened.field.have([Candidate(), PICK], ROWS)
+    async with open_evaluator(bench, answer, bench.start(), budget=Budget(2 * len(ROWS) + calls)) as opened:
+        await opened.evaluator.evaluate([Candidate(), PICK], ROWS)
         yield opened
 
 
 async def told(opened: Opened, pick: Candidate = PICK, effects: Effects | None = EFFECTS) -> list[dict[str, Any]]:
-    return [each.record() for each in await ablate(opened.field, pick, ROWS, effects)]
+    return [contribution.record() for contribution in await ablate(opened.evaluator, pick, ROWS, effects)]
 
 
 async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None:
     bench = TuneBench(folder, len(ROWS))
     folder.write("own.py", "def score(output, expected):\n    return 5 if output == expected else 1\n")
-    own = "{python: {function: '../own.py:score', bounds: [1, 5]}}"
-    suite = bench.start(f"data: rows.jsonl\ntarget: mood\nmetrics: {{rating: {own}}}\n")
-    async with open_field(bench, answer, suite, budget=Budget(2 * len(ROWS))) as opened:
-        await opened.field.have([Candidate(), PICK], ROWS)
-        found = await told(opened)
+    metric = "{python: {function: '../own.py:score', bounds: [1, 5]}}"
+    suite = bench.start(f"data: rows.jsonl\ntarget: mood\nmetrics: {{rating: {metric}}}\n")
+    async with open_evaluator(bench, answer, suite, budget=Budget(2 * len(ROWS))) as opened:
+        await opened.evaluator.evaluate([Candidate(), PICK], ROWS)
+        records = await told(opened)
 
-    assert [(each["axis"], round(each["difference"], 9)) for each in found] == [
+    assert [(entry["axis"], round(entry["difference"], 9)) for entry in records] == [
         ("mood.layout", 0.8),
         ("mood.decide", 0.08),
     ]
@@ -71,42 +71,45 @@ async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None
 
 async def test_each_change_is_measured_against_the_pick_without_it_the_greatest_first(folder: Folder) -> None:
     async with confirmed(folder) as opened:
-        found = await told(opened)
+        records = await told(opened)
 
-    assert [each["axis"] for each in found] == ["mood.layout", "mood.decide"]
-    assert [each["on"] for each in found] == ["confirm", "confirm"]
-    assert found[0]["difference"] == pytest.approx(0.3, abs=0.1)
-    assert found[0]["low"] < found[0]["difference"] < found[0]["high"]
-    assert (found[0]["level"], found[0]["about"], found[0]["skipped"]) == ("markdown", "with headings", None)
+    assert [entry["axis"] for entry in records] == ["mood.layout", "mood.decide"]
+    assert [entry["on"] for entry in records] == ["confirm", "confirm"]
+    assert records[0]["difference"] == pytest.approx(0.3, abs=0.1)
+    assert records[0]["low"] < records[0]["difference"] < records[0]["high"]
+    assert (records[0]["level"], records[0]["about"], records[0]["skipped"]) == ("markdown", "with headings", None)
 
 
 async def test_what_the_budget_does_not_hold_is_estimated_from_the_screen(folder: Folder) -> None:
     async with confirmed(folder, calls=60) as opened:
-        found = await told(opened)
+        records = await told(opened)
 
         assert len(opened.runtime.requests) == 3 * len(ROWS)
-    assert [(each["axis"], each["on"]) for each in found] == [("mood.layout", "confirm"), ("mood.decide", "search")]
-    assert found[1]["difference"] == pytest.approx(0.02)
-    assert found[1]["skipped"] == "needs about 60 more calls"
+    assert [(entry["axis"], entry["on"]) for entry in records] == [
+        ("mood.layout", "confirm"),
+        ("mood.decide", "search"),
+    ]
+    assert records[1]["difference"] == pytest.approx(0.02)
+    assert records[1]["skipped"] == "needs about 60 more calls"
 
 
 async def test_without_a_screen_it_is_skipped_by_name(folder: Folder) -> None:
     async with confirmed(folder, calls=0) as opened:
-        found = await told(opened, effects=None)
+        records = await told(opened, effects=None)
 
-    assert [(each["difference"], each["on"]) for each in found] == [(None, None)] * 2
-    assert all("more calls" in each["skipped"] for each in found)
+    assert [(entry["difference"], entry["on"]) for entry in records] == [(None, None)] * 2
+    assert all("more calls" in entry["skipped"] for entry in records)
 
 
 async def test_a_single_change_costs_nothing_for_without_it_is_the_start(folder: Folder) -> None:
     single = Candidate({"mood.layout": MARKDOWN})
     bench = TuneBench(folder, len(ROWS))
-    async with open_field(bench, answer, bench.start(), budget=Budget(2 * len(ROWS))) as opened:
-        await opened.field.have([Candidate(), single], ROWS)
-        found = await told(opened, single)
+    async with open_evaluator(bench, answer, bench.start(), budget=Budget(2 * len(ROWS))) as opened:
+        await opened.evaluator.evaluate([Candidate(), single], ROWS)
+        records = await told(opened, single)
 
         assert len(opened.runtime.requests) == 2 * len(ROWS)
-    assert found[0]["on"] == "confirm"
+    assert records[0]["on"] == "confirm"
 
 
 async def test_a_change_that_another_needs_is_skipped_and_nothing_breaks(folder: Folder) -> None:
@@ -118,9 +121,9 @@ async def test_a_change_that_another_needs_is_skipped_and_nothing_breaks(folder:
         }
     )
     async with confirmed(folder) as opened:
-        await opened.field.have([needed], ROWS)
-        found = await told(opened, needed)
+        await opened.evaluator.evaluate([needed], ROWS)
+        records = await told(opened, needed)
 
-    skipped = {each["axis"]: each["skipped"] for each in found}
+    skipped = {entry["axis"]: entry["skipped"] for entry in records}
     assert skipped["mood.with"] is not None
-    assert skipped["mood.with"].startswith("cannot be without: ")
+    assert skipped["mood.with"].startswith("not possible without it: ")

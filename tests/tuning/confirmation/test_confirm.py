@@ -11,11 +11,11 @@ from promptkit.errors import BudgetSpent, RequestRefused
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
-from promptkit.tuning.confirmation.confirm import confirm, holdout_key, measured_gain, pair_key
+from promptkit.tuning.confirmation.confirm import Confirmation, confirm, holdout_key, measured_gain, pair_key
 from promptkit.tuning.data_split import DataSplit, read_data_split
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 from tests.tuning.tunings import TuneBench, luck, row_of, rows, truth
 
 START = Candidate()
@@ -28,8 +28,8 @@ def says(right: dict[bool, float], tokens: dict[bool, int] | None = None) -> Cal
 
     def answer(request: Request) -> Reply:
         number, is_pick = row_of(request), "##" in request_text(request)
-        told = truth(number) if luck(number, right[is_pick]) else truth(number + 1)
-        return Reply(text=told, tokens_in=(tokens or {}).get(is_pick, 10), tokens_out=0)
+        text = truth(number) if luck(number, right[is_pick]) else truth(number + 1)
+        return Reply(text=text, tokens_in=(tokens or {}).get(is_pick, 10), tokens_out=0)
 
     return answer
 
@@ -44,59 +44,61 @@ async def opened(
 ) -> AsyncIterator[tuple[Opened, DataSplit]]:
     bench = TuneBench(folder, count)
     suite = bench.start(text)
-    async with open_field(bench, script, suite, budget=budget) as found:
+    async with open_evaluator(bench, script, suite, budget=budget) as found:
         yield found, read_data_split(suite)
 
 
 async def test_a_large_gain_is_shown(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, split):
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert (said.outcome, said.why) == ("improved", "the interval of the difference lies above 0")
-    assert said.difference is not None
-    assert said.difference.low > 0
-    assert (said.difference.level, said.difference.n) == (0.95, len(ground.confirm))
-    assert said.difference.mean == (said.difference.better - said.difference.worse) / len(ground.confirm)
-    assert said.rows_needed is None
+    assert (confirmation.outcome, confirmation.why) == ("improved", "the interval of the difference lies above 0")
+    assert confirmation.difference is not None
+    assert confirmation.difference.low > 0
+    assert (confirmation.difference.level, confirmation.difference.n) == (0.95, len(split.holdout))
+    assert confirmation.difference.mean == (confirmation.difference.better - confirmation.difference.worse) / len(
+        split.holdout
+    )
+    assert confirmation.rows_needed is None
 
 
 async def test_only_start_and_pick_are_asked_on_the_confirm_rows_and_each_once(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, ground):
-        await confirm(found.field, START, PICK, ground, ordinal=1)
-        asked = sorted(row_of(each) for each in found.runtime.requests)
+    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, split):
+        await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        asked = sorted(row_of(request) for request in found.runtime.requests)
 
-    assert asked == sorted([*ground.confirm] * 2)
+    assert asked == sorted([*split.holdout] * 2)
 
 
 async def test_a_loss_is_not_shown_and_says_how_many_rows_could_tell(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.8, True: 0.7})) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, says({False: 0.8, True: 0.7})) as (found, split):
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert said.outcome == "not shown"
-    assert said.difference is not None
-    assert said.difference.mean < 0
-    assert said.rows_needed is not None
-    assert said.rows_needed > len(ground.confirm)
+    assert confirmation.outcome == "not shown"
+    assert confirmation.difference is not None
+    assert confirmation.difference.mean < 0
+    assert confirmation.rows_needed is not None
+    assert confirmation.rows_needed > len(split.holdout)
 
 
 async def test_each_further_verdict_on_the_same_rows_has_a_wider_interval(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.7})) as (found, ground):
+    async with opened(folder, says({False: 0.5, True: 0.7})) as (found, split):
         widths = []
         for ordinal in (1, 2, 3):
-            said = await confirm(found.field, START, PICK, ground, ordinal=ordinal)
-            assert said.difference is not None
-            widths.append(said.difference.high - said.difference.low)
+            confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=ordinal)
+            assert confirmation.difference is not None
+            widths.append(confirmation.difference.high - confirmation.difference.low)
 
     assert widths == sorted(widths)
     assert widths[0] < widths[2]
 
 
 async def test_few_rows_show_nothing(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.0, True: 1.0}), count=29) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, says({False: 0.0, True: 1.0}), count=29) as (found, split):
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert said.outcome == "not shown"
-    assert "fewer than 30 rows" in said.why
+    assert confirmation.outcome == "not shown"
+    assert "fewer than 30 rows" in confirmation.why
 
 
 @pytest.mark.parametrize("text", [None, MACRO])
@@ -107,43 +109,64 @@ async def test_a_missing_answer_of_the_pick_does_not_help_it(folder: Folder, tex
         is_lost = "##" in request_text(request) and row_of(request) % 9 == 0
         return RequestRefused("too long") if is_lost else answer(request)
 
-    async with opened(folder, refusing, text=text) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, refusing, text=text) as (found, split):
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert (said.outcome, said.why) == ("not shown", "too many confirm rows have no answer")
+    assert (confirmation.outcome, confirmation.why) == ("not shown", "too many confirm rows have no answer")
 
 
 async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
-        back = measured_gain(found.field, PICK, START, ground.confirm)
+    async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, split):
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        back = measured_gain(found.evaluator, PICK, START, split.holdout)
+        metric, samples = (
+            found.evaluator.metric,
+            [found.evaluator.sample(candidate, split.holdout) for candidate in (PICK, START)],
+        )
+        own = metric.difference(*samples, level=0.95)
 
-    assert said.outcome == "improved"
-    assert said.difference is not None
+    assert own is not None
+    assert confirmation.difference is not None
+    assert (confirmation.difference.mean, confirmation.difference.low) == pytest.approx((own.difference, own.low))
+    assert confirmation.outcome == "improved"
+    assert confirmation.difference is not None
     assert (back.mean, back.low, back.high) == pytest.approx(
-        (-said.difference.mean, -said.difference.high, -said.difference.low)
+        (-confirmation.difference.mean, -confirmation.difference.high, -confirmation.difference.low)
     )
 
 
 async def test_a_pick_that_is_shorter_and_as_good_is_told_as_cheaper(folder: Folder) -> None:
     same = says({False: 0.9, True: 0.9}, {False: 100, True: 80})
-    async with opened(folder, same, count=400) as (found, ground):
-        cheaper = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, same, count=400) as (found, split):
+        cheaper = await confirm(found.evaluator, START, PICK, split, ordinal=1)
     assert (cheaper.outcome, cheaper.is_cheaper) == ("not shown", True)
+
+
+async def test_the_margin_of_what_is_as_good_is_in_the_units_of_the_metric(folder: Folder) -> None:
+    folder.write("own.py", "def score(output, expected):\n    return 50 if output == expected else 10\n")
+    metric = "{python: {function: '../own.py:score', bounds: [10, 50]}}"
+    same = says({False: 0.9, True: 0.9}, {False: 100, True: 80})
+    text = f"data: rows.jsonl\ntarget: mood\nmetrics: {{rating: {metric}}}\n"
+    async with opened(folder, same, count=400, text=text) as (found, split):
+        cheaper = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+
+    assert cheaper.difference is not None
+    assert -0.02 * 40 < cheaper.difference.low < -0.02
+    assert cheaper.is_cheaper
 
 
 @pytest.mark.parametrize(("share", "tokens"), [(0.9, 81), (0.8, 50)])
 async def test_a_pick_that_is_hardly_shorter_or_worse_is_not(folder: Folder, share: float, tokens: int) -> None:
-    async with opened(folder, says({False: 0.9, True: share}, {False: 100, True: tokens}), 400) as (found, ground):
-        assert not (await confirm(found.field, START, PICK, ground, ordinal=1)).is_cheaper
+    async with opened(folder, says({False: 0.9, True: share}, {False: 100, True: tokens}), 400) as (found, split):
+        assert not (await confirm(found.evaluator, START, PICK, split, ordinal=1)).is_cheaper
 
 
 async def test_a_budget_that_ends_in_it_leaves_no_verdict_and_keeps_what_was_asked(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.9}), budget=Budget(50)) as (found, ground):
+    async with opened(folder, says({False: 0.5, True: 0.9}), budget=Budget(50)) as (found, split):
         with pytest.raises(BudgetSpent):
-            await confirm(found.field, START, PICK, ground, ordinal=1)
+            await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-        assert sum(len(list(found.field.cells(each, ground.confirm))) for each in (START, PICK)) == 50
+        assert sum(len(list(found.evaluator.results(candidate, split.holdout))) for candidate in (START, PICK)) == 50
 
 
 def test_confirm_rows_are_told_by_what_they_hold_in_whatever_order(folder: Folder) -> None:
@@ -160,3 +183,13 @@ def test_confirm_rows_are_told_by_what_they_hold_in_whatever_order(folder: Folde
 def test_a_pair_is_told_from_the_pair_the_other_way_round() -> None:
     assert pair_key(b"start", b"pick") == pair_key(b"start", b"pick") != pair_key(b"pick!", b"start"[:4])
     assert pair_key(b"a" * 16, b"b" * 16) != pair_key(b"b" * 16, b"a" * 16)
+
+
+def test_keys_in_the_store_keep_their_length(folder: Folder) -> None:
+    key = holdout_key(read_data_split(TuneBench(folder, 60).start()))
+
+    assert len(key) == len(pair_key(b"start", b"pick")) == 16
+
+
+def test_without_a_confirmation_no_verdict_is_counted() -> None:
+    assert Confirmation(outcome="not shown", why="").ordinal == 0

@@ -125,7 +125,7 @@ class TestGain:
         assert missing_share([], []) == 0
 
     def test_unlike_lengths_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             paired_gain([1, 0], [1])
 
 
@@ -143,6 +143,10 @@ class TestHowManyRows:
         assert few is not None
         assert 0.25 < few < 0.35
         assert none is None
+
+    @pytest.mark.parametrize(("rows", "gain"), [(6, 0.738), (16, 0.338), (25, 0.235)])
+    def test_of_few_rows_as_many_more_differ_as_it_takes_in_steps_of_5_points(self, rows: int, gain: float) -> None:
+        assert smallest_detectable_gain(rows) == pytest.approx(gain, abs=0.002)
 
     def test_later_verdicts_show_larger_gains_only(self) -> None:
         first, second = smallest_detectable_gain(120), smallest_detectable_gain(120, level=verdict_level(2))

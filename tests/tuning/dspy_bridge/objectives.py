@@ -14,7 +14,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Script, Scripted
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.data_split import DataSplit, read_data_split
-from promptkit.tuning.dspy_bridge import open_search
+from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.options import Optimizer
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.steps import Objective
@@ -22,7 +22,7 @@ from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates
 from tests.evaluation.suites import SUITE, Bench
 from tests.tuning.data_splits import reviews
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 
 GOOD = ("splendid", "lovely", "fresh")
 PROPOSAL = "Read closely, and say whether it is good or bad."
@@ -65,9 +65,9 @@ class Search:
     """A search of an optimizer that is ready to run, with what stands behind it."""
 
     opened: Opened
-    bed: Objective
-    ground: DataSplit
-    standing: TuningProgress
+    objective: Objective
+    split: DataSplit
+    progress: TuningProgress
     run: Any
     search: Any
 
@@ -77,7 +77,7 @@ class Search:
 
     def asked(self, candidate: Candidate) -> int:
         """Return how many search rows a candidate was asked."""
-        return len(list(self.opened.field.cells(candidate, self.ground.search)))
+        return len(list(self.opened.evaluator.results(candidate, self.split.visible)))
 
 
 @asynccontextmanager
@@ -95,11 +95,11 @@ async def opened(
     if rows:
         bench.rows(reviews(rows))
     read = bench.suite(suite)
-    async with open_field(bench, script, read, budget=budget or Budget(inf)) as field:
-        ground = read_data_split(read)
-        bed = Objective(
-            evidence=Estimates(field.field, CandidateCalibration(field.field, ground.labels)), ground=ground
+    async with open_evaluator(bench, script, read, budget=budget or Budget(inf)) as field:
+        split = read_data_split(read)
+        objective = Objective(
+            estimates=Estimates(field.evaluator, CandidateCalibration(field.evaluator, split.labels)), split=split
         )
-        standing = TuningProgress(budget=field.budget)
-        search = open_search(name, bed, standing=standing, models=field.models, seed=seed)
-        yield Search(field, bed, ground, standing, search.run, search)
+        progress = TuningProgress(budget=field.budget)
+        search = open_search(name, objective, progress=progress, models=field.models, seed=seed)
+        yield Search(field, objective, split, progress, search.run, search)

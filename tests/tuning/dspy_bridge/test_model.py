@@ -55,7 +55,7 @@ async def test_the_name_of_the_model_holds_its_digest_and_dspy_caches_nothing() 
 
     runtime = await asked(lambda request: "yes", twice, digest="d1" * 20)
 
-    assert all("d1d1d1d1" in each.model and each.cache is False for each in lms)
+    assert all("d1d1d1d1" in entry.model and entry.cache is False for entry in lms)
     assert len(runtime.requests) == 2
     assert "cache" not in vars(dspy)
 
@@ -80,7 +80,7 @@ async def test_where_a_model_takes_no_system_message_the_user_says_it() -> None:
 async def test_several_answers_are_several_samples() -> None:
     runtime = await asked(lambda request: "yes", lambda lm: dspy.Predict(Both, n=3, temperature=1.2)(asked="what"))
 
-    assert [(each.temperature, each.seed, each.sample) for each in runtime.requests] == [
+    assert [(request.temperature, request.seed, request.sample) for request in runtime.requests] == [
         (1.2, 5, "0"),
         (1.2, 5, "1"),
         (1.2, 5, "2"),

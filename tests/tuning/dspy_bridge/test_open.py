@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from promptkit.errors import MissingExtra
-from promptkit.tuning import dspy_bridge
-from tests.cli.conftest import environment
+from promptkit.tuning.dspy_bridge import extra
+from tests.command import environment
 
 LOADED = """
 import json, pkgutil, sys
-import promptkit.tuning, promptkit.tuning.dspy_bridge
+import promptkit.tuning, promptkit.tuning.dspy_bridge.extra
 for module in pkgutil.iter_modules(promptkit.tuning.__path__, "promptkit.tuning."):
     __import__(module.name)
 print(json.dumps([name for name in ("dspy", "gepa", "litellm", "optuna") if name in sys.modules]))
@@ -27,9 +27,9 @@ def watch(event, arguments):
         raise SystemExit(1)
 sys.addaudithook(watch)
 from types import SimpleNamespace
-from promptkit.tuning.dspy_bridge import open_search
-field = SimpleNamespace(field=None)
-open_search("gepa", SimpleNamespace(evidence=field, ground=None), standing=None, models=None)
+from promptkit.tuning.dspy_bridge.extra import open_search
+estimates = SimpleNamespace(evaluator=None)
+open_search("gepa", SimpleNamespace(estimates=estimates, split=None), progress=None, models=None)
 from dspy.clients._litellm import get_litellm
 get_litellm(feature="a test").completion
 """
@@ -48,7 +48,7 @@ def test_nothing_is_looked_up_on_the_network_when_it_is_loaded() -> None:
 
 
 def test_without_the_extra_the_line_is_told_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dspy_bridge, "find_spec", lambda name: None)
+    monkeypatch.setattr(extra, "find_spec", lambda name: None)
 
     with pytest.raises(MissingExtra, match=r"promptkit\[dspy\]"):
-        dspy_bridge.open_search("gepa", None, standing=None, models=None)  # type: ignore[arg-type]
+        extra.open_search("gepa", None, progress=None, models=None)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from promptkit.tuning.options import OPTIMIZERS, Optimizer
 from promptkit.tuning.output.write import draft, write
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import SearchResult
-from tests.cli.conftest import environment
+from tests.command import environment
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
 from tests.tuning.dspy_bridge.objectives import PROPOSAL, is_proposal, model, opened, proposing, said
@@ -37,20 +37,23 @@ RUN_ALONE = """
 import asyncio, json, sys
 sys.modules["dspy"] = None  # cannot be imported
 from pathlib import Path
-from promptkit.engine import load_target, run
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Models, Asker, Scripted
-from promptkit.runtimes.wire import request_record
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.serialization import request_record
 
 class Given(Models):
     async def get(self, reference=None):
-        return asker
+        return client
 
 async def main(target, rows):
     for row in rows:
         await run(load_target(Path(target), Project.find(Path(target).parent)), row, models=Given())
 runtime = Scripted(lambda request: "bad")
-asker = Asker(runtime)
+client = Client(runtime)
 asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 print(json.dumps([request_record(each) for each in runtime.requests]))
 """
@@ -63,7 +66,7 @@ def bench(folder: Folder) -> Bench:
 
 @dataclass
 class Ended:
-    """What one run of an optimizer left."""
+    """The result of one run of an optimizer."""
 
     name: Optimizer
     found: SearchResult
@@ -89,25 +92,25 @@ async def _run(bench: Bench, name: Optimizer) -> Ended:
     async with opened(bench, name) as search:
         with redirect_stdout(printed[0]), redirect_stderr(printed[1]):
             found = await search.run(CALLS)
-        field, spent = search.opened.field, int(search.opened.budget.spent)
-        rows = [row for row in search.ground.search if field.cell(found.pick, row) is not None][:3]
+        evaluator, spent = search.opened.evaluator, int(search.opened.budget.spent)
+        rows = [row for row in search.split.visible if evaluator.result(found.incumbent, row) is not None][:3]
         if name == "bootstrap_few_shot":  # it compares nothing
-            rows = list(search.ground.order[:3])
-            await field.have([found.pick], rows)
+            rows = list(search.split.search[:3])
+            await evaluator.evaluate([found.incumbent], rows)
         requests = list(search.requests)
-        await field.have([found.pick], search.ground.order[:10])
-        values = [dict(field.rows[row].inputs[0]) for row in rows]
+        await evaluator.evaluate([found.incumbent], search.split.search[:10])
+        values = [dict(evaluator.rows[row].inputs[0]) for row in rows]
         return Ended(
             name=name,
             found=found,
             spent=spent,
-            noted=search.standing.noted,
+            noted=search.progress.notes,
             printed=(printed[0].getvalue(), printed[1].getvalue()),
-            scores=field.scores(found.pick, search.ground.order[:10]).tolist(),
-            confirm=[str(field.rows[row].inputs[0]["text"]) for row in search.ground.confirm],
+            scores=evaluator.scores(found.incumbent, search.split.search[:10]).tolist(),
+            confirm=[str(evaluator.rows[row].inputs[0]["text"]) for row in search.split.holdout],
             requests=requests,
             values=values,
-            sent=_sent_alone(bench, found.pick, values),
+            sent=_sent_alone(bench, found.incumbent, values),
         )
 
 
@@ -125,20 +128,20 @@ def _sent_alone(bench: Bench, pick: Candidate, values: Sequence[Mapping[str, Any
 
 def test_each_ends_within_the_calls_in_a_candidate_that_is_better(ended: Ended) -> None:
     assert ended.spent <= CALLS
-    assert ended.found.pick.changes
-    assert ended.found.pick == ended.found.chosen == ended.found.ranked[0]
+    assert ended.found.incumbent.changes
+    assert ended.found.incumbent == ended.found.calibrated == ended.found.finalists[0]
     assert ended.scores == [1.0] * 10
 
 
 def test_what_is_written_sends_without_dspy_the_requests_that_were_scored(ended: Ended) -> None:
-    scored = json.loads(json.dumps([request_record(each) for each in ended.requests]))
+    scored = json.loads(json.dumps([request_record(request) for request in ended.requests]))
 
     assert len(ended.sent) == len(ended.values) == 3
-    assert [each for each in ended.sent if each not in scored] == []
+    assert [entry for entry in ended.sent if entry not in scored] == []
 
 
 def test_no_confirm_row_is_seen_by_an_optimizer(ended: Ended) -> None:
-    asked = "\n".join(said(each) for each in ended.requests)
+    asked = "\n".join(said(request) for request in ended.requests)
 
     assert [text for text in ended.confirm if f"{text}\n" in asked or f"{text}'" in asked or f'{text}"' in asked] == []
 
@@ -147,7 +150,7 @@ def test_each_says_what_it_asked_and_prints_nothing(ended: Ended) -> None:
     stage = ended.found.stages[0]
 
     assert (stage.name, stage.calls) == (ended.name, ended.spent)
-    assert ended.found.seen[ended.found.pick.key].stage == ended.name
+    assert ended.found.trials[ended.found.incumbent.key].stage == ended.name
     assert (ended.printed, list(ended.noted)) == (("", ""), [])
 
 
@@ -157,7 +160,7 @@ async def test_a_run_made_again_asks_nothing_and_ends_the_same(bench: Bench) -> 
     async with opened(bench, "miprov2") as again:
         second = await again.run(CALLS)
 
-        assert (again.requests, second.pick) == ([], first.pick)
+        assert (again.requests, second.incumbent) == ([], first.incumbent)
 
 
 @pytest.mark.parametrize("name", PROPOSING)
@@ -168,9 +171,9 @@ async def test_an_optimizers_own_signatures_are_asked_in_free_text(bench: Bench,
     async with opened(bench, name) as search:
         await search.run(CALLS)
 
-        own = [each for each in search.requests if is_proposal(each)]
-        assert own and all(each.grammar is None and each.schema is None for each in own)
-        assert all(each.grammar for each in search.requests if not is_proposal(each))
+        requests = [request for request in search.requests if is_proposal(request)]
+        assert requests and all(request.grammar is None and request.schema is None for request in requests)
+        assert all(request.grammar for request in search.requests if not is_proposal(request))
 
 
 @pytest.mark.parametrize("name", ["copro", "random_search", "simba"])
@@ -184,8 +187,8 @@ async def test_a_server_that_fails_ends_the_search_and_is_no_wrong_answer(bench:
             await search.run(CALLS)
 
         assert len(search.requests) < 40
-        cells = [search.opened.field.cell(START, row) for row in search.ground.search]
-        assert all(cell.score is not None for cell in cells if cell is not None and not cell.problem)
+        results = [search.opened.evaluator.result(START, row) for row in search.split.visible]
+        assert all(result.score is not None for result in results if result is not None and not result.problem)
 
 
 async def test_a_prompt_that_the_model_refuses_counts_as_wrong(bench: Bench) -> None:
@@ -197,7 +200,7 @@ async def test_a_prompt_that_the_model_refuses_counts_as_wrong(bench: Bench) -> 
     async with opened(bench, "miprov2", small) as search:
         found = await search.run(CALLS)
 
-        assert [axis for axis in found.pick.choices] in ([], ["mood.wording"])
+        assert [parameter for parameter in found.incumbent.choices] in ([], ["mood.wording"])
 
 
 async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> None:
@@ -206,9 +209,9 @@ async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> No
         found = await search.run(40)
 
         assert search.opened.budget.spent == 40
-        assert "the calls ended" in " ".join(search.standing.noted)
-        assert found.pick.changes
-        assert search.asked(found.pick) >= 8
+        assert "the calls ran out" in " ".join(search.progress.notes)
+        assert found.incumbent.changes
+        assert search.asked(found.incumbent) >= 8
 
 
 def _with_runs(setting, runs: int):  # type: ignore[no-untyped-def]
@@ -238,27 +241,27 @@ async def test_cancelled_it_leaves_its_best_so_far_and_asks_no_more(bench: Bench
         await asyncio.sleep(0.1)
 
         assert len(search.requests) == asked
-        assert search.search.found.pick.changes
+        assert search.search.found.incumbent.changes
 
 
 async def test_a_budget_that_was_spent_before_gives_the_start(bench: Bench) -> None:
     async with opened(bench, "gepa", budget=Budget(0)) as search:
         found = await search.run(CALLS)
 
-        assert (found.pick, search.requests) == (START, [])
+        assert (found.incumbent, search.requests) == (START, [])
 
 
 async def test_a_proposal_that_quotes_a_row_is_refused_and_told(bench: Bench) -> None:
     async with opened(
         bench, "copro", lambda request: proposing(request, leak) if is_proposal(request) else "bad"
     ) as search:
-        row = search.ground.order[0]
-        leak = f"Say good or bad. {search.ground.rows[row].inputs[0]['text']} is {search.ground.rows[row].expected[0]}"
+        row = search.split.search[0]
+        leak = f"Say good or bad. {search.split.rows[row].inputs[0]['text']} is {search.split.rows[row].expected[0]}"
         found = await search.run(CALLS)
 
-        assert found.pick == START
-        assert any("refused: it gives away a row's answer" in note for note in search.standing.noted)
-        assert not [each for each in search.requests if leak in said(each) and not is_proposal(each)]
+        assert found.incumbent == START
+        assert any("refused: it gives away a row's answer" in note for note in search.progress.notes)
+        assert not [request for request in search.requests if leak in said(request) and not is_proposal(request)]
 
 
 async def test_a_proposal_that_drops_an_input_is_refused_and_told(bench: Bench) -> None:
@@ -267,36 +270,36 @@ async def test_a_proposal_that_drops_an_input_is_refused_and_told(bench: Bench) 
     async with opened(bench, "copro") as search:
         found = await search.run(CALLS)
 
-        assert found.pick == START
-        assert any("it drops `{{ text }}`" in note for note in search.standing.noted)
+        assert found.incumbent == START
+        assert any("it drops `{{ text }}`" in note for note in search.progress.notes)
 
 
 async def test_gepa_is_told_what_was_expected_of_a_wrong_answer(bench: Bench) -> None:
     async with opened(bench, "gepa") as search:
         await search.run(CALLS)
 
-        own = [said(each) for each in search.requests if is_proposal(each)]
-        assert any("Expected was: good" in each for each in own)
+        requests = [said(request) for request in search.requests if is_proposal(request)]
+        assert any("Expected was: good" in text for text in requests)
 
 
 async def test_simba_samples_one_program_at_different_seeds(bench: Bench) -> None:
     async with opened(bench, "simba") as search:
         await search.run(CALLS)
 
-        warm = [each for each in search.requests if each.temperature == 1.0 and not is_proposal(each)]
-        assert len({each.seed for each in warm}) > 1
+        warm = [request for request in search.requests if request.temperature == 1.0 and not is_proposal(request)]
+        assert len({request.seed for request in warm}) > 1
 
 
 async def test_a_model_that_cannot_propose_leaves_what_there_is_and_says_why(bench: Bench) -> None:
     async with opened(bench, "copro", lambda request: "" if is_proposal(request) else "bad") as search:
         found = await search.run(CALLS)
 
-        assert found.pick == START
-        assert any("`copro` broke off" in note for note in search.standing.noted)
+        assert found.incumbent == START
+        assert any("`copro` broke off" in note for note in search.progress.notes)
 
 
 async def test_a_reply_without_markers_is_the_proposal(bench: Bench) -> None:
     async with opened(bench, "copro", lambda request: PROPOSAL if is_proposal(request) else model(request)) as search:
         found = await search.run(CALLS)
 
-        assert [level.about for level in found.pick.choices.values()] == [PROPOSAL]
+        assert [level.about for level in found.incumbent.choices.values()] == [PROPOSAL]

@@ -68,19 +68,23 @@ async def test_each_step_is_shown_its_own_right_answers_items_too(bench: Bench) 
     async with opened(bench, "bootstrap_few_shot", answer, suite=SUITE, rows=0) as search:
         found = await search.run(150)
 
-        changes = found.pick.changes
+        changes = found.incumbent.changes
         assert sorted(changes) == ["mood.examples", "split.examples"]
         split, mood = changes["split.examples"], changes["mood.examples"]
-        assert all(each["input"]["talk"].replace("; ", ";").split(";") == each["output"] for each in split)
-        assert all(each["output"] == each["input"]["text"].split()[0] for each in mood)
+        assert all(entry["input"]["talk"].replace("; ", ";").split(";") == entry["output"] for entry in split)
+        assert all(entry["output"] == entry["input"]["text"].split()[0] for entry in mood)
 
 
 async def test_instructions_of_one_step_are_changed_without_the_others(bench: Bench) -> None:
     async with opened(bench, "gepa", answer, suite=SUITE, rows=0) as search:
         await search.run(200)
 
-        told = {("closely" in said(each), "apart" in said(each)) for each in search.requests if not is_proposal(each)}
-        assert (True, False) in told and (False, True) in told
+        seen = {
+            ("closely" in said(request), "apart" in said(request))
+            for request in search.requests
+            if not is_proposal(request)
+        }
+        assert (True, False) in seen and (False, True) in seen
 
 
 def test_a_field_has_the_inputs_name_but_where_it_means_something_to_dspy(folder: Folder) -> None:
@@ -92,7 +96,7 @@ def test_a_field_has_the_inputs_name_but_where_it_means_something_to_dspy(folder
         "pipelines/odd.yaml", "inputs: {lm: {}, fields: {}, text: {}}\nsteps: {forward: {prompt: odd}}\n"
     )
 
-    (part,) = step_predictors(load_target(file, folder.project))
+    (predictor,) = step_predictors(load_target(file, folder.project))
 
-    assert part.inputs == {"lm": "lm_", "fields": "fields_", "text": "text"}
-    assert (part.step, part.attribute, part.output) == ("forward", "forward_", "answer")
+    assert predictor.inputs == {"lm": "lm_", "fields": "fields_", "text": "text"}
+    assert (predictor.step, predictor.attribute, predictor.output) == ("forward", "forward_", "answer")

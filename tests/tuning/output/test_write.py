@@ -1,4 +1,4 @@
-"""What a tuning writes: files that send the requests that were searched, in the person's own hand."""
+"""The files of a tuning: they send the requests that were searched, and keep the person's own text."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def drafted(folder: Folder, changes: Mapping[str, Any], name: str = "pipelines/m
 async def sent(pipeline: Pipeline, inputs: Mapping[str, Any]) -> list[Request]:
     """Return all that a pipeline asks, and what scoring would ask first."""
     runtime = Scripted(lambda request: "positive" if "positive" in request.messages[0].content else "good")
-    if all(step.asking is None or step.asking.decide != "score" for step in pipeline.steps.values()):
+    if all(step.prompt_call is None or step.prompt_call.decide != "score" for step in pipeline.steps.values()):
         result = await run(pipeline, inputs, models=Given(runtime))
         assert result.error is None
     rendered = await render(pipeline, inputs, models=Given(runtime))
@@ -191,7 +191,7 @@ def test_nothing_else_is_changed_in_place(folder: Folder) -> None:
 
 def test_what_the_command_line_set_is_written_too(folder: Folder) -> None:
     write(drafted(folder, {"mood.cue": "none"}, sets=["mood.layout=xml"]))
-    mood = load_target("moods.tuned", folder.project).steps["mood"].asking
+    mood = load_target("moods.tuned", folder.project).steps["mood"].prompt_call
     assert mood is not None
     assert (Path(mood.layout).stem, mood.cue) == ("xml", "none")
 
@@ -267,7 +267,7 @@ async def test_what_is_shipped_is_written_into_the_project(folder: Folder) -> No
 
 def test_what_would_mean_something_else_elsewhere_is_refused_and_leaves_nothing(folder: Folder) -> None:
     path = LIBRARY / "pipelines" / "summarize_parts.yaml"
-    step = next(name for name, each in load_target(path, folder.project).steps.items() if each.asking)
+    step = next(name for name, step in load_target(path, folder.project).steps.items() if step.prompt_call)
     with pytest.raises(InputError, match="cannot be written as `pipelines/summarize_parts") as raised:
         write(draft(path, candidate({f"{step}.layout": "markdown"}), folder.project))
     assert "copy the target" in str(raised.value)

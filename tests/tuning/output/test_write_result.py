@@ -1,4 +1,4 @@
-"""What a tuning found, handed over: a failure to write it never loses it."""
+"""The result of a tuning, written: a failure to write it never loses it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from promptkit.tuning.output.write import heading, plain_reference, write_result
 from promptkit.tuning.prompt_edits import edit_sections
 from promptkit.tuning.run import TuningResult
 from promptkit.tuning.search_space.candidate import Candidate, Choice
+from promptkit.tuning.tune_record import TuneRecord
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
 from tests.reports.demo_tuning import demo_tuning
@@ -32,8 +33,9 @@ def suite(folder: Folder) -> Suite:
 
 def tuned(store: Store, verdict: str = "improved", chosen: Candidate | None = CHOSEN) -> TuningResult:
     number = store.begin_run("tune", "mood", model={})
-    record = demo_tuning(run=number, verdict=verdict, diff="", written=[], applied=False)
-    return TuningResult(number=number, status="done", record=record, chosen=chosen)
+    data = demo_tuning(run=number, verdict=verdict, diff="", written=[], applied=False)
+    record = TuneRecord.model_validate(data)
+    return TuningResult(number=number, status="done", record=record, candidate=chosen)
 
 
 def test_what_is_written_is_in_the_record_that_is_kept(suite: Suite, folder: Folder) -> None:
@@ -41,9 +43,9 @@ def test_what_is_written_is_in_the_record_that_is_kept(suite: Suite, folder: Fol
         given = write_result(tuned(store), suite, store)
         run = store.run("1")
 
-    assert given.record["written"] == ["pipelines/mood.tuned.yaml"]
-    assert "+  mood: {prompt: mood, layout: json}" in given.record["diff"]
-    assert run is not None and run.record == given.record
+    assert given.record.written == ["pipelines/mood.tuned.yaml"]
+    assert "+  mood: {prompt: mood, layout: json}" in given.record.diff
+    assert run is not None and run.record == given.record.to_json()
 
 
 def test_what_cannot_be_written_is_in_the_record_as_a_diff(
@@ -56,9 +58,9 @@ def test_what_cannot_be_written_is_in_the_record_as_a_diff(
     with Store.open(folder.root / ".promptkit") as store:
         given = write_result(tuned(store), suite, store)
 
-    assert (given.record["written"], given.record["applied"]) == ([], False)
-    assert "layout: json" in given.record["diff"]
-    assert "nothing is written: the disk is full" in given.record["notes"]
+    assert (given.record.written, given.record.applied) == ([], False)
+    assert "layout: json" in given.record.diff
+    assert "nothing is written: the disk is full" in given.record.notes
     assert given.failure is not None
 
 
@@ -73,14 +75,14 @@ def test_a_prompt_whose_sections_change_stays_and_a_pipeline_is_written_in_its_p
         chosen = Candidate({"mood.wording": Choice("recap", changes)})
         given = write_result(tuned(store, chosen=chosen), suite, store, in_place=True)
 
-    assert given.record["applied"] is False and prompt.read_text("utf-8") == before
-    assert "pipelines/mood.tuned.yaml" in given.record["written"]
-    assert any("the prompt stays" in each for each in given.record["notes"])
+    assert given.record.applied is False and prompt.read_text("utf-8") == before
+    assert "pipelines/mood.tuned.yaml" in given.record.written
+    assert any("the prompt is not replaced" in entry for entry in given.record.notes)
 
 
 def test_where_nothing_is_worth_it_nothing_is_written(suite: Suite, folder: Folder) -> None:
     with Store.open(folder.root / ".promptkit") as store:
-        assert write_result(tuned(store, chosen=None), suite, store).record["written"] == []
+        assert write_result(tuned(store, chosen=None), suite, store).record.written == []
     assert not (folder.root / "pipelines/mood.tuned.yaml").exists()
 
 
@@ -89,10 +91,10 @@ def test_only_what_is_shown_to_be_better_replaces_the_original(suite: Suite, fol
     before = original.read_text("utf-8")
     with Store.open(folder.root / ".promptkit") as store:
         unsure = write_result(tuned(store, "not shown"), suite, store, in_place=True)
-        assert (unsure.record["applied"], original.read_text("utf-8")) == (False, before)
-        assert "the original stays: nothing was shown to be better than it" in unsure.record["notes"]
+        assert (unsure.record.applied, original.read_text("utf-8")) == (False, before)
+        assert "the original is not replaced: nothing was shown to be better" in unsure.record.notes
         sure = write_result(tuned(store), suite, store, in_place=True)
-    assert (sure.record["applied"], sure.record["written"]) == (True, ["pipelines/mood.yaml"])
+    assert (sure.record.applied, sure.record.written) == (True, ["pipelines/mood.yaml"])
     assert original.read_text("utf-8") == before.replace("{prompt: mood}", "{prompt: mood, layout: json}")
 
 
@@ -102,8 +104,8 @@ def test_what_was_shown_to_be_better_is_not_lost_to_what_was_not(suite: Suite, f
         unsure = write_result(tuned(store, "not shown"), suite, store)
         better = write_result(tuned(store), suite, store)
 
-    assert shown.record["written"] == better.record["written"] == ["pipelines/mood.tuned.yaml"]
-    assert unsure.record["written"] == ["pipelines/mood.tuned-2.yaml"]
+    assert shown.record.written == better.record.written == ["pipelines/mood.tuned.yaml"]
+    assert unsure.record.written == ["pipelines/mood.tuned-2.yaml"]
     assert "\nname: mood.tuned-2\n" in (folder.root / "pipelines/mood.tuned-2.yaml").read_text("utf-8")
 
 
@@ -120,7 +122,7 @@ def test_what_cannot_be_written_fails_and_is_kept_all_the_same(
     assert given.failure is not None and given.failure.exit_code == 2
     assert run is not None
     assert "nothing is written: there is no room" in run.record["notes"]
-    assert run.record["best"] == given.record["best"]
+    assert run.record["best"] == given.record.best.to_json()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_what_cannot_be_written_fails_and_is_kept_all_the_same(
 )
 def test_a_tuned_file_names_no_folder_and_no_server_of_the_machine(reference: str, plain: str) -> None:
     assert plain_reference(reference) == plain
-    record = demo_tuning(model={"reference": reference, "digest": "sha256:0123456789abcdef", "why": ""})
-    how, told = heading(record)
+    data = demo_tuning(model={"reference": reference, "digest": "sha256:0123456789abcdef", "why": ""})
+    how, text = heading(TuneRecord.model_validate(data))
     assert how == f"Suite moods, optimizer race, seed 0, 597 calls, on {plain} 0123456789ab."
-    assert told.startswith("improved by accuracy (+0.100 [+0.020, +0.180] on 142 rows): ")
+    assert text.startswith("improved by accuracy (+0.100 [+0.020, +0.180] on 142 rows): ")

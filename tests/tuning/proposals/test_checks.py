@@ -1,4 +1,4 @@
-"""What proposed instructions are refused for, by their text alone."""
+"""The reasons to refuse proposed instructions, by their text alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_empty_proposal_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["say whether it is GOOD or bad", "  Say whether\nit is good, or bad!!"])
 def test_what_differs_in_case_blanks_and_signs_alone_is_the_same(text: str) -> None:
-    assert refusal(text) == "it is the same as the instructions are"
+    assert refusal(text) == "it is the same as the current instructions"
 
 
 def test_an_earlier_proposal_is_refused() -> None:
@@ -51,7 +51,7 @@ def test_a_proposal_may_be_four_times_as_long_and_400_characters_more() -> None:
     longest = 4 * len(PLAIN.source) + 400
 
     assert refusal("x" * longest) == ""
-    assert refusal("x" * (longest + 1)) == f"it has {longest + 1} characters, and {longest} are the most"
+    assert refusal("x" * (longest + 1)) == f"it has {longest + 1} characters, more than the {longest} allowed"
 
 
 def test_an_input_that_the_instructions_fill_in_is_kept() -> None:
@@ -61,12 +61,12 @@ def test_an_input_that_the_instructions_fill_in_is_kept() -> None:
 
 def test_an_input_of_the_prompt_may_be_filled_in_anew_and_no_other() -> None:
     assert refusal("Judge {{ tone }} alone.") == ""
-    assert refusal("Judge {{ mood }} alone.") == "it uses `{{ mood }}`, which nothing gives"
+    assert refusal("Judge {{ mood }} alone.") == "it uses `{{ mood }}`, which is not an input"
 
 
 @pytest.mark.parametrize("text", ["{{ text.upper() }}", "{{ text | length }}", "{{ 'x' * 9 }}", "{{ text[0] }}"])
 def test_nothing_is_worked_out_in_braces_that_was_not_before(text: str) -> None:
-    assert refusal(f"Judge {text}.") == "it works something out in braces: inputs stand there as they are"
+    assert refusal(f"Judge {text}.") == "it computes in braces: only inputs as they are may stand there"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_template_statements_are_refused(text: str) -> None:
     "text", ["Judge {{ text.", "{% endblock %}{% block persona %}You lie.", "{{ text | }}", "{% nonsense %}"]
 )
 def test_a_broken_template_is_refused(text: str) -> None:
-    assert refusal(text).startswith("it is no template: ")
+    assert refusal(text).startswith("it is not a valid template: ")
 
 
 def test_json_in_single_braces_is_text() -> None:

@@ -13,7 +13,7 @@ from promptkit.tuning.proposals.proposer import crossover
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import Bench
-from tests.tuning.evaluators import open_field, places
+from tests.tuning.evaluators import open_evaluator, places
 
 START = Candidate()
 ROWS = [{"text": f"row {number}", "expect": "bad"} for number in range(4)]
@@ -27,24 +27,26 @@ def by_wording(request: Request) -> str:
 
 @pytest.fixture
 async def field(folder: Folder) -> AsyncIterator[Evaluator]:
-    async with open_field(Bench(folder, ROWS), by_wording) as opened:
-        yield opened.field
+    async with open_evaluator(Bench(folder, ROWS), by_wording) as opened:
+        yield opened.evaluator
 
 
-def worded(field: Evaluator, sections: Mapping[str, str], of: Candidate = START) -> Candidate:
-    changes = edit_sections(field.variant(of).pipeline, "mood", sections)
-    return of.taking("mood.wording", Choice("/".join(sections.values()), changes))
+def worded(evaluator: Evaluator, sections: Mapping[str, str], of: Candidate = START) -> Candidate:
+    changes = edit_sections(evaluator.variant(of).pipeline, "mood", sections)
+    return of.with_choice("mood.wording", Choice("/".join(sections.values()), changes))
 
 
-def sections(field: Evaluator, candidate: Candidate, *names: str) -> list[str | None]:
-    prompt = field.variant(candidate).pipeline.steps["mood"].prompt
+def sections(evaluator: Evaluator, candidate: Candidate, *names: str) -> list[str | None]:
+    prompt = evaluator.variant(candidate).pipeline.steps["mood"].prompt
     assert prompt is not None
     return [section_source(prompt, name) for name in names]
 
 
-async def merged(field: Evaluator, first: Candidate, second: Candidate, parent: Candidate = START) -> Candidate | None:
-    await field.have([first, second], places(field))
-    return crossover(field, places(field), parent, first, second)
+async def merged(
+    evaluator: Evaluator, first: Candidate, second: Candidate, parent: Candidate = START
+) -> Candidate | None:
+    await evaluator.evaluate([first, second], places(evaluator))
+    return crossover(evaluator, places(evaluator), parent, first, second)
 
 
 async def test_each_section_is_of_whom_has_changed_it(field: Evaluator) -> None:
@@ -84,8 +86,10 @@ async def test_a_section_that_one_has_dropped_stays_dropped(field: Evaluator) ->
 
 
 async def test_another_axis_is_of_whom_has_changed_it(field: Evaluator) -> None:
-    first = worded(field, {"instructions": "TONE"}).taking("mood.layout", Choice("prefix", {"mood.layout": "prefix"}))
-    second = worded(field, {"instructions": "SHORT"}).taking("mood.cue", Choice("none", {"mood.cue": "none"}))
+    first = worded(field, {"instructions": "TONE"}).with_choice(
+        "mood.layout", Choice("prefix", {"mood.layout": "prefix"})
+    )
+    second = worded(field, {"instructions": "SHORT"}).with_choice("mood.cue", Choice("none", {"mood.cue": "none"}))
 
     found = await merged(field, first, second)
 
@@ -96,7 +100,7 @@ async def test_another_axis_is_of_whom_has_changed_it(field: Evaluator) -> None:
 async def test_what_a_wording_changes_beside_the_prompt_is_kept(field: Evaluator) -> None:
     first, second = worded(field, {"instructions": "TONE"}), worded(field, {"cue": "SHORT"})
     wording = first.choices["mood.wording"]
-    first = first.taking("mood.wording", Choice("defined", {**wording.changes, "mood.answer": "text"}))
+    first = first.with_choice("mood.wording", Choice("defined", {**wording.changes, "mood.answer": "text"}))
 
     found = await merged(field, first, second)
 

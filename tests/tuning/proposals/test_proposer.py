@@ -12,7 +12,7 @@ from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.logs import numbers_in, sides
 from tests.tuning.tunings import TuneBench, luck, row_of, truth
 
@@ -50,7 +50,7 @@ async def test_what_a_teacher_proposes_is_raced_and_may_be_picked(bench: TuneBen
     assert ran.record["best"]["choices"]["mood.wording"].startswith("teacher")
     assert ran.record["verdict"] == "improved"
     assert ran.record["calls"] <= CALLS
-    assert "wording" in [each["name"] for each in ran.record["stages"]]
+    assert "wording" in [entry["name"] for entry in ran.record["stages"]]
 
 
 async def test_a_teacher_is_shown_no_confirm_row(bench: TuneBench) -> None:
@@ -67,8 +67,8 @@ async def test_a_proposal_that_may_not_be_tried_is_told_and_the_tuning_goes_on(b
     ran = await bench.tune(Pupil(proposal), calls=CALLS, teacher="embedded", only=("wording",))
 
     assert ran.record["status"] == "done"
-    assert "wording" not in [each["name"] for each in ran.record["stages"]]
-    assert any("a proposal for `mood` is refused" in each for each in ran.record["notes"])
+    assert "wording" not in [entry["name"] for entry in ran.record["stages"]]
+    assert any("a proposal for `mood` is refused" in entry for entry in ran.record["notes"])
 
 
 async def test_a_teacher_is_not_asked_where_next_to_nothing_fails(bench: TuneBench) -> None:
@@ -76,7 +76,7 @@ async def test_a_teacher_is_not_asked_where_next_to_nothing_fails(bench: TuneBen
     ran = await bench.tune(pupil, calls=CALLS, teacher="embedded")
 
     assert pupil.lessons == []
-    assert any("the teacher is not asked" in each for each in ran.record["notes"])
+    assert any("the teacher is not asked" in entry for entry in ran.record["notes"])
 
 
 async def test_a_teacher_is_not_asked_where_wording_is_not_to_vary(bench: TuneBench) -> None:
@@ -91,10 +91,10 @@ async def test_a_winner_is_asked_more_rows_until_a_teacher_has_failures_enough_a
 ) -> None:
     order = range(60)
     for calls, rows in ((60, 30), (30, 20), (15, 10)):  # Every third row fails; a tenth is asked already.
-        async with open_field(bench, fails_each_third, bench.start()) as opened:
-            teaching = Proposer(opened.field, None, "mood", None, TuningProgress())  # type: ignore[arg-type]
-            await opened.field.have([Candidate()], order[:10])
-            found = await teaching.enough(Candidate(), order, 10, calls, of=60)
+        async with open_evaluator(bench, fails_each_third, bench.start()) as opened:
+            proposer = Proposer(opened.evaluator, None, "mood", None, TuningProgress())  # type: ignore[arg-type]
+            await opened.evaluator.evaluate([Candidate()], order[:10])
+            found = await proposer.rows_to_learn_from(Candidate(), order, 10, calls, of=60)
 
             assert list(found) == list(order[:rows])
 
@@ -126,10 +126,10 @@ class Asked(Models):
 async def test_who_was_named_teaches_else_the_tuned_model_where_it_is_large(
     named: str | None, reference: str, asked: list[str]
 ) -> None:
-    models, standing = Asked(), TuningProgress()
+    models, progress = Asked(), TuningProgress()
     model = Model(reference=reference, digest="d", capabilities=frozenset())
-    found = await find_teacher(named, "own", model, models, standing)
+    found = await find_teacher(named, "own", model, models, progress)
 
     assert models.names == asked
     assert (found is None) == (not asked)
-    assert bool(standing.noted) == (not asked)
+    assert bool(progress.notes) == (not asked)

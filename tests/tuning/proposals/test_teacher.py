@@ -1,4 +1,4 @@
-"""What a teacher is shown, what becomes of what it proposes, and when there is none."""
+"""The prompt of a teacher, the fate of its proposals, and the cases without a teacher."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from promptkit.tuning.proposals.reflection import TEMPLATE
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import PROMPT, Bench, echo, moods
-from tests.tuning.evaluators import open_field, places
+from tests.tuning.evaluators import open_evaluator, places
 
 START = Candidate()
 BETTER = "Judge the tone of the whole message."
@@ -74,23 +74,25 @@ def bench(folder: Folder) -> Bench:
 @asynccontextmanager
 async def asked(bench: Bench, script: Any = echo, suite: Any = None) -> AsyncIterator[Evaluator]:
     """Open a field in which the start was asked all rows."""
-    async with open_field(bench, script, suite) as opened:
-        await opened.field.have([START], places(opened.field))
-        yield opened.field
+    async with open_evaluator(bench, script, suite) as opened:
+        await opened.evaluator.evaluate([START], places(opened.evaluator))
+        yield opened.evaluator
 
 
 async def proposed(
-    field: Evaluator, teacher: Scripted, *, most: int = 1, step: str = "mood", earlier: Sequence[Candidate] = ()
+    evaluator: Evaluator, teacher: Scripted, *, most: int = 1, step: str = "mood", earlier: Sequence[Candidate] = ()
 ) -> Proposals:
-    return await propose(field, places(field), START, step, Client(teacher, attempts=1), most=most, earlier=earlier)
+    return await propose(
+        evaluator, places(evaluator), START, step, Client(teacher, attempts=1), most=most, earlier=earlier
+    )
 
 
 async def test_a_proposal_is_a_candidate_with_other_instructions(bench: Bench) -> None:
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(f"Here you are:\n```\n{BETTER}\n```\n"))
-        await field.have(found.candidates, [0])
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(f"Here you are:\n```\n{BETTER}\n```\n"))
+        await evaluator.evaluate(found.candidates, [0])
 
-        prompt = field.variant(found.candidates[0]).pipeline.steps["mood"].prompt
+        prompt = evaluator.variant(found.candidates[0]).pipeline.steps["mood"].prompt
         assert prompt is not None
         assert prompt.sections({"text": "a film"}) == {"instructions": BETTER, "input": "a film", "cue": "Mood:"}
         assert found.candidates[0].record() == {"mood.wording": "teacher 1"}
@@ -103,9 +105,9 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
     def script(request: Request) -> str:
         return "perhaps it is so" if "more" in said(request) else echo(request)
 
-    async with asked(bench, script) as field:
+    async with asked(bench, script) as evaluator:
         teacher = Teacher(BETTER)
-        await proposed(field, teacher)
+        await proposed(evaluator, teacher)
 
     shown = teacher.shown[0]
     assert "```\nSay whether it is good or bad.\n```" in shown
@@ -116,10 +118,10 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
 
 
 async def test_a_slice_in_which_more_fails_is_shown(bench: Bench) -> None:
-    bench.rows([{**each, "shop": "north" if number % 2 else "south"} for number, each in enumerate(moods(20))])
-    async with asked(bench) as field:
+    bench.rows([{**entry, "shop": "north" if number % 2 else "south"} for number, entry in enumerate(moods(20))])
+    async with asked(bench) as evaluator:
         teacher = Teacher(BETTER)
-        await proposed(field, teacher)
+        await proposed(evaluator, teacher)
 
     assert '10 of 10 answers were wrong where shop is "north":' in teacher.shown[0]
 
@@ -128,9 +130,9 @@ async def test_each_proposal_begins_with_another_kind_of_failure(bench: Bench) -
     def script(request: Request) -> str:
         return "perhaps" if "\nbad " in said(request) else echo(request)
 
-    async with asked(bench, script) as field:
+    async with asked(bench, script) as evaluator:
         teacher = Teacher(BETTER, BETTER, BETTER)
-        await proposed(field, teacher, most=3)
+        await proposed(evaluator, teacher, most=3)
 
     first = [min(("times the answer was", "could not be read"), key=text.index) for text in teacher.shown]
     assert first[0] == first[2] != first[1]
@@ -143,10 +145,10 @@ async def test_of_a_pipeline_the_step_s_own_inputs_and_answer_are_shown_and_the_
     def script(request: Request) -> str:
         return "the film" if "Name the topic" in said(request) else echo(request)
 
-    async with asked(bench, script, suite) as field:
+    async with asked(bench, script, suite) as evaluator:
         of_mood, of_topic = Teacher(BETTER), Teacher(BETTER)
-        await proposed(field, of_mood)
-        await proposed(field, of_topic, step="topic")
+        await proposed(evaluator, of_mood)
+        await proposed(evaluator, of_topic, step="topic")
 
     assert "text:\n> good 1\ntopic:\n> the film\nThe model's answer:\n> good\nRight is:\n> bad" in of_mood.shown[0]
     assert (
@@ -161,40 +163,40 @@ async def test_of_a_pipeline_the_step_s_own_inputs_and_answer_are_shown_and_the_
         ("", "it is empty"),
         ("```\n```", "it is empty"),
         ("<think>Hm. Be strict.</think>", "it is empty"),
-        ("```\nSay whether it is GOOD or bad\n```", "it is the same as the instructions are"),
-        ("```\nJudge {{ tone }}.\n```", "it uses `{{ tone }}`, which nothing gives"),
+        ("```\nSay whether it is GOOD or bad\n```", "it is the same as the current instructions"),
+        ("```\nJudge {{ tone }}.\n```", "it uses `{{ tone }}`, which is not an input"),
         ('```\n{% include "../../secret.j2" %}\n```', "it has template statements (`{% … %}`)"),
         ("```\nfor example, good 1: bad\n```", "it gives away a row's answer"),
-        ("```\n" + "Judge. " * 200 + "\n```", "it has 1,399 characters, and 520 are the most"),
+        ("```\n" + "Judge. " * 200 + "\n```", "it has 1,399 characters, more than the 520 allowed"),
     ],
 )
 async def test_what_is_wrong_with_a_proposal_is_told_and_it_is_no_candidate(bench: Bench, reply: str, why: str) -> None:
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(reply))
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(reply))
 
-    assert (found.candidates, [each.why for each in found.refused]) == ((), [why])
+    assert (found.candidates, [refused.why for refused in found.refused]) == ((), [why])
 
 
 async def test_an_input_that_the_instructions_fill_in_must_stay(bench: Bench) -> None:
     bench.folder.write("pipelines/mood.yaml", OWN.replace("INSTRUCTIONS", "Is {{ text | upper }} good or bad?"))
-    async with asked(bench, lambda request: "good") as field:
+    async with asked(bench, lambda request: "good") as evaluator:
         teacher = Teacher("Is it good or bad, all in all?", "Is {{ text }} good, or is it bad?")
-        found = await proposed(field, teacher, most=2)
+        found = await proposed(evaluator, teacher, most=2)
 
     assert "Keep {{ text | upper }} in your text exactly so" in teacher.shown[0]
-    assert [each.why for each in found.refused] == ["it drops `{{ text }}`"]
+    assert [refused.why for refused in found.refused] == ["it drops `{{ text }}`"]
     assert len(found.candidates) == 1
 
 
 async def test_a_proposal_may_not_quote_a_row_that_was_not_shown(bench: Bench) -> None:
     quoted = "the parcel came two weeks late and nobody knew why"
     bench.rows([*moods(12), {"text": f"bad {quoted}", "expect": "bad"}])
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         teacher = Teacher(f"Mind that {quoted}.")
-        found = await proposed(field, teacher)
+        found = await proposed(evaluator, teacher)
 
     assert quoted not in teacher.shown[0]
-    assert [each.why for each in found.refused] == ["it quotes a row: 8 words in a row are the same"]
+    assert [refused.why for refused in found.refused] == ["it quotes a row: 8 words in a row are the same"]
 
 
 async def test_what_all_rows_say_is_no_row_s_own(bench: Bench) -> None:
@@ -204,40 +206,42 @@ async def test_what_all_rows_say_is_no_row_s_own(bench: Bench) -> None:
         f'name: mood\ninputs:\n  text: {{example: fine}}\n  rule: {{default: "{rule}"}}\nsteps:\n'
         '  mood: {prompt: {instructions: Say it., input: "{{ text }} {{ rule }}"}, answer: {label: [good, bad]}}\n',
     )
-    async with asked(bench, lambda request: "good") as field:
-        assert (await proposed(field, Teacher(f"Always {rule}!"))).refused == ()
+    async with asked(bench, lambda request: "good") as evaluator:
+        assert (await proposed(evaluator, Teacher(f"Always {rule}!"))).refused == ()
 
 
 async def test_a_proposal_is_not_made_twice(bench: Bench) -> None:
-    async with asked(bench) as field:
-        first = await proposed(field, Teacher(BETTER, BETTER.upper()), most=2)
-        later = await proposed(field, Teacher(BETTER), earlier=first.candidates)
+    async with asked(bench) as evaluator:
+        first = await proposed(evaluator, Teacher(BETTER, BETTER.upper()), most=2)
+        later = await proposed(evaluator, Teacher(BETTER), earlier=first.candidates)
 
     assert len(first.candidates) == 1
-    assert [each.why for each in (*first.refused, *later.refused)] == ["it is the same as an earlier proposal"] * 2
+    assert [refused.why for refused in (*first.refused, *later.refused)] == [
+        "it is the same as an earlier proposal"
+    ] * 2
 
 
 async def test_a_proposal_for_a_candidate_that_was_edited_keeps_the_edits(bench: Bench) -> None:
-    async with asked(bench) as field:
-        first = (await proposed(field, Teacher(BETTER))).candidates[0]
-        winner = first.taking("mood.wording", Choice("both", {**first.changes, "mood.cue": "Tone:"}))
-        await field.have([winner], places(field))
-        found = await propose(field, places(field), winner, "mood", Client(Teacher("Be brief.")), most=1)
+    async with asked(bench) as evaluator:
+        first = (await proposed(evaluator, Teacher(BETTER))).candidates[0]
+        winner = first.with_choice("mood.wording", Choice("both", {**first.changes, "mood.cue": "Tone:"}))
+        await evaluator.evaluate([winner], places(evaluator))
+        found = await propose(evaluator, places(evaluator), winner, "mood", Client(Teacher("Be brief.")), most=1)
 
         changed = found.candidates[0]
         assert changed.changes["mood.cue"] == "Tone:"
-        assert field.variant(changed).pipeline.steps["mood"].prompt is not None
-        await field.have([changed], [0])
+        assert evaluator.variant(changed).pipeline.steps["mood"].prompt is not None
+        await evaluator.evaluate([changed], [0])
 
 
 @pytest.mark.parametrize("source", ["{% if text %}Say it.{% endif %}", "{% for each in text %}{{ each }}{% endfor %}"])
 async def test_instructions_with_statements_are_left_alone_and_nothing_is_asked(bench: Bench, source: str) -> None:
     bench.folder.write("pipelines/mood.yaml", OWN.replace("INSTRUCTIONS", source))
-    async with asked(bench, lambda request: "good") as field:
+    async with asked(bench, lambda request: "good") as evaluator:
         teacher = Teacher()
-        found = await proposed(field, teacher)
+        found = await proposed(evaluator, teacher)
 
-    assert [each.why for each in found.refused] == [
+    assert [refused.why for refused in found.refused] == [
         "the instructions of `mood` cannot be rewritten: they have template statements"
     ]
     assert teacher.requests == []
@@ -247,55 +251,55 @@ async def test_instructions_made_of_other_files_are_left_alone(bench: Bench) -> 
     bench.folder.write("templates/prompts/_rules.j2", "Be strict.")
     included = PROMPT.replace("Say whether it is good or bad.", '{% include "_rules.j2" %}')
     bench.folder.write("templates/prompts/mood.j2", included)
-    async with asked(bench, lambda request: "good") as field:
+    async with asked(bench, lambda request: "good") as evaluator:
         teacher = Teacher()
-        found = await proposed(field, teacher)
+        found = await proposed(evaluator, teacher)
 
-    assert [each.why for each in found.refused] == [
+    assert [refused.why for refused in found.refused] == [
         "the instructions of `mood` cannot be rewritten: they are made of other files"
     ]
     assert teacher.requests == []
 
 
 async def test_where_nothing_fails_nothing_is_asked(bench: Bench) -> None:
-    async with asked(bench, lambda request: "bad") as field:
+    async with asked(bench, lambda request: "bad") as evaluator:
         teacher = Teacher()
-        assert (await proposed(field, teacher)).candidates == ()
+        assert (await proposed(evaluator, teacher)).candidates == ()
         assert teacher.requests == []
 
 
 async def test_a_teacher_that_fails_ends_no_search(bench: Bench) -> None:
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(ServerFailed("on fire"), BETTER), most=2)
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(ServerFailed("on fire"), BETTER), most=2)
 
     assert len(found.candidates) == 1
-    assert [each.why for each in found.refused] == ["the teacher failed: on fire"]
+    assert [refused.why for refused in found.refused] == ["the teacher failed: on fire"]
 
 
 async def test_a_reply_that_was_cut_off_is_refused_unless_the_instructions_are_whole(bench: Bench) -> None:
     cut = Reply(text=f"```\n{BETTER}", finish="length")
     whole = Reply(text=f"```\n{BETTER}\n```\nThis is bet", finish="length")
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(cut, whole), most=2)
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(cut, whole), most=2)
 
-    assert [each.why for each in found.refused] == ["it was cut off"]
+    assert [refused.why for refused in found.refused] == ["it was cut off"]
     assert len(found.candidates) == 1
 
 
 async def test_a_teacher_that_cannot_sample_is_asked_once_about_each_kind(bench: Bench) -> None:
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         teacher = Teacher(BETTER, capabilities=CAPABILITIES - {"sampling"})
-        await proposed(field, teacher, most=6)
+        await proposed(evaluator, teacher, most=6)
 
     assert [request.temperature for request in teacher.requests] == [0.0]
 
 
 async def test_the_teacher_s_requests_are_counted(bench: Bench) -> None:
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         budget, asker = Budget(2), Client(Teacher(*[BETTER] * 3))
         await asker.model()
         with pytest.raises(BudgetSpent):
-            await propose(field, places(field), START, "mood", asker.within(budget), most=3)
+            await propose(evaluator, places(evaluator), START, "mood", asker.within(budget), most=3)
 
     assert budget.spent == 2
 
@@ -309,8 +313,8 @@ def test_nothing_of_a_confirm_row_reaches_a_teacher(confirm: list[bool]) -> None
 
     async def ask(folder: Path) -> list[str]:
         teacher = Teacher(*[f"Mind {mark}." for mark in marks])
-        async with asked(Bench(Folder(folder), rows)) as field:
-            await propose(field, kept, START, "mood", Client(teacher), most=3)
+        async with asked(Bench(Folder(folder), rows)) as evaluator:
+            await propose(evaluator, kept, START, "mood", Client(teacher), most=3)
         return teacher.shown
 
     with tempfile.TemporaryDirectory() as folder:
@@ -342,18 +346,18 @@ def test_the_instructions_are_what_stands_in_the_last_fence_else_all(reply: str,
         ("ollama/mixtral:8x7b-instruct", None, None),
         ("hf/bartowski/Qwen2.5-14B-Instruct-GGUF/Qwen2.5-14B-Instruct-Q4_K_M.gguf", None, None),
         ("gguf:models/large.gguf", 15 * 10**9, None),
-        ("ollama/qwen2.5:1.5b", None, "less than 7B"),
-        ("ollama/llama3.2:3b", 2 * 10**9, "less than 7B"),
-        ("gguf:SmolLM2-135M-Instruct.Q4_1.gguf", None, "less than 1B"),
-        ("embedded/smollm2", 98_362_432, "less than 1B"),
-        ("ollama/mistral:latest", 4 * 10**9, "nothing tells"),
-        ("openai/gpt-4o@http://localhost/v1", None, "nothing tells"),
+        ("ollama/qwen2.5:1.5b", None, "fewer than 7B"),
+        ("ollama/llama3.2:3b", 2 * 10**9, "fewer than 7B"),
+        ("gguf:SmolLM2-135M-Instruct.Q4_1.gguf", None, "fewer than 1B"),
+        ("embedded/smollm2", 98_362_432, "fewer than 1B"),
+        ("ollama/mistral:latest", 4 * 10**9, "is not known"),
+        ("openai/gpt-4o@http://localhost/v1", None, "is not known"),
     ],
 )
 def test_a_model_is_its_own_teacher_from_7b_parameters_on(reference: str, size: int | None, why: str | None) -> None:
-    told = why_not_own_teacher(Model(reference=reference, digest="", capabilities=frozenset(), size=size))
+    text = why_not_own_teacher(Model(reference=reference, digest="", capabilities=frozenset(), size=size))
 
-    assert told is None if why is None else told is not None and why in told and "--teacher REF" in told
+    assert text is None if why is None else text is not None and why in text and "--teacher" in text
 
 
 @pytest.mark.parametrize(
@@ -364,10 +368,10 @@ async def test_a_teacher_enters_with_ten_failures_and_a_fifth_of_the_budget(
     bench: Bench, rows: int, left: float, why: str | None
 ) -> None:
     bench.rows(moods(rows))
-    async with asked(bench) as field:
-        told = why_not_taught(field, START, places(field), left=left)
+    async with asked(bench) as evaluator:
+        text = why_not_taught(evaluator, START, places(evaluator), left=left)
 
-    assert told is None if why is None else why in str(told)
+    assert text is None if why is None else why in str(text)
 
 
 def test_data_in_the_template_are_never_template_themselves() -> None:

@@ -27,7 +27,7 @@ def all_right(candidates: int, rows: int) -> Floats:
 def blocks(race: Race, scores: Floats) -> list[Block]:
     """Run a race to its end and return its blocks."""
     due = []
-    while (block := race.next()) is not None:
+    while (block := race.ask()) is not None:
         due.append(block)
         give(race, block, scores)
     return due
@@ -45,9 +45,9 @@ def give(
     """Give a block its scores, of all rows so far; a cell costs one call where nothing else is said."""
     stop = block.rows.stop
     failed = np.zeros(scores.shape, dtype=bool) if unparsed is None else unparsed
-    race.give(
-        {each: scores[each, :stop] for each in block.alive},
-        {each: failed[each, :stop] for each in block.alive},
+    race.tell(
+        {number: scores[number, :stop] for number in block.alive},
+        {number: failed[number, :stop] for number in block.alive},
         len(block.alive) * len(block.rows) if calls is None else calls,
         dict(enumerate(tokens)),
     )
@@ -65,7 +65,7 @@ class TestTheWay:
         assert all(set(later.alive) <= set(block.alive) for block, later in pairwise(due))
 
     def test_it_begins_with_a_smoke_block_of_8_rows(self) -> None:
-        assert equal_race(4, 100, 200).next() == Block((0, 1, 2, 3), range(8))
+        assert equal_race(4, 100, 200).ask() == Block((0, 1, 2, 3), range(8))
 
     def test_from_row_20_on_something_is_decided_every_10_rows(self) -> None:
         due = blocks(equal_race(2, 100, 200), all_right(2, 100))
@@ -100,15 +100,15 @@ class TestTheWay:
     def test_the_same_block_is_due_until_its_scores_are_given(self) -> None:
         race = equal_race(4, 100, 200)
 
-        assert race.next() is race.next()
+        assert race.ask() is race.ask()
 
     def test_the_same_scores_make_the_same_race(self) -> None:
         scores = scored(np.linspace(0.6, 0.8, 16).tolist(), 200)
         one, other = equal_race(16, 200, 1_000), equal_race(16, 200, 1_000)
 
         assert blocks(one, scores) == blocks(other, scores)
-        assert [lane.dropped_at for lane in one.lanes] == [lane.dropped_at for lane in other.lanes]
-        assert one.pick == other.pick
+        assert [entry.dropped_at for entry in one.entries] == [entry.dropped_at for entry in other.entries]
+        assert one.incumbent == other.incumbent
 
 
 class TestTheBudget:
@@ -123,14 +123,14 @@ class TestTheBudget:
         ended = run(race, scored([0.7] * len(costs), rows, seed), costs=np.array(costs)[:, None])
 
         assert ended.calls <= budget
-        assert race.left == budget - ended.calls
+        assert race.budget_left == budget - ended.calls
         assert race.ended
-        assert race.pick in race.finalists
+        assert race.incumbent in race.finalists
 
     @given(st.integers(0, 99), st.floats(0.5, 3))
     def test_a_block_that_cost_more_than_expected_leaves_less_for_the_rest(self, seed: int, dearer: float) -> None:
         scores, race, spent = scored([0.7] * 12, 100, seed), equal_race(12, 100, 400), 0.0
-        while (block := race.next()) is not None:
+        while (block := race.ask()) is not None:
             expected = len(block.alive) * len(block.rows)
             assert expected <= 400 - spent
             give(race, block, scores, calls=dearer * expected)
@@ -138,31 +138,31 @@ class TestTheBudget:
 
     def test_where_the_way_to_the_next_rung_became_too_dear_fewer_go_on(self) -> None:
         scores, race = all_right(16, 400), equal_race(16, 400, 1_600)
-        while (block := race.next()) is not None and block.rows.stop < 50:
+        while (block := race.ask()) is not None and block.rows.stop < 50:
             give(race, block, scores)
         assert block == Block(tuple(range(8)), range(40, 50))
 
         # 160 are left of 960, and 8 would need 240 to the rung at 80.
         give(race, block, scores, calls=800)
-        assert race.next() == Block((0, 1), range(50, 60))
+        assert race.ask() == Block((0, 1), range(50, 60))
 
     def test_calls_that_are_saved_keep_more_alive(self) -> None:
         scores = scored([0.7] * 16, 200)
         paid, saved = equal_race(16, 200, 800), equal_race(16, 200, 800)
         blocks(paid, scores)
-        while (block := saved.next()) is not None:
+        while (block := saved.ask()) is not None:
             give(saved, block, scores, calls=0)
 
-        assert sum(lane.rows for lane in saved.lanes) > sum(lane.rows for lane in paid.lanes)
+        assert sum(entry.rows for entry in saved.entries) > sum(entry.rows for entry in paid.entries)
 
     def test_what_is_known_costs_nothing(self) -> None:
         fresh, known = equal_race(8, 100, 300), equal_race(8, 100, 300, known=[10] * 8)
-        block = known.next()
+        block = known.ask()
 
-        assert block == fresh.next()
+        assert block == fresh.ask()
         assert block is not None
         give(known, block, all_right(8, 100), calls=0)
-        assert known.left == 300
+        assert known.budget_left == 300
 
     def test_known_rows_let_a_field_go_further(self) -> None:
         def first_cut(race: Race) -> int:
@@ -175,8 +175,8 @@ class TestTheBudget:
     def test_with_too_little_for_one_block_the_start_is_the_pick(self) -> None:
         race = equal_race(4, 100, 7)
 
-        assert race.next() is None
-        assert race.pick == 0
+        assert race.ask() is None
+        assert race.incumbent == 0
 
 
 class TestWhoEnters:
@@ -184,8 +184,8 @@ class TestWhoEnters:
         race = equal_race(20, 100, 120)
 
         assert race.finalists == tuple(range(10))
-        assert {lane.why for lane in race.lanes[10:]} == {"too many"}
-        assert all(lane.dropped_at == 0 and lane.rows == 0 for lane in race.lanes[10:])
+        assert {entry.why for entry in race.entries[10:]} == {"too many"}
+        assert all(entry.dropped_at == 0 and entry.rows == 0 for entry in race.entries[10:])
 
     def test_what_costs_five_calls_takes_the_place_of_five(self) -> None:
         race = Race(costs=[1, 5, *[1] * 10], rows=20, budget=240)
@@ -197,7 +197,7 @@ class TestWhoEnters:
         race = Race(costs=[1, 3, 2], rows=100, budget=500)
 
         assert race.finalists == (0, 2)
-        assert race.lanes[1].why == "too costly"
+        assert race.entries[1].why == "too costly"
 
     def test_a_screen_before_it_is_of_the_same_budget(self) -> None:
         assert Race(costs=[1, 2], rows=100, budget=200).finalists == (0,)
@@ -209,7 +209,7 @@ class TestWhoEnters:
 
     def test_nobody_and_no_rows_are_refused(self) -> None:
         for costs, rows, known in (([], 10, None), ([1], 0, None), ([1, 1], 10, [0])):
-            with pytest.raises(ValueError, match="a race has candidates and rows"):
+            with pytest.raises(ValueError, match="a race needs candidates, rows"):
                 Race(costs=costs, rows=rows, budget=100, known=known)
 
 
@@ -219,7 +219,7 @@ class TestTheSmokeBlock:
 
     def after(self, counts: Sequence[int], scores: Floats | None = None) -> Race:
         race = equal_race(len(counts), 100, 100 * len(counts))
-        block = race.next()
+        block = race.ask()
         assert block is not None
         failed = self.failing(counts)
         give(race, block, np.where(failed, 0.0, 1.0) if scores is None else scores, unparsed=failed)
@@ -229,7 +229,7 @@ class TestTheSmokeBlock:
         race = self.after([1, 4, 5, 8])
 
         assert race.finalists == (0, 1)
-        assert [(lane.why, lane.dropped_at) for lane in race.lanes[2:]] == [("format", 8)] * 2
+        assert [(entry.why, entry.dropped_at) for entry in race.entries[2:]] == [("format", 8)] * 2
         assert not race.unreadable
 
     def test_a_start_that_does_not_parse_drops_nobody(self) -> None:
@@ -259,7 +259,7 @@ class TestTheSmokeBlock:
         race = self.after([0, 0, 0], scores)
 
         assert race.finalists == (0, 1)
-        assert race.lanes[2].why == "no answer"
+        assert race.entries[2].why == "no answer"
 
 
 class TestDrops:
@@ -269,7 +269,7 @@ class TestDrops:
         race = equal_race(3, 100, 300)
         blocks(race, scores)
 
-        assert (race.lanes[1].why, race.lanes[1].dropped_at) == ("behind", 20)
+        assert (race.entries[1].why, race.entries[1].dropped_at) == ("behind", 20)
         assert race.finalists == (0, 2)
 
     def test_who_is_far_behind_at_a_rung_is_dropped_before_it_is_cut(self) -> None:
@@ -278,7 +278,7 @@ class TestDrops:
         race = equal_race(16, 160, 16 * 160 // 4)
         blocks(race, scores)
 
-        assert [(race.lanes[each].why, race.lanes[each].dropped_at) for each in (3, 5)] == [("behind", 16)] * 2
+        assert [(race.entries[each].why, race.entries[each].dropped_at) for each in (3, 5)] == [("behind", 16)] * 2
 
     def test_mc_nemars_statistic_decides_where_scores_are_right_or_wrong(self) -> None:
         # 7 rows that one alone gets right: 7/√7 = 2.65; 6: 2.45.
@@ -311,25 +311,25 @@ class TestDrops:
     def test_at_a_rung_ties_keep_who_takes_fewer_tokens(self) -> None:
         race = equal_race(8, 100, 200)
         scores = all_right(8, 100)
-        while (block := race.next()) is not None:
+        while (block := race.ask()) is not None:
             give(race, block, scores, tokens=[80, 70, 60, 50, 40, 30, 20, 10])
-        cut = [lane.dropped_at or 101 for lane in race.lanes]
+        cut = [entry.dropped_at or 101 for entry in race.entries]
 
         assert cut == sorted(cut)
         assert cut[0] < cut[-1]
-        assert {lane.why for lane in race.lanes} == {"cut", None}
+        assert {entry.why for entry in race.entries} == {"cut", None}
 
     def test_scores_of_earlier_rows_may_change(self) -> None:
         race = equal_race(2, 20, 40)
-        first = race.next()
+        first = race.ask()
         assert first is not None
         give(race, first, np.array([[1.0] * 20, [0.0] * 20]))
-        second = race.next()
+        second = race.ask()
         assert second is not None
         give(race, second, np.array([[0.0] * 20, [1.0] * 20]))
 
-        assert race.pick == 1
-        assert race.lanes[1].scores.tolist() == [1.0] * 20
+        assert race.incumbent == 1
+        assert race.entries[1].scores.tolist() == [1.0] * 20
 
 
 class TestMissing:
@@ -340,14 +340,14 @@ class TestMissing:
         blocks(race, scores)
 
         assert race.finalists == (0, 1)
-        assert race.pick == 0
+        assert race.incumbent == 0
 
     def test_one_that_is_never_answered_is_not_picked(self) -> None:
         scores = np.array([[0.0] * 7, [np.nan] * 7])
         race = equal_race(2, 7, 20)
         blocks(race, scores)
 
-        assert race.pick == 0
+        assert race.incumbent == 0
 
     def test_one_that_lacks_more_answers_than_another_is_dropped_though_it_leads_where_it_has_some(self) -> None:
         scores = scored([0.5, 0.9], 100)
@@ -355,7 +355,7 @@ class TestMissing:
         race = equal_race(2, 100, 200)
         blocks(race, scores)
 
-        assert (race.lanes[1].why, race.pick) == ("no answer", 0)
+        assert (race.entries[1].why, race.incumbent) == ("no answer", 0)
 
     def test_an_answer_that_is_missing_now_and_then_drops_nobody(self) -> None:
         scores = scored([0.5, 0.9], 100)
@@ -363,13 +363,13 @@ class TestMissing:
         race = equal_race(2, 100, 200)
         blocks(race, scores)
 
-        assert race.pick == 1
+        assert race.incumbent == 1
 
     def test_where_nothing_is_answered_the_start_is_picked(self) -> None:
         race = equal_race(3, 30, 90)
         blocks(race, np.full((3, 30), np.nan))
 
-        assert race.pick == 0
+        assert race.incumbent == 0
 
 
 class TestThePick:
@@ -377,10 +377,10 @@ class TestThePick:
         """The pick among candidates that get the first so many of 400 rows right."""
         race = equal_race(len(sums), 400, 400 * len(sums), **options)
         scores = (np.arange(400) >= 400 - np.array(sums)[:, None]).astype(float)
-        while (block := race.next()) is not None:
+        while (block := race.ask()) is not None:
             give(race, block, scores, tokens=tokens)
         assert race.ended == "all rows"
-        return race.pick
+        return race.incumbent
 
     def test_it_is_the_best_mean(self) -> None:
         assert self.pick([300, 304, 301], [10, 90, 20]) == 1
@@ -401,14 +401,14 @@ class TestTheEnd:
         blocks(race, all_right(2, 30))
 
         assert race.ended == "all rows"
-        assert race.next() is None
+        assert race.ask() is None
 
     def test_one_is_left(self) -> None:
         race = equal_race(2, 100, 200)
         blocks(race, np.array([[0.0] * 100, [1.0] * 100]))
 
         assert race.ended == "one left"
-        assert race.pick == 1
+        assert race.incumbent == 1
 
     def test_there_is_no_money_for_two_to_go_on(self) -> None:
         race = equal_race(2, 1_000, 60)
@@ -419,7 +419,7 @@ class TestTheEnd:
 
     def test_nothing_more_is_taken(self) -> None:
         race = equal_race(2, 8, 16)
-        block = race.next()
+        block = race.ask()
         assert block is not None
         give(race, block, all_right(2, 8))
 
@@ -428,24 +428,47 @@ class TestTheEnd:
 
     def test_before_it_the_pick_is_the_best_so_far(self) -> None:
         race = equal_race(3, 100, 300)
-        block = race.next()
+        block = race.ask()
         assert block is not None
-        assert race.pick == 0
+        assert race.incumbent == 0
         scores = all_right(3, 100)
         scores[0, :3] = scores[2, :2] = 0
         give(race, block, scores)
 
         assert race.ended is None
-        assert race.pick == 1
+        assert race.incumbent == 1
 
 
 def test_scores_of_another_number_of_rows_are_refused() -> None:
     race = equal_race(2, 100, 200)
 
     with pytest.raises(ValueError, match="one score of each of 8 rows"):
-        race.give({0: [1.0] * 8, 1: [1.0] * 7}, {0: [False] * 8, 1: [False] * 8}, 16)
+        race.tell({0: [1.0] * 8, 1: [1.0] * 7}, {0: [False] * 8, 1: [False] * 8}, 16)
 
 
 @pytest.mark.parametrize(("candidates", "calls"), [(8, 400), (16, 800), (20, 800), (32, 1_280), (64, 2_134)])
 def test_a_budget_that_is_not_named_is_a_share_of_all_cells(candidates: int, calls: int) -> None:
     assert default_budget(candidates, 100) == calls
+
+
+class TestNumbersThatDecide:
+    @pytest.mark.parametrize(("rows", "lacks", "is_dropped"), [(50, 2, False), (50, 3, True), (200, 5, False)])
+    def test_two_answers_and_two_in_a_hundred_rows_may_be_lacked(self, rows: int, lacks: int, is_dropped: bool) -> None:
+        scores = np.tile([1.0, 0.0], (2, rows // 2))
+        scores[1, rows - lacks : rows] = np.nan
+        race = equal_race(2, rows, 2 * rows)
+        blocks(race, scores)
+
+        assert (race.entries[1].why == "no answer") is is_dropped
+
+    @pytest.mark.parametrize(("ahead", "incumbent"), [(0.0045, 0), (0.0055, 1)])
+    def test_means_within_half_a_point_are_equal_and_the_fewer_tokens_decide(
+        self, ahead: float, incumbent: int
+    ) -> None:
+        start = np.tile([0.4, 0.6], 20)
+        scores = np.stack([start, start[::-1] + ahead])
+        race = equal_race(2, 40, 80)
+        while (block := race.ask()) is not None:
+            give(race, block, scores, tokens=[10, 20])
+
+        assert race.incumbent == incumbent

@@ -16,13 +16,15 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench, echo, moods, number_of
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 
 ROWS = range(20)
 START = Candidate()
-MARKDOWN = Candidate().taking("mood.layout", Choice("markdown", {"mood.layout": "markdown"}))
-SAME = Candidate().taking("mood.layout", Choice("another name for it", {"mood.layout": "markdown"}))
-THINKS = Candidate().taking("mood.technique", Choice("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0))
+MARKDOWN = Candidate().with_choice("mood.layout", Choice("markdown", {"mood.layout": "markdown"}))
+SAME = Candidate().with_choice("mood.layout", Choice("another name for it", {"mood.layout": "markdown"}))
+THINKS = Candidate().with_choice(
+    "mood.technique", Choice("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0)
+)
 
 
 @pytest.fixture
@@ -32,13 +34,13 @@ def bench(folder: Folder) -> Bench:
 
 @asynccontextmanager
 async def opened(bench: Bench, script: Script = echo, budget: float = 1_000) -> AsyncIterator[Opened]:
-    async with open_field(bench, script, budget=Budget(budget)) as found:
+    async with open_evaluator(bench, script, budget=Budget(budget)) as found:
         yield found
 
 
 def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how: float) -> RaceRunner:
-    evidence = Estimates(opened.field, CandidateCalibration(opened.field, None))
-    return RaceRunner(evidence, ROWS, candidates, calls=calls, **how)
+    estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
+    return RaceRunner(estimates, ROWS, candidates, calls=calls, **how)
 
 
 async def test_candidates_that_change_the_same_are_one(bench: Bench) -> None:
@@ -52,32 +54,32 @@ async def test_it_ends_with_its_pick_first_of_those_alive(bench: Bench) -> None:
         rows = [block.rows async for block in ran.blocks()]
 
         assert (rows[0].start, rows[-1].stop) == (0, len(ROWS))
-        assert ran.pick == MARKDOWN  # Of those that are equal it takes the fewest tokens.
-        assert ran.ranked == [MARKDOWN, START]
+        assert ran.incumbent == MARKDOWN  # Of those that are equal it takes the fewest tokens.
+        assert ran.finalists == [MARKDOWN, START]
         assert len(there.runtime.requests) == there.budget.spent == 2 * len(ROWS)
 
 
 async def test_what_is_known_is_not_asked_again_and_costs_nothing(bench: Bench) -> None:
     async with opened(bench) as there:
-        await there.field.have([START], ROWS)
+        await there.evaluator.evaluate([START], ROWS)
         ran = racing(there, [START, MARKDOWN], 100)
         blocks = [block async for block in ran.blocks()]
 
         assert len(blocks) > 1
-        assert ran.race.left == 100 - len(ROWS)
+        assert ran.race.budget_left == 100 - len(ROWS)
 
 
 async def test_a_candidate_costs_what_its_known_rows_took_else_what_its_techniques_say(bench: Bench) -> None:
     async with opened(bench) as there:
-        assert racing(there, [START, THINKS], 40, calls_a_request=3).race.lanes[1].why == "too costly"
-        await there.field.have([THINKS], ROWS[:2])
-        assert racing(there, [START, THINKS], 80, calls_a_request=3).race.lanes[1].why is None
+        assert racing(there, [START, THINKS], 40, calls_a_request=3).race.entries[1].why == "too costly"
+        await there.evaluator.evaluate([THINKS], ROWS[:2])
+        assert racing(there, [START, THINKS], 80, calls_a_request=3).race.entries[1].why is None
 
 
 async def test_a_budget_of_which_a_screen_took_a_part_holds_what_the_whole_holds(bench: Bench) -> None:
     async with opened(bench) as there:
-        assert racing(there, [START, THINKS], 60).race.lanes[1].why == "too costly"
-        assert racing(there, [START, THINKS], 60, spent=20).race.lanes[1].why is None
+        assert racing(there, [START, THINKS], 60).race.entries[1].why == "too costly"
+        assert racing(there, [START, THINKS], 60, spent=20).race.entries[1].why is None
 
 
 async def test_a_request_that_the_model_refused_is_paid(bench: Bench) -> None:
@@ -85,7 +87,7 @@ async def test_a_request_that_the_model_refused_is_paid(bench: Bench) -> None:
         ran = racing(there, [START, MARKDOWN], 100)
         assert [block async for block in ran.blocks()]
 
-        assert ran.race.left == 100 - there.budget.spent == 100 - len(there.runtime.requests)
+        assert ran.race.budget_left == 100 - there.budget.spent == 100 - len(there.runtime.requests)
 
 
 async def test_a_block_that_the_budget_breaks_off_is_not_given(bench: Bench) -> None:
@@ -94,6 +96,6 @@ async def test_a_block_that_the_budget_breaks_off_is_not_given(bench: Bench) -> 
         with pytest.raises(BudgetSpent):
             [block async for block in ran.blocks()]
 
-        assert [lane.rows for lane in ran.race.lanes] == [8, 8]
-        assert ran.race.next() is not None
-        assert ran.pick in (START, MARKDOWN)
+        assert [entry.rows for entry in ran.race.entries] == [8, 8]
+        assert ran.race.ask() is not None
+        assert ran.incumbent in (START, MARKDOWN)

@@ -49,32 +49,32 @@ def at_least(share: float, of: int) -> int:
 @cache
 def tunings(field: Truths, count: int, confirm: int, rho: float, rows: int = 100) -> list[Searched]:
     """Tunings of 16 candidates of a field, at half of the calls for all."""
-    found = []
+    records = []
     for seed in range(count):
         chance = np.random.default_rng([seed, confirm])
         truth = field(16, chance)
-        found.append(search(truth, answers(truth, rows + confirm, rho, chance), confirm=confirm))
-    return found
+        records.append(search(truth, answers(truth, rows + confirm, rho, chance), confirm=confirm))
+    return records
 
 
 def shortcomings(optimizer: Optimizer) -> list[str]:
-    """What is not as it must be of what an optimizer claims."""
-    found = []
+    """Yield the bounds that the claims of an optimizer break."""
+    records = []
     for field in (null, null_with_worse):
-        said = tally(optimizer, tunings(field, 600, 200, 0.5))
-        if said.improved > at_most(TANGO_ERRS, said.tunings):
-            found.append("says `improved` where nothing is")
-        if abs(said.reported_over_truth) > 0.005:
-            found.append("reports another score than the true one")
-        if not at_least(TANGO_COVERS[0], said.tunings) <= said.covered <= at_most(TANGO_COVERS[1], said.tunings):
-            found.append("gives intervals that do not hold the truth as often as they say")
+        tally_ = tally(optimizer, tunings(field, 600, 200, 0.5))
+        if tally_.improved > at_most(TANGO_ERRS, tally_.tunings):
+            records.append("says `improved` where nothing is")
+        if abs(tally_.reported_over_truth) > 0.005:
+            records.append("reports another score than the true one")
+        if not at_least(TANGO_COVERS[0], tally_.tunings) <= tally_.covered <= at_most(TANGO_COVERS[1], tally_.tunings):
+            records.append("gives intervals that do not hold the truth as often as they say")
     below = tally(optimizer, tunings(start_below, 500, 200, 0.8, 200))
     if below.improved < at_least(0.9, below.tunings):
-        found.append("does not see what is better")
+        records.append("does not see what is better")
     best = tally(optimizer, tunings(start_best, 300, 200, 0.5))
     if best.improved > at_most(0.01, best.tunings):
-        found.append("says `improved` where the start is best")
-    return list(dict.fromkeys(found))
+        records.append("says `improved` where the start is best")
+    return list(dict.fromkeys(records))
 
 
 def test_a_race_and_its_verdict_are_honest() -> None:
@@ -97,10 +97,10 @@ def test_the_demands_tell_broken_optimizers(name: str, wrong: str) -> None:
 
 
 class Picks:
-    """How much less often rules pick within a point of the best than all cells do, in points, a value a race."""
+    """Return by how many points rules pick near the best less often than all cells do, one value per race."""
 
     def __init__(self, seeds: int) -> None:
-        found = []
+        records = []
         for number, setting in enumerate(SETTINGS):
             for seed in range(seeds):
                 truth, scores = setting.draw(np.random.default_rng([number, seed]))
@@ -110,8 +110,8 @@ class Picks:
                 assert half.calls <= scores.size / 2
                 picks = [third.pick, half.pick, uniform(scores, 1 / 3), unpaired(scores, 1 / 3)]
                 near = 100.0 * (truth >= truth.max() - 0.01 - 1e-9)
-                found.append([near[pick] - near[int(scores.mean(axis=1).argmax())] for pick in picks])
-        self.third, self.half, self.uniform, self.unpaired = np.array(found, dtype=np.float64).T
+                records.append([near[pick] - near[int(scores.mean(axis=1).argmax())] for pick in picks])
+        self.third, self.half, self.uniform, self.unpaired = np.array(records, dtype=np.float64).T
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def picks() -> Picks:
 
 
 def not_below(losses: Floats, bound: float) -> bool:
-    """Whether a mean is not below a bound by more than two standard errors."""
+    """Return whether a mean is at most two standard errors below a bound."""
     return bool(losses.mean() >= bound - 2 * losses.std() / sqrt(len(losses)))
 
 

@@ -1,4 +1,4 @@
-"""What a race costs from a row on, and how far a budget reaches."""
+"""The cost of a race from a row on, and how far a budget reaches."""
 
 from __future__ import annotations
 

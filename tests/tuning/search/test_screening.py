@@ -29,8 +29,10 @@ def of_sizes(sizes: Sizes) -> list[Parameter]:
     return axes_of({f"axis {number}": (size, 0.0) for number, size in enumerate(sizes)})
 
 
-def levels(candidate: Candidate, axes: list[Parameter]) -> list[int]:
-    return [axis.levels.index(candidate.choices.get(axis.name, axis.levels[0])) for axis in axes]
+def levels(candidate: Candidate, parameters: list[Parameter]) -> list[int]:
+    return [
+        parameter.choices.index(candidate.choices.get(parameter.name, parameter.choices[0])) for parameter in parameters
+    ]
 
 
 spaces = st.lists(st.integers(1, 6), min_size=1, max_size=5)
@@ -44,43 +46,43 @@ class TestDraw:
         drawn = draw(of_sizes(space), size, seed)
 
         assert drawn[0] == Candidate()
-        assert len({each.key for each in drawn}) == len(drawn) == min(size, prod(space))
+        assert len({candidate.key for candidate in drawn}) == len(drawn) == min(size, prod(space))
 
     def test_each_level_is_drawn_as_often_as_the_others(self) -> None:
-        axes = of_sizes([4, 12, 4, 6])
-        drawn = [levels(each, axes) for each in draw(axes, 40, 0)]
-        for at, axis in enumerate(axes):
-            counts = Counter(each[at] for each in drawn)
-            assert set(counts) == set(range(len(axis.levels)))
+        parameters = of_sizes([4, 12, 4, 6])
+        drawn = [levels(candidate, parameters) for candidate in draw(parameters, 40, 0)]
+        for at, parameter in enumerate(parameters):
+            counts = Counter(group[at] for group in drawn)
+            assert set(counts) == set(range(len(parameter.choices)))
             assert max(counts.values()) - min(counts.values()) <= 2
 
     def test_axes_are_drawn_independently_of_each_other(self) -> None:
-        axes = of_sizes([2, 2])
+        parameters = of_sizes([2, 2])
         together = Counter[tuple[int, ...]]()
         for seed in range(400):
-            together.update(tuple(levels(each, axes)) for each in draw(axes, 2, seed)[1:])
+            together.update(tuple(levels(candidate, parameters)) for candidate in draw(parameters, 2, seed)[1:])
 
         # The second takes what the start has not, where that is left.
         assert together == {(1, 1): 400}
 
-        axes = of_sizes([3, 3])
-        pairs = Counter(tuple(levels(draw(axes, 2, seed)[1], axes)) for seed in range(400))
+        parameters = of_sizes([3, 3])
+        pairs = Counter(tuple(levels(draw(parameters, 2, seed)[1], parameters)) for seed in range(400))
         assert set(pairs) == {(1, 1), (1, 2), (2, 1), (2, 2)}
         assert all(70 <= count <= 130 for count in pairs.values())
 
     def test_a_space_too_large_to_list_is_drawn_from_too(self) -> None:
-        axes = of_sizes([12] * 8)
-        drawn = draw(axes, 64, 1)
-        counts = Counter(levels(each, axes)[3] for each in drawn)
+        parameters = of_sizes([12] * 8)
+        drawn = draw(parameters, 64, 1)
+        counts = Counter(levels(candidate, parameters)[3] for candidate in drawn)
 
         assert len(drawn) == 64
         assert set(counts) == set(range(12))
 
     def test_the_seed_alone_decides(self) -> None:
-        axes = of_sizes([4, 5, 6])
+        parameters = of_sizes([4, 5, 6])
 
-        assert draw(axes, 20, 3) == draw(axes, 20, 3)
-        assert draw(axes, 20, 3) != draw(axes, 20, 4)
+        assert draw(parameters, 20, 3) == draw(parameters, 20, 3)
+        assert draw(parameters, 20, 3) != draw(parameters, 20, 4)
 
     def test_without_axes_there_is_the_start(self) -> None:
         assert draw([], 10, 0) == [Candidate()]
@@ -103,46 +105,50 @@ class TestSizes:
     def test_dear_configurations_are_as_many_as_half_of_the_budget_pays_for(self) -> None:
         dear = Choice("five samples", {"step.x": 5}, requests=5.0)
         cheap = [Candidate({"step.y": Choice(str(n), {"step.y": n})}) for n in range(20)]
-        field = [Candidate(), *(each.taking("step.x", dear) for each in cheap[:3]), *cheap]
+        field = [Candidate(), *(candidate.with_choice("step.x", dear) for candidate in cheap[:3]), *cheap]
 
         kept = affordable_candidates(field, 100)
-        assert 3 * sum(each.requests for each in kept) <= 50
+        assert 3 * sum(candidate.requests for candidate in kept) <= 50
         assert kept == [*field[:4]]
         assert affordable_candidates(field, 4) == [Candidate()]
 
 
 def fitted(sizes: Sizes, added: list[list[float]], *, rows: int, noise: float = 0.0) -> tuple[Effects, list[Parameter]]:
     """Effects of a screen of 64 configurations whose scores are 0.5 and the sum of what their levels add."""
-    axes = of_sizes(sizes)
-    drawn = draw(axes, 64, 0)
+    parameters = of_sizes(sizes)
+    drawn = draw(parameters, 64, 0)
     chance = np.random.default_rng(0)
-    scores = [0.5 + sum(added[at][level] for at, level in enumerate(levels(each, axes))) for each in drawn]
+    scores = [
+        0.5 + sum(added[at][level] for at, level in enumerate(levels(candidate, parameters))) for candidate in drawn
+    ]
     noisy = np.array(scores) + noise * chance.standard_normal(len(scores))
-    return main_effects(drawn, noisy, [rows] * len(drawn), axes), axes
+    return main_effects(drawn, noisy, [rows] * len(drawn), parameters), parameters
 
 
 class TestMainEffects:
     def test_many_rows_tell_what_each_level_adds(self) -> None:
-        effects, axes = fitted([3, 4], [[-0.1, 0.0, 0.1], [0.05, -0.05, 0.0, 0.0]], rows=10_000)
+        effects, parameters = fitted([3, 4], [[-0.1, 0.0, 0.1], [0.05, -0.05, 0.0, 0.0]], rows=10_000)
 
-        assert [effects.of(axes[0].name, level) for level in axes[0].levels] == pytest.approx([-0.1, 0, 0.1], abs=0.01)
+        assert [effects.of(parameters[0].name, choice) for choice in parameters[0].choices] == pytest.approx(
+            [-0.1, 0, 0.1], abs=0.01
+        )
         assert effects.predict(Candidate()) == pytest.approx(0.45, abs=0.01)
 
     def test_few_rows_shrink_it_towards_nothing(self) -> None:
         added = [[-0.1, 0.0, 0.1], [0.0] * 4]
-        few, axes = fitted([3, 4], added, rows=3)
+        few, parameters = fitted([3, 4], added, rows=3)
         many, _ = fitted([3, 4], added, rows=300)
-        best = axes[0].levels[2]
+        best = parameters[0].choices[2]
 
-        assert 0 < few.of(axes[0].name, best) < many.of(axes[0].name, best) < 0.1
+        assert 0 < few.of(parameters[0].name, best) < many.of(parameters[0].name, best) < 0.1
 
     def test_it_is_the_mean_of_what_normal_effects_are_likely_to_be(self) -> None:
         # One axis of two levels, each seen once on m rows: d/2 · n/(n + λ), with λ = 0.2/m/0.1² and n = 1.
-        axes = of_sizes([2])
-        effects = main_effects(draw(axes, 2, 0), [0.4, 0.6], [5, 5], axes)
+        parameters = of_sizes([2])
+        effects = main_effects(draw(parameters, 2, 0), [0.4, 0.6], [5, 5], parameters)
 
         assert effects.mean == pytest.approx(0.5)
-        assert effects.of(axes[0].name, axes[0].levels[1]) == pytest.approx(0.1 / (1 + 0.2 / 5 / 0.1**2))
+        assert effects.of(parameters[0].name, parameters[0].choices[1]) == pytest.approx(0.1 / (1 + 0.2 / 5 / 0.1**2))
 
     def test_what_was_seen_counts_the_more_the_more_rows_it_was_seen_on(self) -> None:
         few, _ = fitted([3], [[0.0] * 3], rows=5)
@@ -155,42 +161,54 @@ class TestMainEffects:
     def test_what_is_seen_of_a_level_tells_of_those_that_have_a_setting_in_common(self) -> None:
         cues = [Choice("a", {"s.cue": "A:"}), Choice("a, scored", {"s.cue": "A:", "s.decide": "score"})]
         others = [Choice("b", {"s.cue": "B:"}), Choice("c", {"s.cue": "C:"})]
-        axis = Parameter(name="s.decide", step="s", kind="decide", levels=(Choice("as written"), *cues, *others))
+        parameter = Parameter(name="s.decide", step="s", kind="decide", choices=(Choice("as written"), *cues, *others))
         asked = [Candidate(), Candidate({"s.decide": cues[0]}), Candidate({"s.decide": others[0]})]
-        effects = main_effects(asked, [0.5, 0.9, 0.5], [20] * 3, [axis])
+        effects = main_effects(asked, [0.5, 0.9, 0.5], [20] * 3, [parameter])
 
         # Neither was asked; one has the cue that did well.
-        assert effects.of(axis.name, cues[1]) > effects.of(axis.name, others[1]) + 0.05
+        assert effects.of(parameter.name, cues[1]) > effects.of(parameter.name, others[1]) + 0.05
 
     def test_levels_are_ranked(self) -> None:
-        effects, axes = fitted([4, 2], [[0.0, 0.2, -0.1, 0.1], [0.0, 0.0]], rows=50, noise=0.02)
+        effects, parameters = fitted([4, 2], [[0.0, 0.2, -0.1, 0.1], [0.0, 0.0]], rows=50, noise=0.02)
 
-        assert [level.name for level in effects.ranked(axes[0])] == ["1", "3", "0", "2"]
+        assert [choice.name for choice in effects.ranked(parameters[0])] == ["1", "3", "0", "2"]
 
     def test_configurations_without_a_score_say_nothing(self) -> None:
-        axes = of_sizes([2])
-        drawn = draw(axes, 2, 0)
+        parameters = of_sizes([2])
+        drawn = draw(parameters, 2, 0)
 
-        missing = main_effects(drawn, [0.5, nan], [4, 4], axes)
+        missing = main_effects(drawn, [0.5, nan], [4, 4], parameters)
         assert missing.predict(drawn[0]) == pytest.approx(0.5)
-        assert missing.of(axes[0].name, axes[0].levels[1]) == pytest.approx(0)
-        assert main_effects(drawn, [nan, nan], [4, 4], axes).predict(drawn[1]) == 0
+        assert missing.of(parameters[0].name, parameters[0].choices[1]) == pytest.approx(0)
+        assert main_effects(drawn, [nan, nan], [4, 4], parameters).predict(drawn[1]) == 0
 
     def test_equal_scores_have_no_effects(self) -> None:
-        effects, axes = fitted([3, 3], [[0.0] * 3] * 2, rows=5)
+        effects, parameters = fitted([3, 3], [[0.0] * 3] * 2, rows=5)
 
-        assert all(abs(effects.of(axis.name, level)) < 1e-9 for axis in axes for level in axis.levels)
+        assert all(
+            abs(effects.of(parameter.name, choice)) < 1e-9 for parameter in parameters for choice in parameter.choices
+        )
 
 
 class TestFinalists:
     def field(self) -> tuple[list[list[int]], Effects, list[Parameter]]:
-        effects, axes = fitted([3, 4], [[0.0, 0.2, 0.1], [0.05, 0.0, 0.1, -0.3]], rows=100)
+        effects, parameters = fitted([3, 4], [[0.0, 0.2, 0.1], [0.05, 0.0, 0.1, -0.3]], rows=100)
         seen = [
-            (Candidate().taking(axes[0].name, axes[0].levels[2]).taking(axes[1].name, axes[1].levels[3]), 0.9),
-            (Candidate().taking(axes[1].name, axes[1].levels[3]), nan),
-            (Candidate().taking(axes[0].name, axes[0].levels[1]).taking(axes[1].name, axes[1].levels[1]), 0.8),
+            (
+                Candidate()
+                .with_choice(parameters[0].name, parameters[0].choices[2])
+                .with_choice(parameters[1].name, parameters[1].choices[3]),
+                0.9,
+            ),
+            (Candidate().with_choice(parameters[1].name, parameters[1].choices[3]), nan),
+            (
+                Candidate()
+                .with_choice(parameters[0].name, parameters[0].choices[1])
+                .with_choice(parameters[1].name, parameters[1].choices[1]),
+                0.8,
+            ),
         ]
-        return [levels(each, axes) for each in finalists(effects, seen)], effects, axes
+        return [levels(candidate, parameters) for candidate in finalists(effects, seen)], effects, parameters
 
     def test_first_the_start_the_predicted_best_and_the_best_seen(self) -> None:
         raced, _, _ = self.field()
@@ -207,10 +225,15 @@ class TestFinalists:
     def test_none_is_raced_twice(self) -> None:
         raced, _, _ = self.field()
 
-        assert len({tuple(each) for each in raced}) == len(raced)
+        assert len({tuple(group) for group in raced}) == len(raced)
 
     def test_where_nothing_has_an_effect_the_predicted_best_is_the_start(self) -> None:
-        effects, axes = fitted([2, 2], [[0.0] * 2] * 2, rows=5)
-        flat = Effects(0.5, {axis.name: {level.name: 0.0 for level in axis.levels} for axis in axes}, effects.axes, 5)
+        effects, parameters = fitted([2, 2], [[0.0] * 2] * 2, rows=5)
+        flat = Effects(
+            0.5,
+            {parameter.name: {choice.name: 0.0 for choice in parameter.choices} for parameter in parameters},
+            effects.parameters,
+            5,
+        )
 
-        assert [levels(each, axes) for each in finalists(flat, [])] == [[0, 0], [1, 0], [0, 1]]
+        assert [levels(candidate, parameters) for candidate in finalists(flat, [])] == [[0, 0], [1, 0], [0, 1]]

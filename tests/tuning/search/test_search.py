@@ -20,14 +20,14 @@ from promptkit.tuning.search.search import RaceRunner, Search
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates, SearchResult
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.tunings import TuneBench, luck, row_of, truth
 
 ROWS = 60
 
 
-def axis(kind: str, *levels: Choice) -> Parameter:
-    return Parameter(name=f"mood.{kind}", step="mood", kind=kind, levels=(Choice("as written"), *levels))  # type: ignore[arg-type]
+def axis(kind: str, *choices: Choice) -> Parameter:
+    return Parameter(name=f"mood.{kind}", step="mood", kind=kind, choices=(Choice("as written"), *choices))  # type: ignore[arg-type]
 
 
 LAYOUTS = axis("layout", *(Choice(name, {"mood.layout": name}) for name in ("markdown", "json", "prefix")))
@@ -47,25 +47,25 @@ def pays(request: Request) -> str:
 async def searching(
     folder: Folder, axes: Sequence[Parameter], script: Script | Scripted = pays, **how: Any
 ) -> AsyncIterator[tuple[Search, Budget, Scripted, TuningProgress]]:
-    bench, budget, standing = TuneBench(folder, ROWS), Budget(inf), TuningProgress()
+    bench, budget, progress = TuneBench(folder, ROWS), Budget(inf), TuningProgress()
     runtime = script if isinstance(script, Scripted) else Scripted(script)
-    async with open_field(bench, runtime, bench.start(), budget=budget) as opened:
-        evidence = Estimates(opened.field, CandidateCalibration(opened.field, None))
-        search = Search(evidence, range(ROWS), axes, standing=standing, seed=0, **how)
-        yield search, budget, runtime, standing
+    async with open_evaluator(bench, runtime, bench.start(), budget=budget) as opened:
+        estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
+        search = Search(estimates, range(ROWS), axes, progress=progress, seed=0, **how)
+        yield search, budget, runtime, progress
 
 
-def stages(found: SearchResult) -> list[str]:
-    return [each.name for each in found.stages]
+def stages(result: SearchResult) -> list[str]:
+    return [stage.name for stage in result.stages]
 
 
 async def test_levels_that_pay_together_are_picked(folder: Folder) -> None:
     async with searching(folder, [CUES, LAYOUTS]) as (search, budget, _, _):
-        found = await search.run(500)
+        result = await search.run(500)
 
-    assert found.pick.changes == {"mood.cue": "Mood:", "mood.layout": "markdown"}
-    assert stages(found) == ["smoke", "screen", "race"]
-    assert found.ranked[0] == found.pick
+    assert result.incumbent.changes == {"mood.cue": "Mood:", "mood.layout": "markdown"}
+    assert stages(result) == ["smoke", "screen", "race"]
+    assert result.finalists[0] == result.incumbent
     assert budget.spent <= 500
     assert budget.most == inf
 
@@ -73,10 +73,10 @@ async def test_levels_that_pay_together_are_picked(folder: Folder) -> None:
 @pytest.mark.parametrize("calls", [16, 40, 90, 119, 121, 200])
 async def test_no_more_is_asked_than_it_may_and_few_calls_are_not_screened(folder: Folder, calls: int) -> None:
     async with searching(folder, [CUES, LAYOUTS]) as (search, _, runtime, _):
-        found = await search.run(calls)
+        result = await search.run(calls)
 
         assert len(runtime.requests) <= calls
-    assert ("screen" in stages(found)) == (calls - 8 >= 120)
+    assert ("screen" in stages(result)) == (calls - 8 >= 120)
 
 
 async def test_two_searches_of_the_same_end_the_same(folder: Folder) -> None:
@@ -86,7 +86,7 @@ async def test_two_searches_of_the_same_end_the_same(folder: Folder) -> None:
         again = await search.run(300)
 
         assert runtime.requests == []
-    assert (again.pick, again.stages, again.seen) == (first.pick, first.stages, first.seen)
+    assert (again.incumbent, again.stages, again.trials) == (first.incumbent, first.stages, first.trials)
 
 
 async def test_a_way_to_decide_whose_answers_do_not_parse_leaves_the_space(folder: Folder) -> None:
@@ -95,47 +95,47 @@ async def test_a_way_to_decide_whose_answers_do_not_parse_leaves_the_space(folde
 
     # The answer is under a grammar by name alone: nobody holds the model to it.
     runtime = Scripted(unread, capabilities=CAPABILITIES)
-    async with searching(folder, [WAYS, LAYOUTS], runtime) as (search, _, _, standing):
-        found = await search.run(400)
+    async with searching(folder, [WAYS, LAYOUTS], runtime) as (search, _, _, progress):
+        result = await search.run(400)
 
-    assert any("`mood.decide: constrain` is left out" in each for each in standing.noted)
-    screened = [each for each in found.seen.values() if each.stage != "smoke"]
+    assert any("`mood.decide: constrain` is left out" in text for text in progress.notes)
+    screened = [trial for trial in result.trials.values() if trial.stage != "smoke"]
     assert screened
-    assert all("mood.decide" not in each.candidate.changes for each in screened)
+    assert all("mood.decide" not in trial.candidate.changes for trial in screened)
 
 
 async def test_what_costs_more_than_could_be_confirmed_is_not_asked(folder: Folder) -> None:
-    async with searching(folder, [SAMPLED, LAYOUTS], most_requests=2.0) as (search, _, _, standing):
-        found = await search.run(300)
+    async with searching(folder, [SAMPLED, LAYOUTS], most_requests=2.0) as (search, _, _, progress):
+        result = await search.run(300)
 
-    assert any("`mood.technique: samples` is not tried" in each for each in standing.noted)
-    assert all("mood.technique" not in each.candidate.changes for each in found.seen.values())
+    assert any("skipped samples for `mood.technique`" in text for text in progress.notes)
+    assert all("mood.technique" not in trial.candidate.changes for trial in result.trials.values())
 
 
 async def test_a_level_that_cannot_be_is_told_and_left_out(folder: Folder) -> None:
-    broken = axis("layout", Choice("nowhere", {"mood.layout": "nowhere"}), *LAYOUTS.levels[1:])
-    async with searching(folder, [broken, CUES]) as (search, _, _, standing):
-        found = await search.run(300)
+    broken = axis("layout", Choice("nowhere", {"mood.layout": "nowhere"}), *LAYOUTS.choices[1:])
+    async with searching(folder, [broken, CUES]) as (search, _, _, progress):
+        result = await search.run(300)
 
-    assert any("cannot be" in each and "nowhere" in each for each in standing.noted)
-    assert found.pick.changes["mood.layout"] == "markdown"
+    assert any("is not possible" in text and "nowhere" in text for text in progress.notes)
+    assert result.incumbent.changes["mood.layout"] == "markdown"
 
 
 async def test_entrants_are_raced_in_any_case(folder: Folder) -> None:
-    entrant = Candidate({"mood.layout": LAYOUTS.levels[3]})
+    entrant = Candidate({"mood.layout": LAYOUTS.choices[3]})
     async with searching(folder, [CUES], entrants=[entrant]) as (search, *_):
-        found = await search.run(300)
+        result = await search.run(300)
 
-    assert found.seen[entrant.key].stage == "race"
+    assert result.trials[entrant.key].stage == "race"
 
 
 async def test_a_search_on_a_base_changes_only_its_own_axes(folder: Folder) -> None:
-    base = Candidate({"mood.layout": LAYOUTS.levels[1]})
+    base = Candidate({"mood.layout": LAYOUTS.choices[1]})
     async with searching(folder, [CUES], base=base) as (search, *_):
-        found = await search.run(300)
+        result = await search.run(300)
 
-    assert found.pick.changes == {"mood.layout": "markdown", "mood.cue": "Mood:"}
-    assert all(each.candidate.changes["mood.layout"] == "markdown" for each in found.seen.values())
+    assert result.incumbent.changes == {"mood.layout": "markdown", "mood.cue": "Mood:"}
+    assert all(trial.candidate.changes["mood.layout"] == "markdown" for trial in result.trials.values())
 
 
 async def test_where_the_start_is_best_it_is_the_pick(folder: Folder) -> None:
@@ -144,32 +144,32 @@ async def test_where_the_start_is_best_it_is_the_pick(folder: Folder) -> None:
         return truth(row_of(request) + (not luck(row_of(request), share)))
 
     async with searching(folder, [LAYOUTS], worsened) as (search, *_):
-        found = await search.run(300)
+        result = await search.run(300)
 
-    assert found.pick == found.chosen == Candidate()
+    assert result.incumbent == result.calibrated == Candidate()
 
 
 async def test_whoever_is_out_is_told_while_it_goes_on(folder: Folder) -> None:
-    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, standing):
-        found = await search.run(400)
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, progress):
+        result = await search.run(400)
 
-    dropped = {each.candidate.name for each in found.seen.values() if each.stage == "race" and each.why}
+    dropped = {trial.candidate.name for trial in result.trials.values() if trial.stage == "race" and trial.why}
     assert dropped
-    assert {name for name, _ in standing.dropped} == dropped
-    assert standing.best is not None
-    assert standing.best.mean is not None
+    assert {name for name, _ in progress.dropped} == dropped
+    assert progress.best is not None
+    assert progress.best.mean is not None
 
 
 async def test_where_the_first_block_of_the_race_breaks_off_the_screen_says_what_is_best(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def breaks_off(racing: RaceRunner) -> AsyncIterator[Block]:
+    async def breaks_off(runner: RaceRunner) -> AsyncIterator[Block]:
         raise BudgetSpent("the budget is spent")
         yield Block((0,), range(0))
 
     monkeypatch.setattr(RaceRunner, "blocks", breaks_off)
-    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, standing):
-        found = await search.run(500)
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, progress):
+        result = await search.run(500)
 
-    assert found.pick.changes
-    assert standing.best is not None and standing.best.name == found.pick.name
+    assert result.incumbent.changes
+    assert progress.best is not None and progress.best.name == result.incumbent.name

@@ -18,7 +18,7 @@ from promptkit.tuning.search.steps import CHOICES_IN_QUESTION, _in_question, _of
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised, noted
 from tests.tuning.tunings import Ran, right_where
 
@@ -35,7 +35,7 @@ AXIS = Parameter(
     name="note.layout",
     step="note",
     kind="layout",
-    levels=(Choice("as written"), *map(cells_of, ("markdown", "json", "prefix", "raw"))),
+    choices=(Choice("as written"), *map(cells_of, ("markdown", "json", "prefix", "raw"))),
 )
 
 
@@ -43,18 +43,18 @@ def answer(request: Request) -> str:
     text = request_text(request)
     if "Note what is said" in text:
         return f"{'long' if '##' in text else 'short'} note"
-    return right_where(lambda told: 0.5 + 0.2 * ("long note" in told) + 0.2 * ("##" in told))(request)
+    return right_where(lambda text: 0.5 + 0.2 * ("long note" in text) + 0.2 * ("##" in text))(request)
 
 
-async def tune(folder: Folder, **wishes: Any) -> Ran:
+async def tune(folder: Folder, **options: Any) -> Ran:
     bench, target = noted(folder, ROWS, LAYOUTS)
-    return await bench.tune(answer, text=SUITE, target=target, calls=CALLS, **wishes)
+    return await bench.tune(answer, text=SUITE, target=target, calls=CALLS, **options)
 
 
 def steps(ran: Ran) -> list[str | None]:
     """Return the steps that were searched, in their order; None is all together."""
-    found = [each["step"] for each in ran.record["stages"] if each["name"] == "race"]
-    return list(dict.fromkeys(found))
+    records = [entry["step"] for entry in ran.record["stages"] if entry["name"] == "race"]
+    return list(dict.fromkeys(records))
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ async def test_steps_are_searched_alone_the_last_first_or_together_or_both(
 
 async def test_a_step_before_others_is_searched_with_what_was_chosen_for_those(folder: Folder) -> None:
     ran = await tune(folder, mode="stepwise")
-    notes = [each for each in ran.record["candidates"] if "note.layout" in each["choices"]]
+    notes = [entry for entry in ran.record["candidates"] if "note.layout" in entry["choices"]]
 
     assert notes
-    assert all(each["choices"].get("mood.layout") == "markdown" for each in notes)
+    assert all(entry["choices"].get("mood.layout") == "markdown" for entry in notes)
 
 
 async def test_rows_of_the_last_step_take_what_comes_before_from_the_store(folder: Folder) -> None:
     ran = await tune(folder, mode="stepwise")
-    asked = [request_text(each) for each in ran.runtime.requests]
+    asked = [request_text(request) for request in ran.runtime.requests]
 
     assert len(set(asked)) == len(asked)
     assert ran.record["cached"] > 0
@@ -100,7 +100,7 @@ async def test_what_was_tuned_on_the_inputs_of_the_data_is_checked_on_what_the_s
         advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=700, mode="stepwise", only=("layout", "wording")
     )
 
-    assert any("with what the steps before it give" in each for each in ran.record["notes"])
+    assert any("with the outputs of earlier steps" in entry for entry in ran.record["notes"])
 
 
 async def test_a_tuning_with_labels_of_steps_is_the_same_again_and_asks_nothing(folder: Folder) -> None:
@@ -128,31 +128,31 @@ async def test_what_ends_a_search_in_a_step_with_labels_leaves_the_best_so_far_o
     ran = await bench.tune(gone, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=1_500)
 
     assert ran.record["status"] == "incomplete"
-    assert [each["name"] for each in ran.record["stages"]][-1] != "confirm"
+    assert [entry["name"] for entry in ran.record["stages"]][-1] != "confirm"
     assert ran.record["best"]["choices"]
 
 
 async def test_what_the_steps_chose_is_the_pick_until_a_race_together_says_more(folder: Folder) -> None:
     bench, target = noted(folder, ROWS, LAYOUTS)
-    async with open_field(bench, answer, bench.start(SUITE, target=target), budget=Budget(3)) as opened:
-        evidence = Estimates(opened.field, CandidateCalibration(opened.field, None))
+    async with open_evaluator(bench, answer, bench.start(SUITE, target=target), budget=Budget(3)) as opened:
+        estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
         winner = Candidate({"mood.layout": Choice("markdown", {"mood.layout": "markdown"})})
-        search = Search(evidence, range(ROWS), (AXIS,), standing=TuningProgress(), entrants=[winner])
-        found = await search.run(3)
+        search = Search(estimates, range(ROWS), (AXIS,), progress=TuningProgress(), entrants=[winner])
+        result = await search.run(3)
 
-    assert found.pick == winner
+    assert result.incumbent == winner
 
 
 def test_in_question_are_the_start_the_chosen_and_the_next_best() -> None:
     effects = Effects(
         mean=0.5,
         added={"note.layout": {"as written": 0.0, "markdown": -0.3, "json": 0.2, "prefix": 0.1, "raw": -0.1}},
-        axes=(AXIS,),
+        parameters=(AXIS,),
         rows=5.0,
     )
     winner = Candidate({"note.layout": cells_of("json")})
 
-    names = [each.name for each in _in_question(AXIS, [winner], effects).levels]
+    names = [choice.name for choice in _in_question(AXIS, [winner], effects).choices]
     assert names == ["as written", "json", "prefix"]
     assert len(names) == CHOICES_IN_QUESTION
 
@@ -160,11 +160,16 @@ def test_in_question_are_the_start_the_chosen_and_the_next_best() -> None:
 def test_all_that_was_chosen_is_in_question() -> None:
     chosen = [Candidate({"note.layout": cells_of(name)}) for name in ("raw", "json", "prefix")]
 
-    assert [each.name for each in _in_question(AXIS, chosen, None).levels] == ["as written", "raw", "json", "prefix"]
+    assert [choice.name for choice in _in_question(AXIS, chosen, None).choices] == [
+        "as written",
+        "raw",
+        "json",
+        "prefix",
+    ]
 
 
 def test_a_small_axis_is_in_question_as_a_whole() -> None:
-    small = Parameter(name="note.layout", step="note", kind="layout", levels=AXIS.levels[:3])
+    small = Parameter(name="note.layout", step="note", kind="layout", choices=AXIS.choices[:3])
 
     assert _in_question(small, [Candidate()], None) == small
 

@@ -11,7 +11,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.search_space.examples import Demonstration, example_choices
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import Bench, echo, moods
-from tests.tuning.evaluators import open_field, places
+from tests.tuning.evaluators import open_evaluator, places
 
 START = Candidate()
 TWO_STEPS = """
@@ -75,8 +75,8 @@ def thinking(request: Request) -> str:
 
 async def test_a_step_shows_what_it_was_given_and_made_of_it_where_the_run_ended_right(bench: Bench) -> None:
     bench.folder.write("pipelines/reply.yaml", TWO_STEPS)
-    async with open_field(bench, two_steps, bench.suite(SUITE_OF.format(name="reply"))) as opened:
-        found = await from_runs(opened.field, places(opened.field), START, most_calls=ALL)
+    async with open_evaluator(bench, two_steps, bench.suite(SUITE_OF.format(name="reply"))) as opened:
+        found = await from_runs(opened.evaluator, places(opened.evaluator), START, most_calls=ALL)
 
     assert found == {
         "topic": [
@@ -100,43 +100,43 @@ async def test_each_item_of_a_for_each_is_shown_but_for_those_that_were_not_aske
         text = said(request)
         return "bad food; odd; good wine" if "Split" in text else "bad" if "bad food" in text else "good"
 
-    async with open_field(bench, script, bench.suite(SUITE_OF.format(name="parts"))) as opened:
-        found = await from_runs(opened.field, [0], START, most_calls=ALL)
+    async with open_evaluator(bench, script, bench.suite(SUITE_OF.format(name="parts"))) as opened:
+        found = await from_runs(opened.evaluator, [0], START, most_calls=ALL)
 
-    shown = [(each.inputs, each.output) for each in found["moods"]]
+    shown = [(demo.inputs, demo.output) for demo in found["moods"]]
     assert shown == [({"part": "bad food"}, "bad"), ({"part": "good wine"}, "good")]
 
 
 async def test_what_an_earlier_run_recorded_is_shown_and_not_asked_again(bench: Bench) -> None:
     await bench.run(script=echo)
-    async with open_field(bench, echo) as opened:
-        found = await from_runs(opened.field, places(opened.field), START, most_calls=ALL)
+    async with open_evaluator(bench, echo) as opened:
+        found = await from_runs(opened.evaluator, places(opened.evaluator), START, most_calls=ALL)
 
-        assert [each.row for each in found["mood"]] == [0, 2, 4]
+        assert [demo.row for demo in found["mood"]] == [0, 2, 4]
         assert opened.runtime.requests == []
         assert opened.budget.spent == 6
 
 
 async def test_no_more_rows_are_asked_than_fit_the_calls(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        found = await from_runs(opened.field, places(opened.field), START, most_calls=3)
+    async with open_evaluator(bench, echo) as opened:
+        found = await from_runs(opened.evaluator, places(opened.evaluator), START, most_calls=3)
 
         assert opened.budget.spent == 3
-        assert [each.row for each in found["mood"]] == [0, 2]
+        assert [demo.row for demo in found["mood"]] == [0, 2]
 
 
 async def test_nothing_is_asked_within_no_calls(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
-        assert await from_runs(opened.field, places(opened.field), START, most_calls=0) == {"mood": []}
+    async with open_evaluator(bench, echo) as opened:
+        assert await from_runs(opened.evaluator, places(opened.evaluator), START, most_calls=0) == {"mood": []}
         assert opened.runtime.requests == []
 
 
 async def test_thoughts_are_kept_where_they_led_to_the_expected_answer(bench: Bench) -> None:
-    async with open_field(bench, thinking) as opened:
+    async with open_evaluator(bench, thinking) as opened:
         model = await opened.runtime.model()
-        found = await with_thoughts(opened.field, [0, 2], START, "mood", model=model, most_calls=ALL)
+        records = await with_thoughts(opened.evaluator, [0, 2], START, "mood", model=model, most_calls=ALL)
 
-        assert found == [
+        assert records == [
             Demonstration(
                 {"text": f"bad {row}"}, "bad", thoughts="Let's think step by step. It is bad.", label="bad", row=row
             )
@@ -146,31 +146,31 @@ async def test_thoughts_are_kept_where_they_led_to_the_expected_answer(bench: Be
 
 
 async def test_a_row_that_ends_wrong_is_sampled_until_it_ends_right(bench: Bench) -> None:
-    async with open_field(bench, thinking) as opened:
+    async with open_evaluator(bench, thinking) as opened:
         model = await opened.runtime.model()
-        found = await with_thoughts(opened.field, [0, 1], START, "mood", model=model, most_calls=ALL)
+        records = await with_thoughts(opened.evaluator, [0, 1], START, "mood", model=model, most_calls=ALL)
 
-        thoughts = [each for each in opened.runtime.requests if not each.begun.endswith("Mood:")]
-        asked = [(each.temperature, each.seed) for each in thoughts if "good 1" in said(each)]
-        assert [each.row for each in found] == [0, 1]
+        thoughts = [request for request in opened.runtime.requests if not request.begun.endswith("Mood:")]
+        asked = [(request.temperature, request.seed) for request in thoughts if "good 1" in said(request)]
+        assert [demo.row for demo in records] == [0, 1]
         assert asked == [(0.0, None), (0.7, 1), (0.7, 2)]
 
 
 async def test_a_row_that_never_ends_right_is_asked_four_times_and_shown_never(bench: Bench) -> None:
-    async with open_field(bench, lambda request: " good") as opened:
+    async with open_evaluator(bench, lambda request: " good") as opened:
         model = await opened.runtime.model()
-        found = await with_thoughts(opened.field, [0], START, "mood", model=model, most_calls=ALL)
+        records = await with_thoughts(opened.evaluator, [0], START, "mood", model=model, most_calls=ALL)
 
-        assert found == []
+        assert records == []
         assert opened.budget.spent == 8
 
 
 async def test_a_model_that_cannot_sample_is_asked_once(bench: Bench) -> None:
     runtime = Scripted(lambda request: " good", capabilities=CAPABILITIES - {"sampling"})
-    async with open_field(bench, runtime) as opened:
-        found = await with_thoughts(opened.field, [0], START, "mood", model=await runtime.model(), most_calls=ALL)
+    async with open_evaluator(bench, runtime) as opened:
+        records = await with_thoughts(opened.evaluator, [0], START, "mood", model=await runtime.model(), most_calls=ALL)
 
-        assert found == []
+        assert records == []
         assert opened.budget.spent == 2
 
 
@@ -178,42 +178,42 @@ async def test_thoughts_that_were_cut_off_are_not_shown(bench: Bench) -> None:
     def endless(request: Request) -> str:
         return " bad" if "word" in request.begun else " word" * 1_000
 
-    async with open_field(bench, endless) as opened:
+    async with open_evaluator(bench, endless) as opened:
         model = await opened.runtime.model()
-        assert await with_thoughts(opened.field, [0], START, "mood", model=model, most_calls=ALL) == []
+        assert await with_thoughts(opened.evaluator, [0], START, "mood", model=model, most_calls=ALL) == []
 
 
 async def test_the_calls_of_thoughts_are_kept_to_in_all_rounds(bench: Bench) -> None:
-    async with open_field(bench, lambda request: " good") as opened:
+    async with open_evaluator(bench, lambda request: " good") as opened:
         model = await opened.runtime.model()
-        await with_thoughts(opened.field, places(opened.field), START, "mood", model=model, most_calls=15)
+        await with_thoughts(opened.evaluator, places(opened.evaluator), START, "mood", model=model, most_calls=15)
 
         assert opened.budget.spent == 14
 
 
 async def test_thoughts_of_a_target_that_thinks_as_it_is_written_are_shown(bench: Bench) -> None:
     thinks = Candidate({"mood.technique": Choice("chain_of_thought", {"mood.technique": "chain_of_thought"})})
-    async with open_field(bench, thinking) as opened:
-        found = await from_runs(opened.field, [0], thinks, most_calls=ALL)
+    async with open_evaluator(bench, thinking) as opened:
+        found = await from_runs(opened.evaluator, [0], thinks, most_calls=ALL)
 
-        assert [each.thoughts for each in found["mood"]] == ["Let's think step by step. It is bad."]
+        assert [demo.thoughts for demo in found["mood"]] == ["Let's think step by step. It is bad."]
 
 
 async def test_options_that_a_candidate_has_chosen_hold_while_it_thinks_and_are_not_changed(bench: Bench) -> None:
     chosen = Candidate({"mood.options": Choice("short", {"mood.options": {"max_tokens": 7}})})
-    async with open_field(bench, thinking) as opened:
+    async with open_evaluator(bench, thinking) as opened:
         model = await opened.runtime.model()
-        await with_thoughts(opened.field, [1], chosen, "mood", model=model, most_calls=ALL)
+        await with_thoughts(opened.evaluator, [1], chosen, "mood", model=model, most_calls=ALL)
 
-        assert {each.max_tokens for each in opened.runtime.requests if each.begun.endswith("Mood:")} == {7}
+        assert {request.max_tokens for request in opened.runtime.requests if request.begun.endswith("Mood:")} == {7}
         assert chosen.changes == {"mood.options": {"max_tokens": 7}}
 
 
 async def test_a_target_that_cannot_think_has_no_thoughts(bench: Bench) -> None:
     wrong = Candidate({"mood.cue": Choice("two", {"mood.cue": 7})})
-    async with open_field(bench, echo) as opened:
+    async with open_evaluator(bench, echo) as opened:
         model = await opened.runtime.model()
-        assert await with_thoughts(opened.field, [0], wrong, "mood", model=model, most_calls=ALL) == []
+        assert await with_thoughts(opened.evaluator, [0], wrong, "mood", model=model, most_calls=ALL) == []
         assert opened.runtime.requests == []
 
 
@@ -221,8 +221,8 @@ async def test_examples_with_thoughts_are_shown_as_the_model_thinks(bench: Bench
     pool = [Demonstration({"text": f"bad {row}"}, "bad", f"Because of {row}.", "bad", row) for row in range(3)]
     shown = Candidate({"mood.examples": example_choices("mood", pool)[0]})
     thinks = Choice("thinks", {"mood.technique": "chain_of_thought", "mood.decide": "constrain"})
-    async with open_field(bench, thinking) as opened:
-        await opened.field.have([shown.taking("mood.technique", thinks), shown], [5])
+    async with open_evaluator(bench, thinking) as opened:
+        await opened.evaluator.evaluate([shown.with_choice("mood.technique", thinks), shown], [5])
 
         thought, _, plain = sorted(map(said, opened.runtime.requests), key=lambda text: "Because of " not in text)
         assert "Because of " in thought and "Because of " not in plain

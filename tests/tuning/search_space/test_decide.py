@@ -29,7 +29,9 @@ answer: {answer}
 LABEL = "{label: [good, bad]}"
 
 
-def axis_of(folder: Folder, *able: Any, answer: str = LABEL, more: str = "cue: none", step: str = "mood") -> Parameter:
+def parameter_of(
+    folder: Folder, *able: Any, answer: str = LABEL, more: str = "cue: none", step: str = "mood"
+) -> Parameter:
     folder.write("templates/prompts/mood.j2", PROMPT.format(answer=answer, more=more))
     pipeline = folder.load(f"inputs: {{text: {{}}}}\nsteps: {{{step}: {{prompt: mood}}}}")
     asked = pipeline.steps[step]
@@ -37,12 +39,12 @@ def axis_of(folder: Folder, *able: Any, answer: str = LABEL, more: str = "cue: n
     return decide_parameter(pipeline, asked, model(*able), build_answer_type(spec))[0]
 
 
-def changes(axis: Parameter) -> list[dict[str, Any]]:
-    return [{key.partition(".")[2]: value for key, value in level.changes.items()} for level in axis.levels[1:]]
+def changes(parameter: Parameter) -> list[dict[str, Any]]:
+    return [{key.partition(".")[2]: value for key, value in choice.changes.items()} for choice in parameter.choices[1:]]
 
 
 def test_cues_are_tried_with_each_way_to_decide(folder: Folder) -> None:
-    assert changes(axis_of(folder)) == [
+    assert changes(parameter_of(folder)) == [
         {"cue": "Mood:"},
         {"cue": "Output:"},
         {"decide": "score", "cue": "Mood:"},
@@ -52,7 +54,7 @@ def test_cues_are_tried_with_each_way_to_decide(folder: Folder) -> None:
 
 
 def test_a_written_cue_is_tried_too_and_can_be_taken_away(folder: Folder) -> None:
-    assert changes(axis_of(folder, more="cue: 'Verdict:'")) == [
+    assert changes(parameter_of(folder, more="cue: 'Verdict:'")) == [
         {"cue": "Mood:"},
         {"cue": "Output:"},
         {"decide": "score", "cue": "Mood:"},
@@ -64,15 +66,15 @@ def test_a_written_cue_is_tried_too_and_can_be_taken_away(folder: Folder) -> Non
 
 
 def test_without_a_cue_of_its_own_a_step_has_the_layouts(folder: Folder) -> None:
-    assert {"cue": "Output:"} not in changes(axis_of(folder, more=""))
-    assert {"cue": "none"} in changes(axis_of(folder, more=""))
+    assert {"cue": "Output:"} not in changes(parameter_of(folder, more=""))
+    assert {"cue": "none"} in changes(parameter_of(folder, more=""))
 
 
 def test_a_step_that_scores_may_be_constrained(folder: Folder) -> None:
-    found = changes(axis_of(folder, more="decide: score"))
+    records = changes(parameter_of(folder, more="decide: score"))
 
-    assert {"decide": "constrain"} in found
-    assert {} not in found
+    assert {"decide": "constrain"} in records
+    assert {} not in records
 
 
 @pytest.mark.parametrize(
@@ -87,10 +89,10 @@ def test_a_step_that_scores_may_be_constrained(folder: Folder) -> None:
 def test_ways_to_decide_are_those_that_the_model_can(
     folder: Folder, lacking: tuple[str, ...], decides: set[str]
 ) -> None:
-    axis = axis_of(folder, *(each for each in ABLE if each not in lacking))
-    told = {each.get("decide", "constrain") for each in changes(axis)}
+    parameter = parameter_of(folder, *(each for each in ABLE if each not in lacking))
+    seen = {entry.get("decide", "constrain") for entry in changes(parameter)}
 
-    assert told == decides
+    assert seen == decides
 
 
 def test_what_the_model_cannot_is_told(folder: Folder) -> None:
@@ -101,18 +103,18 @@ def test_what_the_model_cannot_is_told(folder: Folder) -> None:
     )
 
     assert notes[1] == "mood: `score` is not tried: embedded/small lacks logprobs and continue"
-    assert "cannot be held to a grammar" in notes[0]
+    assert "cannot enforce a grammar" in notes[0]
 
 
 @pytest.mark.parametrize("answer", ["text", "number", "{list: {separator: ';'}}"])
 def test_an_answer_that_is_not_of_a_closed_set_is_not_scored(folder: Folder, answer: str) -> None:
     folder.write("templates/prompts/mood.j2", PROMPT.format(answer=answer, more=""))
     pipeline = folder.load("inputs: {text: {}}\nsteps: {mood: {prompt: mood}}")
-    asking = pipeline.steps["mood"].asking
+    asking = pipeline.steps["mood"].prompt_call
     assert asking is not None
-    axis, notes = decide_parameter(pipeline, pipeline.steps["mood"], model(), asking.answer)  # type: ignore[arg-type]
+    parameter, notes = decide_parameter(pipeline, pipeline.steps["mood"], model(), asking.answer)  # type: ignore[arg-type]
 
-    assert all(each.get("decide") != "score" for each in changes(axis))
+    assert all(entry.get("decide") != "score" for entry in changes(parameter))
     assert notes == ()
 
 
@@ -120,17 +122,17 @@ def test_an_answer_that_is_not_of_a_closed_set_is_not_scored(folder: Folder, ans
 def test_shipped_targets_have_distinct_levels_that_they_can_have(folder: Folder, name: str) -> None:
     pipeline = load_target(LIBRARY / "pipelines" / f"{name}.yaml", folder.project)
     for step in pipeline.steps.values():
-        if step.asking is not None:
+        if step.prompt_call is not None:
             answer = (
-                step.asking.answer
-                if isinstance(step.asking.answer, AnswerType)
+                step.prompt_call.answer
+                if isinstance(step.prompt_call.answer, AnswerType)
                 else build_answer_type({"label": ["a", "b"]})
             )
-            axis, _ = decide_parameter(pipeline, step, model(), answer)
-            told = [tuple(sorted(level.changes.items())) for level in axis.levels]
-            assert len(set(told)) == len(told) <= 9
-            assert len({level.name for level in axis.levels}) == len(told)
-            assert all(_loads(pipeline, level.changes) for level in axis.levels)
+            parameter, _ = decide_parameter(pipeline, step, model(), answer)
+            seen = [tuple(sorted(choice.changes.items())) for choice in parameter.choices]
+            assert len(set(seen)) == len(seen) <= 9
+            assert len({choice.name for choice in parameter.choices}) == len(seen)
+            assert all(_loads(pipeline, choice.changes) for choice in parameter.choices)
 
 
 def _loads(pipeline: Pipeline, changes: Any) -> bool:
@@ -163,9 +165,9 @@ def test_scoring_takes_a_request_wherever_labels_part(labels: list[str], request
 def test_what_a_level_costs_is_of_what_the_step_costs(folder: Folder) -> None:
     folder.write("templates/prompts/mood.j2", PROMPT.format(answer=LABEL, more="technique: chain_of_thought"))
     pipeline = folder.load("inputs: {text: {}}\nsteps: {mood: {prompt: mood}}")
-    axis, _ = decide_parameter(
+    parameter, _ = decide_parameter(
         pipeline, pipeline.steps["mood"], model(), build_answer_type({"label": ["a b", "a c", "d"]})
     )
-    costs = {level.changes.get("mood.decide", "constrain"): level.requests for level in axis.levels}
+    costs = {choice.changes.get("mood.decide", "constrain"): choice.requests for choice in parameter.choices}
 
     assert costs == {"constrain": 1.0, "score": 1.5, "generate": 1.0}

@@ -24,7 +24,7 @@ from promptkit.tuning.search_space.examples import (
 )
 from tests.engine.helpers import Folder, asked
 from tests.evaluation.suites import Bench
-from tests.tuning.data_splits import ground, model, reviews
+from tests.tuning.data_splits import data_split, model, reviews
 
 STEPS = """
 name: mood
@@ -54,45 +54,45 @@ def bench(folder: Folder) -> Bench:
     return Bench(folder)
 
 
-def shown(axis: Parameter) -> list[list[dict[str, Any]]]:
+def shown(parameter: Parameter) -> list[list[dict[str, Any]]]:
     """Return the examples of each level but the first."""
-    return [value for level in axis.levels[1:] for value in level.changes.values()]
+    return [value for choice in parameter.choices[1:] for value in choice.changes.values()]
 
 
-def texts(axis: Parameter) -> set[str]:
-    return {each["input"]["text"] for level in shown(axis) for each in level}
+def texts(parameter: Parameter) -> set[str]:
+    return {entry["input"]["text"] for level in shown(parameter) for entry in level}
 
 
 def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Bench) -> None:
-    rows = ground(bench, reviews(160))
-    axis, notes = examples_parameter(rows, "mood", model())
-    expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.pool)}
+    rows = data_split(bench, reviews(160))
+    parameter, notes = examples_parameter(rows, "mood", model())
+    expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.demo_pool)}
 
-    assert axis.levels[0].changes == {}
-    written = {each["input"]["text"]: each["output"] for level in shown(axis) for each in level}
+    assert parameter.choices[0].changes == {}
+    written = {entry["input"]["text"]: entry["output"] for level in shown(parameter) for entry in level}
     assert written.items() <= expected.items()
-    assert (len(axis.levels), notes) == (13, ())
+    assert (len(parameter.choices), notes) == (13, ())
 
 
 def test_no_scored_row_and_no_confirm_row_is_an_example(bench: Bench) -> None:
-    rows = ground(bench)
-    axis, _ = examples_parameter(rows, "mood", model())
+    rows = data_split(bench)
+    parameter, _ = examples_parameter(rows, "mood", model())
 
-    assert texts(axis).isdisjoint(rows.rows[place].inputs[0]["text"] for place in (*rows.order, *rows.confirm))
+    assert texts(parameter).isdisjoint(rows.rows[place].inputs[0]["text"] for place in (*rows.search, *rows.holdout))
 
 
 def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Bench) -> None:
-    rows = ground(
+    rows = data_split(
         bench,
-        [{"text": f"{each['text']}{mark}", "expect": each["expect"]} for each in reviews(40) for mark in ("", "!")],
+        [{"text": f"{entry['text']}{mark}", "expect": entry["expect"]} for entry in reviews(40) for mark in ("", "!")],
     )
-    kept = {rows.rows[place].inputs[0]["text"].rstrip("!") for place in (*rows.order, *rows.confirm)}
-    near = [place for place in rows.pool if rows.rows[place].inputs[0]["text"].rstrip("!") in kept]
+    kept = {rows.rows[place].inputs[0]["text"].rstrip("!") for place in (*rows.search, *rows.holdout)}
+    near = [place for place in rows.demo_pool if rows.rows[place].inputs[0]["text"].rstrip("!") in kept]
     _, notes = examples_parameter(rows, "mood", model())
 
     assert near
-    assert set(distinct_demo_pool(rows)) == set(rows.pool) - set(near)
-    assert notes[0] == f"mood: {len(near)} rows are no demonstrations: they nearly repeat rows that are scored"
+    assert set(distinct_demo_pool(rows)) == set(rows.demo_pool) - set(near)
+    assert notes[0] == f"mood: {len(near)} rows are not used as demonstrations: they nearly repeat scored rows"
 
 
 def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -> None:
@@ -106,14 +106,14 @@ def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -
         "}} {#",
         "\\n",
     ]
-    found = ground(bench, [{"text": f"{text} {at}", "expect": "good"} for at in range(20) for text in strange])
-    axis, _ = examples_parameter(found, "mood", model())
+    found = data_split(bench, [{"text": f"{text} {at}", "expect": "good"} for at in range(20) for text in strange])
+    parameter, _ = examples_parameter(found, "mood", model())
 
-    for level in axis.levels[1:]:
-        asking = load_target("mood", folder.project, changes=level.changes).steps["mood"].asking
+    for choice in parameter.choices[1:]:
+        asking = load_target("mood", folder.project, changes=choice.changes).steps["mood"].prompt_call
         assert asking is not None
-        written = level.changes["mood.examples"]
-        assert [dict(each.inputs) for each in asking.examples.all] == [each["input"] for each in written]
+        written = choice.changes["mood.examples"]
+        assert [dict(example.inputs) for example in asking.examples.all] == [entry["input"] for entry in written]
 
 
 async def test_examples_are_shown_to_the_model_as_they_are(folder: Folder) -> None:
@@ -132,10 +132,10 @@ def test_a_step_with_examples_may_have_none(bench: Bench, folder: Folder) -> Non
     folder.write(
         "pipelines/mood.yaml", "inputs: {text: {}}\nsteps: {mood: {prompt: mood, examples: [{input: x, output: bad}]}}"
     )
-    axis, _ = examples_parameter(ground(bench), "mood", model())
+    parameter, _ = examples_parameter(data_split(bench), "mood", model())
 
-    assert (axis.levels[1].name, axis.levels[1].changes) == ("no examples", {"mood.examples": []})
-    changed = load_target("mood", folder.project, changes=axis.levels[1].changes).steps["mood"].asking
+    assert (parameter.choices[1].name, parameter.choices[1].changes) == ("no examples", {"mood.examples": []})
+    changed = load_target("mood", folder.project, changes=parameter.choices[1].changes).steps["mood"].prompt_call
     assert changed is not None
     assert changed.examples.all == ()
 
@@ -144,18 +144,18 @@ def test_examples_of_a_prompt_without_an_input_section_are_not_tried(bench: Benc
     folder.write(
         "templates/prompts/mood.j2", "---\ninputs: {text: {}}\nanswer: {label: [good, bad]}\n---\nHow is {{ text }}?"
     )
-    axis, notes = examples_parameter(ground(bench), "mood", model())
+    parameter, notes = examples_parameter(data_split(bench), "mood", model())
 
-    assert len(axis.levels) == 1
+    assert len(parameter.choices) == 1
     assert "no section `input`" in notes[0]
 
 
 def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
-    axis, notes = examples_parameter(ground(bench, reviews(4)), "mood", model())
+    parameter, notes = examples_parameter(data_split(bench, reviews(4)), "mood", model())
 
-    assert (len(axis.levels), notes) == (
+    assert (len(parameter.choices), notes) == (
         1,
-        ("mood: no examples are drawn: there are too few rows to keep some for it",),
+        ("mood: no examples are drawn: there are too few rows to set some aside",),
     )
 
 
@@ -167,17 +167,20 @@ def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
     ],
 )
 def test_an_aim_that_does_not_compare_the_answer_gives_no_examples(bench: Bench, suite: str) -> None:
-    found = ground(bench, suite=suite)
+    found = data_split(bench, suite=suite)
 
-    assert gold_demonstrations(found.suite, found.rows, "mood", found.search) == []
+    assert gold_demonstrations(found.suite, found.rows, "mood", found.visible) == []
 
 
 def test_a_pattern_or_a_test_is_no_answer_and_the_rows_own_answer_is(bench: Bench) -> None:
-    alone = ground(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: regex}")
-    apart = ground(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: {regex: {expect: '^g|^b'}}}")
+    alone = data_split(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: regex}")
+    apart = data_split(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: {regex: {expect: '^g|^b'}}}")
 
-    assert gold_demonstrations(alone.suite, alone.rows, "mood", alone.pool) == []
-    assert {each.output for each in gold_demonstrations(apart.suite, apart.rows, "mood", apart.pool)} == {"good", "bad"}
+    assert gold_demonstrations(alone.suite, alone.rows, "mood", alone.demo_pool) == []
+    assert {demo.output for demo in gold_demonstrations(apart.suite, apart.rows, "mood", apart.demo_pool)} == {
+        "good",
+        "bad",
+    }
 
 
 def test_an_aim_on_a_part_of_the_output_gives_examples_of_the_step_that_makes_it(bench: Bench, folder: Folder) -> None:
@@ -187,9 +190,12 @@ def test_an_aim_on_a_part_of_the_output_gives_examples_of_the_step_that_makes_it
     )
     metric = '{label: {of: "{{ output.found.mood }}", expect: "{{ row.expect }}"}}'
     suite = f"data: rows.jsonl\ntarget: mood\nmetrics: {{hit: {metric}}}"
-    found = ground(bench, suite=suite)
+    found = data_split(bench, suite=suite)
 
-    assert {each.output for each in gold_demonstrations(found.suite, found.rows, "mood", found.pool)} == {"good", "bad"}
+    assert {demo.output for demo in gold_demonstrations(found.suite, found.rows, "mood", found.demo_pool)} == {
+        "good",
+        "bad",
+    }
 
 
 @pytest.fixture
@@ -205,10 +211,10 @@ def parts(bench: Bench, folder: Folder) -> DataSplit:
 
 
 def test_each_item_of_a_for_each_is_an_example(parts: DataSplit) -> None:
-    found = gold_demonstrations(parts.suite, parts.rows, "mood", parts.pool[:1])
-    number = parts.rows[parts.pool[0]].inputs[0]["parts"][0].split()[1]
+    records = gold_demonstrations(parts.suite, parts.rows, "mood", parts.demo_pool[:1])
+    number = parts.rows[parts.demo_pool[0]].inputs[0]["parts"][0].split()[1]
 
-    assert [(each.inputs, each.output, each.label) for each in found] == [
+    assert [(demo.inputs, demo.output, demo.label) for demo in records] == [
         ({"part": f"kind {number}"}, "good", "good"),
         ({"part": f"rude {number}"}, "bad", "bad"),
     ]
@@ -219,33 +225,33 @@ def test_a_step_that_reads_results_that_rows_do_not_give_has_no_examples(parts: 
 
     whole = read_data_split(bench.suite(STEP_SUITE))
 
-    assert gold_demonstrations(whole.suite, whole.rows, "mood", whole.pool) == []
-    assert gold_demonstrations(whole.suite, whole.rows, "parts", whole.pool) == []
+    assert gold_demonstrations(whole.suite, whole.rows, "mood", whole.demo_pool) == []
+    assert gold_demonstrations(whole.suite, whole.rows, "parts", whole.demo_pool) == []
 
 
 def test_a_row_with_an_answer_of_another_type_is_left_out(bench: Bench) -> None:
-    rows = [{**each, "expect": "fair"} if at == 7 else each for at, each in enumerate(reviews(40))]
-    found = ground(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
+    rows = [{**entry, "expect": "fair"} if at == 7 else entry for at, entry in enumerate(reviews(40))]
+    found = data_split(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
 
     assert len(gold_demonstrations(found.suite, found.rows, "mood", range(40))) == 39
 
 
 def test_demonstrations_that_a_model_made_are_further_sets(bench: Bench) -> None:
-    found = ground(bench)
+    found = data_split(bench)
     thought = [
         Demonstration({"text": f"own {place}"}, "good", "Because.", label="good", row=place)
-        for place in (*found.pool[:4], found.order[0])
+        for place in (*found.demo_pool[:4], found.search[0])
     ]
-    axis, _ = examples_parameter(found, "mood", model(), made={"that it solved": thought})
-    made = [level for level in axis.levels if "that it solved" in level.name]
+    parameter, _ = examples_parameter(found, "mood", model(), made={"that it solved": thought})
+    made = [choice for choice in parameter.choices if "that it solved" in choice.name]
 
-    assert [level.name for level in made] == [
+    assert [choice.name for choice in made] == [
         "2 examples that it solved #1",
         "2 examples that it solved #2",
         "4 examples that it solved #1",
         "4 examples that it solved #2",
     ]
-    assert f"own {found.order[0]}" not in str([level.changes for level in made])
+    assert f"own {found.search[0]}" not in str([choice.changes for choice in made])
 
 
 def pool(labels: str) -> list[Demonstration]:
@@ -255,17 +261,17 @@ def pool(labels: str) -> list[Demonstration]:
 
 def drawn(labels: str, **how: object) -> list[list[str]]:
     """Return the outputs of each set."""
-    levels = example_choices("mood", pool(labels), **how)  # type: ignore[arg-type]
-    return [[each["output"] for each in level.changes["mood.examples"]] for level in levels]
+    choices = example_choices("mood", pool(labels), **how)  # type: ignore[arg-type]
+    return [[entry["output"] for entry in choice.changes["mood.examples"]] for choice in choices]
 
 
 def test_there_are_four_sets_of_each_size() -> None:
-    assert [len(each) for each in drawn("ab" * 8)] == [2] * 4 + [4] * 4 + [8] * 4
+    assert [len(group) for group in drawn("ab" * 8)] == [2] * 4 + [4] * 4 + [8] * 4
 
 
 def test_the_sizes_are_those_that_the_pool_has_rows_for() -> None:
-    assert {len(each) for each in drawn("abab")} == {2, 4}
-    assert {len(each) for each in drawn("a")} == {1}
+    assert {len(group) for group in drawn("abab")} == {2, 4}
+    assert {len(group) for group in drawn("a")} == {1}
     assert drawn("") == []
 
 
@@ -281,32 +287,32 @@ def test_each_label_is_shown_as_often_as_the_others_as_far_as_there_are_enough(l
 @given(st.permutations("aaaabbbbcccc"), st.integers(0, 5))
 def test_the_last_label_differs_between_sets_and_from_the_one_before(labels: list[str], seed: int) -> None:
     sets = drawn("".join(labels), seed=seed)
-    lasts = [[each[-1] for each in sets if len(each) == size] for size in (2, 4, 8)]
+    lasts = [[group[-1] for group in sets if len(group) == size] for size in (2, 4, 8)]
 
-    assert all(len(set(each[:3])) == min(3, len(set(each))) >= 2 for each in lasts)
-    assert all(each[-1] != each[-2] for each in sets)
+    assert all(len(set(group[:3])) == min(3, len(set(group))) >= 2 for group in lasts)
+    assert all(group[-1] != group[-2] for group in sets)
 
 
 def test_of_more_labels_than_places_the_frequent_ones_are_shown() -> None:
-    shown = [set(each) for each in drawn("aaaabbbbcd", sizes=[2])]
+    shown = [set(group) for group in drawn("aaaabbbbcd", sizes=[2])]
 
     assert shown == [{"a", "b"}] * 4
 
 
 @given(st.text(alphabet="ab", min_size=1, max_size=16), st.integers(0, 5))
 def test_no_set_is_there_twice_and_no_row_twice_in_a_set(labels: str, seed: int) -> None:
-    levels = example_choices("mood", pool(labels), seed=seed)
-    texts = [[each["input"]["text"] for each in level.changes["mood.examples"]] for level in levels]
+    choices = example_choices("mood", pool(labels), seed=seed)
+    texts = [[entry["input"]["text"] for entry in choice.changes["mood.examples"]] for choice in choices]
 
-    assert all(len(set(each)) == len(each) for each in texts)
-    assert len({tuple(each) for each in texts}) == len(texts)
-    assert len({level.name for level in levels}) == len(levels)
+    assert all(len(set(group)) == len(group) for group in texts)
+    assert len({tuple(group) for group in texts}) == len(texts)
+    assert len({choice.name for choice in choices}) == len(choices)
 
 
 def test_the_seed_decides_what_is_drawn() -> None:
     assert example_choices("mood", pool("ab" * 8), seed=1) == example_choices("mood", pool("ab" * 8), seed=1)
     one, other = (example_choices("mood", pool("ab" * 8), seed=seed) for seed in (1, 2))
-    assert [each.changes for each in one] != [each.changes for each in other]
+    assert [choice.changes for choice in one] != [choice.changes for choice in other]
 
 
 def test_demonstrations_without_labels_are_drawn_too() -> None:
@@ -316,18 +322,18 @@ def test_demonstrations_without_labels_are_drawn_too() -> None:
 
 
 def test_thoughts_are_shown_where_there_are_some() -> None:
-    (level,) = example_choices(
+    (choice,) = example_choices(
         "mood", [Demonstration({"text": "x"}, "a", "It is a.")], draws=1, called="that it solved"
     )
 
-    assert level.name == "1 example that it solved #1"
-    assert level.changes["mood.examples"] == [{"input": {"text": "x"}, "thoughts": "It is a.", "output": "a"}]
+    assert choice.name == "1 example that it solved #1"
+    assert choice.changes["mood.examples"] == [{"input": {"text": "x"}, "thoughts": "It is a.", "output": "a"}]
 
 
 def test_sets_that_are_too_long_are_left_out() -> None:
     length = pool("ab")[0].length
 
-    assert {len(each) for each in drawn("ab" * 8, room=4 * length + 3)} == {2, 4}
+    assert {len(group) for group in drawn("ab" * 8, room=4 * length + 3)} == {2, 4}
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def thinking(request: Request) -> str:
 
 def made(ran: Ran) -> list[dict[str, object]]:
     """Return the stages in which demonstrations were made."""
-    return [each for each in ran.record["stages"] if each["name"] == "examples"]
+    return [entry for entry in ran.record["stages"] if entry["name"] == "examples"]
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def test_thoughts_are_made_within_a_share_of_the_calls_and_tried(thought: tuple[
     stages = made(ran)
     assert len(stages) == 1
     assert 0 < stages[0]["calls"] <= GENERATION_SHARE * CALLS  # type: ignore[operator]
-    levels = {name for each in ran.record["candidates"] for name in each["choices"].values()}
-    assert any("that it solved" in each for each in levels)
+    levels = {name for entry in ran.record["candidates"] for name in entry["choices"].values()}
+    assert any("that it solved" in entry for entry in levels)
 
 
 def test_only_rows_kept_for_it_that_ended_right_are_shown_with_thoughts(thought: tuple[TuneBench, Ran]) -> None:
@@ -80,7 +80,7 @@ async def test_steps_without_labels_get_what_they_were_given_and_gave_in_runs_th
         return f"a note of {number_in(request_text(request))}" if is_note else answer(request)
 
     ran = await bench.tune(script, text=SUITE, target=target, calls=2_000)
-    levels = {name for each in ran.record["candidates"] for name in each["choices"].values()}
+    levels = {name for entry in ran.record["candidates"] for name in entry["choices"].values()}
 
     assert len(made(ran)) == 1
-    assert any("from its own runs" in each for each in levels)
+    assert any("from its own runs" in entry for entry in levels)

@@ -12,7 +12,7 @@ from tests.engine.helpers import Folder
 from tests.tuning.data_splits import model
 
 
-def axis_of(folder: Folder, step: str = "", *able: Any, has_examples: bool = False) -> Parameter:
+def parameter_of(folder: Folder, step: str = "", *able: Any, has_examples: bool = False) -> Parameter:
     pipeline = folder.load(f"inputs: {{text: {{}}}}\nsteps: {{mood: {{prompt: 'Say {{{{ text }}}}.'{step}}}}}")
     return layout_parameter(pipeline, pipeline.steps["mood"], model(*able), has_examples=has_examples)
 
@@ -20,7 +20,7 @@ def axis_of(folder: Folder, step: str = "", *able: Any, has_examples: bool = Fal
 def test_all_layouts_but_the_written_one_are_tried(folder: Folder) -> None:
     folder.write("templates/layouts/own.j2", "{{ sections.values() | join }}")
 
-    assert [level.name for level in axis_of(folder, ", layout: prefix", "chat").levels] == [
+    assert [choice.name for choice in parameter_of(folder, ", layout: prefix", "chat").choices] == [
         "as written",
         "json",
         "markdown",
@@ -32,7 +32,7 @@ def test_all_layouts_but_the_written_one_are_tried(folder: Folder) -> None:
 def test_a_layout_by_its_path_leaves_all_named_ones(folder: Folder) -> None:
     folder.write("pipelines/own.j2", "{{ sections.values() | join }}")
 
-    names = [level.name for level in axis_of(folder, ", layout: own.j2", "chat").levels]
+    names = [choice.name for choice in parameter_of(folder, ", layout: own.j2", "chat").choices]
     assert names == ["as written", "json", "markdown", "prefix", "xml"]
 
 
@@ -48,12 +48,14 @@ def test_a_layout_by_its_path_leaves_all_named_ones(folder: Folder) -> None:
 def test_message_modes_are_those_that_make_a_difference(
     folder: Folder, able: tuple[str, ...], has_examples: bool, modes: list[str]
 ) -> None:
-    axis = axis_of(folder, "", *able, has_examples=has_examples)
+    parameter = parameter_of(folder, "", *able, has_examples=has_examples)
 
-    assert [value for level in axis.levels for key, value in level.changes.items() if key == "mood.messages"] == modes
+    assert [
+        value for choice in parameter.choices for key, value in choice.changes.items() if key == "mood.messages"
+    ] == modes
 
 
 def test_a_written_mode_may_be_left(folder: Folder) -> None:
-    axis = axis_of(folder, ", messages: turns", "chat", has_examples=True)
+    parameter = parameter_of(folder, ", messages: turns", "chat", has_examples=True)
 
-    assert [level.changes for level in axis.levels[-1:]] == [{"mood.messages": "one"}]
+    assert [choice.changes for choice in parameter.choices[-1:]] == [{"mood.messages": "one"}]

@@ -16,7 +16,7 @@ from promptkit.tuning.search_space.examples import Demonstration
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, step_models
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PIPELINE, SUITE, Bench, Given
-from tests.tuning.data_splits import ground, model
+from tests.tuning.data_splits import data_split, model
 
 TWO = """
 name: mood
@@ -38,19 +38,21 @@ def bench(folder: Folder) -> Bench:
 
 def space(found: DataSplit, able: Model | None = None, **how: Any) -> SearchSpace:
     steps = found.suite.baseline.pipeline.steps.values()
-    return derive_search_space(found, {step.name: able or model() for step in steps if step.asking}, **how)
+    return derive_search_space(found, {step.name: able or model() for step in steps if step.prompt_call}, **how)
 
 
 def names(found: SearchSpace) -> list[str]:
-    return [axis.name for axis in found.axes]
+    return [parameter.name for parameter in found.parameters]
 
 
 def levels(found: SearchSpace, name: str) -> list[str]:
-    return next([level.name for level in axis.levels] for axis in found.axes if axis.name == name)
+    return next(
+        [choice.name for choice in parameter.choices] for parameter in found.parameters if parameter.name == name
+    )
 
 
 def test_axes_come_from_what_usually_pays_most(bench: Bench) -> None:
-    assert names(space(ground(bench))) == [
+    assert names(space(data_split(bench))) == [
         "mood.decide",
         "mood.examples",
         "mood.layout",
@@ -60,21 +62,24 @@ def test_axes_come_from_what_usually_pays_most(bench: Bench) -> None:
 
 
 def test_the_first_level_of_each_axis_changes_nothing_and_no_two_are_called_the_same(bench: Bench) -> None:
-    for axis in space(ground(bench)).axes:
-        assert (axis.levels[0].name, axis.levels[0].changes) == (AS_WRITTEN, {})
-        assert all(level.changes for level in axis.levels[1:])
-        assert len({level.name for level in axis.levels}) == len(axis.levels) > 1
+    for parameter in space(data_split(bench)).parameters:
+        assert (parameter.choices[0].name, parameter.choices[0].changes) == (AS_WRITTEN, {})
+        assert all(choice.changes for choice in parameter.choices[1:])
+        assert len({choice.name for choice in parameter.choices}) == len(parameter.choices) > 1
 
 
 def test_the_same_seed_gives_the_same_space_and_another_one_other_examples(bench: Bench) -> None:
-    found = ground(bench)
-    changes = [[level.changes for axis in space(found, seed=seed).axes for level in axis.levels] for seed in (1, 1, 2)]
+    found = data_split(bench)
+    changes = [
+        [choice.changes for parameter in space(found, seed=seed).parameters for choice in parameter.choices]
+        for seed in (1, 1, 2)
+    ]
 
     assert changes[0] == changes[1] != changes[2]
 
 
 def test_a_model_that_can_little_has_a_small_space_and_that_is_told(bench: Bench) -> None:
-    found = space(ground(bench), model("chat"))
+    found = space(data_split(bench), model("chat"))
 
     assert all("score" not in name for name in levels(found, "mood.decide"))
     assert any("`score` is not tried" in note for note in found.notes)
@@ -84,12 +89,12 @@ def test_a_model_that_can_little_has_a_small_space_and_that_is_told(bench: Bench
 def test_what_is_left_out_is_told(bench: Bench, folder: Folder) -> None:
     folder.write("pipelines/mood.yaml", TWO)
     folder.write("pipelines/own.py", "def size(text: str) -> int:\n    return len(text)\n")
-    found = space(ground(bench))
+    found = space(data_split(bench))
 
-    assert {axis.step for axis in found.axes} == {"mood", "told"}
+    assert {parameter.step for parameter in found.parameters} == {"mood", "told"}
     assert "size: not tuned: it asks no model" in found.notes
-    assert "said: not tuned: with `cache: false` a row's answer is another each time" in found.notes
-    assert "told: its technique stays, for its tools" in found.notes
+    assert "said: not tuned: with `cache: false` a row's answer changes each time" in found.notes
+    assert "told: its technique is not varied, as the step has tools" in found.notes
     assert "told.technique" not in names(found)
 
 
@@ -103,12 +108,12 @@ def test_what_is_left_out_is_told(bench: Bench, folder: Folder) -> None:
     ],
 )
 def test_only_narrows_the_space(bench: Bench, only: Sequence[str], expected: list[str]) -> None:
-    assert names(space(ground(bench), only=only)) == expected
+    assert names(space(data_split(bench), only=only)) == expected
 
 
 def test_only_names_what_there_is(bench: Bench) -> None:
-    with pytest.raises(InputError, match="nothing to tune that is called `exampels`") as caught:
-        space(ground(bench), only=["exampels"])
+    with pytest.raises(InputError, match="nothing to tune called `exampels`") as caught:
+        space(data_split(bench), only=["exampels"])
 
     assert "`examples`" in (caught.value.problems[0].hint or "")
 
@@ -120,23 +125,23 @@ def test_tune_of_the_pipeline_takes_the_place_of_the_derived_space(bench: Bench,
         + "tune:\n  mood.layout: [xml, prefix]\n  mood.technique: [vanilla, chain_of_thought]\n"
         + "  mood.options.temperature: [0.5]\n",
     )
-    found = space(ground(bench))
+    found = space(data_split(bench))
 
-    assert [(axis.name, axis.kind) for axis in found.axes] == [
+    assert [(parameter.name, parameter.kind) for parameter in found.parameters] == [
         ("mood.layout", "layout"),
         ("mood.technique", "technique"),
         ("mood.options.temperature", "given"),
     ]
     assert levels(found, "mood.layout") == [AS_WRITTEN, "prefix"]
-    assert [level.requests for level in found.axes[1].levels] == [1.0, 2.0]
-    assert names(space(ground(bench), only=["technique"])) == ["mood.technique"]
+    assert [choice.requests for choice in found.parameters[1].choices] == [1.0, 2.0]
+    assert names(space(data_split(bench), only=["technique"])) == ["mood.technique"]
 
 
 def test_what_is_wrong_in_tune_is_told_before_anything_is_derived(bench: Bench, folder: Folder) -> None:
     folder.write("pipelines/mood.yaml", PIPELINE + "tune:\n  mood.layout: [xnl]\n")
 
     with pytest.raises(InputError, match="unknown layout `xnl`") as caught:
-        space(ground(bench))
+        space(data_split(bench))
     assert caught.value.problems[0].line == 6
 
 
@@ -144,7 +149,7 @@ def test_tune_of_other_steps_is_no_matter_where_one_is_tuned_alone(bench: Bench,
     text = TWO.split("  size:")[0] + '  told: {prompt: "Tell {{ mood }}."}\n' + 'output: "{{ mood }}"\n'
     folder.write("pipelines/mood.yaml", text + "tune:\n  mood.layout: [prefix]\n  told.layout: [prefix]\n")
     suite = SUITE + "steps: {mood: {inputs: {text: '{{ row.text }}'}, metrics: {accuracy: label}}}\n"
-    ground(bench)
+    data_split(bench)
     from promptkit.tuning.data_split import read_data_split
 
     (step,) = bench.suite(suite).steps
@@ -156,29 +161,29 @@ def test_given_values_of_the_same_beginning_are_called_apart(bench: Bench, folde
     values = ", ".join(f"{{instructions: {long}{mark}}}" for mark in ".!")
     folder.write("pipelines/mood.yaml", PIPELINE + f"tune:\n  mood.prompt: [{values}]\n")
 
-    first, second = levels(space(ground(bench)), "mood.prompt")[1:]
+    first, second = levels(space(data_split(bench)), "mood.prompt")[1:]
     assert second == f"{first} #2"
 
 
 def test_demonstrations_that_a_model_made_are_sets_of_examples(bench: Bench) -> None:
-    found = ground(bench)
-    made = [Demonstration({"text": f"x {place}"}, "good", "So.", label="good", row=place) for place in found.pool]
+    found = data_split(bench)
+    made = [Demonstration({"text": f"x {place}"}, "good", "So.", label="good", row=place) for place in found.demo_pool]
 
-    shown = levels(space(found, made={"mood": {"that it solved": made}}), "mood.examples")
+    shown = levels(space(found, generated={"mood": {"that it solved": made}}), "mood.examples")
     assert any("that it solved" in name for name in shown)
 
 
 def test_a_level_that_the_target_cannot_have_is_not_there(bench: Bench) -> None:
-    found = ground(bench)
-    made = [Demonstration({"no_input": "x"}, "good", label="good", row=place) for place in found.pool]
-    tried = space(found, made={"mood": {"odd": made}}, only=["examples"])
+    found = data_split(bench)
+    made = [Demonstration({"no_input": "x"}, "good", label="good", row=place) for place in found.demo_pool]
+    tried = space(found, generated={"mood": {"odd": made}}, only=["examples"])
 
     assert all("odd" not in name for name in levels(tried, "mood.examples"))
     assert any("is not tried" in note for note in tried.notes)
 
 
 async def test_the_models_are_those_of_the_steps(bench: Bench) -> None:
-    found = ground(bench)
+    found = data_split(bench)
 
     assert (await step_models(found.suite, Given(Scripted(["x"])))).keys() == {"mood"}
 
@@ -196,7 +201,7 @@ tune: {sub.mood.cue: ["Mood:"], sub.when: ["{{ text != '' }}"], told.cue: ["Told
 
 def test_a_step_of_another_pipeline_is_not_tried_for_it_is_tuned_by_itself(bench: Bench, folder: Folder) -> None:
     folder.write("pipelines/outer.yaml", INNER)
-    found = space(ground(bench, suite=SUITE.replace("target: mood", "target: outer")))
+    found = space(data_split(bench, suite=SUITE.replace("target: mood", "target: outer")))
 
     assert names(found) == ["sub.when", "told.cue"]
-    assert found.notes == ("sub.mood.cue: not tried: it is of `mood`, which is tuned by itself",)
+    assert found.notes == ("sub.mood.cue: not tried: it belongs to `mood`, which is tuned by itself",)

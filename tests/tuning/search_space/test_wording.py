@@ -32,7 +32,7 @@ ROWS = [
 ]
 
 
-def axis_of(
+def parameter_of(
     folder: Folder, prompt: str = PROMPT, rows: list[Demonstration] | None = None
 ) -> tuple[Pipeline, Parameter]:
     folder.write("templates/prompts/mood.j2", prompt)
@@ -40,26 +40,26 @@ def axis_of(
     return pipeline, wording_parameter(pipeline, pipeline.steps["mood"], rows or [])[0]
 
 
-def level_of(axis: Parameter, name: str) -> Choice:
-    return next(level for level in axis.levels if level.name == name)
+def level_of(parameter: Parameter, name: str) -> Choice:
+    return next(choice for choice in parameter.choices if choice.name == name)
 
 
-def sections(pipeline: Pipeline, level: Choice) -> dict[str, str]:
-    prompt = load_target(pipeline.file, pipeline.project, changes=level.changes).steps["mood"].prompt
+def sections(pipeline: Pipeline, choice: Choice) -> dict[str, str]:
+    prompt = load_target(pipeline.file, pipeline.project, changes=choice.changes).steps["mood"].prompt
     assert prompt is not None
     return prompt.sections({"text": "it"})
 
 
 def test_a_section_of_plain_text_is_dropped_and_one_that_reads_inputs_is_not(folder: Folder) -> None:
-    pipeline, axis = axis_of(folder)
+    pipeline, parameter = parameter_of(folder)
 
-    assert [level.name for level in axis.levels] == [
+    assert [choice.name for choice in parameter.choices] == [
         "as written",
         "persona in one sentence",
         "without persona",
         "without constraints",
     ]
-    assert sections(pipeline, level_of(axis, "without persona")).keys() == {
+    assert sections(pipeline, level_of(parameter, "without persona")).keys() == {
         "instructions",
         "constraints",
         "context",
@@ -68,23 +68,23 @@ def test_a_section_of_plain_text_is_dropped_and_one_that_reads_inputs_is_not(fol
 
 
 def test_a_section_is_shortened_to_its_first_sentence(folder: Folder) -> None:
-    pipeline, axis = axis_of(folder)
+    pipeline, parameter = parameter_of(folder)
 
-    assert sections(pipeline, level_of(axis, "persona in one sentence"))["persona"] == "You are a critic."
+    assert sections(pipeline, level_of(parameter, "persona in one sentence"))["persona"] == "You are a critic."
 
 
 def test_instructions_come_again_at_the_end(folder: Folder) -> None:
-    pipeline, axis = axis_of(folder, PROMPT.replace(' {{ "Be quick." }}', ""))
+    pipeline, parameter = parameter_of(folder, PROMPT.replace(' {{ "Be quick." }}', ""))
 
-    recap = sections(pipeline, level_of(axis, "instructions again at the end"))["recap"]
+    recap = sections(pipeline, level_of(parameter, "instructions again at the end"))["recap"]
     assert recap == "Say whether it is good. Mind the tone."
 
 
 def test_a_recap_is_dropped_rather_than_doubled(folder: Folder) -> None:
-    pipeline, axis = axis_of(folder, PROMPT + "{% block recap %}Say it.{% endblock %}")
+    pipeline, parameter = parameter_of(folder, PROMPT + "{% block recap %}Say it.{% endblock %}")
 
-    assert "recap" not in sections(pipeline, level_of(axis, "without recap"))
-    assert all(level.name != "instructions again at the end" for level in axis.levels)
+    assert "recap" not in sections(pipeline, level_of(parameter, "without recap"))
+    assert all(choice.name != "instructions again at the end" for choice in parameter.choices)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_only_plain_prose_of_several_sentences_is_shortened(source: str, short: 
 
 
 async def test_labels_are_defined_by_the_words_of_their_rows(folder: Folder) -> None:
-    _, axis = axis_of(folder, rows=ROWS)
-    level = level_of(axis, "labels with their typical words")
+    _, parameter = parameter_of(folder, rows=ROWS)
+    choice = level_of(parameter, "labels with their typical words")
     runtime = Scripted(["good"])
-    pipeline = load_target(folder.root / "pipelines/test.yaml", folder.project, changes=level.changes)
+    pipeline = load_target(folder.root / "pipelines/test.yaml", folder.project, changes=choice.changes)
     from promptkit.engine.run import run
     from tests.engine.helpers import Given
 
@@ -129,9 +129,9 @@ async def test_labels_are_defined_by_the_words_of_their_rows(folder: Folder) -> 
     ],
 )
 def test_labels_that_have_definitions_or_are_not_listed_get_none(folder: Folder, change: tuple[str, str]) -> None:
-    _, axis = axis_of(folder, PROMPT.replace(*change), rows=ROWS)
+    _, parameter = parameter_of(folder, PROMPT.replace(*change), rows=ROWS)
 
-    assert all(level.name != "labels with their typical words" for level in axis.levels)
+    assert all(choice.name != "labels with their typical words" for choice in parameter.choices)
 
 
 def rows_of(**texts: list[str]) -> list[Demonstration]:
@@ -158,7 +158,7 @@ def test_a_prompt_of_the_installed_files_is_not_edited_and_that_is_told(folder: 
 
     shipped = LIBRARY / "pipelines" / "sentiment_plain.yaml"
     pipeline = load_target(shipped, Project(root=project_module._PACKAGE))
-    axis, notes = wording_parameter(pipeline, pipeline.steps["sentiment"], [])
+    parameter, notes = wording_parameter(pipeline, pipeline.steps["sentiment"], [])
 
-    assert len(axis.levels) == 1
-    assert "prompts stay as they are" in notes[0]
+    assert len(parameter.choices) == 1
+    assert "prompts cannot be changed" in notes[0]

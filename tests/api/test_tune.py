@@ -1,10 +1,8 @@
-"""`promptkit.tune` from Python: what the command does, without its screen."""
+"""`promptkit.tune`: what the command does, without its screen."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,15 +56,17 @@ def alike(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_returns_the_object_that_the_command_prints(here: Here) -> None:
-    limits, wishes = "calls=300,minutes=5", {"seed": 3, "prefer": "cheap", "mode": "joint", "only": ["layout"]}
-    record = promptkit.tune("mood", "mood", budget=limits, sets=["mood.cue=Mood"], **wishes)  # type: ignore[arg-type]
+    limits, options = "calls=300,minutes=5", {"seed": 3, "prefer": "cheap", "mode": "joint", "only": ["layout"]}
+    result = promptkit.tune("mood", "mood", budget=limits, sets=["mood.cue=Mood"], **options)  # type: ignore[arg-type]
+    record = result.to_dict()
     written = files(here.root)
 
     typed = ["--seed", "3", "--prefer", "cheap", "--joint", "--only", "layout", "--set", "mood.cue=Mood"]
     printed = here("tune", "mood", "--suite", "mood", "--budget", limits, *typed, "--yes", "--json").json
 
-    assert record["verdict"] == "improved"
-    assert alike(record) == alike(printed)
+    assert result.verdict == "improved"
+    assert alike(record) == alike(printed) == alike(json.loads(result.to_json()))
+    assert "improved: " in str(result)
     assert record["written"] == ["pipelines/mood.tuned.yaml"]
     assert written == files(here.root)
 
@@ -74,7 +74,7 @@ def test_it_returns_the_object_that_the_command_prints(here: Here) -> None:
 def test_target_and_suite_may_be_paths_and_the_one_suite_that_names_the_target_is_found(here: Here) -> None:
     found = promptkit.tune(Path("pipelines/mood.yaml"), Path("evals/mood.yaml"))
 
-    assert alike(promptkit.tune("mood")) == alike(found)
+    assert alike(promptkit.tune("mood").to_dict()) == alike(found.to_dict())
 
 
 def test_a_suite_that_cannot_be_read_here_does_not_hinder_the_one_that_is_meant(
@@ -83,34 +83,35 @@ def test_a_suite_that_cannot_be_read_here_does_not_hinder_the_one_that_is_meant(
     monkeypatch.setitem(sys.modules, "rouge_score", None)
     (here.root / "evals/summary.yaml").write_text(SUITE.replace("accuracy: label", "overlap: rouge"))
 
-    assert promptkit.tune("mood")["suite"] == "mood"
+    assert promptkit.tune("mood").record.suite == "mood"
 
 
 def test_a_model_that_is_named_stands_before_that_of_the_project(here: Here) -> None:
     (here.root / "other.py").write_text(SCRIPT)
 
-    assert promptkit.tune("mood", model="scripted:other.py:answer")["model"]["reference"] == "scripted:other.py:answer"
+    record = promptkit.tune("mood", model="scripted:other.py:answer").record
+    assert record.model.reference == "scripted:other.py:answer"
 
 
 def test_without_writing_the_files_stay_and_the_record_has_the_diff(here: Here) -> None:
     before = files(here.root)
 
-    record = promptkit.tune("mood", write=False)
+    record = promptkit.tune("mood", write=False).record
 
     assert files(here.root) == before
-    assert (record["written"], record["applied"]) == ([], False)
-    assert "layout: prefix" in record["diff"]
+    assert (record.written, record.applied) == ([], False)
+    assert "layout: prefix" in record.diff
 
 
 def test_what_is_improved_replaces_the_original_where_that_is_asked_for(here: Here) -> None:
-    record = promptkit.tune("mood", apply=True)
+    record = promptkit.tune("mood", apply=True).record
 
-    assert (record["verdict"], record["applied"]) == ("improved", True)
+    assert (record.verdict, record.applied) == ("improved", True)
     assert "layout: prefix" in (here.root / "pipelines/mood.yaml").read_text()
 
 
 def test_to_replace_without_writing_is_refused(here: Here) -> None:
-    with pytest.raises(InputError, match="`apply` replaces the original, and `write=False` leaves it"):
+    with pytest.raises(InputError, match="`apply=True` contradicts `write=False`"):
         promptkit.tune("mood", write=False, apply=True)
 
 
@@ -133,37 +134,20 @@ def test_a_mistake_is_an_input_error_before_anything_is_asked(here: Here, wrong:
         promptkit.tune("mood", **wrong)
 
 
-async def test_in_a_running_loop_it_says_how_to_call_it_and_that_works(here: Here) -> None:
-    with pytest.raises(InputError, match=r"await asyncio\.to_thread\(promptkit\.tune"):
+async def test_in_a_running_loop_it_names_the_function_to_await_which_does_the_same(here: Here) -> None:
+    with pytest.raises(InputError, match=r"await promptkit\.atune\("):
         promptkit.tune("mood", "mood")
 
-    record = await asyncio.to_thread(promptkit.tune, "mood", "mood")
-
-    assert record["verdict"] == "improved"
+    assert (await promptkit.atune("mood", "mood")).verdict == "improved"
 
 
 def test_what_ends_it_in_the_middle_is_raised_and_its_record_is_kept(here: Here) -> None:
     script = here.root / "script.py"
     failing = SCRIPT.replace(":\n", ":\n    asked.append(request)\n    if len(asked) > 90:\n        raise OSError\n", 1)
     script.write_text(f"asked = []\n{failing}")
-    with pytest.raises(RuntimeFailure, match="what was answered is kept"):
+    with pytest.raises(RuntimeFailure, match="answers received so far are kept"):
         promptkit.tune("mood")
     with Store.open(here.root / ".promptkit") as store:
         run = store.run("last")
     assert run is not None
     assert (run.status, run.record["stopped_by"]) == ("incomplete", "failed")
-
-
-def test_nothing_of_it_is_imported_until_it_is_used() -> None:
-    look = (
-        "import sys, promptkit; print([n for n in sys.modules if n.startswith('promptkit.')]); promptkit.tune;"
-        " print('promptkit.tuning.entry' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-
-    assert done.stdout == "[]\nTrue\n"
-
-
-def test_there_is_nothing_else_in_the_package() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'tuna'"):
-        _ = promptkit.tuna

@@ -1,0 +1,1 @@
+"""The functions behind `import promptkit` and the verbs of the command line: a module each, and their session."""

@@ -1,0 +1,141 @@
+"""The records of comparisons, as `runs compare --json` prints them, and `eval --json` under `against`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from promptkit.evaluation.comparison.compare import Comparison, MetricComparison
+from promptkit.evaluation.comparison.differences import RunDifference
+from promptkit.evaluation.comparison.run_rows import RunRows
+from promptkit.evaluation.metrics.base import Difference, Metric
+from promptkit.evaluation.record import (
+    BaselineMetric,
+    BaselineRecord,
+    ComparisonRecord,
+    MetricRecord,
+    Record,
+    SharedRows,
+)
+from promptkit.evaluation.summary import difference_record
+
+
+class ComparedRun(Record):
+    """One side of a comparison."""
+
+    name: str
+    run: int
+    suite: str
+    variant: str
+    sets: dict[str, Any]
+    status: str
+    model: dict[str, Any]
+    exact: bool
+    in_flight: int | None
+    repeat: int
+    started: float
+
+
+class ComparedMetric(ComparisonRecord):
+    """The difference by one metric; `missing` cells have no score in one of the runs."""
+
+    missing: int
+
+
+class CompareRecord(Record):
+    """Two runs compared, as `promptkit runs compare --json` prints it; it adds `rows_shown`.
+
+    `rows` counts rows of `both` runs and of one alone, `cells` those of both and those with one stored answer. `unsaid`
+    maps metrics without a difference to the reason. `better` and `worse` are the rows that changed by `aim`.
+    """
+
+    a: ComparedRun
+    b: ComparedRun
+    differs: list[RunDifference]
+    rows: dict[str, int]
+    cells: dict[str, int]
+    metrics: dict[str, MetricRecord]
+    comparisons: list[ComparedMetric]
+    unsaid: dict[str, str]
+    aim: str
+    better: list[int]
+    worse: list[int]
+
+
+def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
+    """Return the comparison as `promptkit runs compare --json` prints it, without single rows."""
+    return CompareRecord(
+        a=_side_record(comparison.a),
+        b=_side_record(comparison.b),
+        differs=list(comparison.differs),
+        rows={"both": comparison.rows.both, "only_a": comparison.rows.only_a, "only_b": comparison.rows.only_b},
+        cells={"both": comparison.cells, "same_answer": comparison.same_answer},
+        metrics={name: _metric_record(found.metric) for name, found in comparison.metrics.items()},
+        comparisons=[
+            ComparedMetric(
+                a=comparison.a.name,
+                b=comparison.b.name,
+                metric=name,
+                **difference_record(found.metric, difference, smallest).to_json(),
+                adjusted=difference.p,
+                comparisons=1,
+                missing=found.missing,
+            )
+            for name, found, difference in _differences(comparison)
+        ],
+        unsaid=comparison.not_compared,
+        aim=comparison.primary,
+        better=[row.row for row in comparison.changed if row.change == "better"],
+        worse=[row.row for row in comparison.changed if row.change == "worse"],
+    )
+
+
+def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecord:
+    """Return the comparison of a run with its baseline as `promptkit eval --json` prints it under `against`."""
+    unsaid = (f"{name}: {why}" for name, why in comparison.not_compared.items() if name in comparison.a.keys)
+    return BaselineRecord(
+        reference=comparison.b.name,
+        model=dict(comparison.b.model),
+        made=comparison.b.made,
+        variant=comparison.a.variant,
+        rows=SharedRows(both=comparison.rows.both, new=comparison.rows.new, gone=comparison.rows.gone),
+        notes=[*comparison.notes(), *unsaid],
+        comparisons=[
+            BaselineMetric(
+                metric=name,
+                **difference_record(found.metric, difference, smallest).to_json(),
+                missing=found.missing,
+                regressions=list(found.regressions),
+            )
+            for name, found, difference in _differences(comparison)
+        ],
+    )
+
+
+def _differences(comparison: Comparison) -> Iterator[tuple[str, MetricComparison, Difference]]:
+    """Yield the metrics that have a difference."""
+    for name, found in comparison.metrics.items():
+        if found.difference is not None:
+            yield name, found, found.difference
+
+
+def _side_record(side: RunRows) -> ComparedRun:
+    assert side.run is not None, "only stored runs are recorded as sides"
+    return ComparedRun(
+        name=side.name,
+        run=side.run.number,
+        suite=side.suite,
+        variant=side.variant,
+        sets=dict(side.sets),
+        status=side.run.status,
+        model=dict(side.model),
+        exact=side.exact,
+        in_flight=side.in_flight,
+        repeat=side.repeat,
+        started=side.run.started,
+    )
+
+
+def _metric_record(metric: Metric) -> MetricRecord:
+    bounds = None if metric.bounds is None else list(metric.bounds)
+    return MetricRecord(kind=metric.kind, bounds=bounds, higher_is_better=metric.higher_is_better)

@@ -1,0 +1,195 @@
+"""The record of an evaluation: what `promptkit eval --json` prints, the store keeps and reports read.
+
+A record of an older promptkit may lack keys: each has a default, and `to_json` writes the keys that were set.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from promptkit.engine.requirements import Fallback
+
+Number: TypeAlias = int | float
+"""A number as JSON wrote it: an integer stays one."""
+
+
+class Record(BaseModel):
+    """Data that `--json` prints. Keys that this version does not know are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON data, with the keys that were set, in the order of the fields."""
+        return self.model_dump(exclude_unset=True)
+
+
+class AnsweringModel(Record):
+    """The default model. `others` maps further models that answered to their digests; `why` says what named it."""
+
+    reference: str = ""
+    digest: str | None = ""
+    others: dict[str, str | None] = {}
+    why: str = ""
+    replayed: str | None = None
+
+
+class Defect(Record):
+    """An exception that nothing foresaw, by type and place, and how many cells it failed."""
+
+    defect: str
+    cells: int
+    traceback: str = ""
+
+
+class MetricRecord(Record):
+    """A metric of a variant: its mean with a 95 % interval, over `n` cells in `clusters` clusters.
+
+    `of_parsed` is the mean of the answers that parse, None where all do; `unscored` counts answers without a score.
+    """
+
+    kind: str = ""
+    mean: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    n: int = 0
+    clusters: int = 0
+    bounds: list[Number] | None = None
+    higher_is_better: bool = True
+    parts: dict[str, Any] = {}
+    notes: list[str] = []
+    of_parsed: Number | None = None
+    unscored: int = 0
+
+
+class VariantRecord(Record):
+    """A variant: its metrics, the first being the primary one, and what its answers cost."""
+
+    name: str
+    sets: dict[str, Any] = {}
+    cases: int = 0
+    missing: int = 0
+    metrics: dict[str, MetricRecord] = {}
+    unparsed: int = 0
+    truncated: int = 0
+    calls: int = 0
+    cached: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: Number = 0.0
+    cost: Number | None = None
+    fallbacks: list[Fallback] = []
+
+
+class DifferenceRecord(Record):
+    """A difference by one metric on the same rows, with its interval and how many rows were better and worse.
+
+    `rows_needed` rows would show a difference of `smallest` with a power of 80 %, and the rows of the run one of
+    `smallest_shown`; both are shares of the metric's range.
+    """
+
+    difference: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    p: Number | None = None
+    n: int = 0
+    better: int = 0
+    worse: int = 0
+    is_ratio: bool = False
+    method: str = ""
+    spread: Number | None = None
+    smallest: Number = 0.0
+    rows_needed: int | None = None
+    smallest_shown: Number | None = None
+    notes: list[str] = []
+
+
+class _Metric(Record):
+    metric: str
+
+
+class MetricDifference(DifferenceRecord, _Metric):
+    """A difference with the name of its metric."""
+
+
+class _Variants(Record):
+    a: str
+    b: str
+
+
+class ComparisonRecord(MetricDifference, _Variants):
+    """Variant `a` against the baseline `b`. `adjusted` is p by Holm's procedure among `comparisons` comparisons."""
+
+    adjusted: Number | None = None
+    comparisons: int = 1
+    same_requests: bool = False
+
+
+class BaselineMetric(MetricDifference):
+    """One metric against the baseline run. `regressions` are rows that were right there and are wrong here."""
+
+    missing: int = 0
+    regressions: list[int] = []
+
+
+class SharedRows(Record):
+    """How many rows are in both runs, only in this one, and only in the baseline."""
+
+    both: int
+    new: int = 0
+    gone: int = 0
+
+
+class BaselineRecord(Record):
+    """The first variant against an earlier run or the file of a baseline."""
+
+    reference: str
+    model: dict[str, Any] = {}
+    made: str = ""
+    variant: str = ""
+    rows: SharedRows
+    notes: list[str] = []
+    comparisons: list[BaselineMetric] = []
+
+
+class ThresholdRecord(Record):
+    """A threshold of the suite: `passed` is None where it is undecided."""
+
+    metric: str
+    variant: str | None = ""
+    kind: str = ""
+    wanted: Any = None
+    against: Any = None
+    shown: Number | None = None
+    passed: bool | None = None
+    missing: int = 0
+    says: str = ""
+    rows: list[int] = []
+
+
+class EvalRecord(Record):
+    """An evaluation."""
+
+    run: int | None = None
+    suite: str = ""
+    about: str | None = ""
+    target: str = ""
+    status: str = ""
+    model: AnsweringModel = AnsweringModel()
+    exact: bool = False
+    in_flight: int | None = None
+    limited: bool = False
+    data: str | None = None
+    known: int = 0
+    seconds: Number = 0.0
+    before: int | None = None
+    notes: list[str] = []
+    defects: list[Defect] = []
+    rows: int = 0
+    repeat: int = 1
+    variants: list[VariantRecord] = []
+    comparisons: list[ComparisonRecord] = []
+    missing_allowed: bool = False
+    thresholds: list[ThresholdRecord] = []
+    against: BaselineRecord | None = None
