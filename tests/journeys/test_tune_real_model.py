@@ -19,6 +19,7 @@ PROMPT = """\
 inputs: {text: {example: A lovely meal.}}
 answer: {label: [positive, negative]}
 decide: generate
+options: {max_tokens: 12}
 cue: none
 ---
 {% block instructions %}How does the writer feel about it?{% endblock %}
