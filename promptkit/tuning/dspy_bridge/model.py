@@ -186,6 +186,8 @@ class Bridge:
         async def run() -> T:
             return await ask()
 
+        if self.ended is not None:  # since the thread handed it over
+            raise Stopped
         task = self._loop.create_task(run(), context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
