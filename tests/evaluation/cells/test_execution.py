@@ -627,5 +627,7 @@ async def test_a_further_cell_holds_less_than_100_bytes_of_memory(bench: Bench) 
                 tracemalloc.stop()
 
     await held(1_100)  # what is loaded once, and the bounded caches, which keep a thousand texts
-    # What other threads of this process allocate meanwhile is counted too: the least of three counts.
-    assert min([(await held(1_400) - await held(600)) / 800 for _ in range(3)]) < 100
+    cost = (await held(1_400) - await held(600)) / 800
+    if cost >= 100:  # What other threads of this process allocate is counted too.
+        cost = (await held(1_400) - await held(600)) / 800
+    assert cost < 100
