@@ -19,6 +19,10 @@ from promptkit.storage.yaml import load_file
 CELL_VERSION = 1  # of what a cell means: a change here makes all cells new
 _IGNORED_PIPELINE_KEYS = ("name", "about", "cases", "tune")
 _HASHED_SETTINGS = ("model", "defaults", "feeds")
+_ANSWERS = "templates/answers/"
+_REMOVED_FILES: Mapping[str, bytes] = {f"{_ANSWERS}content_free.j2": b"N/A\n[MASK]\n"}
+"""Shipped answer templates that no longer exist, with their contents. They stay in the keys of targets that ask a
+model: no request was made from them, so the cells of an older promptkit still hold."""
 
 
 def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
@@ -26,10 +30,11 @@ def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
 
     `settings` is plain data that says how it was read.
     """
-    contents = sorted(
-        (pipeline.project.portable_name(path), _hashed_content(path, pipeline)) for path in files_of(pipeline)
-    )
-    parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
+    contents = [(pipeline.project.portable_name(path), _hashed_content(path, pipeline)) for path in files_of(pipeline)]
+    names = {name for name, _ in contents}
+    if any(name.startswith(_ANSWERS) for name in names):
+        contents += [(name, content) for name, content in _REMOVED_FILES.items() if name not in names]
+    parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in sorted(contents))
     return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
 
 
