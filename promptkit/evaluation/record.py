@@ -13,6 +13,8 @@ from promptkit.engine.requirements import Fallback
 
 Number: TypeAlias = int | float
 """A number as JSON wrote it: an integer stays one."""
+TIE = 0.5
+"""The share of its range at which a pairwise judge finds two answers equally good."""
 
 
 class Record(BaseModel):
@@ -61,6 +63,18 @@ class MetricRecord(Record):
     notes: list[str] = []
     of_parsed: Number | None = None
     unscored: int = 0
+
+    def goodness(self, value: float) -> float:
+        """Return a cell's score as a share of the metric's range, which has bounds: 0 is the worst, 1 the best.
+
+        Of a pairwise judge only a loss is bad: the baseline's own answers are all ties with themselves.
+        """
+        assert self.bounds is not None, "a metric without bounds has no best score"
+        low, high = self.bounds
+        share = float((value - low) / (high - low))
+        if self.kind == "pairwise":
+            return float(share >= TIE)
+        return share if self.higher_is_better else 1 - share
 
 
 class VariantRecord(Record):

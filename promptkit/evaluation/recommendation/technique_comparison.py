@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from promptkit.answers.text import Text
 from promptkit.engine.pipeline import Pipeline, Step
-from promptkit.engine.results import Totals
+from promptkit.engine.results import Totals, calls_of
 from promptkit.engine.run import Runner
 from promptkit.engine.scope import CompiledValue, Location, Unplaced, compile_value
 from promptkit.engine.session import RunSettings
@@ -437,7 +437,7 @@ def _usage(cell: Cell, view: RunView) -> Usage:
 
     A call is one rendered template and its reply: the request that decides its answer after thoughts is part of it.
     """
-    calls = list(_calls(view.trace(cell.number) or {}))
+    calls = list(calls_of(view.trace(cell.number) or {}))
     first = Counter(call["call"] for call in calls if not call["deciding"])
     deciding = Counter(call["call"] for call in calls if call["deciding"])
     return Usage(
@@ -448,12 +448,6 @@ def _usage(cell: Cell, view: RunView) -> Usage:
         tokens_out=cell.tokens_out,
         seconds=cell.seconds,
     )
-
-
-def _calls(trace: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from trace.get("calls", ())
-    for part in trace.get("parts", ()):
-        yield from _calls(part)
 
 
 def rank(results: Iterable[TechniqueResult]) -> list[TechniqueResult]:
