@@ -13,7 +13,7 @@ from promptkit.evaluation.comparison.compare import compare_runs
 from promptkit.evaluation.comparison.records import CompareRecord, compare_record
 from promptkit.evaluation.comparison.run_rows import RunRows, named_variant, run_rows
 from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
-from promptkit.reports.output import PIPE_WIDTH
+from promptkit.reports.output import PIPE_WIDTH, plain_text
 from promptkit.reports.run_comparison import changed_row_record, comparison_lines, find_changed_rows
 from promptkit.reports.text import json_text
 from promptkit.storage.records import reading_record
@@ -62,7 +62,7 @@ def compare(
         return CompareResult(
             record=record,
             rows_shown=[changed_row_record(comparison, row) for row in shown],
-            text="\n".join(line.plain for line in lines),
+            text=plain_text(lines),
         )
 
 

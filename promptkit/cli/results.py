@@ -59,8 +59,6 @@ def code_lines(uses: Sequence[CodeUse]) -> list[str]:
 
 Item = TypeVar("Item")
 ItemResult = TypeVar("ItemResult")
-MAX_CONCURRENT = 1_000
-"""More items than any server is asked for concurrently, few enough that their results fit in memory."""
 
 
 async def in_order(

@@ -112,7 +112,7 @@ class NoParameters(ClosedModel):
 class MetricContext:
     """The context that a metric is built in. Paths in its parameters are relative to the suite's `folder`.
 
-    `answer` is the type of the compared value, as in `AnsweredCell`; `metrics` are those built before it, by name.
+    `answer` is the type of the compared value, as in `MetricInput`; `metrics` are those built before it, by name.
     """
 
     project: Project

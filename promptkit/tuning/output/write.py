@@ -286,7 +286,7 @@ def _refuse_inner(name: str, step: Mapping[str, Any], change: Mapping[str, Any])
 def differing(
     old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the smallest edits that turn one mapping into another: a path with its value, or `TAKEN_AWAY`."""
+    """Yield the smallest edits that turn one mapping into another: a path with its value, or `REMOVED`."""
     for key, value in new.items():
         before = old.get(key)
         if isinstance(value, Mapping) and isinstance(before, Mapping) and value.keys() & before.keys():
