@@ -374,7 +374,7 @@ async def test_an_end_that_equals_the_bound_reaches_it(bench: Bench) -> None:
 async def test_exactly_two_in_a_hundred_may_be_missing(bench: Bench) -> None:
     bench.rows(mixed(50, wrong=0))
     plain = await bench.run(gated("at_least: 0.1"), refusing(7))
-    allowed = await bench.run(gated("at_least: 0.1"), refusing(7), judging=ReportRules(allow_missing=True))
+    allowed = await bench.run(gated("at_least: 0.1"), refusing(7), rules=ReportRules(allow_missing=True))
 
     assert only(plain)["says"] == "accuracy: not judged while 1 of 50 cells are missing"
     assert only(allowed)["passed"] is True
