@@ -166,7 +166,7 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
                 how["rows"] * how["repeat"],
                 clusters.array(),
                 cost=None,
-                fallbacks=[Fallback(**each) for each in how.get("fallbacks", {}).get(name, [])],
+                fallbacks=[Fallback(**fallback) for fallback in how.get("fallbacks", {}).get(name, [])],
             )
             for name, tally in tallies.items()
         ],

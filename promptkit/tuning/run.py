@@ -305,7 +305,9 @@ class TuningRun:
         for evaluator in self._evaluators:
             defects.add(evaluator.defects)
         record, found = tuning_record(state, status), defects.record()
-        return record.model_copy(update={"defects": [Defect.model_validate(each) for each in found]} if found else {})
+        return record.model_copy(
+            update={"defects": [Defect.model_validate(defect) for defect in found]} if found else {}
+        )
 
     def _open_evaluator(self, suite: Suite, split: DataSplit, prefix: str = "") -> Evaluator:
         evaluator = Evaluator(
