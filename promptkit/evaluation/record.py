@@ -36,6 +36,16 @@ class AnsweringModel(Record):
     why: str = ""
     replayed: str | None = None
 
+    @property
+    def short_digest(self) -> str:
+        """The beginning of the digest, as reports show it; empty where it is unknown."""
+        return shortened_digest(self.digest or "")
+
+
+def shortened_digest(digest: str) -> str:
+    """Return the first 12 digits of a model's digest, without the name of a hash before it."""
+    return digest.removeprefix("sha256:")[:12]
+
 
 class Defect(Record):
     """An exception that nothing foresaw, by type and place, and how many cells it failed."""

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from promptkit.evaluation.cells.cell import RunView
-from promptkit.evaluation.record import AnsweringModel, Defect, EvalRecord, MetricRecord
+from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import (
     baseline_lines,
     comparison_lines,
@@ -83,7 +83,7 @@ def heading(record: EvalRecord, width: int) -> Iterator[Text]:
     model = record.model
     why = f" (named by {model.why})" if model.why else ""
     name = f"{model.replayed}, a recording of {model.reference}" if model.replayed else model.reference
-    facts = [f"answered by {name}{why}{_digest(model)}"]
+    facts = [f"answered by {name}{why} {model.short_digest}".rstrip()]
     for variant in record.variants:
         if (other := variant.sets.get("model")) and other != model.reference:
             facts.append(f"{variant.name}: answered by {other} (named by the variant)")
@@ -95,11 +95,6 @@ def heading(record: EvalRecord, width: int) -> Iterator[Text]:
 def counted_large(count: int, what: str) -> str:
     """Return a number of things with separators between thousands."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _digest(model: AnsweringModel) -> str:
-    digest = (model.digest or "").removeprefix("sha256:")
-    return f" {digest[:12]}" if digest else ""
 
 
 def _request_facts(record: EvalRecord) -> Iterator[str]:

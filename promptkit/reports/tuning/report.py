@@ -72,10 +72,9 @@ def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
         (record.status, _STATUS.get(record.status, "")),
         f"  {spent_text(record)}",
     )
-    digest = (model.digest or "").removeprefix("sha256:")[:12]
     why = f" (named by {model.why})" if model.why else ""
     facts = [
-        f"answered by {model.reference}{why} {digest}".rstrip(),
+        f"answered by {model.reference}{why} {model.short_digest}".rstrip(),
         f"optimizer {record.optimizer}, seed {record.seed}; {counted(rows.search, 'row')} to search on, "
         f"{rows.pool} for examples, {rows.confirm} to confirm",
     ]

@@ -81,8 +81,7 @@ def _draft_result(candidate: Candidate, suite: Suite, record: TuneRecord, *, in_
 
 def heading(record: TuneRecord) -> Iterator[str]:
     """Yield the heading of a tuned file: the model, the settings of the run, and its verdict."""
-    digest = (record.model.digest or "").removeprefix("sha256:")[:12]
-    model = " ".join(filter(None, (plain_reference(record.model.reference), digest)))
+    model = " ".join(filter(None, (plain_reference(record.model.reference), record.model.short_digest)))
     how = f"Suite {record.suite}, optimizer {record.optimizer}, seed {record.seed}, {record.calls} calls"
     yield f"{how}, on {model}."
     found = record.difference
