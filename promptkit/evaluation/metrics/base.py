@@ -105,7 +105,7 @@ class Difference:
 
 
 class NoParameters(ClosedModel):
-    """The parameters of a metric that has none."""
+    """A metric without parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
