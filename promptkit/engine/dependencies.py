@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from promptkit.answers.build import installed_answer_type
+from promptkit.answers.build import installed_answer_type, template_beside
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, place
@@ -73,14 +73,15 @@ def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
     yield from call.artifacts.values()
-    yield from _answer_files(pipeline)
+    yield from _answer_files(call, pipeline.project)
 
 
-def _answer_files(pipeline: Pipeline) -> Iterable[Path]:
-    """Return the templates of instructions and repairs, which are in every step's messages."""
-    names = pipeline.project.names("answers")
-    found = (pipeline.project.find_template("answers", name) for name in names)
-    return [path for path in found if path is not None]
+def _answer_files(call: PromptCall, project: Project) -> Iterator[Path]:
+    """Yield the templates of instructions and repairs, and the files of a package's answer type."""
+    found = (project.find_template("answers", name) for name in project.names("answers"))
+    yield from (path for path in found if path is not None)
+    if (kind := installed_answer_type(call.answer_name, project)) is not None:
+        yield from (Path(inspect.getfile(kind)), template_beside(kind))
 
 
 def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:
