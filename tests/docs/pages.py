@@ -140,11 +140,12 @@ def write_files(page: Path, folder: Path) -> list[Example]:
 def install_packages(folder: Path) -> Path:
     """Install the packages in a page's folder as pip does, and return where: outside of the project.
 
-    Metadata inside of a project is not trusted.
+    Other files than Python need `package-data`. Metadata inside of a project is not trusted.
     """
     site = folder.with_name(f"{folder.name}-site")
     for file in folder.glob("*/pyproject.toml"):
-        package = tomllib.loads(file.read_text("utf-8"))["project"]
+        settings = tomllib.loads(file.read_text("utf-8"))
+        package = settings["project"]
         info = site / f"{package['name']}-{package['version']}.dist-info"
         info.mkdir(parents=True, exist_ok=True)
         metadata = f"Metadata-Version: 2.1\nName: {package['name']}\nVersion: {package['version']}\n"
@@ -152,9 +153,13 @@ def install_packages(folder: Path) -> Path:
         groups = package["entry-points"].items()
         lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
         (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
-        shutil.copytree(
-            file.parent, site, ignore=shutil.ignore_patterns("pyproject.toml", "__pycache__"), dirs_exist_ok=True
-        )
+        data = settings.get("tool", {}).get("setuptools", {}).get("package-data", {})
+        patterns = ["*.py", *(f"{name}/{pattern}" for name, of_name in data.items() for pattern in of_name)]
+        for pattern in patterns:
+            for source in file.parent.rglob(pattern):
+                copy = site / source.relative_to(file.parent)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
     return site
 
 
