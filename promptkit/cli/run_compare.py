@@ -15,12 +15,19 @@ _HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=f"The run to compare: {_HELP}", autocompletion=complete_run)],
     b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.", autocompletion=complete_run)],
-    metric: Annotated[str | None, typer.Option("--metric", metavar="M", help="Compare by one metric alone.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", metavar="M", help="Compare only by this metric.")] = None,
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="V", help="The variant of both, where none is named.")
     ] = None,
     rows: Annotated[
-        int, typer.Option("--rows", metavar="N", min=0, help="How many rows of each change to show in full (1).")
+        int,
+        typer.Option(
+            "--rows",
+            metavar="N",
+            min=0,
+            help="Show N worse and N better rows in full (default 1).",
+            show_default=False,
+        ),
     ] = 1,
     json: Json = False,
 ) -> None:

@@ -76,7 +76,10 @@ def tune(
     stepwise: Annotated[bool, typer.Option("--stepwise", help="Tune each step alone, not the steps together.")] = False,
     joint: Annotated[bool, typer.Option("--joint", help="Tune the steps together, not each alone.")] = False,
     prefer: Annotated[
-        str, typer.Option("--prefer", metavar="WHICH", help="cheap, balanced, best, or as `score - 0.0005 * tokens`.")
+        str,
+        typer.Option(
+            "--prefer", metavar="WHICH", help="cheap, balanced, best, or a formula: `score - 0.0005 * tokens`."
+        ),
     ] = "best",
     metric: Annotated[
         str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
