@@ -277,7 +277,7 @@ class TuningRun:
             return
         self._stage("confirm", 2, before)
         if state.confirmation.is_cheaper and state.confirmation.outcome != "improved":
-            self._progress.note("the pick takes at most 80 % of the start's tokens and is at most 2 points worse")
+            self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
         before = self.budget.spent
         self._progress.begin_stage("ablation", len(incumbent.choices))
         state.ablation = await ablate(self._evaluator, incumbent, split.holdout, state.result.effects)

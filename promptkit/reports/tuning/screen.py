@@ -29,7 +29,7 @@ STAGES = {
     "race": "race: more rows for those that do well",
     "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
-    "confirm": "confirm: start and pick on rows the search never saw",
+    "confirm": "confirm: start and incumbent on rows the search never saw",
     "ablation": "ablation: each change taken back",
 }
 
