@@ -73,7 +73,7 @@ class StoredRun:
 
 
 _NOTES = {
-    "running": "the run goes on: these are its cells so far",
+    "running": "the run has not ended: these are its cells so far",
     DAMAGED: "the run's record was damaged: this is recomputed from its cells",
 }
 

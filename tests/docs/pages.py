@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(__file__).parent / "recordings"
 ANYTHING = Path(__file__).parent / "anything.yaml"
 RECORDED = "embedded/smollm2"
+NOTICE = (
+    "embedded/smollm2 answers, as no Ollama server answers: it shows that promptkit works, not how good a prompt is\n"
+)
 """The script that stands for a model where a console names none, as `render` needs one."""
 SHOWN = {"", "console", "sh", "text"}
 LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "toml", "yaml"}
@@ -172,7 +175,7 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     if (site := install_packages(folder)).is_dir():
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     printed = _run(command.text, folder, **variables)
-    return printed.replace(model, RECORDED) if "recording" in settings else printed
+    return _as_by_default(printed) if "recording" in settings else printed
 
 
 def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
@@ -180,7 +183,13 @@ def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
     file = RECORDINGS / settings["recording"]
     file.unlink(missing_ok=True)
     printed = _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL=RECORDED)
-    return printed.replace("PROMPTKIT_MODEL", "auto: no Ollama server answers")
+    return _as_by_default(printed)
+
+
+def _as_by_default(printed: str) -> str:
+    """Return what a command prints where nothing names the embedded model: its notice in place of its name."""
+    first, *others = (line for line in printed.splitlines(True) if not line.startswith("answered by "))
+    return "".join([first, NOTICE, *others])
 
 
 def _run(typed: str, folder: Path, **variables: str) -> str:

@@ -104,10 +104,10 @@ def _digest(model: AnsweringModel) -> str:
 
 def _request_facts(record: EvalRecord) -> Iterator[str]:
     if record.exact:
-        yield "asked one at a time (exact)"
+        yield "one request at a time (exact)"
     else:
         at_once = record.in_flight
-        yield f"asked {at_once} at once" if at_once and at_once > 1 else "asked one at a time"
+        yield f"{at_once} concurrent requests" if at_once and at_once > 1 else "one request at a time"
     if record.known:
         cells = sum(variant.cases for variant in record.variants)
         yield f"{record.known:,} of {counted_large(cells, 'cell')} cached"
