@@ -225,4 +225,4 @@ def run_sync(name: str, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     work.close()
     instead = f"await asyncio.to_thread(promptkit.{name}, …)" if name == "render" else f"await promptkit.a{name}(…)"
-    raise InputError(f"promptkit.{name} runs an event loop of its own, and one runs here already", hint=instead)
+    raise InputError(f"promptkit.{name} starts an event loop, and one is already running here", hint=instead)
