@@ -211,6 +211,8 @@ def confirmed(plan: Plan) -> bool:
 
 def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
     """Print a result, and write it as a page where that is asked for."""
+    if html is not None:  # First: the reader of stdout may go away.
+        write_tuning_page(result.record, html)
     if json:
         emit(json_text(result.record.to_json()))
     else:
@@ -218,7 +220,6 @@ def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
     if defects := defects_text(result.record.defects, result.number):
         note(defects)
     if html is not None:
-        write_tuning_page(result.record, html)
         note(f"the page is {html}")
 
 
