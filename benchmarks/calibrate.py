@@ -36,14 +36,14 @@ async def scores(prompt: str, rows: Sequence[Row], model: str) -> list[dict[str,
         raise SystemExit(f"{prompt} has no labels of its own; offsets need a closed set that is the same for each row")
     answer, found = asking.answer, []
     async with Models(model, why="--model", concurrency=1) as models:
-        asker = await models.get(None)
+        client = await models.get(None)
         for row in rows:
             inputs = {name: row[name] for name in pipeline.inputs}
             result = await run(pipeline, fill_inputs(pipeline, inputs).values, models=models)
             if result.error:
                 raise result.error
             [call] = [call for node in result.trace.nodes() for call in node.calls]
-            found.append(dict((await score_answer(asker, call.request, answer)).logprobs))
+            found.append(dict((await score_answer(client, call.request, answer)).logprobs))
     return found
 
 

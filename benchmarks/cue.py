@@ -138,10 +138,10 @@ class Bench:
         pipeline = load_target(self._file, Project.find(self._file))
         asking = pipeline.steps["mood"].prompt_call
         assert asking is not None and isinstance(asking.answer, AnswerType), "the prompt has labels of its own"
-        asker = await self._models.get()
+        client = await self._models.get()
         ran = await self.run(rows, decide="score", cue=cue)
         requests = [call.request for node in ran.trace.nodes() for call in node.calls]
-        scores = [await score_answer(asker, request, asking.answer) for request in requests]  # answered by the store
+        scores = [await score_answer(client, request, asking.answer) for request in requests]  # answered by the store
         offsets = mean_offsets([each.logprobs for each in scores])
         return "{method: batch, offsets: {" + ", ".join(f"{label}: {value}" for label, value in offsets.items()) + "}}"
 

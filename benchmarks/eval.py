@@ -316,10 +316,10 @@ class OneModel(Models):
 
     def __init__(self, store: Cache) -> None:
         super().__init__(REFERENCE)
-        self._asker = Client(AtOnce(), store=store)  # type: ignore[arg-type]
+        self._client = Client(AtOnce(), store=store)  # type: ignore[arg-type]
 
     async def get(self, reference: str | None = None) -> Client:
-        return self._asker
+        return self._client
 
 
 async def grown(rows: int) -> dict[str, float]:

@@ -3,12 +3,12 @@
     python benchmarks/overhead.py [--calls 2000] [--in-flight 20] [--latency 0.0] [--repeat 5] [--profile]
 
 Sides, each asking one loopback server of fixed latency for the same chats: a bare aiohttp client, which
-sends and reads; the Ollama adapter; an Asker around it; an Asker with a store; that store's replies
+sends and reads; the Ollama adapter; a Client around it; a Client with a store; that store's replies
 again, which ask nothing; and the engine: a pipeline of one step with `for_each` over as many reviews, which renders
 a prompt with four examples, parses each answer and traces each call. The requests of the other
 sides are those that the engine made. CPU is that of this process with all its threads, the store's writer among them.
 
-Bounds: the engine adds at most 0.2 ms a call to its runtime (the Asker), an Asker at most 0.2 ms to its adapter; a
+Bounds: the engine adds at most 0.2 ms a call to its runtime (the Client), a Client at most 0.2 ms to its adapter; a
 store answers 3,000 requests a second.
 """
 
@@ -41,7 +41,7 @@ from promptkit.runtimes.ollama import Ollama
 from promptkit.storage.store import Store
 
 ENGINE_BOUND_MS = 0.2
-ASKER_BOUND_MS = 0.2
+CLIENT_BOUND_MS = 0.2
 CACHED_BOUND = 3000
 PIPELINE = """\
 name: reviews
@@ -167,7 +167,7 @@ async def sides(server: Server, pipeline: Pipeline, arguments: argparse.Namespac
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
         plain = Client(runtime, concurrency=in_flight)
         kept = Client(runtime, concurrency=in_flight, store=store)
-        for name, ask in {"adapter": runtime.answer, "asker": plain.ask, "asker and store": kept.ask}.items():
+        for name, ask in {"adapter": runtime.answer, "client": plain.ask, "client and store": kept.ask}.items():
             costs[name] = await measured(ask, requests, in_flight)
         before = server.requests()
         costs["kept replies"] = await measured(kept.ask, requests, in_flight)
@@ -190,8 +190,8 @@ def show(turns: Sequence[dict[str, Cost]]) -> None:
     def added(upper: str, lower: str) -> float:
         return median(turn[upper].cpu - turn[lower].cpu for turn in turns)
 
-    print(f"\nthe engine adds {added('engine', 'asker'):.3f} ms of CPU a call to its runtime (bound {ENGINE_BOUND_MS})")
-    print(f"an asker adds {added('asker', 'adapter'):.3f} ms of CPU a call to its adapter (bound {ASKER_BOUND_MS})")
+    print(f"\nthe engine adds {added('engine', 'client'):.3f} ms of CPU a call to its model (bound {ENGINE_BOUND_MS})")
+    print(f"a client adds {added('client', 'adapter'):.3f} ms of CPU a call to its adapter (bound {CLIENT_BOUND_MS})")
     print(f"kept replies: {1000 / costs['kept replies'].wall:.0f} a second (bound {CACHED_BOUND})")
 
 

@@ -39,11 +39,6 @@ class Scores:
     seconds: float = 0.0
     cached: bool = False
 
-    @property
-    def outside_share(self) -> float:
-        """The share of labels that were not among the alternatives."""
-        return len(self.outside) / len(self.logprobs)
-
 
 def constrain(
     request: Request, answer_type: AnswerType, capabilities: Collection[Capability], lead: str = ""
@@ -75,7 +70,7 @@ def lead_after(begun: str) -> str:
 
 
 async def score_answer(
-    asker: Client,
+    client: Client,
     request: Request,
     answer_type: AnswerType,
     *,
@@ -94,12 +89,12 @@ async def score_answer(
         )
     if calibrate is not None and not isinstance(calibrate, Calibration):
         calibrate = read_calibration(calibrate, labels)
-    await _refuse_incapable(asker, request)
+    await _refuse_incapable(client, request)
     text_before = request.begun if request.prompt is None else request.prompt
     lead = lead_after(text_before) if lead is None else lead
     paths = [_LabelPath(label, f"{lead}{label}".encode()) for label in labels]
-    await _tokenize(asker, text_before, paths)
-    walk = _TrieWalk(asker, request)
+    await _tokenize(client, text_before, paths)
+    walk = _TrieWalk(client, request)
     await walk.visit("", paths, 0.0)
     logprobs = {label: walk.logprobs[label] for label in labels}
     winner = best_label(calibrate.corrected(logprobs) if calibrate else logprobs)
@@ -138,8 +133,8 @@ class _TrieWalk:
     identifies it.
     """
 
-    def __init__(self, asker: Client, request: Request) -> None:
-        self.asker = asker
+    def __init__(self, client: Client, request: Request) -> None:
+        self.client = client
         self.request = request
         self.replies: list[Reply] = []
         self.logprobs: dict[str, float] = {}
@@ -205,7 +200,7 @@ class _TrieWalk:
             schema=None,
             alternatives=TOP_ALTERNATIVES,
         )
-        reply = await self.asker.ask(asked)
+        reply = await self.client.ask(asked)
         self.replies.append(reply)
         if not reply.tokens:
             raise Unsupported("the model gave no log-probabilities", hint="use `decide: constrain`")
@@ -217,8 +212,8 @@ class _TrieWalk:
         return shown
 
 
-async def _refuse_incapable(asker: Client, request: Request) -> None:
-    model = await asker.model()
+async def _refuse_incapable(client: Client, request: Request) -> None:
+    model = await client.model()
     needed: tuple[Capability, ...] = ("logprobs", "continue" if request.prompt is None else "complete")
     missing = [capability for capability in needed if capability not in model.capabilities]
     if missing:
@@ -228,14 +223,14 @@ async def _refuse_incapable(asker: Client, request: Request) -> None:
         )
 
 
-async def _tokenize(asker: Client, text_before: str, paths: Sequence[_LabelPath]) -> None:
+async def _tokenize(client: Client, text_before: str, paths: Sequence[_LabelPath]) -> None:
     """Set the tokens of each path after the cue; none where a token crosses the border between them."""
     cue = text_before.rpartition("\n")[2]
-    before = await asker.tokenize(cue) if cue else ()
+    before = await client.tokenize(cue) if cue else ()
     if before is None:
         return
     for path in paths:
-        whole = await asker.tokenize(cue + path.text.decode())
+        whole = await client.tokenize(cue + path.text.decode())
         if whole is None or whole[: len(before)] != before or b"".join(whole[len(before) :]) != path.text:
             continue
         at = 0

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from promptkit.api.runs import ProjectStore, find_evaluation, open_project_store
 from promptkit.errors import InputError
-from promptkit.evaluation.comparison.compare import compare_runs
+from promptkit.evaluation.comparison.compare import Comparison, compare_runs
 from promptkit.evaluation.comparison.records import CompareRecord, compare_record
 from promptkit.evaluation.comparison.run_rows import RunRows, named_variant, run_rows
 from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
 from promptkit.reports.output import PIPE_WIDTH
-from promptkit.reports.run_comparison import changed_row_record, comparison_lines, find_changed_rows
+from promptkit.reports.run_comparison import ChangedCells, changed_row_record, comparison_lines, find_changed_rows
 from promptkit.reports.text import json_text
 from promptkit.storage.records import reading_record
 
@@ -54,15 +55,38 @@ def compare(
     alone, `rows` is how many rows of each change are shown in full, and `folder` lies in the project (default: the
     working folder). Raises InputError.
     """
-    with open_project_store(None if folder is None else Path(folder)) as kept, reading_record(f"run {a} or {b}"):
-        comparison = compare_runs(*find_sides(kept, f"{a}", f"{b}", variant), kept.project, metric=metric)
-        record = compare_record(comparison, smallest=SMALLEST_DIFFERENCE)
-        shown = find_changed_rows(comparison, rows)
-        lines = comparison_lines(comparison, record, shown, rows, PIPE_WIDTH)
+    with comparing(str(a), str(b), metric=metric, variant=variant, rows=rows, folder=folder) as found:
+        lines = comparison_lines(found.comparison, found.record, found.changed, rows, PIPE_WIDTH)
         return CompareResult(
-            record=record,
-            rows_shown=[changed_row_record(comparison, row) for row in shown],
-            text="\n".join(line.plain for line in lines),
+            record=found.record, rows_shown=found.rows_shown, text="\n".join(line.plain for line in lines)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredComparison:
+    """A comparison of two stored runs, with the `changed` rows to list. It reads their prompts from the open store."""
+
+    comparison: Comparison
+    record: CompareRecord
+    changed: Sequence[ChangedCells]
+
+    @property
+    def rows_shown(self) -> list[dict[str, Any]]:
+        """The changed rows as JSON."""
+        return [changed_row_record(self.comparison, row) for row in self.changed]
+
+
+@contextmanager
+def comparing(
+    a: str, b: str, *, metric: str | None, variant: str | None, rows: int, folder: str | Path | None = None
+) -> Iterator[StoredComparison]:
+    """Compare two stored evaluations, with the project's store open within the block. Arguments are as of `compare`."""
+    with open_project_store(None if folder is None else Path(folder)) as kept, reading_record(f"run {a} or {b}"):
+        comparison = compare_runs(*find_sides(kept, a, b, variant), kept.project, metric=metric)
+        yield StoredComparison(
+            comparison=comparison,
+            record=compare_record(comparison, smallest=SMALLEST_DIFFERENCE),
+            changed=find_changed_rows(comparison, rows),
         )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from promptkit.api.session import (
-    AnsweringModel,
     ModelArguments,
     ModelOptions,
     Session,
+    UsedModel,
     load,
     open_session,
     run_sync,
@@ -37,7 +37,7 @@ class RunResult(Result):
     As text it is the output, as `promptkit run` prints it.
     """
 
-    models: tuple[AnsweringModel, ...]
+    models: tuple[UsedModel, ...]
 
     @classmethod
     def of(cls, result: Result, session: Session) -> RunResult:

@@ -72,9 +72,12 @@ class ModelResult(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweringModel:
-    """A model of a result. `why` says who named it, `replay` names the recording that answered in its place, and
-    `announced` tells that a notice has said so already."""
+class UsedModel:
+    """A model that was used for a result.
+
+    `why` says who named it, `replay` names the recording that answered in its place, and `announced` tells that a
+    notice has said so already.
+    """
 
     reference: str
     digest: str | None
@@ -103,11 +106,11 @@ class Session:
         reference, _ = default_reference(options.model, pipeline.model, settings.model)
         return reference == self.reference and settings == self.project.settings
 
-    def models_of(self, result: ModelResult) -> tuple[AnsweringModel, ...]:
+    def models_of(self, result: ModelResult) -> tuple[UsedModel, ...]:
         """Return the models that were used for a result, the default first."""
         models = self.models
         return tuple(
-            AnsweringModel(
+            UsedModel(
                 reference=model.reference,
                 digest=model.digest,
                 why=models.why(name),
@@ -115,7 +118,7 @@ class Session:
                 announced=models.announced(name),
             )
             for name, model in result.answered.items()
-        ) or (AnsweringModel(reference=self.reference, digest=None, why=models.why()),)
+        ) or (UsedModel(reference=self.reference, digest=None, why=models.why()),)
 
 
 def load(target: str | Path, *, sets: Sequence[str] = ()) -> Pipeline:
@@ -225,4 +228,4 @@ def run_sync(name: str, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     work.close()
     instead = f"await asyncio.to_thread(promptkit.{name}, …)" if name == "render" else f"await promptkit.a{name}(…)"
-    raise InputError(f"promptkit.{name} runs an event loop of its own, and one runs here already", hint=instead)
+    raise InputError(f"promptkit.{name} starts an event loop, and one is already running here", hint=instead)

@@ -67,7 +67,7 @@ class CheckResult:
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="Files, folders or names; left out: all.", autocompletion=complete_target),
+        typer.Argument(metavar="PATH", help="Files, folders or names; default: all.", autocompletion=complete_target),
     ] = None,
     graph: Annotated[bool, typer.Option("--graph", help="Print which step needs which, and why.")] = False,
     json: Json = False,

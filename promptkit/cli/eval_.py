@@ -178,14 +178,14 @@ async def run_all(
 
 def print_result(result: EvalResult, view: StoredRun, *, html: Path | None, json: bool, alone: bool) -> None:
     """Print a run's report, and write its page where that is asked for."""
+    if html is not None:  # First: the reader of stdout may go away.
+        write_page(view, result.record, html)
     if json:
         emit(json_text(result.record.to_json(), indent=2 if alone else None))
     else:
         print_evaluation(result.record, view)
     if defects := defects_text(result.record.defects, result.number):
         note(defects)
-    if html is not None:
-        write_page(view, result.record, html)
 
 
 class RunIncomplete(PromptkitError):

@@ -66,7 +66,7 @@ Strict: TypeAlias = Annotated[
 ]
 Timeout: TypeAlias = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", help="For a request, all attempts included (default 600)."),
+    typer.Option("--timeout", metavar="SECONDS", help="Time limit of a request, all attempts included (default 600)."),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def render(
     target: Target,
     values: Values = None,
-    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="Show this step alone.")] = None,
+    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="Show only this step.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Show the text after the chat template, where known.")] = False,
     model: Model = None,
     sets: Sets = None,

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Seque
 from typing import Any, TypeVar
 
 from promptkit.api.run import RunResult
-from promptkit.api.session import AnsweringModel
+from promptkit.api.session import UsedModel
 from promptkit.engine.results import Totals
 from promptkit.project_code.reference import CodeUse
 from promptkit.reports.output import note
@@ -34,7 +34,7 @@ def spent_text(totals: Sequence[Totals], seconds: float) -> str:
     return f"{calls} · {tokens} · {seconds_text(seconds)}"
 
 
-def show_models(models: Sequence[AnsweringModel], totals: Totals, progress: Progress) -> None:
+def show_models(models: Sequence[UsedModel], totals: Totals, progress: Progress) -> None:
     """Show once each model that answered and who named it, unless a notice has said so already."""
     announced = announced_models(models)
     for reference, why in answered_by(models, totals).items():
@@ -42,12 +42,12 @@ def show_models(models: Sequence[AnsweringModel], totals: Totals, progress: Prog
             progress.notice(f"answered by {reference} (named by {why})")
 
 
-def answered_by(models: Sequence[AnsweringModel], totals: Totals) -> dict[str, str]:
+def answered_by(models: Sequence[UsedModel], totals: Totals) -> dict[str, str]:
     """Return the models that answered, a recording in place of its model, each with who named it."""
     return {model.replay or model.reference: model.why for model in models} if totals.calls else {}
 
 
-def announced_models(models: Sequence[AnsweringModel]) -> frozenset[str]:
+def announced_models(models: Sequence[UsedModel]) -> frozenset[str]:
     """Return the models that a notice has already named as answering."""
     return frozenset(model.reference for model in models if model.announced)
 
@@ -59,8 +59,6 @@ def code_lines(uses: Sequence[CodeUse]) -> list[str]:
 
 Item = TypeVar("Item")
 ItemResult = TypeVar("ItemResult")
-MAX_CONCURRENT = 1_000
-"""More items than any server is asked for concurrently, few enough that their results fit in memory."""
 
 
 async def in_order(

@@ -33,12 +33,16 @@ def errors(
     run: RunName,
     variant: OneVariant = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="M", help="The metric that tells right from wrong (the first).")
+        str | None,
+        typer.Option("--metric", metavar="M", help="The metric that marks answers as wrong; default: the first one."),
     ] = None,
     by: Annotated[
         str | None, typer.Option("--by", metavar="FIELD", help="Failures by the values of a field of the data.")
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Typical rows of each group (3).")] = 3,
+    rows: Annotated[
+        int,
+        typer.Option("--rows", metavar="N", min=1, help="Typical rows of each group (default 3).", show_default=False),
+    ] = 3,
     write: Annotated[
         str | None,
         typer.Option("--write", metavar="FILE", help="Write a draft of rules; `auto`: where the technique reads it."),

@@ -60,7 +60,12 @@ def list_(
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="Only runs of a target or a suite.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="How many runs (20).")] = 20,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", metavar="N", min=1, max=1_000_000, help="How many runs (default 20).", show_default=False
+        ),
+    ] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs, newest first: the target, the status and the result.
@@ -96,7 +101,7 @@ def show(
 ) -> None:
     """Show a run: the report of an evaluation or a tuning, the steps and requests of a run of a target.
 
-    Of `run --input` it shows the rows that failed. `last` is the newest run; with an option for evaluations it is the
+    For `run --input` these are the rows that failed. `last` is the newest run; with an option for evaluations it is the
     newest evaluation, with --row and --failures also the newest run of rows.
     """
     if failures and row is not None:

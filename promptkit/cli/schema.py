@@ -26,10 +26,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def schema(
     of: Annotated[
         str,
-        typer.Argument(metavar="{pipeline|prompt|suite}", help="The kind of file; of a prompt its front matter."),
+        typer.Argument(
+            metavar="{pipeline|prompt|suite|eval-record|tune-record|compare-record}",
+            help="A file format (of a prompt its front matter), or what `--json` prints of a run or a comparison.",
+        ),
     ] = "pipeline",
 ) -> None:
-    """Print the JSON Schema of a pipeline, a prompt's front matter or a suite, or of a run's record."""
+    """Print the JSON Schema of a file format, or of the JSON of an evaluation, a tuning or a comparison."""
     from promptkit.reports.output import emit
     from promptkit.reports.text import json_text
 

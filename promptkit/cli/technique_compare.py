@@ -188,7 +188,7 @@ def json_record(comparison: TechniqueComparison, session: Session) -> dict[str, 
             "expect": techniques.expect,
         },
         "techniques": [result_record(result) for result in comparison.results],
-        "comparisons": [each.to_json() for each in comparison.record.comparisons] if comparison.record else [],
+        "comparisons": [found.to_json() for found in comparison.record.comparisons] if comparison.record else [],
     }
 
 

@@ -39,7 +39,7 @@ Data = Annotated[Path, typer.Option("--data", metavar="FILE", help="Rows: .jsonl
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="FIELD", help="The rows' field that holds the expected answer.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N rows alone.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N rows.")]
 
 
 def prepare(

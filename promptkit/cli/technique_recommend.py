@@ -25,12 +25,10 @@ def recommend(
         str | None,
         typer.Argument(metavar="TARGET", help="A pipeline or a prompt.", autocompletion=complete_target),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="TASK", help="The task; left out: that of the step.")
-    ] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="The task; default: the step's.")] = None,
     step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="A step of the pipeline.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="Rows, to look at their properties.")
+        Path | None, typer.Option("--data", metavar="FILE", help="Rows, in which properties are detected.")
     ] = None,
     limit: Limit = None,
     budget: Annotated[

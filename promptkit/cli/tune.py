@@ -76,7 +76,10 @@ def tune(
     stepwise: Annotated[bool, typer.Option("--stepwise", help="Tune each step alone, not the steps together.")] = False,
     joint: Annotated[bool, typer.Option("--joint", help="Tune the steps together, not each alone.")] = False,
     prefer: Annotated[
-        str, typer.Option("--prefer", metavar="WHICH", help="cheap, balanced, best, or as `score - 0.0005 * tokens`.")
+        str,
+        typer.Option(
+            "--prefer", metavar="WHICH", help="cheap, balanced, best, or a formula: `score - 0.0005 * tokens`."
+        ),
     ] = "best",
     metric: Annotated[
         str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
@@ -208,6 +211,8 @@ def confirmed(plan: Plan) -> bool:
 
 def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
     """Print a result, and write it as a page where that is asked for."""
+    if html is not None:  # First: the reader of stdout may go away.
+        write_tuning_page(result.record, html)
     if json:
         emit(json_text(result.record.to_json()))
     else:
@@ -215,7 +220,6 @@ def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
     if defects := defects_text(result.record.defects, result.number):
         note(defects)
     if html is not None:
-        write_tuning_page(result.record, html)
         note(f"the page is {html}")
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from promptkit.answers.build import installed_answer_type
+from promptkit.answers.build import installed_answer_type, template_beside
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, place
-from promptkit.project import Project
+from promptkit.project import LIBRARY, Project
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference, CodeUse
 from promptkit.runtimes.references import parse_reference
-from promptkit.storage.files import SETTINGS_FILE, resolved
+from promptkit.storage.files import SETTINGS_FILE, read_bytes, resolved
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
+
+_REMOVED_ANSWERS = {"content_free": b"N/A\n[MASK]\n"}
+"""Answer templates that promptkit shipped once, with their contents."""
 
 
 def files_of(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
@@ -34,6 +37,21 @@ def files_of(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
         for path in _step_files(step, pipeline):
             found.setdefault(resolved(path), set()).add(name)
     return {path: frozenset(steps) for path, steps in found.items()}
+
+
+def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
+    """Return the files of a target with their contents, as keys and hashes in the store are made of them.
+
+    Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
+    holds. A file that is not there is empty.
+    """
+    contents = {path: read_bytes(path) if path.is_file() else b"" for path in files_of(pipeline)}
+    shipped = resolved(LIBRARY / "templates" / "answers")
+    if any(path.is_relative_to(shipped) for path in contents):
+        for name, content in _REMOVED_ANSWERS.items():
+            if pipeline.project.find_template("answers", name) is None:
+                contents[shipped / f"{name}.j2"] = content
+    return contents
 
 
 def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
@@ -55,14 +73,15 @@ def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
     yield from call.artifacts.values()
-    yield from _answer_files(pipeline)
+    yield from _answer_files(call, pipeline.project)
 
 
-def _answer_files(pipeline: Pipeline) -> Iterable[Path]:
-    """Return the templates of instructions and repairs, which are in every step's messages."""
-    names = pipeline.project.names("answers")
-    found = (pipeline.project.find_template("answers", name) for name in names)
-    return [path for path in found if path is not None]
+def _answer_files(call: PromptCall, project: Project) -> Iterator[Path]:
+    """Yield the templates of instructions and repairs, and the files of a package's answer type."""
+    found = (project.find_template("answers", name) for name in project.names("answers"))
+    yield from (path for path in found if path is not None)
+    if (kind := installed_answer_type(call.answer_name, project)) is not None:
+        yield from (Path(inspect.getfile(kind)), template_beside(kind))
 
 
 def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:

@@ -79,15 +79,6 @@ def load_target(
     return pipeline
 
 
-def check_target(target: str | Path, project: Project) -> list[Problem]:
-    """Return every problem of a pipeline or prompt, in file order."""
-    try:
-        load_target(target, project)
-    except InputError as error:
-        return list(error.problems)
-    return []
-
-
 @dataclass(frozen=True, slots=True)
 class LoadState:
     """The state shared by the readers of one target's files. They all add to `problems`."""

@@ -164,7 +164,7 @@ async def prepare(
     context = await alone.context(rows.rows[0], trace)
     await require(preparation.chosen, context, preparing=True)
     if budget is not None:
-        context = replace(context, asker=context.asker.within(Budget(budget)))
+        context = replace(context, client=context.client.within(Budget(budget)))
     try:
         made = await run_preparation(preparation.chosen, context, rows.rows, preparation.parameters)
     except BudgetSpent as spent:

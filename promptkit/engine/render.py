@@ -126,8 +126,8 @@ async def _first_request(
     assumed: Mapping[str, str],
 ) -> Rendered | None:
     """Run a step up to its first request, on a runtime that sends nothing."""
-    asker = await models.get(step.model)
-    dry = _DryRuntime(await asker.model(), asker)
+    client = await models.get(step.model)
+    dry = _DryRuntime(await client.model(), client)
     session = Session(pipeline.project, _SingleModel(dry), settings, None)
     rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
     run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
@@ -137,12 +137,12 @@ async def _first_request(
         pass
     if dry.request is None:
         return None
-    text = await asker.template(dry.request.messages, dry.request.begun)
+    text = await client.template(dry.request.messages, dry.request.begun)
     return Rendered(
         step=step.name,
         request=dry.request,
         text=text,
-        tokens=await asker.count(dry.request.messages, dry.request.begun),
+        tokens=await client.count(dry.request.messages, dry.request.begun),
         assumed=assumed,
         notices=session.notices,
     )
@@ -160,10 +160,10 @@ class _SingleModel:
     """A client provider with one client."""
 
     def __init__(self, dry: _DryRuntime) -> None:
-        self._asker = Client(dry)
+        self._client = Client(dry)
 
     async def get(self, reference: str | None = None) -> Client:
-        return self._asker
+        return self._client
 
 
 class _DryRuntime(Runtime):

@@ -162,6 +162,13 @@ def trace_record(trace: Trace) -> dict[str, Any]:
     }
 
 
+def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the calls in the record of a trace: those of a node, then those of the nodes below it."""
+    yield from record.get("calls", ())
+    for part in record.get("parts", ()):
+        yield from calls_of(part)
+
+
 def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:
     """Yield the calls of a trace as the store keeps them, in the order in which they started, with their `path`."""
     found = sorted(_calls_with_path(trace, ()), key=lambda pair: pair[0].started)

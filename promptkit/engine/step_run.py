@@ -298,7 +298,7 @@ async def step_context(
         prompt=call.prompt,
         values=values,
         answer=answer,
-        asker=await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
+        client=await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
         project=session.project,
         inputs=call.inputs,
         folder=call.technique_folder,

@@ -199,7 +199,7 @@ class Evaluation:
     def _record(self, status: str, rules: ReportRules) -> EvalRecord:
         execution, settings = self.execution, self.settings()
         summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
-        defects = [Defect.model_validate(each) for each in execution.progress.defects.record()]
+        defects = [Defect.model_validate(defect) for defect in execution.progress.defects.record()]
         # A key that only runs with defects have.
         rare: dict[str, Any] = {"defects": defects} if defects else {}
         return EvalRecord(
@@ -235,8 +235,8 @@ class Evaluation:
         if run is None:
             return []
         view = StoredRun(self._store, run)
-        same = {pair: sent_the_same(view, *pair) for pair in {(each.a, each.b) for each in comparisons}}
-        return [each.model_copy(update={"same_requests": same[each.a, each.b]}) for each in comparisons]
+        same = {pair: sent_the_same(view, *pair) for pair in {(found.a, found.b) for found in comparisons}}
+        return [found.model_copy(update={"same_requests": same[found.a, found.b]}) for found in comparisons]
 
     def _model_record(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""
@@ -270,7 +270,7 @@ class Evaluation:
         )
         compared = None if self.against is None else against.compare(self.against)
         return {
-            "missing_allowed": all(checked.may_miss(each.missing + _unscored(each)) for each in variants),
+            "missing_allowed": all(checked.may_miss(variant.missing + _unscored(variant)) for variant in variants),
             "thresholds": check_thresholds(checked),
             "against": compared and baseline_record(compared, smallest=rules.smallest),
         }

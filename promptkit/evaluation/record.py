@@ -13,6 +13,8 @@ from promptkit.engine.requirements import Fallback
 
 Number: TypeAlias = int | float
 """A number as JSON wrote it: an integer stays one."""
+TIE = 0.5
+"""The share of its range at which a pairwise judge finds two answers equally good."""
 
 
 class Record(BaseModel):
@@ -33,6 +35,16 @@ class AnsweringModel(Record):
     others: dict[str, str | None] = {}
     why: str = ""
     replayed: str | None = None
+
+    @property
+    def short_digest(self) -> str:
+        """The beginning of the digest, as reports show it; empty where it is unknown."""
+        return shortened_digest(self.digest or "")
+
+
+def shortened_digest(digest: str) -> str:
+    """Return the first 12 digits of a model's digest, without the name of a hash before it."""
+    return digest.removeprefix("sha256:")[:12]
 
 
 class Defect(Record):
@@ -61,6 +73,18 @@ class MetricRecord(Record):
     notes: list[str] = []
     of_parsed: Number | None = None
     unscored: int = 0
+
+    def goodness(self, value: float) -> float:
+        """Return a cell's score as a share of the metric's range, which has bounds: 0 is the worst, 1 the best.
+
+        Of a pairwise judge only a loss is bad: the baseline's own answers are all ties with themselves.
+        """
+        assert self.bounds is not None, "a metric without bounds has no best score"
+        low, high = self.bounds
+        share = float((value - low) / (high - low))
+        if self.kind == "pairwise":
+            return float(share >= TIE)
+        return share if self.higher_is_better else 1 - share
 
 
 class VariantRecord(Record):

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from promptkit.engine.requirements import Fallback
+from promptkit.engine.results import calls_of
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell, RunView, read_cell
 from promptkit.evaluation.cells.scoring import checked_score, missing_score
@@ -73,7 +74,7 @@ class StoredRun:
 
 
 _NOTES = {
-    "running": "the run goes on: these are its cells so far",
+    "running": "the run has not ended: these are its cells so far",
     DAMAGED: "the run's record was damaged: this is recomputed from its cells",
 }
 
@@ -165,7 +166,7 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
                 how["rows"] * how["repeat"],
                 clusters.array(),
                 cost=None,
-                fallbacks=[Fallback(**each) for each in how.get("fallbacks", {}).get(name, [])],
+                fallbacks=[Fallback(**fallback) for fallback in how.get("fallbacks", {}).get(name, [])],
             )
             for name, tally in tallies.items()
         ],
@@ -182,7 +183,7 @@ _REQUEST_PARTS = ("messages", "prompt", "begun", "grammar", "schema", "options")
 
 
 def sent_the_same(view: RunView, a: str, b: str) -> bool:
-    """Tell whether two variants of a run sent the same requests on each row, of which the first MOST_CELLS are read.
+    """Tell whether two variants of a run sent the same requests on each row, as far as MOST_COMPARED_CELLS reach.
 
     Cells without a trace have no answer and say nothing; where there are no others, it is False.
     """
@@ -193,14 +194,11 @@ def sent_the_same(view: RunView, a: str, b: str) -> bool:
         left, right = view.trace(one.number), view.trace(other.number)
         if left is None or right is None:
             continue
-        if list(_requests(left)) != list(_requests(right)):
+        if _requests(left) != _requests(right):
             return False
         compared = True
     return compared
 
 
-def _requests(trace: Mapping[str, Any]) -> Iterator[list[Any]]:
-    for call in trace.get("calls", ()):
-        yield [call.get(name) for name in _REQUEST_PARTS]
-    for part in trace.get("parts", ()):
-        yield from _requests(part)
+def _requests(trace: Mapping[str, Any]) -> list[list[Any]]:
+    return [[call.get(name) for name in _REQUEST_PARTS] for call in calls_of(trace)]

@@ -88,10 +88,6 @@ class FrontMatter(BaseModel):
     cases: Any = None
 
 
-FRONT_MATTER_KEYS: Final = tuple(FrontMatter.model_fields)
-"""The closed list of keys."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptInput:
     """An input of a prompt. It is optional exactly when it has a default."""

@@ -18,8 +18,6 @@ from promptkit.prompts.template_loader import SECTIONS_FILE, TemplateLoader
 from promptkit.storage.models import Problems
 from promptkit.storage.yaml import Document
 
-_NOT_SETTINGS = ("about", "inputs")
-
 
 class BrokenPrompt(InputError):
     """The problems of a prompt. `prompt` is the valid part of it, so that its surroundings can be checked."""

@@ -35,7 +35,7 @@ def model_text(model: Model) -> str:
         "size": size_text(model.size) if model.size else "unknown",
         "context": f"{model.context} tokens" if model.context else "unknown",
         "capabilities": " ".join(sorted(model.capabilities)),
-        "at once": f"{model.parallel} requests",
+        "concurrency": f"{model.parallel} requests",
     }
     lines = [f"{name:<13} {visible(fact)}" for name, fact in facts.items()]
     return "\n".join([*lines, *(visible(text) for text in model.notes)])

@@ -188,7 +188,7 @@ def _listed(
     counts = ", ".join(f"{len(_of_change(rows, change)):,} {change}" for change in _STYLES)
     yield Text(f"rows that differ by {visible(record.aim)}: {counts}", style="bold")
     listed = _first(changed, MOST_LISTED)
-    texts = [["expected", record.b.name, record.a.name, "of"], *(_texts(record.aim, a, b) for _, a, b in listed)]
+    texts = [["expected", record.b.name, record.a.name, "input"], *(_texts(record.aim, a, b) for _, a, b in listed)]
     first = [
         ["", "row"],
         *([_change_text(record.aim, changed_row), _number_text(changed_row[0])] for changed_row in listed),

@@ -49,7 +49,6 @@ IDLE_LIMIT = 2**16
 """Consecutive bytes of comments and blank lines; gateways send a comment a second while a request waits its turn."""
 SLICE_BYTES = 2**16
 """Bytes of a body that are handled before other tasks on the event loop get a turn."""
-LONGEST_CODING_SHOWN = 80
 CONNECT_SECONDS = 5.0
 KEEP_SECONDS = 5.0
 KEPT_TOO_LONG = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)

@@ -84,7 +84,7 @@ class StepContext:
     values: Mapping[str, Any]
     inputs: Mapping[str, PromptInput]
     answer: AnswerType
-    asker: Client
+    client: Client
     project: Project
     decide: Decide = "constrain"
     calibrate: Mapping[str, Any] | None = None

@@ -86,7 +86,7 @@ async def require(chosen: ConfiguredTechnique, step: StepContext, *, preparing: 
     Raises Unsupported for an unmet need, InputError where no input plays a role or the technique must first be
     prepared. In a preparation (`preparing`) no artifact has to exist yet.
     """
-    model = await step.asker.model()
+    model = await step.client.model()
     available = Available(
         capabilities=model.capabilities, inputs=step.inputs, has_tools=bool(step.tools), prepared=step.artifacts
     )

@@ -64,7 +64,7 @@ class BuiltCall:
 
 async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     """Render a call over the user's prompt and lay it out. Raises InputError for a broken template."""
-    spec, model = call.spec, await step.asker.model()
+    spec, model = call.spec, await step.client.model()
     answers = spec.produces == "answer"
     if spec.thinks:
         call = replace(call, values={"cue": cue_of(step, spec), **call.values})
@@ -274,7 +274,7 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
     """
     if exchange.cut:
         exchange.record.notes = (*exchange.record.notes, "the thoughts ran out of tokens")
-    model = await step.asker.model()
+    model = await step.client.model()
     trigger = spec.trigger(step.answer.name)
     cue = trigger if trigger and not has_user_cue(step) else exchange.cue
     request = replace(
@@ -295,7 +295,7 @@ async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence
 
     Raises Unsupported for a model without log-probabilities.
     """
-    scores = await score_answer(step.asker, built.request, build_answer({"label": list(texts)}))
+    scores = await score_answer(step.client, built.request, build_answer({"label": list(texts)}))
     _scored_exchange(step, built, scores)
     return tuple(scores.logprobs[text] for text in texts)
 
@@ -347,7 +347,7 @@ def _value(step: StepContext, exchange: Exchange) -> Any:
 
 
 async def _constrain(step: StepContext, request: Request) -> Request:
-    model = await step.asker.model()
+    model = await step.client.model()
     bound, notice = constrain(request, step.answer, model.capabilities, lead_after(request.begun))
     if notice:
         _fall_back(step, notice, "generate")
@@ -356,7 +356,7 @@ async def _constrain(step: StepContext, request: Request) -> Request:
 
 async def _can_score(step: StepContext) -> bool:
     """Tell whether the runtime can score; if not, the step runs as `constrain` and says so once."""
-    model = await step.asker.model()
+    model = await step.client.model()
     missing = sorted({"logprobs", "continue"} - model.capabilities)
     if missing:
         _fall_back(step, f"{model.reference} cannot score (it lacks {', '.join(missing)})", "constrain")
@@ -371,7 +371,7 @@ def _fall_back(step: StepContext, reason: str, decide: str) -> None:
 
 async def _score(step: StepContext, built: BuiltCall) -> Exchange:
     calibration = await _calibration(step)
-    scores = await score_answer(step.asker, built.request, step.answer, calibrate=calibration)
+    scores = await score_answer(step.client, built.request, step.answer, calibrate=calibration)
     return _scored_exchange(step, built, scores, deciding=True)
 
 
@@ -395,7 +395,7 @@ async def _calibration(step: StepContext) -> Calibration | None:
     if step.calibrate is None:
         return None
     calibration = read_calibration(step.calibrate, step.answer.alternatives())
-    model = await step.asker.model()
+    model = await step.client.model()
     if calibration.holds_for(model.reference):
         return calibration
     step.notice(f"the offsets of `calibrate` are those of {calibration.model}; {model.reference} scores without them")
@@ -404,7 +404,7 @@ async def _calibration(step: StepContext) -> Calibration | None:
 
 async def _ask(step: StepContext, request: Request) -> Reply:
     on_text = partial(step.on_text, request) if step.on_text else None
-    return await step.asker.ask(request, on_text)
+    return await step.client.ask(request, on_text)
 
 
 def _exchange(
@@ -412,7 +412,7 @@ def _exchange(
 ) -> Exchange:
     record = CallRecord(
         call=built.spec.name,
-        request=step.asker.sent(built.request),
+        request=step.client.sent(built.request),
         reply=reply,
         started=asyncio.get_running_loop().time() - (0.0 if reply.cached else reply.seconds),
         sample=built.request.sample,

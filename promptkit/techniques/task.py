@@ -116,7 +116,7 @@ class StepView:
 
     async def can(self, capability: str) -> bool:
         """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
-        return capability in (await self._step.asker.model()).capabilities
+        return capability in (await self._step.client.model()).capabilities
 
     def role(self, name: str) -> Any:
         """Return the value of the input that plays a role, for `question` else the input section; None without one."""
@@ -335,7 +335,7 @@ class Task(StepView):
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text: the runtime's embeddings, else TF-IDF over these, which needs no model."""
         if await self.can("embeddings"):
-            return await self._step.asker.embed(texts)
+            return await self._step.client.embed(texts)
         from promptkit.prompts.tfidf import word_vectors
 
         return word_vectors(texts)

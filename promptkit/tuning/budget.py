@@ -103,13 +103,13 @@ def _item_count(pipeline: Pipeline, step: Step, row: Mapping[str, Any]) -> int:
 class RowCost:
     """The measured cost of a row of the start.
 
-    `calls` include its judge's, whose tokens are `judging`; `seconds` are wall-clock time.
+    `calls` include its judge's, whose tokens are `judge_tokens`; `seconds` are wall-clock time.
     """
 
     calls: float
     tokens: float
     seconds: float
-    judging: float = 0.0
+    judge_tokens: float = 0.0
 
 
 def row_cost(results: Sequence[RowResult], *, seconds: float | None, parallel: int) -> RowCost:
@@ -124,7 +124,7 @@ def row_cost(results: Sequence[RowResult], *, seconds: float | None, parallel: i
     return RowCost(
         calls=sum(result.calls for result in results) / count or 1.0,
         tokens=sum(result.tokens for result in results) / count,
-        judging=sum(result.judging for result in results) / count,
+        judge_tokens=sum(result.judge_tokens for result in results) / count,
         seconds=seconds / count,
     )
 
@@ -154,7 +154,7 @@ class TuningBudget:
         broken off. Raises InputError if tokens or time do not cover the confirmation and one block of two candidates.
         """
         budget, block = self.budget, LEAST_CANDIDATES * ROWS_EACH
-        of_start, of_another = (times * cost.tokens + cost.judging for times in (1, LONGER_TOKENS))
+        of_start, of_another = (times * cost.tokens + cost.judge_tokens for times in (1, LONGER_TOKENS))
         budget.most_tokens -= holdout_rows * (of_start + of_another)
         budget.deadline -= SLACK * 2 * holdout_rows * cost.seconds
         tokens, seconds = budget.most_tokens - budget.spent_tokens, budget.deadline - time.monotonic()

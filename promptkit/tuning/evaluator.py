@@ -46,7 +46,7 @@ class RowResult:
 
     `score`: in [0, 1], higher is better; None if missing. `values`: the numbers that the metric estimates from, one
     tuple per repeat that has a score. `unparsed`: the share of repeats that do not parse or were cut off. `calls`
-    includes those of a judge, whose tokens are `judging`. `cell_numbers`: the cells in the store, one per repeat.
+    includes those of a judge, whose tokens are `judge_tokens`. `cell_numbers`: the cells in the store, one per repeat.
     """
 
     score: float | None
@@ -54,7 +54,7 @@ class RowResult:
     unparsed: float
     calls: int
     tokens: int
-    judging: int
+    judge_tokens: int
     seconds: float
     output: Any
     steps: Mapping[str, Any]
@@ -265,7 +265,7 @@ class Evaluator:
             unparsed=sum(cell.flag in ("unparsed", "truncated") for cell in cells) / len(cells),
             calls=sum(cell.calls for cell in cells) + sum(judge_usage(score)[0] for score in scores),
             tokens=sum(cell.tokens_in + cell.tokens_out for cell in cells),
-            judging=sum(judge_usage(score)[1] for score in scores),
+            judge_tokens=sum(judge_usage(score)[1] for score in scores),
             seconds=sum(cell.seconds for cell in cells),
             output=cells[0].output,
             steps=cells[0].steps,

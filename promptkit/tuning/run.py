@@ -277,7 +277,7 @@ class TuningRun:
             return
         self._stage("confirm", 2, before)
         if state.confirmation.is_cheaper and state.confirmation.outcome != "improved":
-            self._progress.note("the pick takes at most 80 % of the start's tokens and is at most 2 points worse")
+            self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
         before = self.budget.spent
         self._progress.begin_stage("ablation", len(incumbent.choices))
         state.ablation = await ablate(self._evaluator, incumbent, split.holdout, state.result.effects)
@@ -305,7 +305,9 @@ class TuningRun:
         for evaluator in self._evaluators:
             defects.add(evaluator.defects)
         record, found = tuning_record(state, status), defects.record()
-        return record.model_copy(update={"defects": [Defect.model_validate(each) for each in found]} if found else {})
+        return record.model_copy(
+            update={"defects": [Defect.model_validate(defect) for defect in found]} if found else {}
+        )
 
     def _open_evaluator(self, suite: Suite, split: DataSplit, prefix: str = "") -> Evaluator:
         evaluator = Evaluator(

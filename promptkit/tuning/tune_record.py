@@ -106,7 +106,7 @@ class CandidateRecord(EstimateRecord, _CandidateName):
 
 
 class SideRecord(Record):
-    """The start or the pick, with its means on search and confirm rows."""
+    """The start or the incumbent, with its means on search and confirm rows."""
 
     choices: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
@@ -115,7 +115,7 @@ class SideRecord(Record):
 
 
 class ConfirmedDifference(Record):
-    """The pick against the start on confirm rows; `n`, `better` and `worse` count rows or clusters: the `unit`."""
+    """The incumbent against the start on confirm rows; `n`, `better` and `worse` count rows or clusters: the `unit`."""
 
     mean: Number = 0.0
     low: Number = 0.0
@@ -128,7 +128,7 @@ class ConfirmedDifference(Record):
 
 
 class AblationRecord(Record):
-    """What one change of the pick brought: the pick against the pick with that change taken back."""
+    """The contribution of one change: the incumbent against itself with that change taken back."""
 
     axis: str
     level: str

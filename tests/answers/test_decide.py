@@ -96,7 +96,6 @@ async def test_a_label_outside_the_alternatives_counts_as_the_last_of_them_and_i
     scores = await score_answer(Client(model({"Mood:": {" good": 0.5, " so": 0.01}})), REQUEST, Label(["good", "odd"]))
     assert shares(scores) == {"good": 0.5, "odd": 0.01}
     assert scores.outside == ("odd",)
-    assert scores.outside_share == 0.5
 
 
 async def test_labels_outside_that_share_a_token_are_still_told_apart() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.answers.build import build_answer_type, check_answer_type, instruction
+from promptkit.engine.dependencies import files_of
+from promptkit.engine.load import load_target
 from promptkit.errors import InputError
 from promptkit.project import Project
 
@@ -90,6 +92,14 @@ def test_a_project_may_word_its_instruction_itself(site: Path, project: Project)
     override.parent.mkdir(parents=True)
     override.write_text("In Roman numerals.")
     assert instruction(build_answer_type("roman", project), project=project) == "In Roman numerals."
+
+
+def test_its_files_are_among_those_that_cells_are_keyed_by(site: Path, project: Project) -> None:
+    prompt = project.root / "templates/prompts/year.j2"
+    prompt.parent.mkdir(parents=True)
+    prompt.write_text("---\nanswer: roman\n---\n{% block input %}1999{% endblock %}")
+    files = files_of(load_target(prompt, project))
+    assert {site / "numerals_of_a_test.py", site / "roman.j2"} <= files.keys()
 
 
 def test_an_unknown_type_is_told_with_the_nearest_installed_one(site: Path, project: Project) -> None:

@@ -122,3 +122,12 @@ def test_rows_that_were_answered_before_the_reader_went_are_kept_in_one_run(proj
     (run,) = json.loads("\n".join(listed))
     assert (run["kind"], run["status"]) == ("batch", "interrupted")
     assert "cached)" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_page_is_written_although_nobody_reads_stdout(project: Path) -> None:
+    (project / "evals").mkdir(exist_ok=True)
+    (project / "evals/two.yaml").write_text(
+        "data: [{mail: a, expect: x}, {mail: b, expect: y}]\ntarget: mail\nmetrics: {accuracy: exact}\n"
+    )
+    shell("promptkit eval two --html page.html > /dev/full", project)
+    assert "</html>" in (project / "page.html").read_text()

@@ -162,7 +162,7 @@ def test_a_shipped_target_is_not_replaced_and_that_is_told_before_a_call(here: H
 def test_off_a_terminal_too_few_rows_need_yes(here: Here) -> None:
     done = here("tune", "mood")
     assert done.code == 2
-    assert "to confirm show a gain of" in done.err and "--yes" in done.err
+    assert "can detect a gain of" in done.err and "--yes" in done.err
 
 
 @pytest.mark.parametrize("agreed", [True, False])

@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(__file__).parent / "recordings"
 ANYTHING = Path(__file__).parent / "anything.yaml"
 RECORDED = "embedded/smollm2"
+NOTICE = (
+    "embedded/smollm2 answers, as no Ollama server answers: it shows that promptkit works, not how good a prompt is\n"
+)
 """The script that stands for a model where a console names none, as `render` needs one."""
 SHOWN = {"", "console", "sh", "text"}
 LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "toml", "yaml"}
@@ -140,11 +143,12 @@ def write_files(page: Path, folder: Path) -> list[Example]:
 def install_packages(folder: Path) -> Path:
     """Install the packages in a page's folder as pip does, and return where: outside of the project.
 
-    Metadata inside of a project is not trusted.
+    Other files than Python need `package-data`. Metadata inside of a project is not trusted.
     """
     site = folder.with_name(f"{folder.name}-site")
     for file in folder.glob("*/pyproject.toml"):
-        package = tomllib.loads(file.read_text("utf-8"))["project"]
+        settings = tomllib.loads(file.read_text("utf-8"))
+        package = settings["project"]
         info = site / f"{package['name']}-{package['version']}.dist-info"
         info.mkdir(parents=True, exist_ok=True)
         metadata = f"Metadata-Version: 2.1\nName: {package['name']}\nVersion: {package['version']}\n"
@@ -152,9 +156,13 @@ def install_packages(folder: Path) -> Path:
         groups = package["entry-points"].items()
         lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
         (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
-        shutil.copytree(
-            file.parent, site, ignore=shutil.ignore_patterns("pyproject.toml", "__pycache__"), dirs_exist_ok=True
-        )
+        data = settings.get("tool", {}).get("setuptools", {}).get("package-data", {})
+        patterns = ["*.py", *(f"{name}/{pattern}" for name, of_name in data.items() for pattern in of_name)]
+        for pattern in patterns:
+            for source in file.parent.rglob(pattern):
+                copy = site / source.relative_to(file.parent)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
     return site
 
 
@@ -167,7 +175,7 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     if (site := install_packages(folder)).is_dir():
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     printed = _run(command.text, folder, **variables)
-    return printed.replace(model, RECORDED) if "recording" in settings else printed
+    return _as_by_default(printed) if "recording" in settings else printed
 
 
 def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
@@ -175,7 +183,13 @@ def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
     file = RECORDINGS / settings["recording"]
     file.unlink(missing_ok=True)
     printed = _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL=RECORDED)
-    return printed.replace("PROMPTKIT_MODEL", "auto: no Ollama server answers")
+    return _as_by_default(printed)
+
+
+def _as_by_default(printed: str) -> str:
+    """Return what a command prints where nothing names the embedded model: its notice in place of its name."""
+    first, *others = (line for line in printed.splitlines(True) if not line.startswith("answered by "))
+    return "".join([first, NOTICE, *others])
 
 
 def _run(typed: str, folder: Path, **variables: str) -> str:

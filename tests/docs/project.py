@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from promptkit.engine.load import check_target
+from promptkit.engine.load import load_target
 from promptkit.errors import InputError
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import Project
@@ -38,7 +38,7 @@ def _problems(path: Path, folder: Path) -> list[str]:
         elif "techniques" in path.parts:
             assert find_technique(path.parent.name, project) is not None
         elif path.suffix == ".j2" or "pipelines" in path.parts:
-            return [str(problem) for problem in check_target(path, project)]
+            load_target(path, project)
         elif path.suffix in (".yaml", ".yml") and "evals" in path.parts:
             load_suite(path, project).data.count()
         elif ".github" in path.parts or path.name == ".pre-commit-config.yaml":

@@ -20,7 +20,7 @@ from promptkit.evaluation.suite.data import DataSpec, SplitSpec
 from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
 from promptkit.prompts.examples import FileExamples
-from promptkit.prompts.front_matter import FRONT_MATTER_KEYS
+from promptkit.prompts.front_matter import FrontMatter
 from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.references import REFERENCE_FORMS
@@ -75,7 +75,7 @@ def named(page: str) -> set[str]:
 @pytest.mark.parametrize(
     ("page", "known"),
     [
-        ("prompts.md", {*FRONT_MATTER_KEYS, *SECTIONS, *keys(InputSpec, FileExamples)}),
+        ("prompts.md", {*SECTIONS, *keys(FrontMatter, InputSpec, FileExamples)}),
         ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),

@@ -28,12 +28,12 @@ class Given(Models):
     def __init__(self, runtime: Runtime, **others: Runtime) -> None:
         super().__init__("scripted:given.yaml")
         self.asked_for: list[str | None] = []
-        self._default_asker = Client(runtime)
+        self._default_client = Client(runtime)
         self._others = {name: Client(other) for name, other in others.items()}
 
     async def get(self, reference: str | None = None) -> Client:
         self.asked_for.append(reference)
-        return self._others.get(reference or "", self._default_asker)
+        return self._others.get(reference or "", self._default_client)
 
 
 class Folder:
@@ -60,6 +60,14 @@ class Folder:
         """Return what is wrong with a pipeline."""
         try:
             self.load(text, sets)
+        except InputError as error:
+            return list(error.problems)
+        return []
+
+    def problems_in(self, path: Path) -> list[Problem]:
+        """Return what is wrong with the target in a file."""
+        try:
+            load_target(path, self.project)
         except InputError as error:
             return list(error.problems)
         return []

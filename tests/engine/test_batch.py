@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine.load import check_target
 from promptkit.errors import InputError
 from promptkit.runtimes.base import Message
 from promptkit.runtimes.scripted import Scripted
@@ -99,7 +98,7 @@ def test_an_example_whose_output_is_none_of_its_own_options_is_told_by_check(fol
         folder.write("templates/prompts/pick.j2", path.read_text().replace('answer: {choice: "{{ options }}"}', ""))
         (problem,) = folder.problems(TABLE)
     else:
-        (problem,) = check_target(path, folder.project)
+        (problem,) = folder.problems_in(path)
     assert "the output of example 2 is not an answer: 'water' is not a known option" in problem.message
     assert "pick.j2" in (problem.file or "") and problem.line == 6
 

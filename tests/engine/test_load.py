@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine.load import check_target, load_target
+from promptkit.engine.load import load_target
 from promptkit.errors import InputError
 from tests.engine.helpers import Folder, messages
 
@@ -77,7 +77,7 @@ def test_all_mistakes_are_found_at_once(folder: Folder) -> None:
 
 def test_a_mistake_in_a_prompt_is_named_in_its_file(folder: Folder) -> None:
     path = folder.write("templates/prompts/mine.j2", "---\ndecide: scor\n---\nSay it")
-    problems = check_target(path, folder.project)
+    problems = folder.problems_in(path)
     assert [(problem.line, "mine.j2" in (problem.file or "")) for problem in problems] == [(2, True)]
 
 
@@ -103,7 +103,7 @@ def test_a_wrong_answer_type_of_a_set_is_named_as_it_was_typed(folder: Folder, a
 def test_a_default_or_example_of_another_type_than_its_input_is_told_in_the_prompt(folder: Folder) -> None:
     front = "---\ninputs:\n  n: {type: number, default: x}\n  m: {choices: [a, b], example: c}\n---\n"
     path = folder.write("templates/prompts/mine.j2", front + "{{ n }} {{ m }}")
-    problems = check_target(path, folder.project)
+    problems = folder.problems_in(path)
     assert [(problem.line, problem.message) for problem in problems] == [
         (3, "`default` must be a number, not a text"),
         (4, "`example` must be one of a, b, not `c`"),

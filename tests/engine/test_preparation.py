@@ -80,7 +80,7 @@ class Thinking(Given):
 
     def __init__(self, runtime: Scripted, store: Store | None = None) -> None:
         super().__init__(runtime)
-        self._default_asker = Client(runtime, store=store)
+        self._default_client = Client(runtime, store=store)
 
 
 def scripted() -> Scripted:

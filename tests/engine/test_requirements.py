@@ -19,13 +19,13 @@ steps:
 """
 
 
-class Askers:
+class Clients:
     """Models of one kind, of which nothing is asked."""
 
     def __init__(self, capabilities: Collection[Capability]) -> None:
         self._model = Model(reference="ollama/tiny", digest="d", capabilities=frozenset(capabilities))
 
-    async def get(self, reference: str | None = None) -> Askers:
+    async def get(self, reference: str | None = None) -> Clients:
         return self
 
     async def model(self) -> Model:
@@ -79,7 +79,7 @@ async def test_a_step_names_what_runs_in_place_of_what_it_says(
     folder: Folder, answer: str, settings: str, lacks: set[Capability], requested: str, instead: str, reason: str
 ) -> None:
     pipeline = folder.load(PIPELINE.format(answer=answer, settings=settings))
-    (found,) = await fallbacks(pipeline, Askers(ALL - lacks))  # type: ignore[arg-type]
+    (found,) = await fallbacks(pipeline, Clients(ALL - lacks))  # type: ignore[arg-type]
     assert (found.step, found.wanted, found.instead) == ("topic", requested, instead)
     assert found.reason.startswith(reason)
 
@@ -98,13 +98,13 @@ async def test_what_the_model_can_do_is_not_told(
     folder: Folder, answer: str, settings: str, lacks: set[Capability]
 ) -> None:
     pipeline = folder.load(PIPELINE.format(answer=answer, settings=settings))
-    assert await fallbacks(pipeline, Askers(ALL - lacks)) == []  # type: ignore[arg-type]
+    assert await fallbacks(pipeline, Clients(ALL - lacks)) == []  # type: ignore[arg-type]
 
 
 async def test_a_step_of_a_sub_pipeline_is_named_with_the_step_that_runs_it(folder: Folder) -> None:
     folder.write("pipelines/sort.yaml", PIPELINE.format(answer=LABEL, settings="decide: score"))
     outer = folder.load("inputs: {mail: {}}\nsteps: {each: {pipeline: sort}}\n")
-    found = await fallbacks(outer, Askers(ALL - {"logprobs"}))  # type: ignore[arg-type]
+    found = await fallbacks(outer, Clients(ALL - {"logprobs"}))  # type: ignore[arg-type]
     assert [str(fallback) for fallback in found] == [
         "step each.topic runs with `decide: constrain` in place of `decide: score`: the model lacks logprobs"
     ]

@@ -633,7 +633,7 @@ async def test_a_step_without_cache_is_asked_again(folder: Folder) -> None:
     with Store.open(folder.root / ".promptkit") as store:
         for _ in range(2):
             models = Given(model)
-            models._default_asker = Client(model, store=store)
+            models._default_client = Client(model, store=store)
             await folder.run(text, model, models=models)
     assert sum("kept" in text for text in asked(model)) == 1
     assert sum("fresh" in text for text in asked(model)) == 2

@@ -35,9 +35,9 @@ async def test_a_variant_against_itself_asked_anew_is_shown_no_different(
     with Store.open(tmp_path / ".promptkit") as store, ReplyCache(store) as replies:
         for _ in range(2):
             models = Given(embedded, replies)
-            asker = await models.get()
+            client = await models.get()
             evaluated = await Evaluation(suite, models=models, store=store).run()
-            asked.append(asker.statistics.requests)
+            asked.append(client.statistics.requests)
 
     (comparison,) = evaluated.record.to_json()["comparisons"]
     assert evaluated.status == "done"

@@ -68,7 +68,7 @@ def test_a_prompt_is_tuned_by_one_command_and_what_is_written_runs(tmp_path: Pat
     shown = promptkit("runs", "show", "1", "--json")
 
     assert (tuned.returncode, again.returncode, shown.returncode) == (0, 0, 0), tuned.stderr + again.stderr
-    assert "24 that the search never sees to confirm" in tuned.stderr
+    assert "24 held out to confirm the result" in tuned.stderr
     assert f"{CALLS} calls at most" in tuned.stderr
     record, first = json.loads(again.stdout), json.loads(shown.stdout)
     assert record["calls"] == record["cached"] == first["calls"] <= CALLS

@@ -72,12 +72,12 @@ class TestHeading:
         first, second, third = lines_of(DemoView(rows=20).record)[:3]
         assert first == "sentiment  run 12  done  20 rows × 3 variants, 1 min 34 s"
         assert second == "answered by embedded/smollm2 (named by promptkit.yaml) 0d1c4f5a77aa"
-        assert third == "asked 8 at once"
+        assert third == "8 concurrent requests"
 
     def test_it_says_how_the_run_was_made(self) -> None:
         record = changed(DemoView(rows=20).record, exact=True, limited=True, known=60, repeat=3)
         assert " × 3 variants × 3 repeats" in lines_of(record)[0]
-        assert "asked one at a time (exact), 60 of 60 cells cached, limited by" in lines_of(record)[2]
+        assert "one request at a time (exact), 60 of 60 cells cached, limited by" in lines_of(record)[2]
 
     def test_a_variant_of_another_model_is_named(self) -> None:
         record = DemoView(rows=20).record

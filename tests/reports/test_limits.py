@@ -11,7 +11,7 @@ from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_notes, notable_comparisons
 from promptkit.reports.evaluation.failing_rows import normalized_score
-from promptkit.reports.evaluation.report import class_lines, defects_text
+from promptkit.reports.evaluation.report import class_lines, defects_text, note_lines
 from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import around_difference, grid
 from promptkit.reports.output import plain_text
@@ -62,6 +62,15 @@ def test_rows_needed_are_noted_for_three_differences() -> None:
     found = [difference(f"v{at}", rows_needed=100 + at, smallest=0.05) for at in range(4)]
     record = EvalRecord.model_validate({"comparisons": found, "variants": variants("short", bounds=[0, 1])})
     assert sum("four times in five" in line for line in comparison_notes(record)) == 3
+
+
+def test_a_note_that_variants_and_comparisons_share_is_shown_once() -> None:
+    metrics = {name: MetricRecord(notes=["few rows"]) for name in ("accuracy", "balanced", "f1")}
+    found = [difference("v", metric, notes=["few rows"]) for metric in metrics]
+    both = [VariantRecord(name=name, metrics=metrics) for name in ("short", "v")]
+    record = EvalRecord.model_validate({"comparisons": found, "variants": both})
+    shown = [line.plain for line in note_lines(record, 80) if "few rows" in line.plain]
+    assert shown == ["· accuracy, balanced, f1: few rows"]
 
 
 @pytest.mark.parametrize(("p", "noted"), [(0.05, True), (0.049, False)])

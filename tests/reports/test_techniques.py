@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, Usage
+from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, TechniqueUsage
 from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
 from promptkit.reports.techniques import result_lines
 
@@ -13,7 +13,7 @@ PLAIN = TechniqueResult(
     name="vanilla",
     rows=40,
     right=30,
-    spent=Usage(calls=40, requests=40, tokens_in=4000, tokens_out=80, seconds=10.0),
+    spent=TechniqueUsage(calls=40, requests=40, tokens_in=4000, tokens_out=80, seconds=10.0),
 )
 
 

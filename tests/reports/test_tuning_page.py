@@ -87,7 +87,7 @@ def test_each_candidate_with_a_score_has_its_point_and_the_front_its_line() -> N
     page = read()
     points = [attrs for tag, attrs in page.tags if tag == "circle" and "cx" in attrs and attrs.get("r") in ("4", "6")]
     assert len(points) == 4
-    assert {str(each.get("class")) for each in points} == {"on pick", "on", "on start", ""}
+    assert {str(each.get("class")) for each in points} == {"on incumbent", "on", "on start", ""}
     (line,) = [attrs["d"] for tag, attrs in page.tags if tag == "path"]
     assert line is not None and line.count("H") == 2
 

@@ -39,10 +39,10 @@ def test_a_tuning_without_a_difference_gives_no_number() -> None:
     nothing: dict[str, Any] = {"choices": {}, "changes": {}, "search": None, "confirm": None}
     said = "\n".join(lines(verdict="not shown", difference=None, best=nothing, why="the start is best", diff=""))
     assert "\nnot shown\nthe start is best\n" in said
-    assert "pick: the target as it is written" in said
+    assert "incumbent: the target as it is written" in said
 
 
-def test_start_and_pick_stand_side_by_side_and_the_search_is_not_taken_for_the_result() -> None:
+def test_start_and_incumbent_stand_side_by_side_and_the_search_is_not_taken_for_the_result() -> None:
     said = lines()
     assert next(line for line in said if line.startswith("start ")).split() == [
         *("start", "61", "%", "[53,", "69]", "of", "142"),
@@ -59,19 +59,22 @@ def test_what_each_change_brought_says_what_it_rests_on() -> None:
     assert not any("in sum" in line for line in said)
 
 
-def test_the_front_goes_from_cheap_to_dear_with_pick_and_start_marked() -> None:
+def test_the_front_goes_from_cheap_to_dear_with_incumbent_and_start_marked() -> None:
     said = lines()
-    begin = next(at for at, line in enumerate(said) if line.startswith("no other is better"))
+    begin = next(at for at, line in enumerate(said) if line.startswith("candidates that no other beats"))
     front = [line.split() for line in said[begin + 2 : begin + 8]]
-    assert [line[0] for line in front[::2]] == ["start", "74", "pick"]
-    assert front[1::2] == [["as", "written"], ["decide:", "score"], ["decide:", "score", "·", "examples:", "4"]]
+    assert [" ".join(line) for line in front[1::2]] == [
+        "start: as written",
+        "decide: score",
+        "incumbent: decide: score · examples: 4",
+    ]
     assert not any("layout: json" in line for line in said)
 
 
-def test_of_a_long_front_its_ends_the_pick_and_the_start_are_shown() -> None:
+def test_of_a_long_front_its_ends_the_incumbent_and_the_start_are_shown() -> None:
     many = [candidate(f"c{at:02}", 0.5 + at / 100, 50.0 + at, front=True, pick=at == 18) for at in range(30)]
     said = "\n".join(lines(candidates=many))
-    assert "c00" in said and "c29" in said and "pick" in said.partition("c18")[0].split("\n")[-2]
+    assert "c00" in said and "c29" in said and "incumbent: c18" in said
     assert "and 21 between these" in said
 
 
@@ -94,14 +97,17 @@ def test_in_a_narrow_terminal_no_number_is_cut_however_long_the_names_are() -> N
     said = tuning_text(TuneRecord.model_validate(demo_tuning(candidates=many)), width=60).split("\n")
     assert all(len(line) <= 60 for line in said if not line.startswith("mood on"))
     assert sum(line.endswith("  4 %") for line in said) == 1
-    assert [line.split()[-2:] for line in said if line.startswith(("start ", "pick "))] == [["of", "40"], ["of", "40"]]
+    assert [line.split()[-2:] for line in said if line.startswith(("start ", "incumbent "))] == [
+        ["of", "40"],
+        ["of", "40"],
+    ]
 
 
-def test_what_was_not_picked_yet_is_not_called_the_pick() -> None:
+def test_what_was_not_chosen_yet_is_not_called_the_incumbent() -> None:
     said = "\n".join(
         lines(status="interrupted", ordinal=0, difference=None, why="it ended before a candidate was chosen")
     )
-    assert "\nso far: mood.decide" in said and "\npick: " not in said
+    assert "\nso far: mood.decide" in said and "\nincumbent: " not in said
 
 
 def test_changes_that_are_left_unmeasured_for_one_reason_are_told_together() -> None:
@@ -162,15 +168,15 @@ def plan(**more: Any) -> Plan:
 
 def test_a_plan_tells_rows_calls_time_and_what_is_tried() -> None:
     said = plan_text(plan())
-    assert "78 rows to search on and 16 for examples, 142 that the search never sees to confirm" in said
+    assert "78 rows to search on, 16 for examples, 142 held out to confirm the result" in said
     assert "600 calls at most, 284 of them set aside to confirm; 10 minutes at most; about 3 min" in said
-    assert "at most 24 candidates over 1 axis:\n    mood.layout  2  as written · json" in said
-    assert "142 rows to confirm show a gain of 10 points four times in five" in said
+    assert "at most 24 candidates over 1 parameter:\n    mood.layout  2  as written · json" in said
+    assert "142 confirm rows can detect a gain of 10 points four times in five" in said
     assert said.endswith("· one row is wrong")
 
 
 def test_rows_that_hang_together_are_counted_by_their_clusters() -> None:
-    assert "12 clusters of rows to confirm show a gain of 10 points" in detectable_gain_text(plan(clusters=12))
+    assert "12 clusters of confirm rows can detect a gain of 10 points" in detectable_gain_text(plan(clusters=12))
     found = {**demo_tuning()["difference"], "unit": "cluster", "n": 12}
     said = "\n".join(lines(difference=found))
     assert "on 12 clusters that the search never saw" in " ".join(said.split())
@@ -184,7 +190,7 @@ def test_before_anything_is_measured_no_time_is_told() -> None:
 @pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
 def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
     assert plan(smallest_gain=smallest).needs_consent is asks
-    assert ("no gain" in detectable_gain_text(plan(smallest_gain=smallest))) == (smallest is None)
+    assert ("cannot detect" in detectable_gain_text(plan(smallest_gain=smallest))) == (smallest is None)
 
 
 def test_a_plan_is_json() -> None:

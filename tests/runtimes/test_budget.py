@@ -61,7 +61,7 @@ async def test_what_is_under_way_when_the_budget_is_spent_is_answered_and_kept()
     assert len(store.kept) == 3
 
 
-async def test_the_asker_that_it_is_taken_from_stays_without_a_budget() -> None:
+async def test_the_client_that_it_is_taken_from_stays_without_a_budget() -> None:
     client = Client(Scripted(lambda request: "yes"))
     client.within(Budget(0))
 

@@ -131,7 +131,7 @@ def test_the_key_of_a_request_changes_only_where_what_is_sent_does() -> None:
     assert request_key(one("<|im_end|>"), "d") != plain_key(one("<|im_end|>"))
 
 
-# through an client
+# through a client
 
 
 class Obeying(Scripted):

@@ -98,7 +98,7 @@ async def test_auto_tells_a_person_once_which_model_answers(monkeypatch: pytest.
     assert models.why() == "auto: the Ollama model used last"
 
 
-async def test_each_reference_has_one_asker_and_its_reason(scripts: Path) -> None:
+async def test_each_reference_has_one_client_and_its_reason(scripts: Path) -> None:
     async with Models("scripted:one.yaml", why="the pipeline", base=scripts) as models:
         default, step = await models.get(), await models.get("scripted:other.yaml")
         assert default is await models.get("scripted:one.yaml")

@@ -75,7 +75,7 @@ class Bench:
             values={"question": "QUESTION-MARK 3+4?"} if values is None else values,
             inputs=self.prompt.inputs,
             answer=self.answer,
-            asker=Client(self.runtime),
+            client=Client(self.runtime),
             project=self.project,
             record=self.records.append,
             notice=self.notices.append,

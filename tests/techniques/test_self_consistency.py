@@ -90,11 +90,11 @@ class Memory:
 
 async def test_through_the_cache_each_sample_is_asked_once_and_more_samples_keep_the_first_ones(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [*PATHS, "f\nOutput: 18", "g\nOutput: 18"])
-    asker = Client(bench.runtime, store=Memory())
+    client = Client(bench.runtime, store=Memory())
 
     async def value_of(samples: int) -> Any:
         step = bench.step(examples=EXAMPLES, decide="generate")
-        return (await perform(spec(samples=samples), replace(step, asker=asker))).value
+        return (await perform(spec(samples=samples), replace(step, client=client))).value
 
     assert await value_of(5) == 26
     assert await value_of(5) == 26

@@ -44,11 +44,11 @@ def chains(*answers: str) -> list[str]:
 async def test_a_cache_keeps_samples_apart(tmp_path: Path) -> None:
     bench = Bench(tmp_path, chains("1", "2", "3", "2", "2"))
     with Store.open(tmp_path / ".promptkit") as store:
-        asker = Client(bench.runtime, store=store)
+        client = Client(bench.runtime, store=store)
         step = bench.step(decide="generate", examples=EXAMPLES)
 
         for _ in range(2):  # The second time all five are known, and still five.
-            answer = await perform("self_consistency", replace(step, asker=asker))
+            answer = await perform("self_consistency", replace(step, client=client))
             assert [vote["weight"] for vote in answer.extra["votes"]] == [1, 3, 1]
 
     assert len(bench.runtime.requests) == 5

@@ -178,7 +178,7 @@ async def test_a_search_is_left_no_more_calls_than_tokens_and_time_are_likely_to
 async def test_a_judge_takes_the_same_however_long_the_prompt_is() -> None:
     spending = TuningBudget(Limits(tokens=20_000))
     shares = share_budget(Limits(calls=5_000), search_rows=50, holdout_rows=100, calls_a_row=2.0, costs=[])
-    spending.limit_to_search(shares, RowCost(calls=2.0, tokens=20.0, judging=30.0, seconds=0.0), holdout_rows=100)
+    spending.limit_to_search(shares, RowCost(calls=2.0, tokens=20.0, judge_tokens=30.0, seconds=0.0), holdout_rows=100)
 
     assert spending.budget.most_tokens == 20_000 - 100 * (20 + 30 + 40 + 30)
     assert spending.budget.most == 2 * 8_000 / (40 + 30)

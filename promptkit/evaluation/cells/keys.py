@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine.dependencies import files_of
+from promptkit.engine.dependencies import hashed_files
 from promptkit.engine.pipeline import Pipeline
-from promptkit.storage.files import SETTINGS_FILE, read_bytes
+from promptkit.storage.files import SETTINGS_FILE
 from promptkit.storage.hashes import content_key
 from promptkit.storage.strict_json import json_bytes
 from promptkit.storage.yaml import load_file
@@ -27,7 +26,8 @@ def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
     `settings` is plain data that says how it was read.
     """
     contents = sorted(
-        (pipeline.project.portable_name(path), _hashed_content(path, pipeline)) for path in files_of(pipeline)
+        (pipeline.project.portable_name(path), _hashed_content(path, content, pipeline))
+        for path, content in hashed_files(pipeline).items()
     )
     parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
     return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
@@ -51,13 +51,11 @@ def without_timeouts(settings: Any) -> Any:
     return kept
 
 
-def _hashed_content(path: Path, pipeline: Pipeline) -> bytes:
-    """Return the part of a file that a cell can depend on: not, for one, a pipeline's pinned cases."""
-    if not os.path.isfile(path):
-        return b""
+def _hashed_content(path: Path, content: bytes, pipeline: Pipeline) -> bytes:
+    """Return the part of a file's content that a cell can depend on: not, for one, a pipeline's pinned cases."""
     is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
-    if not (is_pipeline or path.name == SETTINGS_FILE):
-        return read_bytes(path)
+    if not content or not (is_pipeline or path.name == SETTINGS_FILE):
+        return content
     value = load_file(path).value or {}
     if is_pipeline:
         kept = {key: part for key, part in value.items() if key not in _IGNORED_PIPELINE_KEYS}

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from promptkit.evaluation.comparison.run_rows import RunRows
+from promptkit.evaluation.record import shortened_digest
 
 NOTED = frozenset({"model", "asked", "repeat"})
 """Differences that are noted beside a comparison of a run with its baseline: its files are what is being tested."""
@@ -124,5 +125,5 @@ def model_names(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
         of_a, of_b = a.get("others", {}), b.get("others", {})
         name = next(other for other in of_b if of_a.get(other, of_b[other]) != of_b[other])
         digests = of_a[name], of_b[name]
-    one, other = (f"{name} {digest.removeprefix('sha256:')[:12]}" for digest in digests)
+    one, other = (f"{name} {shortened_digest(digest)}" for digest in digests)
     return one, other

@@ -72,7 +72,7 @@ class RunRows:
         """The way in which requests were sent, as text after `sent requests`."""
         if self.exact:
             return "one at a time (--exact)"
-        return "several at once" if self.in_flight is None else f"{self.in_flight} at once"
+        return "concurrently" if self.in_flight is None else f"{self.in_flight} at a time"
 
 
 def run_rows(run: StoredRun, variant: str, name: str, *, model: Mapping[str, Any] | None = None) -> RunRows:

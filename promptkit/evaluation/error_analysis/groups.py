@@ -11,6 +11,7 @@ from itertools import islice
 from math import ceil
 from typing import Any, Literal
 
+from promptkit.engine.results import calls_of
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
 from promptkit.evaluation.comparison.run_rows import named_variant
@@ -166,12 +167,7 @@ def _classified(cell: Cell, metric: str, estimate: MetricRecord) -> tuple[ErrorK
         return "unscored", 0.0, score.why if score else ""
     if score.detail.get("flag") == "unparsed":
         return "unparsed", 0.0, score.why
-    assert estimate.bounds is not None, "a metric by which something fails has bounds"
-    low, high = estimate.bounds
-    share = float((score.value - low) / (high - low))
-    goodness = share if estimate.higher_is_better else 1 - share
-    if estimate.kind == "pairwise":  # a tie with the baseline is not an error
-        goodness = float(share >= 0.5)
+    goodness = estimate.goodness(score.value)
     return (None if goodness >= 1 else "wrong"), goodness, score.why
 
 
@@ -304,15 +300,9 @@ def _notes(view: RunView, read: int, cells: int) -> Iterable[str]:
 
 def reply_of(trace: Mapping[str, Any] | None) -> str | None:
     """Return the last reply of a model in a cell, or the reply that could not be parsed where one is marked so."""
-    calls = list(_calls_below(trace)) if trace is not None else []
+    calls = list(calls_of(trace)) if trace is not None else []
     marked = [call for call in calls if call.get("problem")] or calls
     return marked[-1]["reply"] if marked else None
-
-
-def _calls_below(node: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    yield from node.get("calls", ())
-    for part in node.get("parts", ()):
-        yield from _calls_below(part)
 
 
 def errors_record(errors: ErrorAnalysis, view: RunView) -> dict[str, Any]:

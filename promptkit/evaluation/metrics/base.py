@@ -105,14 +105,14 @@ class Difference:
 
 
 class NoParameters(ClosedModel):
-    """The parameters of a metric that has none."""
+    """A metric without parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricContext:
     """The context that a metric is built in. Paths in its parameters are relative to the suite's `folder`.
 
-    `answer` is the type of the compared value, as in `AnsweredCell`; `metrics` are those built before it, by name.
+    `answer` is the type of the compared value, as in `MetricInput`; `metrics` are those built before it, by name.
     """
 
     project: Project

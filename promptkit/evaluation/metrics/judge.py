@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from promptkit.answers.calibration import probabilities
-from promptkit.engine.dependencies import code_in, files_of
+from promptkit.engine.dependencies import code_in, hashed_files
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.results import Trace
@@ -46,7 +46,6 @@ from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project import LIBRARY
 from promptkit.project_code.reference import CodeReference
 from promptkit.prompts.expressions import Expression
-from promptkit.storage.files import read_bytes
 from promptkit.storage.models import Problems
 
 SAME_MODEL: Final = "the judge is the model under test, and models prefer their own answers; set another one by `model`"
@@ -95,7 +94,7 @@ class JudgePrompt:
         self._thinks = any(
             step.prompt_call and step.prompt_call.technique != "vanilla" for step in self._pipeline.steps.values()
         )
-        self._askers: Clients | None = None
+        self._clients: Clients | None = None
         self._opening: asyncio.Task[tuple[Runner, bool]] | None = None
 
     @cached_property
@@ -140,8 +139,8 @@ class JudgePrompt:
         return held or self._thinks or _begins_with(step.calls[-1].reply.text, value)
 
     async def _opened(self, clients: Clients) -> tuple[Runner, bool]:
-        if self._opening is None or self._askers is not clients:
-            self._askers = clients
+        if self._opening is None or self._clients is not clients:
+            self._clients = clients
             self._opening = asyncio.ensure_future(self._open(clients))
         return await asyncio.shield(self._opening)
 
@@ -221,10 +220,10 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
 def _pipeline_hash(pipeline: Pipeline) -> str:
     """Return a hash of all files that a pipeline's messages are made of."""
     digest = hashlib.sha256()
-    for path in sorted(files_of(pipeline)):
+    for path, content in sorted(hashed_files(pipeline).items()):
         inside = path.is_relative_to(LIBRARY)
         digest.update(str(path.relative_to(LIBRARY) if inside else path.name).encode())
-        digest.update(read_bytes(path))
+        digest.update(content)
     return digest.hexdigest()
 
 

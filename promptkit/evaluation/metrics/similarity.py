@@ -365,11 +365,11 @@ class Embedding(Graded):
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         texts = [text_of(given.got), text_of(given.expected)]
-        asker = await clients.get(self.model)
-        model = await asker.model()
+        client = await clients.get(self.model)
+        model = await client.model()
         if "embeddings" not in model.capabilities:
             return self._scored(word_vectors(texts), {"by": "words", "lacking": model.reference})
-        return self._scored(await asker.embed(texts), {"by": model.reference})
+        return self._scored(await client.embed(texts), {"by": model.reference})
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"

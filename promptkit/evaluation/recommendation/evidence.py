@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptkit.engine.dependencies import files_of
+from promptkit.engine.dependencies import files_of, hashed_files
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError, StoreFailed
 from promptkit.project import Project
-from promptkit.storage.files import append_line, read_bytes, read_uncached
+from promptkit.storage.files import append_line, read_uncached
 
 EVIDENCE_FILE = "techniques.jsonl"
 
@@ -65,9 +65,10 @@ class Evidence(BaseModel):
 def files_hash(pipeline: Pipeline, step: Step) -> str:
     """Return the hash of all files that a step is made of."""
     digest = hashlib.sha256()
-    for path, steps in sorted(files_of(pipeline).items()):
-        if step.name in steps and path.is_file():
-            digest.update(read_bytes(path))
+    steps = files_of(pipeline)
+    for path, content in sorted(hashed_files(pipeline).items()):
+        if step.name in steps.get(path, {step.name}):
+            digest.update(content)
     return digest.hexdigest()[:16]
 
 

@@ -202,7 +202,7 @@ def _points(technique: Technique, spent: Cost, profile: StepProfile) -> tuple[fl
     points -= COST_OF_DOUBLE * log2(max(1.0, spent.requests))
     if profile.size is not None and profile.size < technique.card.size:
         points -= 1
-        reasons.append(f"is comfortable from {technique.card.size:g}B parameters; this model has {profile.size:g}B")
+        reasons.append(f"is recommended from {technique.card.size:g}B parameters; this model has {profile.size:g}B")
     return points, reasons
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from promptkit.answers.text import Text
 from promptkit.engine.pipeline import Pipeline, Step
-from promptkit.engine.results import Totals
+from promptkit.engine.results import Totals, calls_of
 from promptkit.engine.run import Runner
 from promptkit.engine.scope import CompiledValue, Location, Unplaced, compile_value
 from promptkit.engine.session import RunSettings
@@ -52,7 +52,7 @@ State = Literal["measured", "incomplete", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class TechniqueUsage:
     """The cost of some rows together. `calls` as papers count them, `requests` as the runtime does, `cached` of these
     answered from the store; `seconds` is the model's own time."""
 
@@ -63,9 +63,9 @@ class Usage:
     tokens_out: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: TechniqueUsage) -> TechniqueUsage:
         names = self.__dataclass_fields__
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return TechniqueUsage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class TechniqueResult:
     truncated: int = 0
     missing: int = 0
     seen: int = 0
-    spent: Usage = Usage()
+    spent: TechniqueUsage = TechniqueUsage()
     reason: str = ""
     available: bool = True
     dominated_by: str | None = None
@@ -409,7 +409,7 @@ def _unavailable(techniques: TechniqueSuite, name: str, rows: int) -> TechniqueR
 def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> TechniqueResult:
     """Return the numbers of a technique's cells; a row without a cell is missing too."""
     counts: Counter[str] = Counter()
-    spent, reason = Usage(), ""
+    spent, reason = TechniqueUsage(), ""
     for cell in view.cells(name):
         if cell.flag == "error":
             reason = reason or cell.problem
@@ -432,15 +432,15 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
     )
 
 
-def _usage(cell: Cell, view: RunView) -> Usage:
+def _usage(cell: Cell, view: RunView) -> TechniqueUsage:
     """Return the cost of a cell.
 
     A call is one rendered template and its reply: the request that decides its answer after thoughts is part of it.
     """
-    calls = list(_calls(view.trace(cell.number) or {}))
+    calls = list(calls_of(view.trace(cell.number) or {}))
     first = Counter(call["call"] for call in calls if not call["deciding"])
     deciding = Counter(call["call"] for call in calls if call["deciding"])
-    return Usage(
+    return TechniqueUsage(
         calls=sum((first | deciding).values()),
         requests=cell.calls,
         cached=cell.cached,
@@ -448,12 +448,6 @@ def _usage(cell: Cell, view: RunView) -> Usage:
         tokens_out=cell.tokens_out,
         seconds=cell.seconds,
     )
-
-
-def _calls(trace: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from trace.get("calls", ())
-    for part in trace.get("parts", ()):
-        yield from _calls(part)
 
 
 def rank(results: Iterable[TechniqueResult]) -> list[TechniqueResult]:

@@ -37,7 +37,7 @@ def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[Contamina
     if found and not allow:
         hint = "evaluate on other rows, or add --allow-seen, which marks the result"
         where = suite.data.where
-        raise InputError(Problem(str(each), where.file, where.line, hint=hint) for each in found)
+        raise InputError(Problem(str(note), where.file, where.line, hint=hint) for note in found)
     return found
 
 

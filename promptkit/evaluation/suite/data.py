@@ -165,7 +165,7 @@ class Data:
         fields = next((row.fields for row in self._all() if row.problem is None), {})
         lacking = [key for key, _ in self.only if key not in fields]
         hint = nearest(lacking[0], fields) if lacking else None
-        message = f"no row of {self.shown} is left by {filters}" if filters else f"{self.shown} has no rows"
+        message = f"no row of {self.shown} matches {filters}" if filters else f"{self.shown} has no rows"
         return replace(self.where, message=message, hint=hint)
 
     def _all(self) -> Iterator[DataRow]:

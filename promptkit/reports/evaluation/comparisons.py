@@ -162,14 +162,17 @@ def _p_disagrees(metric: MetricRecord, difference: DifferenceRecord) -> bool:
 
 
 def _notes_by_metric(comparisons: Sequence[ComparisonRecord], tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield each note of the comparisons once, with its variants unless it is of all."""
+    """Yield each note of the comparisons once, with its metrics and, unless all variants have it, its variants."""
     of: dict[tuple[str, str], list[str]] = {}
     for comparison in comparisons:
         for line in comparison.notes:
-            of.setdefault((comparison.metric, line), []).append(tags[comparison.a])
-    for (metric, line), names in of.items():
+            of.setdefault((line, comparison.metric), []).append(tags[comparison.a])
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for (line, metric), names in of.items():
         is_of_all = len(names) == sum(comparison.metric == metric for comparison in comparisons)
-        yield f"{metric}: {line}" if is_of_all else f"{metric} ({', '.join(names)}): {line}"
+        metrics.setdefault((line, "" if is_of_all else f" ({', '.join(names)})"), []).append(metric)
+    for (line, of_some), named in metrics.items():
+        yield f"{', '.join(named)}{of_some}: {line}"
 
 
 def power_text(metric: MetricRecord, difference: DifferenceRecord) -> str:

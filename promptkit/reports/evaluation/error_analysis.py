@@ -14,7 +14,7 @@ from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.evaluation.failing_rows import inputs_line
 from promptkit.reports.evaluation.figures import metric_parts, p_text
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, paragraph, value_line
-from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
+from promptkit.reports.output import print_report
 from promptkit.reports.text import one_line, visible
 
 KINDS = {
@@ -30,11 +30,6 @@ INDENT = 4
 ARROW = " → "
 EXPLORATORY_NOTE = "exploratory: this was found in the same rows; evaluate on new ones before you believe it"
 Q_NOTE = "q is the expected share of such finds that are due to chance"
-
-
-def errors_text(errors: ErrorAnalysis, view: RunView, *, width: int = PIPE_WIDTH) -> str:
-    """Return the report without colours."""
-    return plain_text(errors_lines(errors, view, width))
 
 
 def print_errors(errors: ErrorAnalysis, view: RunView) -> None:

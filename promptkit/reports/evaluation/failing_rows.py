@@ -24,7 +24,6 @@ MOST_READ = 10_000
 """Cells that are looked through: a run of a million rows is not read again to show ten of them."""
 
 INDENT = 2
-TIE = 0.5
 FLAG_TEXTS = {"unparsed": "unparsed", "truncated": "cut off", "error": "missing"}
 
 
@@ -68,20 +67,11 @@ def find_failing_rows(view: RunView, record: EvalRecord) -> list[FailingRow]:
 
 
 def normalized_score(cell: Cell, metrics: Mapping[str, MetricRecord]) -> float:
-    """Return a cell's score by the primary metric, from 0 to 1; 1 where that has no bounds, 0 without a score.
-
-    Of a pairwise judge only a loss counts as failing: the baseline's own answers are all ties with themselves.
-    """
+    """Return a cell's score by the primary metric, from 0 to 1; 1 where that has no bounds, 0 without a score."""
     name, metric = next(iter(metrics.items()), ("", MetricRecord()))
     if not metric.bounds or (score := cell.scores.get(name)) is None:
         return 1.0
-    if score.value is None:
-        return 0.0
-    if metric.kind == "pairwise":
-        return float(score.value >= TIE)
-    low, high = metric.bounds
-    share = float((score.value - low) / (high - low))
-    return share if metric.higher_is_better else 1 - share
+    return 0.0 if score.value is None else metric.goodness(score.value)
 
 
 def failing_row_lines(view: RunView, record: EvalRecord, width: int) -> Iterator[Text]:

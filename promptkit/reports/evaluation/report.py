@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from promptkit.evaluation.cells.cell import RunView
-from promptkit.evaluation.record import AnsweringModel, Defect, EvalRecord, MetricRecord
+from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import (
     baseline_lines,
     comparison_lines,
@@ -83,7 +83,7 @@ def heading(record: EvalRecord, width: int) -> Iterator[Text]:
     model = record.model
     why = f" (named by {model.why})" if model.why else ""
     name = f"{model.replayed}, a recording of {model.reference}" if model.replayed else model.reference
-    facts = [f"answered by {name}{why}{_digest(model)}"]
+    facts = [f"answered by {name}{why} {model.short_digest}".rstrip()]
     for variant in record.variants:
         if (other := variant.sets.get("model")) and other != model.reference:
             facts.append(f"{variant.name}: answered by {other} (named by the variant)")
@@ -97,17 +97,12 @@ def counted_large(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _digest(model: AnsweringModel) -> str:
-    digest = (model.digest or "").removeprefix("sha256:")
-    return f" {digest[:12]}" if digest else ""
-
-
 def _request_facts(record: EvalRecord) -> Iterator[str]:
     if record.exact:
-        yield "asked one at a time (exact)"
+        yield "one request at a time (exact)"
     else:
         at_once = record.in_flight
-        yield f"asked {at_once} at once" if at_once and at_once > 1 else "asked one at a time"
+        yield f"{at_once} concurrent requests" if at_once and at_once > 1 else "one request at a time"
     if record.known:
         cells = sum(variant.cases for variant in record.variants)
         yield f"{record.known:,} of {counted_large(cells, 'cell')} cached"

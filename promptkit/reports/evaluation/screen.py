@@ -150,8 +150,7 @@ class EvaluationScreen:
         """Yield what the cells cost, and how many have no readable answer."""
         from promptkit.evaluation.evaluate import live_cost
 
-        contenders = self._evaluation.execution.variants
-        tallies = [run.tally for run in contenders]
+        tallies = [run.tally for run in self._evaluation.execution.variants]
         spent = [tally.spent for tally in tallies]
         yield calls_text(sum(cost.calls for cost in spent), sum(cost.cached for cost in spent))
         yield tokens_text(sum(cost.tokens_in for cost in spent), sum(cost.tokens_out for cost in spent))

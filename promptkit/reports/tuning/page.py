@@ -88,7 +88,7 @@ class ShownMean(NamedTuple):
 
 
 class Side(NamedTuple):
-    """The start or the pick, with its means on holdout and search rows."""
+    """The start or the incumbent, with its means on holdout and search rows."""
 
     name: str
     confirm: ShownMean | None
@@ -114,7 +114,7 @@ def _mean(metric: ObjectiveRecord, found: EstimateRecord | None, ends: Ends, kin
 
 
 class Change(NamedTuple):
-    """A change of the pick, what it brought, and on which rows that was measured."""
+    """A change of the incumbent, what it brought, and on which rows that was measured."""
 
     record: AblationRecord
     difference: str
@@ -152,7 +152,11 @@ def _candidates(record: TuneRecord) -> list[ShownCandidate]:
             record=candidate,
             marks=[
                 name
-                for name, is_on in (("pick", candidate.pick), ("start", candidate.start), ("front", candidate.front))
+                for name, is_on in (
+                    ("incumbent", candidate.pick),
+                    ("start", candidate.start),
+                    ("front", candidate.front),
+                )
                 if is_on
             ],
             mean=_mean(record.metric, candidate, ends, "v2" if candidate.pick else "v0"),
@@ -179,7 +183,7 @@ class Tick(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A candidate in the plot; the start and the pick have a label."""
+    """A candidate in the plot; the start and the incumbent have a label."""
 
     x: str
     y: str
@@ -247,7 +251,7 @@ def make_plot(record: TuneRecord) -> Plot | None:
         [place.candidate for place in known if 2 * place.candidate.rows >= most_rows],
         higher_is_better=metric.higher_is_better,
     )
-    # The start and the pick lie on top.
+    # The start and the incumbent lie on top.
     drawn = sorted(known, key=lambda place: (place.candidate.pick, place.candidate.start, place.candidate.front))
     return Plot(
         name=f"{metric.name} against tokens a row, {len(known)} candidates",
@@ -295,7 +299,7 @@ def _front_path(axes: Axes, joined: Sequence[Place]) -> str:
 def _point(axes: Axes, place: Place, metric: ObjectiveRecord) -> Point:
     candidate = place.candidate
     x, y = axes.x(place.tokens), axes.y(place.score)
-    marks = (("on", candidate.front), ("start", candidate.start), ("pick", candidate.pick))
+    marks = (("on", candidate.front), ("start", candidate.start), ("incumbent", candidate.pick))
     score = metric_text(metric.with_mean(candidate))
     label = " and ".join(kind for kind, is_on in marks[1:] if is_on)
     is_at_edge = x > WIDTH - LABEL_ROOM

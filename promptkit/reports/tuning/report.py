@@ -72,10 +72,9 @@ def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
         (record.status, _STATUS.get(record.status, "")),
         f"  {spent_text(record)}",
     )
-    digest = (model.digest or "").removeprefix("sha256:")[:12]
     why = f" (named by {model.why})" if model.why else ""
     facts = [
-        f"answered by {model.reference}{why} {digest}".rstrip(),
+        f"answered by {model.reference}{why} {model.short_digest}".rstrip(),
         f"optimizer {record.optimizer}, seed {record.seed}; {counted(rows.search, 'row')} to search on, "
         f"{rows.pool} for examples, {rows.confirm} to confirm",
     ]
@@ -116,8 +115,8 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
     if record.ordinal > 1:
         yield (
-            f"this is verdict {record.ordinal} on these confirm rows: each further one is tested at half the level; "
-            f"new rows begin anew"
+            f"this is verdict {record.ordinal} on these confirm rows: each further one halves the error rate; new rows "
+            f"start again at 95 %"
         )
 
 
@@ -134,7 +133,7 @@ def _as_difference(found: ConfirmedDifference | AblationRecord) -> DifferenceRec
 
 
 def _means(record: TuneRecord, width: int) -> Iterator[Text]:
-    """Yield the means of start and pick on both sides of the split."""
+    """Yield the means of start and incumbent on both sides of the split."""
     name = best_name(record)
     sides = [("start", record.baseline), (name, record.best)]
     known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
@@ -157,8 +156,8 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
 
 
 def best_name(record: TuneRecord) -> str:
-    """Return the name of the best candidate: it is not the pick yet where the run ended before."""
-    return "pick" if record.status == "done" or record.ordinal else "so far"
+    """Return the name of the best candidate: "so far" where the run ended before its choice."""
+    return "incumbent" if record.status == "done" or record.ordinal else "so far"
 
 
 def choices_text(record: TuneRecord) -> str:
@@ -209,20 +208,21 @@ def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:
     if len(front) < 2:
         return
     yield from _paragraphs(
-        ["no other is better than these in score, tokens, time and unparsed at once (search rows)"], width, "bold"
+        ["candidates that no other beats in score, tokens, time and unparsed answers at once (search rows)"],
+        width,
+        "bold",
     )
     shown = _spread(front)
     metrics = [record.metric.with_mean(candidate) for candidate in shown]
     decimals = metric_decimals(metrics)
     is_unparsed = any(candidate.unparsed for candidate in shown)
-    heads = ["", record.metric.name, "", "tokens", "time", "rows", *(["unparsed"] if is_unparsed else [])]
+    heads = [record.metric.name, "", "tokens", "time", "rows", *(["unparsed"] if is_unparsed else [])]
     rows: list[list[TableCell]] = [[(name, "dim") for name in heads]]
     for candidate, metric in zip(shown, metrics, strict=True):
         value, interval = metric_parts(metric, decimals)
         unparsed = candidate.unparsed or 0.0
         rows.append(
             [
-                ("pick" if candidate.pick else "start" if candidate.start else "", "bold"),
                 value,
                 (interval, "dim"),
                 number_text(candidate.tokens, 0),
@@ -231,18 +231,19 @@ def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:
                 *([(f"{100 * unparsed:.0f} %", "red" if unparsed else "")] if is_unparsed else []),
             ]
         )
-    head, *lines = grid(rows, right=(1, 3, 4, 5, 6), width=width, indent=2)
+    head, *lines = grid(rows, right=(0, 2, 3, 4, 5), width=width, indent=2)
     yield head
     # A name under its numbers may be long without pushing them off the screen.
     for candidate, line in zip(shown, lines, strict=True):
         yield line
-        yield from _paragraphs([one_line(candidate.name, 2 * width - 12)], width, "dim", indent="    ")
+        mark = "incumbent: " if candidate.pick else "start: " if candidate.start else ""
+        yield from _paragraphs([mark + one_line(candidate.name, 2 * width - 24)], width, "dim", indent="    ")
     if left := len(front) - len(shown):
         yield Text(f"  and {left} between these", style="dim")
 
 
 def _spread(front: list[CandidateRecord]) -> list[CandidateRecord]:
-    """Return some candidates of a front, evenly from the cheapest to the dearest, with the pick and the start."""
+    """Return some candidates of a front, evenly from the cheapest to the dearest, with the incumbent and the start."""
     if len(front) <= MOST_FRONT:
         return front
     step = (len(front) - 1) / (MOST_FRONT - 1)
@@ -299,13 +300,13 @@ def plan_text(plan: Plan, *, width: int = PARAGRAPH_WIDTH) -> str:
 
 def _plan_lines(plan: Plan, width: int) -> Iterator[str]:
     yield f"{one_line(plan.target)} on {one_line(plan.suite)}, by {one_line(plan.metric)}, optimizer {plan.optimizer}"
-    pool = f" and {plan.demo_pool} for examples" if plan.demo_pool else ""
-    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.holdout} that the search never sees to confirm"
+    pool = f", {plan.demo_pool} for examples" if plan.demo_pool else ""
+    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.holdout} held out to confirm the result"
     yield from _plan_paragraph(rows, width)
     yield from _plan_paragraph(_cost(plan), width)
     if plan.parameters:
-        axes = "1 axis" if len(plan.parameters) == 1 else f"{len(plan.parameters)} axes"
-        yield from _plan_paragraph(f"at most {counted(plan.candidates, 'candidate')} over {axes}:", width)
+        sizes = f"{counted(plan.candidates, 'candidate')} over {counted(len(plan.parameters), 'parameter')}"
+        yield from _plan_paragraph(f"at most {sizes}:", width)
     for _, group in groupby(plan.parameters, key=lambda parameter: parameter.step):
         rows_of_step = [
             (f"    {parameter.name}", str(len(parameter.choices)), _choices_text(parameter)) for parameter in group
@@ -333,12 +334,12 @@ def _cost(plan: Plan) -> str:
 
 def detectable_gain_text(plan: Plan) -> str:
     """Return the gain that the confirmation could show."""
-    rows = counted(plan.holdout, "row")
+    rows = counted(plan.holdout, "confirm row")
     if plan.clusters is not None:
-        rows = f"{counted(plan.clusters, 'cluster')} of rows"
+        rows = f"{counted(plan.clusters, 'cluster')} of confirm rows"
     if plan.smallest_gain is None:
-        return f"{rows} to confirm can show no gain: the verdict will be `not shown`"
-    gain = f"{rows} to confirm show a gain of {100 * plan.smallest_gain:.0f} points four times in five"
+        return f"{rows} cannot detect a gain: the verdict will be `not shown`"
+    gain = f"{rows} can detect a gain of {100 * plan.smallest_gain:.0f} points four times in five"
     return f"{gain}, a smaller one less often"
 
 

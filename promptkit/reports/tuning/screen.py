@@ -29,7 +29,7 @@ STAGES = {
     "race": "race: more rows for those that do well",
     "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
-    "confirm": "confirm: start and pick on rows the search never saw",
+    "confirm": "confirm: start and incumbent on rows the search never saw",
     "ablation": "ablation: each change taken back",
 }
 
@@ -40,11 +40,11 @@ class TuningScreen:
     `metric` is the objective as the record has it.
     """
 
-    def __init__(self, standing: TuningProgress, progress: Progress, metric: ObjectiveRecord) -> None:
-        self._standing = standing
+    def __init__(self, tuning: TuningProgress, progress: Progress, metric: ObjectiveRecord) -> None:
+        self._tuning = tuning
         self._progress = progress
         self._metric = metric
-        self._told = 0
+        self._dropped = 0
         self._noted = 0
         self._stage: tuple[str, str | None] = ("", None)
 
@@ -64,18 +64,18 @@ class TuningScreen:
         while True:
             await asyncio.sleep(TICK)
             self._tell()
-            stage = (self._standing.stage, self._standing.step)
+            stage = (self._tuning.stage, self._tuning.step)
             if not live and (stage != self._stage or time.monotonic() - noted >= PLAIN_SECONDS):
                 noted, self._stage = time.monotonic(), stage
                 note(" · ".join(filter(None, [self._at(), self._spent(), self._best()])))
 
     def _tell(self) -> None:
         """Show the notices since the last time, and without a terminal the candidates dropped since."""
-        progress = self._standing
+        progress = self._tuning
         notices, self._noted = progress.notes[self._noted :], len(progress.notes)
         for text in notices:
             self._progress.notice(text)
-        dropped, self._told = progress.dropped[self._told :], len(progress.dropped)
+        dropped, self._dropped = progress.dropped[self._dropped :], len(progress.dropped)
         if dropped and not self._progress.redraws:
             for why in dict.fromkeys(why for _, why in dropped):
                 names = [one_line(name, 60) for name, text in dropped if text == why]
@@ -89,11 +89,11 @@ class TuningScreen:
         yield Text(self._at(), style="bold")
         if best := self._best():
             yield Text(f"  {best}")
-        for name, why in self._standing.dropped[-MOST_DROPPED:]:
+        for name, why in self._tuning.dropped[-MOST_DROPPED:]:
             yield Text(f"  dropped {one_line(name, max(20, width // 2))}: {one_line(why)}", style="dim")
 
     def _at(self) -> str:
-        progress = self._standing
+        progress = self._tuning
         if not progress.stage:
             return "the start on a few rows, to know the rate"
         step = f"{progress.step}, " if progress.step else ""
@@ -101,7 +101,7 @@ class TuningScreen:
         return f"{step}{STAGES.get(progress.stage, progress.stage)}{field}"
 
     def _best(self) -> str:
-        best = self._standing.best
+        best = self._tuning.best
         if best is None or best.mean is None:
             return ""
         metric = self._metric.with_mean(EstimateRecord(mean=best.mean, low=best.low, high=best.high))
@@ -109,14 +109,14 @@ class TuningScreen:
 
     def _share(self) -> float:
         """Return the spent share of the limit that is reached first."""
-        progress = self._standing
+        progress = self._tuning
         shares = [progress.calls / progress.most_calls, progress.tokens / progress.most_tokens]
         if isfinite(progress.seconds_left):
             shares.append(progress.seconds / max(1e-9, progress.seconds + progress.seconds_left))
         return max(shares)
 
     def _spent(self) -> str:
-        progress = self._standing
+        progress = self._tuning
         calls = f"{progress.calls:,}{_limit_text(progress.most_calls)} calls"
         tokens = f"{progress.tokens:,}{_limit_text(progress.most_tokens)} tokens"
         left = f" ({seconds_text(progress.seconds_left)} left)" if isfinite(progress.seconds_left) else ""

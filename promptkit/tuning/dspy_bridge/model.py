@@ -24,13 +24,13 @@ COMPLETED: Final = "[[ ## completed ## ]]"
 DIGEST_CHARACTERS: Final = 16
 
 
-def open_lm(asker: Client, model: Model, bridge: Bridge, *, seed: int = 0) -> dspy.LM:
+def open_lm(client: Client, model: Model, bridge: Bridge, *, seed: int = 0) -> dspy.LM:
     """Return the model as DSPy's LM. Its name includes the digest, as DSPy tells models apart by name alone.
 
     DSPy's cache is off: the client has one, which takes the engine into account too.
     """
     name = f"promptkit/{model.reference}@{model.digest[:DIGEST_CHARACTERS]}"
-    return dspy.LM(name, engine=ModelEngine(asker, model, bridge, seed=seed), cache=False, num_retries=0)
+    return dspy.LM(name, engine=ModelEngine(client, model, bridge, seed=seed), cache=False, num_retries=0)
 
 
 class ModelEngine:
@@ -40,8 +40,8 @@ class ModelEngine:
     samples.
     """
 
-    def __init__(self, asker: Client, model: Model, bridge: Bridge, *, seed: int) -> None:
-        self._asker = asker
+    def __init__(self, client: Client, model: Model, bridge: Bridge, *, seed: int) -> None:
+        self._client = client
         self._model = model
         self._bridge = bridge
         self._seed = seed
@@ -52,7 +52,7 @@ class ModelEngine:
         """Return the reply to a request. Raises Stopped, and DSPy's errors for a request that the model refuses."""
         asked = self._sampled(self._request(request))
         try:
-            reply = self._bridge.wait(lambda: self._asker.ask(asked), passing=(ContextOverflow, RequestRefused))
+            reply = self._bridge.wait(lambda: self._client.ask(asked), passing=(ContextOverflow, RequestRefused))
         except ContextOverflow as error:
             raise lm15.ContextLengthError(str(error)) from error
         except RequestRefused as error:

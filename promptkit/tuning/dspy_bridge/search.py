@@ -128,7 +128,7 @@ class DspySearch:
             return None
 
     async def _setting(self, bridge: Bridge, calls: int, steps: int) -> OptimizerSettings:
-        asker = await self._models.within(self._evaluator.budget).get(
+        client = await self._models.within(self._evaluator.budget).get(
             self._teacher or self._evaluator.suite.baseline.model
         )
         tuned_model = await (await self._models.get(self._evaluator.suite.baseline.model)).model()
@@ -136,7 +136,7 @@ class DspySearch:
         return OptimizerSettings(
             metric=_prediction_score,
             feedback=self._feedback,
-            lm=open_lm(asker, await asker.model(), bridge, seed=self._seed),
+            lm=open_lm(client, await client.model(), bridge, seed=self._seed),
             train=[self._example(row) for row in train],
             val=[self._example(row) for row in val],
             runs=max(1, int(calls / self._calls_a_row(steps))),

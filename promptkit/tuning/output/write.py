@@ -81,8 +81,7 @@ def _draft_result(candidate: Candidate, suite: Suite, record: TuneRecord, *, in_
 
 def heading(record: TuneRecord) -> Iterator[str]:
     """Yield the heading of a tuned file: the model, the settings of the run, and its verdict."""
-    digest = (record.model.digest or "").removeprefix("sha256:")[:12]
-    model = " ".join(filter(None, (plain_reference(record.model.reference), digest)))
+    model = " ".join(filter(None, (plain_reference(record.model.reference), record.model.short_digest)))
     how = f"Suite {record.suite}, optimizer {record.optimizer}, seed {record.seed}, {record.calls} calls"
     yield f"{how}, on {model}."
     found = record.difference
@@ -286,7 +285,7 @@ def _refuse_inner(name: str, step: Mapping[str, Any], change: Mapping[str, Any])
 def differing(
     old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the smallest edits that turn one mapping into another: a path with its value, or `TAKEN_AWAY`."""
+    """Yield the smallest edits that turn one mapping into another: a path with its value, or `REMOVED`."""
     for key, value in new.items():
         before = old.get(key)
         if isinstance(value, Mapping) and isinstance(before, Mapping) and value.keys() & before.keys():

@@ -100,7 +100,7 @@ class Race:
         self._block = self._next_block()
 
     def ask(self) -> Block | None:
-        """Return the block that is due, the same until its scores are told; None if the race has ended."""
+        """Return the block that is due, the same until `tell` gets its scores; None if the race has ended."""
         return self._block
 
     def tell(

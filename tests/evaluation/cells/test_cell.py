@@ -263,3 +263,13 @@ async def test_settings_that_the_target_reads_are_part_of_the_cell(bench: Bench,
     before = bench.suite().baseline.content
     bench.folder.write("promptkit.yaml", f"model: auto\n{line}\n")
     assert bench.suite().baseline.content != before
+
+
+async def test_a_template_that_promptkit_no_longer_ships_leaves_the_cells_of_older_stores_known(bench: Bench) -> None:
+    now = bench.suite().baseline.content
+
+    bench.folder.write("templates/answers/content_free.j2", "N/A\n[MASK]\n")  # as earlier versions shipped it
+    assert bench.suite().baseline.content == now
+
+    bench.folder.write("templates/answers/content_free.j2", "N/A\n")
+    assert bench.suite().baseline.content != now

@@ -180,7 +180,7 @@ async def test_what_differs_beside_the_prompt_is_told(bench: Bench) -> None:
     says = {difference.what: difference.says for difference in compare(bench, other, one).differs}
 
     assert says.keys() == {"data", "asked", "repeat"}
-    assert says["asked"].startswith("run 2 sent requests one at a time (--exact), run 1 4 at once")
+    assert says["asked"].startswith("run 2 sent requests one at a time (--exact), run 1 4 at a time")
     assert says["repeat"] == "repeats per row: 2 in run 2, 1 in run 1; the first 1 are compared"
 
 

@@ -22,7 +22,8 @@ from promptkit.evaluation.error_analysis.slices import fisher
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord
 from promptkit.evaluation.suite.contamination import refuse_contamination
-from promptkit.reports.evaluation.error_analysis import errors_text
+from promptkit.reports.evaluation.error_analysis import errors_lines
+from promptkit.reports.output import PIPE_WIDTH, plain_text
 from promptkit.reports.text import json_text
 from promptkit.runtimes.base import Request
 from promptkit.techniques.artifacts import read_artifact
@@ -80,6 +81,11 @@ class View:
 
     def errors(self, **how: Any) -> ErrorAnalysis:
         return find_errors(self, self.record, **how)
+
+
+def report(errors: ErrorAnalysis, view: View, width: int = PIPE_WIDTH) -> str:
+    """Return the report as text."""
+    return plain_text(errors_lines(errors, view, width))
 
 
 def labelled(row: int, expected: str, got: str, text: str = "some text", **more: Any) -> Cell:
@@ -302,7 +308,7 @@ def test_a_run_without_failures_says_so() -> None:
     view = View([labelled(1, "good", "good")])
     errors = view.errors()
     assert (errors.groups, errors.slices, errors.similar) == ((), (), ())
-    assert "no answer fails" in errors_text(errors, view)
+    assert "no answer fails" in report(errors, view)
 
 
 @pytest.mark.attack("terminal")
@@ -316,7 +322,7 @@ def test_the_report_is_within_its_width_and_what_a_model_said_cannot_steer_the_t
     ]
     view = View(cells, traces={1: {"calls": [{"reply": hostile, "problem": "x"}], "parts": []}})
 
-    text = errors_text(view.errors(), view, width=width)
+    text = report(view.errors(), view, width)
 
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", text)
     assert max(map(len, text.split("\n"))) <= width
@@ -329,7 +335,7 @@ def test_the_reply_that_could_not_be_read_is_shown_and_told_to_programs() -> Non
     view = View([labelled(1, "good", "", flag="unparsed", problem="no label")], traces={1: trace})
     errors = view.errors()
 
-    assert "“Perhaps good?”" in errors_text(errors, view)
+    assert "“Perhaps good?”" in report(errors, view)
     record = errors_record(errors, view)
     assert record["groups"][0]["rows"][0]["reply"] == "Perhaps good?"
     assert json_text(record)

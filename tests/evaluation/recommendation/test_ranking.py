@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, Usage, parse_specs, rank
+from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, TechniqueUsage, parse_specs, rank
 from promptkit.techniques.spec import spec_text
 
 
@@ -19,7 +19,7 @@ def measured(name: str, right: int, requests: int, *, missing: int = 0, availabl
         rows=10,
         right=right,
         missing=missing,
-        spent=Usage(requests=requests * (10 - missing)),
+        spent=TechniqueUsage(requests=requests * (10 - missing)),
         available=available,
     )
 

@@ -34,8 +34,8 @@ async def asked(script: Script, call: Any, *, without: str = "", digest: str = "
     """Call DSPy in a thread with a model as its LM, and return the runtime that was asked."""
     able = [each for each in CAPABILITIES if each != without]
     runtime = Scripted(script, digest=digest, capabilities=able)
-    asker = Client(runtime, attempts=1)
-    lm = open_lm(asker, await asker.model(), Bridge(), seed=5)
+    client = Client(runtime, attempts=1)
+    lm = open_lm(client, await client.model(), Bridge(), seed=5)
 
     def work() -> Any:
         with dspy.context(lm=lm, adapter=StepAdapter(), disable_history=True):

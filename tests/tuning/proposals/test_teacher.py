@@ -296,10 +296,10 @@ async def test_a_teacher_that_cannot_sample_is_asked_once_about_each_kind(bench:
 
 async def test_the_teacher_s_requests_are_counted(bench: Bench) -> None:
     async with asked(bench) as evaluator:
-        budget, asker = Budget(2), Client(Teacher(*[BETTER] * 3))
-        await asker.model()
+        budget, client = Budget(2), Client(Teacher(*[BETTER] * 3))
+        await client.model()
         with pytest.raises(BudgetSpent):
-            await propose(evaluator, places(evaluator), START, "mood", asker.within(budget), most=3)
+            await propose(evaluator, places(evaluator), START, "mood", client.within(budget), most=3)
 
     assert budget.spent == 2
 
