@@ -187,14 +187,13 @@ async def evaluate_suite(
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
         raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
     cells = replace(options.cells, in_flight=options.cells.in_flight or suite.concurrency)
-    judges = [measure.metric.model for measure in suite.measures if measure.metric.model]
     async with open_session(
         suite.baseline.pipeline,
         options.model,
         progress,
         concurrency=1 if cells.exact else cells.in_flight,
         replies=partial(ReplyCache, exact=cells.exact),
-        apart=[*(variant.model for variant in suite.variants if variant.model), *judges],
+        apart=[*(variant.model for variant in suite.variants if variant.model), *suite.judge_models],
     ) as session:
         evaluation = Evaluation(
             suite,
@@ -234,7 +233,7 @@ async def _with_text(suite: Suite, options: SuiteOptions, progress: Progress | N
 
 
 def _baseline(suite: Suite, options: SuiteOptions, store: Store, progress: Progress | None) -> RunRows | None:
-    """Return what `against` names for a suite. Raises InputError.
+    """Return the run or file that `against` names for a suite. Raises InputError.
 
     None, with a notice, where the suite has no earlier run, and where a run or file is of another one of several
     suites.

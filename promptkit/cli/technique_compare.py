@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.api.session import ModelOptions
+from promptkit.api.session import ModelOptions, Session, load, open_session
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout
 from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
 from promptkit.errors import PromptkitError, Unsupported
 
 if TYPE_CHECKING:
-    from promptkit.api.session import Session
     from promptkit.evaluation.evaluate import Evaluation
     from promptkit.evaluation.recommendation.technique_comparison import (
         TechniqueComparison,
@@ -62,7 +61,6 @@ def compare(
     All else stays the same. Each technique gets its share of right answers with a 95 % interval and its cost, and is
     tested against the first one on the same rows. The run is kept, and the same command resumes it.
     """
-    from promptkit.api.session import load
     from promptkit.cli.session import run_to_end
     from promptkit.engine.step_rows import find_prompt_step
     from promptkit.evaluation.recommendation.technique_comparison import parse_specs, technique_suite
@@ -90,7 +88,6 @@ def compare(
 
 async def run_comparison(suite: TechniqueSuite, asking: ModelOptions, *, html: Path | None, json: bool) -> None:
     """Measure the techniques and print the table. Raises RowsMissing, or Unsupported where none could be measured."""
-    from promptkit.api.session import open_session
     from promptkit.cli.results import show_models, spent_text
     from promptkit.evaluation.cells.progress import EvalOptions
     from promptkit.evaluation.cells.saver import ReplyCache

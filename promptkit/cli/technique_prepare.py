@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.api.session import ModelOptions
+from promptkit.api.session import ModelOptions, Session, load, open_session
 from promptkit.cli.options import Json, Model, Record, Strict, Target, Timeout
-from promptkit.errors import InputError
+from promptkit.errors import InputError, PromptkitError, place
 
 if TYPE_CHECKING:
-    from promptkit.api.session import Session
     from promptkit.engine.preparation import Preparation, PreparedStep
     from promptkit.engine.step_rows import StepRows
 
 
 def complete_technique(incomplete: str) -> list[str]:
     """Return the names of techniques to prepare that begin so; none if the project is broken."""
-    from promptkit.errors import PromptkitError
     from promptkit.project import Project
     from promptkit.techniques.description import find_all
 
@@ -68,7 +66,6 @@ def prepare(
     They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them. An
     existing file is overwritten only with --force. Answers are kept, so the same command resumes.
     """
-    from promptkit.api.session import load
     from promptkit.cli.session import refuse_shipped, run_to_end
     from promptkit.engine.preparation import plan_preparation, read_parameters
     from promptkit.engine.step_rows import find_prompt_step, read_step_rows
@@ -109,11 +106,9 @@ async def prepare_step(
     plan: Preparation, rows: StepRows, asking: ModelOptions, *, command: str, budget: int | None, json: bool
 ) -> PreparedStep:
     """Prepare, write the artifact, print its path and return it. Raises what ended the preparation."""
-    from promptkit.api.session import open_session
     from promptkit.cli.results import show_models, spent_text
     from promptkit.engine.preparation import prepare as engine_prepare
     from promptkit.engine.preparation import write_artifact
-    from promptkit.errors import place
     from promptkit.reports.output import emit, note
     from promptkit.reports.progress import Progress
     from promptkit.reports.techniques import prepared_text
@@ -162,7 +157,6 @@ def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, sessi
 def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
     """Suggest the next commands: fill in empty items, else use the technique and compare it."""
     from promptkit.engine.preparation import uses_technique
-    from promptkit.errors import place
     from promptkit.reports.output import note
     from promptkit.reports.text import counted
     from promptkit.techniques.needs import ROWS

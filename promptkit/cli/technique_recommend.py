@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptkit.api.session import ModelOptions
+from promptkit.api.session import ModelOptions, load
 from promptkit.cli.options import Json, Model, complete_target
 from promptkit.cli.technique_prepare import Limit
 from promptkit.errors import InputError
@@ -46,7 +46,6 @@ def recommend(
     json: Json = False,
 ) -> None:
     """Recommend techniques for a task, or for a step and its data; each reason is computed, and no model is asked."""
-    from promptkit.api.session import load
     from promptkit.cli.session import run_to_end
     from promptkit.project import Project
 

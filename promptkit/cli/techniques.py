@@ -11,7 +11,7 @@ from promptkit.cli.options import Json
 from promptkit.cli.technique_compare import compare
 from promptkit.cli.technique_prepare import prepare
 from promptkit.cli.technique_recommend import recommend
-from promptkit.errors import InputError, nearest
+from promptkit.errors import InputError, PromptkitError, nearest
 
 if TYPE_CHECKING:
     from promptkit.project import Project
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 def complete_technique(incomplete: str) -> list[str]:
     """Return the names of techniques that begin so; none if the project is broken."""
-    from promptkit.errors import PromptkitError
     from promptkit.project import Project
     from promptkit.techniques.registry import technique_names
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -192,7 +192,6 @@ def counting_against(metric: Metric, difference: Difference, missing: int, cells
 
     There is no p value then. A metric without bounds has no such interval, and a note says so.
     """
-    from dataclasses import replace
 
     if metric.bounds is None:
         note = f"{missing} of {cells} cells are missing, and left out"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from promptkit.evaluation.cells.cell import compared_values
+from promptkit.evaluation.cells.cell import Cell, compared_values
 from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.export import score_record
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from promptkit.evaluation.cells.cell import Cell
     from promptkit.evaluation.comparison.compare import ChangedRow, Comparison
     from promptkit.evaluation.comparison.records import CompareRecord
     from promptkit.evaluation.comparison.run_rows import RunRows

@@ -334,5 +334,4 @@ def _only_suite(target: Path, project: Project) -> Path:
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:
     """Return the models besides the tuned one: those of judges, and the teacher."""
-    judges = [measure.metric.model for measure in suite.measures if measure.metric.model]
-    return [*judges, *([teacher] if teacher else [])]
+    return [*suite.judge_models, *([teacher] if teacher else [])]

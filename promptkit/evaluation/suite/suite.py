@@ -247,10 +247,14 @@ class Suite:
     def baseline(self) -> Variant:
         return self.variants[0]
 
+    @property
+    def judge_models(self) -> list[str]:
+        """The models of metrics that name one: judges and embeddings."""
+        return [measure.metric.model for measure in self.measures if measure.metric.model]
+
 
 def answer_type(pipeline: Pipeline) -> AnswerType | None:
     """Return the type of a target's output, where it is the answer of one step and the same for all rows."""
-    from promptkit.answers.base import AnswerType
 
     if len(pipeline.output.names) != 1 or pipeline.output.attributes:
         return None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from rich.text import Text
 
-from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.evaluate import Evaluation, live_cost, live_estimates
 from promptkit.evaluation.record import MetricRecord, VariantRecord
 from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
@@ -82,7 +82,6 @@ class EvaluationScreen:
 
     async def _look(self) -> None:
         """Update the live estimates, in no more than a share of the time."""
-        from promptkit.evaluation.evaluate import live_estimates
 
         loaded: set[str] = set()
         await asyncio.sleep(LOOK_SECONDS)
@@ -148,7 +147,6 @@ class EvaluationScreen:
 
     def _spent(self) -> Iterator[str]:
         """Yield what the cells cost, and how many have no readable answer."""
-        from promptkit.evaluation.evaluate import live_cost
 
         tallies = [run.tally for run in self._evaluation.execution.variants]
         spent = [tally.spent for tally in tallies]
