@@ -221,7 +221,7 @@ def show_dry_run(
 def dry_run_record(
     pipeline: Pipeline, texts: Mapping[str, str], *, rows: Path | None, model: str | None
 ) -> dict[str, Any]:
-    """Return what a run would do as the documented JSON object. Raises InputError for wrong inputs."""
+    """Return the plan of a run as the documented JSON object. Raises InputError for wrong inputs."""
     reference, why, _ = default_model(pipeline.project, pipeline, model)
     record: dict[str, Any] = {
         "target": pipeline.name,

@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from promptkit.engine.results import trace_record
+from promptkit.engine.results import Trace, trace_record
 from promptkit.reports.text import display_text, hint_in_brackets, one_line, seconds_text, tokens_text, visible
 
 if TYPE_CHECKING:
     from promptkit.engine.render import Rendered
-    from promptkit.engine.results import Trace
 
 TraceRecord = Mapping[str, Any]
 """A trace as the store keeps it."""
@@ -85,7 +84,7 @@ def tree(parts: Sequence[tuple[str, Iterable[str]]]) -> Iterator[str]:
 
 
 def extra_line(name: str, value: Any) -> str:
-    """Return what a technique returned beside its answer, in one line."""
+    """Return a technique's values beside its answer, in one line."""
     return visible(f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
 

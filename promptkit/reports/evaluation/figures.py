@@ -152,7 +152,7 @@ def _null(difference: DifferenceRecord) -> float:
 
 
 def verdict_of(metric: MetricRecord, difference: DifferenceRecord) -> Verdict | None:
-    """Return what an interval shows of `a` against `b`; None without an interval."""
+    """Return the verdict of an interval on `a` against `b`; None without an interval."""
     low, high, null = difference.low, difference.high, _null(difference)
     if low is None or high is None:
         return None

@@ -84,7 +84,7 @@ def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
 
 
 def spent_text(record: TuneRecord) -> str:
-    """Return what the run cost: `597 calls (12 cached), 40,111 tokens, 1 min 11 s`."""
+    """Return the cost of the run: `597 calls (12 cached), 40,111 tokens, 1 min 11 s`."""
     cached = f" ({record.cached:,} cached)" if record.cached else ""
     return f"{record.calls:,} calls{cached}, {record.tokens:,} tokens, {seconds_text(record.seconds)}"
 
