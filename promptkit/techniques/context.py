@@ -15,6 +15,7 @@ from promptkit.prompts.prompt import Example, Layer, Prompt
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
+from promptkit.techniques.warnings import WarningName
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -46,7 +47,8 @@ class CallRecord:
 
     `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer. Scoring is
     one record of `requests` requests. `level` counts requests that had to wait for each other: those of one level may
-    run concurrently. `notes` say what happened with the reply: a program that failed, a table that was queried.
+    run concurrently. `notes` say what happened with the reply: a program that failed, a table that was queried. `rule`
+    names the rule by which the answer was read. `warnings` are counted in reports.
     """
 
     call: str
@@ -61,6 +63,8 @@ class CallRecord:
     parsed: Any = None
     problem: str | None = None
     notes: tuple[str, ...] = ()
+    rule: str | None = None
+    warnings: tuple[WarningName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,7 @@ class Answer:
 
     `flag`: None, `unparsed` (no value of the type in the reply), `truncated` (the reply ran out of tokens before its
     value) or `no_consensus`. `extra` holds stages, votes and confidences. `last` is the deciding exchange, if any.
+    `warnings` are those of the technique as a whole; a single reply's are in its record.
     """
 
     value: Any
@@ -168,6 +173,7 @@ class Answer:
     problem: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     last: Exchange | None = None
+    warnings: tuple[WarningName, ...] = ()
 
     def with_extra(self, **extra: Any) -> Answer:
         """Return this answer with further entries in `extra`."""
