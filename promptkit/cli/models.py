@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +31,7 @@ def list_(json: Json = False) -> None:
     """List the models that are here or can be fetched by name."""
     models = run_to_end(local_models())
     if json:
-        emit(json_text([record(model, ready=model.ready) for model in models]))
+        emit(json_text([listed_record(model) for model in models]))
     else:
         emit_folded(models_text(models))
 
@@ -60,6 +61,19 @@ async def describe(reference: str) -> Model:
     with progress.showing():
         async with Models(reference, why="--model", progress=progress.fetching, notice=progress.notice) as models:
             return await (await models.get()).model()
+
+
+def listed_record(model: LocalModel) -> dict[str, Any]:
+    """Return a model of the list as the documented JSON object."""
+    until = model.loaded_until
+    return {
+        **record(model, ready=model.ready),
+        "parameters": model.parameters or None,
+        "quantization": model.quantization or None,
+        "reported": list(model.reported),
+        "loaded_until": None if until is None else datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds"),
+        "loaded_context": model.loaded_context,
+    }
 
 
 def record(model: LocalModel | Model, *, ready: bool) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class Reply:
     """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
 
     `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
-    that thoughts took. `seconds` is the time that the runtime took; a cached reply keeps its own.
+    that thoughts took. `seconds` is the time that the runtime took; a cached reply keeps its own. `context` is the
+    window in tokens that was asked for, where the runtime chooses it.
     """
 
     text: str
@@ -102,6 +103,7 @@ class Reply:
     tokens: tuple[Token, ...] = ()
     seconds: float = 0.0
     cached: bool = False
+    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

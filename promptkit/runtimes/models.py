@@ -203,7 +203,11 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalModel:
-    """A model's facts that are known without loading it. `ready`: its weights are on this machine."""
+    """A model's facts that are known without loading it. `ready`: its weights are on this machine.
+
+    `parameters`, `quantization` and `reported` (capabilities) are a server's own words. `loaded_until` is the time in
+    seconds until which a server keeps the model in memory, with a window of `loaded_context` tokens.
+    """
 
     reference: str
     digest: str | None = None
@@ -211,6 +215,11 @@ class LocalModel:
     context: int | None = None
     capabilities: frozenset[Capability] = frozenset()
     ready: bool = True
+    parameters: str = ""
+    quantization: str = ""
+    reported: tuple[str, ...] = ()
+    loaded_until: float | None = None
+    loaded_context: int | None = None
 
 
 async def local_models() -> list[LocalModel]:
@@ -235,6 +244,11 @@ async def local_models() -> list[LocalModel]:
             size=model.size,
             context=model.context,
             capabilities=model.capabilities,
+            parameters=model.parameters,
+            quantization=model.quantization,
+            reported=model.reported,
+            loaded_until=model.loaded.until if model.loaded else None,
+            loaded_context=model.loaded.context if model.loaded else None,
         )
         for model in found
     )

@@ -39,28 +39,28 @@ async def continues_turns(count: Callable[[Sequence[Message]], Awaitable[int | N
     return bool(without and begun and begun - without == 1)
 
 
-async def continues_turns_cached(digest: str, count: Callable[[Sequence[Message]], Awaitable[int | None]]) -> bool:
-    """Return the result of `continues_turns`, kept in the user's cache folder by the digest of weights and server.
+async def cached_probe(name: str, key: str, probe: Callable[[], Awaitable[int]]) -> int:
+    """Return a probe's result, a number or a truth value, kept in `NAME.json` of the user's cache folder.
 
-    Where that file cannot be read or written the probe is sent again.
+    `key` names the probed weights and server. Where the file cannot be read or written the probe is sent again.
     """
-    file = cache_folder() / "continues.json"
+    file = cache_folder() / f"{name}.json"
     known = _cached_results(file)
-    if digest not in known:
+    if key not in known:
         # Read again after the probe: another process may have probed another model meanwhile.
-        result = await continues_turns(count)
-        known = {**_cached_results(file), digest: result}
+        result = await probe()
+        known = {**_cached_results(file), key: result}
         with suppress(PromptkitError):
             make_folder(file.parent)
             write_atomic(file, json.dumps(known, indent=1, sort_keys=True))
-    return known[digest]
+    return known[key]
 
 
-def _cached_results(file: Path) -> dict[str, bool]:
+def _cached_results(file: Path) -> dict[str, int]:
     with suppress(InputError, ValueError):
         known = json.loads(read_uncached(file))
         if isinstance(known, dict):
-            return {digest: found is True for digest, found in known.items()}
+            return {key: found for key, found in known.items() if isinstance(found, int)}
     return {}
 
 

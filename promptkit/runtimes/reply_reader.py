@@ -319,6 +319,7 @@ def checked_reply(
     tokens: Iterable[Token] = (),
     seconds: Any = 0.0,
     cached: bool = False,
+    context: Any = None,
 ) -> Reply:
     """Return a reply of unchecked values. Raises TypeError or ValueError where one is wrong."""
     if finish not in ("stop", "length"):
@@ -335,6 +336,7 @@ def checked_reply(
         tokens=tuple(tokens),
         seconds=number_between(seconds, 0, MOST_SECONDS),
         cached=cached,
+        context=token_count(context),
     )
 
 

@@ -253,6 +253,7 @@ class ReplyShape(TypedDict):
     tokens_thought: NotRequired[Count | None]
     seconds: NotRequired[Seconds]
     tokens: NotRequired[list[TokenShape]]
+    context: NotRequired[Count | None]
 
 
 @_open

@@ -1,4 +1,4 @@
-"""A stand-in for an Ollama server: it speaks what is known of the API (August 2026, 0.33), and nothing beyond.
+"""A stand-in for an Ollama server: it speaks what was measured of 0.33.0-rc0 (August 2026), and nothing beyond.
 
     with OllamaServer(FakeModel("tiny", answers=["positive"])) as server:
         ...                      # server.url, server.requests, server.loads, server.cancelled
@@ -16,6 +16,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
@@ -96,7 +97,11 @@ def answered_by(runtime: Runtime) -> Respond:
 
 @dataclass
 class FakeModel:
-    """A model. `leaves_open` tells whether its template goes on from a last assistant message."""
+    """A model. `leaves_open` tells whether its template goes on from a last assistant message.
+
+    The chat template of a `native` model is in its GGUF and not Ollama's: its chats go to llama-server's chat
+    completions, which takes no begun turn together with a format, sorts a schema's properties, and never cuts.
+    """
 
     name: str
     answers: list[Answer | str] = field(default_factory=list)
@@ -105,7 +110,8 @@ class FakeModel:
     context_length: int = 8192
     template: str = CHAT_TEMPLATE
     leaves_open: bool = True
-    refuses_overflow: bool = False
+    native: bool = False
+    parameters: str = "134.52M"
     modified: str = "2026-08-01T10:00:00.123456789+02:00"
 
     @property
@@ -267,13 +273,20 @@ class OllamaServer:
         name = body.get("model")
         if not name:
             raise Refusal(400, "model is required")
+        if not re.fullmatch(r"[\w.:/-]+", name) or name.startswith("."):
+            raise Refusal(400, "invalid model name")
         model = self.models.get(name if ":" in name else f"{name}:latest")
         if model is None:
             raise Refusal(404, f"model '{name}' not found")
         return model
 
     def _details(self, model: FakeModel) -> dict[str, Any]:
-        return {"family": "llama", "parameter_size": "135M", "quantization_level": "Q4_1", "format": "gguf"}
+        return {
+            "family": "llama",
+            "parameter_size": model.parameters,
+            "quantization_level": "Q4_1",
+            "format": "gguf",
+        }
 
     def _listed(self, model: FakeModel) -> dict[str, Any]:
         return {
@@ -288,7 +301,8 @@ class OllamaServer:
     def _running(self, name: str) -> dict[str, Any]:
         window = self._loaded[name]["window"]
         listed = self._listed(self.models[name])
-        return {**listed, "context_length": window, "size_vram": 0, "expires_at": "2026-11-24T10:05:00Z"}
+        expires = datetime.now(UTC) + timedelta(minutes=5)
+        return {**listed, "context_length": window, "size_vram": 0, "expires_at": stamp(expires)}
 
     def _shown(self, model: FakeModel) -> dict[str, Any]:
         return {
@@ -322,20 +336,21 @@ class OllamaServer:
         model = self._model(body)
         check(model, body)
         window = self._load(model, body)
-        if path == "/api/chat" and not body.get("messages"):
-            yield {
-                "model": body["model"],
-                "message": {"role": "assistant", "content": ""},
-                "done": True,
-                "done_reason": "load",
-            }
+        if not body.get("messages" if path == "/api/chat" else "prompt"):
+            yield {"model": body["model"], **worded(path, "", False), "done": True, "done_reason": "load"}
             return
+        if path == "/api/chat" and body.get("_debug_render_only") and self.knows(0, 12, 0):
+            rendered = {"rendered_template": model.prompt(body["messages"])}
+            yield {"model": body["model"], **worded(path, "", False), "done": False, "_debug_info": rendered}
+            return
+        if model.native and path == "/api/chat":
+            check_native(body)
         prompt = self._fitted(model, body, window)
         async with self._slots:
             scripted = model.answers.pop(0) if model.answers else await model.respond("".join(prompt), body)
             answer = Answer(scripted) if isinstance(scripted, str) else scripted
             async for part in self._parts(path, body, answer, len(prompt), window):
-                yield {"model": body["model"], "created_at": "2026-11-24T10:00:00Z", **part}
+                yield {"model": body["model"], "created_at": stamp(datetime.now(UTC)), **part}
 
     def _fitted(self, model: FakeModel, body: dict[str, Any], window: int) -> list[str]:
         """Return the prompt's tokens; one that is too long is refused, or cut in silence."""
@@ -346,9 +361,10 @@ class OllamaServer:
         tokens = pieces(text)
         if len(tokens) <= window:
             return tokens
-        if model.refuses_overflow:
-            raise Refusal(400, f"request ({len(tokens)} tokens) exceeds the available context size ({window} tokens)")
-        if self.knows(0, 12, 4) and body.get("truncate") is False:
+        if model.native or (self.knows(0, 12, 4) and body.get("truncate") is False):
+            problem = f"request ({len(tokens)} tokens) exceeds the available context size ({window} tokens)"
+            raise Refusal(400, child_error(f"{problem}, try increasing it"))
+        if self.knows(0, 12, 4) and body.get("shift") is False:
             raise Refusal(
                 400,
                 "the prompt is longer than the context length currently available to the model; shorten it",
@@ -383,7 +399,7 @@ class OllamaServer:
         counts = {
             "prompt_eval_count": prompt_tokens,
             "prompt_eval_duration": 1_000_000,
-            "eval_count": len(said),
+            "eval_count": len(said) + (not cut),  # the token that ends the answer counts
         }
         durations = {"eval_duration": 2_000_000, "load_duration": 500_000, "total_duration": 3_500_000}
         yield {
@@ -404,6 +420,8 @@ class OllamaServer:
 
     def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
         model = self._model(body)
+        if "embedding" not in model.capabilities:
+            raise Refusal(501, "This server does not support embeddings. Start it with `--embeddings`")
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         counts = [len(pieces(text)) for text in texts]
         if body.get("truncate") is False and max(counts, default=0) > model.context_length:
@@ -432,6 +450,9 @@ def check(model: FakeModel, body: dict[str, Any]) -> None:
     """Refuse what the server refuses before it generates."""
     if "completion" not in model.capabilities:
         raise Refusal(400, f'"{body["model"]}" does not support {"chat" if "messages" in body else "generate"}')
+    if body.get("think") not in (None, True, False, "high", "medium", "low", "max"):
+        levels = '(must be "high", "medium", "low", "max", true, or false)'
+        raise Refusal(400, f"invalid think value: {json.dumps(body['think'])} {levels}")
     if body.get("think") and "thinking" not in model.capabilities:
         raise Refusal(400, f'"{body["model"]}" does not support thinking')
     if body.get("tools") and "tools" not in model.capabilities:
@@ -444,10 +465,29 @@ def check(model: FakeModel, body: dict[str, Any]) -> None:
     if isinstance(keep_alive, str) and not re.fullmatch(r"-?(\d+(\.\d+)?(ms|s|m|h))+", keep_alive):
         raise Refusal(400, f'time: missing unit in duration "{keep_alive}"')
     if body.get("format") not in (None, "", "json") and not isinstance(body["format"], dict):
-        raise Refusal(500, 'invalid format: expected "json" or a JSON schema')
+        shown = json.dumps(json.dumps(body["format"]))
+        raise Refusal(500, f'invalid format: {shown}; expected "json" or a valid JSON Schema object')
     for name, value in (body.get("options") or {}).items():
         if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise Refusal(500, f'option "{name}" must be of type number')
+
+
+def check_native(body: dict[str, Any]) -> None:
+    """Refuse a begun turn under a format, and sort the properties of a schema, as a native chat does."""
+    if isinstance(body.get("format"), dict):
+        if body["messages"][-1]["role"] == "assistant":
+            raise Refusal(400, child_error("Failed to initialize samplers: std::exception"))
+        body["format"] = json.loads(json.dumps(body["format"], sort_keys=True))
+
+
+def child_error(message: str) -> str:
+    """Return an error of the llama-server behind Ollama, which arrives as JSON in a text."""
+    return json.dumps({"error": {"code": 400, "message": message, "type": "invalid_request_error"}})
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as Ollama writes it, in nanoseconds."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
 def stopped(text: str, stops: Sequence[str]) -> str:

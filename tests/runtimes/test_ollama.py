@@ -25,7 +25,8 @@ from promptkit.errors import (
 )
 from promptkit.runtimes.base import Alternative, Message, Request
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.ollama import LARGEST_WINDOW, ContextWindow, Ollama
+from promptkit.runtimes.context_window import LARGEST_WINDOW, ContextWindow
+from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.ollama_server import base_url_of_host, installed_models, pull_ollama
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
@@ -163,7 +164,7 @@ async def test_a_missing_model_gives_the_line_that_fetches_it(server: OllamaServ
     runtime = Ollama("absent:7b", host=server.url)
     with pytest.raises(ModelMissing) as caught:
         await runtime.model()
-    assert caught.value.hint == "ollama pull absent:7b"
+    assert caught.value.hint == "promptkit models pull ollama/absent:7b"
     await runtime.close()
 
 
@@ -172,7 +173,7 @@ async def test_a_model_that_goes_missing_gives_the_line_too(server: OllamaServer
         del server.models["tiny:latest"]
         with pytest.raises(ModelMissing) as caught:
             await runtime.answer(asking())
-    assert caught.value.hint == "ollama pull tiny"
+    assert caught.value.hint == "promptkit models pull ollama/tiny"
 
 
 # what is sent
@@ -367,7 +368,7 @@ async def test_each_status_is_its_own_error_with_the_servers_words(
         with pytest.raises(error) as caught:
             await runtime.answer(asking())
     assert caught.value.retry is retry
-    assert text in caught.value.message or caught.value.hint == "ollama pull tiny"
+    assert text in caught.value.message or caught.value.hint == "promptkit models pull ollama/tiny"
 
 
 async def test_a_request_that_stops_the_runner_twice_is_not_tried_a_third_time(server: OllamaServer) -> None:
