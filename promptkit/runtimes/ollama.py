@@ -126,7 +126,7 @@ class Ollama(Runtime):
     async def _renders(self) -> bool:
         """Tell whether the server shows what messages become, and the raw text is read as the messages are."""
         messages = BEGUN_TURN[:1]
-        text = await self._rendered(messages, self._first_window)
+        text = await self._rendered(messages, self._first_window, frozenset())
         return text is not None and await self._count(messages) == await self._count_of(Request(prompt=text))
 
     async def _count(self, messages: Sequence[Message]) -> int | None:
@@ -139,14 +139,17 @@ class Ollama(Runtime):
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
         """Return the text that the messages become, or None where the server does not show it."""
-        if "template" not in (await self.model()).capabilities:
+        capabilities = (await self.model()).capabilities
+        if "template" not in capabilities:
             return None
-        text = await self._rendered(messages, self._first_window)
+        text = await self._rendered(messages, self._first_window, capabilities)
         return None if text is None else text + begun
 
-    async def _rendered(self, messages: Sequence[Message], window: int) -> str | None:
-        """Return what Ollama's chat template makes of the messages, None for a server before 0.11.5."""
-        body = self._body(Request(messages=tuple(messages), max_tokens=1), frozenset(), window)
+    async def _rendered(
+        self, messages: Sequence[Message], window: int, capabilities: frozenset[Capability]
+    ) -> str | None:
+        """Return the text that Ollama makes of the messages, None for a server before 0.11.5."""
+        body = self._body(Request(messages=tuple(messages), max_tokens=1), capabilities, window)
         answer = await self._server.post("/api/chat", {**body, "stream": False, "_debug_render_only": True})
         with self._understood():
             text = (answer.get("_debug_info") or {}).get("rendered_template")
@@ -186,7 +189,7 @@ class Ollama(Runtime):
         await self._load(window, chosen=chosen)
         constrained = bool(request.begun) or request.schema is not None
         if request.prompt is None and constrained and "template" in capabilities and "think" not in capabilities:
-            text = await self._rendered(request.messages, window)
+            text = await self._rendered(request.messages, window, capabilities)
             request = request if text is None else replace(request, messages=(), prompt=text)
         return self._body(request, capabilities, window)
 

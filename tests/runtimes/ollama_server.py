@@ -178,6 +178,15 @@ class OllamaServer:
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
+    @property
+    def asked(self) -> list[Seen]:
+        """The requests for an answer: not those that load or render."""
+        return [
+            seen
+            for seen in self.requests
+            if (seen.body.get("messages") or seen.body.get("prompt")) and not seen.body.get("_debug_render_only")
+        ]
+
     # life
 
     def __enter__(self) -> OllamaServer:
@@ -339,7 +348,7 @@ class OllamaServer:
         if not body.get("messages" if path == "/api/chat" else "prompt"):
             yield {"model": body["model"], **worded(path, "", False), "done": True, "done_reason": "load"}
             return
-        if path == "/api/chat" and body.get("_debug_render_only") and self.knows(0, 12, 0):
+        if path == "/api/chat" and body.get("_debug_render_only") and self.knows(0, 11, 5):
             rendered = {"rendered_template": model.prompt(body["messages"])}
             yield {"model": body["model"], **worded(path, "", False), "done": False, "_debug_info": rendered}
             return

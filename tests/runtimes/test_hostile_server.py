@@ -26,7 +26,7 @@ async def outcome(case: Case, url: str, heard: list[str]) -> Reply | PromptkitEr
         send = runtime._send(ASKED, (), heard.append)
     else:
         runtime = Ollama("tiny", host=url.removesuffix("/v1"))
-        send = runtime._collect("/api/chat", {}, ASKED, heard.append)
+        send = runtime._collect({"messages": []}, ASKED, heard.append)
     try:
         return await send
     except PromptkitError as error:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
+from time import time
 from typing import Any
 
 import pytest
@@ -117,11 +118,13 @@ async def test_the_host_comes_from_the_environment(server: OllamaServer, monkeyp
 
 CAPABLE = {"chat", "complete", "schema", "sampling", "stop", "seed"}
 CAPABILITIES = [
-    ("tiny", "0.33.0", CAPABLE | {"system", "logprobs", "continue"}),
+    ("tiny", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "template"}),
     ("tiny:latest", "0.0.0", CAPABLE | {"system", "logprobs", "continue"}),
-    ("tiny", "0.12.10", CAPABLE | {"system", "continue"}),
-    ("plain:1b", "0.33.0", CAPABLE | {"logprobs"}),
-    ("thinker", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "think"}),
+    ("tiny", "0.12.10", CAPABLE | {"system", "continue", "template"}),
+    ("tiny", "0.11.4", CAPABLE | {"system", "continue"}),
+    ("plain:1b", "0.33.0", CAPABLE | {"logprobs", "continue", "template"}),
+    ("plain:1b", "0.11.4", CAPABLE),
+    ("thinker", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "template", "think"}),
     ("vectors", "0.33.0", {"embeddings"}),
 ]
 
@@ -179,13 +182,22 @@ async def test_a_model_that_goes_missing_gives_the_line_too(server: OllamaServer
 # what is sent
 
 SENT: list[tuple[str, Request, dict[str, Any]]] = [
+    ("a chat", asking("mood?"), {"messages": [{"role": "user", "content": "mood?"}], "prompt": None}),
     (
-        "a turn to go on from",
+        "a turn to go on from, rendered",
         asking("mood?", begun="Mood:"),
-        {"messages": [{"role": "user", "content": "mood?"}, {"role": "assistant", "content": "Mood:"}]},
+        {"raw": True, "prompt": "<|im_start|>user\nmood?<|im_end|>\n<|im_start|>assistant\nMood:", "messages": None},
     ),
     ("raw text", Request(prompt="a b", begun=" c"), {"raw": True, "prompt": "a b c"}),
-    ("a schema", asking(schema={"type": "object"}), {"format": {"type": "object"}}),
+    (
+        "a schema, rendered",
+        asking("mood?", schema={"type": "object"}),
+        {
+            "format": {"type": "object"},
+            "raw": True,
+            "prompt": "<|im_start|>user\nmood?<|im_end|>\n<|im_start|>assistant\n",
+        },
+    ),
     ("alternatives, of which 20 are the most", asking(alternatives=200), {"logprobs": True, "top_logprobs": 20}),
 ]
 
@@ -263,7 +275,7 @@ async def test_a_reply_has_its_text_counts_and_pieces_as_they_arrive(server: Oll
     async with opened(server) as runtime:
         reply = await runtime.answer(asking("one two three"), heard.append)
     assert reply.text == "".join(heard) == "one two three"
-    assert len(heard) == reply.tokens_out == 4
+    assert (len(heard), reply.tokens_out) == (4, 5)  # the token that ends the answer counts
     assert (reply.finish, reply.tokens_in) == ("stop", 14)
 
 
@@ -400,16 +412,12 @@ async def test_a_prompt_that_was_longer_than_it_looked_is_asked_again_in_a_large
     server.models["tiny:latest"].context_length = 32768
     async with opened(server) as runtime:
         reply = await runtime.answer(asking("!? " * 3500, max_tokens=1))
-    assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192]
+    assert [seen.body["options"]["num_ctx"] for seen in server.asked] == [4096, 8192]
     assert (reply.tokens_in or 0) > 7000
 
 
 @pytest.mark.parametrize("settings", [{"context": 256}, {}], ids=["a fixed window", "the model's own"])
-@pytest.mark.parametrize("refuses", [True, False], ids=["its runner refuses", "truncate: false refuses"])
-async def test_a_prompt_that_fits_no_window_says_so(
-    server: OllamaServer, settings: dict[str, Any], refuses: bool
-) -> None:
-    server.models["tiny:latest"].refuses_overflow = refuses
+async def test_a_prompt_that_fits_no_window_says_so(server: OllamaServer, settings: dict[str, Any]) -> None:
     async with opened(server, **settings) as runtime:
         with pytest.raises(ContextOverflow, match=f"window of {settings.get('context', 8192)} tokens"):
             await runtime.answer(asking(words(20000)))
@@ -445,7 +453,7 @@ async def test_an_answer_that_the_window_ends_is_asked_again_in_a_larger_one(ser
         told: list[str] = []
         reply = await runtime.answer(asking("!? " * 800, max_tokens=2500), told.append)
     assert "".join(told) == reply.text
-    assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192]
+    assert [seen.body["options"]["num_ctx"] for seen in server.asked] == [4096, 8192]
     assert (reply.finish, reply.tokens_out) == ("length", 2500)
 
 
@@ -521,11 +529,11 @@ async def test_a_server_whose_window_is_always_full_is_asked_a_few_times_only(
 ) -> None:
     monkeypatch.setattr("promptkit.runtimes.ollama.ContextWindow", lambda limit: ContextWindow(None))
     async with opened(server) as runtime:
-        server.faults = [Fault("/api/chat", 400, "the context is full")] * 50
+        server.faults = [Fault("/api/chat", 400, "the context is full")] * 13
         with pytest.raises(ContextOverflow):
             await runtime.answer(asking())
     assert server.requests[-1].body["options"]["num_ctx"] == LARGEST_WINDOW
-    assert len(server.requests) == 13
+    assert len(server.asked) == 13
 
 
 # probing and fetching
@@ -536,7 +544,11 @@ async def test_the_probe_puts_what_is_loaded_first_and_says_what_can_complete(se
         found = await installed_models(server.url) or []
     assert [model.name for model in found] == ["thinker:latest", "vectors:latest", "tiny:latest", "plain:1b"]
     assert [model.completes for model in found] == [True, False, True, True]
-    assert (found[0].loaded, found[0].context, found[0].size) == (True, 8192, 98_362_432)
+    assert (found[0].context, found[0].size, found[0].parameters) == (8192, 98_362_432, "134.52M")
+    assert (found[0].quantization, found[0].reported) == ("Q4_1", ("completion", "thinking"))
+    assert [model.loaded and model.loaded.context for model in found] == [4096, None, None, None]
+    assert found[0].loaded is not None
+    assert found[0].loaded.until == pytest.approx(time() + 300, abs=60)
 
 
 async def test_the_probe_of_a_server_that_is_down_or_silent_gives_nothing(unused_tcp_port: int) -> None:
@@ -564,7 +576,7 @@ async def test_each_sample_has_a_seed_of_its_own_and_keeps_it(server: OllamaServ
     async with opened(server) as runtime:
         for sample in ("0", "0/1", "0/2", "0/1"):
             await runtime.answer(asking(seed=7, temperature=0.7, sample=sample))
-    first, second, third, again = (seen.body["options"]["seed"] for seen in server.requests)
+    first, second, third, again = (seen.body["options"]["seed"] for seen in server.asked)
     assert first == 7
     assert second == again
     assert len({first, second, third}) == 3

@@ -51,7 +51,7 @@ def test_the_official_client_chats_whole_and_streaming(client: ollama.Client) ->
     parts = list(client.chat("tiny", user("one two three"), options={"num_predict": 50}, stream=True))
     assert whole.message.content == "".join(part.message.content or "" for part in parts) == "one two three"
     assert (whole.done, whole.done_reason) == (True, "stop") == (parts[-1].done, parts[-1].done_reason)
-    assert whole.eval_count == 4
+    assert whole.eval_count == 5
     assert whole.prompt_eval_count == len(pieces("<|im_start|>user\none two three<|im_end|>\n<|im_start|>assistant\n"))
 
 
@@ -119,7 +119,7 @@ def test_the_official_client_sees_failures_inside_a_stream(server: OllamaServer,
 
 def test_an_over_long_prompt_is_cut_in_silence_to_half_the_window(client: ollama.Client) -> None:
     cut = client.chat("tiny", user("word " * 5000), options={"num_ctx": 4096, "num_predict": 1})
-    assert cut.prompt_eval_count == 4096 // 2 + 2
+    assert cut.prompt_eval_count == 5096 // 2 + 2
 
 
 def test_chat_drops_the_oldest_messages_first(client: ollama.Client) -> None:
