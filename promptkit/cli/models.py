@@ -9,6 +9,7 @@ import typer
 
 from promptkit.cli.options import Json, complete_model
 from promptkit.cli.session import run_to_end
+from promptkit.errors import Interrupted
 from promptkit.reports.models import model_text, models_text
 from promptkit.reports.output import emit, emit_folded, note
 from promptkit.reports.progress import Progress
@@ -40,8 +41,11 @@ def list_(json: Json = False) -> None:
 def pull(reference: Reference) -> None:
     """Fetch a model: embedded/smollm2, ollama/NAME or hf/OWNER/REPO/FILE.gguf."""
     progress = Progress()
-    with progress.showing():
-        run_to_end(pull_model(reference, progress.fetching))
+    try:
+        with progress.showing():
+            run_to_end(pull_model(reference, progress.fetching))
+    except Interrupted:
+        raise Interrupted("interrupted", hint="the same command resumes") from None
     note(f"{reference} is here")
 
 
@@ -59,7 +63,9 @@ async def describe(reference: str) -> Model:
     """Return the description of a model, which is loaded where that is needed."""
     progress = Progress()
     with progress.showing():
-        async with Models(reference, why="--model", progress=progress.fetching, notice=progress.notice) as models:
+        async with Models(
+            reference, why="--model", progress=progress.fetching, notice=progress.notice, offer=progress.offer
+        ) as models:
             return await (await models.get()).model()
 
 

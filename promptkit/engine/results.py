@@ -189,6 +189,7 @@ def _call_record(call: CallRecord) -> dict[str, Any]:
         "reply": reply.text,
         "thoughts": reply.thoughts,
         "finish": reply.finish,
+        **({"context": reply.context} if reply.context else {}),
         "parsed": plain(call.parsed),
         "problem": call.problem,
         "requests": call.requests,

@@ -22,7 +22,7 @@ from promptkit.engine.session import (
     TextArrived,
 )
 from promptkit.reports.layout import fold
-from promptkit.reports.output import note, redraws, report_console
+from promptkit.reports.output import ask_person, note, redraws, report_console
 from promptkit.reports.text import (
     calls_text,
     counted,
@@ -55,6 +55,25 @@ class _StepProgress:
     started: float = field(default_factory=time.monotonic)
 
 
+@dataclass(slots=True)
+class _Download:
+    """A file that is being fetched: bytes done, in all, and already there at the beginning."""
+
+    what: str
+    before: int
+    done: int = 0
+    total: int | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def text(self) -> str:
+        """Return name, bytes, percent and speed."""
+        share = f" of {size_text(self.total)}, {self.done * 100 // self.total} %" if self.total else ""
+        seconds = time.monotonic() - self.started
+        fetched = self.done - self.before
+        speed = f", {size_text(int(fetched / seconds))}/s" if fetched > 0 and seconds > 0 else ""
+        return f"↓ {self.what} {size_text(self.done)}{share}{speed}" if self.done or share else f"↓ {self.what}"
+
+
 class Progress:
     """Shows a run's events. Pass `listener()` to `run`, and wrap the run in `showing()`."""
 
@@ -62,7 +81,7 @@ class Progress:
         self._console = report_console(stderr=True)
         self._at_work: dict[str, _StepProgress] = {}
         self._noticed: set[str] = set()
-        self._fetched: tuple[str, int, int | None] | None = None
+        self._fetched: _Download | None = None
         self._whole: set[str] = set()
         self._rows: _StepProgress | None = None
         self._live: Live | None = None
@@ -111,6 +130,12 @@ class Progress:
     def row(self) -> Iterator[None]:
         """Count a finished row; the screen is clear while the block writes its result."""
         self.row_finished()
+        with self._cleared():
+            yield
+
+    @contextmanager
+    def _cleared(self) -> Iterator[None]:
+        """Take the running steps off the screen until the block ends."""
         live = self._live
         if live:
             live.stop()
@@ -119,6 +144,11 @@ class Progress:
         finally:
             if live:
                 live.start()
+
+    def offer(self, question: str) -> bool:
+        """Ask a person whether to do something; without a terminal the answer is no. The screen is clear meanwhile."""
+        with self._cleared():
+            return bool(ask_person(question))
 
     def notice(self, message: str) -> None:
         """Show a line once, above the running steps."""
@@ -131,8 +161,11 @@ class Progress:
         if what in self._whole:
             return
         self.notice(f"fetching {what} ({size_text(total)}, once)" if total else what)
-        self._fetched = None if done == total else (what, done, total)
+        if self._fetched is None or self._fetched.what != what:
+            self._fetched = _Download(what, done)
+        self._fetched.done, self._fetched.total = done, total
         if done == total:
+            self._fetched = None
             self._whole.add(what)
             self._print(f"fetched {what}")
 
@@ -202,10 +235,7 @@ class Progress:
         """Return the lines of the running steps. Called by the screen's own thread."""
         lines = []
         if self._fetched:
-            what, done, total = self._fetched
-            lines.append(
-                f"↓ {what} {size_text(done)}" + (f" of {size_text(total)}, {done * 100 // total} %" if total else "")
-            )
+            lines.append(self._fetched.text())
         if self._rows:
             finished = f"{self._rows.finished} of {counted(self._rows.items or 0, 'row')}"
             lines.append(f"… {finished:<{NAME_WIDTH}} {_spent_text(self._rows)}")

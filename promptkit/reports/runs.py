@@ -134,6 +134,7 @@ def _step_line(name: str, step: Mapping[str, Any]) -> tuple[str, ...]:
 def _call_title(call: Mapping[str, Any]) -> str:
     reply = call["reply"]
     marks = [name for name in ("cached", "repair") if call[name]]
+    marks += [f"window of {reply['context']} tokens"] if reply.get("context") else []
     spent = tokens_text(reply.get("tokens_in") or 0, reply.get("tokens_out") or 0)
     return visible(" · ".join(["/".join([*call["path"], call["call"]]), spent, *marks]))
 

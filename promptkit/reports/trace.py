@@ -51,6 +51,7 @@ def _call_title(call: TraceRecord) -> str:
         parts += [f"temperature {temperature:g}"] if temperature else []
     parts.append(tokens_text(call["tokens_in"] or 0, call["tokens_out"] or 0))
     parts.append("cached" if call["cached"] else seconds_text(call["seconds"]))
+    parts += [f"window of {call['context']} tokens"] if call.get("context") else []
     parts += [mark for mark, holds in (("repair", call["repair"]), ("cut off", call["finish"] == "length")) if holds]
     return " · ".join([*parts, *map(visible, call["notes"])])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from promptkit.errors import InputError
+from promptkit.errors import InputError, ModelMissing
 from promptkit.runtimes.base import Capability, DownloadProgress, Runtime
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.client import DEADLINE, Cache, Client
@@ -70,7 +70,8 @@ class Models:
     `why` names the source of the default. A default from `--model` replaces every other model but those in `apart`:
     variants that are compared, and judges. `no_cache` ignores the store's replies. `timeout` is the seconds for a
     request; a step's `options` may change it, unless it is `firm`. Paths in references are relative to `base`. `notice`
-    gets lines for a person, `progress` the bytes of weights that are fetched.
+    gets lines for a person, `progress` the bytes of weights that are fetched. `offer` asks a person whether to fetch a
+    model that an Ollama server lacks.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Models:
         recorder: Recorder | None = None,
         progress: DownloadProgress | None = None,
         notice: Callable[[str], None] | None = None,
+        offer: Callable[[str], bool] | None = None,
         base: Path | None = None,
         apart: Collection[str] = (),
     ) -> None:
@@ -99,6 +101,7 @@ class Models:
         self._recorder = recorder
         self._progress = progress
         self._notice = notice
+        self._offer = offer
         self._base = base or Path()
         self._budget: Budget | None = None
         self._opening = asyncio.Lock()
@@ -181,7 +184,7 @@ class Models:
         if choice.notice and self._notice:
             self._notice(choice.notice)
         self._choices[name] = choice
-        return Client(
+        client = Client(
             await self._runtime(choice.reference, of=name if stands_in else None),
             # Cached replies would hide that a recording lacks the answer to a changed prompt.
             store=None if choice.reference.startswith("replay:") else self._store,
@@ -191,12 +194,28 @@ class Models:
             recorder=self._recorder,
             name=name,
         )
+        if self._offer:
+            await self._fetch_missing(client, choice.reference, self._offer)
+        return client
+
+    async def _fetch_missing(self, client: Client, reference: str, offer: Callable[[str], bool]) -> None:
+        """Fetch a model that an Ollama server lacks, where a person agrees. Raises ModelMissing where not."""
+        if parse_reference(reference).kind != "ollama":
+            return
+        try:
+            await client.model()
+        except ModelMissing as missing:
+            if not offer(f"{missing.message}; fetch it?"):
+                raise
+            await pull_model(reference, self._progress)
 
     async def _runtime(self, reference: str, *, of: str | None) -> Runtime:
         """Return the runtime of a reference. One that another name has opened is shared, so weights are loaded once."""
         runtime = self._runtimes.get((reference, of))
         if runtime is None:
-            runtime = await open_runtime(reference, base=self._base, progress=self._progress, of=of)
+            runtime = await open_runtime(
+                reference, base=self._base, progress=self._progress, notice=self._notice, of=of
+            )
             self._runtimes[reference, of] = runtime
         return runtime
 

@@ -23,6 +23,8 @@ MOST_DESCRIBED = 200
 """Models of a list that are described. Of the others only name, digest and size are known."""
 DESCRIBED_AT_ONCE = 8
 LONGEST_NAME = 200
+LARGE_LAYER = 2**20
+"""Bytes of a layer from which its fetching is shown: a model has small ones too, such as its template and licence."""
 GIVES_LOGPROBS = (0, 12, 11)
 UNREACHABLE = "start it with `ollama serve`, or say where it is with OLLAMA_HOST"
 
@@ -176,7 +178,9 @@ async def installed_models(
 
 
 async def pull_ollama(name: str, progress: DownloadProgress | None = None, *, host: str | None = None) -> None:
-    """Fetch a model; `progress` gets bytes. After a cancelled pull the next one resumes.
+    """Fetch a model; `progress` gets each stage, and the bytes of each large layer.
+
+    A cancelled pull ends on the server too, and the next one resumes.
 
     Raises ServerFailed with Ollama's words, ConnectionFailed, or BadReply where Ollama did not report the end.
     """
@@ -191,8 +195,10 @@ async def pull_ollama(name: str, progress: DownloadProgress | None = None, *, ho
                         raise stream_error(server, part["error"])
                     status = server.redactor.quote(part.get("status") or "")
                     done, total = _bytes(part.get("completed")), _bytes(part.get("total"))
-                if progress:
-                    progress(status, done or 0, total)
+                if progress and total is None and status != "success":
+                    progress(status, 0, None)
+                elif progress and total and total >= LARGE_LAYER:
+                    progress(f"{name}, {status.removeprefix('pulling ')}", min(done or 0, total), total)
     finally:
         await server.close()
     if status != "success":

@@ -164,6 +164,7 @@ class CallShape(TypedDict):
     reply: Text
     thoughts: Text
     finish: Text
+    context: NotRequired[Count]
     parsed: Any
     problem: Text | None
     tokens_in: Count | None

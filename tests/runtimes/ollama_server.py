@@ -169,6 +169,7 @@ class OllamaServer:
         self.version = version
         self.parallel = parallel
         self.pullable = FakeModel(pullable)
+        self.pull_pause = 0.0
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
         self.loads: list[dict[str, Any]] = []
@@ -445,11 +446,12 @@ class OllamaServer:
         yield {"status": "pulling manifest"}
         if body["model"] == "broken":
             raise Refusal(500, "max retries exceeded")
-        blob = {"status": "pulling b179c9523d0e", "digest": f"sha256:{model.digest}", "total": 300}
+        blob = {"status": "pulling b179c9523d0e", "digest": f"sha256:{model.digest}", "total": 300 * 2**20}
         yield blob
         for completed in (100, 200, 300):
-            await asyncio.sleep(0.01)
-            yield {**blob, "completed": completed}
+            await asyncio.sleep(self.pull_pause)
+            yield {**blob, "completed": completed * 2**20}
+        yield {"status": "pulling 62fbfd9ed093", "digest": "sha256:62fbfd9ed093", "total": 182, "completed": 182}
         for status in ("verifying sha256 digest", "writing manifest", "success"):
             yield {"status": status}
         self.models[model.full_name] = model

@@ -561,9 +561,27 @@ async def test_the_probe_of_a_server_that_is_down_or_silent_gives_nothing(unused
 async def test_fetching_shows_progress_in_bytes(server: OllamaServer) -> None:
     told: list[tuple[str, int, int | None]] = []
     await pull_ollama("new", lambda what, done, total: told.append((what, done, total)), host=server.url)
-    assert [(done, total) for _, done, total in told if total] == [(0, 300), (100, 300), (200, 300), (300, 300)]
-    assert told[-1] == ("success", 0, None)
+    layer, total = "new, b179c9523d0e", 300 * 2**20
+    assert told == [
+        ("pulling manifest", 0, None),
+        *((layer, done * 2**20, total) for done in (0, 100, 200, 300)),
+        ("verifying sha256 digest", 0, None),
+        ("writing manifest", 0, None),
+    ]
     assert "new:latest" in server.models
+
+
+async def test_a_cancelled_fetching_ends_on_the_server(server: OllamaServer) -> None:
+    server.pull_pause = 30.0
+    begun = asyncio.Event()
+    task = asyncio.create_task(pull_ollama("new", lambda *_: begun.set(), host=server.url))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while not server.cancelled:
+        await asyncio.sleep(0)
+    assert "new:latest" not in server.models
 
 
 @pytest.mark.parametrize("name", ["nowhere", "broken"], ids=["before the first line", "after it"])

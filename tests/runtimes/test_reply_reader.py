@@ -69,7 +69,7 @@ def openai() -> Callable[[], Any]:
 
 def ollama() -> Callable[[], Any]:
     runtime = Ollama("tiny", host="http://127.0.0.1:1")
-    return lambda: runtime._collect("/api/chat", {}, ASKED, _hear)
+    return lambda: runtime._collect({"messages": []}, ASKED, _hear)
 
 
 @pytest.mark.attack("fuzz")
