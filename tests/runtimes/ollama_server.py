@@ -14,7 +14,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -23,6 +24,7 @@ from typing import Any
 from aiohttp import web
 
 from promptkit.runtimes.base import Message, Request, Runtime
+from promptkit.runtimes.ollama_slots import COUNTING
 
 CHAT_TEMPLATE = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
 DEFAULT_WINDOW = 4096
@@ -259,23 +261,22 @@ class OllamaServer:
         raise Refusal(404, "404 page not found")
 
     async def _send(
-        self, request: web.Request, body: dict[str, Any], answer: AsyncIterator[dict[str, Any]]
+        self, request: web.Request, body: dict[str, Any], answer: AsyncGenerator[dict[str, Any], None]
     ) -> web.StreamResponse:
         """Stream objects, one a line; an error before the first is a status, after it a line."""
-        parts = answer.__aiter__()
-        first = await anext(parts)
-        if not body.get("stream", True):
-            lines = [first] + [part async for part in parts]
-            return web.json_response(joined(lines))
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        await response.write(line(first))
-        try:
-            async for part in parts:
-                await response.write(line(part))
-        except Refusal as refusal:
-            await response.write(line({"error": refusal.error}))
-        return response
+        async with aclosing(answer):  # a client that goes away gives its slot back
+            first = await anext(answer)
+            if not body.get("stream", True):
+                return web.json_response(joined([first] + [part async for part in answer]))
+            response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+            await response.prepare(request)
+            await response.write(line(first))
+            try:
+                async for part in answer:
+                    await response.write(line(part))
+            except Refusal as refusal:
+                await response.write(line({"error": refusal.error}))
+            return response
 
     # models
 
@@ -342,7 +343,7 @@ class OllamaServer:
 
     # answers
 
-    async def _generate(self, path: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _generate(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         model = self._model(body)
         check(model, body)
         window = self._load(model, body)
@@ -357,7 +358,10 @@ class OllamaServer:
             check_native(body)
         prompt = self._fitted(model, body, window)
         async with self._slots:
-            scripted = model.answers.pop(0) if model.answers else await model.respond("".join(prompt), body)
+            if body.get("prompt") == COUNTING:  # a probe takes no answer that a test has given
+                scripted: Answer | str = Answer(" 10, 11, 12, 13")
+            else:
+                scripted = model.answers.pop(0) if model.answers else await model.respond("".join(prompt), body)
             answer = Answer(scripted) if isinstance(scripted, str) else scripted
             async for part in self._parts(path, body, answer, len(prompt), window):
                 yield {"model": body["model"], "created_at": stamp(datetime.now(UTC)), **part}
@@ -387,7 +391,7 @@ class OllamaServer:
 
     async def _parts(
         self, path: str, body: dict[str, Any], answer: Answer, prompt_tokens: int, window: int
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         options = body.get("options") or {}
         limit = options.get("num_predict", -1)
         limit = 10 * window if limit < 0 else limit
@@ -439,7 +443,7 @@ class OllamaServer:
         vectors = [[1.0, 0.0] if len(text) % 2 else [0.6, 0.8] for text in texts]
         return {"model": body["model"], "embeddings": vectors, "prompt_eval_count": sum(counts)}
 
-    async def _pull(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _pull(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         model = self.pullable
         if body["model"] not in (model.name, model.full_name, "broken"):
             raise Refusal(500, "pull model manifest: file does not exist")
