@@ -147,11 +147,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Fault:
-    """What the next request to `path` gets instead of an answer."""
+    """What the next request to `path`, and with this raw `prompt` where one is given, gets instead of an answer."""
 
     path: str
     status: int
     error: str
+    prompt: str | None = None
 
 
 class Refusal(Exception):
@@ -171,7 +172,7 @@ class OllamaServer:
         self.version = version
         self.parallel = parallel
         self.pullable = FakeModel(pullable)
-        self.pull_pause = 0.0
+        self.pull_pause = self.probe_pause = 0.0
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
         self.loads: list[dict[str, Any]] = []
@@ -228,7 +229,7 @@ class OllamaServer:
         try:
             body = json.loads(raw) if raw else {}
             self.requests.append(Seen(request.path, body, request.headers.get("Authorization")))
-            for fault in [fault for fault in self.faults if fault.path == request.path][:1]:
+            for fault in [fault for fault in self.faults if meets(fault, request.path, body)][:1]:
                 self.faults.remove(fault)
                 raise Refusal(fault.status, fault.error)
             return await self._route(request, body)
@@ -359,7 +360,7 @@ class OllamaServer:
         prompt = self._fitted(model, body, window)
         async with self._slots:
             if body.get("prompt") == COUNTING:  # a probe takes no answer that a test has given
-                scripted: Answer | str = Answer(" 10, 11, 12, 13")
+                scripted: Answer | str = Answer(" 10, 11, 12, 13", pause=self.probe_pause)
             else:
                 scripted = model.answers.pop(0) if model.answers else await model.respond("".join(prompt), body)
             answer = Answer(scripted) if isinstance(scripted, str) else scripted
@@ -459,6 +460,11 @@ class OllamaServer:
         for status in ("verifying sha256 digest", "writing manifest", "success"):
             yield {"status": status}
         self.models[model.full_name] = model
+
+
+def meets(fault: Fault, path: str, body: dict[str, Any]) -> bool:
+    """Tell whether a fault is for a request."""
+    return fault.path == path and fault.prompt in (None, body.get("prompt"))
 
 
 def check(model: FakeModel, body: dict[str, Any]) -> None:

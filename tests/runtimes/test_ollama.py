@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from time import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -29,6 +30,7 @@ from promptkit.runtimes.client import Client
 from promptkit.runtimes.context_window import LARGEST_WINDOW, ContextWindow
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.ollama_server import base_url_of_host, installed_models, pull_ollama
+from promptkit.runtimes.ollama_slots import COUNTING, MOST_SLOTS
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
 BARE_TEMPLATE = "{{ .Prompt }}"
@@ -265,6 +267,90 @@ async def test_a_grammar_is_refused_before_anything_is_sent(server: OllamaServer
         with pytest.raises(Unsupported):
             await runtime.answer(asking(grammar='root ::= "yes"'))
     assert server.requests == []
+
+
+BOOL_IN_ORDER = {
+    "type": "object",
+    "properties": {"why": {"type": "string"}, "answer": {"type": "boolean"}},
+    "required": ["why", "answer"],
+}
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["llama-server's template", "Ollama's template"])
+async def test_a_begun_turn_a_schema_and_its_order_hold_together_whatever_renders_a_chat(
+    server: OllamaServer, native: bool
+) -> None:
+    server.models["plain:1b"].native = native
+    async with opened(server, "plain:1b") as runtime:
+        reply = await runtime.answer(asking("good?", begun="Answer:", schema=BOOL_IN_ORDER, alternatives=2))
+    assert reply.text == '{"why": "text", "answer": true}'
+    assert reply.tokens[0].piece == b"{"
+
+
+async def test_a_thinking_model_is_asked_in_a_chat_which_splits_its_thoughts_off(server: OllamaServer) -> None:
+    async with opened(server, "thinker") as runtime:
+        await runtime.answer(asking("mood?", begun="Mood:", schema={"enum": ["good"]}))
+    assert [turn["role"] for turn in server.requests[-1].body["messages"]] == ["user", "assistant"]
+
+
+async def test_the_text_after_the_template_is_shown(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        text = await runtime.template((Message("user", "mood?"),), "Mood:")
+    assert text == "<|im_start|>user\nmood?<|im_end|>\n<|im_start|>assistant\nMood:"
+    server.version = "0.11.4"
+    async with opened(server) as runtime:
+        assert await runtime.template((Message("user", "mood?"),)) is None
+
+
+# slots and loading
+
+
+@pytest.mark.parametrize(("parallel", "in_flight"), [(1, 2), (2, 3), (4, 5), (8, 9), (16, 9)])
+async def test_slots_are_found_by_requests_that_the_server_answers_together(parallel: int, in_flight: int) -> None:
+
+    with OllamaServer(FakeModel("tiny"), parallel=parallel) as server:
+        server.probe_pause = 0.005
+        async with opened(server) as runtime:
+            assert (await runtime.model()).parallel == in_flight
+
+
+async def test_slots_are_found_once_a_day(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for today in ("2026-12-01", "2026-12-01", "2026-12-02"):
+        monkeypatch.setattr("promptkit.runtimes.ollama_slots.date", Mock(today=lambda today=today: today))
+        before = len(server.requests)
+        runtime = Ollama("tiny", host=server.url)
+        await runtime.model()
+        await runtime.close()
+        counts.append(sum(seen.body.get("prompt") == COUNTING for seen in server.requests[before:]))
+    assert counts == [MOST_SLOTS, 0, MOST_SLOTS]
+
+
+async def test_a_server_that_refuses_the_probe_for_slots_counts_as_one_slot(server: OllamaServer) -> None:
+    runtime = Ollama("tiny", host=server.url)
+    server.faults = [Fault("/api/generate", 500, "out of memory", prompt=COUNTING)] * MOST_SLOTS
+    assert (await runtime.model()).parallel == 2
+    await runtime.close()
+
+
+async def test_the_model_is_loaded_before_the_first_timed_request_and_once_a_window(server: OllamaServer) -> None:
+    server.models["tiny:latest"].context_length = 32768
+    async with opened(server, keep_alive="5m") as runtime:
+        await asyncio.gather(*(runtime.answer(asking(text)) for text in ("one", "two")))
+        await runtime.answer(asking(words(5000)))
+    loads = [seen.body for seen in server.requests if seen not in server.asked]
+    empty = {"model": "tiny", "stream": False, "shift": False, "keep_alive": "5m"}
+    assert loads == [{**empty, "options": {"num_ctx": window}} for window in (4096, 8192)]
+
+
+async def test_the_window_is_in_the_reply_and_reported_where_it_is_not_the_first(server: OllamaServer) -> None:
+    server.models["tiny:latest"].context_length = 32768
+    notices: list[str] = []
+    for settings, windows in (({}, [4096, 8192]), ({"context": 16384}, [16384, 16384])):
+        async with opened(server, notice=notices.append, **settings) as runtime:
+            replies = [await runtime.answer(asking(words(length))) for length in (10, 5000)]
+        assert [reply.context for reply in replies] == windows
+    assert notices == ["ollama/tiny: context window of 8192 tokens, for the length of the prompts"]
 
 
 # what comes back
