@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from promptkit.errors import InputError, ModelMissing
+from promptkit.errors import InputError, ModelMissing, PromptkitError
 from promptkit.runtimes.base import Capability, DownloadProgress, Runtime
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.client import DEADLINE, Cache, Client
@@ -199,15 +199,26 @@ class Models:
         return client
 
     async def _fetch_missing(self, client: Client, reference: str, offer: Callable[[str], bool]) -> None:
-        """Fetch a model that an Ollama server lacks, where a person agrees. Raises ModelMissing where not."""
+        """Fetch a model that an Ollama server lacks, where a person agrees. Raises the failures of fetching it.
+
+        Any other failure is the first request's to raise.
+        """
         if parse_reference(reference).kind != "ollama":
             return
         try:
             await client.model()
         except ModelMissing as missing:
-            if not offer(f"{missing.message}; fetch it?"):
-                raise
+            if offer(f"{missing.message}; fetch it?"):
+                await self._fetch(client, reference)
+        except PromptkitError:
+            return
+
+    async def _fetch(self, client: Client, reference: str) -> None:
+        try:
             await pull_model(reference, self._progress)
+        except BaseException:
+            await client.close()  # nothing else would: it is not among the open ones yet
+            raise
 
     async def _runtime(self, reference: str, *, of: str | None) -> Runtime:
         """Return the runtime of a reference. One that another name has opened is shared, so weights are loaded once."""

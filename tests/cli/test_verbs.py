@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import SORT, Run
-from tests.runtimes.ollama_server import OllamaServer
+from tests.runtimes.ollama_server import FakeModel, OllamaServer
 
 
 def test_render_shows_the_exact_messages_and_asks_nothing(promptkit: Run) -> None:
@@ -88,6 +90,62 @@ def test_pulling_from_ollama_shows_each_stage_and_tells_of_a_name_it_does_not_kn
 
     said = pulled.err.splitlines()
     assert (pulled.code, said[0], said[-1]) == (0, "pulling manifest", "ollama/new is here")
-    assert any(line.startswith("fetched pulling") for line in said)
+    assert "fetched new, b179c9523d0e" in said
     assert refused.code == 3
     assert "file does not exist" in refused.err
+
+
+@pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 3), (None, 3)], ids=["yes", "no", "no terminal"])
+def test_a_run_on_a_model_that_ollama_lacks_offers_to_fetch_it_and_goes_on(
+    promptkit: Run, monkeypatch: pytest.MonkeyPatch, answer: bool | None, code: int
+) -> None:
+    questions: list[str] = []
+
+    def ask_person(question: str) -> bool | None:
+        questions.append(question)
+        return answer
+
+    monkeypatch.setattr("promptkit.reports.progress.ask_person", ask_person)
+    with OllamaServer(pullable="new") as server:
+        shown = promptkit("models", "show", "ollama/new", OLLAMA_HOST=server.url)
+
+    assert (shown.code, questions) == (code, ["Ollama has no model `new`; fetch it?"])
+    if answer:
+        assert "fetched new, b179c9523d0e" in shown.err
+        assert "reference     ollama/new" in shown.out
+    else:
+        assert shown.err == "error: Ollama has no model `new`\n  hint: promptkit models pull ollama/new\n"
+
+
+def test_a_list_shows_size_parameters_window_capabilities_and_what_ollama_has_loaded(promptkit: Run) -> None:
+    capable = ("completion", "tools", "thinking", "vision")
+    models = (
+        FakeModel("big", capabilities=capable, parameters="8.2B"),
+        FakeModel("vectors", capabilities=("embedding",)),
+    )
+    with OllamaServer(*models) as server:
+        assert promptkit("models", "show", "ollama/big", OLLAMA_HOST=server.url).code == 0
+        text = promptkit("models", "list", OLLAMA_HOST=server.url).out
+        listed = json.loads(promptkit("models", "list", "--json", OLLAMA_HOST=server.url).out)
+
+    big, vectors = text.splitlines()[-2:]
+    assert re.fullmatch(
+        r"ollama/big:latest +98 MB +8.2B Q4_1 +8192 tokens +tools thinking vision"
+        r" +loaded until \d\d:\d\d, 4096 tokens",
+        big,
+    )
+    assert vectors.split() == [
+        "ollama/vectors:latest",
+        "98",
+        "MB",
+        "134.52M",
+        "Q4_1",
+        "8192",
+        "tokens",
+        "embedding",
+        "ready",
+    ]
+    assert (listed[-2]["parameters"], listed[-2]["quantization"]) == ("8.2B", "Q4_1")
+    assert (listed[-2]["reported"], listed[-2]["loaded_context"]) == (list(capable), 4096)
+    assert datetime.fromisoformat(listed[-2]["loaded_until"]) > datetime.now(UTC)
+    assert listed[-1]["loaded_until"] is None

@@ -28,6 +28,24 @@ def test_files_that_are_fetched_in_turns_are_announced_once_each(capsys: pytest.
     assert capsys.readouterr().err.splitlines() == said
 
 
+def test_a_file_that_is_fetched_shows_bytes_percent_and_speed_of_what_was_not_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = Progress()
+    progress.fetching("a.gguf", 50_000_000, 200_000_000)  # what an earlier fetching had
+    assert progress._fetched
+    monkeypatch.setattr("time.monotonic", lambda begun=progress._fetched.started: begun + 2.0)
+    progress.fetching("a.gguf", 100_000_000, 200_000_000)
+    assert progress._render().plain == "↓ a.gguf 100 MB of 200 MB, 50 %, 25 MB/s"
+
+
+def test_a_stage_of_a_fetching_shows_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.fetching("verifying sha256 digest", 0, None)
+    assert progress._render().plain == "↓ verifying sha256 digest"
+    assert capsys.readouterr().err == "verifying sha256 digest\n"
+
+
 def test_the_hint_of_what_failed_stands_in_brackets_after_it(capsys: pytest.CaptureFixture[str]) -> None:
     failed = StepResult(status="failed", problem="item 1: fill in `output`\n  hint: it is about: 3 + 4")
 
