@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-from promptkit.errors import BadReply, ContextOverflow, Unsupported
+from promptkit.errors import BadReply, ContextOverflow, RuntimeFailure, Unsupported
 from promptkit.runtimes.base import (
     Capability,
     Message,
@@ -194,14 +194,18 @@ class Ollama(Runtime):
         return self._body(request, capabilities, window)
 
     async def _load(self, window: int, *, chosen: bool) -> None:
-        """Load the model before the first request with a window, so that no reply's time includes it."""
+        """Load the model before the first request with a window, so that no reply's time includes it.
+
+        A failure is the request's to raise.
+        """
         async with self._loading:
             if self._loaded == window:
                 return
             if chosen and self._notice and window > ContextWindow(self._window.limit).tokens:
                 self._notice(f"ollama/{self._name}: context window of {window} tokens, for the length of the prompts")
             body = {"model": self._name, "stream": False, "shift": False, "options": {"num_ctx": window}}
-            await self._server.post("/api/generate", self._kept_alive(body))
+            with suppress(RuntimeFailure):
+                await self._server.post("/api/generate", self._kept_alive(body))
             self._loaded = window
 
     def _body(self, request: Request, capabilities: frozenset[Capability], window: int) -> dict[str, Any]:

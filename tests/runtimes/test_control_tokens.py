@@ -166,7 +166,7 @@ async def arrived(runtime: Runtime, seen: list[Any]) -> list[str]:
         await client.ask(Request(messages=(Message("system", hostile), Message("user", hostile)), max_tokens=4))
     finally:
         await client.close()
-    (body,) = [getattr(each, "body", each) for each in seen]
+    body = getattr(seen[-1], "body", seen[-1])
     return [message["content"] for message in body["messages"]]
 
 

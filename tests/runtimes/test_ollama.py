@@ -346,7 +346,8 @@ async def test_the_model_is_loaded_before_the_first_timed_request_and_once_a_win
 async def test_the_window_is_in_the_reply_and_reported_where_it_is_not_the_first(server: OllamaServer) -> None:
     server.models["tiny:latest"].context_length = 32768
     notices: list[str] = []
-    for settings, windows in (({}, [4096, 8192]), ({"context": 16384}, [16384, 16384])):
+    cases: list[tuple[dict[str, Any], list[int]]] = [({}, [4096, 8192]), ({"context": 16384}, [16384, 16384])]
+    for settings, windows in cases:
         async with opened(server, notice=notices.append, **settings) as runtime:
             replies = [await runtime.answer(asking(words(length))) for length in (10, 5000)]
         assert [reply.context for reply in replies] == windows
