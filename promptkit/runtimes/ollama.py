@@ -14,7 +14,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-from promptkit.errors import BadReply, ContextOverflow, RuntimeFailure, Unsupported
+from promptkit.errors import BadReply, ContextOverflow, RequestRefused, RuntimeFailure, ServerFailed, Unsupported
 from promptkit.runtimes.base import (
     Capability,
     Message,
@@ -126,8 +126,11 @@ class Ollama(Runtime):
     async def _renders(self) -> bool:
         """Tell whether the server shows what messages become, and the raw text is read as the messages are."""
         messages = BEGUN_TURN[:1]
-        text = await self._rendered(messages, self._first_window, frozenset())
-        return text is not None and await self._count(messages) == await self._count_of(Request(prompt=text))
+        try:
+            text = await self._rendered(messages, self._first_window, frozenset())
+            return text is not None and await self._count(messages) == await self._count_of(Request(prompt=text))
+        except (RequestRefused, ServerFailed, Unsupported, BadReply):
+            return False
 
     async def _count(self, messages: Sequence[Message]) -> int | None:
         """Return how many tokens the messages become."""
@@ -150,9 +153,10 @@ class Ollama(Runtime):
     ) -> str | None:
         """Return the text that Ollama makes of the messages, None for a server before 0.11.5."""
         body = self._body(Request(messages=tuple(messages), max_tokens=1), capabilities, window)
-        answer = await self._server.post("/api/chat", {**body, "stream": False, "_debug_render_only": True})
+        async with aclosing(self._server.lines("/api/chat", {**body, "_debug_render_only": True})) as lines:
+            first = self._part(await anext(lines, b"{}"))
         with self._understood():
-            text = (answer.get("_debug_info") or {}).get("rendered_template")
+            text = (first.get("_debug_info") or {}).get("rendered_template")
         return text if isinstance(text, str) else None
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
