@@ -19,12 +19,11 @@ WORDS = [f"word-{number:02}" for number in range(12)]
 
 def asked(server: OllamaServer) -> list[str]:
     """Return the words that the server was asked to shout, in order."""
-    texts = [seen.body["messages"] for seen in server.requests if seen.path == "/api/chat" and seen.body["messages"]]
-    return [word for text in texts for word in WORDS if word in json.dumps(text)]
+    return [word for seen in server.asked for word in WORDS if word in json.dumps(seen.body)]
 
 
 async def slow(prompt: str, body: dict[str, Any]) -> Answer:
-    word = next((word for word in WORDS if word in json.dumps(body["messages"])), "none")
+    word = next((word for word in WORDS if word in prompt), "none")
     return Answer(word.upper(), pause=0.1)
 
 
