@@ -91,7 +91,7 @@ def asked(server: OllamaServer) -> list[str]:
 
 def question(request: dict[str, Any], *, scores: bool) -> str:
     """Return what tells a request from others: its text, and whether it is the labels' scores that are wanted."""
-    text = request.get("prompt") or tiny().prompt(request["messages"]) + request.get("begun", "")
+    text = request.get("prompt") or tiny().prompt(request["messages"])
     return json.dumps([text, scores])
 
 

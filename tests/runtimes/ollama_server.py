@@ -184,11 +184,12 @@ class OllamaServer:
 
     @property
     def asked(self) -> list[Seen]:
-        """The requests for an answer: not those that load or render."""
+        """The requests for an answer: not those that load, render or probe for slots."""
         return [
             seen
             for seen in self.requests
-            if (seen.body.get("messages") or seen.body.get("prompt")) and not seen.body.get("_debug_render_only")
+            if (seen.body.get("messages") or seen.body.get("prompt") not in (None, COUNTING))
+            and not seen.body.get("_debug_render_only")
         ]
 
     # life
