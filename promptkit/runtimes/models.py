@@ -208,17 +208,14 @@ class Models:
         try:
             await client.model()
         except ModelMissing as missing:
-            if offer(f"{missing.message}; fetch it?"):
-                await self._fetch(client, reference)
+            try:
+                if offer(f"{missing.message}; fetch it?"):
+                    await pull_model(reference, self._progress)
+            except BaseException:
+                await client.close()  # nothing else would: it is not among the open ones yet
+                raise
         except PromptkitError:
             return
-
-    async def _fetch(self, client: Client, reference: str) -> None:
-        try:
-            await pull_model(reference, self._progress)
-        except BaseException:
-            await client.close()  # nothing else would: it is not among the open ones yet
-            raise
 
     async def _runtime(self, reference: str, *, of: str | None) -> Runtime:
         """Return the runtime of a reference. One that another name has opened is shared, so weights are loaded once."""
