@@ -149,3 +149,10 @@ def test_a_list_shows_size_parameters_window_capabilities_and_what_ollama_has_lo
     assert (listed[-2]["reported"], listed[-2]["loaded_context"]) == (list(capable), 4096)
     assert datetime.fromisoformat(listed[-2]["loaded_until"]) > datetime.now(UTC)
     assert listed[-1]["loaded_until"] is None
+
+
+def test_a_trace_shows_the_window_of_each_request_also_when_it_is_shown_later(promptkit: Run) -> None:
+    with OllamaServer(FakeModel("tiny", answers=["payment", "Thank you."] * 3)) as server:
+        run = promptkit("run", "mail", "--trace", "--model", "ollama/tiny", OLLAMA_HOST=server.url)
+    assert "window of 4096 tokens" in run.err + run.out
+    assert "window of 4096 tokens" in promptkit("runs", "show", "last").out
