@@ -8,9 +8,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from promptkit.answers.conclusion import Passage, passages
+from promptkit.answers.conclusion import passages
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.answers.marks import without_marks
+from promptkit.answers.passages import Passage
 from promptkit.answers.refusals import declines
 
 Form = Literal["plain", "json"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from promptkit.answers.conclusion import Passage
+from promptkit.answers.passages import Passage
 from promptkit.answers.numerals import Numeral, numerals, plain_math, word_numerals
 
 _AROUND: Final = r"[\s\"'“”‘’*_`(){}\[\]$€£¥₹≈~=:#<>|]*"
@@ -22,7 +22,7 @@ _VERDICT: Final = re.compile(
     rf"[*_`\"'”)\]$]{{0,4}}\s?-?{_UNIT}[*_`\"'”)\]$]{{0,4}}(?:[.,;:!]?$|[.,;:!](?=\s)|\s?\(|\s[–—-]\s|\s(?:because|since|as|due)\b)",
     re.IGNORECASE,
 )
-_OPERATOR: Final = re.compile(r"[\s$€£*_)]{0,3}[a-zA-Z%°²³]{0,10}\s?(?:[-+×·÷^/−–]|\*(?!\*))\s?[$€£(]?\s?[\w(]")
+_OPERATOR: Final = re.compile(r"[\s$€£*_)]{0,3}[a-zA-Z%°²³]{0,10}\s?(?:[-+×·÷^/−–]|\*(?!\*))\s?[$€£(]{0,2}\s?[0-9(]")
 _BOLD: Final = re.compile(r"\*\*(?=\S)([^*\n]{1,300}?)\*\*|__(?=\S)([^_\n]{1,300}?)__")
 _DENIED: Final = re.compile(
     r"(?:\b(?:not|rather than|instead of|than|nicht|no longer|except|excluding)|n['’]t)\s(?:be\s|just\s|only\s)?[$€£*]{0,3}$",
@@ -37,8 +37,13 @@ _RANGE: Final = re.compile(
     re.IGNORECASE,
 )
 _REMARK: Final = re.compile(
-    r",?\s\(|,\s(?:which|i\.e\.|that is|or\b|corresponding|compared|so\b|with|after|since|because|leaving|meaning|as\b|and\b|but|while|due|not\b|"
-    r"\d+ (?:more|fewer|less)|the same)|\s(?:more|fewer|less|greater) than|\s(?:because|since)\b|\s[–—]\s|;\s",
+    r",?\s\(|,\s(?:which|i\.e\.|that is|or\b|corresponding|compared|so\b|with|after|since|because|leaving|meaning|as\b|and\b|but|"
+    r"while|due|not\b|of (?:which|whom)|[0-9]+ (?:more|fewer|less|of)|the same)|\sor (?=[$€£]?[0-9])|\s(?:more|fewer|less|greater) than|"
+    r"\s(?:because|since)\b|\s[–—]\s|;\s",
+    re.IGNORECASE,
+)
+_TURN: Final = re.compile(
+    r"\b(?:so|therefore|thus|hence|then|leaving|leaves|which (?:means|leaves|gives|makes)|meaning|totall?ing|(?:for|giving) a total of)\b",
     re.IGNORECASE,
 )
 _DEMOTED: Final = re.compile(
@@ -53,6 +58,7 @@ _UNIT_BREAK: Final = re.compile(
     r"\s?(?:hours?|hrs?|h|feet|foot|ft|pounds?|lbs?|minutes?|mins?|days?|weeks?|years?|dollars?|yards?|degrees?)\s?(?:and|,)?\s?",
     re.IGNORECASE,
 )
+_ALTERNATIVES: Final = re.compile(r"±|\\pm|[0-9]!|\b(?:or|and)\b")
 _SYMBOLS: Final = re.compile(r"[√π^∞]|\\(?:sqrt|pi|infty|log|sin|cos|binom)")
 _VARIABLE: Final = re.compile(r"(?<![A-Za-z\\])[a-zA-Z](?![A-Za-z'’.])")
 
@@ -102,7 +108,12 @@ def _boxed(text: str, found: Sequence[Numeral], fits: Fits) -> Numeral | None:
     """Return the number of a box, which holds nothing but it, its unit and perhaps `x =`."""
     right = re.split(r"[=≈]", text)[-1].strip()
     inner = numerals(right)
-    if not inner or len({numeral.value for numeral in inner}) > 1 or inner[0].value is None:
+    if (
+        _ALTERNATIVES.search(text)
+        or not inner
+        or len({numeral.value for numeral in inner}) > 1
+        or inner[0].value is None
+    ):
         return None
     rest = right[: inner[0].start] + " " + right[inner[-1].end :]
     if _SYMBOLS.search(rest) or (
@@ -199,16 +210,20 @@ def _left(text: str, candidates: list[Numeral], passage: Passage, found: Sequenc
         return None
     if len({n.value for n in candidates}) == 1:
         return candidates[0]
-    remark = _REMARK.search(text, candidates[0].end)
-    if passage.is_marked and remark:
-        candidates = [n for n in candidates if n.start < remark.start()] or candidates
-    elif remark and (_REMARK.search(text) is not None):
-        inside = [n for n in candidates if n.start < remark.start()]
-        plain = [n for n in inside if not _is_demoted(text, n)]
-        candidates = plain or candidates
-    plain = [n for n in candidates if not _is_demoted(text, n)]
+    plain = [n for n in _before_remark(text, candidates, passage) if not _is_demoted(text, n)]
     candidates = plain or candidates
+    if passage.is_weak and len({n.value for n in candidates}) > 1:
+        return None
     return candidates[0] if passage.is_marked else candidates[-1]
+
+
+def _before_remark(text: str, candidates: list[Numeral], passage: Passage) -> list[Numeral]:
+    """Return the numbers after `so` and before a remark such as `, which is …`; all where none is left."""
+    if not passage.is_marked:
+        for turn in _TURN.finditer(text):
+            candidates = [n for n in candidates if n.start >= turn.end()] or candidates
+    remark = _REMARK.search(text, candidates[0].end)
+    return [n for n in candidates if remark is None or n.start < remark.start()] or candidates
 
 
 def _is_demoted(text: str, numeral: Numeral) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from promptkit.answers.base import AnswerType, Unparsed, quoted
 from promptkit.answers.closed_sets import ClosedSet, as_text, check_known, read_names, separator_for
-from promptkit.answers.conclusion import Passage
+from promptkit.answers.passages import Passage
 from promptkit.answers.contrast import Mention, affirmed, in_bold, is_denied, joined_group, without_asides
 from promptkit.answers.gbnf import Grammar, literal, one_of
 from promptkit.answers.lists import EMPTY, says_none, without_bullet

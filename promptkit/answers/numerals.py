@@ -36,14 +36,14 @@ _SCALES: Final = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _DIGITS: Final = (
     r"(?P<grouped>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:[ \u00a0\u202f'’_][0-9]{3})+(?![0-9]))(?:\.(?P<grouped_decimals>[0-9]+))?"
     r"|(?P<dotted>[0-9]{1,3}(?:\.[0-9]{3})+),(?P<dotted_decimals>[0-9]{1,2})(?![0-9])"
-    r"|(?P<dots>[0-9]{1,3}(?:\.[0-9]{3}){2,})(?![0-9]|\.[0-9])"
+    r"|(?P<dots>[0-9]{1,3}(?:\.[0-9]{3})(?:(?:\.[0-9]{3})+|(?= ?(?:€|Euro|EUR)\b)))(?![0-9]|\.[0-9])"
     r"|(?P<comma_whole>(?<![0-9],)[0-9]+),(?P<comma_decimals>[0-9]{1,2}|(?<=(?<![0-9])0,)[0-9]+)(?![0-9]|,[0-9])"
     r"|(?P<whole>[0-9]+)(?:\.(?P<decimals>[0-9]+))?"
     r"|(?<![0-9])\.(?P<bare>[0-9]+)"
 )
 _NUMERAL: Final = re.compile(
     r"(?P<sign>(?<![\w.)])[-−–]|(?:^|(?<=[=(:≈] ))[-−–] |\b(?:minus|negative) )?"
-    r"(?:[$€£¥₹] ?(?P<inner_sign>[-−])?)?(?<![A-Za-z0-9À-ɏͰ-ϿЀ-ӿ])"
+    r"(?:[$€£¥₹] ?(?P<inner_sign>[-−])?)?(?P<root>√\{? ?)?(?<![A-Za-z0-9À-ɏͰ-ϿЀ-ӿ^_])(?<![\^_]\{)"
     r"(?:(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?![0-9]))"
     r"|(?P<date>[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{1,4}(?![0-9/]))"
     r"|(?:(?P<mixed>[0-9]{1,9})(?: (?:and )?|-))?(?P<over>[0-9]{1,15}) ?[/⁄] ?(?P<under>[0-9]{1,15})(?![0-9/]|\.[0-9])"
@@ -53,7 +53,7 @@ _NUMERAL: Final = re.compile(
     r"| ?(?:[×·*x]|\\times|\\cdot) ?10(?:\^|\*\*) ?\{?\(?(?P<ten>[-−+]?[0-9]{1,3})\)?\}?"
     r"|(?:\^|\*\*) ?\{?(?P<raised>[-−]?[0-9]{1,3})\}?(?![0-9])"
     r"|[ -](?P<scale>thousand|million|billion|trillion)\b)?)"
-    r"(?P<rest> ?\*? ?(?:\\sqrt|√|\\pi\b|π|pi\b)|[a-z]?\^\{?[0-9a-z]|i\b(?! )|[xyzn]\b(?!\w))?",
+    r"(?P<rest> ?\*? ?(?:\\sqrt|√\{?[0-9]*\}?|\\pi\b|π|pi\b)|[a-z]?\^\{?[0-9a-z]|i\b(?! )|[xyzn]\b(?!\w))?",
     re.IGNORECASE,
 )
 
@@ -65,7 +65,7 @@ def numerals(text: str) -> list[Numeral]:
 
 def _numeral(match: re.Match[str]) -> Numeral:
     value, is_whole = _value(match)
-    if match["rest"] is not None:
+    if match["rest"] is not None or match["root"] is not None:
         value = None
     if value is not None and (match["sign"] or match["inner_sign"]):
         value = value.copy_negate() if value else value
@@ -158,8 +158,25 @@ _TENS: Final = {
 }
 _HUNDREDS: Final = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 _WORD: Final = "|".join((*_UNITS, *_TENS, *_HUNDREDS))
+_PARTS: Final = {
+    "half": 2,
+    "halve": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "eighth": 8,
+    "tenth": 10,
+}
+_PART: Final = rf"[ -](?:(?:{'|'.join(_PARTS)})s?|dozens?)\b"
+_PART_ALONE: Final = re.compile(
+    rf"(?:(?P<count>a|an|{_WORD})[ -])?(?:(?P<part>{'|'.join(_PARTS)})s?|(?P<dozen>dozens?))(?: of\b.{{0,60}})?",
+    re.IGNORECASE,
+)
 _WORDS: Final = re.compile(
-    rf"(?P<sign>\b(?:minus|negative) )?\b(?P<words>(?:{_WORD})(?:(?:[- ]|,? and )(?:{_WORD})){{0,12}})\b", re.IGNORECASE
+    rf"(?P<sign>\b(?:minus|negative) )?\b(?P<words>(?:{_WORD})(?:(?:[- ]|,? and )(?:{_WORD})){{0,12}})\b(?!{_PART})",
+    re.IGNORECASE,
 )
 _PRONOUN: Final = re.compile(
     r"(?:\b(?:the|this|that|which|no|any|every|each|another|some|only|correct|right|last|first|next|other|good|for|if|as) one"
@@ -183,14 +200,27 @@ _FOREIGN: Final = {
 }
 
 
+_STRIPPED: Final = " \t\n.!。*_\"'`"
+
+
 def word_numerals(text: str) -> list[Numeral]:
     """Return the numbers that a text writes as words: English ones anywhere, those of other languages alone."""
-    alone = _FOREIGN.get(text.strip(" \t\n.!。*_\"'`").casefold())
+    alone = _FOREIGN.get(text.strip(_STRIPPED).casefold())
     if alone is not None:
         return [Numeral(0, len(text), Decimal(alone), True)]
+    part = _PART_ALONE.fullmatch(text.strip(_STRIPPED))
+    if part:
+        return [Numeral(0, len(text), _of_part(part), True)]
     pronouns = {match.start() + match.group().casefold().index("one") for match in _PRONOUN.finditer(text)}
     found = (match for match in _WORDS.finditer(text) if match.start("words") not in pronouns)
     return [Numeral(match.start(), match.end(), _of_words(match), True) for match in found]
+
+
+def _of_part(match: re.Match[str]) -> Decimal:
+    count = _UNITS.get((match["count"] or "").casefold(), 1)
+    if match["dozen"]:
+        return Decimal(12 * count)
+    return Decimal(count) / _PARTS[match["part"].casefold()]
 
 
 def _of_words(match: re.Match[str]) -> Decimal | None:

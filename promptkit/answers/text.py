@@ -7,8 +7,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted
-from promptkit.answers.conclusion import last_box, text_after_marker
+from promptkit.answers.conclusion import last_box
 from promptkit.answers.gbnf import BLANKS, Grammar, any_of, literal, none_of
+from promptkit.answers.markers import text_after_marker
 from promptkit.answers.numerals import plain_math
 from promptkit.answers.refusals import refuses
 from promptkit.errors import InputError
@@ -51,7 +52,7 @@ class Text(AnswerType):
 
 
 _EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.*\S)\1", re.DOTALL)
-_QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」"}
+_QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」", "'": "'", "‘": "’"}
 
 
 def undressed(text: str) -> str:
