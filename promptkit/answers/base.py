@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from promptkit.answers.conclusion import passages
@@ -100,7 +100,9 @@ class AnswerType(ABC):
                 return Reading(found, WHOLE_REPLY)
         for passage in passages(text, cue, thinks=thinks, cut=cut):
             if self.declines(passage.text):
-                raise Refusal(f"the reply declines to answer: {quoted(passage.text)}")
+                passage = replace(passage, text=passage.text.partition(" but ")[2], is_weak=True)
+                if self.declines(passage.text) or self.pick(passage) is None:
+                    raise Refusal("the reply declines to answer, or says that there is no answer")
             found = self.pick(passage)
             if found is not None:
                 return Reading(found, passage.rule, passage.is_weak)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from promptkit.answers.passages import Passage
 from promptkit.answers.numerals import Numeral, numerals, plain_math, word_numerals
+from promptkit.answers.passages import Passage
 
 _AROUND: Final = r"[\s\"'“”‘’*_`(){}\[\]$€£¥₹≈~=:#<>|]*"
 _ROUGHLY: Final = r"(?:(?:about|approximately|approx\.?|around|roughly|nearly|exactly|only|just|ca\.?|circa|etwa|environ|约|大约|usd|eur|gbp|rs\.?)\s)?"

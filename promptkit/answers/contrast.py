@@ -20,10 +20,10 @@ class Mention:
 _FILLER: Final = (
     r"(?:\s|[\"'“”‘’*_`(\[{]|\b(?:a|an|the|that|it|is|be|as|to|very|really|truly|just|simply|purely|entirely|completely|"
     r"necessarily|actually|quite|so|clearly|strictly|option|choice|answer|label|labels|class|category|being|considered|"
-    r"called|for|any|much|at all|seem|look|case of|one of)\b){0,12}"
+    r"called|for|any|much|about|particularly|inherently|overtly|explicitly|seem|look|case of|one of)\b){0,12}"
 )
 _DENIED_BEFORE: Final = re.compile(
-    rf"(?:\b(?:not|never|nor|neither|without|hardly|cannot|excludes?|excluding|except|unlike|no longer|instead of|rather than|as opposed to|"
+    rf"(?:\b(?:not|nothing|none|never|nor|neither|without|hardly|cannot|excludes?|excluding|except|unlike|no longer|instead of|rather than|as opposed to|"
     rf"other than|rules? out|ruling out|ruled out|eliminates?|eliminating|less|than|over|against|versus|no|nicht|kein|keine|weder|noch|"
     rf"statt|pas|ni|sino|non|não|nem|niet|geen|не|ни)|n['’]t){_FILLER}$|不(?:是|为|属于)?\s?$|(?:并非|而非|不是|没有)\s?$",
     re.IGNORECASE,
@@ -32,13 +32,15 @@ _DENIED_AFTER: Final = re.compile(
     r"[\"'”’*_`)\]]{0,4}\s?(?:(?:is|are|was|can be|would be|seems?|could be|should be)\s(?:also\s|clearly\s|therefore\s|thus\s)?"
     r"(?:not|n't|wrong|incorrect|false|out\b|eliminated|ruled out|excluded|unlikely|impossible|less|inconsistent|inaccurate|too)"
     r"|isn['’]t|aren['’]t|wasn['’]t|(?:can|could)(?:not|n['’]t| not)|does(?: not|n['’]t)|do(?: not|n['’]t)|would (?:not|be|have|praise|say|need|show)|wouldn['’]t"
-    r"|(?:review|text|statement|answer|label|one|tone|sentiment)?\s?would\b)",
+    r"|(?:review|text|statement|answer|label|one|tone|sentiment)?\s?would\b)"
+    r"|[\"'”’*_`)\]]{0,4}(?:[:.)]\s?(?:incorrect|wrong|false)\b|(?:项)?(?:是)?(?:错误|不正确|不对|错|不符|排除))",
     re.IGNORECASE,
 )
 _LESS_THAN: Final = re.compile(r"\bless\b.{1,40}\bthan\b[^,.;]{0,10}$", re.IGNORECASE)
 _AFFIRMED_AFTER: Final = re.compile(
     r"[\"'”’*_`)\]:.]{0,4}\s?(?:is|was|must be|would be|seems|should be)\s(?:therefore\s|thus\s|clearly\s|definitely\s|probably\s)?(?:the\s)?(?:most\s|best\s|only\s|\w{0,12}\s)?"
-    r"(?:correct|right|true|best|answer|one|choice|option|most likely|label|accurate)\b",
+    r"(?:correct|right|true|best|answer|one|choice|option|most likely|label|accurate|suitable|appropriate)\b"
+    r"|[\"'”’*_`)\]]{0,4}(?:[:.)]\s?(?:correct|right|true)\b|(?:项)?(?:是)?(?:正确|对|符合))",
     re.IGNORECASE,
 )
 _JOINED: Final = re.compile(
@@ -56,10 +58,13 @@ _TURN: Final = re.compile(
     re.IGNORECASE,
 )
 _NEITHER: Final = re.compile(r"\b(?:neither|weder|ni)\b", re.IGNORECASE)
-_AMONG: Final = re.compile(
-    r"\b(?:among|between|of|out of|from|whether|either|both|could be|may be|might be|can be)\b[^.;:]{0,30}$",
+_HEDGED: Final = re.compile(rf"\b(?:could|might|may|can)(?: also| well)?(?: be)?{_FILLER}$", re.IGNORECASE)
+_REASON: Final = re.compile(
+    r"\b(?:because|since|given that|due to|despite|although|though|even though|leaning|bordering|verging|unless)\b|"
+    r",\s(?:as|with|which)\b|因为|因為",
     re.IGNORECASE,
 )
+_QUOTED: Final = re.compile(r"\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”")
 
 
 def affirmed(text: str, mentions: Sequence[Mention]) -> list[Mention]:
@@ -116,14 +121,39 @@ def _denied(text: str, mentions: Sequence[Mention]) -> set[int]:
     return found
 
 
-def without_asides(text: str, kept: Sequence[Mention]) -> list[Mention]:
-    """Leave out concessions (`although X, …`), lists of all names, and what stands before `but`."""
-    kept = list(kept)
-    if len({mention.value for mention in kept}) < 2:
-        return kept
+def without_asides(text: str, mentions: Sequence[Mention]) -> list[Mention]:
+    """Leave out concessions (`although X, …`), reasons, quotes, hedges, lists of names, and what stands before `but`."""
+    kept = list(mentions)
+    for narrowed in (_outside_spans, _unhedged, _before_reason, _single, _after_turn):
+        if len({mention.value for mention in kept}) < 2:
+            return kept
+        kept = narrowed(text, kept) or kept
+    return kept
+
+
+def _outside_spans(text: str, kept: list[Mention]) -> list[Mention]:
     spans = [match.span() for match in _CONCESSION.finditer(text)]
-    outside = [m for m in kept if not any(start <= m.start < end for start, end in spans)]
-    kept = outside or kept
+    inside = [m for m in kept if any(start <= m.start < end for start, end in spans)]
+    kept = [mention for mention in kept if mention not in inside] or kept
+    quotes = [match.span() for match in _QUOTED.finditer(text)]
+    return [m for m in kept if not any(start < m.start - 1 and m.end + 1 < end for start, end in quotes)]
+
+
+def _unhedged(text: str, kept: list[Mention]) -> list[Mention]:
+    hedged: set[int] = set()
+    for at, mention in enumerate(kept):
+        if _HEDGED.search(text[max(0, mention.start - 60) : mention.start]):
+            hedged.update(range(at, joined_group(text, kept, at) + 1))
+    return [mention for at, mention in enumerate(kept) if at not in hedged]
+
+
+def _before_reason(text: str, kept: list[Mention]) -> list[Mention]:
+    reason = _REASON.search(text, kept[0].end)
+    return [mention for mention in kept if reason is None or mention.start < reason.start()]
+
+
+def _single(text: str, kept: list[Mention]) -> list[Mention]:
+    """Return the mentions that no comma, `and` or `or` joins to another."""
     single: list[Mention] = []
     at = 0
     while at < len(kept):
@@ -131,7 +161,10 @@ def without_asides(text: str, kept: Sequence[Mention]) -> list[Mention]:
         if last == at:
             single.append(kept[at])
         at = last + 1
-    kept = single or kept
+    return single
+
+
+def _after_turn(text: str, kept: list[Mention]) -> list[Mention]:
     for turn in _TURN.finditer(text):
         after = [mention for mention in kept if mention.start >= turn.end()]
         if after and any(mention.end <= turn.start() for mention in kept):

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from promptkit.answers.base import AnswerType, Unparsed, quoted
 from promptkit.answers.closed_sets import ClosedSet, as_text, check_known, read_names, separator_for
-from promptkit.answers.passages import Passage
 from promptkit.answers.contrast import Mention, affirmed, in_bold, is_denied, joined_group, without_asides
 from promptkit.answers.gbnf import Grammar, literal, one_of
 from promptkit.answers.lists import EMPTY, says_none, without_bullet
+from promptkit.answers.passages import Passage
 from promptkit.answers.refusals import declines
 from promptkit.answers.verdicts import verdict, verdicts
 from promptkit.errors import InputError
@@ -41,10 +41,10 @@ class Named(AnswerType):
         text = passage.text
         for candidates in (in_bold(text, named), named):
             kept = self.affirmed(text, candidates)
+            is_first = kept and (passage.is_marked or passage.opens) and begins(text, candidates[0])
+            if is_first and not joined_group(text, candidates, 0) and candidates[0] in kept:
+                return candidates[0].value
             if len({mention.value for mention in kept}) == 1:
-                return kept[0].value
-            is_first = kept and (passage.is_marked or passage.opens) and begins(text, kept[0])
-            if is_first and not joined_group(text, kept, 0):
                 return kept[0].value
         return None
 
@@ -79,6 +79,9 @@ def begins(text: str, mention: Mention) -> bool:
     return before and _VERDICT_END.match(text, mention.end) is not None
 
 
+_RATED: Final = re.compile(r"\W*([0-9]+)\s?(?:/|out of|of)\s?[0-9]+\W*")
+
+
 class Label(Named):
     """One label; `labels` maps each to its definition ('' where it has none)."""
 
@@ -97,7 +100,8 @@ class Label(Named):
         return self._names.only(text)
 
     def whole(self, text: str) -> str | None:
-        return self._names.whole(text)
+        rated = _RATED.fullmatch(text.strip())
+        return self._names.whole(rated[1] if rated and rated[1] in self.labels else text)
 
     def places(self, text: str) -> list[Mention]:
         return names_in(self._names, text)
@@ -217,6 +221,7 @@ class Labels(AnswerType):
 _ARTICLE = r"(?<=A) (?!(?:and|as|because|but|if|is|nor|not|or|since|was)\b)[a-z]"
 # Joins two letters into one answer.
 _JOINED = r"[\s).:\]*]*(?:(?:and|or|nor)\b|[/&|+,])[\s(\[*]*"
+_LISTED: Final = re.compile(r"^\W*([A-Z])[).:]", re.MULTILINE)
 _NAMES_SEVERAL = "names several options"
 
 
@@ -273,6 +278,8 @@ class Choice(Named):
         return letters or [Mention(start, end, self._named(name)) for start, end, name in self._names.places(text)]
 
     def pick(self, passage: Passage) -> str | None:
+        if passage.opens and len(set(_LISTED.findall(passage.paragraph))) > 1:
+            return None
         found = super().pick(passage)
         if found is None and "=" in passage.text:
             right = replace(passage, text=passage.text.rpartition("=")[2])
@@ -308,6 +315,12 @@ class Choice(Named):
         return None if name is None else next(option for option in self.options if option.strip() == name)
 
 
+_HALF: Final = re.compile(
+    r"\b(?:partly|partially|half|sometimes|possibly|maybe|perhaps|somewhat|not entirely|not completely)\s(?:true|false|yes|no|correct)\b",
+    re.IGNORECASE,
+)
+
+
 class Boolean(Named):
     """Written `true` or `false`; `yes` and `no` are read as well."""
 
@@ -333,6 +346,9 @@ class Boolean(Named):
 
     def places(self, text: str) -> list[Mention]:
         return verdicts(text)
+
+    def declines(self, text: str) -> bool:
+        return _HALF.search(text) is not None or super().declines(text)
 
     def affirmed(self, text: str, named: Sequence[Mention]) -> list[Mention]:
         return without_asides(text, named)  # what is denied has been turned round

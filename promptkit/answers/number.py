@@ -9,10 +9,10 @@ from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed, quoted
 from promptkit.answers.concluded_number import number_of, whole_number
-from promptkit.answers.passages import Passage
 from promptkit.answers.gbnf import Grammar
 from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
 from promptkit.answers.numerals import EXACT, Numeral, numerals, plain_math, word_numerals
+from promptkit.answers.passages import Passage
 from promptkit.errors import InputError
 
 

@@ -268,7 +268,7 @@ def plain_math(text: str) -> str:
     if "\\" not in text and "{" not in text:
         return text
     text = _SIGN.sub(lambda match: _SIGNS[match.group()], text)
-    text = _COMMANDS.sub(r" \1", _FRACTION.sub(_plain_fraction, _SPACING.sub(" ", text)))
+    text = _COMMANDS.sub(r" \1 ", _FRACTION.sub(_plain_fraction, _SPACING.sub(" ", text)))
     return _OTHER_FRACTION.sub(" √{", text)
 
 

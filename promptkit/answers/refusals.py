@@ -43,8 +43,15 @@ _DECLINES: Final = re.compile(
 )
 
 
+# `Since this is not stated, …` declines nothing.
+_CLAUSE: Final = re.compile(
+    r"^\W*(?:since|because|as|while|although|though|even though|if|when|given that)\b[^,.]{0,200},", re.IGNORECASE
+)
+
+
 def declines(text: str) -> bool:
     """Tell whether a sentence declines to answer, or says that there is no answer."""
+    text = _CLAUSE.sub("", text, count=1)
     return _DECLINES.search(text.replace("’", "'").replace("\\text{", "").replace("$", "")) is not None
 
 

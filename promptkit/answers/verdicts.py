@@ -20,7 +20,9 @@ _WORDS: Final[Mapping[str, bool]] = {**dict.fromkeys(_YES.split(), True), **dict
 _STRIPPED: Final = " \t\n\"'`*_“”‘’«»()[]{}<>#.!,;:。！，：$"
 
 _PREDICATE: Final = re.compile(
-    r"(?<![\w-])(?:(?P<yes>true|yes|correct)|(?P<no>false|incorrect|untrue))(?![\w-])", re.IGNORECASE
+    r"(?<![\w-])(?:(?P<yes>true|yes|correct|wahr|richtig|vraie?|verdader[oa]|vera|cierto|правда|верно)"
+    r"|(?P<no>false|incorrect|untrue|falsch|fausse|faux|falsa|falso|unwahr|ложь|неверно))(?![\w-])",
+    re.IGNORECASE,
 )
 _JUDGEMENT: Final = re.compile(
     r"(?<![\w-])(?:(?P<yes>plausible|possible|likely|accurate|valid|right|entailed|supported)"
@@ -34,7 +36,7 @@ _ANSWER_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 _CHINESE: Final = re.compile(
-    r"(?:^|(?<=[是为為：:，,。]))\s?(?P<word>不正确|不是的|不是|不对|错误|錯誤|正确|正確|是的|否|对|错|是|はい|いいえ|아니요|아니오|네|예)(?=$|[，,。.！!、\s])"
+    r"(?:^|(?<=[是为為：:，,。]))\s?(?P<word>不正确|不是的|不是|不对|错误|錯誤|正确|正確|是的|否|对|错|是|はい|いいえ|아니요|아니오|네|예)(?=$|的?[，,。.！!、\s]|的?$)"
 )
 
 
