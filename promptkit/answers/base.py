@@ -78,11 +78,11 @@ class AnswerType(ABC):
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
         return self.read(text)
 
-    def find(self, text: str, cue: str = "", *, thinks: bool = False, cut: bool = False) -> Reading:
+    def find(self, text: str, cue: str = "", *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
         """Return the value that a free reply concludes with, and the rule that found it.
 
         `cue` is the text that the answer was to follow; `thinks` tells that the reply begins with thoughts, and `cut`
-        that it ran out of tokens. Ignores thoughts in marks and everything after an invented next question. Raises
+        that it ran out of tokens. `question` is what was asked, whose words an answer may repeat. Ignores thoughts in marks and everything after an invented next question. Raises
         Unparsed: Refusal for a reply that declines, EmptyReply for a blank one.
         """
         if len(text) > LONGEST_REPLY:
@@ -90,15 +90,15 @@ class AnswerType(ABC):
         text = CONTINUATION.split(without_marks(text), maxsplit=1)[0]
         if not text.strip():
             raise EmptyReply("the reply is empty")
-        return self.conclude(text, cue, thinks=thinks, cut=cut)
+        return self.conclude(text, cue, thinks=thinks, cut=cut, question=question)
 
-    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
         """Return the value of a reply without marks that is not blank. Raises Unparsed."""
         if not thinks:
             found = self.whole(_without_cue(text, cue))
             if found is not None:
                 return Reading(found, WHOLE_REPLY)
-        for passage in passages(text, cue, thinks=thinks, cut=cut):
+        for passage in passages(text, cue, thinks=thinks, cut=cut, question=question):
             if self.declines(passage.text):
                 passage = replace(passage, text=passage.text.partition(" but ")[2], is_weak=True)
                 if self.declines(passage.text) or self.pick(passage) is None:

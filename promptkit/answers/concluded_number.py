@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from promptkit.answers.numerals import Numeral, numerals, plain_math, word_numerals
-from promptkit.answers.passages import Passage
+from promptkit.answers.passages import MAX_PASSAGE, Passage
 
 _AROUND: Final = r"[\s\"'“”‘’*_`(){}\[\]$€£¥₹≈~=:#<>|]*"
 _ROUGHLY: Final = r"(?:(?:about|approximately|approx\.?|around|roughly|nearly|exactly|only|just|ca\.?|circa|etwa|environ|约|大约|usd|eur|gbp|rs\.?)\s)?"
@@ -54,12 +55,16 @@ _DEMOTED: Final = re.compile(
 _RATED: Final = re.compile(
     r"\b(?:score|rating|rate|grade|stars?|points?|marks?|bewertung|note|nota|punkte)\b", re.IGNORECASE
 )
+_HOW_MANY_MORE: Final = re.compile(
+    r"\bhow (?:many|much) (more|fewer|less)\b(?![^?]*\bhow (?:many|much)\b)", re.IGNORECASE
+)
 _UNIT_BREAK: Final = re.compile(
     r"\s?(?:hours?|hrs?|h|feet|foot|ft|pounds?|lbs?|minutes?|mins?|days?|weeks?|years?|dollars?|yards?|degrees?)\s?(?:and|,)?\s?",
     re.IGNORECASE,
 )
 _ALTERNATIVES: Final = re.compile(r"±|\\pm|[0-9]!|\b(?:or|and)\b")
 _SYMBOLS: Final = re.compile(r"[√π^∞]|\\(?:sqrt|pi|infty|log|sin|cos|binom)")
+_POWER_OF_UNIT: Final = re.compile(r"\b(?:[a-zA-Z]{2,9}|m)\s?\^\{?[23]\}?")
 _VARIABLE: Final = re.compile(r"(?<![A-Za-z\\])[a-zA-Z](?![A-Za-z'’.])")
 
 Fits = Callable[[Numeral], bool]
@@ -115,7 +120,7 @@ def _boxed(text: str, found: Sequence[Numeral], fits: Fits) -> Numeral | None:
         or inner[0].value is None
     ):
         return None
-    rest = right[: inner[0].start] + " " + right[inner[-1].end :]
+    rest = _POWER_OF_UNIT.sub("units", right[: inner[0].start] + " " + right[inner[-1].end :])
     if _SYMBOLS.search(rest) or (
         _VARIABLE.search(rest) and not re.search(r"[A-Za-z]{2}|°|(?<!\w)[mgsLlhNJWVAKCF](?!\w)", rest)
     ):
@@ -152,11 +157,27 @@ def _chosen(text: str, found: list[Numeral], passage: Passage, fits: Fits) -> Nu
             candidates.append(numeral)
     if not candidates:
         return None
+    compared = _compared(text, candidates, passage.question)
+    if compared is not None:
+        return compared
     for choice in (_bold, _right_side):
         chosen = choice(text, candidates, passage)
         if chosen is not None:
             return chosen
     return _left(text, candidates, passage, found)
+
+
+def _compared(text: str, candidates: Sequence[Numeral], question: str) -> Numeral | None:
+    """Return the number of `184 more` where the question is `how many more`."""
+    asked = _HOW_MANY_MORE.search(question)
+    if asked is None:
+        return None
+    found = [
+        n
+        for n in candidates
+        if re.match(rf"[*\s]{{0,3}}(?:\w{{1,20}}\s)?{asked[1]}\b", text[n.end : n.end + 40], re.IGNORECASE)
+    ]
+    return found[-1] if found else None
 
 
 def _bold(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral | None:
@@ -211,10 +232,18 @@ def _left(text: str, candidates: list[Numeral], passage: Passage, found: Sequenc
     if len({n.value for n in candidates}) == 1:
         return candidates[0]
     plain = [n for n in _before_remark(text, candidates, passage) if not _is_demoted(text, n)]
-    candidates = plain or candidates
+    candidates = _not_asked(plain or candidates, passage.question)
     if passage.is_weak and len({n.value for n in candidates}) > 1:
         return None
     return candidates[0] if passage.is_marked else candidates[-1]
+
+
+def _not_asked(candidates: list[Numeral], question: str) -> list[Numeral]:
+    """Return the numbers that the question does not give; all where it gives them all."""
+    if len(candidates) < 2 or not question:
+        return candidates
+    given = {n.value for n in numerals(plain_math(question[-MAX_PASSAGE:]))}
+    return [n for n in candidates if n.value not in given] or candidates
 
 
 def _before_remark(text: str, candidates: list[Numeral], passage: Passage) -> list[Numeral]:
@@ -232,7 +261,7 @@ def _is_demoted(text: str, numeral: Numeral) -> bool:
 
 def _is_range(text: str, found: Sequence[Numeral]) -> bool:
     """Tell whether the numbers are joined as alternatives: `3-5`, `3 or 4`, `x = 2 or x = 3`."""
-    return all(_are_joined(text, one, other) for one, other in zip(found, found[1:], strict=False))
+    return all(_are_joined(text, one, other) for one, other in pairwise(found))
 
 
 def _are_joined(text: str, one: Numeral, other: Numeral) -> bool:

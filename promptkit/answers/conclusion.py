@@ -48,12 +48,14 @@ _CONCLUDES: Final = re.compile(
 )
 
 
-def passages(text: str, cue: str = "", *, thinks: bool = False, cut: bool = False) -> Iterator[Passage]:
+def passages(
+    text: str, cue: str = "", *, thinks: bool = False, cut: bool = False, question: str = ""
+) -> Iterator[Passage]:
     """Yield the passages of a reply in the order in which they count. A reply that was `cut` off has no conclusion."""
-    text = _INVENTED.split(text, maxsplit=1)[0]
+    text = _INVENTED.split(text.lstrip(), maxsplit=1)[0]
     for passage in _passages(text, cue, thinks=thinks, cut=cut):
         shown = passage.text[:MAX_PASSAGE] if passage.is_marked or passage.opens else passage.text[-MAX_PASSAGE:]
-        yield passage if shown == passage.text else replace(passage, text=shown)
+        yield replace(passage, text=shown, question=question)
 
 
 def _passages(text: str, cue: str, *, thinks: bool, cut: bool) -> Iterator[Passage]:

@@ -16,7 +16,8 @@ from promptkit.answers.gbnf import Grammar, literal, one_of
 from promptkit.answers.lists import EMPTY, says_none, without_bullet
 from promptkit.answers.passages import Passage
 from promptkit.answers.refusals import declines
-from promptkit.answers.verdicts import verdict, verdicts
+from promptkit.answers.restatement import asked_question, restated_verdict
+from promptkit.answers.verdicts import judgements, verdict, verdicts
 from promptkit.errors import InputError
 
 
@@ -349,6 +350,16 @@ class Boolean(Named):
 
     def declines(self, text: str) -> bool:
         return _HALF.search(text) is not None or super().declines(text)
+
+    def pick(self, passage: Passage) -> bool | None:
+        found: bool | None = super().pick(passage)
+        if found is not None or passage.opens:
+            return found
+        restated = restated_verdict(passage.text, asked_question(passage.question))
+        if restated is not None or self.places(passage.text):
+            return restated
+        judged: bool | None = self.one_value(passage, judgements(passage.text))
+        return judged
 
     def affirmed(self, text: str, named: Sequence[Mention]) -> list[Mention]:
         return without_asides(text, named)  # what is denied has been turned round

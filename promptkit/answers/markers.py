@@ -17,9 +17,9 @@ _QUALIFIED: Final = (
     r"(?:(?:final|correct|right|best|most|likely|only|overall|numerical|numeric|exact|short|direct|predicted|chosen|my|"
     r"our|your|closest|appropriate|suitable|probable|accurate)\s+){0,4}"
 )
-_ANSWER: Final = r"(?:answers?|ans|option|choice|solution|verdict|final (?:result|score|rating|decision|value|total))"
+_ANSWER: Final = r"(?:answers?|ans|option|choice|verdict|final (?:result|score|rating|decision|value|total))"
 _RESULT: Final = (
-    r"(?:results?|total|sum|outputs?|conclusion|score|rating|grade|labels?|class|classification|category|categories|"
+    r"(?:results?|solution|total|sum|outputs?|conclusion|score|rating|grade|labels?|class|classification|category|categories|"
     r"topics?|sentiment|prediction|judge?ment|decision|selection|value|emotions?|intent|stance|relation|relationship|"
     r"probability|number)"
 )

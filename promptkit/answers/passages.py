@@ -17,7 +17,7 @@ class Passage:
 
     The answer of a passage that `is_marked` stands first in it, else last. Where a passage that `is_binding` holds no
     answer, the reply has none. `opens` marks the beginning of the reply: only a verdict there is an answer. `paragraph`
-    is what the passage stands in, `lead` the marker before it.
+    is what the passage stands in, `lead` the marker before it, `question` what was asked.
     """
 
     text: str
@@ -28,6 +28,7 @@ class Passage:
     opens: bool = False
     paragraph: str = ""
     lead: str = ""
+    question: str = ""
 
 
 _ABBREVIATED: Final = "".join(

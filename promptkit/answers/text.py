@@ -31,7 +31,7 @@ class Text(AnswerType):
             raise Unparsed("the reply is empty")
         return text
 
-    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
         if refuses(text):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
         boxed = last_box(text)

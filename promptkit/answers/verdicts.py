@@ -26,7 +26,8 @@ _PREDICATE: Final = re.compile(
 )
 _JUDGEMENT: Final = re.compile(
     r"(?<![\w-])(?:(?P<yes>plausible|possible|likely|accurate|valid|right|entailed|supported)"
-    r"|(?P<no>implausible|impossible|unlikely|inaccurate|invalid|wrong|unsupported|refuted))(?![\w-])",
+    r"|(?P<no>implausible|impossible|unlikely|inaccurate|invalid|wrong|unsupported|refuted))"
+    r"(?=[\"'”’*_`)]{0,4}\s?(?:[.,;:!]|$|(?:that|to|for|because|since|as)\b))",
     re.IGNORECASE,
 )
 _ANSWER_WORD: Final = re.compile(
@@ -49,18 +50,18 @@ def verdict(text: str) -> bool | None:
 
 
 def verdicts(text: str) -> list[Mention]:
-    """Return the verdicts in a sentence, those of `not true` turned round, in order.
-
-    Adjectives such as `plausible` count where nothing plainer is said.
-    """
+    """Return the verdicts in a sentence, those of `not true` turned round, in order."""
     found = [_mention(match, bool(match["yes"]), text) for match in _PREDICATE.finditer(text)]
     for pattern in (_ANSWER_WORD, _CHINESE):
         for match in pattern.finditer(text):
             word = match["word"].casefold()
             found.append(Mention(match.start("word"), match.end("word"), _WORDS[word]))
-    if not found:
-        found = [_mention(match, bool(match["yes"]), text) for match in _JUDGEMENT.finditer(text)]
     return sorted(set(found), key=lambda mention: mention.start)
+
+
+def judgements(text: str) -> list[Mention]:
+    """Return the adjectives in a sentence that affirm or deny: `plausible`, `not likely`."""
+    return [_mention(match, bool(match["yes"]), text) for match in _JUDGEMENT.finditer(text)]
 
 
 def _mention(match: re.Match[str], value: bool, text: str) -> Mention:

@@ -342,7 +342,10 @@ def _reading(step: StepContext, exchange: Exchange) -> Reading:
     """Return the value of a deciding reply. A reply that a grammar or a schema bound is parsed, not searched."""
     if not exchange.thinks and (exchange.request.grammar or exchange.request.schema):
         return Reading(step.answer.parse(exchange.text), WHOLE_REPLY)
-    return step.answer.find(exchange.text, exchange.cue, thinks=exchange.thinks)
+    turns = [message.content for message in exchange.request.messages if message.role == "user"]
+    return step.answer.find(
+        exchange.text, exchange.cue, thinks=exchange.thinks, cut=exchange.cut, question=turns[-1] if turns else ""
+    )
 
 
 def _warnings_of(error: Unparsed) -> tuple[WarningName, ...]:
