@@ -107,13 +107,16 @@ class AnswerType(ABC):
             if found is not None:
                 return Reading(found, passage.rule, passage.is_weak)
             if passage.is_binding:
-                raise Unparsed(f"{quoted(passage.text)} is not an answer")
-        return self.no_value(text)
+                raise self.fault(passage.text)
+        raise self.fault(text)
 
-    def no_value(self, text: str) -> Reading:
-        """Raise Unparsed for a reply in which no passage holds a value, with what `read` says of it."""
-        self.read(text)
-        raise Unparsed(f"{quoted(text)} does not say which value is its answer")
+    def fault(self, text: str) -> Unparsed:
+        """Return why a text without an answer has none: what `read` says of it, where it does."""
+        try:
+            self.read(text)
+        except Unparsed as unparsed:
+            return unparsed
+        return Unparsed(f"{quoted(text)} does not say which value is its answer")
 
     def whole(self, text: str) -> Any:
         """Return the value of a reply that is the answer alone, None for any other."""
@@ -123,7 +126,7 @@ class AnswerType(ABC):
             return None
 
     def pick(self, passage: Passage) -> Any:
-        """Return the answer that a passage of a reply gives, None where it gives none or several."""
+        """Return the answer that a passage of a reply gives, None for none. May raise Unparsed for several."""
         values = list(self.mentions(passage.text))
         if values:
             return values[0] if passage.is_marked or passage.opens else values[-1]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
+from promptkit.answers.base import Unparsed, quoted
 from promptkit.answers.numerals import Numeral, numerals, plain_math, word_numerals
 from promptkit.answers.passages import MAX_PASSAGE, Passage
 
@@ -226,7 +227,7 @@ def _right_side(text: str, candidates: Sequence[Numeral], passage: Passage) -> N
 def _left(text: str, candidates: list[Numeral], passage: Passage, found: Sequence[Numeral]) -> Numeral | None:
     """Return the number that is left when ranges, remarks and amounts of something else are left out."""
     if len(found) > 1 and len({n.value for n in candidates}) > 1 and _is_range(text, found):
-        return None
+        raise Unparsed(f"{quoted(text)} names several numbers")
     if len(found) > 1 and _UNIT_BREAK.fullmatch(text, found[0].end, found[1].start):
         return None
     if len({n.value for n in candidates}) == 1:
@@ -234,7 +235,7 @@ def _left(text: str, candidates: list[Numeral], passage: Passage, found: Sequenc
     plain = [n for n in _before_remark(text, candidates, passage) if not _is_demoted(text, n)]
     candidates = _not_asked(plain or candidates, passage.question)
     if passage.is_weak and len({n.value for n in candidates}) > 1:
-        return None
+        raise Unparsed(f"{quoted(text)} names several numbers")
     return candidates[0] if passage.is_marked else candidates[-1]
 
 

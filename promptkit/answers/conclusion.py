@@ -95,16 +95,19 @@ def last_box(text: str) -> str | None:
 
 
 def _concluding(parts: list[str]) -> Iterator[Passage]:
-    """Yield the sentences of the last two paragraphs from the end; those that conclude (`So …`) come first."""
+    """Yield the sentences of the last two paragraphs from the end; in each, those that conclude (`So …`) come first."""
     last = [part for part in parts if not _ASIDE.match(part)][-2:] or parts[-1:]
-    found: list[Passage] = []
-    for part in reversed(last):
-        told = [sentence for sentence in sentences(part) if not (_ASIDE.match(sentence) or is_question(sentence))]
-        found += [Passage(text=sentence, rule="last paragraph", paragraph=part) for sentence in reversed(told)]
+    found = [(part, sentence) for part in reversed(last) for sentence in reversed(list(_statements(part)))]
     found = found[:MAX_SENTENCES]
-    is_only = len(found) == 1
-    concluding = [is_only or _CONCLUDES.match(passage.text) is not None for passage in found]
-    yield from (passage for passage, concludes in zip(found, concluding, strict=True) if concludes)
-    for passage, concludes in zip(found, concluding, strict=True):
-        if not concludes:
-            yield replace(passage, rule="last value", is_weak=True)
+    for part in reversed(last):
+        told = [sentence for other, sentence in found if other is part]
+        concluding = [sentence for sentence in told if len(found) == 1 or _CONCLUDES.match(sentence)]
+        for sentence in concluding:
+            yield Passage(text=sentence, rule="last paragraph", paragraph=part)
+        for sentence in told:
+            if sentence not in concluding:
+                yield Passage(text=sentence, rule="last value", paragraph=part, is_weak=True)
+
+
+def _statements(part: str) -> Iterator[str]:
+    return (sentence for sentence in sentences(part) if not (_ASIDE.match(sentence) or is_question(sentence)))

@@ -38,8 +38,8 @@ class Named(AnswerType):
         return self.one_value(passage, named)
 
     def one_value(self, passage: Passage, named: Sequence[Mention]) -> Any:
-        """Return the one value that a passage affirms, in bold or at all; None for none or several."""
-        text = passage.text
+        """Return the one value that a passage affirms, in bold or at all; None for none. Raises Unparsed for several."""
+        text, kept = passage.text, []
         for candidates in (in_bold(text, named), named):
             kept = self.affirmed(text, candidates)
             is_first = kept and (passage.is_marked or passage.opens) and begins(text, candidates[0])
@@ -47,6 +47,8 @@ class Named(AnswerType):
                 return candidates[0].value
             if len({mention.value for mention in kept}) == 1:
                 return kept[0].value
+        if kept and not passage.opens:
+            raise self.fault(text)
         return None
 
     def affirmed(self, text: str, named: Sequence[Mention]) -> list[Mention]:
@@ -281,11 +283,10 @@ class Choice(Named):
     def pick(self, passage: Passage) -> str | None:
         if passage.opens and len(set(_LISTED.findall(passage.paragraph))) > 1:
             return None
-        found = super().pick(passage)
-        if found is None and "=" in passage.text:
-            right = replace(passage, text=passage.text.rpartition("=")[2])
-            found = self.one_value(right, self.places(right.text))
-        return found if found is None else str(found)
+        if "=" in passage.text and not self._letter.search(passage.text):
+            passage = replace(passage, text=passage.text.rpartition("=")[2])
+        found: str | None = super().pick(passage)
+        return found
 
     def expression(self, grammar: Grammar) -> str:
         return one_of(self.letters)

@@ -190,8 +190,5 @@ def _last_part_start(text: str) -> int:
 
 def _first_sentence(after: str) -> str:
     """Return the first sentence after a marker that holds more than signs."""
-    after = without_opened(after)
-    for sentence in islice(sentences(after), 3):
-        if sentence.strip("$*_`#[]()\\ "):
-            return sentence
-    return ""
+    found = [sentence for sentence in islice(sentences(without_opened(after)), 3) if sentence.strip("$*_`#[]()\\ ")]
+    return next((sentence for sentence in found if not sentence.endswith("?")), found[0] if found else "")

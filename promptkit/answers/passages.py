@@ -32,7 +32,7 @@ class Passage:
 
 
 _ABBREVIATED: Final = "".join(
-    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "approx", "Dr", "Mr", "Mrs", "Ms", "St", "No", "[A-Z]")
+    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "approx", "Dr", "Mr", "Mrs", "Ms", "St", "No")
 )
 _SENTENCE_END: Final = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"')\]*”])|(?<=[.!?]\*\*)){_ABBREVIATED}\s+(?=\S)|(?<=[。！？；])"

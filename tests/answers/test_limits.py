@@ -78,10 +78,11 @@ def test_json_is_looked_for_at_64_places() -> None:
     assert refused("json", f"[ x {broken}[1]")
 
 
-def test_labels_among_thoughts_are_the_last_ones_within_1000_lines_of_the_end() -> None:
-    answer = build_answer_type({"labels": ["red", "blue"]})
-    assert answer.find("blue\nred\n" + "hm\n" * 999, thinks=True).value == ["red"]
-    assert answer.find("blue\nred\n" + "hm\n" * 1_000, thinks=True).value == ["blue", "red"]
+def test_an_answer_without_a_marker_stands_in_the_last_40_sentences() -> None:
+    answer = build_answer_type({"label": ["red", "blue"]})
+    assert answer.find("It is red.\n" + "hm\n" * 39, thinks=True).value == "red"
+    with pytest.raises(Unparsed):
+        answer.find("It is red.\n" + "hm\n" * 40, thinks=True)
 
 
 def test_decimals_beyond_the_400th_are_not_read() -> None:
