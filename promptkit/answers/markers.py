@@ -76,6 +76,8 @@ _CORRECTION: Final = re.compile(
     r"let me (?:correct|redo|recalculate|reconsider)|i was wrong|on second thought|actually,|no[,:] (?:that|wait))",
     re.IGNORECASE,
 )
+# `The answer is not A. It is B.`, `Answer: A? No, B.`
+_UNSAID: Final = re.compile(r"\W*(?:not|none of)\b(?!.*\b(?:but|it's|it is)\b)|.*\?$", re.IGNORECASE | re.DOTALL)
 _DRESSING: Final = "*_`# \n\t"
 _COLONS: Final = frozenset(":：=】#")
 _FEW_WORDS: Final = re.compile(r"[^.!?\n]{1,60}\.")
@@ -191,4 +193,4 @@ def _last_part_start(text: str) -> int:
 def _first_sentence(after: str) -> str:
     """Return the first sentence after a marker that holds more than signs."""
     found = [sentence for sentence in islice(sentences(without_opened(after)), 3) if sentence.strip("$*_`#[]()\\ ")]
-    return next((sentence for sentence in found if not sentence.endswith("?")), found[0] if found else "")
+    return next((sentence for sentence in found if not _UNSAID.match(sentence)), found[0] if found else "")
