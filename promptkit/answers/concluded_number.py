@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -31,8 +31,9 @@ _DENIED: Final = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF: Final = re.compile(
-    r"(?:\bout of|\bof|/|\bvon|\bsur|\bde)\s?(?:a (?:possible |total )?)?[$*]{0,2}$", re.IGNORECASE
+    r"(?:\bout of|[0-9]\W{0,3}(?:stars )?(?:of|von|sur|de)|[0-9] ?/)\s?[$*]{0,2}$", re.IGNORECASE
 )
+_ARITHMETIC: Final = re.compile(r"[-+*/×=]")
 _RANGE: Final = re.compile(
     r"\s?[$€£%]?(?:-|–|—|~|\.\.|\bto\b|\bor\b|\band\b|\bthrough\b|\bbis\b|\boder\b|\bund\b|\bou\b|\bet\b|\bo\b|\by\b|和|或|到|至|、|,)\s?[$€£~]?|"
     r"\s\w{1,2}\s?=\s?|\s?,?\s?(?:or|and|,)\s\w\s?=\s?",
@@ -64,24 +65,36 @@ _UNIT_BREAK: Final = re.compile(
     re.IGNORECASE,
 )
 _ALTERNATIVES: Final = re.compile(r"±|\\pm|[0-9]!|\b(?:or|and)\b")
+_EQUALS: Final = re.compile(r"[=≈]|\bequals\b|\bis equal to\b|(?<=[0-9]) is (?=[$*]{0,3}[0-9])")
+_BEFORE_VALUE: Final = re.compile(r"[\s$€£*_(~≈:#°a-zA-Z]{0,30}")
+# `x = 2 or x` before `= 3`
+_ALTERNATIVE: Final = re.compile(r"[0-9)]\W{0,3}(?:or|and|,)\W{0,3}[a-zA-Z]{1,2}\W{0,3}$")
 _SYMBOLS: Final = re.compile(r"[√π^∞]|\\(?:sqrt|pi|infty|log|sin|cos|binom)")
 _POWER_OF_UNIT: Final = re.compile(r"\b(?:[a-zA-Z]{2,9}|m)\s?\^\{?[23]\}?")
 _VARIABLE: Final = re.compile(r"(?<![A-Za-z\\])[a-zA-Z](?![A-Za-z'’.])")
+
+MAX_WHOLE: Final = 120
+"""Number of characters of a reply that may be a number alone."""
+
+MAX_EQUATIONS: Final = 8
+"""Number of equations that are looked at from a passage's end."""
 
 Fits = Callable[[Numeral], bool]
 
 
 def whole_number(text: str, fits: Fits) -> Numeral | None:
     """Return the number that a reply is, with its unit, emphasis or `x =`; None where it says more."""
-    text = plain_math(text.strip())
+    text = text.strip()
+    if len(text) > MAX_WHOLE:
+        return None
+    text = plain_math(text)
     found = numerals(text) or word_numerals(text)
-    if not found or len(text) > 120:
+    if not found or len({numeral.value for numeral in found}) > 1:
         return None
     first, last = found[0], found[-1]
-    alone = _BEFORE_ALONE.fullmatch(text, 0, first.start) and _AFTER_ALONE.fullmatch(text, last.end)
-    if not alone or len({numeral.value for numeral in found}) > 1:
+    if not _BEFORE_ALONE.fullmatch(text, 0, first.start) or not _AFTER_ALONE.fullmatch(text, last.end):
         return None
-    if len(found) > 1 and re.search(r"[-+*/×=]", text[first.end : last.start]):
+    if _ARITHMETIC.search(text, first.end, last.start):
         return None
     return first if fits(first) else _numerator(text, first, fits)
 
@@ -140,22 +153,7 @@ def _verdict(text: str, first: Numeral, fits: Fits) -> Numeral | None:
 
 
 def _chosen(text: str, found: list[Numeral], passage: Passage, fits: Fits) -> Numeral | None:
-    rated = _RATED.search(passage.lead + text) is not None
-    candidates: list[Numeral] = []
-    for numeral in found:
-        before = text[max(0, numeral.start - 30) : numeral.start]
-        whole = _numerator(text, numeral, fits) if rated or not fits(numeral) else None
-        if whole is not None:
-            candidates.append(whole)
-        elif fits(numeral) and not (
-            _DENIED.search(before)
-            or (
-                found.index(numeral)
-                and _OUT_OF.search(before)
-                and re.search(r"\d\W{0,3}(?:out |stars )?of\W{0,3}$|out of\W{0,3}$|\d ?/ ?$", before)
-            )
-        ):
-            candidates.append(numeral)
+    candidates = list(_candidates(text, found, passage, fits))
     if not candidates:
         return None
     compared = _compared(text, candidates, passage.question)
@@ -166,6 +164,18 @@ def _chosen(text: str, found: list[Numeral], passage: Passage, fits: Fits) -> Nu
         if chosen is not None:
             return chosen
     return _left(text, candidates, passage, found)
+
+
+def _candidates(text: str, found: Sequence[Numeral], passage: Passage, fits: Fits) -> Iterator[Numeral]:
+    """Yield the numbers that fit and are not denied; of a rating such as `4/5` and `4 of 5` the first one."""
+    rated = _RATED.search(passage.lead + text) is not None
+    for at, numeral in enumerate(found):
+        before = text[max(0, numeral.start - 30) : numeral.start]
+        numerator = _numerator(text, numeral, fits) if rated or not fits(numeral) else None
+        if numerator is not None:
+            yield numerator
+        elif fits(numeral) and not _DENIED.search(before) and not (at and _OUT_OF.search(before)):
+            yield numeral
 
 
 def _compared(text: str, candidates: Sequence[Numeral], question: str) -> Numeral | None:
@@ -196,31 +206,18 @@ def _bold(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral
 
 def _right_side(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral | None:
     """Return the number on the last equation's right side; of `44 = 4 * 11` the left one, which stands alone."""
-    sides = list(re.finditer(r"[=≈]|\bequals\b|\bis equal to\b|(?<=\d) is (?=[$*]{0,3}\d)", text))
-    for sign in reversed(sides):
+    signs = list(_EQUALS.finditer(text))[-MAX_EQUATIONS:]
+    for sign in reversed(signs):
         after = next((n for n in candidates if n.start >= sign.end()), None)
-        if after is None or not re.fullmatch(r"[\s$€£*_(~≈:#°a-zA-Z]{0,30}", text[sign.end() : after.start]):
+        if after is None or not _BEFORE_VALUE.fullmatch(text, sign.end(), after.start):
             continue
-        if _OPERATOR.match(text, after.end):
-            continue
-        if any(
-            s.start() < sign.start()
-            and re.search(r"\bor\b|,\s*\w\s?$|\band\b", text[s.end() : sign.start()])
-            and not re.search(r"[-+*/×·÷]", text[s.end() : sign.start()])
-            for s in sides
-        ):
-            previous = [n for n in candidates if n.end <= sign.start()]
-            if (
-                previous
-                and previous[-1].value != after.value
-                and re.search(r"[\d)]\W{0,3}(?:or|and|,)\W{0,3}\w{1,2}\W{0,3}$", text[: sign.start()])
-            ):
-                return None
-        return after
-    if sides:
-        before = [n for n in candidates if n.end <= sides[0].start()]
-        if len(before) == 1 and re.fullmatch(rf"{_AROUND}", text[: before[0].start]):
-            return before[0]
+        if not _OPERATOR.match(text, after.end):
+            if _ALTERNATIVE.search(text, max(0, sign.start() - 30), sign.start()):
+                raise Unparsed(f"{quoted(text)} names several numbers")
+            return after
+    before = [n for n in candidates if signs and n.end <= signs[0].start()]
+    if len(before) == 1 and re.fullmatch(_AROUND, text[: before[0].start]):
+        return before[0]
     return None
 
 

@@ -1,4 +1,4 @@
-"""Real replies of models, where the environment variable PROMPTKIT_REPLIES names a file of them: how many are read right."""
+"""Real replies of models are read right: those of the file that the environment variable PROMPTKIT_REPLIES names."""
 
 from __future__ import annotations
 
