@@ -17,6 +17,10 @@ from promptkit.answers.passages import MAX_PASSAGE, Passage, is_question, parts_
 MAX_SENTENCES: Final = 40
 """Number of sentences that are looked at from a reply's end."""
 
+BEGINNING: Final = 2_000
+ENDING: Final = 8_000
+"""Numbers of characters that are read from a reply's beginning and from its end."""
+
 _BOX: Final = re.compile(
     r"\\f?boxed\s{0,3}\{|\\fbox\s{0,3}\{|<(?P<tag>answer|label|final_answer|number|result)>|"
     r"\[\[(?P<double>[^\[\]\n]{1,60})\]\]",
@@ -29,13 +33,13 @@ _INVENTED: Final = re.compile(
     re.IGNORECASE,
 )
 _ASIDE: Final = re.compile(
-    r"\W*(?:i hope|hope (?:this|that)|let me know|feel free|please let|if you (?:have|need|want)|is there anything|thank|"
+    r"\W{0,20}(?:i hope|hope (?:this|that)|let me know|feel free|please let|if you (?:have|need|want)|is there anything|thank|"
     r"well done|do you (?:want|need)|would you like|notes?\b|please note|explanation|reason(?:ing)?\b|justification|check\b|"
     r"verification|remember|keep in mind|this (?:assumes|calculation)|confidence\b|\(.{0,400}\)$)",
     re.IGNORECASE | re.DOTALL,
 )
 _CONCLUDES: Final = re.compile(
-    r"\W*(?:\[[^\]]{1,30}\]\s*)?(?:and\s+)?(?:so\b|therefore|thus|hence|in conclusion|to conclude|overall|in total|in all|"
+    r"\W{0,20}(?:\[[^\]]{1,30}\]\s*)?(?:and\s+)?(?:so\b|therefore|thus|hence|in conclusion|to conclude|overall|in total|in all|"
     r"altogether|in summary|to summarize|(?:that|this|which) (?:means|leaves|gives|makes|must)|consequently|as a result|accordingly|finally|"
     r"i (?:would|choose|settle|conclude|pick|select|go with|believe|think)|i'd|given (?:this|that|these|the)|based on|all in all|"
     r"by elimination|the final|it must be|also\b|daher|somit|folglich|deshalb|insgesamt|donc|ainsi|por lo tanto|por tanto|entonces|así que|"
@@ -52,7 +56,7 @@ def passages(
     text: str, cue: str = "", *, thinks: bool = False, cut: bool = False, question: str = ""
 ) -> Iterator[Passage]:
     """Yield the passages of a reply in the order in which they count. A reply that was `cut` off has no conclusion."""
-    text = _INVENTED.split(text.lstrip(), maxsplit=1)[0]
+    text = _window(_INVENTED.split(text.lstrip(), maxsplit=1)[0])
     for passage in _passages(text, cue, thinks=thinks, cut=cut):
         shown = passage.text[:MAX_PASSAGE] if passage.is_marked or passage.opens else passage.text[-MAX_PASSAGE:]
         yield replace(passage, text=shown, question=question)
@@ -73,6 +77,11 @@ def _passages(text: str, cue: str, *, thinks: bool, cut: bool) -> Iterator[Passa
         yield from _concluding(parts)
     if thinks and len(parts) > 1:
         yield replace(opening, is_weak=True)
+
+
+def _window(text: str) -> str:
+    """Return the beginning and the end of a long text."""
+    return text if len(text) <= BEGINNING + ENDING else f"{text[:BEGINNING]}\n\n{text[-ENDING:]}"
 
 
 def last_box(text: str) -> str | None:

@@ -14,7 +14,7 @@ from promptkit.answers.closed_sets import ClosedSet, as_text, check_known, read_
 from promptkit.answers.contrast import Mention, affirmed, in_bold, is_denied, joined_group, without_asides
 from promptkit.answers.gbnf import Grammar, literal, one_of
 from promptkit.answers.lists import EMPTY, says_none, without_bullet
-from promptkit.answers.passages import Passage
+from promptkit.answers.passages import MAX_PASSAGE, Passage
 from promptkit.answers.refusals import declines
 from promptkit.answers.restatement import asked_question, restated_verdict
 from promptkit.answers.verdicts import judgements, verdict, verdicts
@@ -181,7 +181,7 @@ class Labels(AnswerType):
     def pick(self, passage: Passage) -> list[str] | None:
         if passage.opens:
             return None
-        text = passage.paragraph if _BULLETED.search(passage.paragraph) else passage.text
+        text = passage.paragraph[:MAX_PASSAGE] if _BULLETED.search(passage.paragraph) else passage.text
         if passage.is_marked:
             whole = self.whole(text)
             if whole is not None:

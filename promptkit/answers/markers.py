@@ -66,7 +66,7 @@ _HEADING: Final = re.compile(
     re.IGNORECASE,
 )
 _DELIBERATION: Final = re.compile(
-    r"\W*(?:let'?s|let me|let us|first|to (?:find|solve|determine|answer|calculate|get|figure)|we (?:need|have|know|are|can|"
+    r"\W{0,20}(?:let'?s|let me|let us|first|to (?:find|solve|determine|answer|calculate|get|figure)|we (?:need|have|know|are|can|"
     r"start|must|first)|step|okay|alright|i need|given|in order to|since|the (?:question|problem)|here)\b",
     re.IGNORECASE,
 )
@@ -77,7 +77,7 @@ _CORRECTION: Final = re.compile(
     re.IGNORECASE,
 )
 # `The answer is not A. It is B.`, `Answer: A? No, B.`
-_UNSAID: Final = re.compile(r"\W*(?:not|none of)\b(?!.*\b(?:but|it's|it is)\b)|.*\?$", re.IGNORECASE | re.DOTALL)
+_UNSAID: Final = re.compile(r"\W{0,20}(?:not|none of)\b(?!.*\b(?:but|it's|it is)\b)|.*\?$", re.IGNORECASE | re.DOTALL)
 _DRESSING: Final = "*_`# \n\t"
 _COLONS: Final = frozenset(":：=】#")
 _FEW_WORDS: Final = re.compile(r"[^.!?\n]{1,60}\.")

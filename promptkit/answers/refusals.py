@@ -16,7 +16,7 @@ _DECLINES: Final = re.compile(
     r"|\b(?:not|n't|isn't|no) (?:have )?(?:enough|sufficient|adequate) (?:\w+ ){0,2}?(?:information|data|details|context|evidence|facts)"
     r"|\b(?:insufficient|inadequate|lack of|lacks?|missing)(?: the)?(?: \w+)? (?:information|data|details|context|evidence)"
     r"|\bnone of (?:the|these|them|those)(?: (?:above|options?|choices?|answers?|listed|given|provided|following|labels|categories))"
-    r"|^\W*none of (?:them|these|those|the)\b|^\W*(?:none|n/?a|null|nan|not applicable|unknown|unclear|undetermined|undefined|indeterminate|inconclusive|"
+    r"|^\W{0,20}none of (?:them|these|those|the)\b|^\W{0,20}(?:none|n/?a|null|nan|not applicable|unknown|unclear|undetermined|undefined|indeterminate|inconclusive|"
     r"unanswerable|not (?:given|specified|mentioned|known|stated)|no (?:answer|idea|clue|solution)|neither of (?:them|these|the)|neither(?=\W*$)|"
     r"it depends|depends)\b(?! (?:of|that|the)\b(?! above))"
     r"|\b(?:it|this|that|the answer|which) (?:all )?depends\b"
@@ -45,7 +45,7 @@ _DECLINES: Final = re.compile(
 
 # `Since this is not stated, …` declines nothing.
 _CLAUSE: Final = re.compile(
-    r"^\W*(?:since|because|as|while|although|though|even though|if|when|given that)\b[^,.]{0,200},", re.IGNORECASE
+    r"^\W{0,20}(?:since|because|as|while|although|though|even though|if|when|given that)\b[^,.]{0,200},", re.IGNORECASE
 )
 
 
@@ -56,7 +56,7 @@ def declines(text: str) -> bool:
 
 
 _REFUSES: Final = re.compile(
-    r"\W*(?:i'm sorry|i am sorry|sorry|i apologi[sz]e|unfortunately|as an ai\b[^.\n]{0,80}|i)[,.]?\s*(?:but\s)?(?:i\s)?"
+    r"\W{0,20}(?:i'm sorry|i am sorry|sorry|i apologi[sz]e|unfortunately|as an ai\b[^.\n]{0,80}|i)[,.]?\s*(?:but\s)?(?:i\s)?"
     r"(?:can't|cannot|can not|am not able to|am unable to|'m not able to|'m unable to|won't|will not)\s"
     r"(?:help|assist|comply|fulfill|fulfil|answer|provide|do (?:that|this)|process|create|generate|write|complete)\b",
     re.IGNORECASE,
