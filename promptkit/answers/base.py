@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from promptkit.answers.conclusion import passages
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.answers.marks import without_marks
-from promptkit.answers.passages import Passage
+from promptkit.answers.passages import MAX_PASSAGE, Passage
 from promptkit.answers.refusals import declines
 
 Form = Literal["plain", "json"]
@@ -113,7 +113,7 @@ class AnswerType(ABC):
     def fault(self, text: str) -> Unparsed:
         """Return why a text without an answer has none: what `read` says of it, where it does."""
         try:
-            self.read(text)
+            self.read(text[-MAX_PASSAGE:])
         except Unparsed as unparsed:
             return unparsed
         return Unparsed(f"{quoted(text)} does not say which value is its answer")

@@ -14,7 +14,7 @@ LEAST_SHARE: Final = 0.75
 _YES_NO: Final = re.compile(
     r"(?:is|are|was|were|am|do|does|did|can|could|will|would|should|shall|has|have|had|may|might|must)\b", re.IGNORECASE
 )
-_QUESTION: Final = re.compile(r"[^.!?\n]{1,600}\?")
+_QUESTION: Final = re.compile(r"[^.!?\n]+([.!?]?)")
 _NOT: Final = re.compile(
     r"\b(?:not|never|no|none|nobody|nothing|neither|nor|cannot|hardly|unlikely|impossible|implausible|unable|fails?|without|false|untrue)\b|n['’]t\b",
     re.IGNORECASE,
@@ -114,7 +114,9 @@ _LETTERS: Final = 5
 def asked_question(prompt: str) -> str:
     """Return the last yes-or-no question of a prompt, else an empty text."""
     found = ""
-    for match in _QUESTION.finditer(prompt):
+    for match in _QUESTION.finditer(prompt[-MAX_PASSAGE:]):
+        if match[1] != "?":
+            continue
         begins = match.group().strip(" \t\"'“(*:-")
         start = next((word for word in re.split(r"[,;:]\s*", begins) if _YES_NO.match(word.strip(" \"'*"))), "")
         found = begins[begins.index(start) :] if start else found

@@ -44,7 +44,7 @@ def last_affirmed(text: str, labels: Sequence[str]) -> str | None:
     """Return the label that is named last and not right after a negation, whole words in any case."""
     affirmed = [
         name
-        for start, name in ClosedSet(labels).places(text)
+        for start, _, name in ClosedSet(labels).places(text)
         if not NEGATION.search(text[max(0, start - NEGATION_CHARACTERS) : start])
     ]
     return affirmed[-1] if affirmed else None
