@@ -82,8 +82,9 @@ class AnswerType(ABC):
         """Return the value that a free reply concludes with, and the rule that found it.
 
         `cue` is the text that the answer was to follow; `thinks` tells that the reply begins with thoughts, and `cut`
-        that it ran out of tokens. `question` is what was asked, whose words an answer may repeat. Ignores thoughts in marks and everything after an invented next question. Raises
-        Unparsed: Refusal for a reply that declines, EmptyReply for a blank one.
+        that it ran out of tokens. `question` is the prompt, whose words an answer may repeat. Ignores thoughts in marks
+        and everything after an invented next question. Raises Unparsed: Refusal for a reply that declines, EmptyReply
+        for a blank one.
         """
         if len(text) > LONGEST_REPLY:
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
@@ -179,17 +180,6 @@ class AnswerType(ABC):
     def mentions(self, text: str) -> Iterable[Any]:
         """Return the values found among other words, in order."""
         return ()
-
-    def first(self, text: str) -> Any:
-        """Return the first value in the text. Raises Unparsed."""
-        for value in self.mentions(text):
-            return value
-        return self.read(text)
-
-    def last(self, text: str) -> Any:
-        """Return the last value in the text. Raises Unparsed."""
-        values = list(self.mentions(text))
-        return values[-1] if values else self.read(text)
 
 
 def after_marker(text: str, marker: str) -> tuple[str, bool]:

@@ -14,11 +14,17 @@ from promptkit.answers.numerals import Numeral, numerals, plain_math, word_numer
 from promptkit.answers.passages import MAX_PASSAGE, Passage
 
 _AROUND: Final = r"[\s\"'“”‘’*_`(){}\[\]$€£¥₹≈~=:#<>|]*"
-_ROUGHLY: Final = r"(?:(?:about|approximately|approx\.?|around|roughly|nearly|exactly|only|just|ca\.?|circa|etwa|environ|约|大约|usd|eur|gbp|rs\.?)\s)?"
+_ROUGHLY: Final = (
+    r"(?:(?:about|approximately|approx\.?|around|roughly|nearly|exactly|only|just|ca\.?|circa|etwa|environ|约|大约|usd"
+    r"|eur|gbp|rs\.?)\s)?"
+)
 _BEFORE_ALONE: Final = re.compile(
     rf"{_AROUND}(?:[a-zA-Zα-ω](?:\([a-z]\)|_\w)?\s?[=≈:]\s?|\w{{1,3}}\s?[=≈]\s?)?{_ROUGHLY}{_AROUND}", re.IGNORECASE
 )
-_UNIT: Final = r"(?:(?:(?!(?:and|or|to|minus|plus|times|but|not|is|are|was|und|oder|et|ou|y|o)\b)[^\W\d_]{1,20}[.²³]?|[%°Åµμ/‰]{1,3}[A-Za-z]{0,3}|个|元|岁)\s?){0,3}"
+_UNIT: Final = (
+    r"(?:(?:(?!(?:and|or|to|minus|plus|times|but|not|is|are|was|und|oder|et|ou|y|o)\b)[^\W\d_]{1,20}[.²³]?"
+    r"|[%°Åµμ/‰]{1,3}[A-Za-z]{0,3}|个|元|岁)\s?){0,3}"
+)
 _AFTER_ALONE: Final = re.compile(rf"\s?-?{_UNIT}{_AROUND}[.!。]?{_AROUND}", re.IGNORECASE)
 _VERDICT: Final = re.compile(
     rf"[*_`\"'”)\]$]{{0,4}}\s?-?{_UNIT}[*_`\"'”)\]$]{{0,4}}(?:[.,;:!]?$|[.,;:!](?=\s)|\s?\(|\s[–—-]\s|\s(?:because|since|as|due)\b)",
@@ -27,7 +33,8 @@ _VERDICT: Final = re.compile(
 _OPERATOR: Final = re.compile(r"[\s$€£*_)]{0,3}[a-zA-Z%°²³]{0,10}\s?(?:[-+×·÷^/−–]|\*(?!\*))\s?[$€£(]{0,2}\s?[0-9(]")
 _BOLD: Final = re.compile(r"\*\*(?=\S)([^*\n]{1,300}?)\*\*|__(?=\S)([^_\n]{1,300}?)__")
 _DENIED: Final = re.compile(
-    r"(?:\b(?:not|rather than|instead of|than|nicht|no longer|except|excluding)|n['’]t)\s(?:be\s|just\s|only\s)?[$€£*]{0,3}$",
+    r"(?:\b(?:not|rather than|instead of|than|nicht|no longer|except|excluding)|n['’]t)\s(?:be\s|just\s"
+    r"|only\s)?[$€£*]{0,3}$",
     re.IGNORECASE,
 )
 _OUT_OF: Final = re.compile(
@@ -40,17 +47,21 @@ _RANGE: Final = re.compile(
     re.IGNORECASE,
 )
 _REMARK: Final = re.compile(
-    r",?\s\(|,\s(?:which|i\.e\.|that is|or\b|corresponding|compared|so\b|with|after|since|because|leaving|meaning|as\b|and\b|but|"
-    r"while|due|not\b|of (?:which|whom)|[0-9]+ (?:more|fewer|less|of)|the same)|\sor (?=[$€£]?[0-9])|\s(?:more|fewer|less|greater) than|"
+    r",?\s\(|,\s(?:which|i\.e\.|that is|or\b|corresponding|compared|so\b|with|after|since|because|leaving|meaning|as\b"
+    r"|and\b|but|"
+    r"while|due|not\b|of (?:which|whom)|[0-9]+ (?:more|fewer|less|of)|the same)|\sor (?=[$€£]?[0-9])|\s(?:more|fewer"
+    r"|less|greater) than|"
     r"\s(?:because|since)\b|\s[–—]\s|;\s",
     re.IGNORECASE,
 )
 _TURN: Final = re.compile(
-    r"\b(?:so|therefore|thus|hence|then|leaving|leaves|which (?:means|leaves|gives|makes)|meaning|totall?ing|(?:for|giving) a total of)\b",
+    r"\b(?:so|therefore|thus|hence|then|leaving|leaves|which (?:means|leaves|gives|makes)|meaning|totall?ing|(?:for"
+    r"|giving) a total of)\b",
     re.IGNORECASE,
 )
 _DEMOTED: Final = re.compile(
-    r"\b(?:after|in|for|every|each|per|within|all|these|those|of|from|at|on|by|with|among|between|day|step|year|question|the first|the last|the other|"
+    r"\b(?:after|in|for|every|each|per|within|all|these|those|of|from|at|on|by|with|among|between|day|step|year"
+    r"|question|the first|the last|the other|"
     r"his|her|their|its|the|giving|other|if|when|since|between|using|option|case|example|number|note|take|takes)\s(?:the\s|all\s|these\s)?[$€£*]{0,3}$",
     re.IGNORECASE,
 )

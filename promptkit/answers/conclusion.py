@@ -33,16 +33,22 @@ _INVENTED: Final = re.compile(
     re.IGNORECASE,
 )
 _ASIDE: Final = re.compile(
-    r"\W{0,20}(?:i hope|hope (?:this|that)|let me know|feel free|please let|if you (?:have|need|want)|is there anything|thank|"
-    r"well done|do you (?:want|need)|would you like|notes?\b|please note|explanation|reason(?:ing)?\b|justification|check\b|"
+    r"\W{0,20}(?:i hope|hope (?:this|that)|let me know|feel free|please let|if you (?:have|need|want)|is there "
+    r"anything|thank|"
+    r"well done|do you (?:want|need)|would you like|notes?\b|please note|explanation|reason(?:ing)?\b|justification"
+    r"|check\b|"
     r"verification|remember|keep in mind|this (?:assumes|calculation)|confidence\b|\(.{0,400}\)$)",
     re.IGNORECASE | re.DOTALL,
 )
 _CONCLUDES: Final = re.compile(
-    r"\W{0,20}(?:\[[^\]]{1,30}\]\s*)?(?:and\s+)?(?:so\b|therefore|thus|hence|in conclusion|to conclude|overall|in total|in all|"
-    r"altogether|in summary|to summarize|(?:that|this|which) (?:means|leaves|gives|makes|must)|consequently|as a result|accordingly|finally|"
-    r"i (?:would|choose|settle|conclude|pick|select|go with|believe|think)|i'd|given (?:this|that|these|the)|based on|all in all|"
-    r"by elimination|the final|it must be|also\b|daher|somit|folglich|deshalb|insgesamt|donc|ainsi|por lo tanto|por tanto|entonces|así que|"
+    r"\W{0,20}(?:\[[^\]]{1,30}\]\s*)?(?:and\s+)?(?:so\b|therefore|thus|hence|in conclusion|to conclude|overall|in "
+    r"total|in all|"
+    r"altogether|in summary|to summarize|(?:that|this|which) (?:means|leaves|gives|makes|must)|consequently|as a "
+    r"result|accordingly|finally|"
+    r"i (?:would|choose|settle|conclude|pick|select|go with|believe|think)|i'd|given (?:this|that|these|the)|based on"
+    r"|all in all|"
+    r"by elimination|the final|it must be|also\b|daher|somit|folglich|deshalb|insgesamt|donc|ainsi|por lo tanto|por "
+    r"tanto|entonces|así que|"
     r"quindi|dunque|portanto|logo|assim|dus\b|daarom|zatem|więc|таким образом|значит|следовательно|итак|因此|所以|故|"
     r"综上|綜上|따라서|그러므로|よって|したがって|つまり)"
     r"|.{0,200}\b(?:(?:best|can be|should be|would be|is) (?:\w+ )?(?:categori[sz]ed|classified|labell?ed|described)|"

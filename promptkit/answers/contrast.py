@@ -23,22 +23,28 @@ _FILLER: Final = (
     r"called|for|any|much|about|particularly|inherently|overtly|explicitly|seem|look|case of|one of)\b){0,12}"
 )
 _DENIED_BEFORE: Final = re.compile(
-    rf"(?:\b(?:not|nothing|none|never|nor|neither|without|hardly|cannot|excludes?|excluding|except|unlike|no longer|instead of|rather than|as opposed to|"
-    rf"other than|rules? out|ruling out|ruled out|eliminates?|eliminating|less|than|over|against|versus|no|nicht|kein|keine|weder|noch|"
+    rf"(?:\b(?:not|nothing|none|never|nor|neither|without|hardly|cannot|excludes?|excluding|except|unlike|no longer"
+    rf"|instead of|rather than|as opposed to|"
+    rf"other than|rules? out|ruling out|ruled out|eliminates?|eliminating|less|than|over|against|versus|no|nicht|kein"
+    rf"|keine|weder|noch|"
     rf"statt|pas|ni|sino|non|não|nem|niet|geen|не|ни)|n['’]t){_FILLER}$|不(?:是|为|属于)?\s?$|(?:并非|而非|不是|没有)\s?$",
     re.IGNORECASE,
 )
 _DENIED_AFTER: Final = re.compile(
-    r"[\"'”’*_`)\]]{0,4}\s?(?:(?:is|are|was|can be|would be|seems?|could be|should be)\s(?:also\s|clearly\s|therefore\s|thus\s)?"
-    r"(?:not|n't|wrong|incorrect|false|out\b|eliminated|ruled out|excluded|unlikely|impossible|less|inconsistent|inaccurate|too)"
-    r"|isn['’]t|aren['’]t|wasn['’]t|(?:can|could)(?:not|n['’]t| not)|does(?: not|n['’]t)|do(?: not|n['’]t)|would (?:not|be|have|praise|say|need|show)|wouldn['’]t"
+    r"[\"'”’*_`)\]]{0,4}\s?(?:(?:is|are|was|can be|would be|seems?|could be|should be)\s(?:also\s|clearly\s"
+    r"|therefore\s|thus\s)?"
+    r"(?:not|n't|wrong|incorrect|false|out\b|eliminated|ruled out|excluded|unlikely|impossible|less|inconsistent"
+    r"|inaccurate|too)"
+    r"|isn['’]t|aren['’]t|wasn['’]t|(?:can|could)(?:not|n['’]t| not)|does(?: not|n['’]t)|do(?: not|n['’]t)|would "
+    r"(?:not|be|have|praise|say|need|show)|wouldn['’]t"
     r"|(?:review|text|statement|answer|label|one|tone|sentiment)?\s?would\b)"
     r"|[\"'”’*_`)\]]{0,4}(?:[:.)]\s?(?:incorrect|wrong|false)\b|(?:项)?(?:是)?(?:错误|不正确|不对|错|不符|排除))",
     re.IGNORECASE,
 )
 _LESS_THAN: Final = re.compile(r"\bless\b.{1,40}\bthan\b[^,.;]{0,10}$", re.IGNORECASE)
 _AFFIRMED_AFTER: Final = re.compile(
-    r"[\"'”’*_`)\]:.]{0,4}\s?(?:is|was|must be|would be|seems|should be)\s(?:therefore\s|thus\s|clearly\s|definitely\s|probably\s)?(?:the\s)?(?:most\s|best\s|only\s|\w{0,12}\s)?"
+    r"[\"'”’*_`)\]:.]{0,4}\s?(?:is|was|must be|would be|seems|should be)\s(?:therefore\s|thus\s|clearly\s|definitely\s"
+    r"|probably\s)?(?:the\s)?(?:most\s|best\s|only\s|\w{0,12}\s)?"
     r"(?:correct|right|true|best|answer|one|choice|option|most likely|label|accurate|suitable|appropriate)\b"
     r"|[\"'”’*_`)\]]{0,4}(?:[:.)]\s?(?:correct|right|true)\b|(?:项)?(?:是)?(?:正确|对|符合))",
     re.IGNORECASE,
@@ -49,12 +55,14 @@ _JOINED: Final = re.compile(
     re.IGNORECASE,
 )
 _CONCESSION: Final = re.compile(
-    r"(?:^|[\s,(])(?:while|although|though|even though|despite|in spite of|even if|whereas|unlike|obwohl|bien que|aunque|尽管|虽然|if)\b[^.;:]*?"
+    r"(?:^|[\s,(])(?:while|although|though|even though|despite|in spite of|even if|whereas|unlike|obwohl|bien que"
+    r"|aunque|尽管|虽然|if)\b[^.;:]*?"
     r"(?:,|$)",
     re.IGNORECASE,
 )
 _TURN: Final = re.compile(
-    r"\b(?:but|however|yet|sondern|aber|mais|sino|pero|ma|mas|maar|но|in fact|overall|instead|so|therefore|thus|hence)\b|但|而是|;\s",
+    r"\b(?:but|however|yet|sondern|aber|mais|sino|pero|ma|mas|maar|но|in fact|overall|instead|so|therefore|thus"
+    r"|hence)\b|但|而是|;\s",
     re.IGNORECASE,
 )
 _NEITHER: Final = re.compile(r"\b(?:neither|weder|ni)\b", re.IGNORECASE)
@@ -122,7 +130,7 @@ def _denied(text: str, mentions: Sequence[Mention]) -> set[int]:
 
 
 def without_asides(text: str, mentions: Sequence[Mention]) -> list[Mention]:
-    """Leave out concessions (`although X, …`), reasons, quotes, hedges, lists of names, and what stands before `but`."""
+    """Leave out concessions (`although X, …`), reasons, quotes, hedges, lists, and what stands before `but`."""
     kept = list(mentions)
     for narrowed in (_outside_spans, _unhedged, _before_reason, _single, _after_turn):
         if len({mention.value for mention in kept}) < 2:

@@ -38,7 +38,7 @@ class Named(AnswerType):
         return self.one_value(passage, named)
 
     def one_value(self, passage: Passage, named: Sequence[Mention]) -> Any:
-        """Return the one value that a passage affirms, in bold or at all; None for none. Raises Unparsed for several."""
+        """Return the one value that a passage affirms, in bold or at all, else None. Raises Unparsed for several."""
         text, kept = passage.text, []
         for candidates in (in_bold(text, named), named):
             kept = self.affirmed(text, candidates)
@@ -265,7 +265,7 @@ class Choice(Named):
             return named
         found = set(self.mentions(text))
         if len(found) == 1:
-            return found.pop()
+            return str(found.pop())
         if found:
             raise Unparsed(f"{quoted(text)} {_NAMES_SEVERAL}")
         raise Unparsed(f"{quoted(text)} is none of the letters {', '.join(self.letters)}")
@@ -318,7 +318,8 @@ class Choice(Named):
 
 
 _HALF: Final = re.compile(
-    r"\b(?:partly|partially|half|sometimes|possibly|maybe|perhaps|somewhat|not entirely|not completely)\s(?:true|false|yes|no|correct)\b",
+    r"\b(?:partly|partially|half|sometimes|possibly|maybe|perhaps|somewhat|not entirely|not completely)\s(?:true|false"
+    r"|yes|no|correct)\b",
     re.IGNORECASE,
 )
 

@@ -40,8 +40,10 @@ _DRESS: Final = r"[\s*_`]{0,4}"
 _ABOUT: Final = r"(?:(?:to|for|of|here|in)\b(?:\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|[^.:\n\"“]){0,120}?\s)?"
 # `The answer is obtained by …` gives no answer.
 _NO_ANSWER: Final = (
-    r"(?!\s*(?:obtained|found|given|calculated|derived|based|computed|determined|wrong|incorrect|correct\b|clear|as follows|"
-    r"the same|right|not (?:given|clear|in)|asked|needed|supposed|expected|chosen|that you|yet|rounded|written|expressed|"
+    r"(?!\s*(?:obtained|found|given|calculated|derived|based|computed|determined|wrong|incorrect|correct\b|clear|as "
+    r"follows|"
+    r"the same|right|not (?:given|clear|in)|asked|needed|supposed|expected|chosen|that you|yet|rounded|written"
+    r"|expressed|"
     r"what|to be|in the form|required|on the|supported|because)\b)"
 )
 _AT_START: Final = r"(?:^|(?<=[\s*_#>.(,:]))"
@@ -66,7 +68,8 @@ _HEADING: Final = re.compile(
     re.IGNORECASE,
 )
 _DELIBERATION: Final = re.compile(
-    r"\W{0,20}(?:let'?s|let me|let us|first|to (?:find|solve|determine|answer|calculate|get|figure)|we (?:need|have|know|are|can|"
+    r"\W{0,20}(?:let'?s|let me|let us|first|to (?:find|solve|determine|answer|calculate|get|figure)|we (?:need|have"
+    r"|know|are|can|"
     r"start|must|first)|step|okay|alright|i need|given|in order to|since|the (?:question|problem)|here)\b",
     re.IGNORECASE,
 )
@@ -82,8 +85,8 @@ _DRESSING: Final = "*_`# \n\t"
 _COLONS: Final = frozenset(":：=】#")
 _FEW_WORDS: Final = re.compile(r"[^.!?\n]{1,60}\.")
 _OPENING: Final = re.compile(
-    r"[\s*_#`]*(?:final |my |correct )?(?:answer|antwort|réponse|respuesta|risposta|resposta|antwoord|ответ|答案|答え|정답)"
-    r"[*_` ]*[:：]",
+    r"[\s*_#`]*(?:final |my |correct )?(?:answer|antwort|réponse|respuesta|risposta|resposta|antwoord|"
+    r"ответ|答案|答え|정답)[*_` ]*[:：]",
     re.IGNORECASE,
 )
 

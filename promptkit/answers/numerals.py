@@ -34,7 +34,8 @@ _VULGAR: Final = {
 _SCALES: Final = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 
 _DIGITS: Final = (
-    r"(?P<grouped>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:[ \u00a0\u202f'’_][0-9]{3})+(?![0-9]))(?:\.(?P<grouped_decimals>[0-9]+))?"
+    r"(?P<grouped>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:[ "
+    r"\u00a0\u202f'’_][0-9]{3})+(?![0-9]))(?:\.(?P<grouped_decimals>[0-9]+))?"
     r"|(?P<dotted>[0-9]{1,3}(?:\.[0-9]{3})+),(?P<dotted_decimals>[0-9]{1,2})(?![0-9])"
     r"|(?P<dots>[0-9]{1,3}(?:\.[0-9]{3})(?:(?:\.[0-9]{3})+|(?= ?(?:€|Euro|EUR)\b)))(?![0-9]|\.[0-9])"
     r"|(?P<comma_whole>(?<![0-9],)[0-9]+),(?P<comma_decimals>[0-9]{1,2}|(?<=(?<![0-9])0,)[0-9]+)(?![0-9]|,[0-9])"
@@ -179,7 +180,8 @@ _WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _PRONOUN: Final = re.compile(
-    r"(?:\b(?:the|this|that|which|no|any|every|each|another|some|only|correct|right|last|first|next|other|good|for|if|as) one"
+    r"(?:\b(?:the|this|that|which|no|any|every|each|another|some|only|correct|right|last|first|next|other|good|for|if"
+    r"|as) one"
     r"|\bone (?:of|can|could|may|might|must|should|would|another|has|needs|side|hand|way|is|who|that|which|by))\b",
     re.IGNORECASE,
 )
@@ -254,7 +256,8 @@ _SPACING: Final = re.compile(r"\\(?:left|right|displaystyle|quad|qquad|[,;:! ])|
 _SIGNS: Final = {
     "{,}": ",", "\\%": "%", "\\$": "$", "\\times": "×", "\\cdot": "·", "\\approx": "≈", "\\pi": "π", "\\div": "÷",
     "\\sqrt": "√", "\\le": "≤", "\\ge": "≥", "\\neq": "≠", "\\pm": "±", "\\#": "#", "\\&": "&", "\\degree": "°",
-    "^\\circ": "°", "^{\\circ}": "°", "\\circ": "°", "\\implies": "⇒", "\\Rightarrow": "⇒", "\\to": "→", "\\rightarrow": "→",
+    "^\\circ": "°", "^{\\circ}": "°", "\\circ": "°", "\\implies": "⇒", "\\Rightarrow": "⇒", "\\to": "→",
+    "\\rightarrow": "→",
 }  # fmt: skip
 _SIGN: Final = re.compile(
     "|".join(re.escape(sign) + (r"(?![a-zA-Z])" if sign[-1].isalpha() else "") for sign in _SIGNS)

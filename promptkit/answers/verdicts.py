@@ -9,11 +9,13 @@ from typing import Final
 from promptkit.answers.contrast import Mention, is_denied
 
 _YES: Final = (
-    "true yes correct right ja oui sí sì si sim да evet tak wahr richtig vrai verdadero cierto vero verdadeiro correcto waar "
+    "true yes correct right ja oui sí sì si sim да evet tak wahr richtig vrai verdadero cierto vero verdadeiro "
+    "correcto waar "
     "yep yeah absolutely definitely certainly indeed affirmative 是 是的 对 對 正确 正確 可以 はい 正しい 네 예 참"
 )
 _NO: Final = (
-    "false no incorrect wrong untrue nein non não нет nie nee hayır falsch faux falso incorrecto onwaar nope negative 否 不 "
+    "false no incorrect wrong untrue nein non não нет nie nee hayır falsch faux falso incorrecto onwaar nope negative "
+    "否 不 "
     "不是 不是的 错 錯 错误 錯誤 不对 不正确 不可以 いいえ 間違い 아니요 아니오 거짓"
 )
 _WORDS: Final[Mapping[str, bool]] = {**dict.fromkeys(_YES.split(), True), **dict.fromkeys(_NO.split(), False)}
@@ -31,7 +33,8 @@ _JUDGEMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _ANSWER_WORD: Final = re.compile(
-    r"(?:(?:^|(?<=[.,;:!?/\"'“*(—–-]))\s*|\b(?:is|be|so|say|says|therefore|thus|hence|answer|and|or|possibly|maybe|perhaps|est|ist|es|é|è)\s+(?:a\s+|a clear\s+)?)"
+    r"(?:(?:^|(?<=[.,;:!?/\"'“*(—–-]))\s*|\b(?:is|be|so|say|says|therefore|thus|hence|answer|and|or|possibly|maybe"
+    r"|perhaps|est|ist|es|é|è)\s+(?:a\s+|a clear\s+)?)"
     r"[\"'“‘*_`({\[]{0,4}(?P<word>no|nein|non|não|нет|nie|nee|ja|oui|sí|sì|sim|да|tak|nope|yep|yeah|absolutely|definitely|certainly|indeed|right|wrong)"
     r"(?=[\"'”’*_`)}\]]{0,4}\s*(?:$|[.,;:!)(\n–—/-]|(?:because|since|as|due)\b))",
     re.IGNORECASE,

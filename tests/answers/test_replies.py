@@ -1,4 +1,4 @@
-"""Replies in the forms that models write, by answer type: what is read in each, by which rule, and what is no answer."""
+"""Replies in the forms that models write: what is read in each, by which rule, and which hold no answer."""
 
 from __future__ import annotations
 
@@ -151,5 +151,5 @@ def test_of_several_numbers_the_one_that_the_question_asks_for_is_the_answer() -
 def test_a_reply_of_several_answers_has_none_and_says_so(answer: Any) -> None:
     values = {"number": "3 or 4", "boolean": "true or false"}
     several = values.get(str(answer)) or ("positive or negative" if answer is MOODS else "A or B")
-    with pytest.raises(Unparsed, match="several|both"):
+    with pytest.raises(Unparsed, match=r"several|both"):
         find(answer, f"The answer is {several}.")

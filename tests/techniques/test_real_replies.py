@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ async def test_real_replies_are_read_right(way: str) -> None:
 
 
 async def test_a_reply_is_counted_as_right_wrong_or_refused() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "1", "kind": "number", "question": "3 + 4?", "reply": "3 + 4 = 7", "expected": 7},
         {"id": "2", "kind": "number", "question": "3 + 4?", "reply": "The answer is 8.", "expected": 7},
         {"id": "3", "kind": "number", "question": "3 + 4?", "reply": "I cannot say.", "expected": None},
