@@ -77,6 +77,7 @@ _UNIT_BREAK: Final = re.compile(
 )
 _ALTERNATIVES: Final = re.compile(r"±|\\pm|[0-9]!|\b(?:or|and)\b")
 _EQUALS: Final = re.compile(r"[=≈]|\bequals\b|\bis equal to\b|(?<=[0-9]) is (?=[$*]{0,3}[0-9])")
+_TOTAL: Final = re.compile(r"\b(?:for|giving|making) a (?:grand )?total of\b", re.IGNORECASE)
 _BEFORE_VALUE: Final = re.compile(r"[\s$€£*_(~≈:#°a-zA-Z]{0,30}")
 # `x = 2 or x` before `= 3`
 _ALTERNATIVE: Final = re.compile(r"[0-9)]\W{0,3}(?:or|and|,)\W{0,3}[a-zA-Z]{1,2}\W{0,3}$")
@@ -170,7 +171,7 @@ def _chosen(text: str, found: list[Numeral], passage: Passage, fits: Fits) -> Nu
     compared = _compared(text, candidates, passage.question)
     if compared is not None:
         return compared
-    for choice in (_bold, _right_side):
+    for choice in (_bold, _total, _right_side):
         chosen = choice(text, candidates, passage)
         if chosen is not None:
             return chosen
@@ -213,6 +214,14 @@ def _bold(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral
     if len({n.value for n in inside}) > 1 and _are_joined(text, inside[0], inside[1]):
         return None
     return inside[0] if passage.is_marked else inside[-1]
+
+
+def _total(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral | None:
+    """Return the number after `for a total of`, unless an equation follows."""
+    found = _TOTAL.search(text)
+    if found is None or _EQUALS.search(text, found.end()):
+        return None
+    return next((n for n in candidates if n.start >= found.end()), None)
 
 
 def _right_side(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral | None:

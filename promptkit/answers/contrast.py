@@ -20,7 +20,7 @@ class Mention:
 _FILLER: Final = (
     r"(?:\s|[\"'“”‘’*_`(\[{]|\b(?:a|an|the|that|it|is|be|as|to|very|really|truly|just|simply|purely|entirely|completely|"
     r"necessarily|actually|quite|so|clearly|strictly|option|choice|answer|label|labels|class|category|being|considered|"
-    r"called|for|any|much|about|particularly|inherently|overtly|explicitly|seem|look|case of|one of)\b){0,12}"
+    r"called|for|any|much|about|strongly|particularly|inherently|overtly|explicitly|seem|look|case of|one of)\b){0,12}"
 )
 _DENIED_BEFORE: Final = re.compile(
     rf"(?:\b(?:not|nothing|none|never|nor|neither|without|hardly|cannot|excludes?|excluding|except|unlike|no longer"
@@ -66,6 +66,10 @@ _TURN: Final = re.compile(
     re.IGNORECASE,
 )
 _NEITHER: Final = re.compile(r"\b(?:neither|weder|ni)\b", re.IGNORECASE)
+# `The positive ones` names things in the text, not its label.
+_ATTRIBUTIVE: Final = re.compile(
+    r"\s(?:ones|words|aspects|elements|remarks|comments|parts|things|points|sides?|moments)\b", re.IGNORECASE
+)
 _HEDGED: Final = re.compile(rf"\b(?:could|might|may|can)(?: also| well)?(?: be)?{_FILLER}$", re.IGNORECASE)
 _REASON: Final = re.compile(
     r"\b(?:because|since|given that|due to|despite|although|though|even though|leaning|bordering|verging|unless)\b|"
@@ -78,7 +82,9 @@ _QUOTED: Final = re.compile(r"\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”")
 def affirmed(text: str, mentions: Sequence[Mention]) -> list[Mention]:
     """Return the mentions that a sentence affirms, in order; those of equal rank that remain may differ in value."""
     denied = _denied(text, mentions)
-    kept = [mention for at, mention in enumerate(mentions) if at not in denied]
+    kept = [
+        mention for at, mention in enumerate(mentions) if at not in denied and not _ATTRIBUTIVE.match(text, mention.end)
+    ]
     strong = [mention for mention in kept if _AFFIRMED_AFTER.match(text, mention.end)]
     if strong and len({mention.value for mention in strong}) == 1:
         return strong
@@ -126,6 +132,16 @@ def _denied(text: str, mentions: Sequence[Mention]) -> set[int]:
             while at > 0 and at - 1 not in found and _JOINED.fullmatch(text, mentions[at - 1].end, mentions[at].start):
                 at -= 1
                 found.add(at)
+    return found
+
+
+def _attributive(text: str, mentions: Sequence[Mention]) -> set[int]:
+    """Return the numbers of the mentions that describe a part of the text: `both positive and negative elements`."""
+    found: set[int] = set()
+    for at in range(len(mentions) - 1, -1, -1):
+        joined = at + 1 in found and _JOINED.fullmatch(text, mentions[at].end, mentions[at + 1].start)
+        if joined or _ATTRIBUTIVE.match(text, mentions[at].end):
+            found.add(at)
     return found
 
 

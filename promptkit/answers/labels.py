@@ -249,6 +249,7 @@ class Choice(Named):
         self._letter = re.compile(rf"(?<![A-Za-z0-9_'’])\(?({letters})(?![A-Za-z0-9_'’])(?!{_ARTICLE})")
         self._alone = re.compile(rf"\W*(?:(?:option|choice|answer)\W+)?({letters})\W*", re.IGNORECASE)
         self._answer = re.compile(rf"\W*({letters})(?:\W*|[).:\]]+\s.*)", re.IGNORECASE | re.DOTALL)
+        self._small_letter = re.compile(rf"\b(?:option|choice|answer(?: is)?) \(({letters.lower()})\)")
         self._several = re.compile(rf"(?<![\w'’])({letters})\b{_JOINED}({letters})\b(?!['’])")
 
     def format(self, value: Any) -> str:
@@ -276,8 +277,10 @@ class Choice(Named):
 
     def places(self, text: str) -> list[Mention]:
         letters = [
-            Mention(match.start(1), match.end(1), self._option(match.group(1))) for match in self._letter.finditer(text)
+            Mention(match.start(1), match.end(1), self._option(match.group(1)))
+            for match in (*self._letter.finditer(text), *self._small_letter.finditer(text))
         ]
+        letters.sort(key=lambda mention: mention.start)
         return letters or [Mention(start, end, self._named(name)) for start, end, name in self._names.places(text)]
 
     def pick(self, passage: Passage) -> str | None:

@@ -29,7 +29,7 @@ _PREDICATE: Final = re.compile(
 _JUDGEMENT: Final = re.compile(
     r"(?<![\w-])(?:(?P<yes>plausible|possible|likely|accurate|valid|right|entailed|supported)"
     r"|(?P<no>implausible|impossible|unlikely|inaccurate|invalid|wrong|unsupported|refuted))"
-    r"(?=[\"'”’*_`)]{0,4}\s?(?:[.,;:!]|$|(?:that|to|for|because|since|as)\b))",
+    r"(?=[\"'”’*_`)]{0,4}\s?(?:[.,;:!]|$|(?:that|to|for|by|because|since|as)\b))",
     re.IGNORECASE,
 )
 _ANSWER_WORD: Final = re.compile(
