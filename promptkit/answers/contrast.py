@@ -81,10 +81,8 @@ _QUOTED: Final = re.compile(r"\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”")
 
 def affirmed(text: str, mentions: Sequence[Mention]) -> list[Mention]:
     """Return the mentions that a sentence affirms, in order; those of equal rank that remain may differ in value."""
-    denied = _denied(text, mentions)
-    kept = [
-        mention for at, mention in enumerate(mentions) if at not in denied and not _ATTRIBUTIVE.match(text, mention.end)
-    ]
+    denied = _denied(text, mentions) | _attributive(text, mentions)
+    kept = [mention for at, mention in enumerate(mentions) if at not in denied]
     strong = [mention for mention in kept if _AFFIRMED_AFTER.match(text, mention.end)]
     if strong and len({mention.value for mention in strong}) == 1:
         return strong
