@@ -17,8 +17,8 @@ from promptkit.answers.passages import MAX_PASSAGE, Passage, is_question, parts_
 MAX_SENTENCES: Final = 40
 """Number of sentences that are looked at from a reply's end."""
 
-BEGINNING: Final = 2_000
-ENDING: Final = 8_000
+BEGINNING: Final = 1_000
+ENDING: Final = 6_000
 """Numbers of characters that are read from a reply's beginning and from its end."""
 
 _BOX: Final = re.compile(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,16 @@ def test_a_reply_of_several_answers_has_none_and_says_so(answer: Any) -> None:
     several = values.get(str(answer)) or ("positive or negative" if answer is MOODS else "A or B")
     with pytest.raises(Unparsed, match=r"several|both"):
         find(answer, f"The answer is {several}.")
+
+
+@pytest.mark.attack("number")
+@pytest.mark.parametrize(
+    "piece", ["1=", "1, ", "(", "####", "not A or ", "the answer is ", "\\boxed{", "1/2 ", "A: ", "“"]
+)
+@pytest.mark.parametrize("answer", ["number", "boolean", MOODS, CITIES])
+async def test_a_long_reply_of_marks_is_read_without_holding_up_others(answer: Any, piece: str) -> None:
+    kind = build_answer_type(answer)
+    await asyncio.sleep(0)
+    with contextlib.suppress(Unparsed):
+        kind.find(piece * (20_000 // len(piece)), "Answer:", thinks=True)
+    await asyncio.sleep(0)
