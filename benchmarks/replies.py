@@ -163,8 +163,8 @@ def main() -> int:
     if given.wrong:
         for outcome in outcomes:
             if outcome.outcome != "right":
-                told = f"{outcome.row['expected']!r:.60} read as {outcome.value!r:.60}: {outcome.reason:.120}"
-                print(f"{outcome.way} {outcome.row['id']} {outcome.outcome}: {told}")
+                how = f"{outcome.row['expected']!r:.60} read as {outcome.value!r:.60}: {outcome.reason:.120}"
+                print(f"{outcome.way} {outcome.row['id']} {outcome.outcome}: {how}")
     return 0
 
 

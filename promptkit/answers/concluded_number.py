@@ -11,7 +11,7 @@ from typing import Final
 
 from promptkit.answers.base import Unparsed, quoted
 from promptkit.answers.numerals import Numeral, numerals, plain_math, word_numerals
-from promptkit.answers.passages import MAX_PASSAGE, Passage
+from promptkit.answers.passages import BOLD, MAX_PASSAGE, Passage
 
 _AROUND: Final = r"[\s\"'“”‘’*_`(){}\[\]$€£¥₹≈~=:#<>|]*"
 _ROUGHLY: Final = (
@@ -31,7 +31,6 @@ _VERDICT: Final = re.compile(
     re.IGNORECASE,
 )
 _OPERATOR: Final = re.compile(r"[\s$€£*_)]{0,3}[a-zA-Z%°²³]{0,10}\s?(?:[-+×·÷^/−–]|\*(?!\*))\s?[$€£(]{0,2}\s?[0-9(]")
-_BOLD: Final = re.compile(r"\*\*(?=\S)([^*\n]{1,300}?)\*\*|__(?=\S)([^_\n]{1,300}?)__")
 _DENIED: Final = re.compile(
     r"(?:\b(?:not|rather than|instead of|than|nicht|no longer|except|excluding)|n['’]t)\s(?:be\s|just\s"
     r"|only\s)?[$€£*]{0,3}$",
@@ -205,7 +204,7 @@ def _compared(text: str, candidates: Sequence[Numeral], question: str) -> Numera
 
 def _bold(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral | None:
     """Return the number in bold; the first of several after a marker, else the last."""
-    spans = [match.span() for match in _BOLD.finditer(text)]
+    spans = [match.span() for match in BOLD.finditer(text)]
     inside = [n for n in candidates if any(start <= n.start and n.end <= end for start, end in spans)]
     if not inside or (len(spans) == 1 and spans[0][1] - spans[0][0] > 60):
         return None

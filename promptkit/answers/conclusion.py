@@ -115,11 +115,11 @@ def _concluding(parts: list[str]) -> Iterator[Passage]:
     found = [(part, sentence) for part in reversed(last) for sentence in reversed(list(_statements(part)))]
     found = found[:MAX_SENTENCES]
     for part in reversed(last):
-        told = [sentence for other, sentence in found if other is part]
-        concluding = [sentence for sentence in told if len(found) == 1 or _CONCLUDES.match(sentence)]
+        stated = [sentence for other, sentence in found if other is part]
+        concluding = [sentence for sentence in stated if len(found) == 1 or _CONCLUDES.match(sentence)]
         for sentence in concluding:
             yield Passage(text=sentence, rule="last paragraph", paragraph=part)
-        for sentence in told:
+        for sentence in stated:
             if sentence not in concluding:
                 yield Passage(text=sentence, rule="last value", paragraph=part, is_weak=True)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from promptkit.answers.passages import BOLD
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:
@@ -89,12 +91,9 @@ def affirmed(text: str, mentions: Sequence[Mention]) -> list[Mention]:
     return without_asides(text, kept)
 
 
-_BOLD: Final = re.compile(r"\*\*(?=\S)([^*\n]{1,300}?)\*\*|__(?=\S)([^_\n]{1,300}?)__")
-
-
 def in_bold(text: str, mentions: Sequence[Mention]) -> list[Mention]:
     """Return the mentions in bold."""
-    spans = [match.span() for match in _BOLD.finditer(text)]
+    spans = [match.span() for match in BOLD.finditer(text)]
     return [mention for mention in mentions if any(start <= mention.start < end for start, end in spans)]
 
 

@@ -191,10 +191,9 @@ class Labels(AnswerType):
         return list(dict.fromkeys(kept)) or None
 
     def declines(self, text: str) -> bool:
-        return not self.places_none(text) and declines(_without_names(text, names_in(self._names, text)))
-
-    def places_none(self, text: str) -> bool:
-        return self.may_be_empty and says_none(text)
+        if self.may_be_empty and says_none(text):
+            return False
+        return declines(_without_names(text, names_in(self._names, text)))
 
     def _separated(self, text: str) -> list[str] | None:
         """Return the labels of a text that holds nothing else; None for any other."""

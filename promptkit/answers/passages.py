@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+BOLD: Final = re.compile(r"\*\*(?=\S)([^*\n]{1,300}?)\*\*|__(?=\S)([^_\n]{1,300}?)__")
+"""Text in bold."""
+
 MAX_PASSAGE: Final = 2_000
 """Number of characters of a passage that are read."""
 
