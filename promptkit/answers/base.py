@@ -5,17 +5,41 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from promptkit.answers.gbnf import Grammar, literal
+from promptkit.answers.marks import without_marks
 
 Form = Literal["plain", "json"]
 LONGEST_REPLY = 1_000_000
+WHOLE_REPLY = "whole reply"
 CONTINUATION = re.compile(r"\n[ \t]*(?:Q|Question):")
 
 
 class Unparsed(ValueError):
     """A reply that does not hold a value of the type. The message says why, and is used for a repair."""
+
+
+class Refusal(Unparsed):
+    """A reply that declines to answer, or says that there is no answer."""
+
+
+class EmptyReply(Unparsed):
+    """A reply that holds no text besides thoughts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value found in a reply, and the name of the rule that found it.
+
+    `is_weak` tells that nothing in the reply marks the value as its answer.
+    """
+
+    value: Any
+    rule: str
+    is_weak: bool = False
 
 
 class AnswerType(ABC):
@@ -25,8 +49,8 @@ class AnswerType(ABC):
     type that is not deliberately long. The grammar admits one plain writing of each value that `parse` can return;
     `parse` also reads other writings of these values (another case, quotes, a full stop).
 
-    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it, and
-    `mentions` where a value can be found among other words.
+    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it,
+    `mentions` where a value can be found among other words, and `conclude` where its replies are read in another way.
     """
 
     name: ClassVar[str]
@@ -52,16 +76,29 @@ class AnswerType(ABC):
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
         return self.read(text)
 
-    def extract(self, text: str, marker: str = "") -> Any:
-        """Return the value of a reply with thoughts: the first value after the last `marker`, or the last value without
-        one.
+    def find(self, text: str, cue: str = "", *, thinks: bool = False) -> Reading:
+        """Return the value that a free reply concludes with, and the rule that found it.
 
-        Ignores everything after an invented next question. Raises Unparsed.
+        `cue` is the text that the answer was to follow; `thinks` tells that the reply begins with thoughts. Ignores
+        thoughts in marks and everything after an invented next question. Raises Unparsed: Refusal for a reply that
+        declines, EmptyReply for a blank one.
         """
         if len(text) > LONGEST_REPLY:
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
-        rest, marked = after_marker(text, marker)
-        return self.first(rest) if marked else self.last(rest)
+        text = CONTINUATION.split(without_marks(text), maxsplit=1)[0]
+        if not text.strip():
+            raise EmptyReply("the reply is empty")
+        return self.conclude(text, cue, thinks)
+
+    def conclude(self, text: str, cue: str, thinks: bool) -> Reading:
+        """Return the value of a reply without marks that is not blank. Raises Unparsed."""
+        if not thinks:
+            with suppress(Unparsed):
+                return Reading(self.read(text), WHOLE_REPLY)
+        rest, marked = after_marker(text, cue)
+        if marked:
+            return Reading(self.first(rest), "cue")
+        return Reading(self.last(text) if thinks else self.first(text), "any value", is_weak=True)
 
     def grammar(self, lead: str = "") -> str | None:
         """Return GBNF for the answers that `parse` reads, each preceded by `lead`; None where there is none."""
@@ -121,7 +158,6 @@ class AnswerType(ABC):
 
 def after_marker(text: str, marker: str) -> tuple[str, bool]:
     """Return the text after the last `marker` (in any case), and True; the whole text and False without one."""
-    text = CONTINUATION.split(text, maxsplit=1)[0]
     found: re.Match[str] | None = None
     if marker.strip():
         for found in re.finditer(re.escape(marker.strip()), text, re.IGNORECASE):  # noqa: B007

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from promptkit.answers.base import AnswerType, Unparsed, after_marker, quoted
+from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Unparsed, after_marker, quoted
 from promptkit.answers.closed_sets import check_known, read_names
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.errors import InputError, nearest
@@ -69,9 +69,9 @@ class Spans(AnswerType):
             found = self._aligned(copy, spans)
         return [{"start": start + self._shift, "end": end + self._shift, "class": kind} for start, end, kind in found]
 
-    def extract(self, text: str, marker: str = "") -> list[dict[str, Any]]:
-        rest, _ = after_marker(text, marker)
-        return list(self.parse(rest))
+    def conclude(self, text: str, cue: str, thinks: bool) -> Reading:
+        rest, marked = after_marker(text, cue)
+        return Reading(self.read(rest), "cue" if marked else WHOLE_REPLY)
 
     def expression(self, grammar: Grammar) -> str:
         """Return the expression of all copies. It has one rule for each place, outside a span and inside one of each

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading, Refusal, Unparsed
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.build import instruction
 from promptkit.answers.calibration import Calibration, read_calibration
@@ -22,6 +22,7 @@ from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
+from promptkit.techniques.warnings import WarningName
 
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
@@ -322,28 +323,33 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
             extra["offsets"] = exchange.scores.offsets
         return Answer(value=exchange.scores.value, extra=extra, last=exchange)
     try:
-        value = _value(step, exchange)
+        reading = _reading(step, exchange)
     except Unparsed as error:
         record.problem = "the reply ran out of tokens" if exchange.cut else str(error)
+        record.warnings = (*record.warnings, *_warnings_of(error))
         flag: Flag = "truncated" if exchange.cut else "unparsed"
         return Answer(value=None, flag=flag, problem=record.problem, last=exchange)
-    record.parsed = value
+    record.parsed, record.rule = reading.value, reading.rule
+    if reading.is_weak:
+        record.warnings = (*record.warnings, "weak_reading")
     if exchange.cut and not step.answer.alternatives():
         record.problem = "the reply ran out of tokens"
-        return Answer(value=value, flag="truncated", problem=record.problem, last=exchange)
-    return Answer(value=value, last=exchange)
+        return Answer(value=reading.value, flag="truncated", problem=record.problem, last=exchange)
+    return Answer(value=reading.value, last=exchange)
 
 
-def _value(step: StepContext, exchange: Exchange) -> Any:
-    if exchange.thinks:
-        return step.answer.extract(exchange.text, exchange.cue)
-    try:
-        return step.answer.parse(exchange.text)
-    except Unparsed:
-        if exchange.request.grammar or exchange.request.schema:
-            raise
-        marker = exchange.cue or "Answer:"
-        return step.answer.extract(f"{marker} {exchange.text}", marker)
+def _reading(step: StepContext, exchange: Exchange) -> Reading:
+    """Return the value of a deciding reply. A reply that a grammar or a schema bound is parsed, not searched."""
+    if not exchange.thinks and (exchange.request.grammar or exchange.request.schema):
+        return Reading(step.answer.parse(exchange.text), WHOLE_REPLY)
+    return step.answer.find(exchange.text, exchange.cue, thinks=exchange.thinks)
+
+
+def _warnings_of(error: Unparsed) -> tuple[WarningName, ...]:
+    """Return the warnings of a reply without an answer."""
+    if isinstance(error, Refusal):
+        return ("refused",)
+    return ("empty_reply",) if isinstance(error, EmptyReply) else ()
 
 
 async def _constrain(step: StepContext, request: Request) -> Request:

@@ -67,7 +67,7 @@ NEAR = "category 77 x and category " * 750
 async def test_a_reply_of_near_labels_is_read_without_holding_up_others(kind: str, reply: str) -> None:
     answer = build_answer_type({kind: MANY})
     await asyncio.sleep(0)
-    for read in (answer.parse, answer.extract):
+    for read in (answer.parse, answer.find):
         try:
             assert read(reply)
         except Unparsed as error:

@@ -80,8 +80,8 @@ def test_json_is_looked_for_at_64_places() -> None:
 
 def test_labels_among_thoughts_are_the_last_ones_within_1000_lines_of_the_end() -> None:
     answer = build_answer_type({"labels": ["red", "blue"]})
-    assert answer.extract("blue\nred\n" + "hm\n" * 999) == ["red"]
-    assert answer.extract("blue\nred\n" + "hm\n" * 1_000) == ["blue", "red"]
+    assert answer.find("blue\nred\n" + "hm\n" * 999, thinks=True).value == ["red"]
+    assert answer.find("blue\nred\n" + "hm\n" * 1_000, thinks=True).value == ["blue", "red"]
 
 
 def test_decimals_beyond_the_400th_are_not_read() -> None:
@@ -190,4 +190,4 @@ def test_a_list_has_items_of_simple_types_only(inner: Any) -> None:
 
 
 def test_blank_lines_before_an_answer_are_skipped() -> None:
-    assert build_answer_type({"list": {"separator": ";"}}).extract("Answer:\n \na; b", "Answer:") == ["a", "b"]
+    assert build_answer_type({"list": {"separator": ";"}}).find("Answer:\n \na; b", "Answer:").value == ["a", "b"]

@@ -143,7 +143,7 @@ def test_another_reply_is_unparsed_and_says_why(spec: Any, reply: str, fault: st
 )
 def test_letters_named_as_one_answer_are_none(reply: str, marker: str) -> None:
     with pytest.raises(Unparsed, match="several"):
-        build_answer_type(OPTIONS).extract(reply, marker)
+        build_answer_type(OPTIONS).find(reply, marker, thinks=True)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_letters_named_as_one_answer_are_none(reply: str, marker: str) -> None:
     ],
 )
 def test_a_value_is_found_after_the_marker_first_else_last(spec: Any, reply: str, marker: str, value: Any) -> None:
-    assert build_answer_type(spec).extract(reply, marker) == value
+    assert build_answer_type(spec).find(reply, marker, thinks=True).value == value
 
 
 @pytest.mark.parametrize(
