@@ -1,21 +1,13 @@
-"""Readers of replies: lists, JSON values, sentences, the label that is named last."""
+"""Readers of replies: lists, sentences, the label that is named last."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Sequence
-from itertools import islice
-from typing import Any, Final
-
-MOST_STARTS: Final = 64
-"""The number of brackets at which a JSON value is tried, since each try may read to the end of the reply."""
+from typing import Final
 
 _MARK: Final = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):]|#\d+[.:]?)\s+")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)")
-_FENCE: Final = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
-_CONSTANTS: Final = {"true": True, "false": False, "null": None, "none": None}
 
 
 def read_list(text: str, *, most: int | None = None) -> list[str]:
@@ -45,51 +37,6 @@ def read_sentences(text: str) -> list[str]:
     """Return the sentences of a text, without the numbers and bullets of its lines, repeated ones left out."""
     sentences = (part.strip() for line in read_list(text) for part in _SENTENCE_END.split(line))
     return list(dict.fromkeys(sentence for sentence in sentences if sentence))
-
-
-def read_json(text: str) -> Any:
-    """Return the JSON or Python literal that a reply or a fence in it is, else the first JSON in the text around it.
-
-    `true`, `True` and the like are read either way. Raises ValueError where there is none.
-    """
-    fenced = _FENCE.search(text)
-    for candidate in ([fenced[1]] if fenced else []) + [text]:
-        found = _literal(candidate.strip())
-        if found is not _NOTHING:
-            return found
-        for start in islice(re.finditer(r"[\[{]", candidate), MOST_STARTS):
-            try:
-                return json.JSONDecoder().raw_decode(candidate, start.start())[0]
-            except (ValueError, RecursionError):
-                continue
-    raise ValueError(f"no JSON value in {text.strip()[:60]!r}")
-
-
-_NOTHING: Final = object()
-
-
-def _literal(text: str) -> Any:
-    """Return the data that a text is a literal of, or nothing."""
-    if text.lower() in _CONSTANTS:
-        return _CONSTANTS[text.lower()]
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a set in a set.
-        return _NOTHING
-    return found if _is_data(found) else _NOTHING
-
-
-def _is_data(value: Any) -> bool:
-    """Tell whether a Python literal is data: no `...`, no bytes."""
-    if isinstance(value, dict):
-        return all(_is_data(part) for pair in value.items() for part in pair)
-    if isinstance(value, list | tuple | set):
-        return all(map(_is_data, value))
-    return value is None or isinstance(value, str | int | float)
 
 
 def last_named(text: str, labels: Sequence[str]) -> str | None:

@@ -3,10 +3,11 @@
 from itertools import chain
 from typing import Any, Literal
 
+from promptkit.answers.json_reader import read_json
 from promptkit.errors import InputError
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import read_items, read_json
+from promptkit.techniques.reading import read_items
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
+from promptkit.answers.json_reader import read_json
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.reading import bare_line, filled_lines, last_named, read_json, read_list
+from promptkit.techniques.reading import bare_line, filled_lines, last_named, read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 

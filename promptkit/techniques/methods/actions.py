@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptkit.techniques.reading import read_json
+from promptkit.answers.json_reader import read_json
 
 _HEAD: Final = re.compile(r"Thought[ \t]*\d*[ \t]*:", re.IGNORECASE)
 _ACTION: Final = re.compile(r"(?:^|\n)[ \t]*Action[ \t]*\d*[ \t]*:", re.IGNORECASE)
