@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from promptkit.answers.gbnf import Grammar, literal
-from promptkit.answers.marks import without_marks
+from promptkit.runtimes.thoughts import without_marks
 
 Form = Literal["plain", "json"]
 LONGEST_REPLY = 1_000_000

@@ -40,10 +40,11 @@ def read_json(text: str) -> Any:
 
 
 def json_readings(text: str) -> Iterator[Reading]:
-    """Yield the JSON values of a reply, with the rule that found each: all of it alone, else those in fences, else those in the text, in order.
+    """Yield the JSON values of a reply, with the rule that found each.
 
-    Of fences, those marked as JSON come first. Values inside others are not yielded. Raises Unparsed where a value is
-    cut off, has a number that is too large, or is nested too deep; whatever follows it is not read.
+    It is all of the reply alone, else the values in fences, those marked as JSON first, else those in the text, in
+    order. Values inside others are not yielded. Raises Unparsed where a value is cut off, has a number that is too
+    large, or is nested too deep; what follows it is not read.
     """
     stripped = text.strip()
     whole = _whole(stripped)

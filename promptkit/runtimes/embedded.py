@@ -21,7 +21,8 @@ from typing import Any, Final, TypeVar
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.llama_cpp import Llama, library_version
-from promptkit.runtimes.reply_reader import THINK_CLOSE, THINK_OPEN, ReplyReader, ThoughtSplitter
+from promptkit.runtimes.reply_reader import ReplyReader
+from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
 Result = TypeVar("Result")

@@ -38,7 +38,8 @@ from promptkit.runtimes.ollama_server import (
     version_at_least,
 )
 from promptkit.runtimes.probes import continues_turns_cached
-from promptkit.runtimes.reply_reader import ReplyReader, ThoughtSplitter, finite_number, number_between, protocol_errors
+from promptkit.runtimes.reply_reader import ReplyReader, finite_number, number_between, protocol_errors
+from promptkit.runtimes.thoughts import ThoughtSplitter
 
 MOST_ALTERNATIVES = 20
 REFUSES_OVERFLOW = (0, 12, 4)

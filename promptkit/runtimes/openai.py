@@ -28,7 +28,8 @@ from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
-from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
+from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, finite_number, protocol_errors
+from promptkit.runtimes.thoughts import ThoughtSplitter
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import fields
 from math import inf
 from sys import float_info
-from typing import Any, Literal
+from typing import Any
 
 from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
-from promptkit.runtimes.api_keys import Redactor, partial_match_start
+from promptkit.runtimes.api_keys import Redactor
 from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
+from promptkit.runtimes.thoughts import ThoughtSplitter
 
 MOST_TOKENS = 10**9
 MOST_SECONDS = 10**7
@@ -139,13 +140,22 @@ class ReplyReader:
         if self.finish:
             raise self._more()
         self._count(len(text), len(thought), len(listed))
-        shown = self._splitter.feed(self._text.feed(text)) if text else ""
+        shown = self._feed(self._text.feed(text)) if text else ""
         if thought:
             self._thoughts.append(self._thought.feed(thought))
         if thought or self._splitter.thinking:
             self.thought_parts += 1
         elif listed:
             self.add_tokens(listed)
+        return shown
+
+    def _feed(self, text: str) -> str:
+        """Split a piece, and return what of it is answer. Pieces that turn out to be thoughts are counted as these."""
+        unopened = self._splitter.unopened
+        shown = self._splitter.feed(text)
+        if self._splitter.unopened and not unopened:
+            self.thought_parts += self._pieces - 1  # This piece is counted by itself.
+            self.tokens.clear()
         return shown
 
     def _count(self, text: int, thought: int, listed: int) -> None:
@@ -195,7 +205,7 @@ class ReplyReader:
     def end_text(self) -> str:
         """End the text and return the part that was held back."""
         self._thoughts.append(self._thought.end())
-        return self._splitter.feed(self._text.end()) + self._splitter.finish()
+        return self._feed(self._text.end()) + self._splitter.finish()
 
     def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
@@ -220,92 +230,6 @@ class ReplyReader:
         text = b"".join(token.piece for token in self.tokens)
         others = b"\0".join(other.piece for token in self.tokens for other in token.alternatives)
         return any(self._redactor.finds(part.decode(errors="replace")) for part in (text, others))
-
-
-THINK_OPEN = "<think>"
-THINK_CLOSE = "</think>"
-_ThoughtState = Literal["before", "thinking", "after", "answering"]
-
-
-class ThoughtSplitter:
-    """Splits a streamed reply into thoughts (`<think>…</think>`, at the start only) and answer.
-
-    `text` and `thoughts` hold what has arrived. The cost of a character does not grow with the number of pieces.
-    """
-
-    def __init__(self, *, opened: bool = False, off: bool = False) -> None:
-        """`opened`: the prompt itself ends with the opening mark. `off`: everything is answer."""
-        self.held = ""  # may begin a mark; always shorter than one
-        self._blanks: list[str] = []
-        self._text: list[str] = []
-        self._thoughts: list[str] = []
-        self._state: _ThoughtState = "answering" if off else "thinking" if opened else "before"
-
-    @property
-    def text(self) -> str:
-        """The answer."""
-        return "".join(self._text)
-
-    @property
-    def thoughts(self) -> str:
-        """The thoughts, without blanks around them."""
-        return "".join(self._thoughts).strip()
-
-    @property
-    def thinking(self) -> bool:
-        """True while the next piece belongs to the thoughts."""
-        return self._state in ("thinking", "after")
-
-    def feed(self, piece: str) -> str:
-        """Take a piece and return the part of it that is answer."""
-        if self._state == "before":
-            return self._before(piece)
-        if self._state == "thinking":
-            return self._think(piece)
-        if self._state == "after":
-            return self._answer(piece.lstrip())
-        self._text.append(piece)
-        return piece
-
-    def finish(self) -> str:
-        """End the reply and return the answer's text that was held back. Thoughts that were cut off stay thoughts."""
-        held, self.held = self.held, ""
-        if self._state == "before":
-            return self._answer("".join([*self._blanks, held]))
-        if self._state == "thinking":
-            self._thoughts.append(held)
-        return ""
-
-    def _before(self, piece: str) -> str:
-        start = self.held + piece
-        if not self.held:
-            start = piece.lstrip()
-            self._blanks.append(piece[: len(piece) - len(start)])
-        if len(start) < len(THINK_OPEN) and THINK_OPEN.startswith(start):
-            self.held = start
-            return ""
-        self.held = ""
-        if not start.startswith(THINK_OPEN):
-            return self._answer("".join([*self._blanks, start]))
-        self._state = "thinking"
-        return self._think(start.removeprefix(THINK_OPEN))
-
-    def _think(self, piece: str) -> str:
-        thought, mark, rest = (self.held + piece).partition(THINK_CLOSE)
-        if mark:
-            self._thoughts.append(thought)
-            self.held, self._state = "", "after"
-            return self._answer(rest.lstrip())
-        start = partial_match_start(thought, THINK_CLOSE)
-        self._thoughts.append(thought[:start])
-        self.held = thought[start:]
-        return ""
-
-    def _answer(self, text: str) -> str:
-        if text:
-            self._state = "answering"
-            self._text.append(text)
-        return text
 
 
 def checked_reply(
