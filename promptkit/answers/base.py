@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from promptkit.answers.conclusion import Passage, passages
 from promptkit.answers.gbnf import Grammar, literal
+from promptkit.answers.refusals import declines
 from promptkit.runtimes.thoughts import without_marks
 
 Form = Literal["plain", "json"]
@@ -76,29 +77,58 @@ class AnswerType(ABC):
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
         return self.read(text)
 
-    def find(self, text: str, cue: str = "", *, thinks: bool = False) -> Reading:
+    def find(self, text: str, cue: str = "", *, thinks: bool = False, cut: bool = False) -> Reading:
         """Return the value that a free reply concludes with, and the rule that found it.
 
-        `cue` is the text that the answer was to follow; `thinks` tells that the reply begins with thoughts. Ignores
-        thoughts in marks and everything after an invented next question. Raises Unparsed: Refusal for a reply that
-        declines, EmptyReply for a blank one.
+        `cue` is the text that the answer was to follow; `thinks` tells that the reply begins with thoughts, and `cut`
+        that it ran out of tokens. Ignores thoughts in marks and everything after an invented next question. Raises
+        Unparsed: Refusal for a reply that declines, EmptyReply for a blank one.
         """
         if len(text) > LONGEST_REPLY:
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
         text = CONTINUATION.split(without_marks(text), maxsplit=1)[0]
         if not text.strip():
             raise EmptyReply("the reply is empty")
-        return self.conclude(text, cue, thinks)
+        return self.conclude(text, cue, thinks=thinks, cut=cut)
 
-    def conclude(self, text: str, cue: str, thinks: bool) -> Reading:
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
         """Return the value of a reply without marks that is not blank. Raises Unparsed."""
         if not thinks:
-            with suppress(Unparsed):
-                return Reading(self.read(text), WHOLE_REPLY)
-        rest, marked = after_marker(text, cue)
-        if marked:
-            return Reading(self.first(rest), "cue")
-        return Reading(self.last(text) if thinks else self.first(text), "any value", is_weak=True)
+            found = self.whole(_without_cue(text, cue))
+            if found is not None:
+                return Reading(found, WHOLE_REPLY)
+        for passage in passages(text, cue, thinks=thinks, cut=cut):
+            if self.declines(passage.text):
+                raise Refusal(f"the reply declines to answer: {quoted(passage.text)}")
+            found = self.pick(passage)
+            if found is not None:
+                return Reading(found, passage.rule, passage.is_weak)
+            if passage.is_binding:
+                raise Unparsed(f"{quoted(passage.text)} is not an answer")
+        return self.no_value(text)
+
+    def no_value(self, text: str) -> Reading:
+        """Raise Unparsed for a reply in which no passage holds a value, with what `read` says of it."""
+        self.read(text)
+        raise Unparsed(f"{quoted(text)} does not say which value is its answer")
+
+    def whole(self, text: str) -> Any:
+        """Return the value of a reply that is the answer alone, None for any other."""
+        try:
+            return self.read(text)
+        except Unparsed:
+            return None
+
+    def pick(self, passage: Passage) -> Any:
+        """Return the answer that a passage of a reply gives, None where it gives none or several."""
+        values = list(self.mentions(passage.text))
+        if values:
+            return values[0] if passage.is_marked or passage.opens else values[-1]
+        return self.whole(passage.text)
+
+    def declines(self, text: str) -> bool:
+        """Tell whether a passage says that there is no answer."""
+        return declines(text)
 
     def grammar(self, lead: str = "") -> str | None:
         """Return GBNF for the answers that `parse` reads, each preceded by `lead`; None where there is none."""
@@ -163,6 +193,12 @@ def after_marker(text: str, marker: str) -> tuple[str, bool]:
         for found in re.finditer(re.escape(marker.strip()), text, re.IGNORECASE):  # noqa: B007
             pass
     return (text[found.end() :], True) if found else (text, False)
+
+
+def _without_cue(text: str, cue: str) -> str:
+    """Return a reply without the cue that it begins with."""
+    text, cue = text.strip(), cue.strip()
+    return text[len(cue) :] if cue and text.casefold().startswith(cue.casefold()) else text
 
 
 def paragraphs(text: str) -> list[str]:

@@ -69,7 +69,7 @@ class Spans(AnswerType):
             found = self._aligned(copy, spans)
         return [{"start": start + self._shift, "end": end + self._shift, "class": kind} for start, end, kind in found]
 
-    def conclude(self, text: str, cue: str, thinks: bool) -> Reading:
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
         rest, marked = after_marker(text, cue)
         return Reading(self.read(rest), "cue" if marked else WHOLE_REPLY)
 

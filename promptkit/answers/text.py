@@ -6,8 +6,11 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Unparsed, paragraphs, quoted
+from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted
+from promptkit.answers.conclusion import last_box, text_after_marker
 from promptkit.answers.gbnf import BLANKS, Grammar, any_of, literal, none_of
+from promptkit.answers.numerals import plain_math
+from promptkit.answers.refusals import refuses
 from promptkit.errors import InputError
 
 
@@ -27,17 +30,41 @@ class Text(AnswerType):
             raise Unparsed("the reply is empty")
         return text
 
-    def first(self, text: str) -> str:
-        return self.read(text)
-
-    def last(self, text: str) -> str:
-        return self.read((paragraphs(text) or [""])[-1])
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
+        if refuses(text):
+            raise Refusal(f"the reply declines to answer: {quoted(text)}")
+        boxed = last_box(text)
+        if boxed is not None and (thinks or undressed(text).endswith("}")):
+            return Reading(self.read(undressed(plain_math(boxed))), "boxed")
+        rest = text_after_marker(text, cue, anywhere=thinks)
+        if rest is not None:
+            return Reading(self.read(undressed(rest)), "marker")
+        if thinks:
+            return Reading(self.read(undressed((paragraphs(text) or [""])[-1])), "last paragraph", is_weak=True)
+        return Reading(self.read(undressed(text)), WHOLE_REPLY)
 
     def vote_key(self, value: Any) -> Hashable:
         return " ".join(str(value).casefold().split()).rstrip(".!")
 
     def description(self) -> Mapping[str, Any]:
         return {}
+
+
+_EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.*\S)\1", re.DOTALL)
+_QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」"}
+
+
+def undressed(text: str) -> str:
+    """Return a text without emphasis and quotes around the whole of it."""
+    text = text.strip()
+    while True:
+        emphasis = _EMPHASIS.fullmatch(text)
+        if emphasis and emphasis[1] not in emphasis[2]:
+            text = emphasis[2].strip()
+        elif len(text) > 2 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
+            text = text[1:-1].strip()
+        else:
+            return text
 
 
 _FENCED_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)\n?^```", re.DOTALL | re.MULTILINE)

@@ -34,7 +34,7 @@ def test_at_each_place_the_longest_text_is_found(names: list[str], text: str) ->
 
 def test_names_that_overlap_are_found_from_the_left() -> None:
     names = ClosedSet(("new york", "york city hall", "city", "hall"))
-    assert list(names.places("NEW YORK city hall")) == [(0, "new york"), (9, "city"), (14, "hall")]
+    assert list(names.places("NEW YORK city hall")) == [(0, 8, "new york"), (9, 13, "city"), (14, 18, "hall")]
     assert list(names.mentions("york city, york city hall")) == ["city", "york city hall"]
 
 
