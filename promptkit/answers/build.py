@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.base import AnswerType, quoted
+from promptkit.answers.code import Code
 from promptkit.answers.json_value import Json
 from promptkit.answers.labels import Boolean, Choice, Label, Labels
 from promptkit.answers.lists import JsonList, ListOf, read_flag
 from promptkit.answers.number import Number
 from promptkit.answers.spans import Spans
-from promptkit.answers.text import Code, Text
+from promptkit.answers.text import Text
 from promptkit.errors import InputError, nearest
 from promptkit.project import LIBRARY, Project
 from promptkit.project_code.entry_points import check_subclass, load_entry_point, load_entry_points

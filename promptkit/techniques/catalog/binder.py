@@ -40,7 +40,7 @@ async def binder(
 
 async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
     """Return the result of a query as the answer; no answer if it fails or is empty."""
-    query = cut_program(exchange.said).strip().rstrip(";")
+    query = cut_program(exchange.said, "sql").strip().rstrip(";")
     try:
         cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)
     except (InvalidCall, QueryFailed) as error:

@@ -118,7 +118,7 @@ async def find_value(task: Task, table: Table, sketch: dict[str, Any], samples: 
 async def run(task: Task, table: Table, exchange: Exchange) -> str | None:
     """Return the cells that a query gives as a text; None where it fails or gives none, or too many to fill a blank."""
     try:
-        selected = await task.sql(table, cut_program(exchange.said), of=exchange)
+        selected = await task.sql(table, cut_program(exchange.said, "sql"), of=exchange)
     except QueryFailed:
         return None
     cells: Sequence[str] = [

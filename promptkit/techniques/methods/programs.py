@@ -77,7 +77,7 @@ def read_program(exchange: Exchange, head: str) -> str:
 
 def is_python(program: str) -> bool:
     """Tell whether a text is a Python program."""
-    return _parsed(program) is not None
+    return bool(program.strip()) and _parsed(program) is not None
 
 
 def functions(program: str) -> dict[str, list[str]]:
