@@ -34,6 +34,8 @@ _FAMILIES: Final = {name: names.split()[0] for names in _ALIASES[:-1] for name i
 }
 _OUTPUT: Final = frozenset(("text", "txt", "plaintext", "plain", "output", "out", "stdout", "none", "log", "result"))
 _PYTHON: Final = "python"
+MOST_DECLINING: Final = 1_000
+"""The characters of a reply in which it would decline to answer."""
 _SQL: Final = "sql"
 
 
@@ -57,7 +59,7 @@ def find_program(text: str, language: str) -> Reading:
     program = None if blocks else _unfenced(text, family)
     if program is None:
         problem = f"the reply holds no program: {quoted(text)}"
-        raise Refusal(problem) if declines(text) else Unparsed(problem)
+        raise Refusal(problem) if declines(text[:MOST_DECLINING]) else Unparsed(problem)
     return Reading(program, WHOLE_REPLY if program.strip() == text.strip() else "code in prose")
 
 
@@ -153,7 +155,7 @@ def _is_code(text: str, family: str) -> bool:
         return _python(text) is not None
     if family == _SQL:
         return _query(text) is not None
-    return bool(text.strip() and _SIGNS.search(text)) and not declines(text)
+    return bool(text.strip() and _SIGNS.search(text)) and not declines(text[:MOST_DECLINING])
 
 
 _PYTHON_LINES: Final = (
@@ -181,6 +183,8 @@ def _python(text: str) -> str | None:
 
     A program that is not valid is returned whole, so that running it says what is wrong.
     """
+    if _has_statement(text):
+        return text.strip("\n")
     lines = text.strip("\n").split("\n")
     first = next((at for at, line in enumerate(lines) if _PYTHON_LINE.match(line)), None)
     if first is None:
@@ -189,6 +193,13 @@ def _python(text: str) -> str | None:
         first -= 1
     program = _without_prompts("\n".join(lines[first:]).strip("\n"))
     return _without_prose_below(program)
+
+
+def _has_statement(text: str) -> bool:
+    """Tell whether a text is Python with a statement in it: more than names, which any words may be."""
+    tree = _tree(text)
+    words = (ast.Expr, ast.AnnAssign, ast.Pass, ast.Break, ast.Continue)
+    return tree is not None and not all(isinstance(node, words) for node in tree.body)
 
 
 def _expression(text: str) -> str | None:
@@ -231,6 +242,7 @@ _STATEMENTS: Final = (
 _STATEMENT: Final = f"(?:{'|'.join(_STATEMENTS)})"
 _LINE_QUERY: Final = re.compile(rf"^[ \t(]*(?:--[^\n]*\n\s*)?(?={_STATEMENT})", re.IGNORECASE | re.MULTILINE)
 _PROSE_QUERY: Final = re.compile(rf"(?<![\w(])(?={_STATEMENT})(?=[^\n;]{{0,2000}}\b(?:FROM|SET|INTO|VALUES)\b)")
+_NEXT_QUERY: Final = re.compile(rf"\s*(?={_STATEMENT})", re.IGNORECASE)
 _QUERY_SIGN: Final = re.compile(r"[;()]|\n[ \t]*\n|'(?:[^'\n]|'')*'|\"[^\"\n]*\"")
 
 
@@ -259,7 +271,7 @@ def _query_end(text: str, start: int) -> int:
     depth = 0
     for sign in _QUERY_SIGN.finditer(text, start):
         depth += {"(": 1, ")": -1}.get(sign[0], 0)
-        if sign[0] == ";" and depth <= 0:
+        if sign[0] == ";" and depth <= 0 and not _NEXT_QUERY.match(text, sign.end()):
             return sign.end()
         if not sign[0].strip():
             return sign.start()

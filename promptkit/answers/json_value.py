@@ -9,12 +9,14 @@ from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Form, Reading, Unparsed, after_marker, hashable, quoted
+from promptkit.answers.base import AnswerType, Form, Reading, Refusal, Unparsed, after_marker, hashable, quoted
+from promptkit.answers.code_reader import MOST_DECLINING
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.answers.json_reader import json_readings, json_string
 from promptkit.answers.json_schema import JsonSchema
 from promptkit.answers.number import number_text
 from promptkit.answers.number_grammar import range_expression
+from promptkit.answers.refusals import declines
 from promptkit.answers.schema_keywords import additional_schema, allowed_types
 from promptkit.errors import InputError
 
@@ -43,12 +45,17 @@ class Json(AnswerType):
     def read(self, text: str) -> Any:
         return self._readings(text)[0].value
 
-    def conclude(self, text: str, cue: str, thinks: bool) -> Reading:
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
         rest, marked = after_marker(text, cue)
         if marked:
             with suppress(Unparsed):
                 return replace(self._readings(rest)[0], rule="cue")
-        return self._readings(text)[-1 if thinks else 0]
+        try:
+            return self._readings(text)[-1 if thinks else 0]
+        except Unparsed as unparsed:
+            if declines(text[:MOST_DECLINING]):
+                raise Refusal(f"the reply declines to answer: {quoted(text)}") from unparsed
+            raise
 
     def _readings(self, text: str) -> list[Reading]:
         """Return the values in a reply that fit the schema, at least one. Raises Unparsed."""

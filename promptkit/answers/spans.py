@@ -20,6 +20,8 @@ _TAG = re.compile(
 )
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _CLOSE = "</span>"
+LEAST_COPIED = 0.5
+"""The share of the text's words that must stand in a copy, in order. A refusal has fewer."""
 
 
 class Spans(AnswerType):
@@ -130,6 +132,8 @@ class Spans(AnswerType):
         """Return the spans that can be transferred to the text, in its offsets."""
         theirs, ours = list(_TOKEN.finditer(copy)), list(_TOKEN.finditer(self.text))
         place = aligned([token.group() for token in theirs], [token.group() for token in ours])
+        if len(place) < LEAST_COPIED * len(ours):
+            raise Unparsed(f"the reply has {len(place)} of the text's {len(ours)} words: it is not a copy of the text")
         found = []
         starts, ends = [token.start() for token in theirs], [token.end() for token in theirs]
         for start, end, kind in spans:
