@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from promptkit.answers.base import WHOLE_REPLY, Reading, Unparsed, quoted
@@ -52,20 +52,20 @@ def json_readings(text: str) -> Iterator[Reading]:
         yield Reading(whole.value, WHOLE_REPLY)
         return
     blocks = sorted(fenced_blocks(stripped), key=lambda block: _fence_rank(block.language))
-    fenced = [Reading(value, "fence") for block in blocks for value in _values(block.text.strip())]
+    fenced = [replace(found, rule="fence") for block in blocks for found in _readings(block.text.strip())]
     yield from fenced
     if not fenced:
-        yield from (Reading(value, "JSON in prose") for value in _in_prose(outside_fences(stripped)))
+        yield from _in_prose(outside_fences(stripped))
 
 
 def _fence_rank(language: str) -> int:
     return 0 if language in _JSON_FENCES else 1 if not language else 2
 
 
-def _values(text: str) -> Iterator[Any]:
+def _readings(text: str) -> Iterator[Reading]:
     whole = _whole(text)
     if whole is not None:
-        yield whole.value
+        yield Reading(whole.value, WHOLE_REPLY)
     else:
         yield from _in_prose(text)
 
@@ -100,7 +100,7 @@ def _rewritten_whole(text: str) -> _Whole | None:
     return _Whole(value) if not text[end:].strip() else None
 
 
-def _in_prose(text: str) -> Iterator[Any]:
+def _in_prose(text: str) -> Iterator[Reading]:
     """Yield the objects and arrays in a text."""
     at = failed = 0
     broken: _NotJson | None = None
@@ -115,7 +115,8 @@ def _in_prose(text: str) -> Iterator[Any]:
             else:
                 at, failed = start.end(), failed + 1
             continue
-        yield value
+        is_whole = not start.start() and at == len(text)
+        yield Reading(value, WHOLE_REPLY if is_whole else "JSON in prose")
         broken = None
     if broken:
         raise Unparsed(f"the JSON cannot be read at {quoted(text[broken.at : broken.at + 40])}")
