@@ -213,8 +213,17 @@ def instruction(answer_type: AnswerType, *, project: Project | None = None) -> s
 
 
 def repair_message(answer_type: AnswerType, problem: str, *, project: Project | None = None) -> str:
-    """Return the message to a model whose reply could not be read or failed a guard."""
-    values = {"problem": problem, "instruction": instruction(answer_type, project=project)}
+    """Return the message to a model whose answer could not be read or failed a guard."""
+    return _repair_message(problem, instruction(answer_type, project=project), project)
+
+
+def aside_repair_message(problem: str, *, project: Project | None = None) -> str:
+    """Return the message to a model whose reply a technique could not read."""
+    return _repair_message(problem, "", project, is_aside=True)
+
+
+def _repair_message(problem: str, instructed: str, project: Project | None, *, is_aside: bool = False) -> str:
+    values = {"problem": problem, "instruction": instructed, "is_aside": is_aside}
     return _render_template("repair", _shipped("repair"), values, project)
 
 

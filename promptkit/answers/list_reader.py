@@ -44,10 +44,11 @@ class Items:
     rule: str
 
 
-def listed_items(text: str) -> Items | None:
+def listed_items(text: str, *, in_full: bool = False) -> Items | None:
     """Return the items of a reply that marks them as a list; None where it does not.
 
-    The words before and after the list, and points below an item, are left out.
+    The words before and after the list, and points below an item, are left out. So are, unless `in_full`, explanations
+    after a name in bold, and a full stop after the last item alone.
     """
     if texts := _json_items(text):
         return texts
@@ -61,7 +62,7 @@ def listed_items(text: str) -> Items | None:
     if cells := _table_items(text):
         return Items(cells, "table")
     if marked := _marked_lines(text):
-        return Items(_plain(marked), "list")
+        return Items(marked if in_full else _plain(marked), "list")
     return None
 
 

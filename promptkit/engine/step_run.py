@@ -213,7 +213,7 @@ class StepRun:
         assert self.step.prompt_call is not None, "only a step that asks has a technique"
         answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)
-        repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
+        repairs = context.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
             answer = await repair(context, answer, problem)
             problem = self._problem(answer, here)
@@ -305,6 +305,7 @@ async def step_context(
         home=call.home,
         artifacts={name: made for name, file in call.artifacts.items() if (made := read_artifact(file))},
         decide=call.decide,
+        repairs=session.settings.repairs if step.repairs is None else step.repairs,
         calibrate=call.calibrate,
         layout=call.layout,
         messages=call.messages,

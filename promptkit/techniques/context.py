@@ -80,6 +80,8 @@ class StepContext:
     technique's settings are relative to `folder`. `artifacts` were prepared for the step, by technique; their files'
     names begin with `home`, which is `PIPELINE.STEP`.
 
+    `repairs` is how often a reply that cannot be read is asked for again.
+
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
     sample, began. `record` gets each request as soon as it is answered.
     """
@@ -91,6 +93,7 @@ class StepContext:
     client: Client
     project: Project
     decide: Decide = "constrain"
+    repairs: int = 0
     calibrate: Mapping[str, Any] | None = None
     layout: str | Path = "xml"
     messages: Literal["one", "system", "turns"] = "one"
@@ -119,7 +122,8 @@ class StepContext:
 class Exchange:
     """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens.
 
-    `again` are texts at which an answer after it has gone on to an example that the model invents.
+    `ends` are the texts at which the reply was cut, `again` those at which an answer after it has gone on to an example
+    that the model invents.
     """
 
     call: str
@@ -130,6 +134,7 @@ class Exchange:
     record: CallRecord
     scores: Scores | None = None
     again: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -149,6 +154,11 @@ class Exchange:
         text = self.text.strip()
         repeated = head and text.casefold().startswith(head.casefold())
         return text[len(head) :].strip() if repeated else text
+
+    @property
+    def says_cue(self) -> bool:
+        """True if the cue stands in the reply."""
+        return self.cue.casefold() in self.text.casefold()
 
     def with_text(self, text: str) -> Exchange:
         """Return this exchange with another text in place of its reply's: the part of it to continue from."""

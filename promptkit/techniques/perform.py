@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 from promptkit.answers.build import repair_message
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
 from promptkit.project_code.reference import guarded
-from promptkit.runtimes.base import Message
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
 from promptkit.techniques.registry import load_functions
-from promptkit.techniques.requests import decide_again, read_answer, reset_level
+from promptkit.techniques.requests import decide_again, read_answer, repair_request, reset_level
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
 
@@ -110,16 +109,9 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     last = answer.last
     if last is None:
         return answer
-    if answer.flag == "truncated":
-        request = replace(last.request, max_tokens=2 * last.request.max_tokens)
-        return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
-    messages = (
-        *last.request.messages,
-        Message("assistant", last.request.begun + last.reply.text),
-        Message("user", repair_message(step.answer, problem, project=step.project)),
-    )
+    message = repair_message(step.answer, problem, project=step.project)
     begun = last.cue if last.request.begun else ""
-    request = replace(last.request, messages=messages, begun=begun)
+    request = repair_request(last, message, begun=begun, cut=answer.flag == "truncated")
     return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 
 

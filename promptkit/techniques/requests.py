@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading, Refusal, Unparsed
+from promptkit.answers.build import aside_repair_message, instruction
 from promptkit.answers.build import build_answer_type as build_answer
-from promptkit.answers.build import instruction
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, constrain, lead_after, score_answer
 from promptkit.errors import Unsupported
@@ -262,7 +262,8 @@ async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
 def _cut_at(reply: Reply, ends: Sequence[str]) -> Reply:
     """Return a reply cut at the ends in it; a cut reply did not run out of tokens."""
     for end in ends:
-        text, found, _ = reply.text.partition(end)
+        begun = reply.text.lstrip("\n") if end.isspace() else reply.text
+        text, found, _ = begun.partition(end)
         reply = replace(reply, text=text, finish="stop") if found else reply
     return reply
 
@@ -310,6 +311,25 @@ async def decide_again(step: StepContext, exchange: Exchange, request: Request) 
     built = BuiltCall(spec=spec, request=request, cue=exchange.cue, ends=ends, again=exchange.again)
     reply = _cut_at(await _ask(step, request), built.ends)
     return _exchange(step, built, reply, deciding=True, is_repair=True)
+
+
+def repair_request(exchange: Exchange, message: str, *, begun: str = "", cut: bool) -> Request:
+    """Return the request that asks for a reply again: with the reply and what was wrong with it, or, where it was
+    `cut` off, with twice the tokens.
+    """
+    request = exchange.request
+    if cut:
+        return replace(request, max_tokens=2 * request.max_tokens)
+    turns = (Message("assistant", request.begun + exchange.reply.text), Message("user", message))
+    return replace(request, messages=(*request.messages, *turns), begun=begun)
+
+
+async def ask_aside_again(step: StepContext, exchange: Exchange, problem: str) -> Exchange:
+    """Ask once more for a reply that its technique could not read."""
+    request = repair_request(exchange, aside_repair_message(problem, project=step.project), cut=exchange.cut)
+    spec = CallSpec(name=exchange.call)
+    built = BuiltCall(spec=spec, request=request, cue=exchange.cue, ends=exchange.ends)
+    return _exchange(step, built, _cut_at(await _ask(step, request), built.ends), is_repair=True)
 
 
 def read_answer(step: StepContext, exchange: Exchange) -> Answer:
@@ -436,6 +456,7 @@ def _exchange(
         thinks=built.spec.thinks,
         record=record,
         again=built.again,
+        ends=built.ends,
     )
 
 

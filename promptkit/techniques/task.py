@@ -13,12 +13,15 @@ from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer, WrittenExample
+from promptkit.runtimes.thoughts import without_marks
 from promptkit.techniques.artifacts import Artifact, Row
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
+from promptkit.techniques.reading import with_cue
 from promptkit.techniques.requests import (
     BuiltCall,
     CallArguments,
+    ask_aside_again,
     build_call,
     cue_of,
     decide_after,
@@ -260,6 +263,22 @@ class Task(StepView):
         self._refuse_greedy(n, temperature)
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
+    async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
+        """Return what a reader makes of a reply that decides nothing: a plan, a verdict, a program.
+
+        `reader` takes the reply's text and raises ValueError (Unparsed) with what is wrong. The reply is then asked for
+        again, as often as the step's `repairs` allow. Returns None, noted in the trace, where no reply can be read.
+        """
+        for left in range(self._step.repairs, -1, -1):
+            try:
+                return reader(without_marks(exchange.said))
+            except ValueError as error:
+                problem = "it was cut off" if exchange.cut else str(error)
+                self.note(exchange, f"the reply cannot be read: {problem}")
+                if left:
+                    exchange = await ask_aside_again(self._step, exchange, problem)
+        return None
+
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
         """Continue from a reply's text with the answer trigger of `call`: a fixed extraction stage.
 
@@ -274,8 +293,8 @@ class Task(StepView):
         """
         if exchange.thinks and self.decides:
             exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces="answer"))
-        elif marked and exchange.cue and exchange.cue.casefold() not in exchange.text.casefold():
-            return self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange)
+        elif marked and exchange.cue and not (exchange := with_cue(exchange)).says_cue:
+            return replace(self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange), last=exchange)
         return read_answer(self._step, exchange)
 
     def answer(self, value: Any) -> Answer:

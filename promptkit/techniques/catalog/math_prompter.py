@@ -84,5 +84,5 @@ async def ask(task: Task, question: NumberTemplate, draws: int, number: int, tem
     algebra, program = await task.each(send, ("algebra", "program"))
     tried = question.draws(draws)
     *returned, value = await run_function(task, program, question.values, [*tried, question.values])
-    accepted = value is not None and agree(task, algebra, tried, returned)
+    accepted = value is not None and await agree(task, algebra, tried, returned)
     return Round(value, accepted)
