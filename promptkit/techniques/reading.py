@@ -22,11 +22,11 @@ _ABBREVIATIONS: Final = (
     "Mrs",
     "etc",
     "Prof",
-    "e\\.g",
-    "i\\.e",
-    "a\\.m",
-    "p\\.m",
-    "[A-Z]",
+    r"e\.g",
+    r"i\.e",
+    r"a\.m",
+    r"p\.m",
+    r"[A-Z]",
 )
 _SENTENCE_END: Final = re.compile("(?<=[.!?])" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS) + r"\s+(?=\S)")
 _REASON: Final = re.compile(r"\b(?:because|since|as)\b", re.IGNORECASE)

@@ -4,12 +4,11 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.programs import scalar, value_answer
-from promptkit.techniques.methods.qa_queries import InvalidCall, NeuralQuery, TooManyCalls
+from promptkit.techniques.methods.qa_queries import InvalidCall, NeuralQuery, TooManyCalls, read_query
 from promptkit.techniques.methods.tables import EXAMPLE_ROWS, cell_text, likelihood, table_of, table_schema, with_table
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import cut_program
 from promptkit.tools.tables import QueryFailed, Table
 
 
@@ -40,7 +39,9 @@ async def binder(
 
 async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
     """Return the result of a query as the answer; no answer if it fails or is empty."""
-    query = (cut_program(exchange.said, "sql") or exchange.said).strip().rstrip(";")
+    query = await task.read(exchange, read_query)
+    if query is None:
+        return task.no_answer("the reply holds no query", exchange)
     try:
         cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)
     except (InvalidCall, QueryFailed) as error:

@@ -19,6 +19,7 @@ UNCLEAR: Final = VERDICTS[0]
 ANSWER_TOKENS: Final = 64
 
 _NUMBER: Final = re.compile(r"\s*\(?(\d+)[.):]\s+")
+_NONE: Final = re.compile(r"\W*(?:none|no (?:verification )?questions?|nothing)\b", re.IGNORECASE)
 _DENIED: Final = re.compile(r"\bnot\s+consistent\b", re.IGNORECASE)
 _CALLS: Final = "{'joint': 3, 'two_step': 4, 'factored': 3 + questions, 'revise': 3 + 2 * questions}[variant]"
 
@@ -81,7 +82,7 @@ def read_questions(text: str) -> list[str]:
     """
     asked = [line for line in read_list(text) if "?" in line]
     found = asked or read_list("\n".join(line for line in text.splitlines() if _NUMBER.match(line)))
-    if not found:
+    if not found and not _NONE.match(text):
         raise Unparsed("the reply holds no question")
     return found
 

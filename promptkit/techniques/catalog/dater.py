@@ -22,10 +22,9 @@ from promptkit.techniques.methods.tables import (
     with_table,
 )
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import some_items
+from promptkit.techniques.reading import program, some_items
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import cut_program
 from promptkit.tools.tables import QueryFailed, Table
 
 Start = Callable[[], Awaitable[Any]]
@@ -130,7 +129,8 @@ async def find_value(task: Task, table: Table, sketch: dict[str, Any], samples: 
 async def run(task: Task, table: Table, exchange: Exchange) -> tuple[str, ...]:
     """Return the cells that a query gives, as texts; none where it fails or gives too many to fill a blank."""
     try:
-        selected = await task.sql(table, cut_program(exchange.said, "sql"), of=exchange)
+        query = await task.read(exchange, program("sql"))
+        selected = await task.sql(table, query or "", of=exchange)
     except QueryFailed:
         return ()
     cells = [cell_text(scalar(cell)) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None]

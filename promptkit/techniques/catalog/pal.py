@@ -25,5 +25,6 @@ async def run(task: Task, exchange: Exchange) -> Answer:
     written = await task.read(exchange, program("python"))
     if written is None:
         return task.no_answer("the reply holds no program", exchange)
-    entry = f"{written}\n{ENTRY}" if "solution" in functions(written) else f"{ending_in(written, RESULT)}\n{RESULT}"
-    return computed_answer(task, await task.code(entry, of=exchange), exchange)
+    has_entry = functions(written).get("solution") == []
+    run_to_end = f"{written}\n{ENTRY}" if has_entry else f"{ending_in(written, RESULT)}\n{RESULT}"
+    return computed_answer(task, await task.code(run_to_end, of=exchange), exchange)

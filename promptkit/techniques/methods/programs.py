@@ -82,6 +82,12 @@ def read_program(exchange: Exchange, head: str) -> str:
     return f"{head}\n{textwrap.indent(program, '    ')}"
 
 
+def calls(program: str, name: str) -> bool:
+    """Tell whether the top level of a program calls a function of its own."""
+    tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
+    return any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == name for node in _outside_functions(tree))
+
+
 def ending_in(program: str, name: str) -> str:
     """Return a program that assigns a name; one that ends in a value, printed or not, or in another name, is made to
     assign that.
@@ -95,6 +101,8 @@ def ending_in(program: str, name: str) -> str:
             value: ast.expr = printed
         case ast.Expr(value=value):
             pass
+        case ast.FunctionDef(name=function, args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[])):
+            return f"{program}\n{name} = {function}()"
         case ast.Assign(targets=[ast.Name() as value]) | ast.AnnAssign(target=ast.Name() as value):
             return f"{program}\n{name} = {value.id}"
         case _:

@@ -10,6 +10,8 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from promptkit.answers.base import Unparsed
+from promptkit.answers.code_reader import find_program
+from promptkit.answers.fences import fenced_blocks
 from promptkit.answers.list_reader import bare_item, listed_items
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
@@ -121,6 +123,14 @@ def unquoted(text: str) -> str:
     return text
 
 
+def read_query(text: str) -> str:
+    """Return the query of a reply: a call alone, else SQL, without the prose around it. Raises Unparsed."""
+    blocks = fenced_blocks(text)
+    inside = blocks[0].text.strip() if blocks else text.strip()
+    query = inside if _CALL.match(inside) else str(find_program(text, "sql").value)
+    return query.strip().rstrip(";")
+
+
 def read_values(reply: str, count: int) -> list[str]:
     """Return the values of a reply for `count` rows, one a line.
 
@@ -132,7 +142,8 @@ def read_values(reply: str, count: int) -> list[str]:
         values = listed.texts
     else:
         rows = [found for line in filled_lines(reply) if (found := _TABLE_ROW.fullmatch(line.strip()))]
-        values = [found[1].strip() for found in rows] if rows else [_bare(line) for line in filled_lines(reply)]
+        in_table = rows and len(rows) == len(filled_lines(reply))
+        values = [found[1].strip() for found in rows] if in_table else [_bare(line) for line in filled_lines(reply)]
         if len(values) == count + 1 and values[0].endswith(":"):
             values = values[1:]
         if len(values) == 1 and count > 1:
@@ -168,8 +179,7 @@ _SELECT: Final = re.compile(r"SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _IN: Final = re.compile(r"\bIN\s*$", re.IGNORECASE)
 _IN_BRACKETS: Final = re.compile(r"\bIN\s*\(\s*$", re.IGNORECASE)
-_TOKENS_A_TABLE_ROW: Final = re.compile(r"\|?\s*(?:row\s*)?\d+\s*\|([^|]*)\|?", re.IGNORECASE)
-_ROW: Final = 16
+_TOKENS_A_ROW: Final = 16
 
 
 class TooManyCalls(Exception):
