@@ -171,7 +171,7 @@ def _as_python(line: str, variables: Sequence[str]) -> str:
     for written, sign in _SIGNS.items():
         line = line.replace(written, sign)
     line = re.sub(r"\s[xX]\s", " * ", line) if not {"x", "X"} & set(variables) else line
-    line = re.sub(r"\*\*(?=\S[^*]*\*\*)(.*?)\*\*", r"\1", line).strip(" \t$`.,;_*")
+    line = _BOLD.sub(r"\1", line).strip(" \t$`.,;_*")
     line = re.sub(r"(?<=[\w)])\s+[A-Za-z]{2,}[\w ]*$", "", line) if variables else line
     names = "|".join(map(re.escape, sorted(variables, key=len, reverse=True))) or "(?!)"
     line = re.sub(rf"(?<![\w.])(\d+(?:\.\d+)?|{names})[ \t]*(?=\()", r"\1*", line)
@@ -179,6 +179,7 @@ def _as_python(line: str, variables: Sequence[str]) -> str:
     return re.sub(rf"\)[ \t]*(?=\(|(?:{names})\b)", ")*", line)
 
 
+_BOLD: Final = re.compile(r"(?:^|(?<=\s))\*\*(\S[^*\n]{0,300}?)\*\*(?=[\s.,]|$)")
 _FRACTION: Final = re.compile(r"\\d?frac\{([^{}]{1,200})\}\{([^{}]{1,200})\}")
 _SIGNS: Final = {
     "\\times": "*", "\\cdot": "*", "\\div": "/", "\\left": "", "\\right": "",
