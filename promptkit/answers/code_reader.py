@@ -45,7 +45,7 @@ def find_program(text: str, language: str) -> Reading:
     Of several fences it is the last one whose language fits and that is a program of its own: neither output nor an
     example of how another one is used. Raises Unparsed, a Refusal for a reply that declines.
     """
-    text = fences_on_own_lines(text)
+    text = fences_on_own_lines(text.lstrip() if text.lstrip().startswith(("```", "~~~")) else text)
     family = _family(language)
     if begun := _before_closing_fence(text, family):
         return Reading(begun, "before the fence")

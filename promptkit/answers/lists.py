@@ -27,7 +27,7 @@ from promptkit.answers.conclusion import text_after_marker
 from promptkit.answers.gbnf import BLANKS, Grammar, literal, none_of
 from promptkit.answers.json_reader import json_readings
 from promptkit.answers.json_value import Json
-from promptkit.answers.list_reader import ANSWER_LINES, listed_items, names_several, plain_lines, sentence_items
+from promptkit.answers.list_reader import ANSWER_LINES, Items, listed_items, names_several, plain_lines, sentence_items
 from promptkit.answers.number import Number
 from promptkit.answers.refusals import declines, refuses
 from promptkit.answers.text import Text
@@ -73,13 +73,13 @@ class ListOf(AnswerType):
     def read(self, text: str) -> list[Any]:
         if says_none(text) and EMPTY not in self.of.alternatives():
             return []
-        listed = listed_items(text)
+        listed = self._listed(text)
         return self._values(listed.texts if listed else self._plain_items(text))
 
     def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False) -> Reading:
         if refuses(text):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
-        listed = listed_items(text)
+        listed = self._listed(text)
         if listed and listed.rule == ANSWER_LINES:
             return Reading(self._values(listed.texts), ANSWER_LINES)
         rest, marked = after_marker(text, cue)
@@ -94,6 +94,12 @@ class ListOf(AnswerType):
         if listed:
             return Reading(self._values(listed.texts), listed.rule)
         return self._unlisted(text)
+
+    def _listed(self, text: str) -> Items | None:
+        """Return the items of a reply that marks them. A single line with separators is none of these."""
+        listed = listed_items(text)
+        alone = listed is not None and listed.rule == "list" and len(listed.texts) == 1
+        return None if alone and self.separator != "\n" and self.separator in text else listed
 
     def _unlisted(self, text: str) -> Reading:
         """Return the list of a reply without thoughts that marks no items."""
@@ -112,7 +118,7 @@ class ListOf(AnswerType):
         if not whole:
             raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
         first = whole[0] if not _ends_with_colon(whole[0]) or len(whole) == 1 else "\n\n".join(whole[:2])
-        if listed_items(first) or says_none(first):
+        if self._listed(first) or says_none(first):
             return self.read(first)
         if self.separator == "\n":
             return self.read(first) if "\n" in first else self._sentence(first)
@@ -120,14 +126,14 @@ class ListOf(AnswerType):
 
     def _last(self, text: str) -> list[Any]:
         """Return the list that thoughts end in."""
-        listed = listed_items(text)
+        listed = self._listed(text)
         if listed and listed.rule != "list":
             return self._values(listed.texts)
         whole = paragraphs(text) or [""]
         last = "\n\n".join(whole[-2:]) if len(whole) > 1 and _ends_with_colon(whole[-2]) else whole[-1]
-        if len(whole) > 1 and not listed_items(last) and listed_items(whole[-2]):  # A remark follows the list.
+        if len(whole) > 1 and not self._listed(last) and self._listed(whole[-2]):  # A remark follows the list.
             last = whole[-2]
-        if listed_items(last) or (self.separator == "\n" and "\n" in last) or says_none(last):
+        if self._listed(last) or (self.separator == "\n" and "\n" in last) or says_none(last):
             return self.read(last)
         return self._sentence((nonblank_lines(last) or [""])[-1])
 

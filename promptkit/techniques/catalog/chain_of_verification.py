@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 from promptkit.answers.base import Unparsed
 from promptkit.answers.json_reader import read_json
+from promptkit.answers.list_reader import bare_item
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.reading import bare_item, filled_lines, last_named, read_list
+from promptkit.techniques.reading import filled_lines, last_named, read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
