@@ -278,3 +278,41 @@ async def test_a_reader_gets_the_reply_without_marks(tmp_path: Path) -> None:
     task = Task(step, configure("least_to_most", bench.project), perform)
 
     assert await task.read(await task.ask("reduce", most=2), str) == "No idea."
+
+
+async def test_the_wrong_side_that_a_model_adds_is_no_answer(tmp_path: Path) -> None:
+    right, wrong = "**Explanation:** 20 + 5.\n**Answer:** 25", "**Wrong Explanation:** 13 * 5.\n**Wrong Answer:** 65"
+    bench = Bench(tmp_path, [f"{right}\n{wrong}"])
+
+    answer = await perform("contrastive_cot", bench.step(decide="generate"))
+
+    assert answer.value == 25
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "# Solve the initial problem:",
+        "# 2. Solve the initial problem",
+        "### Solving the initial problem",
+        "3. Solve the initial problem",
+        "**Solution to the initial problem:**",
+    ],
+)
+async def test_the_initial_problem_is_found_under_any_heading(tmp_path: Path, heading: str) -> None:
+    bench = Bench(tmp_path, [f"# Relevant problems:\n1. One \\boxed{{11}}\n{heading}\nThe total is 44."])
+
+    answer = await perform("analogical", bench.step(decide="generate"))
+
+    assert answer.value == 44
+
+
+@pytest.mark.parametrize("heading", ["Summary:", "## Summary", "**Summary:**", "3. Summary"])
+async def test_a_heading_of_the_cue_is_the_cue(tmp_path: Path, heading: str) -> None:
+    bench = Bench(tmp_path, [f"- A mill burned.\n\n{heading}\nA mill burned."], "text")
+    step = bench.step(decide="generate", cue="Summary:")
+    task = Task(step, configure("chain_of_thought", bench.project), perform)
+
+    answer = await task.decide(await task.ask("reason", zero_shot=True), marked=True)
+
+    assert answer.value == "A mill burned."
