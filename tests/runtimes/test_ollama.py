@@ -262,7 +262,8 @@ async def test_a_reply_has_its_text_counts_and_pieces_as_they_arrive(server: Oll
     async with opened(server) as runtime:
         reply = await runtime.answer(asking("one two three"), heard.append)
     assert reply.text == "".join(heard) == "one two three"
-    assert len(heard) == reply.tokens_out == 4
+    # The first word may stand before thoughts, and comes with the second.
+    assert (len(heard), reply.tokens_out) == (3, 4)
     assert (reply.finish, reply.tokens_in) == ("stop", 14)
 
 
