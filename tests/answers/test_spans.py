@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.answers.base import Refusal, Unparsed
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.spans import MAX_PAIRS, aligned
 
@@ -42,3 +43,23 @@ async def test_a_long_copy_with_a_change_in_each_sentence_is_read_at_once(names:
     reply = " ".join(f'<span class="a">{word}</span>' if at % 8 == 0 else word for at, word in enumerate(copied))
     await asyncio.sleep(0)
     spans.parse(reply)
+
+
+@pytest.mark.parametrize("reply", ["I cannot do that.", "EXHAUSTED", "x y z", '<span class="a">nothing</span> of it'])
+def test_a_reply_that_is_no_copy_of_the_text_is_no_answer(reply: str) -> None:
+    spans = build_answer_type({"spans": {"classes": ["a"], "text": "Ada Lovelace was born in London in 1815."}})
+    with pytest.raises(Unparsed, match="not a copy"):
+        spans.parse(reply)
+
+
+def test_a_refusal_to_mark_up_is_told_from_garbage() -> None:
+    spans = build_answer_type({"spans": {"classes": ["a"], "text": "Ada Lovelace was born in London in 1815."}})
+    with pytest.raises(Refusal):
+        spans.find("I'm sorry, but I can't help with that.")
+
+
+def test_half_of_the_words_make_a_copy() -> None:
+    spans = build_answer_type({"spans": {"classes": ["a"], "text": "one two three four"}})
+    assert spans.parse('<span class="a">one</span> two') == [{"start": 0, "end": 3, "class": "a"}]
+    with pytest.raises(Unparsed):
+        spans.parse('<span class="a">one</span>')
