@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from promptkit.answers.gbnf import Grammar, literal
 
-Form = Literal["plain", "json"]
 LONGEST_REPLY = 1_000_000
 CONTINUATION = re.compile(r"\n[ \t]*(?:Q|Question):")
 
@@ -21,16 +20,17 @@ class Unparsed(ValueError):
 class AnswerType(ABC):
     """A type of answers. The law: `parse(write(value)) == value` for each value that `write` accepts.
 
-    `form` depends on the type and the prompt only, never on the runtime. `max_tokens` suffices for any answer of the
-    type that is not deliberately long. The grammar admits one plain writing of each value that `parse` can return;
-    `parse` also reads other writings of these values (another case, quotes, a full stop).
+    `writes_json` is true where the text of a value is also its JSON. `max_tokens` suffices for any answer of the type
+    that is not deliberately long. The grammar admits one plain writing of each value that `parse` can return; `parse`
+    also reads other writings of these values (another case, quotes, a full stop).
 
-    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it, and
-    `mentions` where a value can be found among other words.
+    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it,
+    `schema` where a JSON Schema can, and `mentions` where a value can be found among other words. `json_value` and
+    `from_json` turn a value into JSON that fits the schema, and back; by default that is a string, the value's text.
     """
 
     name: ClassVar[str]
-    form: Form = "plain"
+    writes_json: ClassVar[bool] = False
     max_tokens: int = 512
 
     def write(self, value: Any) -> str:
@@ -72,11 +72,21 @@ class AnswerType(ABC):
         return grammar.text(f"{literal(lead)} ({body})" if lead else body)
 
     def schema(self) -> Mapping[str, Any] | None:
-        """Return the JSON Schema of the `json` form, else None."""
+        """Return the JSON Schema of what `json_value` returns; None where there is none."""
         return None
 
+    def json_value(self, value: Any) -> Any:
+        """Return the value as JSON. Raises ValueError for a value of another kind."""
+        return self.write(value)
+
+    def from_json(self, value: Any) -> Any:
+        """Return the value that a JSON value stands for. Raises Unparsed."""
+        if not isinstance(value, str):
+            raise Unparsed(f"{quoted(str(value))} is not a JSON string")
+        return self.parse(value)
+
     def guidance(self, lead: str = "") -> str | None:
-        """Return llguidance's grammar of the `json` form, each answer begun by `lead`; None where there is none."""
+        """Return llguidance's grammar of the answers, each begun by `lead`; None where there is none."""
         return None
 
     @abstractmethod

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Form, Unparsed, hashable, quoted
+from promptkit.answers.base import AnswerType, Unparsed, hashable, quoted
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.answers.json_schema import JsonSchema
 from promptkit.answers.number import number_text
@@ -28,7 +28,7 @@ class Json(AnswerType):
     """A value that fits a schema (see `json_schema`), written on one line with keys in the schema's order."""
 
     name = "json"
-    form: Form = "json"
+    writes_json = True
 
     def __init__(self, schema: Any = None) -> None:
         given = {} if schema is None else schema
@@ -44,12 +44,10 @@ class Json(AnswerType):
             raise ValueError("the value is nested too deep") from None
 
     def read(self, text: str) -> Any:
-        stripped = text.strip()
-        fenced = _FENCED.fullmatch(stripped)
         try:
-            return self._fitting(read_json(fenced.group(1) if fenced else stripped))
+            return self._fitting(read_fenced_json(text))
         except Unparsed as unparsed:
-            for value in self.mentions(stripped):
+            for value in self.mentions(text.strip()):
                 return value
             raise unparsed
 
@@ -78,6 +76,12 @@ class Json(AnswerType):
 
     def schema(self) -> Mapping[str, Any]:
         return self._schema.closed()  # type: ignore[no-any-return]
+
+    def json_value(self, value: Any) -> Any:
+        return self._schema.ordered(value)
+
+    def from_json(self, value: Any) -> Any:
+        return self._fitting(self._schema.without_added_nulls(check_bounds(value)))
 
     def vote_key(self, value: Any) -> Hashable:
         return hashable(value)
@@ -117,6 +121,13 @@ def read_json(text: str) -> Any:
         raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
         raise Unparsed(f"the reply is not JSON: {error}") from None
+
+
+def read_fenced_json(text: str) -> Any:
+    """Return the value of a JSON text, which may stand in a fence. Raises Unparsed."""
+    stripped = text.strip()
+    fenced = _FENCED.fullmatch(stripped)
+    return read_json(fenced.group(1) if fenced else stripped)
 
 
 def check_bounds(value: Any) -> Any:

@@ -38,6 +38,9 @@ class Label(AnswerType):
     def expression(self, grammar: Grammar) -> str:
         return grammar.rule("label", one_of(self.labels))
 
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "string", "enum": list(self.labels)}
+
     def vote_key(self, value: Any) -> Hashable:
         return str(value)
 
@@ -104,6 +107,22 @@ class Labels(AnswerType):
         label = grammar.rule("label", one_of(self.labels))
         more = f" ({literal(self.separator)} {label}){{0,{len(self.labels) - 1}}}" if len(self.labels) > 1 else ""
         return f"{literal(EMPTY)} | {label}{more}" if self.may_be_empty else f"{label}{more}"
+
+    def schema(self) -> Mapping[str, Any]:
+        items = {"type": "string", "enum": list(self.labels)}
+        least = {} if self.may_be_empty else {"minItems": 1}
+        return {"type": "array", "items": items, **least, "maxItems": len(self.labels)}
+
+    def json_value(self, value: Any) -> list[str]:
+        self.format(value)
+        return list(value)
+
+    def from_json(self, value: Any) -> list[str]:
+        if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+            return list(super().from_json(value))
+        if not value and not self.may_be_empty:
+            raise Unparsed("the list is empty")
+        return list(dict.fromkeys(self._names.only(label) for label in value))
 
     def vote_key(self, value: Any) -> Hashable:
         return frozenset(value)
@@ -192,6 +211,9 @@ class Choice(AnswerType):
     def expression(self, grammar: Grammar) -> str:
         return one_of(self.letters)
 
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "string", "enum": list(self.letters)}
+
     def vote_key(self, value: Any) -> Hashable:
         return str(value)
 
@@ -226,6 +248,7 @@ class Boolean(AnswerType):
     """Written `true` or `false`; `yes` and `no` are read as well."""
 
     name = "boolean"
+    writes_json = True
     max_tokens = 8
 
     def format(self, value: Any) -> str:
@@ -247,6 +270,16 @@ class Boolean(AnswerType):
 
     def expression(self, grammar: Grammar) -> str:
         return one_of(self.alternatives())
+
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "boolean"}
+
+    def json_value(self, value: Any) -> bool:
+        self.format(value)
+        return bool(value)
+
+    def from_json(self, value: Any) -> bool:
+        return value if isinstance(value, bool) else bool(super().from_json(value))
 
     def vote_key(self, value: Any) -> Hashable:
         return ("boolean", value)

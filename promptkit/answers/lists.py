@@ -52,11 +52,7 @@ class ListOf(AnswerType):
         parts = [_on_one_line(part) for part in text.split(between) if part.strip()]
         if not parts:
             raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
-        items = [self.of.parse(without_bullet(part)) for part in parts]
-        items = unique_by(items, self.of.vote_key) if self.unique else items
-        if self.most is not None and len(items) > self.most:
-            raise Unparsed(f"the list has {len(items)} items, and may have at most {self.most}")
-        return items
+        return self._bounded([self.of.parse(without_bullet(part)) for part in parts])
 
     def first(self, text: str) -> list[Any]:
         whole = paragraphs(text) if self.separator == "\n" else nonblank_lines(text)
@@ -69,13 +65,27 @@ class ListOf(AnswerType):
     def expression(self, grammar: Grammar) -> str:
         item = self._text_item(grammar) if isinstance(self.of, Text) else self.of.expression(grammar)
         name = grammar.rule("item", item or "")
-        # Distinct items of a closed set are bounded too.
-        bounds = [self.most, len(self.of.alternatives()) or None if self.unique else None]
-        most = min((bound for bound in bounds if bound is not None), default=None)
+        most = self._longest()
         if most == 1:
             return f"{literal(EMPTY)} | {name}"
         count = "*" if most is None else f"{{0,{most - 1}}}"
         return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name}){count}"
+
+    def schema(self) -> Mapping[str, Any]:
+        items = {"type": "string", "minLength": 1} if isinstance(self.of, Text) else self.of.schema()
+        most = self._longest()
+        return {"type": "array", "items": items, **({} if most is None else {"maxItems": most})}
+
+    def json_value(self, value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r} is not a list")
+        return [self.of.json_value(item) for item in value]
+
+    def from_json(self, value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            return list(super().from_json(value))
+        items = (_on_one_line(item) if isinstance(item, str) else item for item in value)
+        return self._bounded([self.of.from_json(item) for item in items if item != ""])
 
     def vote_key(self, value: Any) -> Hashable:
         return tuple(self.of.vote_key(item) for item in value)
@@ -88,6 +98,18 @@ class ListOf(AnswerType):
             "most": self.most,
             "empty": EMPTY,
         }
+
+    def _bounded(self, items: list[Any]) -> list[Any]:
+        """Return the items, with `unique` without repetitions. Raises Unparsed where there are too many."""
+        items = unique_by(items, self.of.vote_key) if self.unique else items
+        if self.most is not None and len(items) > self.most:
+            raise Unparsed(f"the list has {len(items)} items, and may have at most {self.most}")
+        return items
+
+    def _longest(self) -> int | None:
+        """Return the highest number of items; distinct items of a closed set are bounded too."""
+        bounds = [self.most, len(self.of.alternatives()) or None if self.unique else None]
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     @property
     def _between(self) -> str:

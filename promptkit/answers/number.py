@@ -30,6 +30,7 @@ class Number(AnswerType):
     """
 
     name = "number"
+    writes_json = True
     max_tokens = 24
 
     def __init__(self, minimum: Any = None, maximum: Any = None, decimals: Any = None) -> None:
@@ -73,6 +74,19 @@ class Number(AnswerType):
 
     def expression(self, grammar: Grammar) -> str:
         return range_expression(grammar, self._low, self._high, self.decimals)
+
+    def schema(self) -> Mapping[str, Any]:
+        bounds = {"minimum": self._low, "maximum": self._high}
+        shown = {key: _number(bound) for key, bound in bounds.items() if bound is not None}
+        return {"type": "integer" if self.decimals == 0 else "number", **shown}
+
+    def json_value(self, value: Any) -> Any:
+        self.format(value)
+        return value
+
+    def from_json(self, value: Any) -> int | float:
+        found: int | float = self.parse(number_text(value)) if _is_number(value) else super().from_json(value)
+        return found
 
     def vote_key(self, value: Any) -> Hashable:
         return ("number", value)
@@ -131,6 +145,10 @@ def number_text(value: int | float) -> str:
     if value == 0:
         return "0"
     return format(Decimal(value) if value.is_integer() else Decimal(repr(value)), "f")
+
+
+def _number(exact: Decimal) -> int | float:
+    return int(exact) if exact == exact.to_integral_value() else float(exact)
 
 
 def _is_number(value: Any) -> bool:

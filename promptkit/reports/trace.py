@@ -137,5 +137,11 @@ def _request_lines(rendered: Rendered, template: bool) -> Iterator[str]:
             yield from ("[assistant, begun]", request.begun)
     if request.grammar is not None:
         yield from ("[grammar]", request.grammar.strip())
+    if request.choice:
+        yield from ("[choice]", *request.choice)
+    if request.regex is not None:
+        yield from ("[regex]", request.regex)
     if request.schema is not None:
         yield from ("[schema]", json.dumps(request.schema, indent=2, ensure_ascii=False))
+    if request.json_object:
+        yield "[a JSON object]"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,8 +21,12 @@ Capability = Literal[
     "continue",    # goes on from a begun assistant turn
     "system",      # the chat template has a system role
     "grammar",     # enforces GBNF
-    "schema",      # enforces a JSON Schema
     "guidance",    # enforces a grammar of llguidance, which begins with `%llguidance`
+    "choice",      # enforces one of several texts
+    "regex",       # enforces a regular expression
+    "schema",      # enforces a JSON Schema
+    "object_schema",  # enforces a JSON Schema whose root is an object; part of `schema`
+    "json_object",    # enforces that the reply is a JSON object; part of `object_schema`
     "logprobs",    # log-probabilities of the alternatives at each token
     "sampling",    # temperature above 0 with different samples
     "stop",        # stop sequences
@@ -32,6 +36,7 @@ Capability = Literal[
     "template",    # shows the text after the chat template
     "think",       # a reasoning model whose thoughts can be switched
 ]  # fmt: skip
+_IMPLIED: tuple[tuple[Capability, Capability], ...] = (("schema", "object_schema"), ("object_schema", "json_object"))
 OnText = Callable[[str], None]
 DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
@@ -48,10 +53,10 @@ class Request:
     """One message list, or one raw text, to be answered once.
 
     `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply continues it and does not
-    repeat it. At most one of `grammar` and `schema` (JSON Schema) is given. A grammar is GBNF with a rule `root`, or
-    one of llguidance, which begins with `%llguidance`. `alternatives` asks for the log-probabilities of that many
-    tokens at each place. `context` is the window in tokens to ask for where it can be chosen. `sample` numbers repeated
-    requests of the same content (`0/3/1`).
+    repeat it. At most one of `grammar`, `choice`, `regex`, `schema` (JSON Schema) and `json_object` constrains the
+    reply. A grammar is GBNF with a rule `root`, or one of llguidance, which begins with `%llguidance`. `alternatives`
+    asks for the log-probabilities of that many tokens at each place. `context` is the window in tokens to ask for where
+    it can be chosen. `sample` numbers repeated requests of the same content (`0/3/1`).
     """
 
     messages: tuple[Message, ...] = ()
@@ -63,11 +68,20 @@ class Request:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     grammar: str | None = None
+    choice: tuple[str, ...] = ()
+    regex: str | None = None
     schema: Mapping[str, Any] | None = None
+    json_object: bool = False
     alternatives: int = 0
     think: bool | str | None = None
     context: int | None = None
     sample: str = "0"
+
+    @property
+    def constrained(self) -> bool:
+        """True if the runtime is to enforce the form of the reply."""
+        texts_or_schema = (self.grammar, self.regex, self.schema)
+        return bool(self.choice) or self.json_object or any(given is not None for given in texts_or_schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +172,15 @@ class Runtime(ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Release the model or the connections. Safe to call twice."""
+
+
+def with_implied(capabilities: Collection[Capability]) -> frozenset[Capability]:
+    """Return the capabilities with those that are part of them: `schema` includes `object_schema` and `json_object`."""
+    found = set(capabilities)
+    for whole, part in _IMPLIED:
+        if whole in found:
+            found.add(part)
+    return frozenset(found)
 
 
 def sample_seed(request: Request) -> int | None:

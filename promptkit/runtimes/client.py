@@ -12,7 +12,17 @@ from time import monotonic
 from typing import Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, resuming_listeners
+from promptkit.runtimes.base import (
+    Capability,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Runtime,
+    resuming_listeners,
+    with_implied,
+)
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.control_tokens import without_control_tokens
 from promptkit.runtimes.replay import Recorder
@@ -34,8 +44,12 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "continue": "go on from a begun answer",
     "system": "take a system message",
     "grammar": "enforce a grammar",
-    "schema": "enforce a JSON Schema",
     "guidance": "enforce a grammar of llguidance",
+    "choice": "enforce one of several texts",
+    "regex": "enforce a regular expression",
+    "schema": "enforce a JSON Schema",
+    "object_schema": "enforce a JSON Schema of an object",
+    "json_object": "enforce that the reply is a JSON object",
     "logprobs": "give log-probabilities",
     "sampling": "sample at a temperature above 0",
     "stop": "stop at a text",
@@ -65,6 +79,7 @@ class ClientStatistics:
 def required_capabilities(request: Request) -> list[Capability]:
     """Return the capabilities that a runtime needs to answer the request."""
     is_guided = request.grammar is not None and request.grammar.startswith("%llguidance")
+    is_object = request.schema is not None and request.schema.get("type") == "object"
     needed: dict[Capability, bool] = {
         "chat": request.prompt is None,
         "complete": request.prompt is not None,
@@ -72,7 +87,11 @@ def required_capabilities(request: Request) -> list[Capability]:
         "system": any(message.role == "system" for message in request.messages),
         "grammar": request.grammar is not None and not is_guided,
         "guidance": is_guided,
-        "schema": request.schema is not None,
+        "choice": bool(request.choice),
+        "regex": request.regex is not None,
+        "schema": request.schema is not None and not is_object,
+        "object_schema": is_object,
+        "json_object": request.json_object,
         "logprobs": request.alternatives > 0,
         "sampling": request.temperature > 0,
         "stop": bool(request.stop),
@@ -293,7 +312,8 @@ class Client:
 
 
 def _refuse_missing(model: Model, needed: list[Capability]) -> None:
-    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in model.capabilities]
+    able = with_implied(model.capabilities)
+    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in able]
     if missing:
         able = ", ".join(sorted(model.capabilities)) or "nothing"
         raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {able}")

@@ -233,7 +233,7 @@ def _listed_tokens(chunk: dict[str, Any]) -> Any:
 
 
 def _splitter(request: Request, text: str) -> ThoughtSplitter:
-    off = request.prompt is not None or bool(request.begun or request.grammar or request.schema)
+    off = request.prompt is not None or bool(request.begun or request.constrained)
     return ThoughtSplitter(opened=not off and text.rstrip().endswith(THINK_OPEN), off=off)
 
 
@@ -307,7 +307,7 @@ def prompt_text(llama: Llama, request: Request) -> PromptText:
 
 def answers_without_thoughts(request: Request) -> bool:
     """Tell whether the reply to a request is the answer, without thoughts before it."""
-    return bool(request.begun or request.grammar or request.schema) or request.think is False
+    return bool(request.begun or request.constrained) or request.think is False
 
 
 def _control_tokens_in(llama: Llama, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -71,6 +71,10 @@ Embedder: TypeAlias = Callable[[str], list[float]]
 CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
     "embeddings",
     "guidance",
+    "choice",
+    "regex",
+    "object_schema",
+    "json_object",
     "think",
 }
 """The default capabilities of a scripted runtime."""

@@ -29,7 +29,11 @@ AS_TEXT = "control tokens as text"
 
 _REQUEST = Request()
 _REPLY = Reply(text="")
-_PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternatives", "think", "context", "sample")
+_PLAIN_REQUEST = (
+    *("begun", "max_tokens", "seed", "grammar", "regex", "schema", "json_object"),
+    *("alternatives", "think", "context", "sample"),
+)
+_TUPLES = ("stop", "choice")
 _PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
 
 
@@ -60,8 +64,9 @@ def request_record(request: Request) -> dict[str, Any]:
         record["temperature"] = float(request.temperature)
     if request.top_p is not None:
         record["top_p"] = float(request.top_p)
-    if request.stop:
-        record["stop"] = list(request.stop)
+    for name in _TUPLES:
+        if texts := getattr(request, name):
+            record[name] = list(texts)
     return record
 
 
@@ -69,7 +74,8 @@ def request_from(record: Mapping[str, Any]) -> Request:
     """Read a request's record. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(record)
     messages = tuple(Message(message["role"], message["content"]) for message in fields.pop("messages", ()))
-    return _checked(Request, {**fields, "messages": messages, "stop": tuple(fields.pop("stop", ()))})
+    tuples = {name: tuple(fields.pop(name, ())) for name in _TUPLES}
+    return _checked(Request, {**fields, "messages": messages, **tuples})
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:

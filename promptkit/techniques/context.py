@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.decide import Scores
+from promptkit.answers.forms import ReplyForm
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt
@@ -119,7 +120,9 @@ class StepContext:
 class Exchange:
     """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens.
 
-    `again` are texts at which an answer after it has gone on to an example that the model invents.
+    `form` is the one in which the reply has its answer; where an answer in JSON was `unwrapped`, the text is the plain
+    one of its value, and the record keeps the reply. `again` are texts at which an answer after it has gone on to an
+    example that the model invents.
     """
 
     call: str
@@ -128,6 +131,8 @@ class Exchange:
     cue: str
     thinks: bool
     record: CallRecord
+    form: ReplyForm
+    unwrapped: bool = False
     scores: Scores | None = None
     again: tuple[str, ...] = ()
 

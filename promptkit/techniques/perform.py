@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.answers.build import repair_message
+from promptkit.answers.forms import plain_form
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
 from promptkit.project_code.reference import guarded
 from promptkit.runtimes.base import Message
+from promptkit.techniques.answer_forms import constrained_form
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
@@ -113,12 +115,13 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     if answer.flag == "truncated":
         request = replace(last.request, max_tokens=2 * last.request.max_tokens)
         return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
+    form = plain_form(step.answer) if last.thinks else await constrained_form(step)
     messages = (
         *last.request.messages,
-        Message("assistant", last.request.begun + last.reply.text),
-        Message("user", repair_message(step.answer, problem, project=step.project)),
+        Message("assistant", last.request.begun + last.record.reply.text),
+        Message("user", repair_message(step.answer, problem, form.writing, project=step.project)),
     )
-    begun = last.cue if last.request.begun else ""
+    begun = last.cue if last.request.begun and form.writing == "plain" else ""
     request = replace(last.request, messages=messages, begun=begun)
     return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 

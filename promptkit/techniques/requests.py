@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,14 +13,22 @@ from typing import Any, TypeVar
 
 from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.answers.build import build_answer_type as build_answer
-from promptkit.answers.build import instruction
+from promptkit.answers.build import instruction, json_instruction
 from promptkit.answers.calibration import Calibration, read_calibration
-from promptkit.answers.decide import Scores, constrain, lead_after, score_answer
-from promptkit.errors import Unsupported
+from promptkit.answers.decide import Scores, score_answer
+from promptkit.answers.forms import ReplyForm, plain_form, reply_form
 from promptkit.prompts.expressions import Expression
 from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
+from promptkit.techniques.answer_forms import (
+    can_score,
+    constrained,
+    constrained_form,
+    deciding_form,
+    scored_answer,
+    unwrapped,
+)
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
 
@@ -50,12 +59,14 @@ class CallArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltCall:
-    """A call ready to be sent. `cue` is the text that its answer follows; `ends` are texts at which its reply is cut,
-    whether or not the runtime stopped there; `again` are those at which an answer has gone on to an invented example.
+    """A call ready to be sent. `form` is that of its answer, and `cue` the text that this follows. `ends` are texts at
+    which its reply is cut, whether or not the runtime stopped there; `again` are those at which an answer has gone on
+    to an invented example.
     """
 
     spec: CallSpec
     request: Request
+    form: ReplyForm
     cue: str
     ends: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
@@ -69,11 +80,12 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     if spec.thinks:
         call = replace(call, values={"cue": cue_of(step, spec), **call.values})
     layout = open_layout(step.layout)
-    sections = _sections(step, call, layout)
-    cue = _explicit_cue(step, spec, sections)
+    form = plain_form(step.answer) if spec.thinks or not answers else await deciding_form(step)
+    sections = _sections(step, call, layout, form)
+    cue = _explicit_cue(step, spec, sections) if form.writing == "plain" else NO_CUE
     begin = str(Expression.parse(spec.begin).evaluate({"call": call.values})).strip() if spec.begin else ""
     continues = bool(begin) and answers and not spec.thinks
-    examples = _examples(step, call, layout)
+    examples = _examples(step, call, layout, model if form.writing != "plain" else None)
     composed = compose(
         sections,
         layout=layout,
@@ -88,7 +100,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     )
     for notice in composed.notices:
         step.notice(notice)
-    ends = _end_marks(step, call, composed.cue)
+    ends = _end_marks(step, call, composed.cue) if form.writing == "plain" else ()
     request = Request(
         messages=composed.messages,
         begun=composed.begun,
@@ -100,7 +112,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     again = _invented_example_starts(composed.cue, examples)
     decides = answers and not spec.thinks
     built = BuiltCall(
-        spec=spec, request=request, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again
+        spec=spec, request=request, form=form, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again
     )
     return continue_turn(step, built, begin, model) if continues else built
 
@@ -109,14 +121,16 @@ def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) 
     """Return a call whose assistant's turn begins with a text and then the cue, so that the answer comes next.
 
     If the runtime cannot continue a turn, the text is sent as a turn of the assistant and the cue as a new turn of the
-    user, and the trace says so.
+    user, and the trace says so. An answer in JSON is asked for in that turn, since it is a turn of its own.
     """
-    request, cue = built.request, built.cue
-    if "continue" in model.capabilities:
+    request, cue, writing = built.request, built.cue, built.form.writing
+    if "continue" in model.capabilities and writing == "plain":
         return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()))
-    turn = Message("user", cue or instruction(step.answer, project=step.project))
+    cue = cue if writing == "plain" else ""
+    turn = Message("user", cue or instruction(step.answer, writing, project=step.project))
     messages = (*request.messages, Message("assistant", text), turn)
-    note = "the text before the cue sent as a turn: the runtime cannot continue one"
+    reason = "the runtime cannot continue one" if writing == "plain" else "the answer is JSON"
+    note = f"the text before the cue sent as a turn: {reason}"
     return replace(built, request=replace(request, messages=messages, begun=""), notes=(note,))
 
 
@@ -125,9 +139,13 @@ def example_types(step: StepContext) -> tuple[AnswerType, ...]:
     return step.example_answers or (step.answer,) * len(step.examples)
 
 
-def written_examples(step: StepContext) -> tuple[WrittenExample, ...]:
-    """Return the user's examples as a model reads them. Raises InputError where one cannot be written."""
-    writes = [kind.write for kind in example_types(step)]
+def written_examples(step: StepContext, model: Model | None = None) -> tuple[WrittenExample, ...]:
+    """Return the user's examples as a model reads them, the answers plain, or in the form to which `model` is held.
+
+    Raises InputError where one cannot be written.
+    """
+    kinds = example_types(step)
+    writes = [reply_form(kind, model.capabilities).write if model else kind.write for kind in kinds]
     return step.prompt.written(step.examples, writes, step.values, open_layout(step.layout).delimiters)
 
 
@@ -142,35 +160,48 @@ def cue_of(step: StepContext, spec: CallSpec) -> str:
     return "" if cue == NO_CUE else cue
 
 
-def _sections(step: StepContext, call: CallArguments, layout: Layout) -> dict[str, str]:
+def _sections(step: StepContext, call: CallArguments, layout: Layout, form: ReplyForm) -> dict[str, str]:
     layer = Layer(call.spec.file, call.values)
     sections = step.prompt.sections(step.values, layers=(*step.layers, layer), delimiters=layout.delimiters)
     shown = {name: text for name, text in sections.items() if call.spec.shows(name)}
     if call.spec.produces == "answer" and "output_format" not in shown and call.spec.shows("output_format"):
-        shown["output_format"] = layout.as_data(instruction(step.answer, project=step.project))
+        shown["output_format"] = layout.as_data(instruction(step.answer, form.writing, project=step.project))
+    elif form.writing != "plain":
+        words = (shown.get("output_format", ""), json_instruction(form.writing, project=step.project))
+        shown["output_format"] = "\n".join(filter(None, words))
     return shown
 
 
-def _examples(step: StepContext, call: CallArguments, layout: Layout) -> tuple[WrittenExample, ...]:
-    """Return the examples of a call: the technique's demonstrations, else the user's examples."""
+def _examples(
+    step: StepContext, call: CallArguments, layout: Layout, model: Model | None
+) -> tuple[WrittenExample, ...]:
+    """Return the examples of a call: the technique's demonstrations, else the user's examples.
+
+    Their answers are in the form to which `model` is held; plain without one.
+    """
     spec = call.spec
     if call.demos and EXAMPLES not in spec.writes:
-        return tuple(_demonstration(step, demo, spec, layout) for demo in call.demos)
+        return tuple(_demonstration(step, demo, spec, layout, model) for demo in call.demos)
     if not spec.keeps(EXAMPLES):
         return ()
-    written = written_examples(step)
+    written = written_examples(step, model)
     if spec.thinks or not any(example.thoughts for example in written):
         return written
     return tuple(replace(example, thoughts=None) for example in written)
 
 
-def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout) -> WrittenExample:
+def _demonstration(
+    step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout, model: Model | None
+) -> WrittenExample:
     """Return a demonstration as the model reads it; an output that is a list has the separator of the step's lists."""
     thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
     output = demo.get("output", "")
     if isinstance(output, list):
         separator = step.answer.description().get("separator", ",")
         output = ("\n" if separator == "\n" else f"{separator.strip()} ").join(map(str, output))
+    if model is not None:
+        with suppress(Unparsed, ValueError):  # a demonstration of another type of answer
+            output = reply_form(step.answer, model.capabilities).write(step.answer.parse(str(output)))
     data = layout.as_data
     return WrittenExample(data(str(demo.get("input", ""))), data(str(output)), thoughts and data(thoughts))
 
@@ -251,11 +282,12 @@ async def send(step: StepContext, built: BuiltCall) -> Exchange:
 
 async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
     """Send a call whose reply is the answer, as the step's `decide` says."""
-    if step.decide == "score" and await _can_score(step):
+    if step.decide == "score" and await can_score(step):
         return await _score(step, built)
     if step.decide != "generate":
-        built = replace(built, request=await _constrain(step, built.request))
-    return _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends), deciding=True)
+        built = replace(built, request=constrained(step, built.request, built.form))
+    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends), deciding=True)
+    return unwrapped(exchange)
 
 
 def _cut_at(reply: Reply, ends: Sequence[str]) -> Reply:
@@ -286,7 +318,11 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         alternatives=0,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
-    built = BuiltCall(spec=spec, request=request, cue=cue, ends=exchange.again)
+    form = await deciding_form(step)
+    ends = exchange.again
+    if form.writing != "plain":
+        request, ends = replace(request, stop=step.options.stop), ()
+    built = BuiltCall(spec=spec, request=request, form=form, cue=cue, ends=ends)
     return await send_deciding(step, continue_turn(step, built, thoughts, model))
 
 
@@ -302,13 +338,14 @@ async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence
 
 async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
     """Ask a deciding call once more with another request (a repair)."""
-    if step.decide != "generate" and not exchange.thinks and not (request.grammar or request.schema):
-        request = await _constrain(step, request)
+    form = exchange.form if exchange.thinks else await constrained_form(step)
+    if step.decide != "generate" and not exchange.thinks and not request.constrained:
+        request = constrained(step, request, form)
     spec = CallSpec(name=exchange.call, produces="answer", thinks=exchange.thinks)
-    ends = () if exchange.thinks else exchange.again
-    built = BuiltCall(spec=spec, request=request, cue=exchange.cue, ends=ends, again=exchange.again)
+    ends = () if exchange.thinks or form.writing != "plain" else exchange.again
+    built = BuiltCall(spec=spec, request=request, form=form, cue=exchange.cue, ends=ends, again=exchange.again)
     reply = _cut_at(await _ask(step, request), built.ends)
-    return _exchange(step, built, reply, deciding=True, is_repair=True)
+    return unwrapped(_exchange(step, built, reply, deciding=True, is_repair=True))
 
 
 def read_answer(step: StepContext, exchange: Exchange) -> Answer:
@@ -316,11 +353,7 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     record = exchange.record
     record.deciding = True
     if exchange.scores is not None:
-        record.parsed = exchange.scores.value
-        extra: dict[str, Any] = {"scores": exchange.scores.logprobs, "outside": exchange.scores.outside}
-        if exchange.scores.offsets:
-            extra["offsets"] = exchange.scores.offsets
-        return Answer(value=exchange.scores.value, extra=extra, last=exchange)
+        return scored_answer(exchange, exchange.scores)
     try:
         value = _value(step, exchange)
     except Unparsed as error:
@@ -338,35 +371,12 @@ def _value(step: StepContext, exchange: Exchange) -> Any:
     if exchange.thinks:
         return step.answer.extract(exchange.text, exchange.cue)
     try:
-        return step.answer.parse(exchange.text)
+        return step.answer.parse(exchange.text) if exchange.unwrapped else exchange.form.read(exchange.text)
     except Unparsed:
-        if exchange.request.grammar or exchange.request.schema:
+        if exchange.request.constrained:
             raise
         marker = exchange.cue or "Answer:"
         return step.answer.extract(f"{marker} {exchange.text}", marker)
-
-
-async def _constrain(step: StepContext, request: Request) -> Request:
-    model = await step.client.model()
-    bound, notice = constrain(request, step.answer, model.capabilities, lead_after(request.begun))
-    if notice:
-        _fall_back(step, notice, "generate")
-    return bound
-
-
-async def _can_score(step: StepContext) -> bool:
-    """Tell whether the runtime can score; if not, the step runs as `constrain` and says so once."""
-    model = await step.client.model()
-    missing = sorted({"logprobs", "continue"} - model.capabilities)
-    if missing:
-        _fall_back(step, f"{model.reference} cannot score (it lacks {', '.join(missing)})", "constrain")
-    return not missing
-
-
-def _fall_back(step: StepContext, reason: str, decide: str) -> None:
-    if step.strict:
-        raise Unsupported(reason, hint=f"set `decide: {decide}`, or leave out --strict")
-    step.notice(f"{reason}; the step runs as `decide: {decide}`")
 
 
 async def _score(step: StepContext, built: BuiltCall) -> Exchange:
@@ -378,8 +388,9 @@ async def _score(step: StepContext, built: BuiltCall) -> Exchange:
 def _scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deciding: bool = False) -> Exchange:
     """Return scores as an exchange with one record for all their requests, which are greedy in any case."""
     built = replace(built, request=replace(built.request, temperature=0.0, top_p=None))
+    shown = scores.value is not None
     reply = Reply(
-        text=str(scores.value) if not deciding else step.answer.write(scores.value),
+        text="" if not shown else step.answer.write(scores.value) if deciding else str(scores.value),
         tokens_in=scores.tokens_in,
         tokens_out=scores.tokens_out,
         seconds=scores.seconds,
@@ -429,6 +440,7 @@ def _exchange(
         cue=built.cue,
         thinks=built.spec.thinks,
         record=record,
+        form=built.form,
         again=built.again,
     )
 
