@@ -26,7 +26,7 @@ Capability = Literal[
     "regex",       # enforces a regular expression
     "schema",      # enforces a JSON Schema
     "object_schema",  # enforces a JSON Schema whose root is an object; part of `schema`
-    "json_object",    # enforces that the reply is a JSON object; part of `object_schema`
+    "json_object",    # enforces that the reply is a JSON object
     "logprobs",    # log-probabilities of the alternatives at each token
     "sampling",    # temperature above 0 with different samples
     "stop",        # stop sequences
@@ -36,7 +36,6 @@ Capability = Literal[
     "template",    # shows the text after the chat template
     "think",       # a reasoning model whose thoughts can be switched
 ]  # fmt: skip
-_IMPLIED: tuple[tuple[Capability, Capability], ...] = (("schema", "object_schema"), ("object_schema", "json_object"))
 OnText = Callable[[str], None]
 DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
@@ -175,12 +174,9 @@ class Runtime(ABC):
 
 
 def with_implied(capabilities: Collection[Capability]) -> frozenset[Capability]:
-    """Return the capabilities with those that are part of them: `schema` includes `object_schema` and `json_object`."""
-    found = set(capabilities)
-    for whole, part in _IMPLIED:
-        if whole in found:
-            found.add(part)
-    return frozenset(found)
+    """Return the capabilities with `object_schema`, which is a part of `schema`."""
+    part: frozenset[Capability] = frozenset({"object_schema"} if "schema" in capabilities else ())
+    return part.union(capabilities)
 
 
 def sample_seed(request: Request) -> int | None:

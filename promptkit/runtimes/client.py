@@ -315,8 +315,8 @@ def _refuse_missing(model: Model, needed: list[Capability]) -> None:
     able = with_implied(model.capabilities)
     missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in able]
     if missing:
-        able = ", ".join(sorted(model.capabilities)) or "nothing"
-        raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {able}")
+        known = ", ".join(sorted(model.capabilities)) or "nothing"
+        raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {known}")
 
 
 def _read_cached(value: str | None) -> Reply | None:

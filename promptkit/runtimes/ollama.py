@@ -111,7 +111,7 @@ class Ollama(Runtime):
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request. A prompt that does not fit the window is sent again with a larger one."""
         model = await self.model()
-        if request.grammar is not None:
+        if request.grammar or request.choice or request.regex:
             raise Unsupported("Ollama enforces a JSON Schema, but not a grammar")
         body = self._body(request, model.capabilities)
         size = _prompt_bytes(request)
@@ -157,8 +157,8 @@ class Ollama(Runtime):
             begun = (Message("assistant", request.begun),) if request.begun else ()
             turns = (*request.messages, *begun)
             body["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
-        if request.schema is not None:
-            body["format"] = dict(request.schema)
+        if request.schema is not None or request.json_object:
+            body["format"] = "json" if request.schema is None else dict(request.schema)
         if request.alternatives:
             body |= {"logprobs": True, "top_logprobs": min(request.alternatives, MOST_ALTERNATIVES)}
         if "think" in capabilities or request.think:

@@ -27,7 +27,7 @@ from promptkit.errors import (
 from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
-from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
+from promptkit.runtimes.probes import LLAMA_SERVER, NO_DIALECT, Dialect, Probes
 from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
 
 DESCRIBE_SECONDS = 10.0
@@ -100,7 +100,7 @@ class OpenAI(Runtime):
         self._model: Model | None = None
         self._listed: list[Mapping[str, Any]] = []
         self._llama: Mapping[str, Any] | None = None
-        self._grammar_field: GrammarField = ()
+        self._dialect = NO_DIALECT
 
     async def model(self) -> Model:
         """Describe the model, after a probe of the server for capabilities beyond chat."""
@@ -158,18 +158,17 @@ class OpenAI(Runtime):
         if "chat" not in found:
             return found
         if self._llama:
-            self._grammar_field = GRAMMAR_FIELDS[0]
+            self._dialect = LLAMA_SERVER
             return found | {"complete", "grammar", "schema", "logprobs", "tokenize", "template"}
-        found |= await probes.further()
-        self._grammar_field = await probes.grammar_field()
-        return found | {"grammar"} if self._grammar_field else found
+        self._dialect, enforced = await probes.dialect()
+        return found | enforced | await probes.further()
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request by a stream: closing a stream's connection ends the generation on every server."""
         await self.model()
-        return await self._send(request, self._grammar_field, on_text)
+        return await self._send(request, self._dialect, on_text)
 
-    async def _send(self, request: Request, grammar_field: GrammarField, on_text: OnText | None = None) -> Reply:
+    async def _send(self, request: Request, dialect: Dialect, on_text: OnText | None = None) -> Reply:
         path = "/chat/completions" if request.prompt is None else "/completions"
         reader = ReplyReader(
             self._name,
@@ -193,7 +192,7 @@ class OpenAI(Runtime):
                 return stream.take(part)
 
         started = perf_counter()
-        async with aclosing(self._server.lines(path, self._body(request, grammar_field))) as lines:
+        async with aclosing(self._server.lines(path, self._body(request, dialect))) as lines:
             await reader.collect(lines, take, on_text)
         with self._understood():
             reply = stream.reply(perf_counter() - started)
@@ -209,7 +208,7 @@ class OpenAI(Runtime):
     def _understood(self) -> AbstractContextManager[None]:
         return protocol_errors(f"what answers at {self._server.place} does not speak OpenAI's protocol")
 
-    def _body(self, request: Request, grammar_field: GrammarField) -> dict[str, Any]:
+    def _body(self, request: Request, dialect: Dialect) -> dict[str, Any]:
         alternatives = request.alternatives if self._llama else min(request.alternatives, MOST_ALTERNATIVES)
         body: dict[str, Any] = {
             "model": self._name,
@@ -232,15 +231,14 @@ class OpenAI(Runtime):
                 # vLLM's names. llama-server continues a last assistant message by itself.
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
         if request.schema is not None:
-            shape = {"name": "answer", "schema": dict(request.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": shape}
             if self._llama and request.prompt is not None:
-                body["json_schema"] = body.pop("response_format")["json_schema"]["schema"]
-        if request.grammar is not None:
-            value: Any = request.grammar
-            for name in reversed(grammar_field):
-                value = {name: value}
-            body |= value
+                body["json_schema"] = dict(request.schema)
+            else:
+                shape = {"name": "answer", "strict": True, "schema": dict(request.schema)}
+                body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        if request.json_object:
+            body["response_format"] = {"type": "json_object"}
+        body |= _dialect_fields(request, dialect)
         return {name: value for name, value in body.items() if value is not None}
 
     def _explain(self, status: int, text: str) -> PromptkitError | None:
@@ -296,3 +294,19 @@ class OpenAI(Runtime):
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._server.close()
+
+
+def _dialect_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+    """Return the fields of a request's constraint in the server's dialect."""
+    constraints: Mapping[Capability, Any] = {
+        "grammar": request.grammar,
+        "choice": list(request.choice) or None,
+        "regex": request.regex,
+    }
+    fields: dict[str, Any] = {}
+    for capability, value in constraints.items():
+        if value is not None:
+            for name in reversed(dialect.fields[capability]):
+                value = {name: value}
+            fields |= value
+    return fields

@@ -11,15 +11,25 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.runtimes.constraints import Refused, constrained_text
+
 KNOWN = {"model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed", "stop"}
+
+VLLM = frozenset({"continue", "completions", "logprobs", "schema", "json_object", "structured_outputs"})
+OLD_VLLM = VLLM - {"structured_outputs"} | {"guided"}
+OPENAI = frozenset({"logprobs", "top_logprobs", "response_format", "object_schema", "json_object"})
+LM_STUDIO = frozenset({"completions", "lm_studio"})
+"""What servers enforce by their documentation."""
 
 
 @dataclass
 class OpenAIServer:
-    """Says `says` to everything. `strict` refuses fields it does not know, as OpenAI does; else they are ignored.
+    """Says `says` to everything, and what a constraint admits under one that it enforces.
 
-    `able` names what works: completions, embeddings, logprobs, schema, continue, and the field of a grammar. `drops`
-    are paths at which the connection is closed, `hangs` those that are never answered.
+    `strict` refuses fields it does not know, as OpenAI does; else they are ignored. `able` names what works:
+    completions, embeddings, logprobs, continue, and of constraints schema, object_schema (by OpenAI's strict rules),
+    json_object, lm_studio, grammar, structured_outputs and guided. `drops` are paths at which the connection is closed,
+    `hangs` those that are never answered.
     """
 
     able: frozenset[str] = frozenset()
@@ -54,27 +64,23 @@ class OpenAIServer:
             unknown = sorted(body.keys() - KNOWN - self.able)
             if self.strict and unknown:
                 return web.json_response({"error": {"message": f"unknown field {unknown[0]}"}}, status=400)
-            return await self.stream(request, body)
+            try:
+                return await self.stream(request, body, constrained_text(body, self.able))
+            except Refused as refused:
+                return web.json_response({"error": {"message": str(refused)}}, status=400)
         return web.json_response({"error": {"message": "no such route"}}, status=404)
 
-    async def stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    async def stream(self, request: web.Request, body: dict[str, Any], constrained: str | None) -> web.StreamResponse:
         """Send an answer, an event a part."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for part in self.parts(body):
+        for part in self.parts(body, self.says if constrained is None else [{"content": constrained}]):
             await response.write(f"data: {json.dumps(part)}\n\n".encode())
         await response.write(b": a comment\n\ndata: [DONE]\n\n")
         return response
 
-    def parts(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+    def parts(self, body: dict[str, Any], said: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the events of an answer."""
-        said = self.says
-        if "response_format" in body and "schema" in self.able:
-            said = [{"content": '{"zebra": true}'}]
-        if body.get("grammar") and "grammar" in self.able:
-            said = [{"content": "zebra"}]
-        if (body.get("structured_outputs") or {}).get("grammar") and "structured_outputs" in self.able:
-            said = [{"content": "zebra"}]
         listed = [{"token": "é", "bytes": None, "logprob": -0.5, "top_logprobs": [{"token": "a", "logprob": -1.0}]}]
         scored = {"logprobs": {"content": listed}} if body.get("logprobs") and "logprobs" in self.able else {}
         choices: list[dict[str, Any]] = [{"delta": delta, "finish_reason": None} | scored for delta in said]

@@ -98,7 +98,12 @@ UNABLE: list[tuple[Capability, Request]] = [
     ("continue", replace(HELLO, begun="Answer:")),
     ("system", Request(messages=(Message("system", "be brief"), Message("user", "hello")))),
     ("grammar", replace(HELLO, grammar='root ::= "a"')),
-    ("schema", replace(HELLO, schema={"type": "object"})),
+    ("guidance", replace(HELLO, grammar="%llguidance {}")),
+    ("choice", replace(HELLO, choice=("a", "b"))),
+    ("regex", replace(HELLO, regex="[ab]")),
+    ("schema", replace(HELLO, schema={"type": "string"})),
+    ("object_schema", replace(HELLO, schema={"type": "object"})),
+    ("json_object", replace(HELLO, json_object=True)),
     ("logprobs", replace(HELLO, alternatives=5)),
     ("sampling", replace(HELLO, temperature=0.7)),
     ("stop", replace(HELLO, stop=("\n",))),
@@ -111,11 +116,17 @@ UNABLE: list[tuple[Capability, Request]] = [
 async def test_what_a_model_cannot_do_is_an_error_before_anything_is_sent(
     capability: Capability, request_: Request
 ) -> None:
-    runtime = Scripted(["hi"], capabilities=set(get_args(Capability)) - {capability}, reference="ollama/a")
+    without = {capability, "schema"} if capability == "object_schema" else {capability}
+    runtime = Scripted(["hi"], capabilities=set(get_args(Capability)) - without, reference="ollama/a")
     with pytest.raises(Unsupported, match="ollama/a cannot"):
         await Client(runtime).ask(request_)
     assert runtime.requests == []
     assert capability in required_capabilities(request_)
+
+
+async def test_a_model_that_enforces_any_schema_enforces_that_of_an_object() -> None:
+    runtime = Scripted(["{}"], capabilities={"chat", "schema"})
+    assert (await Client(runtime).ask(replace(HELLO, schema={"type": "object"}))).text == "{}"
 
 
 async def test_thoughts_that_are_switched_off_need_nothing() -> None:

@@ -29,7 +29,7 @@ from promptkit.runtimes.base import Alternative, Message, Request, Role
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.llama_cpp import load_library
 from promptkit.runtimes.openai import OpenAI
-from tests.runtimes.openai_server import OpenAIServer, serving
+from tests.runtimes.openai_server import LM_STUDIO, OLD_VLLM, OPENAI, VLLM, OpenAIServer, serving
 
 CAPABLE = {"chat", "system", "sampling", "stop", "seed"}
 MAKES_UP = Request(messages=(Message("user", "Name a colour."),), max_tokens=8)
@@ -157,13 +157,22 @@ async def test_requests_one_after_another_do_not_meet_a_closed_connection(llama_
 
 # what is found out by asking
 
-VLLM = frozenset({"continue", "completions", "logprobs", "schema", "structured_outputs"})
-OPENAI = frozenset({"logprobs", "top_logprobs", "schema", "response_format"})
 FOUND: list[tuple[str, OpenAIServer, set[str]]] = [
     ("nothing, all else ignored", OpenAIServer(), set()),
     ("nothing, all else refused", OpenAIServer(strict=True), set()),
-    ("all that vLLM can", OpenAIServer(VLLM), {"continue", "complete", "logprobs", "schema", "grammar"}),
-    ("what OpenAI can", OpenAIServer(OPENAI, strict=True), {"logprobs", "schema"}),
+    (
+        "all that vLLM can",
+        OpenAIServer(VLLM),
+        {"continue", "complete", "logprobs", "schema", "grammar", "choice", "regex"},
+    ),
+    (
+        "all that vLLM could before 0.12",
+        OpenAIServer(OLD_VLLM),
+        {"continue", "complete", "logprobs", "schema", "grammar", "choice", "regex"},
+    ),
+    ("what OpenAI can", OpenAIServer(OPENAI, strict=True), {"logprobs", "object_schema", "json_object"}),
+    ("what LM Studio can", OpenAIServer(LM_STUDIO), {"complete", "object_schema"}),
+    ("any JSON object", OpenAIServer(frozenset({"json_object"})), {"json_object"}),
     ("a grammar by its plain name", OpenAIServer(frozenset({"grammar"})), {"grammar"}),
     ("embeddings", OpenAIServer(frozenset({"embeddings"})), {"embeddings"}),
 ]
@@ -175,6 +184,39 @@ async def test_only_what_is_seen_to_work_counts(what: str, server: OpenAIServer,
         model = await runtime.model()
     assert model.capabilities == CAPABLE | capabilities
     assert model.context == 512
+
+
+@pytest.mark.parametrize(
+    ("able", "request_", "fields"),
+    [
+        (VLLM, {"grammar": 'root ::= "a"'}, {"structured_outputs": {"grammar": 'root ::= "a"'}}),
+        (VLLM, {"choice": ("a", "b")}, {"structured_outputs": {"choice": ["a", "b"]}}),
+        (OLD_VLLM, {"regex": "[ab]"}, {"guided_regex": "[ab]"}),
+        (OPENAI, {"json_object": True}, {"response_format": {"type": "json_object"}}),
+        (
+            OPENAI,
+            {"schema": {"type": "object", "properties": {}, "required": [], "additionalProperties": False}},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {
+                        "name": "answer",
+                        "strict": True,
+                        "schema": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
+                    },
+                }
+            },
+        ),
+    ],
+)
+async def test_a_constraint_is_sent_in_the_servers_dialect(
+    able: frozenset[str], request_: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    server = OpenAIServer(able)
+    messages = (Message("user", "Answer in JSON."),)
+    async with serving(server), opened(server.url) as runtime:
+        await runtime.answer(Request(messages=messages, **request_))
+    assert {name: server.seen[-1].get(name) for name in fields} == fields
 
 
 async def test_a_digest_stays_and_follows_what_the_server_can() -> None:
@@ -193,7 +235,12 @@ async def test_a_request_is_sent_in_the_protocols_words() -> None:
     async with serving(server), opened(server.url) as runtime:
         await runtime.model()
         request = Request(
-            messages=(Message("system", "Be brief."),), begun="A:", grammar="g", seed=1, stop=("\n",), alternatives=99
+            messages=(Message("system", "Be brief."),),
+            begun="A:",
+            grammar='root ::= "a"',
+            seed=1,
+            stop=("\n",),
+            alternatives=99,
         )
         await runtime.answer(request)
     assert server.seen[-1] == {
@@ -207,7 +254,7 @@ async def test_a_request_is_sent_in_the_protocols_words() -> None:
         "stop": ["\n"],
         "logprobs": True,
         "top_logprobs": 20,
-        "structured_outputs": {"grammar": "g"},
+        "structured_outputs": {"grammar": 'root ::= "a"'},
         "continue_final_message": True,
         "add_generation_prompt": False,
     }
