@@ -86,7 +86,8 @@ async def score_answer(
     walk = _TrieWalk(client, request)
     await walk.visit("", paths, 0.0)
     logprobs = {label: walk.logprobs[label] for label in labels}
-    winner = best_label(calibrate.corrected(logprobs) if calibrate else logprobs)
+    shown_first = {label: logprobs[label] for label in sorted(labels, key=walk.outside.__contains__)}
+    winner = best_label(calibrate.corrected(shown_first) if calibrate else shown_first)
     return Scores(
         value=None if walk.outside.issuperset(labels) else answer_type.parse(winner),
         logprobs=logprobs,

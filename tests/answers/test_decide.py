@@ -186,6 +186,11 @@ async def test_what_cannot_be_scored_is_refused() -> None:
         await score_answer(Client(silent), REQUEST, Label(["a", "b"]))
 
 
+async def test_a_label_that_is_shown_wins_over_one_that_is_not() -> None:
+    scores = await score_answer(Client(model({"Mood:": {" no": 0.9}})), REQUEST, Label(["yes", "no"]))
+    assert (scores.value, scores.outside) == ("no", ("yes",))
+
+
 async def test_where_the_model_shows_none_of_the_labels_there_is_no_winner() -> None:
     scores = await score_answer(Client(model({"Mood:": {" Sure": 0.9, " so": 0.1}})), REQUEST, Label(["yes", "no"]))
     assert (scores.value, scores.outside) == (None, ("yes", "no"))
