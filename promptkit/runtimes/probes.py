@@ -210,5 +210,6 @@ class Probes:
 
 def _json(text: str) -> object:
     with suppress(ValueError):
-        return json.loads(text)  # type: ignore[no-any-return]
+        found: object = json.loads(text)
+        return found
     return None

@@ -180,8 +180,8 @@ ENFORCED: list[tuple[dict[str, Any], set[Capability], str]] = [
 def test_a_schema_is_sent_in_a_form_that_enforces_all_of_it(
     schema: dict[str, Any], capabilities: set[Capability], form: str
 ) -> None:
-    form = reply_form(Json(schema), capabilities)
-    request, notice = form.constrain(Request()), form.notice
+    reply = reply_form(Json(schema), capabilities)
+    request, notice = reply.constrain(Request()), reply.notice
     sent = "schema" if request.schema else "grammar" if request.grammar else notice or ""
     if (request.grammar or "").startswith("%llguidance"):
         sent = "guidance"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-import re._parser as sre  # type: ignore[import-untyped]
+import re._parser as sre  # type: ignore[import-not-found]
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,17 +106,17 @@ def shortest(pattern: str) -> str:
 def _shortest(part: Any) -> str:
     kind, value = str(part[0]), part[1]
     if kind == "LITERAL":
-        return chr(value)
+        return chr(int(value))
     if kind == "BRANCH":
         return "".join(map(_shortest, value[1][0]))
     if kind == "SUBPATTERN":
         return "".join(map(_shortest, value[3]))
     if kind == "MAX_REPEAT":
-        return "".join(map(_shortest, value[2])) * value[0]
+        return "".join(map(_shortest, value[2])) * int(value[0])
     if kind == "NOT_LITERAL":
         return "a" if value != ord("a") else "b"
     assert kind == "IN", kind
     first, low = value[0]
     if str(first) == "NEGATE":
         return "a"
-    return chr(low[0] if str(first) == "RANGE" else low)
+    return chr(int(low[0] if str(first) == "RANGE" else low))

@@ -11,6 +11,7 @@ from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.probes import NO_DIALECT
 from promptkit.runtimes.serialization import reply_from, reply_record
 from tests.runtimes.fault_server import answers, faulty
 from tests.runtimes.hostile_replies import CASES, KEY, LIMIT, Becomes, Case, is_short
@@ -23,7 +24,7 @@ async def outcome(case: Case, url: str, heard: list[str]) -> Reply | PromptkitEr
     runtime: OpenAI | Ollama
     if case.protocol == "openai":
         runtime = OpenAI("mini", base_url=url)
-        send = runtime._send(ASKED, (), heard.append)
+        send = runtime._send(ASKED, NO_DIALECT, heard.append)
     else:
         runtime = Ollama("tiny", host=url.removesuffix("/v1"))
         send = runtime._collect("/api/chat", {}, ASKED, heard.append)

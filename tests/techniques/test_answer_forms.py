@@ -73,7 +73,7 @@ async def test_a_prompts_own_format_is_followed_by_the_words_on_json(tmp_path: P
 async def test_an_answer_whose_text_is_json_keeps_its_prompt(
     tmp_path: Path, answer: str, text: str, value: Any
 ) -> None:
-    plain, held = (bench(tmp_path, [text], form, answer) for form in ("grammar", "schema"))
+    plain, held = bench(tmp_path, [text], "grammar", answer), bench(tmp_path, [text], "schema", answer)
     for tried in (plain, held):
         assert (await perform("vanilla", tried.step())).value == value
     assert flat(held.runtime.requests[0]) == flat(plain.runtime.requests[0])
@@ -107,7 +107,7 @@ async def test_a_number_after_thoughts_is_still_begun(tmp_path: Path) -> None:
 
 
 async def test_json_has_tokens_of_its_own_and_no_stop_at_a_line(tmp_path: Path) -> None:
-    plain, held = (bench(tmp_path, [text], form) for text, form in ((" positive", "grammar"), ('"positive"', "schema")))
+    plain, held = bench(tmp_path, [" positive"], "grammar"), bench(tmp_path, ['"positive"'], "schema")
     for tried in (plain, held):
         await perform("vanilla", tried.step(options=Options(stop=("###",))))
     assert held.runtime.requests[0].max_tokens == plain.runtime.requests[0].max_tokens + 16
