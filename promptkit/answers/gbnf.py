@@ -76,8 +76,8 @@ _NAMED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def regular_expression(grammar: str) -> str | None:
-    """Return the regular expression of a grammar's texts, None where a rule refers to itself or it is too long."""
-    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines())
+    """Return the regular expression of a grammar's texts, None where it has none, or too long a one."""
+    rules = {name: body for name, _, body in (line.partition(" ::= ") for line in grammar.splitlines())}
     known: dict[str, str] = {}
 
     def expand(name: str, within: tuple[str, ...]) -> str:
@@ -102,7 +102,7 @@ def regular_expression(grammar: str) -> str | None:
 
     try:
         return expand("root", ())
-    except (RecursionError, OverflowError):
+    except (RecursionError, OverflowError, KeyError):
         return None
 
 
