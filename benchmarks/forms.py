@@ -4,9 +4,11 @@
 
 The model runs in the process and enforces every form; each run allows it one:
 
-    grammar          the label alone, after the prompt's cue (GBNF)
-    schema           a JSON string (JSON Schema with any root)
-    object_schema    {"answer": "..."} (JSON Schema with an object as its root)
+    plain     the label alone (GBNF)
+    object    {"answer": "..."} (JSON Schema with an object as its root)
+    string    a JSON string (a `json` answer with an `enum`)
+
+Each is asked after the prompt's cue; `no cue` is without it.
 
 Rows are those of `evals/data` that the prompt is for, or those of FILE (JSON Lines with `text` and `label`) for the
 prompts of sentiments. One request runs at a time, so that a repetition gives the same. The interval is Tango's, 95 %.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +43,17 @@ PROMPTS = {
     "classify_issue": (ROWS / "issues.jsonl", "issue", "category"),
 }
 """The prompts, each with its rows, the field of its input and that of the label."""
-FORMS: tuple[Capability, ...] = ("grammar", "schema", "object_schema")
-CONSTRAINTS: frozenset[Capability] = frozenset({"guidance", "choice", "regex", "json_object", *FORMS})
+FORMS: dict[str, tuple[Capability, tuple[str, ...]]] = {
+    "plain": ("grammar", ()),
+    "object": ("object_schema", ()),
+    "object, no cue": ("object_schema", ("cue=none",)),
+    "string": ("schema", ("answer={{json: {{enum: {labels}}}}}",)),
+    "string, no cue": ("schema", ("answer={{json: {{enum: {labels}}}}}", "cue=none")),
+}
+"""Each form: what the model may enforce, and settings of the step."""
+CONSTRAINTS: frozenset[Capability] = frozenset(
+    {"guidance", "choice", "grammar", "regex", "schema", "object_schema", "json_object"}
+)
 PIPELINE = """\
 name: forms
 inputs:
@@ -81,12 +93,12 @@ class OneClient:
         return self.client
 
 
-async def labels(prompt: str, name: str, texts: Sequence[str], client: Client) -> list[Any]:
+async def answers(prompt: str, name: str, texts: Sequence[str], client: Client, settings: Sequence[str]) -> list[Any]:
     """Return the label of each text, None where there is none. Raises what ended the run."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "forms.yaml"
         file.write_text(PIPELINE.format(prompt=prompt, input=name), encoding="utf-8")
-        pipeline = load_target(file, Project.find(file))
+        pipeline = load_target(file, Project.find(file), sets=[f"label.{setting}" for setting in settings])
         result = await run(pipeline, {"texts": list(texts)}, models=OneClient(client))  # type: ignore[arg-type]
     if result.error:
         raise result.error
@@ -100,9 +112,12 @@ async def compare(prompt: str, data: Path | None, count: int, models: Models) ->
     rows = list(islice(read_rows(data or file), count))
     inner = (await models.get()).runtime
     print(f"{prompt}: {len(rows)} rows of {(data or file).name}")
+    labels = json.dumps(sorted({row[label] for row in rows}))
+    texts = [row[name] for row in rows]
     plain: list[bool] = []
-    for form in FORMS:
-        found = await labels(prompt, name, [row[name] for row in rows], Client(OneForm(inner, form), concurrency=1))
+    for form, (capability, settings) in FORMS.items():
+        client = Client(OneForm(inner, capability), concurrency=1)
+        found = await answers(prompt, name, texts, client, [setting.format(labels=labels) for setting in settings])
         right = [answer == row[label] for answer, row in zip(found, rows, strict=True)]
         plain = plain or right
         better = sum(now and not before for now, before in zip(right, plain, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -82,7 +83,7 @@ class AnswerType(ABC):
     def from_json(self, value: Any) -> Any:
         """Return the value that a JSON value stands for. Raises Unparsed."""
         if not isinstance(value, str):
-            raise Unparsed(f"{quoted(str(value))} is not a JSON string")
+            raise Unparsed(f"{quoted(json.dumps(value))} is not a JSON string")
         return self.parse(value)
 
     def guidance(self, lead: str = "") -> str | None:

@@ -217,7 +217,7 @@ def json_instruction(writing: Writing, *, project: Project | None = None) -> str
     """Return the words that ask for an answer in JSON, whatever its type; empty for plain writing."""
     if writing == "plain":
         return ""
-    return _render_template("form", _shipped("form"), {"writing": writing}, project)
+    return _render_template("form", _shipped("form"), {}, project)
 
 
 def repair_message(

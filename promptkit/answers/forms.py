@@ -6,7 +6,7 @@ form: `read(write(value)) == value`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -17,8 +17,10 @@ from promptkit.answers.json_value import json_text, read_fenced_json
 from promptkit.answers.schema_keywords import strict_schema
 from promptkit.runtimes.base import Capability, Request, with_implied
 
-Writing = Literal["plain", "json", "object"]
-"""As the type writes it; as a JSON value; as a JSON object with the one key `answer`."""
+Writing = Literal["plain", "object"]
+"""As the type writes it; as a JSON object with the one key `answer`. Models answer worse in a JSON string alone
+(docs/benchmarks.md).
+"""
 
 KEY: Final = "answer"
 
@@ -40,7 +42,7 @@ GUIDANCE: Final = Form("llguidance", "guidance", "plain")
 CHOICE: Final = Form("choice", "choice", "plain")
 GRAMMAR: Final = Form("GBNF", "grammar", "plain")
 REGEX: Final = Form("regular expression", "regex", "plain")
-SCHEMA: Final = Form("JSON Schema", "schema", "json")
+SCHEMA: Final = Form("JSON Schema", "schema", "object")
 OBJECT_SCHEMA: Final = Form("JSON Schema of an object", "object_schema", "object")
 JSON_OBJECT: Final = Form("JSON object", "json_object", "object", holds=False)
 UNCONSTRAINED: Final = Form("unconstrained", None, "plain", holds=False)
@@ -49,7 +51,7 @@ FORMS: Final = (GUIDANCE, CHOICE, GRAMMAR, REGEX, SCHEMA, OBJECT_SCHEMA, JSON_OB
 
 _WORDS: Final[Mapping[str, Form]] = {"a grammar": GRAMMAR, "a schema": SCHEMA}
 
-EXTRA_TOKENS: Final[Mapping[Writing, int]] = {"plain": 0, "json": 16, "object": 32}
+EXTRA_TOKENS: Final[Mapping[Writing, int]] = {"plain": 0, "object": 32}
 """Tokens of a reply that quotes, braces, the key and white space take beside the answer's own."""
 
 
@@ -69,8 +71,7 @@ class ReplyForm:
         """Return the text of a value in this form. Raises ValueError where `read` would not read it back."""
         if self.writing == "plain":
             return self.answer.write(value)
-        inner = self.answer.json_value(value)
-        text = json_text(inner if self.writing == "json" else {KEY: inner})
+        text = json_text({KEY: self.answer.json_value(value)})
         try:
             back = self.read(text)
         except Unparsed as unparsed:
@@ -99,18 +100,19 @@ class ReplyForm:
         possible = [name for name, form in _WORDS.items() if _constraint(form, self.answer) is not None]
         if self.form.holds or not possible:
             return None
+        answers = f"answers of the type {self.answer.name}"
         if self.form is JSON_OBJECT:
-            return f"the model enforces a JSON object, but not a {self.answer.name} in it"
-        unconstrained = f"answers of the type {self.answer.name} are unconstrained"
-        return f"the model cannot enforce {' or '.join(possible)}; {unconstrained}"
+            return f"the model enforces a JSON object, but not its content; {answers} are only checked"
+        return f"the model cannot enforce {' or '.join(possible)}; {answers} are unconstrained"
 
 
 def reply_form(answer: AnswerType, capabilities: Collection[Capability]) -> ReplyForm:
     """Return the strongest form in which a model with these capabilities can be held to an answer."""
-    return _strongest_form(answer, frozenset(capabilities))
+    # To know whether a type has a grammar, it is made. A package's type may be a dataclass, which has no hash.
+    choose = _known_form if isinstance(answer, Hashable) else _strongest_form
+    return choose(answer, frozenset(capabilities))
 
 
-@lru_cache(maxsize=200)
 def _strongest_form(answer: AnswerType, capabilities: frozenset[Capability]) -> ReplyForm:
     able = with_implied(capabilities)
     for form in FORMS:
@@ -119,16 +121,17 @@ def _strongest_form(answer: AnswerType, capabilities: frozenset[Capability]) -> 
     return plain_form(answer)
 
 
+_known_form = lru_cache(maxsize=200)(_strongest_form)
+
+
 def plain_form(answer: AnswerType) -> ReplyForm:
     """Return the form of replies that nothing constrains."""
     return ReplyForm(answer, UNCONSTRAINED, "plain")
 
 
 def _writing(form: Form, answer: AnswerType) -> Writing:
-    """Return how values are written: an answer whose text is JSON already, with the root that is needed, stays."""
-    if answer.writes_json and (form.writing == "json" or _has_object_root(answer)):
-        return "plain"
-    return form.writing
+    """Return how values are written: an answer whose text is JSON already, with a root that may be, stays."""
+    return "plain" if answer.writes_json and (form is SCHEMA or _has_object_root(answer)) else form.writing
 
 
 def _constraint(form: Form, answer: AnswerType, lead: str = "") -> dict[str, Any] | None:
@@ -148,10 +151,11 @@ def _constraint(form: Form, answer: AnswerType, lead: str = "") -> dict[str, Any
             found = None if grammar is None else regular_expression(grammar)
             return None if found is None else {"regex": found}
         case "schema":
-            found = answer.schema()
+            found = _rooted_schema(form, answer)
             return None if found is None else {"schema": found}
         case "object_schema":
-            found = _object_schema(answer)
+            schema = _rooted_schema(form, answer)
+            found = None if schema is None else strict_schema(schema)
             return None if found is None else {"schema": found}
         case "json_object":
             return None if answer.schema() is None else {"json_object": True}
@@ -162,16 +166,15 @@ def _has_object_root(answer: AnswerType) -> bool:
     return (answer.schema() or {}).get("type") == "object"
 
 
-def _object_schema(answer: AnswerType) -> Mapping[str, Any] | None:
-    """Return the type's schema with an object as its root, in the subset that OpenAI's strict mode takes."""
+def _rooted_schema(form: Form, answer: AnswerType) -> Mapping[str, Any] | None:
+    """Return the type's schema as its values are written; None where it has none."""
     schema = answer.schema()
-    if schema is None:
-        return None
-    if _writing(OBJECT_SCHEMA, answer) == "object":
-        definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
-        inner = {key: value for key, value in schema.items() if key != "$defs"}
-        schema = {"type": "object", "properties": {KEY: inner}, "required": [KEY], **definitions}
-    return strict_schema(schema)
+    if schema is None or _writing(form, answer) == "plain":
+        return schema
+    definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+    inner = {key: value for key, value in schema.items() if key != "$defs"}
+    root = {"type": "object", "properties": {KEY: inner}, "required": [KEY], "additionalProperties": False}
+    return {**root, **definitions}
 
 
 def _unwrapped(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptkit.answers.base import Unparsed
 from promptkit.answers.decide import Scores, lead_after, score_needs
-from promptkit.answers.forms import EXTRA_TOKENS, ReplyForm, plain_form, reply_form
+from promptkit.answers.forms import EXTRA_TOKENS, UNCONSTRAINED, ReplyForm, plain_form, reply_form
 from promptkit.errors import Unsupported
 from promptkit.runtimes.base import Request
 from promptkit.techniques.context import Answer, Exchange, StepContext
@@ -46,8 +46,10 @@ def unwrapped(exchange: Exchange) -> Exchange:
 
 def constrained(step: StepContext, request: Request, form: ReplyForm) -> Request:
     """Return a request under a form, with tokens for the JSON around its answer."""
-    if form.notice:
+    if form.notice and form.form is UNCONSTRAINED:
         _fall_back(step, form.notice, "generate")
+    elif form.notice:
+        step.notice(form.notice)
     tokens = min(request.max_tokens + EXTRA_TOKENS[form.writing], step.options.max_tokens or sys.maxsize)
     request = replace(request, max_tokens=max(tokens, request.max_tokens))
     return form.constrain(request, lead_after(request.begun))

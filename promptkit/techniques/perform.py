@@ -121,7 +121,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
         Message("assistant", last.request.begun + last.record.reply.text),
         Message("user", repair_message(step.answer, problem, form.writing, project=step.project)),
     )
-    begun = last.cue if last.request.begun and form.writing == "plain" else ""
+    begun = last.cue if last.request.begun else ""
     request = replace(last.request, messages=messages, begun=begun)
     return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 

@@ -82,7 +82,9 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     layout = open_layout(step.layout)
     form = plain_form(step.answer) if spec.thinks or not answers else await deciding_form(step)
     sections = _sections(step, call, layout, form)
-    cue = _explicit_cue(step, spec, sections) if form.writing == "plain" else NO_CUE
+    # A chat that cannot continue would write the cue itself, which JSON does not let it.
+    shows_cue = form.writing == "plain" or "continue" in model.capabilities
+    cue = _explicit_cue(step, spec, sections) if shows_cue else NO_CUE
     begin = str(Expression.parse(spec.begin).evaluate({"call": call.values})).strip() if spec.begin else ""
     continues = bool(begin) and answers and not spec.thinks
     examples = _examples(step, call, layout, model if form.writing != "plain" else None)
@@ -121,17 +123,19 @@ def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) 
     """Return a call whose assistant's turn begins with a text and then the cue, so that the answer comes next.
 
     If the runtime cannot continue a turn, the text is sent as a turn of the assistant and the cue as a new turn of the
-    user, and the trace says so. An answer in JSON is asked for in that turn, since it is a turn of its own.
+    user, and the trace says so. An answer in JSON is asked for in a turn of the user too, since the prompt before the
+    text has asked for a plain one.
     """
     request, cue, writing = built.request, built.cue, built.form.writing
-    if "continue" in model.capabilities and writing == "plain":
+    continues = "continue" in model.capabilities
+    if continues and writing == "plain":
         return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()))
-    cue = cue if writing == "plain" else ""
-    turn = Message("user", cue or instruction(step.answer, writing, project=step.project))
+    asks = cue if writing == "plain" else ""
+    turn = Message("user", asks or instruction(step.answer, writing, project=step.project))
     messages = (*request.messages, Message("assistant", text), turn)
-    reason = "the runtime cannot continue one" if writing == "plain" else "the answer is JSON"
+    reason = "the answer is JSON" if continues else "the runtime cannot continue one"
     note = f"the text before the cue sent as a turn: {reason}"
-    return replace(built, request=replace(request, messages=messages, begun=""), notes=(note,))
+    return replace(built, request=replace(request, messages=messages, begun=cue if continues else ""), notes=(note,))
 
 
 def example_types(step: StepContext) -> tuple[AnswerType, ...]:

@@ -27,39 +27,47 @@ def bench(folder: Path, replies: Any, enforced: Capability, answer: Any = LABEL,
 
 
 @pytest.mark.parametrize(
-    ("enforced", "reply", "begun", "asks"),
+    ("enforced", "reply", "asks"),
     [
-        ("grammar", " positive", "Mood:", "and nothing else: positive, negative."),
-        ("choice", " positive", "Mood:", "and nothing else: positive, negative."),
-        ("regex", " positive", "Mood:", "and nothing else: positive, negative."),
-        ("schema", '"positive"', "", 'labels: "positive", "negative".\nWrite the answer as JSON, with'),
-        ("object_schema", '{"answer": "positive"}', "", "Write the answer as a JSON object with the one key"),
-        ("json_object", '{"answer": "positive"}', "", "Write the answer as a JSON object with the one key"),
+        ("grammar", " positive", "and nothing else: positive, negative."),
+        ("choice", " positive", "and nothing else: positive, negative."),
+        ("regex", " positive", "and nothing else: positive, negative."),
+        ("schema", '{"answer": "positive"}', 'labels: "positive", "negative".\nWrite the answer as a JSON'),
+        ("object_schema", '{"answer": "positive"}', "Write the answer as a JSON object with the one key"),
+        ("json_object", '{"answer": "positive"}', "Write the answer as a JSON object with the one key"),
     ],
 )
 async def test_the_prompt_the_constraint_and_the_reply_have_one_form(
-    tmp_path: Path, enforced: Capability, reply: str, begun: str, asks: str
+    tmp_path: Path, enforced: Capability, reply: str, asks: str
 ) -> None:
     tried = bench(tmp_path, [reply], enforced)
     answer = await perform("vanilla", tried.step(examples=(Example({"question": "Bad."}, "negative"),)))
     (request,) = tried.runtime.requests
     assert (answer.value, answer.flag) == ("positive", None)
     assert request.constrained
-    assert request.begun == begun
+    assert request.begun == "Mood:"
     assert asks in flat(request)
-    assert ("JSON" in flat(request)) == (begun == "")
-    shown = "Mood: negative" if begun else reply.replace("positive", "negative")
-    assert shown in flat(request)
-    assert "Mood:" not in flat(request) or begun
+    assert ("JSON" in flat(request)) == (reply != " positive")
+    assert f"Mood: {reply.strip()}".replace("positive", "negative") in flat(request)
     assert tried.records[0].reply.text == reply
     assert bool(tried.notices) == (enforced == "json_object")
 
 
+@pytest.mark.parametrize("messages", ["one", "turns"])
+async def test_a_chat_that_continues_no_turn_has_no_cue_before_json(tmp_path: Path, messages: Any) -> None:
+    tried = Bench(tmp_path, ['{"answer": "positive"}'], LABEL, prompt=MOOD, capabilities={"chat", "schema"})
+    step = tried.step(messages=messages, examples=(Example({"question": "Bad."}, "negative"),))
+    assert (await perform("vanilla", step)).value == "positive"
+    (request,) = tried.runtime.requests
+    assert '{"answer": "negative"}' in flat(request)
+    assert "Mood:" not in flat(request)
+
+
 async def test_examples_as_turns_are_in_the_form_too(tmp_path: Path) -> None:
-    tried = bench(tmp_path, ['"positive"'], "schema")
+    tried = bench(tmp_path, ['{"answer": "positive"}'], "schema")
     await perform("vanilla", tried.step(messages="turns", examples=(Example({"question": "Bad."}, "negative"),)))
     (request,) = tried.runtime.requests
-    assert [turn.content for turn in request.messages if turn.role == "assistant"] == ['"negative"']
+    assert [turn.content for turn in request.messages if turn.role == "assistant"] == ['Mood: {"answer": "negative"}']
 
 
 async def test_a_prompts_own_format_is_followed_by_the_words_on_json(tmp_path: Path) -> None:
@@ -89,14 +97,15 @@ async def test_free_generation_is_plain_whatever_the_model_enforces(tmp_path: Pa
 
 
 async def test_thoughts_are_plain_and_the_answer_after_them_is_asked_for_in_its_form(tmp_path: Path) -> None:
-    tried = bench(tmp_path, ["It sounds glad.", '"positive"'], "schema")
+    tried = bench(tmp_path, ["It sounds glad.", '{"answer": "positive"}'], "schema")
     assert (await perform("chain_of_thought", tried.step())).value == "positive"
     thinking, deciding = tried.runtime.requests
     assert not thinking.constrained
     assert "JSON" not in flat(thinking)
-    assert (deciding.begun, deciding.schema) == ("", tried.answer.schema())
+    assert deciding.begun == "Mood:"
+    assert deciding.schema is not None and deciding.schema["properties"]["answer"] == tried.answer.schema()
     assert [turn.role for turn in deciding.messages[-2:]] == ["assistant", "user"]
-    assert deciding.messages[-1].content.endswith("Write the answer as JSON, with nothing before or after it.")
+    assert deciding.messages[-1].content.endswith('with the one key "answer", and nothing before or after it.')
     assert tried.records[1].notes == ("the text before the cue sent as a turn: the answer is JSON",)
 
 
@@ -107,12 +116,12 @@ async def test_a_number_after_thoughts_is_still_begun(tmp_path: Path) -> None:
 
 
 async def test_json_has_tokens_of_its_own_and_no_stop_at_a_line(tmp_path: Path) -> None:
-    plain, held = bench(tmp_path, [" positive"], "grammar"), bench(tmp_path, ['"positive"'], "schema")
+    plain, held = bench(tmp_path, [" positive"], "grammar"), bench(tmp_path, ['{"answer": "positive"}'], "schema")
     for tried in (plain, held):
         await perform("vanilla", tried.step(options=Options(stop=("###",))))
-    assert held.runtime.requests[0].max_tokens == plain.runtime.requests[0].max_tokens + 16
+    assert held.runtime.requests[0].max_tokens == plain.runtime.requests[0].max_tokens + 32
     assert held.runtime.requests[0].stop == ("###",)
-    bounded = bench(tmp_path, ['"positive"'], "schema")
+    bounded = bench(tmp_path, ['{"answer": "positive"}'], "schema")
     await perform("vanilla", bounded.step(options=Options(max_tokens=40)))
     assert bounded.runtime.requests[0].max_tokens == 40
 
@@ -135,17 +144,17 @@ async def test_a_repair_shows_the_reply_and_asks_for_its_form_again(tmp_path: Pa
     assert first.flag == "unparsed"
     assert (await repair(step, first, first.problem or "")).value == "positive"
     request = tried.runtime.requests[-1]
-    assert request.messages[-2].content == '{"answer": "glad"}'
+    assert request.messages[-2].content == 'Mood:{"answer": "glad"}'
     assert "JSON object with the one key" in request.messages[-1].content
     assert request.schema == tried.runtime.requests[0].schema
 
 
 async def test_a_guards_repair_shows_the_json_that_was_written(tmp_path: Path) -> None:
-    tried = bench(tmp_path, ['"negative"', '"positive"'], "schema")
+    tried = bench(tmp_path, ['{"answer": "negative"}', '{"answer": "positive"}'], "schema")
     step = tried.step()
     first = await perform("vanilla", step)
     assert (await repair(step, first, "it must be positive")).value == "positive"
-    assert tried.runtime.requests[-1].messages[-2].content == '"negative"'
+    assert tried.runtime.requests[-1].messages[-2].content == 'Mood:{"answer": "negative"}'
 
 
 async def test_a_draft_in_json_goes_into_other_calls_as_plain_text(tmp_path: Path) -> None:
@@ -187,8 +196,12 @@ async def test_labels_that_begin_differently_are_scored_without_a_begun_turn(tmp
 
 async def test_labels_that_begin_alike_are_decided_by_a_constraint_instead(tmp_path: Path) -> None:
     tried = Bench(
-        tmp_path, ['"good"'], {"label": ["good", "great"]}, prompt=MOOD, capabilities={"chat", "logprobs", "schema"}
+        tmp_path,
+        ['{"answer": "good"}'],
+        {"label": ["good", "great"]},
+        prompt=MOOD,
+        capabilities={"chat", "logprobs", "schema"},
     )
     assert (await perform("vanilla", tried.step(decide="score"))).value == "good"
-    assert tried.runtime.requests[0].schema == tried.answer.schema()
+    assert tried.runtime.requests[0].schema is not None
     assert "cannot score (it lacks continue)" in tried.notices[0]
