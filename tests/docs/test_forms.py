@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.build import build_answer_type
-from promptkit.answers.forms import CHOICE, GRAMMAR, GUIDANCE, JSON_OBJECT, OBJECT_SCHEMA, REGEX, SCHEMA, reply_form
+from promptkit.answers.forms import (
+    CHOICE,
+    GRAMMAR,
+    GUIDANCE,
+    JSON_OBJECT,
+    OBJECT_SCHEMA,
+    REGEX,
+    SCHEMA,
+    ReplyForm,
+    reply_form,
+)
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.embedded import CAPABILITIES
 from promptkit.runtimes.ollama_server import _capabilities as ollama_capabilities
@@ -60,6 +70,12 @@ async def found(server: OpenAIServer) -> Collection[Capability]:
             await runtime.close()
 
 
+def word(reply: ReplyForm) -> str:
+    """Return the word for a form in the table."""
+    is_object = reply.form is SCHEMA and reply.writing == "object"
+    return WORDS[OBJECT_SCHEMA] if is_object else WORDS.get(reply.form, "free")
+
+
 async def table() -> str:
     """Return the table as the page has it."""
     servers: dict[str, Collection[Capability]] = {
@@ -71,8 +87,7 @@ async def table() -> str:
     rows = [["answer type", *servers], ["---"] * (len(servers) + 1)]
     for name, spec in TYPES.items():
         answer = build_answer_type(spec)
-        forms = [reply_form(answer, capabilities).form for capabilities in servers.values()]
-        rows.append([name, *(WORDS.get(form, "free") for form in forms)])
+        rows.append([name, *(word(reply_form(answer, capabilities)) for capabilities in servers.values())])
     enforced = ["tested" if name in TESTED else "by its documentation" for name in servers]
     rows.append(["enforced", *enforced[:-1], "nothing"])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
