@@ -47,7 +47,7 @@ OBJECT_SCHEMA: Final = Form("JSON Schema of an object", "object_schema", "object
 JSON_OBJECT: Final = Form("JSON object", "json_object", "object", holds=False)
 UNCONSTRAINED: Final = Form("unconstrained", None, "plain", holds=False)
 FORMS: Final = (GUIDANCE, CHOICE, GRAMMAR, REGEX, SCHEMA, OBJECT_SCHEMA, JSON_OBJECT)
-"""All that constrain, strongest first. A plain form comes before one of JSON because models answer better in it."""
+"""All that constrain, strongest first. Plain forms come before those of JSON, in which no model answered better."""
 
 _WORDS: Final[Mapping[str, Form]] = {"a grammar": GRAMMAR, "a schema": SCHEMA}
 
@@ -97,8 +97,10 @@ class ReplyForm:
     @property
     def notice(self) -> str | None:
         """What a person should know: that nothing, or not all of the form, is enforced; None where all is."""
+        if self.form.holds:
+            return None
         possible = [name for name, form in _WORDS.items() if _constraint(form, self.answer) is not None]
-        if self.form.holds or not possible:
+        if not possible:
             return None
         answers = f"answers of the type {self.answer.name}"
         if self.form is JSON_OBJECT:
