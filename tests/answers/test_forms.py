@@ -33,7 +33,7 @@ from promptkit.answers.text import Text
 from promptkit.runtimes.base import Capability, Request
 from tests.answers.kinds import IDS, KINDS
 
-FEWER = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+FEWER = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 TYPES = [build_answer_type(spec) for spec, _ in KINDS]
 LAWS = [
     pytest.param(answer, values, form, id=f"{name}-{form.name.replace(' ', '_')}")
