@@ -30,7 +30,9 @@ Capability = Literal[
     "embeddings",
     "tokenize",    # the model's own tokenizer is at hand
     "template",    # shows the text after the chat template
-    "think",       # a reasoning model whose thoughts can be switched
+    "think",       # its thoughts can be switched on and off
+    "thinks",      # thinks before it answers, unless it is switched off
+    "after_thoughts",  # a schema or grammar holds for the answer after thoughts, not for these
 ]  # fmt: skip
 OnText = Callable[[str], None]
 DownloadProgress = Callable[[str, int, int | None], None]
@@ -52,6 +54,9 @@ class Request:
     one of llguidance, which begins with `%llguidance`. `alternatives` asks for the log-probabilities of that many
     tokens at each place. `context` is the window in tokens to ask for where it can be chosen. `sample` numbers repeated
     requests of the same content (`0/3/1`).
+
+    `think` switches thoughts on or off, or names their effort; None leaves that to the model. `thought_tokens` are
+    tokens for thoughts, beside the answer's `max_tokens`; above 0, `stop` and `max_tokens` hold for the answer alone.
     """
 
     messages: tuple[Message, ...] = ()
@@ -66,8 +71,14 @@ class Request:
     schema: Mapping[str, Any] | None = None
     alternatives: int = 0
     think: bool | str | None = None
+    thought_tokens: int = 0
     context: int | None = None
     sample: str = "0"
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest reply in tokens, thoughts included."""
+        return self.max_tokens + self.thought_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,7 +293,9 @@ class Client:
 
 
 def _refuse_missing(model: Model, needed: list[Capability]) -> None:
-    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in model.capabilities]
+    # A model that always thinks meets a wish for thoughts.
+    met = {"think", *model.capabilities} if "thinks" in model.capabilities else model.capabilities
+    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in met]
     if missing:
         able = ", ".join(sorted(model.capabilities)) or "nothing"
         raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {able}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
+from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.llama_cpp import Llama, library_version
 from promptkit.runtimes.reply_reader import THINK_CLOSE, THINK_OPEN, ReplyReader, ThoughtSplitter
@@ -162,7 +163,9 @@ class Embedded(Runtime):
         if self._embeddings:
             capabilities.add("embeddings")
         if "enable_thinking" in llama.template:
-            capabilities.add("think")
+            capabilities |= {"think", "thinks"}
+        elif THINK_CLOSE in llama.template:
+            capabilities.add("thinks")
         return Model(
             reference=self._reference,
             digest=f"{file_digest(self._path)}+llama.cpp-{library_version()}",
@@ -178,16 +181,19 @@ class Embedded(Runtime):
         prompt = prompt_text(llama, request)
         if not prompt.text:
             raise RequestRefused("the prompt is empty")
-        collector = _Collector(ReplyReader(self._reference, splitter=_splitter(request, prompt.text)), deliver)
+        reader = ReplyReader(
+            self._reference, splitter=_splitter(request, prompt.text), answer_end=AnswerEnd.of(request)
+        )
+        collector = _Collector(reader, deliver)
 
         def is_given_up() -> bool:
-            return ended.is_set() or self._closing.is_set()
+            return ended.is_set() or self._closing.is_set() or reader.ended_early
 
         query = _query(request, prompt)
         llama.complete(query, collector.add, is_given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
             llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
-        if not collector.reader.finish:
+        if not reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
 
@@ -201,6 +207,8 @@ class _Collector:
         self._timings: dict[str, Any] = {}
 
     def add(self, chunk: dict[str, Any]) -> None:
+        if self.reader.ended_early:
+            return
         choice = chunk["choices"][0]
         self._show(self.reader.add(choice["text"], None, _listed_tokens(chunk)))
         if choice["finish_reason"]:
@@ -240,13 +248,13 @@ def _splitter(request: Request, text: str) -> ThoughtSplitter:
 def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
     query: dict[str, Any] = {
         "prompt": prompt.sent,
-        "max_tokens": request.max_tokens,
+        "max_tokens": request.most_tokens,
         "temperature": request.temperature,
     }
     optional = {
         "top_p": request.top_p,
         "seed": sample_seed(request),
-        "stop": list(request.stop) or None,
+        "stop": None if request.thought_tokens else list(request.stop) or None,
         "grammar": request.grammar,
         "json_schema": request.schema,
         "logprobs": request.alternatives or None,

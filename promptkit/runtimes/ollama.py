@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
+from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
     Capability,
     Message,
@@ -41,8 +42,12 @@ from promptkit.runtimes.probes import continues_turns_cached
 from promptkit.runtimes.reply_reader import ReplyReader, ThoughtSplitter, finite_number, number_between, protocol_errors
 
 MOST_ALTERNATIVES = 20
+OF_THOUGHTS: frozenset[Capability] = frozenset({"thinks", "after_thoughts"})
+"""Capabilities that follow from others, and so are not in a digest."""
 REFUSES_OVERFLOW = (0, 12, 4)
 NANOSECONDS = 10**9
+EFFORTS: Mapping[str, str] = {"minimal": "low", "xhigh": "max"}
+"""Efforts in Ollama's words where these differ."""
 MOST_LOADING = 10**16
 """The largest loading time that is believed, in nanoseconds: 116 days."""
 
@@ -93,7 +98,7 @@ class Ollama(Runtime):
             capabilities |= {"continue"}
         return Model(
             reference=f"ollama/{self._name}",
-            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities))}",
+            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities - OF_THOUGHTS))}",
             capabilities=capabilities,
             context=model.context,
             size=model.size,
@@ -118,13 +123,13 @@ class Ollama(Runtime):
         listen = resuming_listeners(on_text)
         fixed = request.context or self._context
         while True:
-            window = fixed or self._window.fit(size, request.max_tokens)
+            window = fixed or self._window.fit(size, request.most_tokens)
             body["options"]["num_ctx"] = window
             try:
                 if not version_at_least(self._version, REFUSES_OVERFLOW) and self._window.outgrown(size, window):
                     raise ContextOverflow("the prompt is longer, and this old Ollama would cut it silently")
                 reply = await self._collect(_endpoint(request), body, request, listen())
-                self._check_whole(reply, request, size, window)
+                self._check_whole(reply, request, size, window, fixed=bool(fixed))
             except ContextOverflow as overflow:
                 if fixed or not self._window.grow():
                     raise _overflow_error(overflow, self._name, window, fixed=bool(fixed)) from None
@@ -139,8 +144,8 @@ class Ollama(Runtime):
     def _body(self, request: Request, capabilities: frozenset[Capability]) -> dict[str, Any]:
         options = {
             "temperature": request.temperature,
-            "num_predict": request.max_tokens,
-            "stop": list(request.stop) or None,
+            "num_predict": request.most_tokens,
+            "stop": None if request.thought_tokens else list(request.stop) or None,
             "seed": sample_seed(request),
             "top_p": request.top_p,
         }
@@ -162,8 +167,8 @@ class Ollama(Runtime):
         if request.alternatives:
             body |= {"logprobs": True, "top_logprobs": min(request.alternatives, MOST_ALTERNATIVES)}
         if "think" in capabilities or request.think:
-            # By default a reasoning model thinks, and its thoughts use up the few tokens of an answer type.
-            body["think"] = request.think or False
+            # A reasoning model thinks where nothing is said.
+            body["think"] = _think(request)
         if self._keep_alive is not None:
             body["keep_alive"] = self._keep_alive
         return body
@@ -171,9 +176,10 @@ class Ollama(Runtime):
     async def _collect(self, path: str, body: Mapping[str, Any], request: Request, on_text: OnText | None) -> Reply:
         reader = ReplyReader(
             self._name,
-            limit=request.max_tokens,
+            limit=request.most_tokens,
             redactor=self._server.redactor,
             splitter=ThoughtSplitter(off=bool(request.begun)),
+            answer_end=AnswerEnd.of(request),
         )
         last: Mapping[str, Any] = {}
 
@@ -213,16 +219,20 @@ class Ollama(Runtime):
     def _understood(self) -> AbstractContextManager[None]:
         return protocol_errors(f"what answers at {self._server.place} is not an Ollama server")
 
-    def _check_whole(self, reply: Reply, request: Request, size: int, window: int) -> None:
-        """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`."""
+    def _check_whole(self, reply: Reply, request: Request, size: int, window: int, *, fixed: bool) -> None:
+        """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`.
+
+        Thoughts that fill the largest window are a reply that was cut.
+        """
         count = reply.tokens_in
         if not count:
             return
         if self._window.was_cut(size, count, window):
             raise ContextOverflow(f"Ollama cut the prompt to {count} tokens silently")
         out = reply.tokens_out or 0
-        if reply.finish == "length" and out < request.max_tokens and count + out >= window - 1:
-            raise ContextOverflow(f"the window ended the answer after {out} of {request.max_tokens} tokens")
+        is_full = reply.finish == "length" and out < request.most_tokens and count + out >= window - 1
+        if is_full and not (request.thought_tokens and (fixed or self._window.is_largest)):
+            raise ContextOverflow(f"the window ended the answer after {out} of {request.most_tokens} tokens")
         self._window.learn(size, count)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -276,6 +286,11 @@ class ContextWindow:
         before, self.tokens = self.tokens, self._capped(2 * self.tokens)
         return self.tokens > before
 
+    @property
+    def is_largest(self) -> bool:
+        """True if the window cannot grow."""
+        return self._capped(2 * self.tokens) == self.tokens
+
     def learn(self, size: int, count: int) -> None:
         """Learn from an uncut prompt of `size` bytes that was counted as `count` tokens."""
         if count < FEWEST_TOKENS_LEARNT_FROM:
@@ -322,6 +337,12 @@ def _duration(keep_alive: str | float | None) -> str | float | None:
     if isinstance(keep_alive, str) and re.fullmatch(r"-?\d+(\.\d+)?", keep_alive.strip()):
         return float(keep_alive)
     return keep_alive
+
+
+def _think(request: Request) -> bool | str:
+    if isinstance(request.think, str):
+        return EFFORTS.get(request.think, request.think)
+    return request.thought_tokens > 0 if request.think is None else request.think
 
 
 def _endpoint(request: Request) -> str:

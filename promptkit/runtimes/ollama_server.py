@@ -286,7 +286,7 @@ def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capabilit
         if version_at_least(version, GIVES_LOGPROBS):
             found.add("logprobs")
     if "thinking" in listed:
-        found.add("think")
+        found |= {"think", "thinks", "after_thoughts"}
     if "embedding" in listed:
         found.add("embeddings")
     return frozenset(found)

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from time import perf_counter
 from typing import Any
@@ -19,20 +19,27 @@ from promptkit.errors import (
     ContextOverflow,
     ModelMissing,
     PromptkitError,
+    RequestRefused,
     RuntimeFailure,
     ServerFailed,
     Unsupported,
     nearest,
 )
+from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
-from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
+from promptkit.runtimes.probes import GRAMMAR_FIELDS, PROBE_SECONDS, Ask, GrammarField, Probes
 from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
+from promptkit.runtimes.thought_switch import PROBE_THOUGHTS, Switch, find_switch, switch_fields
 
 DESCRIBE_SECONDS = 10.0
+MODERN_LIMIT = "max_completion_tokens"
+"""OpenAI's own name for the limit, which its reasoning models insist on."""
 MOST_ALTERNATIVES = 20
 MOST_SLOTS = 1000
+OF_THOUGHTS: frozenset[Capability] = frozenset({"think", "thinks", "after_thoughts"})
+"""Capabilities that are not in the digest: what they change stands in the request."""
 UNREACHABLE = "is the server started, and is this its address?"
 WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "function_call"}
 """Fields of a message that take the place of an answer, and the finish reasons that they mean."""
@@ -44,6 +51,8 @@ class _EventStream:
 
     reader: ReplyReader
     usage: Mapping[str, Any] = field(default_factory=dict)
+    names_thoughts: bool = False
+    """True once thoughts arrived in a field of their own."""
 
     def take(self, part: Mapping[str, Any]) -> str:
         """Keep an event and return the text in it. Raises TypeError, ValueError or LookupError for anything else."""
@@ -64,9 +73,11 @@ class _EventStream:
         for withheld, meaning in WITHHELD.items():
             if delta.get(withheld):
                 raise self.reader.failed(meaning)
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        self.names_thoughts = self.names_thoughts or bool(thought)
         shown = self.reader.add(
             choice["text"] if "text" in choice else delta.get("content"),
-            delta.get("reasoning_content") or delta.get("reasoning"),
+            thought,
             (choice.get("logprobs") or {}).get("content"),
         )
         reason = choice.get("finish_reason")
@@ -101,6 +112,9 @@ class OpenAI(Runtime):
         self._listed: list[Mapping[str, Any]] = []
         self._llama: Mapping[str, Any] | None = None
         self._grammar_field: GrammarField = ()
+        self._limit_field = "max_tokens"
+        self._switch: Switch | None = None
+        self._names_thoughts = False
 
     async def model(self) -> Model:
         """Describe the model, after a probe of the server for capabilities beyond chat."""
@@ -123,7 +137,7 @@ class OpenAI(Runtime):
         if self._llama:
             meta = [entry.get("meta") for entry in self._listed]
             kept |= {"meta": meta} | {name: self._llama.get(name) for name in ("build_info", "chat_template")}
-        described = json.dumps([self._reference, kept, sorted(capabilities)], sort_keys=True)
+        described = json.dumps([self._reference, kept, sorted(capabilities - OF_THOUGHTS)], sort_keys=True)
         return Model(
             reference=self._reference,
             digest=sha256(described.encode()).hexdigest(),
@@ -157,12 +171,35 @@ class OpenAI(Runtime):
         found = await probes.chats()
         if "chat" not in found:
             return found
+        thinking = await self._thinking()
+        found |= thinking
+        if "thinks" in thinking and "think" not in thinking:
+            found -= {"continue"}  # its thoughts would come after the begun answer
         if self._llama:
             self._grammar_field = GRAMMAR_FIELDS[0]
             return found | {"complete", "grammar", "schema", "logprobs", "tokenize", "template"}
+        if thinking:
+            probes = Probes(self._probe_past_thoughts(thinking), self._vectors)
         found |= await probes.further()
         self._grammar_field = await probes.grammar_field()
         return found | {"grammar"} if self._grammar_field else found
+
+    async def _thinking(self) -> frozenset[Capability]:
+        """Return the capabilities of the model's thoughts. A server that names them holds answers alone to a schema."""
+
+        async def ask(request: Request, switch: Switch | None) -> Reply:
+            self._switch = switch
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._send(request, ())
+
+        template = str(self._llama.get("chat_template")) if self._llama else ""
+        found, self._switch = await find_switch(ask, "template" if "enable_thinking" in template else None)
+        return found | {"after_thoughts"} if self._names_thoughts and not self._llama else found
+
+    def _probe_past_thoughts(self, thinking: frozenset[Capability]) -> Ask:
+        """Return how to ask for answers in probes: without thoughts, or with room for them."""
+        fields = {"think": False} if "think" in thinking else {"thought_tokens": PROBE_THOUGHTS}
+        return lambda request, field: self._send(replace(request, **fields), field)  # type: ignore[arg-type]
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request by a stream: closing a stream's connection ends the generation on every server."""
@@ -170,12 +207,22 @@ class OpenAI(Runtime):
         return await self._send(request, self._grammar_field, on_text)
 
     async def _send(self, request: Request, grammar_field: GrammarField, on_text: OnText | None = None) -> Reply:
+        try:
+            return await self._streamed(request, grammar_field, on_text)
+        except RequestRefused as refused:
+            if self._limit_field == MODERN_LIMIT or MODERN_LIMIT not in refused.message:
+                raise
+            self._limit_field = MODERN_LIMIT
+            return await self._streamed(request, grammar_field, on_text)
+
+    async def _streamed(self, request: Request, grammar_field: GrammarField, on_text: OnText | None) -> Reply:
         path = "/chat/completions" if request.prompt is None else "/completions"
         reader = ReplyReader(
             self._name,
-            limit=request.max_tokens,
+            limit=request.most_tokens,
             redactor=self._server.redactor,
             splitter=ThoughtSplitter(off=bool(request.begun)),
+            answer_end=AnswerEnd.of(request),
         )
         stream = _EventStream(reader)
 
@@ -195,6 +242,7 @@ class OpenAI(Runtime):
         started = perf_counter()
         async with aclosing(self._server.lines(path, self._body(request, grammar_field))) as lines:
             await reader.collect(lines, take, on_text)
+        self._names_thoughts = self._names_thoughts or stream.names_thoughts
         with self._understood():
             reply = stream.reply(perf_counter() - started)
         if request.alternatives and reply.tokens_out and not reader.has_logprobs:
@@ -215,12 +263,15 @@ class OpenAI(Runtime):
             "model": self._name,
             "stream": True,
             "stream_options": {"include_usage": True},
-            "max_tokens": request.max_tokens,
+            self._limit_field: request.most_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": sample_seed(request),
-            "stop": list(request.stop) or None,
+            "stop": None if request.thought_tokens else list(request.stop) or None,
+            **switch_fields(self._switch, request.think),
         }
+        if self._llama and request.thought_tokens:
+            body["thinking_budget_tokens"] = request.thought_tokens
         if request.prompt is not None:
             body |= {"prompt": request.prompt + request.begun, "logprobs": alternatives or None}
         else:

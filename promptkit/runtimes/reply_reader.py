@@ -14,6 +14,7 @@ from sys import float_info
 from typing import Any, Literal
 
 from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
+from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import Redactor, partial_match_start
 from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
 
@@ -77,8 +78,12 @@ class ReplyReader:
         limit: int | None = None,
         redactor: Redactor | None = None,
         splitter: ThoughtSplitter | None = None,
+        answer_end: AnswerEnd | None = None,
     ) -> None:
-        """`name` is the model's name in messages, `limit` the `max_tokens` of the request."""
+        """`name` is the model's name in messages, `limit` the most tokens of the reply, thoughts included.
+
+        `answer_end` ends an answer that follows thoughts.
+        """
         redactor = redactor or Redactor()
         self.tokens: list[Token] = []
         self.thought_parts = 0
@@ -94,6 +99,8 @@ class ReplyReader:
         self._most_characters = CHARACTERS_PER_TOKEN * self._most_tokens
         self._redactor = redactor
         self._splitter = splitter or ThoughtSplitter()
+        self._answer_end = answer_end
+        self._answer: list[str] = []
         self._text = redactor.stream()
         self._thought = redactor.stream()
         self._thoughts: list[str] = []
@@ -104,13 +111,18 @@ class ReplyReader:
         """False where text arrived without log-probabilities."""
         return bool(self.tokens or self.thought_parts)
 
+    @property
+    def ended_early(self) -> bool:
+        """True once the answer after thoughts is at its end: the caller closes the stream."""
+        return self._answer_end is not None and self._answer_end.finish is not None
+
     async def collect(
         self, lines: AsyncIterator[bytes], take: Callable[[bytes], str], on_text: OnText | None = None
     ) -> None:
         """Pass each line to `take`, which adds it here and returns the text in it, until the answer's end.
 
-        Stops early once more than `limit` tokens arrived; the caller closes the connection. Raises as `take` does, and
-        BadReply where the answer breaks off.
+        Stops early at the answer's own end, and once more than `limit` tokens arrived; the caller closes the
+        connection. Raises as `take` does, and BadReply where the answer breaks off.
         """
         tell = on_text or _no_listener
         try:
@@ -120,6 +132,8 @@ class ReplyReader:
                         tell(shown)
                     if self.past_limit:
                         self.finish = "length"
+                        break
+                    if self.ended_early:
                         break
                     if self.closed and clock.when() is None:
                         clock.reschedule(asyncio.get_running_loop().time() + GRACE_SECONDS)
@@ -139,13 +153,22 @@ class ReplyReader:
         if self.finish:
             raise self._more()
         self._count(len(text), len(thought), len(listed))
-        shown = self._splitter.feed(self._text.feed(text)) if text else ""
+        shown = self._keep(self._splitter.feed(self._text.feed(text))) if text else ""
         if thought:
             self._thoughts.append(self._thought.feed(thought))
         if thought or self._splitter.thinking:
             self.thought_parts += 1
         elif listed:
             self.add_tokens(listed)
+        return shown
+
+    def _keep(self, shown: str) -> str:
+        """Keep a piece of the answer, and return the part of it before the answer's end."""
+        end = self._answer_end
+        if end is not None:
+            shown = end.feed(shown)
+            self.finish = end.finish or self.finish
+        self._answer.append(shown)
         return shown
 
     def _count(self, text: int, thought: int, listed: int) -> None:
@@ -195,7 +218,10 @@ class ReplyReader:
     def end_text(self) -> str:
         """End the text and return the part that was held back."""
         self._thoughts.append(self._thought.end())
-        return self._splitter.feed(self._text.end()) + self._splitter.finish()
+        shown = self._keep(self._splitter.feed(self._text.end()) + self._splitter.finish())
+        held = self._answer_end.end() if self._answer_end else ""
+        self._answer.append(held)
+        return shown + held
 
     def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
@@ -204,9 +230,11 @@ class ReplyReader:
         """
         cut_at = self._limit if self.past_limit else None
         out = token_count(tokens_out) if cut_at is None else cut_at
+        if out is None and self._answer_end is not None and self.ended_early:
+            out = self.thought_parts + self._answer_end.pieces
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
         return checked_reply(
-            text=self._splitter.text,
+            text="".join(self._answer),
             finish=self.finish,
             thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
             tokens_in=tokens_in,

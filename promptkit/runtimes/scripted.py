@@ -72,6 +72,8 @@ CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
     "embeddings",
     "guidance",
     "think",
+    "thinks",
+    "after_thoughts",
 }
 """The default capabilities of a scripted runtime."""
 

@@ -29,7 +29,18 @@ AS_TEXT = "control tokens as text"
 
 _REQUEST = Request()
 _REPLY = Reply(text="")
-_PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternatives", "think", "context", "sample")
+_PLAIN_REQUEST = (
+    "begun",
+    "max_tokens",
+    "seed",
+    "grammar",
+    "schema",
+    "alternatives",
+    "think",
+    "thought_tokens",
+    "context",
+    "sample",
+)
 _PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
 
 

@@ -111,11 +111,17 @@ UNABLE: list[tuple[Capability, Request]] = [
 async def test_what_a_model_cannot_do_is_an_error_before_anything_is_sent(
     capability: Capability, request_: Request
 ) -> None:
-    runtime = Scripted(["hi"], capabilities=set(get_args(Capability)) - {capability}, reference="ollama/a")
+    capabilities = set(get_args(Capability)) - {capability, "thinks"}
+    runtime = Scripted(["hi"], capabilities=capabilities, reference="ollama/a")
     with pytest.raises(Unsupported, match="ollama/a cannot"):
         await Client(runtime).ask(request_)
     assert runtime.requests == []
     assert capability in required_capabilities(request_)
+
+
+async def test_a_model_that_always_thinks_meets_a_wish_for_thoughts() -> None:
+    runtime = Scripted(["hi"], capabilities={"chat", "thinks"})
+    assert (await Client(runtime).ask(replace(HELLO, think="high"))).text == "hi"
 
 
 async def test_thoughts_that_are_switched_off_need_nothing() -> None:

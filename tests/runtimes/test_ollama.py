@@ -120,7 +120,7 @@ CAPABILITIES = [
     ("tiny:latest", "0.0.0", CAPABLE | {"system", "logprobs", "continue"}),
     ("tiny", "0.12.10", CAPABLE | {"system", "continue"}),
     ("plain:1b", "0.33.0", CAPABLE | {"logprobs"}),
-    ("thinker", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "think"}),
+    ("thinker", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "think", "thinks", "after_thoughts"}),
     ("vectors", "0.33.0", {"embeddings"}),
 ]
 

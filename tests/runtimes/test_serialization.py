@@ -97,6 +97,7 @@ CHANGED: dict[str, Any] = {
     "schema": {},
     "alternatives": 1,
     "think": False,
+    "thought_tokens": 9,
     "context": 4096,
     "sample": "0/1",
 }

@@ -1,0 +1,99 @@
+"""A step's `think:`: the thoughts of a model that thinks before it answers, and the tokens that they may take.
+
+This is the one place that decides on thoughts. Runtimes translate the two fields of a request, `think` and
+`thought_tokens`, into their servers' words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from promptkit.runtimes.base import Capability
+
+Think: TypeAlias = bool | str | int | None
+"""A step's setting: None for `auto`, True for `on`, False for `off`, an effort, or a budget in tokens."""
+
+THOUGHT_BUDGET: Final = 8192
+"""Tokens for thoughts where a step names none. Today's reasoning models take 500 to 4,000 for school mathematics."""
+
+EFFORT_BUDGETS: Final[Mapping[str, int]] = {
+    "minimal": 2048,
+    "low": 4096,
+    "medium": THOUGHT_BUDGET,
+    "high": 16384,
+    "xhigh": 32768,
+    "max": 32768,
+}
+"""The efforts that servers know, with the tokens that thoughts of that effort may take."""
+
+WORDS: Final[Mapping[str, Think]] = {"auto": None, "off": False, "on": True}
+LARGEST_BUDGET: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Thoughts:
+    """The thoughts of one request, as its fields say it. Without tokens for them there are none."""
+
+    think: bool | str | None = None
+    tokens: int = 0
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of `Request`."""
+        return {"think": self.think, "thought_tokens": self.tokens}
+
+
+def read_think(value: Any) -> Think:
+    """Return the setting that a file writes. Raises ValueError for anything else."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and 0 < value <= LARGEST_BUDGET:
+        return value
+    if isinstance(value, str) and value in WORDS:
+        return WORDS[value]
+    if isinstance(value, str) and value in EFFORT_BUDGETS:
+        return value
+    known = ", ".join(f"`{word}`" for word in (*WORDS, *EFFORT_BUDGETS))
+    raise ValueError(f"must be one of {known}, or a number of tokens from 1 to {LARGEST_BUDGET}")
+
+
+def budget_of(think: Think) -> int:
+    """Return the tokens that thoughts may take under a setting that allows them."""
+    if isinstance(think, bool) or think is None:
+        return THOUGHT_BUDGET
+    return think if isinstance(think, int) else EFFORT_BUDGETS[think]
+
+
+def thoughts_of(think: Think, capabilities: Collection[Capability]) -> Thoughts:
+    """Return the thoughts of a request under a step's setting.
+
+    `auto` leaves it to the model: one that thinks by itself thinks, and has the budget for it.
+    """
+    if think is False:
+        return no_thoughts(capabilities)
+    if think is None and "thinks" not in capabilities:
+        return Thoughts()
+    effort = think if isinstance(think, str) else True
+    switched = think is not None or "think" in capabilities
+    return Thoughts(effort if switched else None, budget_of(think))
+
+
+def no_thoughts(capabilities: Collection[Capability]) -> Thoughts:
+    """Return the thoughts of a request that is better answered without any.
+
+    A model that thinks and cannot be switched thinks all the same, and needs the budget.
+    """
+    if "think" in capabilities:
+        return Thoughts(False)
+    return Thoughts(None, THOUGHT_BUDGET) if "thinks" in capabilities else Thoughts()
+
+
+def unmet_setting(think: Think, capabilities: Collection[Capability]) -> str | None:
+    """Return what a model cannot do of an explicit setting, for a message; None where it can, and for `auto`."""
+    if think is None or "think" in capabilities:
+        return None
+    if think is False:
+        return "`think: off`: it always thinks" if "thinks" in capabilities else None
+    return None if "thinks" in capabilities else "`think`: it does not think"
