@@ -19,6 +19,7 @@ from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
+from promptkit.techniques.thinking import unmet_setting
 from promptkit.tools.search import Documents
 
 
@@ -115,11 +116,13 @@ def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[s
         "sampling": bool(options.temperature),
         "stop": bool(options.stop),
         "seed": options.seed is not None,
-        "think": bool(options.think),
     }
     for capability, is_requested in requested.items():
         if is_requested and capability not in model.capabilities:
             yield f"`options` need: {capability}"
+    unmet = unmet_setting(options.think, model.capabilities)
+    if unmet is not None:
+        yield unmet
 
 
 SCORING_CAPABILITIES = frozenset({"logprobs", "continue"})

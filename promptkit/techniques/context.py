@@ -15,6 +15,7 @@ from promptkit.prompts.prompt import Example, Layer, Prompt
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
+from promptkit.techniques.thinking import Think
 from promptkit.techniques.warnings import WarningName
 
 Spec = str | Mapping[str, Any]
@@ -36,7 +37,7 @@ class Options:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     top_p: float | None = None
-    think: bool | str | None = None
+    think: Think = None
     context: int | None = None
     timeout: float | None = None
 

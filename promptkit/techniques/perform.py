@@ -19,6 +19,7 @@ from promptkit.techniques.registry import load_functions
 from promptkit.techniques.requests import decide_again, read_answer, reset_level
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
+from promptkit.techniques.thinking import no_thoughts, with_more_tokens
 
 Result = TypeVar("Result", Answer, Prepared)
 
@@ -102,7 +103,7 @@ async def require(chosen: ConfiguredTechnique, step: StepContext, *, preparing: 
 
 
 async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
-    """Repeat the last deciding call with its messages, its reply and the problem with that.
+    """Repeat the last deciding call with its messages, its reply and the problem with that, without thoughts.
 
     A reply that was cut off is requested again with twice the tokens instead. An answer made by code has no call to
     repair and is returned as it is.
@@ -111,7 +112,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     if last is None:
         return answer
     if answer.flag == "truncated":
-        request = replace(last.request, max_tokens=2 * last.request.max_tokens)
+        request = with_more_tokens(last.request, last.reply)
         return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
     messages = (
         *last.request.messages,
@@ -119,7 +120,8 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
         Message("user", repair_message(step.answer, problem, project=step.project)),
     )
     begun = last.cue if last.request.begun else ""
-    request = replace(last.request, messages=messages, begun=begun)
+    thoughts = no_thoughts((await step.client.model()).capabilities)
+    request = replace(last.request, messages=messages, begun=begun, **thoughts.fields)
     return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 
 

@@ -22,8 +22,11 @@ from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
+from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
+from promptkit.techniques.warnings import WarningName
 
 THOUGHT_TOKENS = 256
+NEVER_ENDED = "the thoughts never ended: there is no answer"
 NO_CUE = "none"
 EXAMPLES = "examples"
 
@@ -34,7 +37,7 @@ class CallArguments:
 
     `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
     log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
-    since answers to other problems come first.
+    since answers to other problems come first. `scored`: texts are scored in place of a reply.
     """
 
     spec: CallSpec
@@ -46,6 +49,7 @@ class CallArguments:
     stop: tuple[str, ...]
     logprobs: bool = False
     past_cue: bool = False
+    scored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +70,17 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     """Render a call over the user's prompt and lay it out. Raises InputError for a broken template."""
     spec, model = call.spec, await step.client.model()
     answers = spec.produces == "answer"
+    thoughts = await _thoughts(step, call)
+    leaves_thinking = bool(thoughts.tokens) and spec.asks_to_think and not call.values.get("examples_think")
+    call = replace(call, values={"model_thinks": leaves_thinking, **call.values})
+    if leaves_thinking:
+        step.notice(f"{model.reference} thinks by itself: `{spec.file.parent.name}` does not tell it to")
     if spec.thinks:
         call = replace(call, values={"cue": cue_of(step, spec), **call.values})
     layout = open_layout(step.layout)
     sections = _sections(step, call, layout)
     cue = _explicit_cue(step, spec, sections)
-    begin = str(Expression.parse(spec.begin).evaluate({"call": call.values})).strip() if spec.begin else ""
+    begin = _begin(spec, call.values)
     continues = bool(begin) and answers and not spec.thinks
     examples = _examples(step, call, layout)
     composed = compose(
@@ -81,7 +90,8 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         examples=examples,
         cue=cue if answers else NO_CUE,
         begin="" if continues else begin if begin or spec.thinks or not answers else None,
-        continues="continue" in model.capabilities,
+        # A begun turn leaves no place for thoughts.
+        continues="continue" in model.capabilities and not thoughts.tokens,
         system_role="system" in model.capabilities,
         labels=step.answer.alternatives() if spec.hides != "all" else (),
         history=step.history if spec.hides != "all" else (),
@@ -95,6 +105,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         sample=call.sample,
         stop=stop_sequences(step, ends, model),
         alternatives=1 if call.logprobs and "logprobs" in model.capabilities else 0,
+        **thoughts.fields,
         **_sampling_options(step, call),
     )
     again = _invented_example_starts(composed.cue, examples)
@@ -103,6 +114,25 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         spec=spec, request=request, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again
     )
     return continue_turn(step, built, begin, model) if continues else built
+
+
+async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:
+    """Return the thoughts of a call: none where log-probabilities decide, as the step's `think` says elsewhere."""
+    model = await step.client.model()
+    decides = call.spec.produces == "answer" and not call.spec.thinks
+    if call.scored or (decides and step.decide == "score" and not model_lacks_scoring(model)):
+        return replace(no_thoughts(model.capabilities), tokens=0)
+    thoughts = thoughts_of(step.options.think, model.capabilities)
+    if thoughts.tokens and step.options.think is None and "think" in model.capabilities:
+        step.notice(f"{model.reference} thinks before it answers; `think: off` is faster, `think: on` says so")
+    return thoughts
+
+
+def _begin(spec: CallSpec, values: Mapping[str, Any]) -> str:
+    """Return the beginning of a call's turn, without one that only tells a model to think that thinks by itself."""
+    if not spec.begin or values["model_thinks"]:
+        return ""
+    return str(Expression.parse(spec.begin).evaluate({"call": values})).strip()
 
 
 def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) -> BuiltCall:
@@ -228,7 +258,6 @@ def _sampling_options(step: StepContext, call: CallArguments) -> dict[str, Any]:
         "temperature": temperature,
         "top_p": options.top_p if temperature else None,
         "seed": options.seed,
-        "think": options.think,
         "context": options.context,
     }
 
@@ -254,8 +283,27 @@ async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
     if step.decide == "score" and await _can_score(step):
         return await _score(step, built)
     if step.decide != "generate":
-        built = replace(built, request=await _constrain(step, built.request))
+        constrained = await _constrain(step, built.request)
+        if is_constrained(constrained) and not await _constrains_after_thoughts(step, built.request):
+            return await _send_before_deciding(step, built)
+        built = replace(built, request=constrained)
     return _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends), deciding=True)
+
+
+def is_constrained(request: Request) -> bool:
+    """Tell whether a grammar or a schema holds for the reply."""
+    return request.grammar is not None or request.schema is not None
+
+
+async def _constrains_after_thoughts(step: StepContext, request: Request) -> bool:
+    """Tell whether a grammar or schema leaves room for the thoughts of a request."""
+    return not request.thought_tokens or "after_thoughts" in (await step.client.model()).capabilities
+
+
+async def _send_before_deciding(step: StepContext, built: BuiltCall) -> Exchange:
+    """Ask without a constraint, which would forbid thoughts, and then for the answer under it."""
+    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
+    return await decide_after(step, exchange, CallSpec(name=exchange.call, produces="answer"))
 
 
 def _cut_at(reply: Reply, ends: Sequence[str]) -> Reply:
@@ -271,7 +319,12 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
 
     The user's cue wins over the trigger of `spec`. If the runtime cannot continue a turn, the thoughts are sent as a
     turn of the assistant and the cue as a new turn of the user. The trace notes that, and thoughts that were cut off.
+
+    After a model's own thoughts no request is needed for a reply that is the answer and no more, and none follows
+    thoughts that never ended.
     """
+    if exchange.reply.thoughts and (not exchange.text.strip() or _is_answer(step, exchange.text)):
+        return exchange
     if exchange.cut:
         exchange.record.notes = (*exchange.record.notes, "the thoughts ran out of tokens")
     model = await step.client.model()
@@ -284,10 +337,21 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         top_p=None,
         stop=stop_sequences(step, spec.stop, model),
         alternatives=0,
+        **no_thoughts(model.capabilities).fields,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
     built = BuiltCall(spec=spec, request=request, cue=cue, ends=exchange.again)
     return await send_deciding(step, continue_turn(step, built, thoughts, model))
+
+
+def _is_answer(step: StepContext, text: str) -> bool:
+    """Tell whether a text is an answer exactly as it would be written; a text answer has no such form."""
+    if step.answer.grammar() is None and step.answer.schema() is None:
+        return False
+    try:
+        return step.answer.write(step.answer.parse(text)).casefold() == text.strip().casefold()
+    except (Unparsed, ValueError):
+        return False
 
 
 async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence[str]) -> tuple[float, ...]:
@@ -302,7 +366,8 @@ async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence
 
 async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
     """Ask a deciding call once more with another request (a repair)."""
-    if step.decide != "generate" and not exchange.thinks and not (request.grammar or request.schema):
+    is_open = not exchange.thinks and not is_constrained(request)
+    if step.decide != "generate" and is_open and await _constrains_after_thoughts(step, request):
         request = await _constrain(step, request)
     spec = CallSpec(name=exchange.call, produces="answer", thinks=exchange.thinks)
     ends = () if exchange.thinks else exchange.again
@@ -324,7 +389,7 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     try:
         value = _value(step, exchange)
     except Unparsed as error:
-        record.problem = "the reply ran out of tokens" if exchange.cut else str(error)
+        record.problem = _unread(exchange) or str(error)
         flag: Flag = "truncated" if exchange.cut else "unparsed"
         return Answer(value=None, flag=flag, problem=record.problem, last=exchange)
     record.parsed = value
@@ -332,6 +397,14 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
         record.problem = "the reply ran out of tokens"
         return Answer(value=value, flag="truncated", problem=record.problem, last=exchange)
     return Answer(value=value, last=exchange)
+
+
+def _unread(exchange: Exchange) -> str:
+    """Return why a reply has no answer, where that is known without reading it."""
+    if exchange.reply.thoughts and not exchange.text.strip():
+        budget = exchange.request.thought_tokens
+        return f"the thoughts took all {budget} tokens: `think: TOKENS` gives more" if exchange.cut else NEVER_ENDED
+    return "the reply ran out of tokens" if exchange.cut else ""
 
 
 def _value(step: StepContext, exchange: Exchange) -> Any:
@@ -354,10 +427,15 @@ async def _constrain(step: StepContext, request: Request) -> Request:
     return bound
 
 
+def model_lacks_scoring(model: Model) -> list[str]:
+    """Return the capabilities that a model lacks for scoring."""
+    return sorted({"logprobs", "continue"} - model.capabilities)
+
+
 async def _can_score(step: StepContext) -> bool:
     """Tell whether the runtime can score; if not, the step runs as `constrain` and says so once."""
     model = await step.client.model()
-    missing = sorted({"logprobs", "continue"} - model.capabilities)
+    missing = model_lacks_scoring(model)
     if missing:
         _fall_back(step, f"{model.reference} cannot score (it lacks {', '.join(missing)})", "constrain")
     return not missing
@@ -420,6 +498,7 @@ def _exchange(
         deciding=deciding,
         repair=is_repair,
         notes=built.notes,
+        warnings=_thought_warnings(built, reply),
     )
     step.record(record)
     return Exchange(
@@ -431,6 +510,19 @@ def _exchange(
         record=record,
         again=built.again,
     )
+
+
+def _thought_warnings(built: BuiltCall, reply: Reply) -> tuple[WarningName, ...]:
+    """Return the warnings of a model's own thoughts, and of those that a call asked for and that were cut off."""
+    if reply.thoughts and not reply.text.strip():
+        return ("thoughts_cut",)
+    budget = built.request.thought_tokens
+    if budget and reply.tokens_thought >= budget:
+        return ("thoughts_spent",)
+    cue = built.cue.casefold()
+    if built.spec.thinks and reply.finish == "length" and not (cue and cue in reply.text.casefold()):
+        return ("thoughts_cut",)
+    return ()
 
 
 Item = TypeVar("Item")

@@ -330,7 +330,7 @@ class Task(StepView):
 
     async def logprob(self, call: str, texts: Sequence[str], **values: Any) -> tuple[float, ...]:
         """Return the log-probability of each text after the begun turn of `call`, only up to where the texts differ."""
-        return await log_probabilities(self._step, await self._built(call, values), texts)
+        return await log_probabilities(self._step, await self._built(call, values, scored=True), texts)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text: the runtime's embeddings, else TF-IDF over these, which needs no model."""
@@ -451,6 +451,7 @@ class Task(StepView):
         stop: tuple[str, ...] = (),
         logprobs: bool = False,
         past_cue: bool = False,
+        scored: bool = False,
     ) -> BuiltCall:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
@@ -464,6 +465,7 @@ class Task(StepView):
             stop=stop,
             logprobs=logprobs,
             past_cue=past_cue,
+            scored=scored,
         )
         return await build_call(self._step, arguments)
 

@@ -7,10 +7,10 @@ This is the one place that decides on thoughts. Runtimes translate the two field
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from promptkit.runtimes.base import Capability
+from promptkit.runtimes.base import Capability, Reply, Request
 
 Think: TypeAlias = bool | str | int | None
 """A step's setting: None for `auto`, True for `on`, False for `off`, an effort, or a budget in tokens."""
@@ -90,10 +90,20 @@ def no_thoughts(capabilities: Collection[Capability]) -> Thoughts:
     return Thoughts(None, THOUGHT_BUDGET) if "thinks" in capabilities else Thoughts()
 
 
+def with_more_tokens(request: Request, reply: Reply) -> Request:
+    """Return a request whose reply was cut off with twice the tokens for the part that was cut.
+
+    A model whose thoughts nothing had announced gets the budget for them.
+    """
+    if reply.thoughts and not reply.text.strip():
+        return replace(request, thought_tokens=2 * request.thought_tokens or THOUGHT_BUDGET)
+    return replace(request, max_tokens=2 * request.max_tokens)
+
+
 def unmet_setting(think: Think, capabilities: Collection[Capability]) -> str | None:
     """Return what a model cannot do of an explicit setting, for a message; None where it can, and for `auto`."""
     if think is None or "think" in capabilities:
         return None
     if think is False:
-        return "`think: off`: it always thinks" if "thinks" in capabilities else None
-    return None if "thinks" in capabilities else "`think`: it does not think"
+        return "`think: off` asks: it always thinks" if "thinks" in capabilities else None
+    return None if "thinks" in capabilities else "`think` asks: it does not think"

@@ -367,8 +367,11 @@ class OllamaServer:
         limit = 10 * window if limit < 0 else limit
         if self.knows(0, 12, 4) and body.get("shift") is False:
             limit = min(limit, window - prompt_tokens)
-        thoughts = pieces(answer.thoughts) if body.get("think", True) else []
-        text = stopped(answer.text, options.get("stop") or [])
+        # On the completion path stop strings fall on thoughts too.
+        spoken = stopped(answer.thoughts, options.get("stop") or []) if body.get("think", True) else ""
+        thoughts = pieces(spoken)
+        halted = bool(body.get("think", True)) and spoken != answer.thoughts
+        text = "" if halted else stopped(answer.text, options.get("stop") or [])
         said = ([(piece, True) for piece in thoughts] + [(piece, False) for piece in pieces(text)])[:limit]
         for count, (piece, thought) in enumerate(said):
             if answer.fails and count:
