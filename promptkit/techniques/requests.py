@@ -124,7 +124,7 @@ async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:
         return replace(no_thoughts(model.capabilities), tokens=0)
     thoughts = thoughts_of(step.options.think, model.capabilities)
     if thoughts.tokens and step.options.think is None and "think" in model.capabilities:
-        step.notice(f"{model.reference} thinks before it answers; `think: off` is faster, `think: on` says so")
+        step.notice(f"{model.reference} thinks before it answers; with `think: off` it answers at once")
     return thoughts
 
 
@@ -402,8 +402,12 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
 def _unread(exchange: Exchange) -> str:
     """Return why a reply has no answer, where that is known without reading it."""
     if exchange.reply.thoughts and not exchange.text.strip():
-        budget = exchange.request.thought_tokens
-        return f"the thoughts took all {budget} tokens: `think: TOKENS` gives more" if exchange.cut else NEVER_ENDED
+        taken, allowed = exchange.reply.tokens_out, exchange.request.most_tokens
+        if not exchange.cut:
+            return NEVER_ENDED
+        if taken is not None and taken < allowed:
+            return f"the window ended the thoughts after {taken} tokens: the option `context` asks for a larger one"
+        return f"the thoughts took all of their {exchange.request.thought_tokens} tokens: `think: TOKENS` gives more"
     return "the reply ran out of tokens" if exchange.cut else ""
 
 

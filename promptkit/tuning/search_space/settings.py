@@ -22,6 +22,7 @@ from promptkit.runtimes.model_size import billions
 from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import cost
 from promptkit.techniques.spec import configure, parse_spec, spec_text
+from promptkit.techniques.thinking import Think
 from promptkit.tuning.prompt_edits import section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 
@@ -177,6 +178,29 @@ def layout_parameter(pipeline: Pipeline, step: Step, model: Model, *, has_exampl
 
 def _is_written_layout(pipeline: Pipeline, name: str, layout: str | Path) -> bool:
     return layout == name or layout == pipeline.project.find_template("layouts", name)
+
+
+TRIED_THOUGHTS: Final[Mapping[str, tuple[Think, str]]] = {
+    "off": (False, "answers without thoughts"),
+    "low": ("low", "short thoughts"),
+    "on": (True, "thinks before it answers"),
+    "high": ("high", "long thoughts"),
+}
+
+
+def think_parameter(step: Step, model: Model) -> Parameter:
+    """Return the parameter `STEP.think` of a step whose model's thoughts can be switched; else it has no choice.
+
+    The tokens that thoughts take are in the cost of a trial.
+    """
+    assert step.prompt_call is not None, "only a step that asks has thoughts"
+    written = step.prompt_call.options.think
+    if written is None:
+        written = "thinks" in model.capabilities
+    name = f"{step.name}.think"
+    tried = TRIED_THOUGHTS if "think" in model.capabilities else {}
+    choices = [Choice(word, {name: word}, about) for word, (think, about) in tried.items() if think != written]
+    return Parameter(name=name, step=step.name, kind="think", choices=(Choice(AS_WRITTEN), *choices))
 
 
 MOST_TECHNIQUES: Final = 3
