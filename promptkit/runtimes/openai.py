@@ -199,7 +199,7 @@ class OpenAI(Runtime):
     def _probe_past_thoughts(self, thinking: frozenset[Capability]) -> Ask:
         """Return how to ask for answers in probes: without thoughts, or with room for them."""
         fields = {"think": False} if "think" in thinking else {"thought_tokens": PROBE_THOUGHTS}
-        return lambda request, field: self._send(replace(request, **fields), field)  # type: ignore[arg-type]
+        return lambda request, field: self._send(replace(request, **fields), field)
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request by a stream: closing a stream's connection ends the generation on every server."""

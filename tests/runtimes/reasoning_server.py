@@ -86,7 +86,8 @@ class ReasoningServer:
             answer = f"<think>{thoughts}</think>\n\n{answer}" if answer else f"<think>{thoughts}"
         deltas += [("content", piece) for piece in pieces(answer)]
         limit = body.get("max_completion_tokens", body.get("max_tokens", 10**6))
-        kept, finish, said = [], "stop", ""
+        kept: list[dict[str, Any]] = []
+        finish, said = "stop", ""
         for name, piece in deltas:
             if len(kept) == limit:
                 finish = "length"
