@@ -30,7 +30,15 @@ from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.probes import GRAMMAR_FIELDS, PROBE_SECONDS, Ask, GrammarField, Probes
-from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
+from promptkit.runtimes.reply_reader import (
+    MOST_TOKENS,
+    THINK_CLOSE,
+    THINK_OPEN,
+    ReplyReader,
+    ThoughtSplitter,
+    finite_number,
+    protocol_errors,
+)
 from promptkit.runtimes.thought_switch import PROBE_THOUGHTS, Switch, find_switch, switch_fields
 
 DESCRIBE_SECONDS = 10.0
@@ -115,6 +123,8 @@ class OpenAI(Runtime):
         self._limit_field = "max_tokens"
         self._switch: Switch | None = None
         self._names_thoughts = False
+        self._opens_thoughts = False
+        """True where the chat template begins the thoughts, whose first mark is then not in a reply."""
 
     async def model(self) -> Model:
         """Describe the model, after a probe of the server for capabilities beyond chat."""
@@ -190,7 +200,10 @@ class OpenAI(Runtime):
         async def ask(request: Request, switch: Switch | None) -> Reply:
             self._switch = switch
             async with asyncio.timeout(PROBE_SECONDS):
-                return await self._send(request, ())
+                reply = await self._send(request, (), keeps_marks=True)
+            start, closed, _ = reply.text.partition(THINK_CLOSE)
+            self._opens_thoughts = self._opens_thoughts or bool(closed and not start.lstrip().startswith(THINK_OPEN))
+            return reply
 
         template = str(self._llama.get("chat_template")) if self._llama else ""
         found, self._switch = await find_switch(ask, "template" if "enable_thinking" in template else None)
@@ -206,22 +219,33 @@ class OpenAI(Runtime):
         await self.model()
         return await self._send(request, self._grammar_field, on_text)
 
-    async def _send(self, request: Request, grammar_field: GrammarField, on_text: OnText | None = None) -> Reply:
+    async def _send(
+        self,
+        request: Request,
+        grammar_field: GrammarField,
+        on_text: OnText | None = None,
+        *,
+        keeps_marks: bool = False,
+    ) -> Reply:
+        is_free = request.thought_tokens > 0 and request.grammar is None and request.schema is None
+        splitter = ThoughtSplitter(off=keeps_marks or bool(request.begun), opened=self._opens_thoughts and is_free)
         try:
-            return await self._streamed(request, grammar_field, on_text)
+            return await self._streamed(request, grammar_field, on_text, splitter)
         except RequestRefused as refused:
             if self._limit_field == MODERN_LIMIT or MODERN_LIMIT not in refused.message:
                 raise
             self._limit_field = MODERN_LIMIT
-            return await self._streamed(request, grammar_field, on_text)
+            return await self._streamed(request, grammar_field, on_text, splitter)
 
-    async def _streamed(self, request: Request, grammar_field: GrammarField, on_text: OnText | None) -> Reply:
+    async def _streamed(
+        self, request: Request, grammar_field: GrammarField, on_text: OnText | None, splitter: ThoughtSplitter
+    ) -> Reply:
         path = "/chat/completions" if request.prompt is None else "/completions"
         reader = ReplyReader(
             self._name,
             limit=request.most_tokens,
             redactor=self._server.redactor,
-            splitter=ThoughtSplitter(off=bool(request.begun)),
+            splitter=splitter,
             answer_end=AnswerEnd.of(request),
         )
         stream = _EventStream(reader)

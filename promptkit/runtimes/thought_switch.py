@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Capability, Message, Reply, Request
+from promptkit.runtimes.reply_reader import THINK_CLOSE, THINK_OPEN
 
 Switch: TypeAlias = Literal["template", "effort", "type"]
 """`template`: arguments of the chat template (vLLM, SGLang, llama-server); `effort`: OpenAI's `reasoning_effort`, whose
@@ -18,6 +19,7 @@ PROBE_THOUGHTS: Final = 512
 """Tokens for the thoughts before a probe's answer, on a model that always thinks."""
 
 _PROBE: Final = Request(messages=(Message("user", "Say hello."),), max_tokens=16)
+_LONG_PROBE: Final = replace(_PROBE, max_tokens=PROBE_THOUGHTS)
 
 
 def switch_fields(switch: Switch | None, think: bool | str | None) -> Mapping[str, Any]:
@@ -37,6 +39,7 @@ def switch_fields(switch: Switch | None, think: bool | str | None) -> Mapping[st
 
 
 Ask: TypeAlias = Callable[[Request, Switch | None], Awaitable[Reply]]
+"""Asks by a switch. Thoughts in marks stay in the text of the reply."""
 
 
 async def find_switch(ask: Ask, switch: Switch | None = None) -> tuple[frozenset[Capability], Switch | None]:
@@ -59,8 +62,19 @@ async def find_switch(ask: Ask, switch: Switch | None = None) -> tuple[frozenset
 
 async def _has_thoughts(ask: Ask, think: bool | None, switch: Switch | None) -> bool | None:
     """Tell whether a short reply has thoughts; None where the server refuses the request."""
-    try:
-        reply = await ask(replace(_PROBE, think=think), switch)
-    except (PromptkitError, TimeoutError):
-        return None
-    return bool(reply.thoughts or reply.tokens_thought)
+    for probe in (_PROBE, _LONG_PROBE):
+        try:
+            reply = await ask(replace(probe, think=think), switch)
+        except (PromptkitError, TimeoutError):
+            return None
+        if reply.thoughts or reply.tokens_thought or shows_marks(reply.text):
+            return True
+        if reply.finish == "stop":
+            return False
+        # Where the chat template begins the thoughts, only the mark at their end shows them.
+    return False
+
+
+def shows_marks(text: str) -> bool:
+    """Tell whether a text holds the marks of thoughts."""
+    return THINK_CLOSE in text or text.lstrip().startswith(THINK_OPEN)

@@ -29,13 +29,15 @@ def text_of(body: dict[str, Any]) -> str:
 @dataclass
 class ReasoningServer:
     """OpenAI's protocol. `switch` turns thoughts off. With `named` they arrive in a field of their own, and a schema
-    holds for the answer alone; else between `<think>` marks, and a schema forbids them.
+    holds for the answer alone; else between `<think>` marks, and a schema forbids them. With `opened` the chat
+    template has written the first mark.
     """
 
     mind: Mind
     switch: Switch = "template"
     thinks: bool = True
     named: bool = True
+    opened: bool = False
     wants_modern_limit: bool = False
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -83,7 +85,8 @@ class ReasoningServer:
         thinking = self.is_thinking(body) and not (schema is not None and not self.named)
         deltas = [("reasoning_content", piece) for piece in pieces(thoughts)] if thinking and self.named else []
         if thinking and not self.named:
-            answer = f"<think>{thoughts}</think>\n\n{answer}" if answer else f"<think>{thoughts}"
+            ending = f"</think>\n\n{answer}" if answer else ""
+            answer = f"{'' if self.opened else '<think>'}{thoughts}{ending}"
         deltas += [("content", piece) for piece in pieces(answer)]
         limit = body.get("max_completion_tokens", body.get("max_tokens", 10**6))
         kept: list[dict[str, Any]] = []

@@ -40,6 +40,8 @@ FOUND: list[tuple[dict[str, Any], set[str]]] = [
     ({"switch": "template", "thinks": False}, {"think", "after_thoughts", "schema"}),
     ({"switch": "", "thinks": False}, {"schema"}),
     ({"switch": "template", "named": False}, {"think", "thinks", "schema"}),
+    ({"switch": "template", "named": False, "opened": True}, {"think", "thinks", "schema"}),
+    ({"switch": "", "named": False, "opened": True}, {"thinks", "schema"}),
 ]
 
 
@@ -49,7 +51,7 @@ async def test_a_probe_finds_out_whether_a_model_thinks(settings: dict[str, Any]
     assert found == able
 
 
-@pytest.mark.parametrize("settings", [row[0] for row in FOUND[:4]], ids=str)
+@pytest.mark.parametrize("settings", [row[0] for row in FOUND[:4] + FOUND[-2:]], ids=str)
 async def test_stop_strings_and_limit_hold_for_the_answer_after_thoughts(settings: dict[str, Any]) -> None:
     reply, server, _ = await ask(ASKED, **settings)
 

@@ -29,16 +29,29 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "ollama": {},
     "openai, switched": {"switch": "template"},
     "openai, unasked": {"switch": "", "named": False},
+    "openai, opened": {"switch": "template", "named": False, "opened": True},
 }
 
 
 def mind(text: str) -> tuple[str, str]:
     """Answer a request of any of the techniques of this test."""
+    if "Say hello" in text:
+        return "The user greets me. I greet them, with a word or two.", "Hello!"
     if "def solution" in text:
         return THOUGHTS, "def solution():\n    return 3 + 4\n"
     if "we need to know" in text:
         return THOUGHTS, "How many are there at first?"
     return THOUGHTS, "7"
+
+
+def never_closed(text: str) -> tuple[str, str]:
+    """Answer nothing but a greeting."""
+    return mind(text) if "Say hello" in text else (THOUGHTS * 9, "")
+
+
+def too_long(text: str) -> tuple[str, str]:
+    """Think for 40 tokens, except at a greeting."""
+    return mind(text) if "Say hello" in text else ("Well, " * 20, "7")
 
 
 @asynccontextmanager
@@ -91,7 +104,7 @@ async def test_long_thoughts_lead_to_the_right_answer(
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_thoughts_that_are_never_closed_give_no_answer(tmp_path: Path, protocol: str) -> None:
     bench = Bench(tmp_path, [])
-    async with served(protocol, lambda text: (THOUGHTS * 9, "")) as runtime:
+    async with served(protocol, never_closed) as runtime:
         answer = await ask(bench, runtime, think=200)
 
     assert (answer.value, answer.flag) == (None, "truncated")
@@ -106,14 +119,14 @@ async def test_thoughts_that_took_more_than_their_budget_leave_an_answer_with_a_
     tmp_path: Path, protocol: str
 ) -> None:
     bench = Bench(tmp_path, [])
-    async with served(protocol, lambda text: ("Well, " * 20, "7")) as runtime:
+    async with served(protocol, too_long) as runtime:
         answer = await ask(bench, runtime, think=30)
 
     assert (answer.value, answer.flag) == (7, None)
     assert [record.warnings for record in bench.records] == [("thoughts_spent",)]
 
 
-@pytest.mark.parametrize("protocol", ["ollama", "openai, switched"])
+@pytest.mark.parametrize("protocol", ["ollama", "openai, switched", "openai, opened"])
 async def test_a_model_that_is_switched_off_answers_at_once(tmp_path: Path, protocol: str) -> None:
     bench = Bench(tmp_path, [])
     async with served(protocol, mind) as runtime:
