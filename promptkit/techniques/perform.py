@@ -19,7 +19,7 @@ from promptkit.techniques.registry import load_functions
 from promptkit.techniques.requests import decide_again, read_answer, reset_level
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
-from promptkit.techniques.thinking import no_thoughts, with_more_tokens
+from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts, with_more_tokens
 
 Result = TypeVar("Result", Answer, Prepared)
 
@@ -106,12 +106,14 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     """Repeat the last deciding call with its messages, its reply and the problem with that, without thoughts.
 
     A reply that was cut off is requested again with twice the tokens instead. An answer made by code has no call to
-    repair and is returned as it is.
+    repair and is returned as it is, and so is one whose thoughts filled the window.
     """
     last = answer.last
     if last is None:
         return answer
     if answer.flag == "truncated":
+        if window_ended_thoughts(last.request, last.reply):
+            return answer
         request = with_more_tokens(last.request, last.reply)
         return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
     messages = (

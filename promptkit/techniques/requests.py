@@ -22,7 +22,7 @@ from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
-from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
+from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of, window_ended_thoughts
 from promptkit.techniques.warnings import WarningName
 
 THOUGHT_TOKENS = 256
@@ -275,7 +275,10 @@ def _temperature(step: StepContext, call: CallArguments) -> float:
 
 async def send(step: StepContext, built: BuiltCall) -> Exchange:
     """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
-    return _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
+    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
+    if exchange.cut and not exchange.thinks:
+        exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
+    return exchange
 
 
 async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
@@ -402,10 +405,10 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
 def _unread(exchange: Exchange) -> str:
     """Return why a reply has no answer, where that is known without reading it."""
     if exchange.reply.thoughts and not exchange.text.strip():
-        taken, allowed = exchange.reply.tokens_out, exchange.request.most_tokens
         if not exchange.cut:
             return NEVER_ENDED
-        if taken is not None and taken < allowed:
+        if window_ended_thoughts(exchange.request, exchange.reply):
+            taken = exchange.reply.tokens_out
             return f"the window ended the thoughts after {taken} tokens: the option `context` asks for a larger one"
         return f"the thoughts took all of their {exchange.request.thought_tokens} tokens: `think: TOKENS` gives more"
     return "the reply ran out of tokens" if exchange.cut else ""

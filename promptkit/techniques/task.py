@@ -301,8 +301,8 @@ class Task(StepView):
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
         """Return the majority answer by the type's vote key; of a tie, the value seen first.
 
-        Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`. A
-        single answer is returned as it is, so that it can be repaired.
+        Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`, or
+        `truncated` where each was cut off. A single answer is returned as it is, so that it can be repaired.
         """
         if len(answers) == 1:
             return answers[0]
@@ -315,7 +315,13 @@ class Task(StepView):
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
-            return self.no_answer("no sample has an answer").with_extra(votes=[], unparsed=unparsed)
+            cut = all(answer.flag == "truncated" for answer in answers)
+            missing = (
+                self.no_answer("no sample has an answer: each ran out of tokens", flag="truncated")
+                if cut
+                else self.no_answer("no sample has an answer")
+            )
+            return missing.with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
         return first[winner].with_extra(votes=votes, unparsed=unparsed)

@@ -100,6 +100,12 @@ def with_more_tokens(request: Request, reply: Reply) -> Request:
     return replace(request, max_tokens=2 * request.max_tokens)
 
 
+def window_ended_thoughts(request: Request, reply: Reply) -> bool:
+    """Tell whether thoughts were cut before they had their tokens, since the context window was full."""
+    is_cut = reply.finish == "length" and bool(reply.thoughts) and not reply.text.strip()
+    return is_cut and reply.tokens_out is not None and reply.tokens_out < request.most_tokens
+
+
 def unmet_setting(think: Think, capabilities: Collection[Capability]) -> str | None:
     """Return what a model cannot do of an explicit setting, for a message; None where it can, and for `auto`."""
     if think is None or "think" in capabilities:

@@ -163,6 +163,14 @@ async def test_thoughts_that_the_window_ended_name_the_window(tmp_path: Path) ->
     )
 
 
+async def test_thoughts_that_filled_the_window_are_not_asked_for_again(tmp_path: Path) -> None:
+    bench = reasoner(tmp_path, [thought("", finish="length", tokens=3000)])
+    step = bench.step()
+    answer = await perform("vanilla", step)
+
+    assert await repair(step, answer, str(answer.problem)) is answer
+
+
 async def test_thoughts_without_an_answer_are_unparsed(tmp_path: Path) -> None:
     bench = reasoner(tmp_path, [thought("")])
     answer = await ask(bench)
@@ -189,7 +197,7 @@ async def test_an_answer_that_is_cut_after_thoughts_is_no_warning_of_thoughts(tm
 
 
 async def test_cut_thoughts_are_asked_for_again_with_twice_the_budget(tmp_path: Path) -> None:
-    bench = reasoner(tmp_path, [thought("", finish="length"), thought("7")])
+    bench = reasoner(tmp_path, [thought("", finish="length", tokens=73), thought("7")])
     step = bench.step(options=Options(think=50))
     answer = await perform("vanilla", step)
     repaired = await repair(step, answer, str(answer.problem))
@@ -294,3 +302,19 @@ async def test_prompted_thoughts_that_reached_their_cue_were_not_cut(tmp_path: P
     await ask(bench, {"self_consistency": {"samples": 1, "temperature": 0}}, decide="generate")
 
     assert [record.warnings for record in bench.records] == [()]
+
+
+async def test_samples_that_were_all_cut_are_said_to_be(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: Reply(text="so many words", finish="length"))
+    answer = await ask(bench, {"self_consistency": {"samples": 3}}, decide="generate")
+
+    assert (answer.value, answer.flag) == (None, "truncated")
+    assert answer.problem == "no sample has an answer: each ran out of tokens"
+    assert [record.warnings for record in bench.records] == [("thoughts_cut",)] * 3
+
+
+async def test_a_call_for_a_technique_that_was_cut_is_noted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: Reply(text="How many are", finish="length"))
+    await ask(bench, "least_to_most")
+
+    assert bench.records[0].notes == ("the reply ran out of tokens",)
