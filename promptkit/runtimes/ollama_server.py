@@ -23,6 +23,8 @@ MOST_DESCRIBED = 200
 """Models of a list that are described. Of the others only name, digest and size are known."""
 DESCRIBED_AT_ONCE = 8
 LONGEST_NAME = 200
+ALWAYS_THINKING = ("gptoss", "gpt-oss")
+"""Families whose thoughts have an effort, but cannot be switched off."""
 GIVES_LOGPROBS = (0, 12, 11)
 UNREACHABLE = "start it with `ollama serve`, or say where it is with OLLAMA_HOST"
 
@@ -286,7 +288,9 @@ def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capabilit
         if version_at_least(version, GIVES_LOGPROBS):
             found.add("logprobs")
     if "thinking" in listed:
-        found |= {"think", "thinks", "after_thoughts"}
+        found |= {"thinks", "after_thoughts"}
+        if (shown.get("details") or {}).get("family") not in ALWAYS_THINKING:
+            found.add("think")
     if "embedding" in listed:
         found.add("embeddings")
     return frozenset(found)

@@ -106,6 +106,7 @@ class FakeModel:
     template: str = CHAT_TEMPLATE
     leaves_open: bool = True
     refuses_overflow: bool = False
+    family: str = "llama"
     modified: str = "2026-08-01T10:00:00.123456789+02:00"
 
     @property
@@ -273,7 +274,7 @@ class OllamaServer:
         return model
 
     def _details(self, model: FakeModel) -> dict[str, Any]:
-        return {"family": "llama", "parameter_size": "135M", "quantization_level": "Q4_1", "format": "gguf"}
+        return {"family": model.family, "parameter_size": "135M", "quantization_level": "Q4_1", "format": "gguf"}
 
     def _listed(self, model: FakeModel) -> dict[str, Any]:
         return {

@@ -247,6 +247,52 @@ async def test_a_reasoning_model_thinks_only_when_it_is_asked_to(
     assert server.requests[-1].body.get("think") == sent
 
 
+ROOM = [
+    ("thinker", None, True),
+    ("thinker", "minimal", "low"),
+    ("thinker", "xhigh", "max"),
+    ("thinker", "max", "max"),
+]
+
+
+@pytest.mark.parametrize(("name", "asked", "sent"), ROOM)
+async def test_a_request_with_room_for_thoughts_asks_for_them(
+    server: OllamaServer, name: str, asked: bool | str | None, sent: bool | str
+) -> None:
+    async with opened(server, name) as runtime:
+        server.models["thinker:latest"].answers = [Answer("\n7\nThat is all.", thoughts="Let me see.\n3 and 4.")]
+        reply = await runtime.answer(asking(think=asked, thought_tokens=100, max_tokens=8, stop=("\n",)))
+
+    body = server.requests[-1].body
+    assert body["think"] == sent
+    assert (body["options"]["num_predict"], body["options"].get("stop")) == (108, None)
+    assert (reply.text, reply.thoughts, reply.finish) == ("7", "Let me see.\n3 and 4.", "stop")
+    assert server.cancelled or reply.tokens_out
+
+
+async def test_the_window_holds_thoughts_and_answer(server: OllamaServer) -> None:
+    async with opened(server, "thinker") as runtime:
+        await runtime.answer(asking(thought_tokens=5000, max_tokens=8))
+    assert server.requests[-1].body["options"]["num_ctx"] == 8192
+
+
+async def test_thoughts_that_fill_the_largest_window_are_a_reply_that_was_cut(server: OllamaServer) -> None:
+    server.models["thinker:latest"].context_length = 4096
+    async with opened(server, "thinker") as runtime:
+        server.models["thinker:latest"].answers = [Answer("7", thoughts="a b " * 3000)]
+        reply = await runtime.answer(asking(thought_tokens=8192, max_tokens=8))
+    assert (reply.text, reply.finish) == ("", "length")
+
+
+async def test_a_family_that_always_thinks_cannot_be_switched(server: OllamaServer) -> None:
+    server.models["thinker:latest"].family = "gptoss"
+    async with opened(server, "thinker") as runtime:
+        assert {"think", "thinks"} & (await runtime.model()).capabilities == {"thinks"}
+        await runtime.answer(asking(thought_tokens=100))
+        await runtime.answer(asking(think="low", thought_tokens=100))
+    assert [seen.body.get("think") for seen in server.requests] == [None, "low"]
+
+
 async def test_a_grammar_is_refused_before_anything_is_sent(server: OllamaServer) -> None:
     async with opened(server) as runtime:
         with pytest.raises(Unsupported):
