@@ -14,9 +14,10 @@ from promptkit.project_code.reference import guarded
 from promptkit.runtimes.base import Message
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
+from promptkit.techniques.levels import reset_level
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
 from promptkit.techniques.registry import load_functions
-from promptkit.techniques.requests import decide_again, read_answer, reset_level
+from promptkit.techniques.requests import decide_again, read_answer
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
 from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts, with_more_tokens

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.answers.build import build_answer_type as build_answer
@@ -22,11 +21,16 @@ from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
-from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of, window_ended_thoughts
-from promptkit.techniques.warnings import WarningName
+from promptkit.techniques.levels import level, next_level
+from promptkit.techniques.thinking import (
+    Thoughts,
+    missing_answer,
+    no_thoughts,
+    thought_warnings,
+    thoughts_of,
+)
 
 THOUGHT_TOKENS = 256
-NEVER_ENDED = "the thoughts never ended: there is no answer"
 NO_CUE = "none"
 EXAMPLES = "examples"
 
@@ -281,14 +285,20 @@ async def send(step: StepContext, built: BuiltCall) -> Exchange:
     return exchange
 
 
-async def send_deciding(step: StepContext, built: BuiltCall) -> Exchange:
-    """Send a call whose reply is the answer, as the step's `decide` says."""
+async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: bool = False) -> Exchange:
+    """Send a call whose reply is the answer, as the step's `decide` says.
+
+    Where a constraint would forbid a model's thoughts, these come in a request before it, unless the call itself comes
+    `after_thoughts`.
+    """
     if step.decide == "score" and await _can_score(step):
         return await _score(step, built)
     if step.decide != "generate":
         constrained = await _constrain(step, built.request)
         if is_constrained(constrained) and not await _constrains_after_thoughts(step, built.request):
-            return await _send_before_deciding(step, built)
+            if not after_thoughts:
+                return await _send_before_deciding(step, built)
+            constrained = replace(constrained, thought_tokens=0)
         built = replace(built, request=constrained)
     return _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends), deciding=True)
 
@@ -344,7 +354,7 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
     built = BuiltCall(spec=spec, request=request, cue=cue, ends=exchange.again)
-    return await send_deciding(step, continue_turn(step, built, thoughts, model))
+    return await send_deciding(step, continue_turn(step, built, thoughts, model), after_thoughts=True)
 
 
 def _is_answer(step: StepContext, text: str) -> bool:
@@ -392,7 +402,8 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     try:
         value = _value(step, exchange)
     except Unparsed as error:
-        record.problem = _unread(exchange) or str(error)
+        cut = "the reply ran out of tokens" if exchange.cut else ""
+        record.problem = missing_answer(exchange.request, exchange.reply) or cut or str(error)
         flag: Flag = "truncated" if exchange.cut else "unparsed"
         return Answer(value=None, flag=flag, problem=record.problem, last=exchange)
     record.parsed = value
@@ -400,18 +411,6 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
         record.problem = "the reply ran out of tokens"
         return Answer(value=value, flag="truncated", problem=record.problem, last=exchange)
     return Answer(value=value, last=exchange)
-
-
-def _unread(exchange: Exchange) -> str:
-    """Return why a reply has no answer, where that is known without reading it."""
-    if exchange.reply.thoughts and not exchange.text.strip():
-        if not exchange.cut:
-            return NEVER_ENDED
-        if window_ended_thoughts(exchange.request, exchange.reply):
-            taken = exchange.reply.tokens_out
-            return f"the window ended the thoughts after {taken} tokens: the option `context` asks for a larger one"
-        return f"the thoughts took all of their {exchange.request.thought_tokens} tokens: `think: TOKENS` gives more"
-    return "the reply ran out of tokens" if exchange.cut else ""
 
 
 def _value(step: StepContext, exchange: Exchange) -> Any:
@@ -456,6 +455,7 @@ def _fall_back(step: StepContext, reason: str, decide: str) -> None:
 
 async def _score(step: StepContext, built: BuiltCall) -> Exchange:
     calibration = await _calibration(step)
+    built = replace(built, request=replace(built.request, thought_tokens=0))
     scores = await score_answer(step.client, built.request, step.answer, calibrate=calibration)
     return _scored_exchange(step, built, scores, deciding=True)
 
@@ -505,7 +505,7 @@ def _exchange(
         deciding=deciding,
         repair=is_repair,
         notes=built.notes,
-        warnings=_thought_warnings(built, reply),
+        warnings=thought_warnings(built.request, reply, cue=built.cue if built.spec.thinks else None),
     )
     step.record(record)
     return Exchange(
@@ -517,63 +517,3 @@ def _exchange(
         record=record,
         again=built.again,
     )
-
-
-def _thought_warnings(built: BuiltCall, reply: Reply) -> tuple[WarningName, ...]:
-    """Return the warnings of a model's own thoughts, and of those that a call asked for and that were cut off."""
-    if reply.thoughts and not reply.text.strip():
-        return ("thoughts_cut",)
-    budget = built.request.thought_tokens
-    if budget and reply.tokens_thought >= budget:
-        return ("thoughts_spent",)
-    cue = built.cue.casefold()
-    if built.spec.thinks and reply.finish == "length" and not (cue and cue in reply.text.casefold()):
-        return ("thoughts_cut",)
-    return ()
-
-
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
-
-_level: ContextVar[int] = ContextVar("level", default=0)
-
-
-def reset_level() -> None:
-    """Set the level to 0 for a new execution of a step."""
-    _level.set(0)
-
-
-def level() -> int:
-    """Return the level of the last request that the current task has waited for, 0 before the first."""
-    return _level.get()
-
-
-def next_level() -> int:
-    """Return the level of a request that was answered: one above all that the current task had waited for."""
-    current = _level.get() + 1
-    _level.set(current)
-    return current
-
-
-async def run_concurrently(function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]) -> list[Outcome]:
-    """Apply an async function to all items concurrently; the results are in the items' order.
-
-    If one raises, the others are cancelled. Requests that follow are a level above the longest of them.
-    """
-
-    async def apply(item: Item) -> tuple[Outcome, int]:
-        try:
-            return await function(item), _level.get()
-        except SystemExit as error:  # raised in a task it would end the event loop, whatever catches it outside
-            raise RuntimeError(f"SystemExit: {error}") from error
-
-    tasks = [asyncio.ensure_future(apply(item)) for item in items]
-    try:
-        done = await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-    _level.set(max([_level.get(), *(level for _, level in done)]))
-    return [outcome for outcome, _ in done]

@@ -16,6 +16,7 @@ from promptkit.prompts.prompt import Example, Layer, WrittenExample
 from promptkit.techniques.artifacts import Artifact, Row
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
+from promptkit.techniques.levels import level, run_concurrently
 from promptkit.techniques.requests import (
     BuiltCall,
     CallArguments,
@@ -23,10 +24,8 @@ from promptkit.techniques.requests import (
     cue_of,
     decide_after,
     example_types,
-    level,
     log_probabilities,
     read_answer,
-    run_concurrently,
     send,
     send_deciding,
     written_examples,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from promptkit.runtimes.base import Capability, Reply, Request
+from promptkit.techniques.warnings import WarningName
 
 Think: TypeAlias = bool | str | int | None
 """A step's setting: None for `auto`, True for `on`, False for `off`, an effort, or a budget in tokens."""
@@ -95,15 +96,9 @@ def with_more_tokens(request: Request, reply: Reply) -> Request:
 
     A model whose thoughts nothing had announced gets the budget for them.
     """
-    if reply.thoughts and not reply.text.strip():
+    if has_only_thoughts(reply):
         return replace(request, thought_tokens=2 * request.thought_tokens or THOUGHT_BUDGET)
     return replace(request, max_tokens=2 * request.max_tokens)
-
-
-def window_ended_thoughts(request: Request, reply: Reply) -> bool:
-    """Tell whether thoughts were cut before they had their tokens, since the context window was full."""
-    is_cut = reply.finish == "length" and bool(reply.thoughts) and not reply.text.strip()
-    return is_cut and reply.tokens_out is not None and reply.tokens_out < request.most_tokens
 
 
 def unmet_setting(think: Think, capabilities: Collection[Capability]) -> str | None:
@@ -113,3 +108,41 @@ def unmet_setting(think: Think, capabilities: Collection[Capability]) -> str | N
     if think is False:
         return "`think: off` asks: it always thinks" if "thinks" in capabilities else None
     return None if "thinks" in capabilities else "`think` asks: it does not think"
+
+
+def has_only_thoughts(reply: Reply) -> bool:
+    """Tell whether a reply never came to an answer."""
+    return bool(reply.thoughts) and not reply.text.strip()
+
+
+def window_ended_thoughts(request: Request, reply: Reply) -> bool:
+    """Tell whether thoughts were cut before they had their tokens, since the context window was full."""
+    is_cut = reply.finish == "length" and has_only_thoughts(reply)
+    return is_cut and reply.tokens_out is not None and reply.tokens_out < request.most_tokens
+
+
+def missing_answer(request: Request, reply: Reply) -> str:
+    """Return why thoughts have no answer after them; empty for a reply that has one."""
+    if not has_only_thoughts(reply):
+        return ""
+    if reply.finish != "length":
+        return "the thoughts never ended: there is no answer"
+    if window_ended_thoughts(request, reply):
+        return f"the window ended the thoughts after {reply.tokens_out} tokens: the option `context` asks for more"
+    budget = request.thought_tokens or request.max_tokens
+    return f"the thoughts took all of their {budget} tokens: `think: TOKENS` gives more"
+
+
+def thought_warnings(request: Request, reply: Reply, *, cue: str | None) -> tuple[WarningName, ...]:
+    """Return the warnings of a model's own thoughts, and of those that a call asked for.
+
+    `cue` is the text before the answer of such a call, None for other calls. Where a reply was cut before its cue, the
+    thoughts were cut.
+    """
+    if has_only_thoughts(reply):
+        return ("thoughts_cut",)
+    if request.thought_tokens and reply.tokens_thought >= request.thought_tokens:
+        return ("thoughts_spent",)
+    if cue is not None and reply.finish == "length" and not (cue and cue.casefold() in reply.text.casefold()):
+        return ("thoughts_cut",)
+    return ()

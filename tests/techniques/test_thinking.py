@@ -140,6 +140,17 @@ async def test_a_constraint_that_forbids_thoughts_comes_in_a_second_request(tmp_
     assert [record.deciding for record in bench.records] == [False, True]
 
 
+async def test_a_constrained_request_after_thoughts_forbids_those_of_a_model_that_always_thinks(tmp_path: Path) -> None:
+    bench = reasoner(tmp_path, [thought("It is **7**."), " 7"], without=("think",))
+    answer = await ask(bench)
+
+    assert answer.value == 7
+    assert [(bool(request.grammar), request.thought_tokens) for request in bench.runtime.requests] == [
+        (False, 8192),
+        (True, 0),
+    ]
+
+
 async def test_no_second_request_follows_a_reply_that_is_the_answer(tmp_path: Path) -> None:
     bench = reasoner(tmp_path, [thought("\nPOSITIVE\n")], answer={"label": ["positive", "negative"]})
     answer = await ask(bench)
@@ -158,9 +169,7 @@ async def test_thoughts_that_never_ended_give_no_answer(tmp_path: Path) -> None:
 
 async def test_thoughts_that_the_window_ended_name_the_window(tmp_path: Path) -> None:
     answer = await ask(reasoner(tmp_path, [thought("", finish="length", tokens=3000)]))
-    assert (
-        answer.problem == "the window ended the thoughts after 3001 tokens: the option `context` asks for a larger one"
-    )
+    assert answer.problem == "the window ended the thoughts after 3001 tokens: the option `context` asks for more"
 
 
 async def test_thoughts_that_filled_the_window_are_not_asked_for_again(tmp_path: Path) -> None:
@@ -223,6 +232,18 @@ async def test_scoring_leaves_no_place_for_thoughts(tmp_path: Path) -> None:
     assert {(request.think, request.thought_tokens, request.begun) for request in bench.runtime.requests} == {
         (False, 0, "Output:")
     }
+
+
+async def test_scoring_after_thoughts_asks_for_single_tokens(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply | str:
+        return " positive" if request.alternatives else thought("It is good.")
+
+    bench = reasoner(tmp_path, script, answer={"label": ["positive", "negative"]}, without=("think",))
+    await ask(bench, "chain_of_thought", decide="score")
+
+    scoring = [request for request in bench.runtime.requests if request.alternatives]
+    assert scoring
+    assert {request.most_tokens for request in scoring} == {1}
 
 
 async def test_off_begins_the_turn_as_for_any_model(tmp_path: Path) -> None:
