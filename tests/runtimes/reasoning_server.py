@@ -30,7 +30,7 @@ def text_of(body: dict[str, Any]) -> str:
 class ReasoningServer:
     """OpenAI's protocol. `switch` turns thoughts off. With `named` they arrive in a field of their own, and a schema
     holds for the answer alone; else between `<think>` marks, and a schema forbids them. With `opened` the chat
-    template has written the first mark.
+    template has written the first mark. `llama`: it is llama-server.
     """
 
     mind: Mind
@@ -38,6 +38,7 @@ class ReasoningServer:
     thinks: bool = True
     named: bool = True
     opened: bool = False
+    llama: bool = False
     wants_modern_limit: bool = False
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -57,6 +58,10 @@ class ReasoningServer:
         """Answer a request."""
         if request.path == "/v1/models":
             return web.json_response({"data": [{"id": "reasoner"}]})
+        if request.path == "/props" and self.llama:
+            template = "{% if enable_thinking %}<think>{% endif %}"
+            settings = {"default_generation_settings": {"n_ctx": 32768}, "chat_template": template, "total_slots": 2}
+            return web.json_response(settings)
         if request.path != "/v1/chat/completions":
             return web.json_response({"error": {"message": "no such route"}}, status=404)
         body = await request.json()

@@ -75,6 +75,14 @@ async def test_without_room_for_thoughts_the_server_stops() -> None:
     assert (reply.text, server.seen[-1]["stop"]) == ("", ["\n"])
 
 
+async def test_llama_server_gets_the_budget_and_applies_a_grammar_to_thoughts_too() -> None:
+    _, server, found = await ask(ASKED, llama=True)
+
+    assert found == {"think", "thinks", "schema"}
+    assert (server.seen[-1]["thinking_budget_tokens"], server.seen[-1]["max_tokens"]) == (4000, 4008)
+    assert not [body for body in server.seen[:-1] if "thinking_budget_tokens" in body]
+
+
 async def test_thoughts_that_take_all_are_cut_before_an_answer() -> None:
     reply, _, _ = await ask(replace(ASKED, thought_tokens=30))
     assert (reply.text, reply.finish, reply.tokens_out) == ("", "length", 38)
