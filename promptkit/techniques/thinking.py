@@ -35,7 +35,7 @@ LARGEST_BUDGET: Final = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Thoughts:
-    """The thoughts of one request, as its fields say it. Without tokens for them there are none."""
+    """The fields of a request that are about thoughts. Without tokens for them there are none."""
 
     think: bool | str | None = None
     tokens: int = 0
