@@ -314,7 +314,7 @@ class Task(StepView):
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
-            cut = all(answer.flag == "truncated" for answer in answers)
+            cut = bool(answers) and all(answer.flag == "truncated" for answer in answers)
             missing = (
                 self.no_answer("no sample has an answer: each ran out of tokens", flag="truncated")
                 if cut
