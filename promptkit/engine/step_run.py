@@ -220,6 +220,7 @@ class StepRun:
             repairs -= 1
         here.trace.extra = plain(answer.extra)
         here.trace.truncated += answer.flag == "truncated"
+        here.trace.warnings += answer.warnings
         if problem is None:
             return answer.value
         here.trace.problem = problem

@@ -83,7 +83,7 @@ def variant_record(
     fallbacks: Sequence[Fallback],
 ) -> VariantRecord:
     """Return a variant that should have so many cells as its tally has it."""
-    spent = tally.spent
+    spent, by_step = tally.spent, tally.count_step_warnings()
     return VariantRecord(
         name=name,
         sets=dict(sets),
@@ -92,6 +92,10 @@ def variant_record(
         metrics={metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
         unparsed=tally.unparsed,
         truncated=tally.truncated,
+        warnings=tally.count_warnings(),
+        # Keys that are written where there is something to say.
+        **({"step_warnings": by_step} if len(by_step) > 1 else {}),
+        **({"unrecorded": tally.unrecorded} if tally.unrecorded else {}),
         calls=spent.calls,
         cached=spent.cached,
         tokens_in=spent.tokens_in,

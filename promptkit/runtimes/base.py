@@ -9,7 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from promptkit.errors import Unsupported
 
@@ -32,7 +32,14 @@ Capability = Literal[
     "template",    # shows the text after the chat template
     "think",       # a reasoning model whose thoughts can be switched
 ]  # fmt: skip
-OnText = Callable[[str], None]
+
+
+class OnText(Protocol):
+    """A listener to a reply, which gets each piece as it arrives: of the answer, or with `thought` of the thoughts."""
+
+    def __call__(self, text: str, /, *, thought: bool = False) -> None: ...
+
+
 DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
@@ -90,7 +97,8 @@ class Reply:
     """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
 
     `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
-    that thoughts took. `seconds` is the time that the runtime took; a cached reply keeps its own.
+    that thoughts took. `seconds` is the time that the runtime took, and `first_token` the part of it until the first
+    token, of thoughts or answer (None where it is not known); a cached reply keeps its own.
     """
 
     text: str
@@ -101,7 +109,16 @@ class Reply:
     tokens_thought: int = 0
     tokens: tuple[Token, ...] = ()
     seconds: float = 0.0
+    first_token: float | None = None
     cached: bool = False
+
+    @property
+    def tokens_a_second(self) -> float | None:
+        """The speed of the generation after the first token; None where it is not known or there is one token."""
+        tokens, first = self.tokens_out or 0, self.first_token
+        if first is None or tokens < 2 or self.seconds <= first:
+            return None
+        return (tokens - 1) / (self.seconds - first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,20 +187,27 @@ def sample_seed(request: Request) -> int | None:
 
 def resuming_listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
     """Return a maker of listeners, one for each attempt. Each passes on only text beyond that of earlier attempts."""
-    shown = 0
+    shown = {True: 0, False: 0}  # characters of thoughts, and of the answer
 
     def listener() -> OnText | None:
         if on_text is None:
             return None
-        length = 0
+        lengths = {True: 0, False: 0}
 
-        def show(piece: str) -> None:
-            nonlocal shown, length
-            length += len(piece)
-            if length > shown:
-                on_text(piece[shown - length :])
-                shown = length
+        def show(piece: str, /, *, thought: bool = False) -> None:
+            lengths[thought] += len(piece)
+            if lengths[thought] > shown[thought]:
+                pass_on(on_text, piece[shown[thought] - lengths[thought] :], thought)
+                shown[thought] = lengths[thought]
 
         return show
 
     return listener
+
+
+def pass_on(on_text: OnText, piece: str, thought: bool) -> None:
+    """Give a piece to a listener, which needs to know of thoughts only where some come."""
+    if thought:
+        on_text(piece, thought=True)
+    else:
+        on_text(piece)

@@ -318,6 +318,7 @@ def checked_reply(
     tokens_thought: Any = 0,
     tokens: Iterable[Token] = (),
     seconds: Any = 0.0,
+    first_token: Any = None,
     cached: bool = False,
 ) -> Reply:
     """Return a reply of unchecked values. Raises TypeError or ValueError where one is wrong."""
@@ -334,6 +335,7 @@ def checked_reply(
         tokens_thought=token_count(tokens_thought) or 0,
         tokens=tuple(tokens),
         seconds=number_between(seconds, 0, MOST_SECONDS),
+        first_token=None if first_token is None else number_between(first_token, 0, MOST_SECONDS),
         cached=cached,
     )
 

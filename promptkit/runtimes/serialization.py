@@ -30,7 +30,7 @@ AS_TEXT = "control tokens as text"
 _REQUEST = Request()
 _REPLY = Reply(text="")
 _PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternatives", "think", "context", "sample")
-_PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
+_PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds", "first_token")
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

@@ -84,6 +84,7 @@ class OutcomeShape(TypedDict):
     tokens_in: Count
     tokens_out: Count
     seconds: Seconds
+    warnings: NotRequired[dict[Text, list[Text]]]
 
 
 @_open
@@ -174,6 +175,9 @@ class CallShape(TypedDict):
     deciding: Truth
     repair: Truth
     notes: list[Text]
+    rule: NotRequired[Text]
+    warnings: NotRequired[list[Text]]
+    first_token: NotRequired[Seconds]
 
 
 @_open
@@ -187,6 +191,7 @@ class TraceShape(TypedDict):
     waited: Number
     value: Any
     problem: NotRequired[Text]
+    warnings: NotRequired[list[Text]]
     extra: NotRequired[dict[Text, Any]]
     calls: list[CallShape]
     parts: list[TraceShape]
@@ -208,7 +213,7 @@ class BatchRowShape(TypedDict):
     fields: dict[Text, Any]
     output: Any
     steps: dict[Text, Any]
-    totals: dict[Text, Number]
+    totals: dict[Text, Number | dict[Text, Count]]
     trace: TraceShape
     error: NotRequired[Text]
 
@@ -252,6 +257,7 @@ class ReplyShape(TypedDict):
     tokens_out: NotRequired[Count | None]
     tokens_thought: NotRequired[Count | None]
     seconds: NotRequired[Seconds]
+    first_token: NotRequired[Seconds]
     tokens: NotRequired[list[TokenShape]]
 
 
@@ -266,6 +272,8 @@ class StoredCallShape(TypedDict):
     cached: Truth
     repair: Truth
     problem: Text | None
+    rule: NotRequired[Text]
+    warnings: NotRequired[list[Text]]
 
 
 @_open
@@ -281,6 +289,7 @@ class AnswerShape(TypedDict):
     tokens_out: Count
     seconds: Seconds
     models: dict[Text, Text]
+    warnings: NotRequired[dict[Text, Count]]
 
 
 class CaseShape(TypedDict):
