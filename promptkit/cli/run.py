@@ -20,12 +20,12 @@ from promptkit.cli.session import run_to_end
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline, Step, default_model
-from promptkit.engine.results import Result
+from promptkit.engine.results import Result, Totals
 from promptkit.engine.run import Batch, Runner
 from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, place
 from promptkit.reports.output import emit, note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import counted, json_text, one_line, row_text, visible
+from promptkit.reports.text import counted, json_text, one_line, row_text, visible, warning_texts
 from promptkit.storage.files import check_destination, writing_text
 from promptkit.techniques.spec import parse_spec
 
@@ -167,11 +167,18 @@ async def run_rows(
                     answered = result if result.totals.calls else answered
             if rows:
                 note(f"{counted(len(rows), 'row')} · {spent_text([batch.totals], monotonic() - started)}")
+                note_warnings(batch.totals)
         if answered:
             show_models(session.models_of(answered), answered.totals, progress)
         if out is not None:
             note(f"written: {place(out)}")
     check_answered(batch)
+
+
+def note_warnings(totals: Totals) -> None:
+    """Print the warnings of rows, if there are some."""
+    if texts := warning_texts(totals.warnings):
+        note(", ".join(texts))
 
 
 def check_answered(batch: Batch) -> None:

@@ -23,9 +23,9 @@ class Trace:
     """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
 
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
-    answers that no repair fixed; `warnings` are those of its answers, and each call has those of its reply. `failure` is an
-    error that `on_error` tolerated. `extra` is what the technique reports beside its answer, such as votes, scores or
-    verdicts.
+    answers that no repair fixed; `warnings` are those of its answers, and each call has those of its reply. `failure`
+    is an error that `on_error` tolerated. `extra` is what the technique reports beside its answer, such as votes,
+    scores or verdicts.
     """
 
     name: str
@@ -183,6 +183,16 @@ def trace_record(trace: Trace) -> dict[str, Any]:
     }
 
 
+def speed_record(trace: Trace) -> dict[str, float]:
+    """Return the seconds until the first token of a run, and its tokens a second, of requests that were sent now."""
+    calls = [call for node in trace.nodes() for call in node.calls if not call.reply.cached]
+    timed = [call.reply for call in calls if call.reply.tokens_a_second is not None]
+    first = min(calls, key=lambda call: call.started, default=None)
+    seconds = sum(reply.seconds - (reply.first_token or 0) for reply in timed)
+    tokens = sum((reply.tokens_out or 0) - 1 for reply in timed)
+    return _speeds(None if first is None else first.reply.first_token, tokens / seconds if timed else None)
+
+
 def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the calls in the record of a trace: those of a node, then those of the nodes below it."""
     yield from record.get("calls", ())
@@ -223,8 +233,14 @@ def _call_record(call: CallRecord) -> dict[str, Any]:
         "repair": call.repair,
         "notes": list(call.notes),
         **_reading_record(call),
-        **({} if reply.first_token is None else {"first_token": reply.first_token}),
+        **_speeds(reply.first_token, reply.tokens_a_second),
     }
+
+
+def _speeds(first_token: float | None, tokens_a_second: float | None) -> dict[str, float]:
+    """Return the seconds until the first token, and the tokens a second after it, where they are known."""
+    speeds = {"first_token": first_token, "tokens_a_second": tokens_a_second}
+    return {name: round(speed, 4) for name, speed in speeds.items() if speed is not None}
 
 
 def _reading_record(call: CallRecord) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from promptkit.reports.text import (
     size_text,
     tokens_text,
     visible,
+    warning_texts,
 )
 
 if TYPE_CHECKING:
@@ -184,10 +185,10 @@ class Progress:
             tokens_text(result.tokens_in, result.tokens_out),
             seconds_text(result.seconds),
         ]
-        marks = "" if result.status == "done" else str(result.status)
-        if result.unparsed:
-            marks += f" {result.unparsed} unparsed"
-        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {marks}".rstrip()
+        counts = [f"{result.unparsed} unparsed"] if result.unparsed else []
+        counts += warning_texts(result.warnings)
+        marks = " ".join(filter(None, ("" if result.status == "done" else result.status, ", ".join(counts))))
+        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)}  {marks}".rstrip()
         self._print("\n    ".join([line, *self._values(result)]))
 
     def _values(self, result: StepResult) -> Iterator[str]:

@@ -9,7 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from promptkit.errors import Unsupported
 
@@ -34,12 +34,16 @@ Capability = Literal[
 ]  # fmt: skip
 
 
-class OnText(Protocol):
-    """A listener to a reply, which gets each piece as it arrives: of the answer, or with `thought` of the thoughts."""
+class Thought(str):
+    """A piece of a reply's thoughts, which are not part of the answer."""
 
-    def __call__(self, text: str, /, *, thought: bool = False) -> None: ...
+    __slots__ = ()
 
 
+OnText = Callable[[str], None]
+"""Called with each piece of a reply as it arrives; a piece of the thoughts is a `Thought`."""
+FASTEST = 10_000
+"""Tokens a second beyond which a reply did not arrive as it was generated: its server sent it whole."""
 DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
@@ -114,11 +118,11 @@ class Reply:
 
     @property
     def tokens_a_second(self) -> float | None:
-        """The speed of the generation after the first token; None where it is not known or there is one token."""
-        tokens, first = self.tokens_out or 0, self.first_token
-        if first is None or tokens < 2 or self.seconds <= first:
+        """The speed of the generation after the first token; None where the reply's pieces do not show it."""
+        if self.first_token is None or not self.tokens_out:
             return None
-        return (tokens - 1) / (self.seconds - first)
+        later, seconds = self.tokens_out - 1, self.seconds - self.first_token
+        return later / seconds if 0 < later < FASTEST * seconds else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,27 +191,20 @@ def sample_seed(request: Request) -> int | None:
 
 def resuming_listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
     """Return a maker of listeners, one for each attempt. Each passes on only text beyond that of earlier attempts."""
-    shown = {True: 0, False: 0}  # characters of thoughts, and of the answer
+    shown: dict[type[str], int] = {str: 0, Thought: 0}  # characters of the answer, and of the thoughts
 
     def listener() -> OnText | None:
         if on_text is None:
             return None
-        lengths = {True: 0, False: 0}
+        lengths: dict[type[str], int] = {str: 0, Thought: 0}
 
-        def show(piece: str, /, *, thought: bool = False) -> None:
-            lengths[thought] += len(piece)
-            if lengths[thought] > shown[thought]:
-                pass_on(on_text, piece[shown[thought] - lengths[thought] :], thought)
-                shown[thought] = lengths[thought]
+        def show(piece: str) -> None:
+            kind = Thought if isinstance(piece, Thought) else str
+            lengths[kind] += len(piece)
+            if lengths[kind] > shown[kind]:
+                on_text(kind(piece[shown[kind] - lengths[kind] :]))
+                shown[kind] = lengths[kind]
 
         return show
 
     return listener
-
-
-def pass_on(on_text: OnText, piece: str, thought: bool) -> None:
-    """Give a piece to a listener, which needs to know of thoughts only where some come."""
-    if thought:
-        on_text(piece, thought=True)
-    else:
-        on_text(piece)

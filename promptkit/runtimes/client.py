@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import groupby
 from time import monotonic
 from typing import Protocol, TypeVar
 
@@ -342,15 +343,15 @@ class _InFlight:
     def __init__(self, send: Send, *, streams: bool) -> None:
         self.waiting = 0
         self._streams = streams
-        self._text: list[str] = []
+        self._pieces: list[str] = []
         self._listeners: list[OnText] = []
         self.task = asyncio.ensure_future(send(self._publish if streams else None))
 
     async def wait(self, on_text: OnText | None) -> Reply:
         """Wait for the reply. A caller that is cancelled leaves the request running for the others."""
         if on_text is not None and self._streams:
-            if self._text:
-                on_text("".join(self._text))
+            for kind, pieces in groupby(self._pieces, type):
+                on_text(kind("".join(pieces)))
             self._listeners.append(on_text)
         self.waiting += 1
         try:
@@ -369,6 +370,6 @@ class _InFlight:
         await asyncio.gather(self.task, return_exceptions=True)
 
     def _publish(self, piece: str) -> None:
-        self._text.append(piece)
+        self._pieces.append(piece)
         for listener in self._listeners:
             listener(piece)

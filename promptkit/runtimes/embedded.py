@@ -202,7 +202,9 @@ class _Collector:
 
     def add(self, chunk: dict[str, Any]) -> None:
         choice = chunk["choices"][0]
-        self._show(self.reader.add(choice["text"], None, _listed_tokens(chunk)))
+        shown = self.reader.add(choice["text"], None, _listed_tokens(chunk))
+        self._show(self.reader.new_thoughts())
+        self._show(shown)
         if choice["finish_reason"]:
             self.reader.end(choice["finish_reason"])
         self._timings = chunk.get("timings", self._timings)

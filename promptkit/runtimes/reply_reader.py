@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import fields
 from math import inf
 from sys import float_info
+from time import perf_counter
 from typing import Any, Literal
 
 from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
 from promptkit.runtimes.api_keys import Redactor, partial_match_start
-from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
+from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Thought, Token
 
 MOST_TOKENS = 10**9
 MOST_SECONDS = 10**7
@@ -98,6 +99,8 @@ class ReplyReader:
         self._thought = redactor.stream()
         self._thoughts: list[str] = []
         self._listed = self._pieces = self._characters = self._thought_characters = 0
+        self._first: float | None = None  # when the first piece arrived
+        self._thoughts_shown = 0
 
     @property
     def has_logprobs(self) -> bool:
@@ -112,12 +115,13 @@ class ReplyReader:
         Stops early once more than `limit` tokens arrived; the caller closes the connection. Raises as `take` does, and
         BadReply where the answer breaks off.
         """
-        tell = on_text or _no_listener
         try:
             async with asyncio.timeout(None) as clock:
                 async for line in lines:
-                    if shown := take(line):
-                        tell(shown)
+                    shown = take(line)
+                    if on_text is not None:
+                        for piece in filter(None, (self.new_thoughts(), shown)):
+                            on_text(piece)
                     if self.past_limit:
                         self.finish = "length"
                         break
@@ -128,8 +132,9 @@ class ReplyReader:
                 raise
         if self.finish is None:
             raise BadReply(f"`{self._name}` broke off before the answer's end", retry=True)
-        if held := self.end_text():
-            tell(held)
+        held = self.end_text()
+        if held and on_text is not None:
+            on_text(held)
 
     def add(self, text: Any, thought: Any, logprobs: Any) -> str:
         """Keep a piece of the answer, a piece of the thoughts, and their tokens. Returns the text to show."""
@@ -138,6 +143,8 @@ class ReplyReader:
             return ""
         if self.finish:
             raise self._more()
+        if self._first is None:
+            self._first = perf_counter()
         self._count(len(text), len(thought), len(listed))
         shown = self._splitter.feed(self._text.feed(text)) if text else ""
         if thought:
@@ -147,6 +154,11 @@ class ReplyReader:
         elif listed:
             self.add_tokens(listed)
         return shown
+
+    def new_thoughts(self) -> Thought:
+        """Return the thoughts that have arrived since the last call."""
+        new, self._thoughts_shown = self._thoughts[self._thoughts_shown :], len(self._thoughts)
+        return Thought("".join([*new, self._splitter.new_thoughts()]))
 
     def _count(self, text: int, thought: int, listed: int) -> None:
         """Count a piece, and note whether the pieces exceed the limit."""
@@ -200,8 +212,10 @@ class ReplyReader:
     def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
 
-        An answer that was cut at the limit counts `limit` tokens.
+        An answer that was cut at the limit counts `limit` tokens. The time until the first token is that part of
+        `seconds` which had passed when it arrived, so call this as soon as the answer is whole.
         """
+        later = 0.0 if self._first is None else perf_counter() - self._first
         cut_at = self._limit if self.past_limit else None
         out = token_count(tokens_out) if cut_at is None else cut_at
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
@@ -214,6 +228,7 @@ class ReplyReader:
             tokens_thought=min(token_count(tokens_thought) or self.thought_parts, out or 0),
             tokens=kept[:cut_at],
             seconds=seconds,
+            first_token=None if self._first is None else max(0.0, seconds - later),
         )
 
     def _tokens_show_key(self) -> bool:
@@ -239,6 +254,7 @@ class ThoughtSplitter:
         self._blanks: list[str] = []
         self._text: list[str] = []
         self._thoughts: list[str] = []
+        self._shown = 0
         self._state: _ThoughtState = "answering" if off else "thinking" if opened else "before"
 
     @property
@@ -250,6 +266,11 @@ class ThoughtSplitter:
     def thoughts(self) -> str:
         """The thoughts, without blanks around them."""
         return "".join(self._thoughts).strip()
+
+    def new_thoughts(self) -> str:
+        """Return the thoughts that have arrived since the last call."""
+        new, self._shown = self._thoughts[self._shown :], len(self._thoughts)
+        return "".join(new)
 
     @property
     def thinking(self) -> bool:
@@ -408,7 +429,3 @@ def _list(value: Any) -> list[Any]:
     if value is not None:
         raise TypeError(value)
     return []
-
-
-def _no_listener(text: str) -> None:
-    """Listen to nothing."""

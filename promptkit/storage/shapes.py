@@ -178,6 +178,7 @@ class CallShape(TypedDict):
     rule: NotRequired[Text]
     warnings: NotRequired[list[Text]]
     first_token: NotRequired[Seconds]
+    tokens_a_second: NotRequired[Number]
 
 
 @_open
@@ -290,6 +291,8 @@ class AnswerShape(TypedDict):
     seconds: Seconds
     models: dict[Text, Text]
     warnings: NotRequired[dict[Text, Count]]
+    first_token: NotRequired[Seconds]
+    tokens_a_second: NotRequired[Number]
 
 
 class CaseShape(TypedDict):

@@ -25,7 +25,7 @@ from promptkit.errors import (
     Unsupported,
 )
 from promptkit.runtimes.api_keys import api_key_for
-from promptkit.runtimes.base import Alternative, Message, Request, Role
+from promptkit.runtimes.base import Alternative, Message, Request, Role, Thought
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.llama_cpp import load_library
 from promptkit.runtimes.openai import OpenAI
@@ -223,7 +223,8 @@ async def test_a_reply_has_text_thoughts_counts_and_log_probabilities() -> None:
     heard: list[str] = []
     async with serving(server), opened(server.url) as runtime:
         reply = await runtime.answer(Request(messages=MAKES_UP.messages, alternatives=1), heard.append)
-    assert (reply.text, reply.thoughts, reply.finish, heard) == ("é", "hm", "length", ["é"])
+    assert (reply.text, reply.thoughts, reply.finish, heard) == ("é", "hm", "length", ["hm", "é"])
+    assert [type(piece) for piece in heard] == [Thought, str]
     assert (reply.tokens_in, reply.tokens_out, reply.tokens_thought) == (10, 2, 1)
     assert [(token.piece, token.alternatives) for token in reply.tokens] == [("é".encode(), (Alternative(b"a", -1.0),))]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Literal, Protocol
 
 from promptkit.engine.results import Result, Trace, trace_record
@@ -22,6 +24,7 @@ from promptkit.storage.cells import CellRecord, KeptCell, RunCell
 from promptkit.storage.records import read_record
 from promptkit.storage.shapes import MOST_COUNT, OutcomeShape, ScoresShape
 from promptkit.storage.strict_json import compact, plain, trace_bytes
+from promptkit.techniques.warnings import in_table_order
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 REQUEST_FAILURES = (RequestRefused, ContextOverflow)
@@ -86,6 +89,11 @@ class Cell:
     def trace(self) -> Mapping[str, Any]:
         """The record of `engine.trace_record`, read when it is asked for."""
         return self.read_trace()
+
+    @property
+    def warned(self) -> list[str]:
+        """The warnings that occurred in some step, each once."""
+        return list(in_table_order(Counter(chain.from_iterable((self.warnings or {}).values()))))
 
     @property
     def bound(self) -> BoundRow:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,7 @@ class Tally:
         self._columns = {metric.name: array("d") for metric in metrics}
         self._recorded = bytearray()
         self._warned: dict[tuple[str, str], bytearray] = {}
+        self._warning_counts: Counter[str] = Counter()
 
     def put(self, row: int, cell: Cell, *, known: bool) -> None:
         """Add the cell of a row's index, or set it again. An earlier run made the requests of a `known` cell."""
@@ -66,12 +69,15 @@ class Tally:
 
     def _warn(self, at: int, cell: Cell) -> None:
         """Set the warnings of a cell."""
+        self._warning_counts.subtract({name for (_, name), marks in self._warned.items() if marks[at]})
         for marks in self._warned.values():
             marks[at] = False
         self._recorded[at] = cell.warnings is not None
-        for step, names in (cell.warnings or {}).items():
+        warnings = cell.warnings or {}
+        for step, names in warnings.items():
             for name in names:
                 self._warned.setdefault((step, name), bytearray(len(self._states)))[at] = True
+        self._warning_counts.update(set(chain.from_iterable(warnings.values())))
 
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""
@@ -105,8 +111,7 @@ class Tally:
 
     def count_warnings(self) -> dict[str, int]:
         """Return how many cells have each warning, in the order of the table of warnings."""
-        names = {name for _, name in self._warned}
-        return in_table_order({name: int(self._having(name).sum()) for name in names})
+        return in_table_order(self._warning_counts)
 
     def count_step_warnings(self) -> dict[str, dict[str, int]]:
         """Return how many cells have each warning in each step."""
