@@ -16,7 +16,7 @@ from promptkit.api.session import ModelOptions, load, open_session
 from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled, read_texts
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
 from promptkit.cli.results import in_order, show_models, show_result, spent_text
-from promptkit.cli.session import run_to_end
+from promptkit.cli.session import keeping_partial_text, run_to_end
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline, Step, default_model
@@ -83,7 +83,8 @@ async def run_once(
     if filled.examples:
         note(f"no values given: the example of {', '.join(filled.examples)} is used")
     progress = Progress()
-    result = await run_target(pipeline, filled.values, options, progress)
+    with keeping_partial_text(progress):
+        result = await run_target(pipeline, filled.values, options, progress)
     show_result(result, progress, trace=trace)
     if json:
         emit(result.to_json())

@@ -18,7 +18,7 @@ from promptkit.api.session import ModelOptions, Session, find_project, load, ope
 from promptkit.cli.inputs import read_texts
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
 from promptkit.cli.results import announced_models, answered_by, in_order
-from promptkit.cli.session import refuse_shipped, run_to_end
+from promptkit.cli.session import keeping_partial_text, refuse_shipped, run_to_end
 from promptkit.engine.dependencies import files_of
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Case, Pipeline
@@ -92,8 +92,9 @@ class TryRun:
     async def once(self) -> None:
         """Try the cases once."""
         pipeline = self._load()
-        async with self._stack:
-            await self._try(pipeline)
+        with keeping_partial_text(self._progress):
+            async with self._stack:
+                await self._try(pipeline)
 
     def _load(self) -> Pipeline:
         return load(self._target, sets=self._options.sets)

@@ -162,7 +162,7 @@ def tally(outcomes: Iterable[CaseOutcome]) -> dict[str, int]:
 
 def count_warnings(outcomes: Iterable[CaseOutcome]) -> dict[str, int]:
     """Count the cases that have each warning."""
-    return in_table_order(Counter(chain.from_iterable(outcome.answer["warnings"] for outcome in outcomes)))
+    return in_table_order(Counter(chain.from_iterable(outcome.answer.get("warnings", {}) for outcome in outcomes)))
 
 
 def tally_text(counts: Mapping[str, int]) -> str:
@@ -191,7 +191,7 @@ def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
         title.append("  ✓ as expected" if right else "  ✗ not as expected", style="green" if right else "red")
     if answer["unparsed"] and answer["error"] is None:
         title.append("  unparsed", style="red")
-    if warnings := warning_texts(answer["warnings"]):
+    if warnings := warning_texts(answer.get("warnings", {})):
         title.append(f"  {', '.join(warnings)}", style="yellow")
     spent = [calls_text(answer["calls"], answer["cached"]), tokens_text(answer["tokens_in"], answer["tokens_out"])]
     spent.append(seconds_text(answer["seconds"]))

@@ -21,7 +21,7 @@ from promptkit.engine.session import (
     StepStarted,
     TextArrived,
 )
-from promptkit.reports.layout import fold
+from promptkit.reports.layout import LEAST_WIDTH, broken_text, fold
 from promptkit.reports.output import note, redraws, report_console
 from promptkit.reports.text import (
     calls_text,
@@ -34,18 +34,24 @@ from promptkit.reports.text import (
     visible,
     warning_texts,
 )
+from promptkit.runtimes.base import Thought
 
 if TYPE_CHECKING:
     from rich.live import Live
 NAME_WIDTH = 18
 _MARKS = {"done": "✓", "skipped": "-", "failed": "✗", "capped": "✓"}
-TAIL = 400
-"""How many of the last characters of a streaming answer are kept for the screen."""
+TAIL = 2_000
+"""How many of the last characters of a streaming reply are kept for the screen."""
+STREAM_LINES = 6
+"""Lines of streaming replies on the screen, shared by the steps that run."""
+STREAM_INDENT = "    "
 
 
 @dataclass(slots=True)
 class _StepProgress:
-    """A running step. Of several streaming replies one is shown: `heard` is its beginning, `tail` its end so far."""
+    """A running step. Of several streaming replies one is shown: `heard` is its beginning, `tail` its end so far, which
+    are thoughts while the model `thinks`.
+    """
 
     items: int | None = None
     finished: int = 0
@@ -53,6 +59,7 @@ class _StepProgress:
     tokens: int = 0
     heard: TextArrived | None = None
     tail: str = ""
+    thinks: bool = False
     started: float = field(default_factory=time.monotonic)
 
 
@@ -102,6 +109,12 @@ class Progress:
                 yield
             finally:
                 self._live = None
+
+    def stopped(self) -> None:
+        """Leave what has arrived of the replies on the screen, where it was shown, after ctrl-C."""
+        for name, work in self._at_work.items() if self.redraws else ():
+            if work.tail.strip():
+                self._print(f"… {name}{' was thinking' if work.thinks else ''}, so far:\n{work.tail.strip()}")
 
     def row_finished(self) -> None:
         """Count a finished row without writing anything."""
@@ -161,7 +174,9 @@ class Progress:
             case TextArrived():
                 work.heard = work.heard or event
                 if event.request is work.heard.request:
-                    work.tail = (work.tail + event.text)[-TAIL:]
+                    thinks = isinstance(event.text, Thought)
+                    work.tail = ((work.tail if thinks == work.thinks else "") + event.text)[-TAIL:]
+                    work.thinks = thinks
             case CallFinished():
                 for counts in filter(None, (work, self._rows)):
                     counts.calls += 1
@@ -201,21 +216,21 @@ class Progress:
 
     def _render(self) -> Text:
         """Return the lines of the running steps. Called by the screen's own thread."""
-        lines = []
+        lines: list[tuple[str, str]] = []  # each with its style
         if self._fetched:
             what, done, total = self._fetched
-            lines.append(
-                f"↓ {what} {size_text(done)}" + (f" of {size_text(total)}, {done * 100 // total} %" if total else "")
-            )
+            of = f" of {size_text(total)}, {done * 100 // total} %" if total else ""
+            lines.append((f"↓ {what} {size_text(done)}{of}", "cyan"))
         if self._rows:
             finished = f"{self._rows.finished} of {counted(self._rows.items or 0, 'row')}"
-            lines.append(f"… {finished:<{NAME_WIDTH}} {_spent_text(self._rows)}")
-        for name, work in [] if self._rows else list(self._at_work.items()):
+            lines.append((f"… {finished:<{NAME_WIDTH}} {_spent_text(self._rows)}", "cyan"))
+        at_work = [] if self._rows else list(self._at_work.items())
+        most = max(1, STREAM_LINES // max(1, sum(bool(work.tail) for _, work in at_work)))
+        for name, work in at_work:
             counts = f" {work.finished}/{work.items}" if work.items is not None else ""
-            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent_text(work)}")
-            if work.tail:
-                lines.append(f"    {_tail_line(work.tail, self._console.width - 8)}")
-        steps = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+            lines.append((f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent_text(work)}", "cyan"))
+            lines += _stream_lines(work, self._console.width, most)
+        steps = Text("\n", no_wrap=True, overflow="ellipsis").join(Text(line, style=style) for line, style in lines)
         if self._more is None:
             return steps
         more = Text("\n").join(self._more(self._console.width))
@@ -228,6 +243,19 @@ def _spent_text(work: _StepProgress) -> str:
     return " · ".join([calls_text(work.calls, 0), f"{work.tokens} tokens", seconds_text(seconds)])
 
 
-def _tail_line(text: str, width: int) -> str:
-    line = one_line(text)
-    return line if len(line) <= width else "…" + line[-(width - 1) :]
+def _stream_lines(work: _StepProgress, width: int, most: int) -> Iterator[tuple[str, str]]:
+    """Yield the last lines of a streaming reply; thoughts are dim."""
+    text = visible(work.tail).strip().expandtabs()
+    if not text:
+        return
+    style = "dim italic" if work.thinks else ""
+    room = max(LEAST_WIDTH, width - 2 * len(STREAM_INDENT))
+    if most == 1:
+        line = " ".join(text.split())
+        folded = broken_text(line, room)
+    else:
+        folded = [part for line in text.split("\n") for part in broken_text(line, room)]
+    cut = len(folded) > most
+    for at, line in enumerate(folded[-most:]):
+        before = "thinking: " if work.thinks and not at else ""
+        yield f"{STREAM_INDENT}{before}{'…' if cut and not at else ''}{line}", style

@@ -138,7 +138,8 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
 
 def _step_line(name: str, step: Mapping[str, Any]) -> tuple[str, ...]:
     spent = calls_text(step["calls"], step["cached"]), tokens_text(step["tokens_in"], step["tokens_out"])
-    return (name, step["status"], *spent, seconds_text(step["seconds"]), ", ".join(warning_texts(step.get("warnings", {}))))
+    warnings = ", ".join(warning_texts(step.get("warnings", {})))
+    return (name, step["status"], *spent, seconds_text(step["seconds"]), warnings)
 
 
 def _call_title(call: Mapping[str, Any]) -> str:
