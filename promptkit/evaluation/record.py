@@ -112,6 +112,16 @@ class VariantRecord(Record):
     cost: Number | None = None
     fallbacks: list[Fallback] = []
 
+    @property
+    def answers(self) -> int:
+        """The number of cells that are not missing."""
+        return self.cases - self.missing
+
+    @property
+    def recorded(self) -> int:
+        """The number of answers whose warnings were recorded; 0 in the record of an earlier promptkit."""
+        return self.answers - self.unrecorded if "warnings" in self.model_fields_set else 0
+
 
 class DifferenceRecord(Record):
     """A difference by one metric on the same rows, with its interval and how many rows were better and worse.

@@ -248,8 +248,8 @@ def _stream_lines(work: _StepProgress, width: int, most: int) -> Iterator[tuple[
     text = visible(work.tail).strip().expandtabs()
     if not text:
         return
-    style = "dim italic" if work.thinks else ""
-    room = max(LEAST_WIDTH, width - 2 * len(STREAM_INDENT))
+    before, style = ("thinking: ", "dim italic") if work.thinks else ("", "")
+    room = max(LEAST_WIDTH, width - len(STREAM_INDENT) - len(before) - 1)
     if most == 1:
         line = " ".join(text.split())
         folded = broken_text(line, room)
@@ -257,5 +257,4 @@ def _stream_lines(work: _StepProgress, width: int, most: int) -> Iterator[tuple[
         folded = [part for line in text.split("\n") for part in broken_text(line, room)]
     cut = len(folded) > most
     for at, line in enumerate(folded[-most:]):
-        before = "thinking: " if work.thinks and not at else ""
-        yield f"{STREAM_INDENT}{before}{'…' if cut and not at else ''}{line}", style
+        yield f"{STREAM_INDENT}{'' if at else before}{'…' if cut and not at else ''}{line}", style

@@ -161,15 +161,13 @@ def warning_counts(variants: Variants) -> dict[str, list[str]]:
 
     They are counted among the answers whose warnings were recorded.
     """
-    names = in_table_order(Counter(name for variant in variants for name in variant.warnings))
-    recorded = [variant.cases - variant.missing - variant.unrecorded for variant in variants]
-    return {
-        name: [
-            f"{variant.warnings[name]:,} of {of:,}" if name in variant.warnings else ""
-            for variant, of in zip(variants, recorded, strict=True)
-        ]
-        for name in names
-    }
+    return counts_by_warning([(variant.warnings, variant.recorded) for variant in variants])
+
+
+def counts_by_warning(sides: Sequence[tuple[Mapping[str, int], int]]) -> dict[str, list[str]]:
+    """Return a text for each warning and side: `12 of 60`, empty for none. A side is its counts, and of how many."""
+    names = in_table_order(Counter(name for counts, _ in sides for name in counts))
+    return {name: [f"{counts[name]:,} of {of:,}" if name in counts else "" for counts, of in sides] for name in names}
 
 
 def _by_step(variant: VariantRecord, name: str) -> str:
@@ -180,10 +178,9 @@ def _by_step(variant: VariantRecord, name: str) -> str:
 def unrecorded_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
     """Yield how many answers were kept without their warnings."""
     for variant in variants:
-        if variant.unrecorded:
+        if unrecorded := variant.answers - variant.recorded:
             of = f" ({tags[variant.name]})" if len(variants) > 1 else ""
-            answers = variant.cases - variant.missing
-            yield f"warnings{of}: not recorded for {variant.unrecorded:,} of {answers:,} answers, made before they were"
+            yield f"warnings{of}: not recorded for {unrecorded:,} of {variant.answers:,} answers, of an older promptkit"
 
 
 def _answers(variant: VariantRecord) -> TableCell:
