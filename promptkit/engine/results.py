@@ -23,9 +23,9 @@ class Trace:
     """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
 
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
-    answers that no repair fixed; `warnings` are those of its answers, and each call has those of its reply. `failure`
-    is an error that `on_error` tolerated. `extra` is what the technique reports beside its answer, such as votes,
-    scores or verdicts.
+    answers that no repair fixed. `warnings` are those of its techniques' answers, each once; each call has those of its
+    reply. `failure` is an error that `on_error` tolerated. `extra` is what the technique reports beside its answer,
+    such as votes, scores or verdicts.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -220,7 +220,6 @@ class StepRun:
             repairs -= 1
         here.trace.extra = plain(answer.extra)
         here.trace.truncated += answer.flag == "truncated"
-        here.trace.warnings += answer.warnings
         if problem is None:
             return answer.value
         here.trace.problem = problem
@@ -290,6 +289,9 @@ async def step_context(
         here.trace.calls.append(call)
         session.emit(CallFinished(step=path, item=here.item, call=call))
 
+    def warn(names: Sequence[str]) -> None:
+        here.trace.warnings = tuple(dict.fromkeys([*here.trace.warnings, *names]))
+
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
 
@@ -321,6 +323,7 @@ async def step_context(
         strict=session.settings.strict,
         record=record,
         notice=session.notice,
+        warn=warn,
         on_text=on_text if session.listens else None,
     )
 

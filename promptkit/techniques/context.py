@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +81,8 @@ class StepContext:
     names begin with `home`, which is `PIPELINE.STEP`.
 
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
-    sample, began. `record` gets each request as soon as it is answered.
+    sample, began. `record` gets each request as soon as it is answered, `warn` the warnings of each technique's answer,
+    also of one that runs inside another.
     """
 
     prompt: Prompt
@@ -112,6 +113,7 @@ class StepContext:
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
     notice: Callable[[str], None] = lambda text: None
+    warn: Callable[[Sequence[WarningName]], None] = lambda names: None
     on_text: Callable[[Request, str], None] | None = None
 
 

@@ -41,8 +41,9 @@ async def _run(spec: Any, step: StepContext) -> Answer:
     chosen = spec if isinstance(spec, ConfiguredTechnique) else configure(spec, step.project)
     function = load_functions(chosen.technique).function
     with _as_technique_failure(function):
-        answer = await function(task_for(chosen, step), **chosen.parameters)
-    return _checked_result(answer, Answer, function)
+        answer = _checked_result(await function(task_for(chosen, step), **chosen.parameters), Answer, function)
+    step.warn(answer.warnings)
+    return answer
 
 
 def task_for(chosen: ConfiguredTechnique, step: StepContext) -> Task:
