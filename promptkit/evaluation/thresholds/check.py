@@ -135,8 +135,9 @@ def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> Thres
     """Check that the interval's end on the side of the limit reaches it."""
     limit, measurement = float(threshold.bounds[kind]), _measurement(threshold.name, run)
     if measurement.unrecorded:
-        says = f"{threshold.name}: not judged, since {measurement.unrecorded} answers were kept without their warnings"
-        return ThresholdResult(passed=None, says=f"{says}; --fresh asks them again")
+        of = f"{measurement.unrecorded} of {measurement.unrecorded + measurement.cells} answers"
+        says = f"{threshold.name}: not judged, since the warnings of {of} are not recorded; --fresh asks again"
+        return ThresholdResult(passed=None, says=says)
     up = kind == "at_least"
     end = measurement.low if up else measurement.high
     missing = run.cells - measurement.cells
