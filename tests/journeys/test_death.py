@@ -63,6 +63,26 @@ def test_a_killed_run_asks_only_for_what_is_missing_when_it_is_run_again(
     store.close()
 
 
+def test_ctrl_c_stops_the_generation_on_the_server(tmp_path: Path) -> None:
+    async def endless(prompt: str, body: dict[str, Any]) -> Answer:
+        return Answer("on and on " * 1000, pause=0.05)
+
+    folder = make_project(tmp_path)
+    with OllamaServer(FakeModel("tiny", respond=endless)) as server:
+        victim = start(folder, server.url, "run", "shout", 'words=["word-00"]', "--model", "ollama/tiny")
+        wait_for(server, 1)
+        assert server.cancelled == 0
+        victim.send_signal(signal.SIGINT)
+        _, errors = victim.communicate(timeout=30)
+        end = time.monotonic() + 10
+        while not server.cancelled:
+            assert time.monotonic() < end, "the server still generates"
+            time.sleep(0.01)
+    assert victim.returncode == 130
+    last = ["interrupted; what was answered is kept", "  hint: the same command asks only what is missing"]
+    assert errors.splitlines()[-2:] == last
+
+
 def test_a_second_run_is_answered_from_the_store_and_no_cache_asks_anew(tmp_path: Path) -> None:
     folder = make_project(tmp_path)
     with OllamaServer(FakeModel("tiny", respond=slow)) as server:

@@ -6,10 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from promptkit.errors import (
     AccessDenied,
@@ -133,6 +135,38 @@ async def test_a_prompt_too_long_for_a_llama_server_says_so(llama_server: str) -
     async with opened(llama_server) as runtime:
         with pytest.raises(ContextOverflow, match="tokens"):
             await runtime.answer(Request(messages=(Message("user", "word " * 2000),)))
+
+
+class Endless(OpenAIServer):
+    """Generates until nobody reads any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = asyncio.Event()
+
+    async def stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["max_tokens"] < 5_000:  # a probe
+            return await super().stream(request, body)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b'data: {"choices": [{"delta": {"content": "on and on "}}]}\n\n')
+                await asyncio.sleep(0.01)
+        except (ConnectionError, asyncio.CancelledError):
+            self.left.set()
+            raise
+
+
+async def test_cancelling_closes_the_connection_while_the_server_generates() -> None:
+    arrived = asyncio.Event()
+    async with serving(server := Endless()), opened(server.url) as runtime, asyncio.timeout(10):
+        task = asyncio.create_task(runtime.answer(replace(MAKES_UP, max_tokens=5_000), lambda piece: arrived.set()))
+        await arrived.wait()
+        assert not server.left.is_set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await server.left.wait()
 
 
 async def test_cancelling_frees_the_slot_of_a_llama_server(llama_server: str) -> None:
