@@ -84,6 +84,9 @@ def variant_record(
 ) -> VariantRecord:
     """Return a variant that should have so many cells as its tally has it."""
     spent, by_step = tally.spent, tally.count_step_warnings()
+    # Keys that are written where there is something to say.
+    more: dict[str, Any] = {"step_warnings": by_step} if len(by_step) > 1 else {}
+    more |= {"unrecorded": tally.unrecorded} if tally.unrecorded else {}
     return VariantRecord(
         name=name,
         sets=dict(sets),
@@ -93,9 +96,7 @@ def variant_record(
         unparsed=tally.unparsed,
         truncated=tally.truncated,
         warnings=tally.count_warnings(),
-        # Keys that are written where there is something to say.
-        **({"step_warnings": by_step} if len(by_step) > 1 else {}),
-        **({"unrecorded": tally.unrecorded} if tally.unrecorded else {}),
+        **more,
         calls=spent.calls,
         cached=spent.cached,
         tokens_in=spent.tokens_in,

@@ -61,12 +61,12 @@ class Streaming:
     def shown_after_ctrl_c(self, *events: Event) -> str:
         """Return the text that stays on the screen after further events and ctrl-C."""
         listen = self._progress.listener()
-        with pytest.raises(asyncio.CancelledError), keeping_partial_text(self._progress):
-            with self._progress.showing():
-                for event in events:
-                    listen(event)
-                self._capsys.readouterr()
-                raise asyncio.CancelledError
+        progress = self._progress
+        with pytest.raises(asyncio.CancelledError), keeping_partial_text(progress), progress.showing():
+            for event in events:
+                listen(event)
+            self._capsys.readouterr()
+            raise asyncio.CancelledError
         return self._capsys.readouterr().err
 
     def text(self, name: str, text: str, item: int | None = None) -> Event:

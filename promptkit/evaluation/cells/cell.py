@@ -195,8 +195,12 @@ def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: s
     cell.problem = "" if failure is None else failure.message
     cell.defect = failure.defect if isinstance(failure, UnexpectedError) else ""
     cell.steps = {name: step.value for name, step in result.steps.items()}
-    steps = result.steps if counted not in result.steps else {counted: result.steps[counted]}
-    cell.warnings = {name: list(step.warnings) for name, step in steps.items() if step.warnings}
+    is_counted = counted in result.steps
+    cell.warnings = {
+        name: list(step.warnings)
+        for name, step in result.steps.items()
+        if step.warnings and (name == counted or not is_counted)
+    }
     cell.calls, cell.cached = totals.calls, totals.cached
     cell.tokens_in, cell.tokens_out = totals.tokens_in, totals.tokens_out
     # As short as it is kept: a cell is the same when it was asked and when it is known.

@@ -126,8 +126,11 @@ class Tally:
         return _sample(self._having(name).astype(np.float64)[:, None], there, self._repeat, clusters)
 
     def _having(self, name: str) -> NDArray[np.bool_]:
-        marks = [_truths(marks) for (_, of), marks in self._warned.items() if of == name]
-        return np.any(marks, axis=0) if marks else np.zeros(len(self._states), dtype=np.bool_)
+        found = np.zeros(len(self._states), dtype=np.bool_)
+        for (_, of), marks in self._warned.items():
+            if of == name:
+                found |= _truths(marks)
+        return found
 
     def _answered(self) -> NDArray[np.bool_]:
         states = np.frombuffer(bytes(self._states), dtype=np.uint8)
