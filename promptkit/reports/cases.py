@@ -126,7 +126,7 @@ def answer_record(result: Result) -> dict[str, Any]:
         "tokens_out": totals.tokens_out,
         "seconds": totals.seconds,
         **speed_record(result.trace),
-        "warnings": dict(totals.warnings),
+        **({"warnings": dict(totals.warnings)} if totals.warnings else {}),
         "models": {model.reference: model.digest for model in result.answered.values()},
     }
 

@@ -202,8 +202,9 @@ class Progress:
         ]
         counts = [f"{result.unparsed} unparsed"] if result.unparsed else []
         counts += warning_texts(result.warnings)
-        marks = " ".join(filter(None, ("" if result.status == "done" else result.status, ", ".join(counts))))
-        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)}  {marks}".rstrip()
+        marks = "" if result.status == "done" else str(result.status)
+        marks += f" {', '.join(counts)}" if counts else ""
+        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {marks}".rstrip()
         self._print("\n    ".join([line, *self._values(result)]))
 
     def _values(self, result: StepResult) -> Iterator[str]:
