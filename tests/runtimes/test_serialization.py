@@ -58,6 +58,7 @@ replies = st.builds(
     tokens_in=st.none() | counts,
     tokens_out=st.none() | counts,
     tokens_thought=counts,
+    first_token=st.none() | st.floats(0, 1000),
     tokens=st.lists(
         st.builds(
             Token,

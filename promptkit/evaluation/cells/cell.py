@@ -195,18 +195,23 @@ def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: s
     cell.problem = "" if failure is None else failure.message
     cell.defect = failure.defect if isinstance(failure, UnexpectedError) else ""
     cell.steps = {name: step.value for name, step in result.steps.items()}
-    is_counted = counted in result.steps
-    cell.warnings = {
-        name: list(step.warnings)
-        for name, step in result.steps.items()
-        if step.warnings and (name == counted or not is_counted)
-    }
+    cell.warnings = {} if cell.flag == "error" else _step_warnings(result, counted)
     cell.calls, cell.cached = totals.calls, totals.cached
     cell.tokens_in, cell.tokens_out = totals.tokens_in, totals.tokens_out
     # As short as it is kept: a cell is the same when it was asked and when it is known.
     cell.seconds = round(sum(call.reply.seconds for node in measured for call in node.calls), 6)
     cell.read_trace = lambda: trace_record(trace)
     return failure
+
+
+def _step_warnings(result: Result, counted: str | None) -> dict[str, list[str]]:
+    """Return the warnings of each step that has some; of the step `counted` alone where that ran."""
+    alone = counted in result.steps
+    return {
+        name: list(step.warnings)
+        for name, step in result.steps.items()
+        if step.warnings and (name == counted or not alone)
+    }
 
 
 def _flag(result: Result, read: Collection[str], failure: PromptkitError | None) -> CellFlag:

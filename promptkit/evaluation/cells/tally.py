@@ -134,7 +134,7 @@ class Tally:
 
     def _answered(self) -> NDArray[np.bool_]:
         states = np.frombuffer(bytes(self._states), dtype=np.uint8)
-        return (states != PENDING) & (states != MISSING)
+        return np.isin(states, (PENDING, MISSING), invert=True)
 
     def unscored(self, metric: Metric) -> int:
         """Return the number of answered cells without a score by a metric: it, or its judge, failed."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.errors import ServerFailed
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.metrics.score import Score
@@ -90,9 +91,12 @@ async def test_of_a_step_that_is_measured_alone_only_its_warnings_count(bench: B
     assert ran.variant()["warnings"] == {}
 
 
-async def test_a_missing_cell_has_no_warning(bench: Bench) -> None:
+async def test_a_missing_cell_has_no_warning_though_a_step_before_had_one(bench: Bench) -> None:
+    bench.folder.write("pipelines/mood.yaml", TWO.replace("{{ text }}", "{{ text }} again {{ text }}"))
+
     def script(request: Request) -> Any:
-        return ConnectionResetError("gone") if number_of(request) == 5 else echo(request)
+        is_second = "again" in request.messages[-1].content
+        return ServerFailed("gone") if is_second and number_of(request) == 5 else echo(request)
 
     ran = await bench.run(script=script)
     assert (ran.variant()["missing"], ran.variant()["warnings"]) == (1, {"weak_reading": 3})
