@@ -76,8 +76,8 @@ class TechniqueResult:
     Of `rows`, `missing` have no answer because a server or tool failed (`reason` is the first failure); all other
     numbers are about the rest. An `unparsed` or `truncated` answer is wrong; `warnings` counts rows by the name of a
     warning. `seen` rows were part of the technique's preparation. `spent` is the cost of the answered rows. `reason`
-    also says why a technique is `unavailable`: its needs are not met here, or it was not prepared. `dominated_by` is a technique that is right at least as often for no
-    more requests, and better in one of the two.
+    also says why a technique is `unavailable`: its needs are not met here, or it was not prepared. `dominated_by` is a
+    technique that is right at least as often for no more requests, and better in one of the two.
     """
 
     spec: Spec
