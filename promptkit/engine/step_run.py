@@ -216,6 +216,7 @@ class StepRun:
         repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
             answer = await repair(context, answer, problem)
+            context.warn(answer.warnings)
             problem = self._problem(answer, here)
             repairs -= 1
         here.trace.extra = plain(answer.extra)

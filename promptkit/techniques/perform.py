@@ -113,7 +113,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
         return answer
     if answer.flag == "truncated":
         request = replace(last.request, max_tokens=2 * last.request.max_tokens)
-        return _repaired(step, answer, read_answer(step, await decide_again(step, last, request)))
+        return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
     messages = (
         *last.request.messages,
         Message("assistant", last.request.begun + last.reply.text),
@@ -121,10 +121,9 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     )
     begun = last.cue if last.request.begun else ""
     request = replace(last.request, messages=messages, begun=begun)
-    return _repaired(step, answer, read_answer(step, await decide_again(step, last, request)))
+    return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 
 
-def _repaired(step: StepContext, answer: Answer, repaired: Answer) -> Answer:
+def _repaired(answer: Answer, repaired: Answer) -> Answer:
     """Return a repaired answer with the `extra` of the one before: its votes and stages still hold."""
-    step.warn(repaired.warnings)
     return replace(repaired, extra={**answer.extra, **repaired.extra})
