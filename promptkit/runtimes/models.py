@@ -196,7 +196,9 @@ class Models:
         """Return the runtime of a reference. One that another name has opened is shared, so weights are loaded once."""
         runtime = self._runtimes.get((reference, of))
         if runtime is None:
-            runtime = await open_runtime(reference, base=self._base, progress=self._progress, of=of)
+            runtime = await open_runtime(
+                reference, base=self._base, progress=self._progress, notice=self._notice, of=of
+            )
             self._runtimes[reference, of] = runtime
         return runtime
 

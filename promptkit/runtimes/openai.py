@@ -6,11 +6,9 @@ Capabilities beyond chat are probed once, because many servers silently ignore w
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +17,7 @@ from promptkit.errors import (
     ContextOverflow,
     ModelMissing,
     PromptkitError,
+    RequestRefused,
     RuntimeFailure,
     ServerFailed,
     Unsupported,
@@ -26,9 +25,17 @@ from promptkit.errors import (
 )
 from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
+from promptkit.runtimes.fingerprints import (
+    Fingerprint,
+    ask_fingerprint,
+    content_digest,
+    embed_fingerprint,
+    fingerprint_digest,
+)
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
 from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
+from promptkit.runtimes.server_facts import ServerFacts, entries, entry_named, is_local, is_vllm
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
@@ -36,6 +43,13 @@ MOST_SLOTS = 1000
 UNREACHABLE = "is the server started, and is this its address?"
 WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "function_call"}
 """Fields of a message that take the place of an answer, and the finish reasons that they mean."""
+SERVED_NAMES = ("model", "system_fingerprint")
+"""Fields of a reply that name the model that answers and its version."""
+FINGERPRINTED = "its weights are known by what the server states and by its answers to fixed prompts"
+STATED = "its weights are known by what the server states alone: "
+HOSTED = STATED + "a hosted service is not asked further"
+UNSTABLE = STATED + "it answers one prompt in two ways at temperature 0"
+"""Notes on a model's digest."""
 
 
 @dataclass(slots=True)
@@ -44,6 +58,8 @@ class _EventStream:
 
     reader: ReplyReader
     usage: Mapping[str, Any] = field(default_factory=dict)
+    served: dict[str, str] = field(default_factory=dict)
+    """The first of each of SERVED_NAMES."""
 
     def take(self, part: Mapping[str, Any]) -> str:
         """Keep an event and return the text in it. Raises TypeError, ValueError or LookupError for anything else."""
@@ -51,6 +67,9 @@ class _EventStream:
             if not isinstance(usage, dict):
                 raise TypeError(usage)
             self.usage = usage
+        for name in SERVED_NAMES:
+            if part.get(name):
+                self.served.setdefault(name, str(part[name]))
         choices: list[Mapping[str, Any]] = part.get("choices") or []
         if not choices:
             return ""
@@ -87,8 +106,18 @@ class _EventStream:
 class OpenAI(Runtime):
     """A model of the server at `base_url`, which ends in `/v1`. Its key comes from the environment only."""
 
-    def __init__(self, name: str, *, base_url: str, key_env: str | None = None) -> None:
-        """`key_env` names the variable that holds the key. Raises InputError where `base_url` is not an address."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str,
+        key_env: str | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        """`key_env` names the variable that holds the key; `notice` gets lines for a person.
+
+        Raises InputError where `base_url` is not an address.
+        """
         base_url = base_url.rstrip("/")
         self._name = name
         self._server = Server(
@@ -98,9 +127,12 @@ class OpenAI(Runtime):
         self._reference = f"openai/{name}@{self._server.place}"
         self._describing = asyncio.Lock()
         self._model: Model | None = None
+        self._notice = notice
+        self._is_local = is_local(base_url)
         self._listed: list[Mapping[str, Any]] = []
         self._llama: Mapping[str, Any] | None = None
         self._grammar_field: GrammarField = ()
+        self._served: list[dict[str, str]] = []
 
     async def model(self) -> Model:
         """Describe the model, after a probe of the server for capabilities beyond chat."""
@@ -110,28 +142,73 @@ class OpenAI(Runtime):
             return self._model
 
     async def _describe(self) -> Model:
-        listed = await self._read("/models")
-        entries = listed.get("data") if isinstance(listed, dict) else None
-        entries = entries if isinstance(entries, list) else []
-        self._listed = [entry for entry in entries if isinstance(entry, dict) and "id" in entry]
-        entry_of_model: Mapping[str, Any] = next((entry for entry in self._listed if entry["id"] == self._name), {})
+        self._listed = entries(await self._read("/models"))
         properties = await self._read(f"{self._root}/props")
         llama = isinstance(properties, dict) and "default_generation_settings" in properties
         self._llama = properties if llama else None
         capabilities = await self._capabilities()
-        kept = {name: entry_of_model[name] for name in entry_of_model.keys() - {"created", "permission"}}
-        if self._llama:
-            meta = [entry.get("meta") for entry in self._listed]
-            kept |= {"meta": meta} | {name: self._llama.get(name) for name in ("build_info", "chat_template")}
-        described = json.dumps([self._reference, kept, sorted(capabilities)], sort_keys=True)
+        facts = await self._facts()
+        context = self._context(facts)
+        digest, note = await self._identity(facts, context, capabilities)
         return Model(
             reference=self._reference,
-            digest=sha256(described.encode()).hexdigest(),
+            digest=digest,
             capabilities=capabilities,
-            context=self._context(entry_of_model),
+            context=context,
             parallel=self._slots(),
+            notes=(note,),
             obeys_control_tokens=True,
         )
+
+    async def _facts(self) -> ServerFacts:
+        """Return what the server states. Call it after the probes, which make LM Studio load the model."""
+        entry = entry_named(self._listed, self._name) or {}
+        version: Any = None
+        studio: Mapping[str, Any] | None = None
+        if is_vllm(entry):
+            stated = await self._read(f"{self._root}/version")
+            version = stated.get("version") if isinstance(stated, dict) else None
+        elif self._is_local and not self._llama:
+            studio = entry_named(entries(await self._read(f"{self._root}/api/v0/models")), self._name)
+        return ServerFacts(
+            listed=self._listed,
+            entry=entry,
+            llama=self._llama,
+            version=version if isinstance(version, str) else None,
+            studio=studio,
+        )
+
+    async def _identity(
+        self, facts: ServerFacts, context: int | None, capabilities: frozenset[Capability]
+    ) -> tuple[str, str]:
+        """Return the digest of the model, and a note that says what it rests on.
+
+        Where the weights have a fingerprint, the address is not a part of it: a server may move to another port.
+        """
+        lasting = facts.lasting()
+        # A server that names itself in two ways within a session has no lasting name.
+        served = self._served[0] if len(self._served) == 1 else {}
+        stated = [self._name, lasting, context, served]
+        if not (self._is_local or facts.is_self_run):
+            # The version of a hosted service differs between its machines.
+            return content_digest([self._reference, lasting, context, served.get("model")]), HOSTED
+        if "chat" not in capabilities:
+            fingerprint = await embed_fingerprint(self._vectors)
+        else:
+            fingerprint = await self._fingerprint(capabilities)
+        if fingerprint is None:
+            return content_digest([self._reference, *stated]), UNSTABLE
+        server = content_digest(stated)
+        return content_digest([server, fingerprint_digest(server, fingerprint)]), FINGERPRINTED
+
+    async def _fingerprint(self, capabilities: frozenset[Capability]) -> Fingerprint | None:
+        async def ask(request: Request) -> Reply:
+            return await self._send(request, ())
+
+        try:
+            return await ask_fingerprint(ask, raw="complete" in capabilities, logprobs="logprobs" in capabilities)
+        except (RequestRefused, ServerFailed, Unsupported, BadReply):
+            return await ask_fingerprint(ask, raw=False, logprobs=False)
 
     async def _read(self, path: str) -> Any:
         """Return a part of the server's description of itself, or None: only chats must work."""
@@ -140,11 +217,14 @@ class OpenAI(Runtime):
         except RuntimeFailure:
             return None
 
-    def _context(self, entry: Mapping[str, Any]) -> int | None:
+    def _context(self, facts: ServerFacts) -> int | None:
         with self._understood():
-            found = (
-                self._llama["default_generation_settings"].get("n_ctx") if self._llama else entry.get("max_model_len")
-            )
+            if facts.llama:
+                found = facts.llama["default_generation_settings"].get("n_ctx")
+            elif facts.studio:
+                found = facts.studio.get("loaded_context_length")
+            else:
+                found = facts.entry.get("max_model_len")
         return found if type(found) is int and 0 < found <= MOST_TOKENS else None
 
     def _slots(self) -> int:
@@ -197,9 +277,25 @@ class OpenAI(Runtime):
             await reader.collect(lines, take, on_text)
         with self._understood():
             reply = stream.reply(perf_counter() - started)
+        self._note_served(stream.served)
         if request.alternatives and reply.tokens_out and not reader.has_logprobs:
             raise Unsupported(f"{self._reference} gives no log-probabilities")
         return reply
+
+    def _note_served(self, served: dict[str, str]) -> None:
+        """Keep the server's name of what answers; say once where it changes after the model was described."""
+        if served in self._served:
+            return
+        if self._model is None:
+            self._served.append(served)
+        elif len(self._served) == 1 and self._notice:
+            before, now = (" ".join(names.values()) or "nothing" for names in (*self._served, served))
+            self._served.append(served)
+            quote = self._server.redactor.quote
+            self._notice(
+                f"{self._reference} changed while it was asked: the server names `{quote(now)}` as what answers, and "
+                f"`{quote(before)}` before; replies of this run come from both"
+            )
 
     def _raise_error(self, error: Any) -> None:
         if error is not None:

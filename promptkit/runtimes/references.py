@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -91,12 +92,17 @@ def parse_reference(text: str) -> ModelReference:
 
 
 async def open_runtime(
-    reference: str | ModelReference, *, base: Path, progress: DownloadProgress | None = None, of: str | None = None
+    reference: str | ModelReference,
+    *,
+    base: Path,
+    progress: DownloadProgress | None = None,
+    notice: Callable[[str], None] | None = None,
+    of: str | None = None,
 ) -> Runtime:
     """Return the runtime that a reference names (not `auto`), fetching weights that are not on this machine.
 
-    A path is relative to `base`; `of` names the recorded model that a replay answers for. Raises InputError,
-    MissingExtra or ModelLoadFailed.
+    A path is relative to `base`; `of` names the recorded model that a replay answers for; `notice` gets lines for a
+    person. Raises InputError, MissingExtra or ModelLoadFailed.
     """
     named = parse_reference(reference) if isinstance(reference, str) else reference
     path = base / named.path
@@ -108,7 +114,7 @@ async def open_runtime(
         case "openai":
             from promptkit.runtimes.openai import OpenAI
 
-            return OpenAI(named.name, base_url=named.url)
+            return OpenAI(named.name, base_url=named.url, notice=notice)
         case "replay":
             from promptkit.runtimes.replay import Replay
 
