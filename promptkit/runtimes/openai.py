@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 from promptkit.errors import (
     BadReply,
@@ -32,9 +33,16 @@ from promptkit.runtimes.fingerprints import (
     embed_fingerprint,
     fingerprint_digest,
 )
-from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
+from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, ERROR_LIMIT, VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
-from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
+from promptkit.runtimes.reply_reader import (
+    FAILED_FINISH_REASONS,
+    MOST_TOKENS,
+    ReplyReader,
+    ThoughtSplitter,
+    finite_number,
+    protocol_errors,
+)
 from promptkit.runtimes.server_facts import ServerFacts, entries, entry_named, is_local, is_vllm
 
 DESCRIBE_SECONDS = 10.0
@@ -57,12 +65,16 @@ class _EventStream:
     """The events of one answer as they arrive."""
 
     reader: ReplyReader
+    has_begun: bool = False
+    rest: bytes = b""
+    """The beginning of what came in place of events."""
     usage: Mapping[str, Any] = field(default_factory=dict)
     served: dict[str, str] = field(default_factory=dict)
     """The first of each of SERVED_NAMES."""
 
     def take(self, part: Mapping[str, Any]) -> str:
         """Keep an event and return the text in it. Raises TypeError, ValueError or LookupError for anything else."""
+        self.has_begun = True
         if (usage := part.get("usage")) is not None:
             if not isinstance(usage, dict):
                 raise TypeError(usage)
@@ -83,24 +95,65 @@ class _EventStream:
         for withheld, meaning in WITHHELD.items():
             if delta.get(withheld):
                 raise self.reader.failed(meaning)
-        shown = self.reader.add(
-            choice["text"] if "text" in choice else delta.get("content"),
-            delta.get("reasoning_content") or delta.get("reasoning"),
-            (choice.get("logprobs") or {}).get("content"),
-        )
+        text, thought = split_content(choice["text"] if "text" in choice else delta.get("content"))
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or thought
+        shown = self.reader.add(text, thought, listed_tokens(choice.get("logprobs") or {}))
         reason = choice.get("finish_reason")
         if reason not in (None, ""):  # some servers send an empty text before the end
             self.reader.end(reason)
         return shown
 
-    def reply(self, seconds: float) -> Reply:
+    def keep_rest(self, line: bytes) -> None:
+        """Keep a line that is not an event, for the error where no event comes."""
+        if not self.has_begun and len(self.rest) < ERROR_LIMIT:
+            self.rest += line + b"\n"
+
+    def reply(self, seconds: float, window: int | None) -> Reply:
         """Return the whole answer. Raises as `take`."""
         return self.reader.reply(
+            window=window,
             tokens_in=self.usage.get("prompt_tokens"),
             tokens_out=self.usage.get("completion_tokens"),
             tokens_thought=(self.usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
             seconds=seconds,
         )
+
+
+def split_content(content: Any) -> tuple[Any, Any]:
+    """Return the text and the thoughts of a message's content, which Mistral writes as a list of parts.
+
+    Raises TypeError, ValueError or LookupError for a part of another kind.
+    """
+    if type(content) is not list:
+        return content, None
+    found = {"text": "", "thinking": ""}
+    for part in content:
+        inner = part[part["type"]]
+        found[part["type"]] += inner if type(inner) is str else split_content(inner)[0]
+    return found["text"], found["thinking"]
+
+
+def error_in(part: Any) -> Any:
+    """Return the error in an event, or None. Older versions of vLLM send it without a key of its own."""
+    return part if part.get("object") == "error" else part.get("error")
+
+
+def listed_tokens(logprobs: Mapping[str, Any]) -> Any:
+    """Return the tokens of a piece as chats list them. vLLM lists those of a raw text in OpenAI's older form.
+
+    Raises TypeError, ValueError or AttributeError for another form.
+    """
+    if logprobs.get("tokens") is None:
+        return logprobs.get("content")
+    columns = (logprobs["tokens"], logprobs["token_logprobs"], logprobs.get("top_logprobs") or [])
+    return [
+        {
+            "token": token,
+            "logprob": logprob,
+            "top_logprobs": [{"token": other, "logprob": number} for other, number in (others or {}).items()],
+        }
+        for token, logprob, others in zip_longest(*columns)
+    ]
 
 
 class OpenAI(Runtime):
@@ -262,6 +315,7 @@ class OpenAI(Runtime):
         def take(line: bytes) -> str:
             name, _, data = line.partition(b":")
             if name not in (b"data", b"error"):
+                stream.keep_rest(line)
                 return ""
             if data.strip() == b"[DONE]":
                 reader.closed = True
@@ -269,16 +323,21 @@ class OpenAI(Runtime):
             reader.check_open()
             part = self._server.parse(data)
             with self._understood():
-                self._raise_error(part if name == b"error" else part.get("error"))
+                self._raise_error(reader, part if name == b"error" else error_in(part))
                 return stream.take(part)
 
         started = perf_counter()
         async with aclosing(self._server.lines(path, self._body(request, grammar_field))) as lines:
-            await reader.collect(lines, take, on_text)
+            try:
+                await reader.collect(lines, take, on_text)
+            except BadReply:
+                if stream.rest and not stream.has_begun:
+                    self._raise_rest(reader, stream.rest)
+                raise
         with self._understood():
-            reply = stream.reply(perf_counter() - started)
+            reply = stream.reply(perf_counter() - started, self._model.context if self._model else None)
         self._note_served(stream.served)
-        if request.alternatives and reply.tokens_out and not reader.has_logprobs:
+        if request.alternatives and (reply.text or reply.tokens_out) and not reader.has_logprobs:
             raise Unsupported(f"{self._reference} gives no log-probabilities")
         return reply
 
@@ -297,10 +356,27 @@ class OpenAI(Runtime):
                 f"`{quote(before)}` before; replies of this run come from both"
             )
 
-    def _raise_error(self, error: Any) -> None:
-        if error is not None:
-            text = self._server.redactor.quote(error_text(error))
-            raise self._explain(400, text) or ServerFailed(f"the server at {self._server.place} says: {text}")
+    def _raise_error(self, reader: ReplyReader, error: Any) -> None:
+        """Raise what an error in a stream stands for, if there is one. Some gateways give it an HTTP status."""
+        if error is None:
+            return
+        code = error.get("code") if isinstance(error, dict) else None
+        if isinstance(code, str) and code in FAILED_FINISH_REASONS:
+            raise reader.failed(code)
+        text = self._server.redactor.quote(error_text(error))
+        explained = self._explain(400, text)
+        if explained is None and type(code) is int and 400 <= code < 600:
+            explained = self._server.refusal(code, {}, text)
+        raise explained or ServerFailed(f"the server at {self._server.place} says: {text}")
+
+    def _raise_rest(self, reader: ReplyReader, rest: bytes) -> NoReturn:
+        """Raise the error for an answer that is not a stream, though one was asked for."""
+        with self._understood():
+            self._raise_error(reader, error_in(self._server.parse(rest)))
+        raise BadReply(
+            f"the server at {self._server.place} did not stream its answer",
+            hint="promptkit needs a server that streams chat completions: is this address its API?",
+        )
 
     def _understood(self) -> AbstractContextManager[None]:
         return protocol_errors(f"what answers at {self._server.place} does not speak OpenAI's protocol")

@@ -154,7 +154,8 @@ class Probes:
         return bool(await self._embed(["a"]))
 
     async def _completes(self) -> bool:
-        return bool((await self._ask(_COMPLETION, ())).tokens_out)
+        reply = await self._ask(_COMPLETION, ())
+        return bool(reply.text or reply.tokens_out)
 
     async def _gives_logprobs(self) -> bool:
         return bool((await self._ask(_LOGPROBS, ())).tokens)

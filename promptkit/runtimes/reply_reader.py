@@ -197,19 +197,23 @@ class ReplyReader:
         self._thoughts.append(self._thought.end())
         return self._splitter.feed(self._text.end()) + self._splitter.finish()
 
-    def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
+    def reply(
+        self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float, window: int | None = None
+    ) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
 
-        An answer that was cut at the limit counts `limit` tokens.
+        An answer that was cut at the limit counts `limit` tokens. `window` is the model's window, where it is known.
         """
         cut_at = self._limit if self.past_limit else None
-        out = token_count(tokens_out) if cut_at is None else cut_at
+        most = self._most_pieces + MOST_THOUGHTS
+        is_empty = not (self._characters or self._thought_characters)
+        out = possible_count(tokens_out, most=most, window=window, is_empty=is_empty) if cut_at is None else cut_at
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
         return checked_reply(
             text=self._splitter.text,
             finish=self.finish,
             thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
-            tokens_in=tokens_in,
+            tokens_in=possible_count(tokens_in, window=window),
             tokens_out=out,
             tokens_thought=min(token_count(tokens_thought) or self.thought_parts, out or 0),
             tokens=kept[:cut_at],
@@ -353,6 +357,19 @@ def token_count(value: Any) -> int | None:
     if not 0 <= value <= MOST_TOKENS:
         raise ValueError("a count out of range")
     return value
+
+
+def possible_count(
+    value: Any, *, most: float = MOST_TOKENS, window: int | None = None, is_empty: bool = False
+) -> int | None:
+    """Return a count of tokens, or None where it is not given or cannot be true. Raises TypeError or ValueError.
+
+    A text that is not empty has tokens, and neither a prompt nor an answer is longer than the window.
+    """
+    count = token_count(value)
+    if count is None or count > most or (window is not None and count > window):
+        return None
+    return count if count or is_empty else None
 
 
 def number_between(value: Any, least: float, most: float) -> float:

@@ -52,6 +52,8 @@ async def test_a_hostile_answer(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
         assert isinstance(case.outcome, Becomes), came
         assert case.outcome.text in (None, came.text)
         assert (case.outcome.finish, "".join(heard)) == (came.finish, came.text)
+        assert case.outcome.thoughts in (None, came.thoughts)
+        assert case.outcome.counts in (None, (came.tokens_in, came.tokens_out))
         assert reply_from(json.loads(json.dumps(reply_record(came)))) == came
         assert KEY not in repr(replace(came, tokens=())) + b"".join(each.piece for each in came.tokens).decode()
         assert KEY not in repr(came)
