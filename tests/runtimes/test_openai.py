@@ -177,17 +177,6 @@ async def test_only_what_is_seen_to_work_counts(what: str, server: OpenAIServer,
     assert model.context == 512
 
 
-async def test_a_digest_stays_and_follows_what_the_server_can() -> None:
-    digests = []
-    server = OpenAIServer()
-    async with serving(server):
-        for able in (frozenset[str](), frozenset[str](), frozenset({"logprobs"})):
-            server.able = able
-            async with opened(server.url) as runtime:
-                digests.append((await runtime.model()).digest)
-    assert digests[0] == digests[1] != digests[2]
-
-
 async def test_a_request_is_sent_in_the_protocols_words() -> None:
     server = OpenAIServer(frozenset({"continue", "structured_outputs", "logprobs"}))
     async with serving(server), opened(server.url) as runtime:
