@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -18,7 +17,6 @@ from promptkit.errors import (
     ContextOverflow,
     ModelMissing,
     PromptkitError,
-    RequestRefused,
     RuntimeFailure,
     ServerFailed,
     Unsupported,
@@ -26,14 +24,8 @@ from promptkit.errors import (
 )
 from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
-from promptkit.runtimes.fingerprints import (
-    Fingerprint,
-    ask_fingerprint,
-    content_digest,
-    embed_fingerprint,
-    fingerprint_digest,
-)
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, ERROR_LIMIT, VECTOR_LIMIT, Server, error_text
+from promptkit.runtimes.openai_events import error_in, listed_tokens, split_content
 from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
 from promptkit.runtimes.reply_reader import (
     FAILED_FINISH_REASONS,
@@ -44,6 +36,7 @@ from promptkit.runtimes.reply_reader import (
     protocol_errors,
 )
 from promptkit.runtimes.server_facts import ServerFacts, entries, entry_named, is_local, is_vllm
+from promptkit.runtimes.server_identity import identify
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
@@ -53,11 +46,6 @@ WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "
 """Fields of a message that take the place of an answer, and the finish reasons that they mean."""
 SERVED_NAMES = ("model", "system_fingerprint")
 """Fields of a reply that name the model that answers and its version."""
-FINGERPRINTED = "its weights are known by what the server states and by its answers to fixed prompts"
-STATED = "its weights are known by what the server states alone: "
-HOSTED = STATED + "a hosted service is not asked further"
-UNSTABLE = STATED + "it answers one prompt in two ways at temperature 0"
-"""Notes on a model's digest."""
 
 
 @dataclass(slots=True)
@@ -119,43 +107,6 @@ class _EventStream:
         )
 
 
-def split_content(content: Any) -> tuple[Any, Any]:
-    """Return the text and the thoughts of a message's content, which Mistral writes as a list of parts.
-
-    Raises TypeError, ValueError or LookupError for a part of another kind.
-    """
-    if type(content) is not list:
-        return content, None
-    found = {"text": "", "thinking": ""}
-    for part in content:
-        inner = part[part["type"]]
-        found[part["type"]] += inner if type(inner) is str else split_content(inner)[0]
-    return found["text"], found["thinking"]
-
-
-def error_in(part: Any) -> Any:
-    """Return the error in an event, or None. Older versions of vLLM send it without a key of its own."""
-    return part if part.get("object") == "error" else part.get("error")
-
-
-def listed_tokens(logprobs: Mapping[str, Any]) -> Any:
-    """Return the tokens of a piece as chats list them. vLLM lists those of a raw text in OpenAI's older form.
-
-    Raises TypeError, ValueError or AttributeError for another form.
-    """
-    if logprobs.get("tokens") is None:
-        return logprobs.get("content")
-    columns = (logprobs["tokens"], logprobs["token_logprobs"], logprobs.get("top_logprobs") or [])
-    return [
-        {
-            "token": token,
-            "logprob": logprob,
-            "top_logprobs": [{"token": other, "logprob": number} for other, number in (others or {}).items()],
-        }
-        for token, logprob, others in zip_longest(*columns)
-    ]
-
-
 class OpenAI(Runtime):
     """A model of the server at `base_url`, which ends in `/v1`. Its key comes from the environment only."""
 
@@ -202,7 +153,17 @@ class OpenAI(Runtime):
         capabilities = await self._capabilities()
         facts = await self._facts()
         context = self._context(facts)
-        digest, note = await self._identity(facts, context, capabilities)
+        digest, note = await identify(
+            self._reference,
+            facts,
+            name=self._name,
+            context=context,
+            served=self._served,
+            is_local=self._is_local,
+            capabilities=capabilities,
+            ask=lambda request: self._send(request, ()),
+            embed=self._vectors,
+        )
         return Model(
             reference=self._reference,
             digest=digest,
@@ -230,38 +191,6 @@ class OpenAI(Runtime):
             version=version if isinstance(version, str) else None,
             studio=studio,
         )
-
-    async def _identity(
-        self, facts: ServerFacts, context: int | None, capabilities: frozenset[Capability]
-    ) -> tuple[str, str]:
-        """Return the digest of the model, and a note that says what it rests on.
-
-        Where the weights have a fingerprint, the address is not a part of it: a server may move to another port.
-        """
-        lasting = facts.lasting()
-        # A server that names itself in two ways within a session has no lasting name.
-        served = self._served[0] if len(self._served) == 1 else {}
-        stated = [self._name, lasting, context, served]
-        if not (self._is_local or facts.is_self_run):
-            # The version of a hosted service differs between its machines.
-            return content_digest([self._reference, lasting, context, served.get("model")]), HOSTED
-        if "chat" not in capabilities:
-            fingerprint = await embed_fingerprint(self._vectors)
-        else:
-            fingerprint = await self._fingerprint(capabilities)
-        if fingerprint is None:
-            return content_digest([self._reference, *stated]), UNSTABLE
-        server = content_digest(stated)
-        return content_digest([server, fingerprint_digest(server, fingerprint)]), FINGERPRINTED
-
-    async def _fingerprint(self, capabilities: frozenset[Capability]) -> Fingerprint | None:
-        async def ask(request: Request) -> Reply:
-            return await self._send(request, ())
-
-        try:
-            return await ask_fingerprint(ask, raw="complete" in capabilities, logprobs="logprobs" in capabilities)
-        except (RequestRefused, ServerFailed, Unsupported, BadReply):
-            return await ask_fingerprint(ask, raw=False, logprobs=False)
 
     async def _read(self, path: str) -> Any:
         """Return a part of the server's description of itself, or None: only chats must work."""
@@ -336,7 +265,7 @@ class OpenAI(Runtime):
                 raise
         with self._understood():
             reply = stream.reply(perf_counter() - started, self._model.context if self._model else None)
-        self._note_served(stream.served)
+        self._note_served({name: self._server.redactor.clean(value) for name, value in stream.served.items()})
         if request.alternatives and (reply.text or reply.tokens_out) and not reader.has_logprobs:
             raise Unsupported(f"{self._reference} gives no log-probabilities")
         return reply

@@ -583,6 +583,8 @@ def keys() -> Iterator[Case]:
         }.items():
             sent = answer(protocol, piece(protocol, logprobs=[listed]))
             yield Case(f"the key as {name}", protocol, sent, Becomes(), "key")
+    sent = stream("openai", [{**part, "model": KEY} for part in (piece("openai"), *end("openai"))])
+    yield Case("the key as the name of what answers", "openai", sent, Becomes(), "key")
     sent = b"error: " + json.dumps(f"no {KEY}").encode() + b"\n"
     yield Case("the key in an event of an error", "openai", sent, ServerFailed, "key")
 

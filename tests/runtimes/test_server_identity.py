@@ -10,7 +10,8 @@ import pytest
 
 from promptkit.runtimes.base import Message, Model, Request
 from promptkit.runtimes.fingerprints import PROMPTS, TOLERANCE
-from promptkit.runtimes.openai import FINGERPRINTED, HOSTED, UNSTABLE, OpenAI
+from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.server_identity import FINGERPRINTED, HOSTED, UNSTABLE
 from tests.runtimes.openai_server import OpenAIServer, serving
 
 LLAMA = {
