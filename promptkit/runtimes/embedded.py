@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.llama_cpp import Llama, library_version
-from promptkit.runtimes.reply_reader import THINK_CLOSE, THINK_OPEN, ReplyReader, ThoughtSplitter
+from promptkit.runtimes.reply_reader import ASCII_GRAMMAR, THINK_CLOSE, THINK_OPEN, ReplyReader, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
 Result = TypeVar("Result")
@@ -43,8 +43,6 @@ CAPABILITIES: tuple[Capability, ...] = (
 REQUESTS_PER_SLOT = 2
 """One is answered while the next waits in llama.cpp's queue, so that no slot idles while a request is prepared. A step
 of llama.cpp with an idle slot costs hardly less CPU than one without."""
-ASCII_GRAMMAR = r"root ::= [\x00-\x7F]*"
-"""Keeps to whole characters: llama.cpp reports no log-probabilities where the only token ends within one."""
 
 
 class Embedded(Runtime):

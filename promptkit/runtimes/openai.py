@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from promptkit.errors import (
     ModelMissing,
     PromptkitError,
     RuntimeFailure,
+    ServerBusy,
     ServerFailed,
     Unsupported,
     nearest,
@@ -28,6 +29,7 @@ from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, ERROR_LI
 from promptkit.runtimes.openai_events import error_in, listed_tokens, split_content
 from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
 from promptkit.runtimes.reply_reader import (
+    ASCII_GRAMMAR,
     FAILED_FINISH_REASONS,
     MOST_TOKENS,
     ReplyReader,
@@ -193,9 +195,14 @@ class OpenAI(Runtime):
         )
 
     async def _read(self, path: str) -> Any:
-        """Return a part of the server's description of itself, or None: only chats must work."""
+        """Return a part of the server's description of itself, or None: only chats must work.
+
+        Raises ServerBusy: llama-server would be taken for another one while it loads its model.
+        """
         try:
             return await self._server.get(path, within=DESCRIBE_SECONDS)
+        except ServerBusy:
+            raise
         except RuntimeFailure:
             return None
 
@@ -229,7 +236,14 @@ class OpenAI(Runtime):
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request by a stream: closing a stream's connection ends the generation on every server."""
         await self.model()
-        return await self._send(request, self._grammar_field, on_text)
+        try:
+            return await self._send(request, self._grammar_field, on_text)
+        except Unsupported:
+            if not self._llama or request.max_tokens != 1:
+                raise
+        # Its only token ended within a character.
+        whole = replace(request, grammar=ASCII_GRAMMAR, schema=None)
+        return replace(await self._send(whole, self._grammar_field), text="")
 
     async def _send(self, request: Request, grammar_field: GrammarField, on_text: OnText | None = None) -> Reply:
         path = "/chat/completions" if request.prompt is None else "/completions"

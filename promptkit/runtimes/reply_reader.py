@@ -30,6 +30,8 @@ SPARE_PIECES = 64
 MOST_THOUGHTS = 2**16
 """The most pieces of thoughts in a field of their own, which some servers do not count as tokens of the answer."""
 CHARACTERS_PER_THOUGHT = 16
+ASCII_GRAMMAR = r"root ::= [\x00-\x7F]*"
+"""Keeps to whole characters: llama.cpp reports no log-probabilities where the only token ends within one."""
 GRACE_SECONDS = 2.0
 """Seconds that a connection may stay open after the answer's end."""
 

@@ -22,15 +22,16 @@ class OpenAIServer:
     """Says `says` to everything. `strict` refuses fields it does not know, as OpenAI does; else they are ignored.
 
     `able` names what works: completions, embeddings, logprobs, schema, continue, and the field of a grammar. `drops`
-    are paths at which the connection is closed, `hangs` those that are never answered. `entry` belongs to the model's
-    entry in the list of models, `described` is what other paths answer with, and `served` belongs to each part of an
-    answer. `score` is the log-probability of each alternative, and a number in
-    each vector. With `refusal_of_chats` only embeddings work.
+    are paths at which the connection is closed, `hangs` those that are never answered, `busy` those that are answered
+    by 503. `entry` belongs to the model's entry in the list of models, `described` is what other paths answer with, and
+    `served` belongs to each part of an answer. `score` is the log-probability of each alternative, and a number in each
+    vector. With `refusal_of_chats` only embeddings work.
     """
 
     able: frozenset[str] = frozenset()
     drops: frozenset[str] = frozenset()
     hangs: frozenset[str] = frozenset()
+    busy: frozenset[str] = frozenset()
     strict: bool = False
     says: list[dict[str, Any]] = field(default_factory=lambda: [{"content": "hel"}, {"content": "lo"}])
     score: float = -1.0
@@ -55,6 +56,8 @@ class OpenAIServer:
         if request.path == "/v1/models":
             entry = {"id": "mini", "created": next(_clock), "max_model_len": 512} | self.entry
             return web.json_response({"object": "list", "data": [entry]})
+        if request.path in self.busy:
+            return web.json_response({"error": {"message": "Loading model", "code": 503}}, status=503)
         if request.path in self.described:
             return web.json_response(self.described[request.path])
         body = await request.json() if request.can_read_body else {}

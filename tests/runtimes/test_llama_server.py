@@ -229,6 +229,17 @@ async def test_scores_are_those_of_the_process(llama_server: str, embedded: Embe
         assert scores[label] == pytest.approx(expected[label], abs=NEAR)
 
 
+async def test_scores_are_there_where_the_likeliest_token_ends_within_a_character(
+    llama_server: str, embedded: Embedded
+) -> None:
+    request = Request(prompt="🧿" * 8, max_tokens=1, alternatives=5)
+    served, here = await both(llama_server, embedded, request)
+    assert served.text == here.text == ""
+    for other, expected in zip(served.tokens[0].alternatives, here.tokens[0].alternatives, strict=True):
+        assert other.piece == expected.piece
+        assert other.logprob == pytest.approx(expected.logprob, abs=NEAR)
+
+
 async def test_a_turn_is_continued_from_the_text_that_the_process_sends(llama_server: str, embedded: Embedded) -> None:
     async with opened(llama_server) as runtime:
         for messages, begun in ((REVIEW, "Mood: "), ((Message("system", "Be terse."), *REVIEW), "")):

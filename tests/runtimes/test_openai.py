@@ -261,6 +261,14 @@ async def test_a_server_that_never_answers_what_it_does_not_know_still_chats(mon
     assert model.capabilities == CAPABLE and reply.text == "hello"
 
 
+async def test_a_server_that_loads_its_model_is_not_taken_for_another_one() -> None:
+    async with serving(OpenAIServer(busy=frozenset({"/props"}))) as server, opened(server.url) as runtime:
+        with pytest.raises(ServerBusy, match="Loading model"):
+            await runtime.model()
+        server.busy = frozenset()
+        assert (await runtime.model()).capabilities == CAPABLE
+
+
 @pytest.mark.attack("server")
 async def test_a_server_that_drops_chats_is_gone() -> None:
     drops = frozenset({*OPTIONAL, "/v1/chat/completions"})
