@@ -38,7 +38,7 @@ from promptkit.runtimes.reply_reader import (
     protocol_errors,
 )
 from promptkit.runtimes.server_facts import ServerFacts, entries, entry_named, is_local, is_vllm
-from promptkit.runtimes.server_identity import identify
+from promptkit.runtimes.server_identity import UNSTABLE, identify
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
@@ -166,6 +166,8 @@ class OpenAI(Runtime):
             ask=lambda request: self._send(request, ()),
             embed=self._vectors,
         )
+        if note == UNSTABLE and self._notice:
+            self._notice(f"{self._reference}: {note}")
         return Model(
             reference=self._reference,
             digest=digest,

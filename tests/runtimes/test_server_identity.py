@@ -115,15 +115,16 @@ async def test_a_server_that_answers_one_prompt_in_two_ways_is_known_by_what_it_
             self.says = [{"content": str(next(self.numbers))}]
             return super().parts(body)
 
-    server = Wavering()
+    server, said = Wavering(), list[str]()
     async with serving(server):
         models = []
         for _ in range(2):
-            runtime = OpenAI("mini", base_url=server.url)
+            runtime = OpenAI("mini", base_url=server.url, notice=said.append)
             models.append(await runtime.model())
             await runtime.close()
     assert models[0] == models[1]
     assert models[0].notes == (UNSTABLE,)
+    assert said == 2 * [f"{models[0].reference}: {UNSTABLE}"]
 
 
 async def test_a_hosted_service_is_not_asked_for_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
