@@ -45,13 +45,14 @@ async def identify(
     lasting = facts.lasting()
     # A server that names its model in two ways within a session has no lasting name.
     named = served[0] if len(served) == 1 else {}
+    # Without the version that replies name: machines behind one address may differ in it.
+    stated = content_digest([reference, lasting, context, named.get("model")])
     if not (is_local or facts.is_self_run):
-        # The version of a hosted service differs between its machines.
-        return content_digest([reference, lasting, context, named.get("model")]), HOSTED
-    server = content_digest([name, lasting, context, named])
+        return stated, HOSTED
     fingerprint = await _fingerprint(capabilities, ask, embed)
     if fingerprint is None:
-        return content_digest([reference, server]), UNSTABLE
+        return stated, UNSTABLE
+    server = content_digest([name, lasting, context, named])
     return content_digest([server, fingerprint_digest(server, fingerprint)]), FINGERPRINTED
 
 
