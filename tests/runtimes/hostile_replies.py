@@ -363,7 +363,7 @@ def order() -> Iterator[Case]:
 
 
 def careless() -> Iterator[Case]:
-    said, last = piece("openai"), end("openai")
+    positive, last = piece("openai"), end("openai")
     parts: list[tuple[str, Any, Outcome]] = [
         ("one text", [{"type": "text", "text": "positive"}], Becomes()),
         ("two texts", [{"type": "text", "text": "posi"}, {"type": "text", "text": "tive"}], Becomes()),
@@ -381,16 +381,16 @@ def careless() -> Iterator[Case]:
     for name, content, outcome in parts:
         yield Case(f"content in parts: {name}", "openai", answer("openai", piece("openai", content)), outcome)
     for name in ("reasoning", "reasoning_content"):
-        sent = answer("openai", piece("openai", None, **{name: "hm"}), said)
+        sent = answer("openai", piece("openai", None, **{name: "hm"}), positive)
         yield Case(f"thoughts in {name}", "openai", sent, Becomes(thoughts="hm"))
     refused = stream("openai", [piece("openai", None, refusal="I cannot"), *last])
     yield Case("a refusal that ends by stop", "openai", refused, RequestRefused)
     yield Case("a role and a refusal", "openai", answer("openai", piece("openai", "", refusal="No")), RequestRefused)
 
     silent = Becomes(counts=(None, None))
-    yield Case("no counts", "openai", stream("openai", [said, last[0]]), silent)
-    yield Case("counts that are null", "openai", stream("openai", [said, {**last[0], "usage": None}]), silent)
-    growing = [{**said, "usage": {"prompt_tokens": 3, "completion_tokens": 0}}, last[0], last[1]]
+    yield Case("no counts", "openai", stream("openai", [positive, last[0]]), silent)
+    yield Case("counts that are null", "openai", stream("openai", [positive, {**last[0], "usage": None}]), silent)
+    growing = [{**positive, "usage": {"prompt_tokens": 3, "completion_tokens": 0}}, last[0], last[1]]
     yield Case("counts in each part", "openai", stream("openai", growing), Becomes(counts=(3, 1)))
     yield Case(
         "no text, and no tokens",
@@ -399,7 +399,10 @@ def careless() -> Iterator[Case]:
         Becomes(text="", counts=(3, 0)),
     )
     yield Case(
-        "choices that are null", "openai", stream("openai", [said, last[0], {**last[1], "choices": None}]), Becomes()
+        "choices that are null",
+        "openai",
+        stream("openai", [positive, last[0], {**last[1], "choices": None}]),
+        Becomes(),
     )
 
     yield Case("lines ended by CR LF", "openai", answer("openai").replace(b"\n", b"\r\n"), Becomes(counts=(3, 1)))
@@ -424,14 +427,14 @@ def careless() -> Iterator[Case]:
         ("code true", {"message": "odd", "code": True}, ServerFailed),
     ]
     for name, error, kind in faults:
-        yield Case(f"an error in the stream: {name}", "openai", stream("openai", [said, {"error": error}]), kind)
+        yield Case(f"an error in the stream: {name}", "openai", stream("openai", [positive, {"error": error}]), kind)
         for shape, text in (
             ("a line", json.dumps({"error": error})),
             ("lines", json.dumps({"error": error}, indent=1)),
         ):
             yield Case(f"an error instead of a stream, in {shape}: {name}", "openai", text.encode(), kind)
     old = {"object": "error", "message": "out of memory", "type": "BadRequestError", "code": 500}
-    yield Case("an error of older vLLM", "openai", stream("openai", [said, old]), ServerFailed)
+    yield Case("an error of older vLLM", "openai", stream("openai", [positive, old]), ServerFailed)
     whole = {"choices": [{"index": 0, "message": {"content": "positive"}, "finish_reason": "stop"}]}
     yield Case("a whole answer", "openai", json.dumps(whole).encode(), BadReply)
     yield Case("a whole answer as an event", "openai", stream("openai", [whole]), BadReply)

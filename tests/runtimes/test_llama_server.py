@@ -103,8 +103,8 @@ def scale_adapter(address: str, scale: float) -> None:
 
 
 @asynccontextmanager
-async def opened(url: str, name: str = "mini", said: list[str] | None = None) -> AsyncIterator[OpenAI]:
-    runtime = OpenAI(name, base_url=url, notice=None if said is None else said.append)
+async def opened(url: str, name: str = "mini", notices: list[str] | None = None) -> AsyncIterator[OpenAI]:
+    runtime = OpenAI(name, base_url=url, notice=None if notices is None else notices.append)
     try:
         yield runtime
     finally:
@@ -158,11 +158,11 @@ async def test_data_gives_a_llama_server_no_control_tokens(llama_server: str, ro
         client = Client(runtime)
         await client.model()
 
-        async def asked(said: str) -> tuple[int, int | None, int]:
+        async def asked(text: str) -> tuple[int, int | None, int]:
             """Return the control tokens in what the server is sent, and its count of tokens beside the real one."""
-            texts = dict.fromkeys(("system", "user", "assistant", "begun"), "hi") | {role: said}
+            texts = dict.fromkeys(("system", "user", "assistant", "begun"), "hi") | {role: text}
             roles: tuple[Role, ...] = ("system", "user", "assistant")
-            messages = (*(Message(each, texts[each]) for each in roles), Message("user", "go"))
+            messages = (*(Message(name, texts[name]) for name in roles), Message("user", "go"))
             sent = client.sent(Request(messages=messages, begun=texts["begun"], max_tokens=1))
             pieces = await runtime.tokenize(await runtime.template(sent.messages, sent.begun) or "")
             reply = await client.ask(Request(messages=messages, begun=texts["begun"], max_tokens=1))
@@ -293,12 +293,12 @@ async def test_an_adapter_of_llama_server_makes_other_weights(llama_server: str)
 
 
 async def test_a_llama_server_names_its_model_alike_in_chats_and_raw_texts(llama_server: str) -> None:
-    said: list[str] = []
-    async with opened(llama_server, said=said) as runtime:
+    notices: list[str] = []
+    async with opened(llama_server, notices=notices) as runtime:
         for request in (MAKES_UP, Request(prompt="Hello", max_tokens=1)):
             await runtime.answer(request)
     assert len(runtime._served) == 1
-    assert not said
+    assert not notices
 
 
 async def test_a_llama_server_without_the_flag_gives_no_vectors(llama_server: str) -> None:

@@ -115,16 +115,16 @@ async def test_a_server_that_answers_one_prompt_in_two_ways_is_known_by_what_it_
             self.says = [{"content": str(next(self.numbers))}]
             return super().parts(body)
 
-    server, said = Wavering(), list[str]()
+    server, notices = Wavering(), list[str]()
     async with serving(server):
         models = []
         for _ in range(2):
-            runtime = OpenAI("mini", base_url=server.url, notice=said.append)
+            runtime = OpenAI("mini", base_url=server.url, notice=notices.append)
             models.append(await runtime.model())
             await runtime.close()
     assert models[0] == models[1]
     assert models[0].notes == (UNSTABLE,)
-    assert said == 2 * [f"{models[0].reference}: {UNSTABLE}"]
+    assert notices == 2 * [f"{models[0].reference}: {UNSTABLE}"]
 
 
 async def test_a_hosted_service_is_not_asked_for_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,18 +166,18 @@ async def test_the_window_of_lm_studio_is_that_of_the_loaded_model() -> None:
 @pytest.mark.parametrize("change", [{"system_fingerprint": "fp_2"}, {"model": "other"}])
 async def test_a_model_that_changes_while_it_is_asked_is_said_once(change: dict[str, str]) -> None:
     server = OpenAIServer(served={"model": "mini", "system_fingerprint": "fp_1"})
-    said: list[str] = []
+    notices: list[str] = []
     async with serving(server):
-        runtime = OpenAI("mini", base_url=server.url, notice=said.append)
+        runtime = OpenAI("mini", base_url=server.url, notice=notices.append)
         await runtime.model()
         await runtime.answer(ASKED)
-        assert not said
+        assert not notices
         server.served |= change
         for _ in range(2):
             await runtime.answer(ASKED)
         await runtime.close()
-    assert len(said) == 1
-    assert "names" in said[0] and "fp_1" in said[0]
+    assert len(notices) == 1
+    assert "names" in notices[0] and "fp_1" in notices[0]
 
 
 async def test_a_server_that_names_itself_anew_with_each_reply_gives_no_notice() -> None:
@@ -186,13 +186,13 @@ async def test_a_server_that_names_itself_anew_with_each_reply_gives_no_notice()
             self.served = {"system_fingerprint": str(len(self.seen))}
             return super().parts(body)
 
-    server, said = Restless(), list[str]()
+    server, notices = Restless(), list[str]()
     async with serving(server):
         digests = []
         for _ in range(2):
-            runtime = OpenAI("mini", base_url=server.url, notice=said.append)
+            runtime = OpenAI("mini", base_url=server.url, notice=notices.append)
             digests.append((await runtime.model()).digest)
             await runtime.answer(ASKED)
             await runtime.close()
-    assert not said
+    assert not notices
     assert digests[0] == digests[1]
