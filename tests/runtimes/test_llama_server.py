@@ -210,7 +210,7 @@ async def both(url: str, embedded: Embedded, request: Request) -> tuple[Reply, R
 
 async def test_a_chat_is_answered_and_counted_as_in_the_process(llama_server: str, embedded: Embedded) -> None:
     for request in (
-        Request(messages=(Message("system", "Be terse."), Message("user", "Hello!")), max_tokens=24),
+        Request(messages=(Message("system", "Be terse."), Message("user", "Hello!")), max_tokens=12),
         Request(messages=(Message("user", "Tell me a long story."),), max_tokens=3),
         Request(prompt="The capital of France is", max_tokens=2),
     ):
