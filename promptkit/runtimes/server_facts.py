@@ -44,7 +44,7 @@ class ServerFacts:
     @property
     def is_self_run(self) -> bool:
         """True where the server shows itself to be a program that people run, not a hosted service."""
-        return self.llama is not None or self.studio is not None or is_vllm(self.entry)
+        return self.llama is not None or is_vllm(self.entry)
 
 
 def is_vllm(entry: Mapping[str, Any]) -> bool:
