@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from promptkit.cli.options import Json, complete_model
 from promptkit.cli.session import run_to_end
-from promptkit.reports.models import model_text, models_text
+from promptkit.reports.models import absent_model_text, model_text, models_text
 from promptkit.reports.output import emit, emit_folded, note
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import json_text
 from promptkit.runtimes.base import Model
-from promptkit.runtimes.models import LocalModel, Models, local_models, pull_model
+from promptkit.runtimes.models import LocalModel, Models, catalog_model, local_models, pull_model
+from promptkit.runtimes.references import parse_reference
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="A model reference.", autocompletion=complete_model)]
 
@@ -36,22 +38,40 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def pull(reference: Reference) -> None:
-    """Fetch a model: embedded/smollm2, ollama/NAME or hf/OWNER/REPO/FILE.gguf."""
+def pull(
+    reference: Reference,
+    file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Keep this file as the weights of embedded/NAME, if it is them."),
+    ] = None,
+) -> None:
+    """Fetch a model: embedded/NAME, ollama/NAME or hf/OWNER/REPO/FILE.gguf.
+
+    The weights of embedded/NAME are checked by their SHA-256. An interrupted download goes on where it ended.
+    """
     progress = Progress()
     with progress.showing():
-        run_to_end(pull_model(reference, progress.fetching))
+        run_to_end(pull_model(reference, progress.fetching, file=file))
     note(f"{reference} is here")
 
 
 @app.command()
 def show(reference: Reference, json: Json = False) -> None:
-    """Load a model and show its capabilities."""
+    """Load a model and show its capabilities. An embedded model that is not here is shown and not fetched."""
+    if absent := absent_model(reference):
+        return emit(json_text(record(absent, ready=False))) if json else emit_folded(absent_model_text(absent))
     model = run_to_end(describe(reference))
     if json:
         emit(json_text(record(model, ready=True)))
     else:
         emit_folded(model_text(model))
+
+
+def absent_model(reference: str) -> LocalModel | None:
+    """Return the facts of an embedded model whose weights are not on this machine; None for any other model."""
+    named = parse_reference(reference)
+    model = catalog_model(named.name) if named.kind == "embedded" else None
+    return model if model is not None and not model.ready else None
 
 
 async def describe(reference: str) -> Model:

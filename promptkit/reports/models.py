@@ -14,17 +14,33 @@ if TYPE_CHECKING:
 
 
 def models_text(models: Sequence[LocalModel]) -> str:
-    """Return a line a model: reference, size, context window, and whether it is ready to answer."""
+    """Return a line a model: reference, size, context window, licence, and whether it is ready to answer."""
     rows = [
         (
             model.reference,
             size_text(model.size) if model.size else "",
             f"{model.context} tokens" if model.context else "",
-            "ready" if model.ready else f"promptkit models pull {model.reference}",
+            model.licence or "",
+            "ready" if model.ready else "not here",
         )
         for model in models
     ]
-    return "\n".join(columns(rows))
+    absent = [] if all(model.ready for model in models) else ["fetch one: promptkit models pull NAME"]
+    return "\n".join([*columns(rows), *absent])
+
+
+def absent_model_text(model: LocalModel) -> str:
+    """Return the facts of a model whose weights are not on this machine, and the command that fetches them."""
+    facts = {
+        "reference": model.reference,
+        "digest": model.digest,
+        "size": size_text(model.size) if model.size else None,
+        "licence": model.licence,
+        "source": model.source,
+        "capabilities": " ".join(sorted(model.capabilities)),
+    }
+    lines = [f"{name:<13} {visible(fact)}" for name, fact in facts.items() if fact]
+    return "\n".join([*lines, f"not on this machine; promptkit models pull {model.reference} fetches it"])
 
 
 def model_text(model: Model) -> str:

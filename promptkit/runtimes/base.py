@@ -111,7 +111,8 @@ class Model:
     `digest` changes whenever the model could answer the same request differently (weights, template, server version
     where known); it is part of every cache key. `context` is the window in tokens, `size` bytes of weights, `parallel`
     how many requests are worth having in flight. `notes` are lines for a person. A model that `obeys_control_tokens`
-    takes `<|im_end|>` written out in a message for a control token.
+    takes `<|im_end|>` written out in a message for a control token. `weak_embeddings` marks a model that was trained to
+    answer: its vectors hardly tell texts apart.
     """
 
     reference: str
@@ -122,6 +123,12 @@ class Model:
     parallel: int = 1
     notes: tuple[str, ...] = field(default=())
     obeys_control_tokens: bool = False
+    weak_embeddings: bool = False
+
+    @property
+    def embeds_well(self) -> bool:
+        """True where the model's vectors are to be preferred to a comparison by words."""
+        return "embeddings" in self.capabilities and not self.weak_embeddings
 
 
 class Runtime(ABC):

@@ -203,7 +203,10 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalModel:
-    """A model's facts that are known without loading it. `ready`: its weights are on this machine."""
+    """A model's facts that are known without loading it. `ready`: its weights are on this machine.
+
+    `licence` is an SPDX identifier, `source` the place that the weights come from; None where unknown.
+    """
 
     reference: str
     digest: str | None = None
@@ -211,22 +214,14 @@ class LocalModel:
     context: int | None = None
     capabilities: frozenset[Capability] = frozenset()
     ready: bool = True
+    licence: str | None = None
+    source: str | None = None
 
 
 async def local_models() -> list[LocalModel]:
-    """Return the embedded default, the hub's files on this machine, and the models of an Ollama server that answers."""
-    from promptkit.runtimes.embedded import CAPABILITIES
+    """Return the embedded models, the hub's files on this machine, and the models of an Ollama server that answers."""
     from promptkit.runtimes.ollama_server import installed_models
-    from promptkit.runtimes.weights import DEFAULT_WEIGHTS, default_path
 
-    ready = await asyncio.to_thread(default_path) is not None
-    embedded = LocalModel(
-        reference=EMBEDDED,
-        digest=DEFAULT_WEIGHTS.sha256,
-        size=DEFAULT_WEIGHTS.size,
-        capabilities=frozenset(CAPABILITIES),
-        ready=ready,
-    )
     found = await installed_models() or ()
     served = (
         LocalModel(
@@ -238,7 +233,37 @@ async def local_models() -> list[LocalModel]:
         )
         for model in found
     )
-    return [embedded, *_hub_models(), *served]
+    return [*await asyncio.to_thread(catalog_models), *_hub_models(), *served]
+
+
+def catalog_models() -> list[LocalModel]:
+    """Return the models of the catalog, the default first."""
+    from promptkit.runtimes.embedded_models import embedded_models
+
+    return [catalog_model(name) for name in embedded_models()]
+
+
+def catalog_model(name: str) -> LocalModel:
+    """Return an embedded model's facts. Reads the weights once where they are here, to check them."""
+    from promptkit.runtimes.embedded import CAPABILITIES
+    from promptkit.runtimes.embedded_models import HubSource, embedded_models
+    from promptkit.runtimes.embedding_model import EMBEDDING_CAPABILITIES
+    from promptkit.runtimes.weights import find_weights
+
+    model = embedded_models()[name]
+    source = model.source
+    capabilities: set[Capability] = {*(EMBEDDING_CAPABILITIES if model.task == "embedding" else CAPABILITIES)}
+    if model.task == "reasoning":
+        capabilities.add("think")
+    return LocalModel(
+        reference=model.reference,
+        digest=model.sha256,
+        size=model.size,
+        capabilities=frozenset(capabilities),
+        ready=find_weights(model) is not None,
+        licence=model.licence,
+        source=f"hf/{source.repo}/{model.file}" if isinstance(source, HubSource) else source.package,
+    )
 
 
 def _hub_models() -> Iterator[LocalModel]:
@@ -255,15 +280,24 @@ def _hub_models() -> Iterator[LocalModel]:
                     yield LocalModel(reference=f"hf/{repo.repo_id}/{file.file_name}", size=file.size_on_disk)
 
 
-async def pull_model(reference: str, progress: DownloadProgress | None = None) -> None:
-    """Fetch a model unless it is here. Raises InputError for one that cannot be fetched, or a RuntimeFailure."""
+async def pull_model(reference: str, progress: DownloadProgress | None = None, *, file: Path | None = None) -> None:
+    """Fetch a model unless it is here, or keep `file` as an embedded model's weights.
+
+    Raises InputError for a model that cannot be fetched and for a wrong file, or a RuntimeFailure.
+    """
+    from promptkit.runtimes.embedded_models import embedded_models
+    from promptkit.runtimes.hub import pull_hub
     from promptkit.runtimes.ollama_server import pull_ollama
-    from promptkit.runtimes.weights import default_weights, pull_hub
+    from promptkit.runtimes.weights import adopt_weights, fetch_weights
 
     named = parse_reference(reference)
+    if file is not None and named.kind != "embedded":
+        raise InputError(f"a file can be kept for {REFERENCE_FORMS['embedded']} only", hint=f"--model gguf:{file}")
     match named.kind:
+        case "embedded" if file is not None:
+            await asyncio.to_thread(adopt_weights, embedded_models()[named.name], file)
         case "embedded":
-            await asyncio.to_thread(default_weights, progress)
+            await asyncio.to_thread(fetch_weights, embedded_models()[named.name], progress)
         case "hf":
             await asyncio.to_thread(pull_hub, named.name, named.path, progress)
         case "ollama":

@@ -110,6 +110,7 @@ def model_record(model: Model) -> dict[str, Any]:
         _put(record, name, getattr(model, name), None)
     _put(record, "notes", list(model.notes), [])
     _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
+    _put(record, "weak_embeddings", model.weak_embeddings, False)
     return record
 
 

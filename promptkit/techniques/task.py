@@ -333,8 +333,8 @@ class Task(StepView):
         return await log_probabilities(self._step, await self._built(call, values), texts)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text: the runtime's embeddings, else TF-IDF over these, which needs no model."""
-        if await self.can("embeddings"):
+        """Return a vector for each text: the model's embeddings where they are good, else TF-IDF over these texts."""
+        if (await self._step.client.model()).embeds_well:
             return await self._step.client.embed(texts)
         from promptkit.prompts.tfidf import word_vectors
 

@@ -17,7 +17,7 @@ from promptkit.runtimes.base import Message, Model, Request, Role, Runtime
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
 from promptkit.runtimes.embedded import PRIVATE, Embedded, prompt_text
-from promptkit.runtimes.llama_cpp import read_control_tokens
+from promptkit.runtimes.gguf import read_control_tokens
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
 from promptkit.runtimes.scripted import Scripted

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelMissing
-from promptkit.runtimes.weights import hub_path, pull_hub
+from promptkit.runtimes.hub import hub_path, pull_hub
 
 CONTENT = b"GGUF" + bytes(100_000)
 CLOSED = "http://127.0.0.1:9"
