@@ -90,5 +90,6 @@ def record(model: LocalModel | Model, *, ready: bool) -> dict[str, Any]:
         "size": model.size,
         "context": model.context,
         "capabilities": sorted(model.capabilities),
+        "licence": model.licence if isinstance(model, LocalModel) else None,
         "ready": ready,
     }

@@ -13,9 +13,10 @@ import typer
 
 from promptkit.api.run import RunResult, run_target
 from promptkit.api.session import ModelOptions, load, open_session
+from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled, read_texts
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.cli.results import in_order, show_models, show_result, spent_text
+from promptkit.cli.results import answered_by, in_order, show_models, show_result, spent_text
 from promptkit.cli.session import run_to_end
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.inputs import fill_inputs
@@ -91,6 +92,7 @@ async def run_once(
         raise result.error
     if not json:
         emit(str(result))
+        suggest_better_model(answered_by(result.models, result.totals))
 
 
 def show_next(target: str, values: Sequence[str], options: ModelOptions, *, traced: bool) -> None:

@@ -77,7 +77,7 @@ def test_models_are_listed_and_shown(promptkit: Run) -> None:
     listed = json.loads(promptkit("models", "list", "--json", OLLAMA_HOST="127.0.0.1:9").out)
     assert listed[0]["reference"] == "embedded/smollm2"
     shown = json.loads(promptkit("models", "show", "scripted:script.yaml", "--json").out)
-    assert {"reference", "digest", "size", "context", "capabilities", "ready"} == shown.keys()
+    assert {"reference", "digest", "size", "context", "capabilities", "licence", "ready"} == shown.keys()
     assert promptkit("models", "pull", "gguf:x.gguf").code == 2
 
 
