@@ -81,6 +81,25 @@ def test_models_are_listed_and_shown(promptkit: Run) -> None:
     assert promptkit("models", "pull", "gguf:x.gguf").code == 2
 
 
+def test_an_embedded_model_that_is_not_here_is_shown_and_not_fetched(promptkit: Run, tmp_path: Path) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "PROMPTKIT_CACHE": str(tmp_path / "cache")}
+    shown = promptkit("models", "show", "embedded/qwen2.5-1.5b", **nowhere)
+    assert "Apache-2.0" in shown.out and "1.1 GB" in shown.out
+    assert shown.out.endswith("promptkit models pull embedded/qwen2.5-1.5b fetches it\n")
+    listed = promptkit("models", "list", OLLAMA_HOST="127.0.0.1:9", **nowhere).out.splitlines()
+    assert next(line for line in listed if "bge-small" in line).split() == [
+        "embedded/bge-small",
+        "37",
+        "MB",
+        "MIT",
+        "not",
+        "here",
+    ]
+    assert listed[-1] == "fetch one: promptkit models pull NAME"
+    refused = promptkit("models", "pull", "embedded/bge-small", "--from", "script.yaml", **nowhere)
+    assert (refused.code, "this is not embedded/bge-small" in refused.err) == (2, True)
+
+
 def test_pulling_from_ollama_shows_each_stage_and_tells_of_a_name_it_does_not_know(promptkit: Run) -> None:
     with OllamaServer(pullable="new") as server:
         pulled = promptkit("models", "pull", "ollama/new", OLLAMA_HOST=server.url)

@@ -346,8 +346,8 @@ class EmbeddingParameters(ClosedModel):
 class Embedding(Graded):
     """Cosine similarity, 1 for the same direction; opposite directions count as 0.
 
-    Where the model has no embeddings, or is a chat model that nobody named for this, the words of both texts replace
-    them (TF-IDF over the two), and a note says so: the internal vectors of a chat model hardly distinguish texts.
+    Where the model has no embeddings, or is a chat model in the process that `model` does not name, the words of both
+    texts replace them (TF-IDF over the two), and a note says so: a chat model's vectors hardly tell texts apart.
     """
 
     kind = "embedding"
@@ -379,7 +379,7 @@ class Embedding(Graded):
         found = super().estimate(sample)
         if not len(sample) or not sample.values[:, 1].any():
             return found
-        note = "the model is not made to embed: similarity is that of words (TF-IDF); `model: embedded/bge-small` is"
+        note = "no embedding model: similarity is that of words (TF-IDF); name one, such as `model: embedded/bge-small`"
         return replace(found, notes=(*found.notes, note))
 
     def _scored(self, vectors: Sequence[Sequence[float]], detail: dict[str, Any]) -> Score:
