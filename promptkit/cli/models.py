@@ -14,7 +14,7 @@ from promptkit.reports.output import emit, emit_folded, note
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import json_text
 from promptkit.runtimes.base import Model
-from promptkit.runtimes.models import LocalModel, Models, catalog_model, local_models, pull_model
+from promptkit.runtimes.models import LocalModel, Models, catalog_model, licence_of, local_models, pull_model
 from promptkit.runtimes.references import parse_reference
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="A model reference.", autocompletion=complete_model)]
@@ -90,6 +90,6 @@ def record(model: LocalModel | Model, *, ready: bool) -> dict[str, Any]:
         "size": model.size,
         "context": model.context,
         "capabilities": sorted(model.capabilities),
-        "licence": model.licence if isinstance(model, LocalModel) else None,
+        "licence": licence_of(model.reference),
         "ready": ready,
     }

@@ -266,6 +266,13 @@ def catalog_model(name: str) -> LocalModel:
     )
 
 
+def licence_of(reference: str) -> str | None:
+    """Return the licence of an embedded model; None for any other, whose licence is not known."""
+    from promptkit.runtimes.embedded_models import embedded_models
+
+    return next((model.licence for model in embedded_models().values() if model.reference == reference), None)
+
+
 def _hub_models() -> Iterator[LocalModel]:
     """Yield the GGUF files in the hub's cache; none where the extra `hub` is not installed."""
     try:

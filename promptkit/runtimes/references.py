@@ -156,7 +156,7 @@ def _catalog_file(name: str, progress: DownloadProgress | None) -> Path:
     if path := find_weights(model):
         return path
     raise ModelMissing(
-        f"{model.reference} is not on this machine; it has {model.size / 1e9:.1f} GB",
+        f"{model.reference} is not on this machine ({model.size / 1e6:,.0f} MB)",
         hint=f"promptkit models pull {model.reference}",
     )
 
