@@ -9,6 +9,7 @@ import typer
 
 from promptkit.cli.options import Json, complete_model
 from promptkit.cli.session import run_to_end
+from promptkit.errors import Interrupted
 from promptkit.reports.models import absent_model_text, model_text, models_text
 from promptkit.reports.output import emit, emit_folded, note
 from promptkit.reports.progress import Progress
@@ -50,8 +51,11 @@ def pull(
     The weights of embedded/NAME are checked by their SHA-256. An interrupted download goes on where it ended.
     """
     progress = Progress()
-    with progress.showing():
-        run_to_end(pull_model(reference, progress.fetching, file=file))
+    try:
+        with progress.showing():
+            run_to_end(pull_model(reference, progress.fetching, file=file))
+    except Interrupted:
+        raise Interrupted("interrupted", hint="the same command resumes the download") from None
     note(f"{reference} is here")
 
 

@@ -17,6 +17,10 @@ OWN_FILE_HINT = "a file of your own works too: --model gguf:PATH"
 PUBLIC_HUB = "https://huggingface.co"
 
 
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """Ignore the progress."""
+
+
 def hub_path(repo: str, file: str) -> Path | None:
     """Return a model hub's file if it is in the hub's own cache, else None. Fetches nothing.
 
@@ -26,7 +30,7 @@ def hub_path(repo: str, file: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def pull_hub(repo: str, file: str, progress: DownloadProgress | None = None) -> Path:
+def pull_hub(repo: str, file: str, progress: DownloadProgress = no_progress) -> Path:
     """Fetch a file from a model hub into the hub's own cache, and return its path.
 
     Raises MissingExtra without the extra `hub`, ModelMissing where there is no such file, AccessDenied where it
@@ -36,7 +40,7 @@ def pull_hub(repo: str, file: str, progress: DownloadProgress | None = None) -> 
     with _hub_errors(hub, repo, file, hint=OWN_FILE_HINT):
         # Unlike the download, this does not retry: offline, it fails immediately.
         hub.get_hf_file_metadata(hub.hf_hub_url(repo, file, endpoint=_endpoint()))
-        bar = _bar(file, progress or no_progress)
+        bar = _bar(file, progress)
         return Path(hub.hf_hub_download(repo, file, endpoint=_endpoint(), tqdm_class=bar))
 
 
@@ -62,10 +66,6 @@ def download_file(repo: str, file: str, revision: str, part: Path, progress: Dow
 def public_url(repo: str, file: str, revision: str) -> str:
     """Return the address of a file on the public hub, for a person who fetches it by other means."""
     return f"{PUBLIC_HUB}/{repo}/resolve/{revision}/{file}"
-
-
-def no_progress(what: str, done: int, total: int | None) -> None:
-    """Ignore the progress."""
 
 
 def last_line(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -295,7 +296,7 @@ async def pull_model(reference: str, progress: DownloadProgress | None = None, *
     from promptkit.runtimes.embedded_models import embedded_models
     from promptkit.runtimes.hub import pull_hub
     from promptkit.runtimes.ollama_server import pull_ollama
-    from promptkit.runtimes.weights import adopt_weights, fetch_weights
+    from promptkit.runtimes.weights import adopt_weights, fetch_weights, in_thread
 
     named = parse_reference(reference)
     if file is not None and named.kind != "embedded":
@@ -304,9 +305,9 @@ async def pull_model(reference: str, progress: DownloadProgress | None = None, *
         case "embedded" if file is not None:
             await asyncio.to_thread(adopt_weights, embedded_models()[named.name], file)
         case "embedded":
-            await asyncio.to_thread(fetch_weights, embedded_models()[named.name], progress)
+            await in_thread(partial(fetch_weights, embedded_models()[named.name]), progress)
         case "hf":
-            await asyncio.to_thread(pull_hub, named.name, named.path, progress)
+            await in_thread(partial(pull_hub, named.name, named.path), progress)
         case "ollama":
             await pull_ollama(named.name, progress)
         case _:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -133,19 +134,21 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
         from promptkit.storage.files import check_there
 
         check_there(path)
+    from promptkit.runtimes.embedded import open_embedded
+    from promptkit.runtimes.weights import in_thread
+
     if named.kind == "embedded":
-        path = await asyncio.to_thread(_catalog_file, named.name, progress)
+        path = await in_thread(partial(_catalog_file, named.name), progress)
     elif named.kind == "hf":
         from promptkit.runtimes.hub import hub_path, pull_hub
 
         here = hub_path(named.name, named.path)
-        path = await asyncio.to_thread(pull_hub, named.name, named.path, progress) if here is None else here
-    from promptkit.runtimes.embedded import open_embedded
+        path = await in_thread(partial(pull_hub, named.name, named.path), progress) if here is None else here
 
     return await asyncio.to_thread(open_embedded, path, named.text)
 
 
-def _catalog_file(name: str, progress: DownloadProgress | None) -> Path:
+def _catalog_file(name: str, progress: DownloadProgress) -> Path:
     """Return the file of an embedded model. Only the default model is fetched here; others may have gigabytes."""
     from promptkit.runtimes.embedded_models import default_model, embedded_models
     from promptkit.runtimes.weights import default_weights, find_weights

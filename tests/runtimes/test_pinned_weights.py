@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import pytest
 
 from promptkit.errors import InputError, MissingExtra, ModelLoadFailed, ModelMissing
 from promptkit.runtimes import embedded_models as catalog
+from promptkit.runtimes.base import DownloadProgress
 from promptkit.runtimes.embedded_models import EmbeddedModel, HubSource, PackageSource, embedded_models
 from promptkit.runtimes.models import catalog_model, pull_model
 from promptkit.runtimes.references import EMBEDDED, open_runtime, parse_reference
-from promptkit.runtimes.weights import adopt_weights, fetch_weights, find_weights
+from promptkit.runtimes.weights import adopt_weights, fetch_weights, find_weights, in_thread
 from tests.runtimes.hub_server import CLOSED, COMMIT, CONTENT, Hub, hub
 
 __all__ = ["hub"]
@@ -91,6 +94,29 @@ def test_an_interrupted_download_goes_on_where_it_ended(
     assert hub.asked[-1].endswith("bytes=50000-")
     assert (seen[0], seen[-1]) == (50_000, len(CONTENT))
     assert kept(folder) == {"small.gguf"}
+
+
+async def test_a_cancelled_pull_ends_at_its_next_report() -> None:
+    reported, left = threading.Event(), threading.Event()
+    ended: list[BaseException] = []
+
+    def fetch(progress: DownloadProgress) -> None:
+        progress("small.gguf", 0, None)
+        reported.set()
+        left.wait(10)
+        try:
+            progress("small.gguf", 1, None)
+        except ModelLoadFailed as error:
+            ended.append(error)
+
+    task = asyncio.create_task(in_thread(fetch, None))
+    await asyncio.to_thread(reported.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    left.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert [str(error) for error in ended] == ["fetching small.gguf was interrupted"]
 
 
 def test_a_connection_that_breaks_is_taken_up_again(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
