@@ -47,7 +47,7 @@ def read_kind(path: Path) -> ModelKind:
         trained, pooling = f"{name}.context_length", f"{name}.pooling_type"
         metadata.rewind()
         found = metadata.values({trained, pooling}, before="tokenizer.")
-        return ModelKind(name, found.get(trained), found.get(pooling))
+        return ModelKind(name, found.get(trained), found.get(pooling) or None)
     return ModelKind("")
 
 

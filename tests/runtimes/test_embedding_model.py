@@ -100,6 +100,7 @@ def test_a_file_is_opened_as_what_it_is(tmp_path: Path, model_file: Path) -> Non
     assert isinstance(open_embedded(write_bert(tmp_path / "bert.gguf"), "gguf:bert.gguf"), EmbeddingModel)
     assert isinstance(open_embedded(model_file, "embedded/smollm2"), Embedded)
     assert read_kind(model_file) == ModelKind("llama", trained=8192)
+    assert read_kind(write_bert(tmp_path / "none.gguf", pooling=0)).pooling is None
     (tmp_path / "no.gguf").write_bytes(b"GGUF\x03")
     assert read_kind(tmp_path / "no.gguf") == read_kind(tmp_path / "nothing.gguf") == ModelKind("")
 
