@@ -48,14 +48,14 @@ def pull(
 ) -> None:
     """Fetch a model: embedded/NAME, ollama/NAME or hf/OWNER/REPO/FILE.gguf.
 
-    The weights of embedded/NAME are checked by their SHA-256. An interrupted download goes on where it ended.
+    The weights of embedded/NAME are checked by their SHA-256. An interrupted download resumes.
     """
     progress = Progress()
     try:
         with progress.showing():
             run_to_end(pull_model(reference, progress.fetching, file=file))
     except Interrupted:
-        raise Interrupted("interrupted", hint="the same command resumes the download") from None
+        raise Interrupted("interrupted", hint="the same command fetches what is missing") from None
     note(f"{reference} is here")
 
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from promptkit.runtimes.control_tokens import is_control_token
 
-ARCHITECTURE_KEY: Final = "general.architecture"
 TOKENS_KEY: Final = "tokenizer.ggml.tokens"
 TOKEN_TYPES_KEY: Final = "tokenizer.ggml.token_type"
 UNKNOWN, CONTROL = 2, 3
@@ -42,12 +41,9 @@ def read_kind(path: Path) -> ModelKind:
     """Return the kind of a model; of a file that is not GGUF nothing, since llama.cpp says why when it loads it."""
     with suppress(OSError, ValueError, struct.error), _metadata(path) as metadata:
         # The vocabulary follows the facts of the model, and takes long to read.
-        architecture = metadata.values({ARCHITECTURE_KEY}, before="tokenizer.").get(ARCHITECTURE_KEY, b"")
-        name = architecture.decode("utf-8", "replace")
-        trained, pooling = f"{name}.context_length", f"{name}.pooling_type"
-        metadata.rewind()
-        found = metadata.values({trained, pooling}, before="tokenizer.")
-        return ModelKind(name, found.get(trained), found.get(pooling) or None)
+        facts = metadata.values(before="tokenizer.")
+        name = facts.get("general.architecture", b"").decode("utf-8", "replace")
+        return ModelKind(name, facts.get(f"{name}.context_length"), facts.get(f"{name}.pooling_type") or None)
     return ModelKind("")
 
 
@@ -81,8 +77,11 @@ class _GgufReader:
         self._data = data
         self._at = 0
 
-    def values(self, keys: Collection[str], *, before: str | None = None) -> dict[str, Any]:
-        """Return the values under `keys`, texts as bytes. Stops at the last, or at a key that begins `before`."""
+    def values(self, keys: Collection[str] | None = None, *, before: str | None = None) -> dict[str, Any]:
+        """Return the values under `keys`, or under all, texts as bytes.
+
+        Stops at the last of them, or at a key that begins with `before`.
+        """
         magic, _version, _tensors, count = self._take("4sIQQ")
         if magic != b"GGUF":
             raise ValueError("not a GGUF file")
@@ -92,15 +91,11 @@ class _GgufReader:
             if before is not None and key.startswith(before):
                 break
             value = self._value(*self._take("I"))
-            if key in keys:
+            if keys is None or key in keys:
                 found[key] = value
-                if len(found) == len(keys):
-                    break
+            if keys is not None and len(found) == len(keys):
+                break
         return found
-
-    def rewind(self) -> None:
-        """Read from the start again."""
-        self._at = 0
 
     def _take(self, form: str) -> tuple[Any, ...]:
         taken = struct.unpack_from(f"<{form}", self._data, self._at)

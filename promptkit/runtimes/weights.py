@@ -32,6 +32,7 @@ from promptkit.storage.files import (
     make_folder,
     open_to_append,
     read_uncached,
+    unreadable,
     write_atomic,
 )
 
@@ -114,7 +115,10 @@ def adopt_weights(model: EmbeddedModel, file: Path) -> Path:
     Raises InputError where it is not that file, ModelLoadFailed where it cannot be kept.
     """
     check_there(file)
-    size, digest = file.stat().st_size, file_digest(file)
+    try:
+        size, digest = file.stat().st_size, file_digest(file)
+    except OSError as error:
+        raise unreadable(file, error) from error
     if digest != model.sha256:
         raise InputError(
             Problem(

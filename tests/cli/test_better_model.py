@@ -12,6 +12,7 @@ import pytest
 from promptkit.cli.better_model import suggest_better_model
 from promptkit.runtimes.embedded_models import embedded_models
 from promptkit.runtimes.references import EMBEDDED
+from tests.cli.conftest import Run
 
 PULL = "promptkit models pull embedded/qwen2.5-1.5b (1.1 GB)"
 
@@ -30,11 +31,12 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., st
     def suggest(
         *, answered: str = EMBEDDED, out: type[io.StringIO] = Terminal, err: type[io.StringIO] = Terminal
     ) -> str:
-        monkeypatch.setattr(sys, "stdout", out())
-        monkeypatch.setattr(sys, "stderr", err())
+        stdout, stderr = out(), err()
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
         suggest_better_model([answered])
-        assert sys.stdout.getvalue() == ""  # type: ignore[attr-defined]
-        return sys.stderr.getvalue()  # type: ignore[attr-defined,no-any-return]
+        assert stdout.getvalue() == ""
+        return stderr.getvalue()
 
     return suggest
 
@@ -71,3 +73,22 @@ def test_where_nothing_can_be_remembered_nothing_is_suggested(
     (tmp_path / "file").touch()
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "file" / "cache"))
     assert written() == ""
+
+
+SUITE = "target: mail\ndata: mails.jsonl\nmetrics: {right: exact}\n"
+ROW = '{"mail": "The parcel came late.", "expect": "delivery"}\n'
+
+
+@pytest.mark.parametrize(("verb", "target"), [("run", "mail"), ("try", "mail"), ("eval", "mails")])
+def test_run_try_and_eval_pass_on_what_answered_unless_they_print_json(
+    promptkit: Run, project: Path, monkeypatch: pytest.MonkeyPatch, verb: str, target: str
+) -> None:
+    (project / "evals").mkdir()
+    (project / "evals/mails.yaml").write_text(SUITE)
+    (project / "evals/mails.jsonl").write_text(ROW)
+    passed: list[set[str]] = []
+    module = {"run": "run", "try": "try_", "eval": "eval_"}[verb]
+    monkeypatch.setattr(f"promptkit.cli.{module}.suggest_better_model", lambda answered: passed.append(set(answered)))
+    assert promptkit(verb, target).code == 0
+    assert promptkit(verb, target, "--json").code == 0
+    assert passed == [{"scripted:script.yaml"}]
