@@ -55,7 +55,7 @@ def pull(
         with progress.showing():
             run_to_end(pull_model(reference, progress.fetching, file=file))
     except Interrupted:
-        raise Interrupted("interrupted", hint="the same command fetches what is missing") from None
+        raise Interrupted("interrupted", hint="the same command resumes") from None
     note(f"{reference} is here")
 
 
