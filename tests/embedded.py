@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.runtimes.embedded import Embedded
-from promptkit.runtimes.weights import DEFAULT_WEIGHTS, default_weights
+from promptkit.runtimes.references import EMBEDDED
+from promptkit.runtimes.weights import default_weights
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def model_file() -> Path:
 @pytest.fixture(scope="session")
 def embedded(model_file: Path) -> Iterator[Embedded]:
     """The default model, in small windows that load fast."""
-    runtime = Embedded(model_file, reference=f"embedded/{DEFAULT_WEIGHTS.name}", context=1024, slots=4)
+    runtime = Embedded(model_file, reference=EMBEDDED, context=1024, slots=4)
     yield runtime
     import asyncio
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+from promptkit.answers.conclusion import passages
 from promptkit.answers.gbnf import Grammar, literal
+from promptkit.answers.passages import MAX_PASSAGE, Passage
+from promptkit.answers.refusals import declines
+from promptkit.runtimes.thoughts import without_marks
 
-Form = Literal["plain", "json"]
 LONGEST_REPLY = 1_000_000
+WHOLE_REPLY = "whole reply"
 CONTINUATION = re.compile(r"\n[ \t]*(?:Q|Question):")
 
 
@@ -18,19 +24,41 @@ class Unparsed(ValueError):
     """A reply that does not hold a value of the type. The message says why, and is used for a repair."""
 
 
+class Refusal(Unparsed):
+    """A reply that declines to answer, or says that there is no answer."""
+
+
+class EmptyReply(Unparsed):
+    """A reply that holds no text besides thoughts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value found in a reply, and the name of the rule that found it.
+
+    `is_weak` tells that nothing in the reply marks the value as its answer.
+    """
+
+    value: Any
+    rule: str
+    is_weak: bool = False
+
+
 class AnswerType(ABC):
     """A type of answers. The law: `parse(write(value)) == value` for each value that `write` accepts.
 
-    `form` depends on the type and the prompt only, never on the runtime. `max_tokens` suffices for any answer of the
-    type that is not deliberately long. The grammar admits one plain writing of each value that `parse` can return;
-    `parse` also reads other writings of these values (another case, quotes, a full stop).
+    `writes_json` is true where the text of a value is also its JSON. `max_tokens` suffices for any answer of the type
+    that is not deliberately long. The grammar admits one plain writing of each value that `parse` can return; `parse`
+    also reads other writings of these values (another case, quotes, a full stop).
 
-    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it, and
-    `mentions` where a value can be found among other words.
+    A type implements `format`, `read`, `vote_key` and `description`; `expression` where a grammar can constrain it,
+    `schema` where a JSON Schema can, `mentions` where a value can be found among other words, and `conclude` where its
+    replies are read in another way. `json_value` and `from_json` turn a value into JSON that fits the schema, and back;
+    by default that is a string, the value's text.
     """
 
     name: ClassVar[str]
-    form: Form = "plain"
+    writes_json: ClassVar[bool] = False
     max_tokens: int = 512
 
     def write(self, value: Any) -> str:
@@ -52,16 +80,64 @@ class AnswerType(ABC):
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
         return self.read(text)
 
-    def extract(self, text: str, marker: str = "") -> Any:
-        """Return the value of a reply with thoughts: the first value after the last `marker`, or the last value without
-        one.
+    def find(self, text: str, cue: str = "", *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
+        """Return the value that a free reply concludes with, and the rule that found it.
 
-        Ignores everything after an invented next question. Raises Unparsed.
+        `cue` is the text that the answer was to follow; `thinks` tells that the reply begins with thoughts, and `cut`
+        that it ran out of tokens. `question` is the prompt, whose words an answer may repeat. Ignores thoughts in marks
+        and everything after an invented next question. Raises Unparsed: Refusal for a reply that declines, EmptyReply
+        for a blank one.
         """
         if len(text) > LONGEST_REPLY:
             raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
-        rest, marked = after_marker(text, marker)
-        return self.first(rest) if marked else self.last(rest)
+        text = CONTINUATION.split(without_marks(text), maxsplit=1)[0]
+        if not text.strip():
+            raise EmptyReply("the reply is empty")
+        return self.conclude(text, cue, thinks=thinks, cut=cut, question=question)
+
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
+        """Return the value of a reply without marks that is not blank. Raises Unparsed."""
+        if not thinks:
+            found = self.whole(_without_cue(text, cue))
+            if found is not None:
+                return Reading(found, WHOLE_REPLY)
+        for passage in passages(text, cue, thinks=thinks, cut=cut, question=question):
+            if self.declines(passage.text):
+                passage = replace(passage, text=passage.text.partition(" but ")[2], is_weak=True)
+                if self.declines(passage.text) or self.pick(passage) is None:
+                    raise Refusal("the reply declines to answer, or says that there is no answer")
+            found = self.pick(passage)
+            if found is not None:
+                return Reading(found, passage.rule, passage.is_weak)
+            if passage.is_binding:
+                raise self.fault(passage.text)
+        raise self.fault(text)
+
+    def fault(self, text: str) -> Unparsed:
+        """Return why a text without an answer has none: what `read` says of it, where it does."""
+        try:
+            self.read(text[-MAX_PASSAGE:])
+        except Unparsed as unparsed:
+            return unparsed
+        return Unparsed(f"{quoted(text)} does not say which value is its answer")
+
+    def whole(self, text: str) -> Any:
+        """Return the value of a reply that is the answer alone, None for any other."""
+        try:
+            return self.read(text)
+        except Unparsed:
+            return None
+
+    def pick(self, passage: Passage) -> Any:
+        """Return the answer that a passage of a reply gives, None for none. May raise Unparsed for several."""
+        values = list(self.mentions(passage.text))
+        if values:
+            return values[0] if passage.is_marked or passage.opens else values[-1]
+        return self.whole(passage.text)
+
+    def declines(self, text: str) -> bool:
+        """Tell whether a passage says that there is no answer."""
+        return declines(text)
 
     def grammar(self, lead: str = "") -> str | None:
         """Return GBNF for the answers that `parse` reads, each preceded by `lead`; None where there is none."""
@@ -72,11 +148,21 @@ class AnswerType(ABC):
         return grammar.text(f"{literal(lead)} ({body})" if lead else body)
 
     def schema(self) -> Mapping[str, Any] | None:
-        """Return the JSON Schema of the `json` form, else None."""
+        """Return the JSON Schema of what `json_value` returns; None where there is none."""
         return None
 
+    def json_value(self, value: Any) -> Any:
+        """Return the value as JSON. Raises ValueError for a value of another kind."""
+        return self.write(value)
+
+    def from_json(self, value: Any) -> Any:
+        """Return the value that a JSON value stands for. Raises Unparsed."""
+        if not isinstance(value, str):
+            raise Unparsed(f"{quoted(json.dumps(value))} is not a JSON string")
+        return self.parse(value)
+
     def guidance(self, lead: str = "") -> str | None:
-        """Return llguidance's grammar of the `json` form, each answer begun by `lead`; None where there is none."""
+        """Return llguidance's grammar of the answers, each begun by `lead`; None where there is none."""
         return None
 
     @abstractmethod
@@ -107,26 +193,20 @@ class AnswerType(ABC):
         """Return the values found among other words, in order."""
         return ()
 
-    def first(self, text: str) -> Any:
-        """Return the first value in the text. Raises Unparsed."""
-        for value in self.mentions(text):
-            return value
-        return self.read(text)
-
-    def last(self, text: str) -> Any:
-        """Return the last value in the text. Raises Unparsed."""
-        values = list(self.mentions(text))
-        return values[-1] if values else self.read(text)
-
 
 def after_marker(text: str, marker: str) -> tuple[str, bool]:
     """Return the text after the last `marker` (in any case), and True; the whole text and False without one."""
-    text = CONTINUATION.split(text, maxsplit=1)[0]
     found: re.Match[str] | None = None
     if marker.strip():
         for found in re.finditer(re.escape(marker.strip()), text, re.IGNORECASE):  # noqa: B007
             pass
     return (text[found.end() :], True) if found else (text, False)
+
+
+def _without_cue(text: str, cue: str) -> str:
+    """Return a reply without the cue that it begins with."""
+    text, cue = text.strip(), cue.strip()
+    return text[len(cue) :] if cue and text.casefold().startswith(cue.casefold()) else text
 
 
 def paragraphs(text: str) -> list[str]:

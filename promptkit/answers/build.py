@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.base import AnswerType, quoted
+from promptkit.answers.code import Code
+from promptkit.answers.forms import Writing
 from promptkit.answers.json_value import Json
 from promptkit.answers.labels import Boolean, Choice, Label, Labels
 from promptkit.answers.lists import JsonList, ListOf, read_flag
 from promptkit.answers.number import Number
 from promptkit.answers.spans import Spans
-from promptkit.answers.text import Code, Text
+from promptkit.answers.text import Text
 from promptkit.errors import InputError, nearest
 from promptkit.project import LIBRARY, Project
 from promptkit.project_code.entry_points import check_subclass, load_entry_point, load_entry_points
@@ -203,17 +205,36 @@ def _holds_expression(value: Any) -> bool:
     return isinstance(value, str) and "{{" in value
 
 
-def instruction(answer_type: AnswerType, *, project: Project | None = None) -> str:
+def instruction(answer_type: AnswerType, writing: Writing = "plain", *, project: Project | None = None) -> str:
     """Return the words on how to write an answer, for the section `output_format`; empty for text."""
-    values = {"name": answer_type.name, "form": answer_type.form, **answer_type.description()}
+    values = {"name": answer_type.name, "writing": writing, **answer_type.description()}
     shipped = _shipped(answer_type.name)
     otherwise = shipped if shipped.is_file() else template_beside(type(answer_type))
-    return _render_template(answer_type.name, otherwise, values, project)
+    words = _render_template(answer_type.name, otherwise, values, project)
+    return "\n".join(filter(None, (words, json_instruction(writing, project=project))))
 
 
-def repair_message(answer_type: AnswerType, problem: str, *, project: Project | None = None) -> str:
-    """Return the message to a model whose reply could not be read or failed a guard."""
-    values = {"problem": problem, "instruction": instruction(answer_type, project=project)}
+def json_instruction(writing: Writing, *, project: Project | None = None) -> str:
+    """Return the words that ask for an answer in JSON, whatever its type; empty for plain writing."""
+    if writing == "plain":
+        return ""
+    return _render_template("form", _shipped("form"), {}, project)
+
+
+def repair_message(
+    answer_type: AnswerType, problem: str, writing: Writing = "plain", *, project: Project | None = None
+) -> str:
+    """Return the message to a model whose answer could not be read or failed a guard."""
+    return _repair_message(problem, instruction(answer_type, writing, project=project), project)
+
+
+def aside_repair_message(problem: str, *, project: Project | None = None) -> str:
+    """Return the message to a model whose reply a technique could not read."""
+    return _repair_message(problem, "", project, is_aside=True)
+
+
+def _repair_message(problem: str, instructed: str, project: Project | None, *, is_aside: bool = False) -> str:
+    values = {"problem": problem, "instruction": instructed, "is_aside": is_aside}
     return _render_template("repair", _shipped("repair"), values, project)
 
 

@@ -45,17 +45,17 @@ class ClosedSet:
 
     def mentions(self, text: str) -> Iterator[str]:
         """Yield the names that occur in the text as whole words, in order."""
-        return (name for _, name in self.places(text))
+        return (name for _, _, name in self.places(text))
 
-    def places(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield the names that occur in the text as whole words, with their start. They do not overlap."""
+    def places(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Yield the names that occur in the text as whole words, with start and end. They do not overlap."""
         at = 0
         for start, end in self._mentions.places(text):
             if start >= at:
                 at = end
                 name = self.whole(text[start:end])
                 if name is not None:
-                    yield start, name
+                    yield start, end, name
 
     @cached_property
     def _mentions(self) -> MentionFinder:

@@ -1,10 +1,10 @@
-"""The decision of an answer: under a grammar or schema (`constrain`), or by the labels' log-probabilities (`score`)."""
+"""The decision of an answer by the labels' log-probabilities (`score`)."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,8 @@ class Scores:
     """The result of `score`. `logprobs` are before calibration, by written alternative (label, letter, true, false).
 
     `offsets` are those that calibration added. `outside` are the labels that the runtime's alternatives did not
-    include; they count as its last alternative.
+    include; they count as its last alternative. `value` is None where all labels are outside, so that their scores say
+    nothing.
     """
 
     value: Any
@@ -40,28 +41,15 @@ class Scores:
     cached: bool = False
 
 
-def constrain(
-    request: Request, answer_type: AnswerType, capabilities: Collection[Capability], lead: str = ""
-) -> tuple[Request, str | None]:
-    """Return the request under the type's grammar or schema, and a notice where the runtime can enforce neither.
+def score_needs(answer_type: AnswerType | None = None) -> frozenset[Capability]:
+    """Return the capabilities that `score` needs for a type.
 
-    `lead` is the text between the begun turn and the answer, such as the blank after `Sentiment:`.
+    Labels whose first characters differ are told apart by the reply's first token. Others may share it, and so need a
+    model that continues from it.
     """
-    guidance = answer_type.guidance(lead) if "guidance" in capabilities else None
-    if guidance is not None:
-        return replace(request, grammar=guidance, schema=None), None
-    grammar, schema = answer_type.grammar(lead), answer_type.schema()
-    if grammar is not None and "grammar" in capabilities:
-        return replace(request, grammar=grammar, schema=None), None
-    if schema is not None and "schema" in capabilities:
-        return replace(request, schema=schema, grammar=None), None
-    forms = [name for name, form in (("a grammar", grammar), ("a schema", schema)) if form is not None]
-    if not forms:
-        return request, None
-    return (
-        request,
-        f"the model cannot enforce {' or '.join(forms)}; answers of the type {answer_type.name} are unconstrained",
-    )
+    starts = [label[0] for label in answer_type.alternatives()] if answer_type else []
+    needs: frozenset[Capability] = frozenset({"logprobs"})
+    return needs if starts and len(set(starts)) == len(starts) else needs | {"continue"}
 
 
 def lead_after(begun: str) -> str:
@@ -80,7 +68,8 @@ async def score_answer(
     """Return the label with the highest log-probability after the request's begun turn, corrected by `calibrate`.
 
     Walks the trie of the labels' tokens with one-token requests, only as far as labels share tokens. Raises Unsupported
-    where the type has no closed set, or the model gives no log-probabilities or cannot continue a text.
+    where the type has no closed set, or the model gives no log-probabilities or cannot continue a text. A model that
+    cannot continue is asked for its first token only, where that tells the labels apart (`score_needs`).
     """
     labels = answer_type.alternatives()
     if not labels:
@@ -89,7 +78,7 @@ async def score_answer(
         )
     if calibrate is not None and not isinstance(calibrate, Calibration):
         calibrate = read_calibration(calibrate, labels)
-    await _refuse_incapable(client, request)
+    await _refuse_incapable(client, request, answer_type)
     text_before = request.begun if request.prompt is None else request.prompt
     lead = lead_after(text_before) if lead is None else lead
     paths = [_LabelPath(label, f"{lead}{label}".encode()) for label in labels]
@@ -97,9 +86,10 @@ async def score_answer(
     walk = _TrieWalk(client, request)
     await walk.visit("", paths, 0.0)
     logprobs = {label: walk.logprobs[label] for label in labels}
-    winner = best_label(calibrate.corrected(logprobs) if calibrate else logprobs)
+    shown_first = {label: logprobs[label] for label in sorted(labels, key=walk.outside.__contains__)}
+    winner = best_label(calibrate.corrected(shown_first) if calibrate else shown_first)
     return Scores(
-        value=answer_type.parse(winner),
+        value=None if walk.outside.issuperset(labels) else answer_type.parse(winner),
         logprobs=logprobs,
         offsets=calibrate.offsets if calibrate else {},
         outside=tuple(label for label in labels if label in walk.outside),
@@ -196,8 +186,6 @@ class _TrieWalk:
             temperature=0.0,
             top_p=None,
             stop=(),
-            grammar=None,
-            schema=None,
             alternatives=TOP_ALTERNATIVES,
         )
         reply = await self.client.ask(asked)
@@ -212,10 +200,12 @@ class _TrieWalk:
         return shown
 
 
-async def _refuse_incapable(client: Client, request: Request) -> None:
+async def _refuse_incapable(client: Client, request: Request, answer_type: AnswerType) -> None:
     model = await client.model()
-    needed: tuple[Capability, ...] = ("logprobs", "continue" if request.prompt is None else "complete")
-    missing = [capability for capability in needed if capability not in model.capabilities]
+    needed = score_needs(None if request.begun else answer_type)
+    if request.prompt is not None:
+        needed = frozenset({"logprobs", "complete"})
+    missing = sorted(needed - model.capabilities)
     if missing:
         raise Unsupported(
             f"`decide: score` needs {' and '.join(missing)}, which {model.reference} lacks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 _QUOTED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -63,6 +64,55 @@ def none_of(characters: str) -> str:
 def any_of(characters: str) -> str:
     """Return an expression for one of the given characters."""
     return "[" + "".join(_escaped(character, _IN_CLASS) for character in characters) + "]"
+
+
+LONGEST_REGEX = 20_000
+"""Characters of a regular expression above which a grammar has none: servers compile it for each request."""
+_TERM = re.compile(
+    r""""(?P<literal>(?:[^"\\]|\\.)*)"|(?P<set>\[\^?(?:[^\]\\]|\\.)*\])|(?P<rule>[a-z][\w-]*)|(?P<sign>\S)"""
+)
+_ESCAPE = re.compile(r"\\(?:x([0-9A-F]{2})|u([0-9A-F]{4})|U([0-9A-F]{8})|(.))", re.DOTALL)
+_NAMED = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+def regular_expression(grammar: str) -> str | None:
+    """Return the regular expression of a grammar's texts, None where it has none, or too long a one."""
+    rules = {name: body for name, _, body in (line.partition(" ::= ") for line in grammar.splitlines())}
+    known: dict[str, str] = {}
+
+    def expand(name: str, within: tuple[str, ...]) -> str:
+        if name in within:
+            raise RecursionError
+        if name not in known:
+            found = "".join(term(match, (*within, name)) for match in _TERM.finditer(rules[name]))
+            if len(found) > LONGEST_REGEX:
+                raise OverflowError
+            known[name] = f"(?:{found})"
+        return known[name]
+
+    def term(match: re.Match[str], within: tuple[str, ...]) -> str:
+        if match["rule"]:
+            return expand(match["rule"], within)
+        if match["literal"] is not None:
+            return "(?:" + re.escape(_ESCAPE.sub(_unescaped, match["literal"])) + ")"
+        if match["set"]:
+            negated, inner = match["set"][1] == "^", match["set"][1:-1].removeprefix("^")
+            return f"[{'^' * negated}" + _ESCAPE.sub(_set_escaped, inner) + "]"
+        return "(?:" if match["sign"] == "(" else match["sign"]
+
+    try:
+        return expand("root", ())
+    except (RecursionError, OverflowError, KeyError):
+        return None
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1] or match[2] or match[3]
+    return chr(int(code, 16)) if code else _NAMED.get(match[4], match[4])
+
+
+def _set_escaped(match: re.Match[str]) -> str:
+    return re.escape(_unescaped(match))
 
 
 def _escaped(character: str, table: dict[str, str]) -> str:

@@ -124,6 +124,29 @@ class JsonSchema:
             }
         return value
 
+    def without_added_nulls(self, value: Any, schema: Mapping[str, Any] | None = None) -> Any:
+        """Return the value without the optional keys that are null only because `strict_schema` requires every key."""
+        schema = self.root if schema is None else schema
+        if "$ref" in schema:
+            return self.without_added_nulls(value, self.target(schema["$ref"]))
+        if "anyOf" in schema:
+            found = (self.without_added_nulls(value, option) for option in schema["anyOf"])
+            pairs = zip(found, schema["anyOf"], strict=True)
+            return next((inner for inner, option in pairs if self.fault(inner, option) is None), value)
+        if isinstance(value, list) and "items" in schema:
+            return [self.without_added_nulls(item, schema["items"]) for item in value]
+        if isinstance(value, dict) and "properties" in schema:
+            properties, required = schema["properties"], schema.get("required", [])
+            return {
+                name: self.without_added_nulls(item, properties.get(name, {}))
+                for name, item in value.items()
+                if item is not None
+                or name in required
+                or name not in properties
+                or self.fault(None, properties[name]) is None
+            }
+        return value
+
     def closed(self, schema: Any = None) -> Any:
         """Return the schema with each object's closing written out, for a runtime that enforces schemas."""
         return mapped(self.root if schema is None else schema, closed)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Form, Unparsed, hashable, quoted
+from promptkit.answers.base import AnswerType, Reading, Refusal, Unparsed, after_marker, hashable, quoted
+from promptkit.answers.code_reader import MOST_DECLINING
 from promptkit.answers.gbnf import Grammar, literal
+from promptkit.answers.json_reader import check_bounds, json_readings, json_string
 from promptkit.answers.json_schema import JsonSchema
 from promptkit.answers.number import number_text
-from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
+from promptkit.answers.number_grammar import range_expression
+from promptkit.answers.refusals import declines
 from promptkit.answers.schema_keywords import additional_schema, allowed_types
 from promptkit.errors import InputError
 
-# Each failed start may read to the end of the reply, and a reply full of them is noise.
-_MAX_STARTS = 64
-_START = re.compile(r"[\[{]")
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
 class Json(AnswerType):
     """A value that fits a schema (see `json_schema`), written on one line with keys in the schema's order."""
 
     name = "json"
-    form: Form = "json"
+    writes_json = True
 
     def __init__(self, schema: Any = None) -> None:
         given = {} if schema is None else schema
@@ -44,28 +43,31 @@ class Json(AnswerType):
             raise ValueError("the value is nested too deep") from None
 
     def read(self, text: str) -> Any:
-        stripped = text.strip()
-        fenced = _FENCED.fullmatch(stripped)
-        try:
-            return self._fitting(read_json(fenced.group(1) if fenced else stripped))
-        except Unparsed as unparsed:
-            for value in self.mentions(stripped):
-                return value
-            raise unparsed
+        return self._readings(text)[0].value
 
-    def mentions(self, text: str) -> Iterator[Any]:
-        at, failed = 0, 0
-        while failed < _MAX_STARTS and (start := _START.search(text, at)):
-            try:
-                value, at = DECODER.raw_decode(text, start.start())
-            except (ValueError, RecursionError):
-                at, failed = start.end(), failed + 1
-                continue
-            try:
-                fitting = self._fitting(check_bounds(value))
-            except Unparsed:
-                continue
-            yield fitting
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
+        rest, marked = after_marker(text, cue)
+        if marked:
+            with suppress(Unparsed):
+                return replace(self._readings(rest)[0], rule="cue")
+        try:
+            return self._readings(text)[-1 if thinks else 0]
+        except Unparsed as unparsed:
+            if declines(text[:MOST_DECLINING]):
+                raise Refusal(f"the reply declines to answer: {quoted(text)}") from unparsed
+            raise
+
+    def _readings(self, text: str) -> list[Reading]:
+        """Return the values in a reply that fit the schema, at least one. Raises Unparsed."""
+        fitting: list[Reading] = []
+        fault = ""
+        for reading in json_readings(text):
+            misfit = self._schema.fault(reading.value)
+            fitting += [] if misfit else [reading]
+            fault = fault or misfit or ""
+        if not fitting:
+            raise Unparsed(fault or f"{quoted(text)} holds no JSON value")
+        return fitting
 
     def expression(self, grammar: Grammar) -> str | None:
         return None if self._schema.needs_guidance else schema_expression(self._schema, grammar)
@@ -79,27 +81,29 @@ class Json(AnswerType):
     def schema(self) -> Mapping[str, Any]:
         return self._schema.closed()  # type: ignore[no-any-return]
 
+    def json_value(self, value: Any) -> Any:
+        return self._schema.ordered(value)
+
+    def from_json(self, value: Any) -> Any:
+        value = self._schema.without_added_nulls(check_bounds(value))
+        fault = self._schema.fault(value)
+        if fault:
+            raise Unparsed(fault)
+        return value
+
     def vote_key(self, value: Any) -> Hashable:
         return hashable(value)
 
     def description(self) -> Mapping[str, Any]:
         return {"schema": self.given}
 
-    def _fitting(self, value: Any) -> Any:
-        fault = self._schema.fault(value)
-        if fault:
-            raise Unparsed(fault)
-        return value
-
-
-MAX_DEPTH = 100
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
 
 def json_text(value: Any) -> str:
     """Return a JSON value as text. Raises ValueError for any other value."""
-    if value is None or isinstance(value, bool | str):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return json_string(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     if isinstance(value, int | float):
         return number_text(value)
     if isinstance(value, list):
@@ -107,63 +111,6 @@ def json_text(value: Any) -> str:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return "{" + ", ".join(f"{json_text(key)}: {json_text(item)}" for key, item in value.items()) + "}"
     raise ValueError(f"{value!r} is not a JSON value")
-
-
-def read_json(text: str) -> Any:
-    """Return the value of a JSON text. Raises Unparsed."""
-    try:
-        return check_bounds(DECODER.decode(text))
-    except RecursionError:
-        raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
-    except json.JSONDecodeError as error:
-        raise Unparsed(f"the reply is not JSON: {error}") from None
-
-
-def check_bounds(value: Any) -> Any:
-    """Return the value. Raises Unparsed where it is nested too deep or holds text that is not valid Unicode."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner += [*item.keys(), *item.values()]
-            elif isinstance(item, list):
-                inner += item
-            elif isinstance(item, str) and not item.isascii() and _SURROGATE.search(item):
-                raise Unparsed("the JSON holds half of a surrogate pair")
-        if not inner:
-            return value
-        level = inner
-    raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels")
-
-
-def _read_integer(digits: str) -> int:
-    if len(digits.lstrip("-")) > LONGEST_WHOLE:
-        raise Unparsed("the JSON holds a number too long to keep")
-    return int(digits)
-
-
-def _read_float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise Unparsed("the JSON holds a number too large to keep")
-    return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise Unparsed(f"the reply holds {name}, which is not JSON")
-
-
-def _first_key_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for key, value in pairs:
-        record.setdefault(key, value)
-    return record
-
-
-DECODER = json.JSONDecoder(
-    parse_int=_read_integer, parse_float=_read_float, parse_constant=_refuse_constant, object_pairs_hook=_first_key_wins
-)
 
 
 _CHARACTER = r'[^"\\\x00-\x1F] | "\\" ["\\/bfnrt] | "\\u00" [0-1] [0-9a-fA-F]'

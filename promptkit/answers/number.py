@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Hashable, Iterator, Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed, quoted
+from promptkit.answers.concluded_number import number_of, whole_number
 from promptkit.answers.gbnf import Grammar
 from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
+from promptkit.answers.numerals import EXACT, Numeral, numerals, plain_math, word_numerals
+from promptkit.answers.passages import Passage
 from promptkit.errors import InputError
-
-# No double has significant decimals beyond this place.
-_LAST_DECIMAL = 400
-_EXACT = Context(prec=LONGEST_WHOLE + _LAST_DECIMAL + 10)
-_NUMBER = re.compile(
-    r"(?P<sign>(?<![\w.)])[-−])?[$€£]?(?<![^\W_])"
-    r"(?:(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.(?P<decimals>[0-9]+))?|(?<![0-9])\.(?P<bare>[0-9]+))"
-    r"(?:[eE](?P<power>[-+]?[0-9]{1,3})(?![0-9]))?"
-)
 
 
 class Number(AnswerType):
@@ -30,6 +23,7 @@ class Number(AnswerType):
     """
 
     name = "number"
+    writes_json = True
     max_tokens = 24
 
     def __init__(self, minimum: Any = None, maximum: Any = None, decimals: Any = None) -> None:
@@ -54,8 +48,8 @@ class Number(AnswerType):
         return number_text(value)
 
     def read(self, text: str) -> int | float:
-        found = [match for match in _NUMBER.finditer(text)]
-        values = dict.fromkeys(self._value(match) for match in found)
+        found = numerals(plain_math(text)) or word_numerals(text)
+        values = dict.fromkeys(self._value(numeral) for numeral in found)
         fitting = [value for value in values if value is not None]
         if len(values) == 1 and fitting:
             return fitting[0]
@@ -66,13 +60,32 @@ class Number(AnswerType):
         raise Unparsed(f"{quoted(text)} is not {self._wanted()}")
 
     def mentions(self, text: str) -> Iterator[int | float]:
-        for match in _NUMBER.finditer(text):
-            value = self._value(match)
+        for numeral in numerals(plain_math(text)):
+            value = self._value(numeral)
             if value is not None:
                 yield value
 
+    def whole(self, text: str) -> int | float | None:
+        return self._optional(whole_number(text, self._fits))
+
+    def pick(self, passage: Passage) -> int | float | None:
+        return self._optional(number_of(passage, self._fits))
+
     def expression(self, grammar: Grammar) -> str:
         return range_expression(grammar, self._low, self._high, self.decimals)
+
+    def schema(self) -> Mapping[str, Any]:
+        bounds = {"minimum": self._low, "maximum": self._high}
+        shown = {key: _number(bound) for key, bound in bounds.items() if bound is not None}
+        return {"type": "integer" if self.decimals == 0 else "number", **shown}
+
+    def json_value(self, value: Any) -> Any:
+        self.format(value)
+        return value
+
+    def from_json(self, value: Any) -> int | float:
+        found: int | float = self.parse(number_text(value)) if _is_number(value) else super().from_json(value)
+        return found
 
     def vote_key(self, value: Any) -> Hashable:
         return ("number", value)
@@ -84,20 +97,20 @@ class Number(AnswerType):
             "decimals": self.decimals,
         }
 
-    def _value(self, match: re.Match[str]) -> int | float | None:
-        """Return the number of a match, None where it is out of range."""
-        whole = (match["whole"] or "0").replace(",", "").lstrip("0") or "0"
-        fraction = match["decimals"] or match["bare"] or ""
-        if len(whole) > LONGEST_WHOLE:
+    def _optional(self, numeral: Numeral | None) -> int | float | None:
+        return None if numeral is None else self._value(numeral)
+
+    def _fits(self, numeral: Numeral) -> bool:
+        return self._value(numeral) is not None
+
+    def _value(self, numeral: Numeral) -> int | float | None:
+        """Return the number of a numeral, None where it is out of range."""
+        if numeral.value is None:
             return None
-        exact = Decimal(f"{whole}.{fraction[:_LAST_DECIMAL]}").scaleb(int(match["power"] or 0), _EXACT)
-        if match["sign"]:
-            exact = exact.copy_negate()
-        if self.decimals is not None:
-            exact = self._rounded(exact, ROUND_HALF_UP)
+        exact = numeral.value if self.decimals is None else self._rounded(numeral.value, ROUND_HALF_UP)
         if exact.adjusted() >= LONGEST_WHOLE or not self._holds(exact):
             return None
-        if exact == exact.to_integral_value() and (self.decimals == 0 or not fraction):
+        if exact == exact.to_integral_value() and (self.decimals == 0 or numeral.is_whole):
             return int(exact)
         return float(exact)
 
@@ -111,7 +124,7 @@ class Number(AnswerType):
     def _rounded(self, exact: Decimal, rounding: str) -> Decimal:
         if self.decimals is None or -exact.as_tuple().exponent <= self.decimals:  # type: ignore[operator]
             return exact
-        return exact.quantize(Decimal(1).scaleb(-self.decimals), rounding=rounding, context=_EXACT)
+        return exact.quantize(Decimal(1).scaleb(-self.decimals), rounding=rounding, context=EXACT)
 
     def _wanted(self) -> str:
         bounds = [
@@ -131,6 +144,10 @@ def number_text(value: int | float) -> str:
     if value == 0:
         return "0"
     return format(Decimal(value) if value.is_integer() else Decimal(repr(value)), "f")
+
+
+def _number(exact: Decimal) -> int | float:
+    return int(exact) if exact == exact.to_integral_value() else float(exact)
 
 
 def _is_number(value: Any) -> bool:

@@ -189,6 +189,39 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
     return schema | extra if "properties" in schema else schema
 
 
+_NOT_STRICT = ANNOTATIONS - {"title", "description"} | {"minLength", "maxLength"}
+
+
+def strict_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a resolved schema in the subset that OpenAI's strict mode takes; None where it has no equivalent there.
+
+    Each object is closed and requires every key; a key that is optional may be null instead. The lengths of texts are
+    left out. (OpenAI, "Structured outputs: supported schemas".)
+    """
+    strict = mapped(schema, _strict)
+    parts = [strict, *strict.get("$defs", {}).values()]
+    while parts:
+        part = parts.pop()
+        is_open = part.get("type") == "object" and part.get("additionalProperties") is not False
+        if is_open or not part.keys() & {"type", "enum", "const", "$ref", "anyOf"}:
+            return None
+        parts += inner_schemas(part)
+    return strict  # type: ignore[no-any-return]
+
+
+def _strict(schema: dict[str, Any]) -> dict[str, Any]:
+    dropped = _NOT_STRICT - {"format"} if has_enforced_format(schema) else _NOT_STRICT
+    kept = {key: value for key, value in schema.items() if key not in dropped}
+    if "properties" not in kept:
+        return kept
+    required = kept.get("required", [])
+    properties = {
+        name: inner if name in required else {"anyOf": [inner, {"type": "null"}]}
+        for name, inner in kept["properties"].items()
+    }
+    return closed({"type": "object", **kept, "properties": properties, "required": list(properties)})
+
+
 def guided(schema: dict[str, Any]) -> dict[str, Any]:
     keywords = enforced_keywords(schema)
     kept = {key: value for key, value in closed(schema).items() if key not in ANNOTATIONS or key in keywords}

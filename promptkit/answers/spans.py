@@ -10,9 +10,10 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from promptkit.answers.base import AnswerType, Unparsed, after_marker, quoted
+from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, after_marker, quoted
 from promptkit.answers.closed_sets import check_known, read_names
 from promptkit.answers.gbnf import Grammar, literal
+from promptkit.answers.refusals import refuses
 from promptkit.errors import InputError, nearest
 
 _TAG = re.compile(
@@ -20,6 +21,8 @@ _TAG = re.compile(
 )
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _CLOSE = "</span>"
+LEAST_COPIED = 0.5
+"""The share of the text's words that must stand in a copy; a refusal has fewer."""
 
 
 class Spans(AnswerType):
@@ -69,9 +72,14 @@ class Spans(AnswerType):
             found = self._aligned(copy, spans)
         return [{"start": start + self._shift, "end": end + self._shift, "class": kind} for start, end, kind in found]
 
-    def extract(self, text: str, marker: str = "") -> list[dict[str, Any]]:
-        rest, _ = after_marker(text, marker)
-        return list(self.parse(rest))
+    def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
+        rest, marked = after_marker(text, cue)
+        try:
+            return Reading(self.read(rest), "cue" if marked else WHOLE_REPLY)
+        except Unparsed as unparsed:
+            if refuses(text):
+                raise Refusal(f"the reply declines to answer: {quoted(text)}") from unparsed
+            raise
 
     def expression(self, grammar: Grammar) -> str:
         """Return the expression of all copies. It has one rule for each place, outside a span and inside one of each
@@ -129,7 +137,11 @@ class Spans(AnswerType):
     def _aligned(self, copy: str, spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
         """Return the spans that can be transferred to the text, in its offsets."""
         theirs, ours = list(_TOKEN.finditer(copy)), list(_TOKEN.finditer(self.text))
-        place = aligned([token.group() for token in theirs], [token.group() for token in ours])
+        their_words, our_words = [token.group() for token in theirs], [token.group() for token in ours]
+        copied = (Counter(their_words) & Counter(our_words)).total()
+        if copied < LEAST_COPIED * len(ours):
+            raise Unparsed(f"the reply has {copied} of the text's {len(ours)} words: it is not a copy of the text")
+        place = aligned(their_words, our_words)
         found = []
         starts, ends = [token.start() for token in theirs], [token.end() for token in theirs]
         for start, end, kind in spans:

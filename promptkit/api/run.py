@@ -202,12 +202,18 @@ def last_results(pipeline: Pipeline, session: Session) -> dict[str, Any]:
 def step_record(rendered: Rendered) -> dict[str, Any]:
     """Return a rendered step as the documented JSON object."""
     request = rendered.request
-    shape = {"grammar": request.grammar, "schema": request.schema}
+    constraint = {
+        "grammar": request.grammar,
+        "choice": list(request.choice) or None,
+        "regex": request.regex,
+        "schema": request.schema,
+        "json_object": request.json_object or None,
+    }
     return {
         "step": rendered.step,
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         "cue": request.begun,
-        **{name: value for name, value in shape.items() if value is not None},
+        **{name: value for name, value in constraint.items() if value is not None},
         "options": {"max_tokens": request.max_tokens, "temperature": request.temperature, "stop": list(request.stop)},
         "text": rendered.text,
         "tokens": rendered.tokens,

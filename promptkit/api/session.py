@@ -174,6 +174,7 @@ async def open_session(
                 recorder=recorder,
                 progress=progress.fetching if progress else None,
                 notice=progress.notice if progress else None,
+                offer=progress.offer if progress else None,
                 base=base,
                 apart=apart,
             )

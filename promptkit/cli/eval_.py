@@ -15,6 +15,7 @@ import typer
 
 from promptkit.api.evaluate import SuiteOptions, evaluate_suite, find_suite, read_options
 from promptkit.api.session import ModelOptions
+from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.options import (
     Json,
     Model,
@@ -125,6 +126,7 @@ def evaluate(
             how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
             rows=command_options(limit=limit, filter=filters),
         )
+        suggest_better_model([ended[0].record.model.reference])
         show_next(ended[0], typed, options.model, html=html is not None)
     raise_failures(ended)
 

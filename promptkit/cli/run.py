@@ -13,19 +13,20 @@ import typer
 
 from promptkit.api.run import RunResult, run_target
 from promptkit.api.session import ModelOptions, load, open_session
+from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled, read_texts
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.cli.results import in_order, show_models, show_result, spent_text
-from promptkit.cli.session import run_to_end
+from promptkit.cli.results import answered_by, in_order, show_models, show_result, spent_text
+from promptkit.cli.session import keeping_partial_text, run_to_end
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline, Step, default_model
-from promptkit.engine.results import Result
+from promptkit.engine.results import Result, Totals
 from promptkit.engine.run import Batch, Runner
 from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, place
 from promptkit.reports.output import emit, note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import counted, json_text, one_line, row_text, visible
+from promptkit.reports.text import counted, json_text, one_line, row_text, visible, warning_texts
 from promptkit.storage.files import check_destination, writing_text
 from promptkit.techniques.spec import parse_spec
 
@@ -83,7 +84,8 @@ async def run_once(
     if filled.examples:
         note(f"no values given: the example of {', '.join(filled.examples)} is used")
     progress = Progress()
-    result = await run_target(pipeline, filled.values, options, progress)
+    with keeping_partial_text(progress):
+        result = await run_target(pipeline, filled.values, options, progress)
     show_result(result, progress, trace=trace)
     if json:
         emit(result.to_json())
@@ -91,6 +93,7 @@ async def run_once(
         raise result.error
     if not json:
         emit(str(result))
+        suggest_better_model(answered_by(result.models, result.totals))
 
 
 def show_next(target: str, values: Sequence[str], options: ModelOptions, *, traced: bool) -> None:
@@ -167,11 +170,18 @@ async def run_rows(
                     answered = result if result.totals.calls else answered
             if rows:
                 note(f"{counted(len(rows), 'row')} · {spent_text([batch.totals], monotonic() - started)}")
+                note_warnings(batch.totals)
         if answered:
             show_models(session.models_of(answered), answered.totals, progress)
         if out is not None:
             note(f"written: {place(out)}")
     check_answered(batch)
+
+
+def note_warnings(totals: Totals) -> None:
+    """Print the warnings of rows, if there are some."""
+    if texts := warning_texts(totals.warnings):
+        note(", ".join(texts))
 
 
 def check_answered(batch: Batch) -> None:

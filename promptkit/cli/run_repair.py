@@ -10,11 +10,11 @@ import typer
 
 from promptkit.api.runs import ProjectStore, open_project_store
 from promptkit.engine.run import BATCH, batch_record
-from promptkit.errors import DamagedRecord, InputError, Interrupted, StoreFailed, place
+from promptkit.errors import DamagedRecord, InputError, StoreFailed, place
 from promptkit.evaluation.stored_run import KIND
 from promptkit.reports.batch import batch_text
 from promptkit.reports.evaluation.report import evaluation_text
-from promptkit.reports.output import emit, note, terminal_width
+from promptkit.reports.output import ask_person, emit, note, terminal_width
 from promptkit.reports.runs import run_record, run_text, runs_text
 from promptkit.reports.text import counted
 from promptkit.reports.tuning.report import tuning_text
@@ -94,9 +94,4 @@ def check_reports(kept: ProjectStore, run: Run) -> None:
 
 def confirmed(count: int) -> bool:
     """Ask a person whether to repair. Without a terminal the answer is no."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    try:
-        return typer.confirm(f"repair {counted(count, 'record')}?", err=True)
-    except typer.Abort:
-        raise Interrupted("\ninterrupted; nothing was changed") from None
+    return bool(ask_person(f"repair {counted(count, 'record')}?"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Interrupted
 from promptkit.project import LIBRARY
 from promptkit.reports.output import results_alone
+from promptkit.reports.progress import Progress
 
 T = TypeVar("T")
 
@@ -26,6 +28,16 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     except KeyboardInterrupt:
         hint = "the same command asks only what is missing"
         raise Interrupted("interrupted; what was answered is kept", hint=hint) from None
+
+
+@contextmanager
+def keeping_partial_text(progress: Progress) -> Iterator[None]:
+    """Leave what has arrived of replies on the screen where ctrl-C ends the block."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        progress.stopped()
+        raise
 
 
 def refuse_shipped(pipeline: Pipeline, cannot: str, then: str) -> None:

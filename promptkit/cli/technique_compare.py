@@ -203,6 +203,7 @@ def result_record(result: TechniqueResult) -> dict[str, Any]:
         "accuracy": accuracy if measured else None,
         "unparsed": result.unparsed,
         "truncated": result.truncated,
+        "warnings": dict(result.warnings),
         "missing": result.missing,
         "seen": result.seen,
         "dominated_by": result.dominated_by,

@@ -115,6 +115,7 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
             timeout=project.settings.timeout,
             progress=progress.fetching,
             notice=progress.notice,
+            offer=progress.offer,
             base=base,
         ) as models:
             return await (await models.get(step.model if step else None)).model()

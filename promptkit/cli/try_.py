@@ -15,10 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from promptkit.api.session import ModelOptions, Session, find_project, load, open_session
+from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.inputs import read_texts
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
 from promptkit.cli.results import announced_models, answered_by, in_order
-from promptkit.cli.session import refuse_shipped, run_to_end
+from promptkit.cli.session import keeping_partial_text, refuse_shipped, run_to_end
 from promptkit.engine.dependencies import files_of
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Case, Pipeline
@@ -66,7 +67,11 @@ def try_(
     cases = (WatchRun if watch else TryRun)(target, read_texts(values or ()), options, json=json)
     if pin is not None:
         cases.pin(pin, expect)
-    run_to_end(cases.follow() if isinstance(cases, WatchRun) else cases.once())
+    if isinstance(cases, WatchRun):
+        return run_to_end(cases.follow())
+    outcomes = run_to_end(cases.once())
+    if not json:
+        suggest_better_model({reference for outcome in outcomes for reference in outcome.why})
 
 
 class TryRun:
@@ -89,19 +94,21 @@ class TryRun:
         self._texts = {}
         note(f"pinned `{name}` in {file}")
 
-    async def once(self) -> None:
-        """Try the cases once."""
+    async def once(self) -> tuple[CaseOutcome, ...]:
+        """Try the cases once and return what they gave."""
         pipeline = self._load()
-        async with self._stack:
-            await self._try(pipeline)
+        with keeping_partial_text(self._progress):
+            async with self._stack:
+                return await self._try(pipeline)
 
     def _load(self) -> Pipeline:
         return load(self._target, sets=self._options.sets)
 
-    async def _try(self, pipeline: Pipeline) -> None:
+    async def _try(self, pipeline: Pipeline) -> tuple[CaseOutcome, ...]:
         session = await self._open(pipeline)
-        outcomes = await try_cases(pipeline, cases_to_try(pipeline, self._texts), session, self._progress)
-        self._screen.show(self._settle(outcomes))
+        outcomes = self._settle(await try_cases(pipeline, cases_to_try(pipeline, self._texts), session, self._progress))
+        self._screen.show(outcomes)
+        return outcomes
 
     def _settle(self, outcomes: tuple[CaseOutcome, ...]) -> tuple[CaseOutcome, ...]:
         return outcomes

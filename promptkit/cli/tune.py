@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os.path import relpath
@@ -30,10 +28,10 @@ from promptkit.cli.options import (
 from promptkit.cli.results import code_lines
 from promptkit.cli.session import run_to_end
 from promptkit.engine.load import load_target
-from promptkit.errors import InputError, Interrupted
+from promptkit.errors import InputError
 from promptkit.evaluation.suite.suite import Suite, suite_code
 from promptkit.reports.evaluation.report import defects_text
-from promptkit.reports.output import emit, note
+from promptkit.reports.output import ask_person, emit, note
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import json_text
 from promptkit.reports.tuning.page import write_tuning_page
@@ -195,18 +193,12 @@ def approve_plan(plan: Plan, *, yes: bool) -> bool:
 
 def confirmed(plan: Plan) -> bool:
     """Ask a person whether to start. Raises InputError where there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    answer = ask_person("start anyway?")
+    if answer is None:
         less = "; most changes bring less than that" if plan.smallest_gain is not None else ""
         hint = "add rows to the suite, or start anyway with --yes"
         raise InputError(f"{detectable_gain_text(plan)}{less}", hint=hint)
-    # The event loop would handle ctrl-C only after the answer.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return typer.confirm("start anyway?", err=True)
-    except typer.Abort:
-        raise Interrupted("\ninterrupted; nothing was asked") from None
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return answer
 
 
 def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:

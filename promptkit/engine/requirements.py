@@ -10,15 +10,17 @@ from typing import get_args
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.calibration import read_calibration
-from promptkit.answers.decide import constrain
+from promptkit.answers.decide import score_needs
+from promptkit.answers.forms import reply_form
 from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.engine.session import ClientProvider, Session
 from promptkit.errors import InputError, Problem, Unsupported, place
-from promptkit.runtimes.base import Capability, Model, Request
+from promptkit.runtimes.base import Capability, Model
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
+from promptkit.techniques.thinking import unmet_setting
 from promptkit.tools.search import Documents
 
 
@@ -115,14 +117,15 @@ def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[s
         "sampling": bool(options.temperature),
         "stop": bool(options.stop),
         "seed": options.seed is not None,
-        "think": bool(options.think),
     }
     for capability, is_requested in requested.items():
         if is_requested and capability not in model.capabilities:
             yield f"`options` need: {capability}"
+    unmet = unmet_setting(options.think, model.capabilities)
+    if unmet is not None:
+        yield unmet
 
 
-SCORING_CAPABILITIES = frozenset({"logprobs", "continue"})
 _ANY_LABELS = {"label": ["a", "b"]}
 """Stands for labels that only a row brings."""
 
@@ -179,11 +182,11 @@ def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallba
 
 def decide_fallback(call: PromptCall, model: Model) -> tuple[str, str] | None:
     """Return the `decide` that a step falls back on, and the reason; None where the model supports its own."""
-    lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if call.decide == "score" else []
+    answer = call.answer if isinstance(call.answer, AnswerType) else build_answer_type(_ANY_LABELS)
+    lacking = sorted(score_needs(answer) - model.capabilities) if call.decide == "score" else []
     if call.decide == "generate" or (call.decide == "score" and not lacking):
         return None
-    answer = call.answer if isinstance(call.answer, AnswerType) else build_answer_type(_ANY_LABELS)
-    _, notice = constrain(Request(), answer, model.capabilities)
+    notice = reply_form(answer, model.capabilities).notice
     if not lacking:
         return ("generate", notice) if notice else None
     return ("generate" if notice else "constrain"), f"the model lacks {' and '.join(lacking)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from promptkit.runtimes.base import Model
 from promptkit.runtimes.serialization import reply_record, request_record
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.context import CallRecord
+from promptkit.techniques.warnings import in_table_order
 
 Status = Literal["done", "skipped", "failed", "capped"]
 TraceKind = Literal["run", "step", "item", "round", "pipeline"]
@@ -21,8 +23,9 @@ class Trace:
     """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
 
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
-    answers that no repair fixed. `failure` is an error that `on_error` tolerated. `extra` is what the technique reports
-    beside its answer, such as votes, scores or verdicts.
+    answers that no repair fixed. `warnings` are those of its techniques' answers, each once; each call has those of its
+    reply. `failure` is an error that `on_error` tolerated. `extra` is what the technique reports beside its answer,
+    such as votes, scores or verdicts.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Trace:
     waited: float = 0.0
     unparsed: int = 0
     truncated: int = 0
+    warnings: tuple[str, ...] = ()
     failure: PromptkitError | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
@@ -50,7 +54,7 @@ class Trace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """Sums over calls. `calls` and `cached` count requests, `unparsed` answers that no repair fixed, `truncated`
-    answers that stayed cut off.
+    answers that stayed cut off; `warnings` counts replies and answers by the name of the warning.
     """
 
     calls: int = 0
@@ -60,6 +64,7 @@ class Totals:
     seconds: float = 0.0
     unparsed: int = 0
     truncated: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,21 +100,24 @@ class Result:
         return {
             "output": self.output,
             "steps": {name: _step_record(step) for name, step in self.steps.items()},
-            "totals": _totals_record(self.totals),
+            "totals": totals_record(self.totals),
         }
 
 
 def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
     """Return the totals over nodes of a trace."""
     calls = cached = tokens_in = tokens_out = unparsed = truncated = 0
+    warnings: Counter[str] = Counter()
     for node in nodes:
         unparsed += node.unparsed
         truncated += node.truncated
+        warnings.update(node.warnings)
         for call in node.calls:
             calls += call.requests
             cached += call.requests if call.reply.cached else 0
             tokens_in += call.reply.tokens_in or 0
             tokens_out += call.reply.tokens_out or 0
+            warnings.update(call.warnings)
     return Totals(
         calls=calls,
         cached=cached,
@@ -118,6 +126,7 @@ def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
         seconds=seconds,
         unparsed=unparsed,
         truncated=truncated,
+        warnings=in_table_order(warnings),
     )
 
 
@@ -133,12 +142,23 @@ def step_result(trace: Trace) -> StepResult:
     )
 
 
-def _totals_record(totals: Totals) -> dict[str, Any]:
-    return {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
+def totals_record(totals: Totals) -> dict[str, Any]:
+    """Return totals as JSON-able data; without warnings there is no such key."""
+    record = {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
+    if not totals.warnings:
+        del record["warnings"]
+    return record
+
+
+def add_totals(totals: Totals, more: Mapping[str, Any]) -> Totals:
+    """Return totals with those of a record of `totals_record` added."""
+    warnings = Counter(totals.warnings) + Counter(more.get("warnings", {}))
+    counts = {name: getattr(totals, name) + more[name] for name in Totals.__dataclass_fields__ if name != "warnings"}
+    return Totals(**counts, warnings=in_table_order(warnings))
 
 
 def _step_record(step: StepResult) -> dict[str, Any]:
-    record = {"status": step.status, **_totals_record(step), "waited": step.waited, "value": step.value}
+    record = {"status": step.status, **totals_record(step), "waited": step.waited, "value": step.value}
     return record if step.problem is None else {**record, "problem": step.problem}
 
 
@@ -156,10 +176,21 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         "waited": trace.waited,
         "value": plain(trace.value),
         **problem,
+        **({"warnings": list(trace.warnings)} if trace.warnings else {}),
         **({"extra": dict(trace.extra)} if trace.extra else {}),
         "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],
     }
+
+
+def speed_record(trace: Trace) -> dict[str, float]:
+    """Return the seconds until the first token of a run, and its tokens a second, of requests that were sent now."""
+    calls = [call for node in trace.nodes() for call in node.calls if not call.reply.cached]
+    timed = [call.reply for call in calls if call.reply.tokens_a_second is not None]
+    first = min(calls, key=lambda call: call.started, default=None)
+    seconds = sum(reply.seconds - (reply.first_token or 0) for reply in timed)
+    tokens = sum((reply.tokens_out or 0) - 1 for reply in timed)
+    return _speeds(None if first is None else first.reply.first_token, tokens / seconds if timed else None)
 
 
 def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -189,6 +220,7 @@ def _call_record(call: CallRecord) -> dict[str, Any]:
         "reply": reply.text,
         "thoughts": reply.thoughts,
         "finish": reply.finish,
+        **({"context": reply.context} if reply.context else {}),
         "parsed": plain(call.parsed),
         "problem": call.problem,
         "requests": call.requests,
@@ -201,7 +233,21 @@ def _call_record(call: CallRecord) -> dict[str, Any]:
         "deciding": call.deciding,
         "repair": call.repair,
         "notes": list(call.notes),
+        **_reading_record(call),
+        **_speeds(reply.first_token, reply.tokens_a_second),
     }
+
+
+def _speeds(first_token: float | None, tokens_a_second: float | None) -> dict[str, float]:
+    """Return the seconds until the first token, and the tokens a second after it, where they are known."""
+    speeds = {"first_token": first_token, "tokens_a_second": tokens_a_second}
+    return {name: round(speed, 4) for name, speed in speeds.items() if speed is not None}
+
+
+def _reading_record(call: CallRecord) -> dict[str, Any]:
+    """Return the rule by which the reply was read and its warnings, where there are some."""
+    rule = {} if call.rule is None else {"rule": call.rule}
+    return {**rule, "warnings": list(call.warnings)} if call.warnings else rule
 
 
 def _calls_with_path(trace: Trace, path: tuple[str, ...]) -> Iterator[tuple[CallRecord, tuple[str, ...]]]:
@@ -224,4 +270,5 @@ def _stored_call(call: CallRecord, path: tuple[str, ...]) -> dict[str, Any]:
         "parsed": plain(call.parsed),
         "problem": call.problem,
         "notes": list(call.notes),
+        **_reading_record(call),
     }

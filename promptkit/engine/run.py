@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,9 +17,11 @@ from promptkit.engine.results import (
     StepResult,
     Totals,
     Trace,
+    add_totals,
     step_result,
     stored_calls,
     sum_totals,
+    totals_record,
     trace_record,
 )
 from promptkit.engine.scope import STEPS
@@ -303,7 +305,7 @@ class Batch:
         await self._store.batches.save(self.number, row, record, failed=result.error is not None)
         self.answered += result.error is None
         self.failed += result.error is not None
-        self.totals = _add_totals(self.totals, asdict(result.totals))
+        self.totals = add_totals(self.totals, totals_record(result.totals))
         return result
 
     def record(self) -> dict[str, Any]:
@@ -320,13 +322,9 @@ def batch_record(run: Run, store: Store) -> Mapping[str, Any]:
     rows, failed = store.batches.count(run.number)
     totals = Totals()
     for _, row in store.batches.rows(run.number):
-        totals = _add_totals(totals, row["totals"])
+        totals = add_totals(totals, row["totals"])
     return _summary(run.inputs["rows"], rows - failed, failed, totals)
 
 
 def _summary(rows: int, answered: int, failed: int, totals: Totals) -> dict[str, Any]:
-    return {"rows": rows, "answered": answered, "failed": failed, "totals": asdict(totals)}
-
-
-def _add_totals(totals: Totals, more: Mapping[str, Any]) -> Totals:
-    return Totals(**{name: value + more[name] for name, value in asdict(totals).items()})
+    return {"rows": rows, "answered": answered, "failed": failed, "totals": totals_record(totals)}

@@ -113,7 +113,9 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextArrived:
-    """A piece of a streamed reply. `item` is the index in the list of a `for_each`."""
+    """A piece of a streamed reply, a `Thought` where it belongs to the thoughts. `item` is the index in the list of a
+    `for_each`.
+    """
 
     step: str
     item: int | None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from promptkit.engine.scope import Key
 from promptkit.errors import Problem, nearest
 from promptkit.storage.models import Problems, schema_error_text
+from promptkit.techniques.thinking import EFFORT_BUDGETS, LARGEST_BUDGET, WORDS, read_think
 
 Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
@@ -44,15 +45,26 @@ def _of_kind(what: str, *kinds: type) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
+def _think(value: Any) -> Any:
+    read_think(value)
+    return value
+
+
+ThinkSetting = Annotated[bool | str | int | None, BeforeValidator(_think)]
+
+
 class OptionsSpec(ClosedModel):
-    """`options:`. Options that are not given are left to the technique and the answer type."""
+    """`options:`. Options that are not given are left to the technique and the answer type.
+
+    `think` is the older place of the step's own key.
+    """
 
     temperature: float | None = Field(default=None, ge=0, le=10)
     max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
     stop: Annotated[list[str], BeforeValidator(_as_list)] = []
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    think: bool | str | None = None
+    think: ThinkSetting = None
     context: int | None = Field(default=None, gt=0, lt=2**31)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -71,6 +83,7 @@ class DefaultsSpec(ClosedModel):
     )
     tools: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     model: str | None = None
+    think: ThinkSetting = None
     options: OptionsSpec = OptionsSpec()
 
 
@@ -268,6 +281,13 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "prompt": {"type": ["string", "object"]},
     "stop": _ONE_OR_MANY,
     "technique": {"type": ["string", "object"]},
+    "think": {
+        "anyOf": [
+            {"enum": [*WORDS, *EFFORT_BUDGETS]},
+            {"type": "boolean"},
+            {"type": "integer", "minimum": 1, "maximum": LARGEST_BUDGET},
+        ]
+    },
     "when": {"type": ["string", "boolean"]},
 }
 

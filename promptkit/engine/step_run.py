@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -213,9 +213,10 @@ class StepRun:
         assert self.step.prompt_call is not None, "only a step that asks has a technique"
         answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)
-        repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
+        repairs = context.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
             answer = await repair(context, answer, problem)
+            context.warn(answer.warnings)
             problem = self._problem(answer, here)
             repairs -= 1
         here.trace.extra = plain(answer.extra)
@@ -289,6 +290,9 @@ async def step_context(
         here.trace.calls.append(call)
         session.emit(CallFinished(step=path, item=here.item, call=call))
 
+    def warn(names: Sequence[str]) -> None:
+        here.trace.warnings = tuple(dict.fromkeys([*here.trace.warnings, *names]))
+
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
 
@@ -305,6 +309,7 @@ async def step_context(
         home=call.home,
         artifacts={name: made for name, file in call.artifacts.items() if (made := read_artifact(file))},
         decide=call.decide,
+        repairs=session.settings.repairs if step.repairs is None else step.repairs,
         calibrate=call.calibrate,
         layout=call.layout,
         messages=call.messages,
@@ -320,6 +325,7 @@ async def step_context(
         strict=session.settings.strict,
         record=record,
         notice=session.notice,
+        warn=warn,
         on_text=on_text if session.listens else None,
     )
 

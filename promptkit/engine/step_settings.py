@@ -29,6 +29,7 @@ from promptkit.techniques.artifacts import artifact_file
 from promptkit.techniques.context import Options
 from promptkit.techniques.spec import check_spec as check_technique
 from promptkit.techniques.spec import configure, with_nested
+from promptkit.techniques.thinking import Think, read_think
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
 MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
@@ -305,7 +306,18 @@ class SettingsResolver:
             given.update(options.given() if isinstance(options, OptionsSpec) else {})
         if "stop" in given:
             given["stop"] = tuple(given["stop"])
-        return Options(**given)
+        given.pop("think", None)
+        return Options(**given, think=self._think())
+
+    def _think(self) -> Think:
+        """Return the step's `think`, of each source its own key before that in `options`."""
+        for source in self._sources:
+            options = source.values.get("options")
+            older = options.given().get("think") if isinstance(options, OptionsSpec) else None
+            value = source.values.get("think")
+            if value is not None or older is not None:
+                return read_think(older if value is None else value)
+        return None
 
     def _tools(self, tools: Mapping[str, Tool]) -> dict[str, Tool]:
         chosen = first_setting(self._sources, "tools")

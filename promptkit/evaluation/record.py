@@ -88,7 +88,11 @@ class MetricRecord(Record):
 
 
 class VariantRecord(Record):
-    """A variant: its metrics, the first being the primary one, and what its answers cost."""
+    """A variant: its metrics, the first being the primary one, and what its answers cost.
+
+    `warnings` counts answers by the name of a warning, `step_warnings` does so for each step where several have some.
+    An earlier promptkit did not record the warnings of `unrecorded` answers.
+    """
 
     name: str
     sets: dict[str, Any] = {}
@@ -97,6 +101,9 @@ class VariantRecord(Record):
     metrics: dict[str, MetricRecord] = {}
     unparsed: int = 0
     truncated: int = 0
+    warnings: dict[str, int] = {}
+    step_warnings: dict[str, dict[str, int]] = {}
+    unrecorded: int = 0
     calls: int = 0
     cached: int = 0
     tokens_in: int = 0
@@ -104,6 +111,16 @@ class VariantRecord(Record):
     seconds: Number = 0.0
     cost: Number | None = None
     fallbacks: list[Fallback] = []
+
+    @property
+    def answers(self) -> int:
+        """The number of cells that are not missing."""
+        return self.cases - self.missing
+
+    @property
+    def recorded(self) -> int:
+        """The number of answers whose warnings were recorded; 0 in the record of an earlier promptkit."""
+        return self.answers - self.unrecorded if "warnings" in self.model_fields_set else 0
 
 
 class DifferenceRecord(Record):

@@ -83,7 +83,10 @@ def variant_record(
     fallbacks: Sequence[Fallback],
 ) -> VariantRecord:
     """Return a variant that should have so many cells as its tally has it."""
-    spent = tally.spent
+    spent, by_step = tally.spent, tally.count_step_warnings()
+    # Keys that are written where there is something to say.
+    more: dict[str, Any] = {"step_warnings": by_step} if len(by_step) > 1 else {}
+    more |= {"unrecorded": tally.unrecorded} if tally.unrecorded else {}
     return VariantRecord(
         name=name,
         sets=dict(sets),
@@ -92,6 +95,8 @@ def variant_record(
         metrics={metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
         unparsed=tally.unparsed,
         truncated=tally.truncated,
+        warnings=tally.count_warnings(),
+        **more,
         calls=spent.calls,
         cached=spent.cached,
         tokens_in=spent.tokens_in,

@@ -83,6 +83,7 @@ class FrontMatter(BaseModel):
     decide: Literal["constrain", "generate", "score"] | None = None
     calibrate: Any = None
     technique: Any = None
+    think: Any = None
     options: Any = None
     cue: str | None = None
     cases: Any = None

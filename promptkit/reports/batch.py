@@ -21,6 +21,7 @@ from promptkit.reports.text import (
     seconds_text,
     tokens_text,
     visible,
+    warning_texts,
 )
 from promptkit.reports.trace import stored_trace_text
 
@@ -86,7 +87,7 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
         lines.append(f"answered by {one_line(run.model['reference'])}")
     totals = record["totals"]
     spent = [batch_summary(record), calls_text(totals["calls"], totals["cached"]), seconds_text(totals["seconds"])]
-    lines.append(" · ".join(spent))
+    lines.append(" · ".join([*spent, *warning_texts(totals.get("warnings", {}))]))
     if record["failed"]:
         lines += ["", "rows that failed:"]
     for row, result in islice(failed, MOST_FAILED):

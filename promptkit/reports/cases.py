@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 
 from rich.text import Text
 
 from promptkit.engine.pipeline import Case
-from promptkit.engine.results import Result
+from promptkit.engine.results import Result, speed_record
 from promptkit.errors import PromptkitError
 from promptkit.reports.output import emit, error_text, note, report_console
-from promptkit.reports.text import calls_text, json_text, outline, seconds_text, tokens_text, visible
+from promptkit.reports.text import (
+    calls_text,
+    json_text,
+    outline,
+    seconds_text,
+    speed_texts,
+    tokens_text,
+    visible,
+    warning_texts,
+)
 from promptkit.reports.word_diff import marked_diff
+from promptkit.techniques.warnings import in_table_order
 
 CaseVerdict = Literal["new", "same", "changed", "better", "worse"]
 _STYLES = {"better": "green", "worse": "red", "changed": "yellow", "new": "cyan", "same": "dim"}
@@ -113,6 +125,8 @@ def answer_record(result: Result) -> dict[str, Any]:
         "tokens_in": totals.tokens_in,
         "tokens_out": totals.tokens_out,
         "seconds": totals.seconds,
+        **speed_record(result.trace),
+        **({"warnings": dict(totals.warnings)} if totals.warnings else {}),
         "models": {model.reference: model.digest for model in result.answered.values()},
     }
 
@@ -146,6 +160,11 @@ def tally(outcomes: Iterable[CaseOutcome]) -> dict[str, int]:
     return counts
 
 
+def count_warnings(outcomes: Iterable[CaseOutcome]) -> dict[str, int]:
+    """Count the cases that have each warning."""
+    return in_table_order(Counter(chain.from_iterable(outcome.answer.get("warnings", {}) for outcome in outcomes)))
+
+
 def tally_text(counts: Mapping[str, int]) -> str:
     """Return the tally in one line, without zeros."""
     parts = [f"{counts[name]} {name}" for name in ("better", "worse", "changed", "new") if counts[name]]
@@ -172,10 +191,14 @@ def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
         title.append("  ✓ as expected" if right else "  ✗ not as expected", style="green" if right else "red")
     if answer["unparsed"] and answer["error"] is None:
         title.append("  unparsed", style="red")
+    if warnings := warning_texts(answer.get("warnings", {})):
+        title.append(f"  {', '.join(warnings)}", style="yellow")
     spent = [calls_text(answer["calls"], answer["cached"]), tokens_text(answer["tokens_in"], answer["tokens_out"])]
+    spent.append(seconds_text(answer["seconds"]))
+    spent += speed_texts(answer.get("first_token"), answer.get("tokens_a_second"))
     if outcome.before and outcome.before["models"] != answer["models"]:
         title.append(f"  the answer before is by {visible(', '.join(outcome.before['models']))}", style="yellow")
-    title.append(f"  {' · '.join(spent)} · {seconds_text(answer['seconds'])}", style="dim")
+    title.append(f"  {' · '.join(spent)}", style="dim")
     yield title
     for line in _difference(outcome).split("\n", allow_blank=True):
         yield Text("  ") + line
@@ -276,7 +299,8 @@ class TryScreen:
             for line in outcome_lines(outcome):
                 for part in self._wrapped(line):
                     self._console.print(part)
-        self._console.print(f"\n{tally_text(tally(self._last))}", style="bold")
+        counts = [tally_text(tally(self._last)), *warning_texts(count_warnings(self._last))]
+        self._console.print(f"\n{' · '.join(counts)}", style="bold")
         # Where the screen was cleared, the notice is gone.
         noticed = frozenset[str]() if self._clear else frozenset().union(*(outcome.noticed for outcome in self._last))
         for reference, why in _models(self._last).items():

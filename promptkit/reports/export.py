@@ -33,6 +33,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "output": cell.output,
         "flag": cell.flag,
         "problem": cell.problem,
+        "warnings": cell.warnings,
         "scores": {name: score_record(score) for name, score in cell.scores.items()},
         "steps": dict(cell.steps),
         **{name: getattr(cell, name) for name in COST_FIELDS},
@@ -56,7 +57,7 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
     A text that a spreadsheet would take for a formula has a quote before it; what is not a number or a text is JSON.
     """
     fields = list(dict.fromkeys(name for cell in view.cells(variant) for name in cell.fields))
-    heads = [*(f"field.{name}" for name in fields), "expect", "output", "flag", "problem"]
+    heads = [*(f"field.{name}" for name in fields), "expect", "output", "flag", "problem", "warnings"]
     yield csv_line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *COST_FIELDS])
     for cell in view.cells(variant):
         scores = (cell.scores.get(name) for name in view.metrics)
@@ -70,6 +71,7 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
                 cell.output,
                 cell.flag,
                 cell.problem,
+                " ".join(cell.warned),
                 *(None if score is None else score.value for score in scores),
                 *(getattr(cell, name) for name in COST_FIELDS),
             ]

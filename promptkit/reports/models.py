@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,60 @@ if TYPE_CHECKING:
     from promptkit.runtimes.base import Model
     from promptkit.runtimes.models import LocalModel
 
+SHOWN_CAPABILITIES = ("tools", "thinking", "vision", "audio", "embedding")
+"""Capabilities that a list of models shows, in a server's words. All but embedding models complete a text."""
+DAY = 24 * 3600
+
 
 def models_text(models: Sequence[LocalModel]) -> str:
-    """Return a line a model: reference, size, context window, and whether it is ready to answer."""
+    """Return a line a model: reference, size, parameters, window, capabilities, licence, and whether it is ready or
+    loaded.
+    """
     rows = [
         (
             model.reference,
             size_text(model.size) if model.size else "",
+            " ".join(filter(None, (model.parameters, model.quantization))),
             f"{model.context} tokens" if model.context else "",
-            "ready" if model.ready else f"promptkit models pull {model.reference}",
+            " ".join(name for name in SHOWN_CAPABILITIES if name in model.reported),
+            model.licence or "",
+            _state_text(model),
         )
         for model in models
     ]
-    return "\n".join(columns(rows))
+    used = [any(column) for column in zip(*rows, strict=True)]
+    absent = [] if all(model.ready for model in models) else ["fetch one: promptkit models pull NAME"]
+    lines = columns(tuple(cell for cell, is_used in zip(row, used, strict=True) if is_used) for row in rows)
+    return "\n".join([*lines, *absent])
+
+
+def _state_text(model: LocalModel) -> str:
+    """Return whether a model is ready to answer, and until when a server keeps it loaded, in local time."""
+    if not model.ready:
+        return "not here"
+    if model.loaded_until is None:
+        return "ready"
+    text = "loaded"
+    left = model.loaded_until - time.time()
+    if left > DAY:
+        text += " for good"
+    elif left > 0:
+        text += time.strftime(" until %H:%M", time.localtime(model.loaded_until))
+    return f"{text}, {model.loaded_context} tokens" if model.loaded_context else text
+
+
+def absent_model_text(model: LocalModel) -> str:
+    """Return the facts of a model whose weights are not on this machine, and the command that fetches them."""
+    facts = {
+        "reference": model.reference,
+        "digest": model.digest,
+        "size": size_text(model.size) if model.size else None,
+        "licence": model.licence,
+        "source": model.source,
+        "capabilities": " ".join(sorted(model.capabilities)),
+    }
+    lines = [f"{name:<13} {visible(fact)}" for name, fact in facts.items() if fact]
+    return "\n".join([*lines, f"not on this machine; promptkit models pull {model.reference} fetches it"])
 
 
 def model_text(model: Model) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -75,6 +76,22 @@ def note(text: str) -> None:
         print(visible(text) if width is None else fold(visible(text), width), file=sys.stderr, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def ask_person(question: str) -> bool | None:
+    """Ask a yes-or-no question on the terminal, no by default; None where there is no terminal. Raises Interrupted."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    import typer
+
+    # An event loop would handle ctrl-C only after the answer.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise Interrupted("\ninterrupted; nothing was asked") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_error(error: PromptkitError) -> None:

@@ -21,8 +21,8 @@ from promptkit.engine.session import (
     StepStarted,
     TextArrived,
 )
-from promptkit.reports.layout import fold
-from promptkit.reports.output import note, redraws, report_console
+from promptkit.reports.layout import LEAST_WIDTH, broken_text, fold
+from promptkit.reports.output import ask_person, note, redraws, report_console
 from promptkit.reports.text import (
     calls_text,
     counted,
@@ -32,19 +32,26 @@ from promptkit.reports.text import (
     size_text,
     tokens_text,
     visible,
+    warning_texts,
 )
+from promptkit.runtimes.base import Thought
 
 if TYPE_CHECKING:
     from rich.live import Live
 NAME_WIDTH = 18
 _MARKS = {"done": "✓", "skipped": "-", "failed": "✗", "capped": "✓"}
-TAIL = 400
-"""How many of the last characters of a streaming answer are kept for the screen."""
+TAIL = 2_000
+"""How many of the last characters of a streaming reply are kept for the screen."""
+STREAM_LINES = 6
+"""Lines of streaming replies on the screen, shared by the steps that run."""
+STREAM_INDENT = "    "
 
 
 @dataclass(slots=True)
 class _StepProgress:
-    """A running step. Of several streaming replies one is shown: `heard` is its beginning, `tail` its end so far."""
+    """A running step. Of several streaming replies one is shown: `heard` is its beginning, `tail` its end so far, which
+    are thoughts while the model `thinks`.
+    """
 
     items: int | None = None
     finished: int = 0
@@ -52,7 +59,27 @@ class _StepProgress:
     tokens: int = 0
     heard: TextArrived | None = None
     tail: str = ""
+    thinks: bool = False
     started: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class _Download:
+    """A file that is being fetched: bytes done, in all, and already there at the beginning."""
+
+    what: str
+    before: int
+    done: int = 0
+    total: int | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def text(self) -> str:
+        """Return name, bytes, percent and speed."""
+        share = f" of {size_text(self.total)}, {self.done * 100 // self.total} %" if self.total else ""
+        seconds = time.monotonic() - self.started
+        fetched = self.done - self.before
+        speed = f", {size_text(int(fetched / seconds))}/s" if fetched > 0 and seconds > 0 else ""
+        return f"↓ {self.what} {size_text(self.done)}{share}{speed}" if self.done or share else f"↓ {self.what}"
 
 
 class Progress:
@@ -62,7 +89,7 @@ class Progress:
         self._console = report_console(stderr=True)
         self._at_work: dict[str, _StepProgress] = {}
         self._noticed: set[str] = set()
-        self._fetched: tuple[str, int, int | None] | None = None
+        self._fetched: _Download | None = None
         self._whole: set[str] = set()
         self._rows: _StepProgress | None = None
         self._live: Live | None = None
@@ -102,6 +129,12 @@ class Progress:
             finally:
                 self._live = None
 
+    def stopped(self) -> None:
+        """Leave what has arrived of the replies on the screen, where it was shown, after ctrl-C."""
+        for name, work in self._at_work.items() if self.redraws else ():
+            if work.tail.strip():
+                self._print(f"… {name}{' was thinking' if work.thinks else ''}, so far:\n{work.tail.strip()}")
+
     def row_finished(self) -> None:
         """Count a finished row without writing anything."""
         if self._rows:
@@ -111,6 +144,12 @@ class Progress:
     def row(self) -> Iterator[None]:
         """Count a finished row; the screen is clear while the block writes its result."""
         self.row_finished()
+        with self._cleared():
+            yield
+
+    @contextmanager
+    def _cleared(self) -> Iterator[None]:
+        """Take the running steps off the screen until the block ends."""
         live = self._live
         if live:
             live.stop()
@@ -119,6 +158,11 @@ class Progress:
         finally:
             if live:
                 live.start()
+
+    def offer(self, question: str) -> bool:
+        """Ask a person whether to do something; without a terminal the answer is no. The screen is clear meanwhile."""
+        with self._cleared():
+            return bool(ask_person(question))
 
     def notice(self, message: str) -> None:
         """Show a line once, above the running steps."""
@@ -131,8 +175,11 @@ class Progress:
         if what in self._whole:
             return
         self.notice(f"fetching {what} ({size_text(total)}, once)" if total else what)
-        self._fetched = None if done == total else (what, done, total)
+        if self._fetched is None or self._fetched.what != what:
+            self._fetched = _Download(what, done)
+        self._fetched.done, self._fetched.total = done, total
         if done == total:
+            self._fetched = None
             self._whole.add(what)
             self._print(f"fetched {what}")
 
@@ -160,7 +207,9 @@ class Progress:
             case TextArrived():
                 work.heard = work.heard or event
                 if event.request is work.heard.request:
-                    work.tail = (work.tail + event.text)[-TAIL:]
+                    thinks = isinstance(event.text, Thought)
+                    work.tail = ((work.tail if thinks == work.thinks else "") + event.text)[-TAIL:]
+                    work.thinks = thinks
             case CallFinished():
                 for counts in filter(None, (work, self._rows)):
                     counts.calls += 1
@@ -184,9 +233,10 @@ class Progress:
             tokens_text(result.tokens_in, result.tokens_out),
             seconds_text(result.seconds),
         ]
+        counts = [f"{result.unparsed} unparsed"] if result.unparsed else []
+        counts += warning_texts(result.warnings)
         marks = "" if result.status == "done" else str(result.status)
-        if result.unparsed:
-            marks += f" {result.unparsed} unparsed"
+        marks += f" {', '.join(counts)}" if counts else ""
         line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {marks}".rstrip()
         self._print("\n    ".join([line, *self._values(result)]))
 
@@ -200,21 +250,19 @@ class Progress:
 
     def _render(self) -> Text:
         """Return the lines of the running steps. Called by the screen's own thread."""
-        lines = []
+        lines: list[tuple[str, str]] = []  # each with its style
         if self._fetched:
-            what, done, total = self._fetched
-            lines.append(
-                f"↓ {what} {size_text(done)}" + (f" of {size_text(total)}, {done * 100 // total} %" if total else "")
-            )
+            lines.append((self._fetched.text(), "cyan"))
         if self._rows:
             finished = f"{self._rows.finished} of {counted(self._rows.items or 0, 'row')}"
-            lines.append(f"… {finished:<{NAME_WIDTH}} {_spent_text(self._rows)}")
-        for name, work in [] if self._rows else list(self._at_work.items()):
+            lines.append((f"… {finished:<{NAME_WIDTH}} {_spent_text(self._rows)}", "cyan"))
+        at_work = [] if self._rows else list(self._at_work.items())
+        most = max(1, STREAM_LINES // max(1, sum(bool(work.tail) for _, work in at_work)))
+        for name, work in at_work:
             counts = f" {work.finished}/{work.items}" if work.items is not None else ""
-            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent_text(work)}")
-            if work.tail:
-                lines.append(f"    {_tail_line(work.tail, self._console.width - 8)}")
-        steps = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+            lines.append((f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent_text(work)}", "cyan"))
+            lines += _stream_lines(work, self._console.width, most)
+        steps = Text("\n", no_wrap=True, overflow="ellipsis").join(Text(line, style=style) for line, style in lines)
         if self._more is None:
             return steps
         more = Text("\n").join(self._more(self._console.width))
@@ -227,6 +275,18 @@ def _spent_text(work: _StepProgress) -> str:
     return " · ".join([calls_text(work.calls, 0), f"{work.tokens} tokens", seconds_text(seconds)])
 
 
-def _tail_line(text: str, width: int) -> str:
-    line = one_line(text)
-    return line if len(line) <= width else "…" + line[-(width - 1) :]
+def _stream_lines(work: _StepProgress, width: int, most: int) -> Iterator[tuple[str, str]]:
+    """Yield the last lines of a streaming reply; thoughts are dim."""
+    text = visible(work.tail).strip().expandtabs()
+    if not text:
+        return
+    before, style = ("thinking: ", "dim italic") if work.thinks else ("", "")
+    room = max(LEAST_WIDTH, width - len(STREAM_INDENT) - len(before) - 1)
+    if most == 1:
+        line = " ".join(text.split())
+        folded = broken_text(line, room)
+    else:
+        folded = [part for line in text.split("\n") for part in broken_text(line, room)]
+    cut = len(folded) > most
+    for at, line in enumerate(folded[-most:]):
+        yield f"{STREAM_INDENT}{'' if at else before}{'…' if cut and not at else ''}{line}", style

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.evaluation.cells.cell import Cell, compared_values
 from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.variants import counts_by_warning
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
     GAP,
@@ -26,6 +27,7 @@ from promptkit.reports.runs import score_text, when_text
 from promptkit.reports.text import counted, one_line, outline, visible
 from promptkit.reports.trace import SentPrompt, sent_prompts
 from promptkit.reports.word_diff import marked_diff
+from promptkit.techniques.warnings import warning_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,6 +120,7 @@ def comparison_lines(
     parts = [
         _sides(record, width),
         _differences(record, width),
+        _warnings(record, width),
         _listed(record, comparison.changed, changed, width),
         *(_full_row(comparison, row) for row in _first(changed, full)),
     ]
@@ -155,6 +158,15 @@ def _differences(record: CompareRecord, width: int) -> Iterator[Text]:
     yield from comparison_grid([("", found) for found in record.comparisons], record.metrics, width)
     for line in _notes(record):
         yield from _wrapped(line, width, "dim")
+
+
+def _warnings(record: CompareRecord, width: int) -> Iterator[Text]:
+    """Yield how many answers of both runs have each warning that occurred, on all rows of each."""
+    sides = (record.b, record.a)
+    counts = counts_by_warning([(side.warnings, side.recorded) for side in sides])
+    rows: list[list[TableCell]] = [["answers with a warning", *((side.name, "dim") for side in sides)]]
+    rows += [[warning_text(name), *((text, "yellow") for text in texts)] for name, texts in counts.items()]
+    return iter(grid(rows, right=(1, 2), width=width) if counts else ())
 
 
 def _notes(record: CompareRecord) -> Iterator[str]:

@@ -11,10 +11,20 @@ from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.layout import GAP, cell_width, columns, shortened
-from promptkit.reports.text import calls_text, display_text, one_line, outline, seconds_text, tokens_text, visible
+from promptkit.reports.text import (
+    calls_text,
+    display_text,
+    one_line,
+    outline,
+    seconds_text,
+    tokens_text,
+    visible,
+    warning_texts,
+)
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
 from promptkit.storage.records import check_shape
+from promptkit.techniques.warnings import warning_text
 from promptkit.tuning.tune_record import stored_tune_record
 
 if TYPE_CHECKING:
@@ -128,13 +138,16 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
 
 def _step_line(name: str, step: Mapping[str, Any]) -> tuple[str, ...]:
     spent = calls_text(step["calls"], step["cached"]), tokens_text(step["tokens_in"], step["tokens_out"])
-    return (name, step["status"], *spent, seconds_text(step["seconds"]))
+    warnings = ", ".join(warning_texts(step.get("warnings", {})))
+    return (name, step["status"], *spent, seconds_text(step["seconds"]), warnings)
 
 
 def _call_title(call: Mapping[str, Any]) -> str:
     reply = call["reply"]
     marks = [name for name in ("cached", "repair") if call[name]]
+    marks += [f"window of {reply['context']} tokens"] if reply.get("context") else []
     spent = tokens_text(reply.get("tokens_in") or 0, reply.get("tokens_out") or 0)
+    marks += map(warning_text, call.get("warnings", ()))
     return visible(" · ".join(["/".join([*call["path"], call["call"]]), spent, *marks]))
 
 
@@ -146,6 +159,8 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
         if request.get(name):
             yield from text_block(name, request[name])
     yield from text_block("reply", call["reply"]["text"])
+    if call.get("rule"):
+        yield from text_block("read by", call["rule"])
     if call["problem"]:
         yield from text_block("problem", call["problem"])
 
@@ -171,6 +186,8 @@ def answer_lines(cell: Cell) -> Iterator[str]:
         yield f"  {'missing' if cell.flag == 'error' else cell.flag}: {one_line(cell.problem)}"
     if cell.output is not None:
         yield from _named_lines("answer", cell.output)
+    if cell.warned:
+        yield f"  warnings: {', '.join(map(warning_text, cell.warned))}"
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
         for exchange in score.detail.get(JUDGE_DETAIL, ()):

@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+from promptkit.techniques.warnings import warning_text
 
 # Line and paragraph separators, and characters that a terminal would show as nothing or use to reorder text. Joiners
 # (200C, 200D) stay: scripts and emoji need them.
@@ -113,6 +116,19 @@ def counted(count: int, what: str) -> str:
 def calls_text(calls: int, cached: int) -> str:
     """Return a count of requests and how many of them the store answered."""
     return counted(calls, "call") + (f" ({cached} cached)" if cached else "")
+
+
+def warning_texts(counts: Mapping[str, int]) -> list[str]:
+    """Return warnings with their counts: `3 read by a weak rule`."""
+    return [f"{count:,} {warning_text(name)}" for name, count in counts.items() if count]
+
+
+def speed_texts(first_token: float | None, tokens_a_second: float | None) -> list[str]:
+    """Return the time until the first token, and the tokens a second after it, as far as they are known."""
+    texts = [] if first_token is None else [f"first token {seconds_text(first_token)}"]
+    if tokens_a_second is not None:
+        texts.append(f"{tokens_a_second:.{0 if tokens_a_second >= 10 else 1}f} tokens/s")
+    return texts
 
 
 def tokens_text(tokens_in: int, tokens_out: int) -> str:

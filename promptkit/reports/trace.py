@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from promptkit.engine.results import Trace, trace_record
-from promptkit.reports.text import display_text, hint_in_brackets, one_line, seconds_text, tokens_text, visible
+from promptkit.reports.text import (
+    display_text,
+    hint_in_brackets,
+    one_line,
+    seconds_text,
+    speed_texts,
+    tokens_text,
+    visible,
+)
+from promptkit.techniques.warnings import warning_text
 
 if TYPE_CHECKING:
     from promptkit.engine.render import Rendered
@@ -39,6 +48,7 @@ def _title(record: TraceRecord) -> str:
     parts += [record["status"]] if record["status"] != "done" else []
     parts.append(seconds_text(record["seconds"]))
     parts += [f"waited for {seconds_text(record['waited'])}"] if record["waited"] else []
+    parts += map(warning_text, record.get("warnings", ()))
     parts += [one_line(hint_in_brackets(record["problem"]))] if record.get("problem") else []
     return " · ".join(parts)
 
@@ -51,7 +61,10 @@ def _call_title(call: TraceRecord) -> str:
         parts += [f"temperature {temperature:g}"] if temperature else []
     parts.append(tokens_text(call["tokens_in"] or 0, call["tokens_out"] or 0))
     parts.append("cached" if call["cached"] else seconds_text(call["seconds"]))
+    parts += [] if call["cached"] else speed_texts(call.get("first_token"), call.get("tokens_a_second"))
+    parts += [f"window of {call['context']} tokens"] if call.get("context") else []
     parts += [mark for mark, holds in (("repair", call["repair"]), ("cut off", call["finish"] == "length")) if holds]
+    parts += map(warning_text, call.get("warnings", ()))
     return " · ".join([*parts, *map(visible, call["notes"])])
 
 
@@ -62,7 +75,8 @@ def _call_lines(call: TraceRecord) -> Iterator[str]:
         yield from text_block("thoughts", call["thoughts"])
     yield from text_block("reply", call["reply"])
     if call["parsed"] is not None:
-        yield from text_block("parsed", display_text(call["parsed"]))
+        by = f" by {visible(call['rule'])}" if call.get("rule") else ""
+        yield from text_block(f"parsed{by}", display_text(call["parsed"]))
     if call["problem"]:
         yield from text_block("problem", call["problem"])
 
@@ -137,5 +151,11 @@ def _request_lines(rendered: Rendered, template: bool) -> Iterator[str]:
             yield from ("[assistant, begun]", request.begun)
     if request.grammar is not None:
         yield from ("[grammar]", request.grammar.strip())
+    if request.choice:
+        yield from ("[choice]", *request.choice)
+    if request.regex is not None:
+        yield from ("[regex]", request.regex)
     if request.schema is not None:
         yield from ("[schema]", json.dumps(request.schema, indent=2, ensure_ascii=False))
+    if request.json_object:
+        yield "[a JSON object]"

@@ -8,3 +8,4 @@ from promptkit.runtimes.base import Model as Model
 from promptkit.runtimes.base import Reply as Reply
 from promptkit.runtimes.base import Request as Request
 from promptkit.runtimes.base import Runtime as Runtime
+from promptkit.runtimes.base import Thought as Thought

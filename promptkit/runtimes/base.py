@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,8 +21,12 @@ Capability = Literal[
     "continue",    # goes on from a begun assistant turn
     "system",      # the chat template has a system role
     "grammar",     # enforces GBNF
-    "schema",      # enforces a JSON Schema
     "guidance",    # enforces a grammar of llguidance, which begins with `%llguidance`
+    "choice",      # enforces one of several texts
+    "regex",       # enforces a regular expression
+    "schema",      # enforces a JSON Schema
+    "object_schema",  # enforces a JSON Schema whose root is an object; part of `schema`
+    "json_object",    # enforces that the reply is a JSON object
     "logprobs",    # log-probabilities of the alternatives at each token
     "sampling",    # temperature above 0 with different samples
     "stop",        # stop sequences
@@ -30,9 +34,22 @@ Capability = Literal[
     "embeddings",
     "tokenize",    # the model's own tokenizer is at hand
     "template",    # shows the text after the chat template
-    "think",       # a reasoning model whose thoughts can be switched
+    "think",       # its thoughts can be switched on and off
+    "thinks",      # thinks before it answers, unless it is switched off
+    "after_thoughts",  # a schema or grammar holds for the answer after thoughts, not for these
 ]  # fmt: skip
+
+
+class Thought(str):
+    """A piece of a reply's thoughts, which are not part of the answer."""
+
+    __slots__ = ()
+
+
 OnText = Callable[[str], None]
+"""Called with each piece of a reply as it arrives; a piece of the thoughts is a `Thought`."""
+FASTEST = 10_000
+"""Tokens a second beyond which a reply did not arrive as it was generated: its server sent it whole."""
 DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
@@ -48,10 +65,13 @@ class Request:
     """One message list, or one raw text, to be answered once.
 
     `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply continues it and does not
-    repeat it. At most one of `grammar` and `schema` (JSON Schema) is given. A grammar is GBNF with a rule `root`, or
-    one of llguidance, which begins with `%llguidance`. `alternatives` asks for the log-probabilities of that many
-    tokens at each place. `context` is the window in tokens to ask for where it can be chosen. `sample` numbers repeated
-    requests of the same content (`0/3/1`).
+    repeat it. At most one of `grammar`, `choice`, `regex`, `schema` (JSON Schema) and `json_object` constrains the
+    reply. A grammar is GBNF with a rule `root`, or one of llguidance, which begins with `%llguidance`. `alternatives`
+    asks for the log-probabilities of that many tokens at each place. `context` is the window in tokens to ask for where
+    it can be chosen. `sample` numbers repeated requests of the same content (`0/3/1`).
+
+    `think` switches thoughts on or off, or names their effort; None leaves that to the model. `thought_tokens` are
+    tokens for thoughts, beside the answer's `max_tokens`; above 0, `stop` and `max_tokens` hold for the answer alone.
     """
 
     messages: tuple[Message, ...] = ()
@@ -63,11 +83,26 @@ class Request:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     grammar: str | None = None
+    choice: tuple[str, ...] = ()
+    regex: str | None = None
     schema: Mapping[str, Any] | None = None
+    json_object: bool = False
     alternatives: int = 0
     think: bool | str | None = None
+    thought_tokens: int = 0
     context: int | None = None
     sample: str = "0"
+
+    @property
+    def constrained(self) -> bool:
+        """True if the runtime is to enforce the form of the reply."""
+        texts_or_schema = (self.grammar, self.regex, self.schema)
+        return bool(self.choice) or self.json_object or any(given is not None for given in texts_or_schema)
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest reply in tokens, thoughts included."""
+        return self.max_tokens + self.thought_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +125,9 @@ class Reply:
     """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
 
     `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
-    that thoughts took. `seconds` is the time that the runtime took; a cached reply keeps its own.
+    that thoughts took. `seconds` is the time that the runtime took, and `first_token` the part of it until the first
+    token, of thoughts or answer (None where it is not known); a cached reply keeps its own. `context` is the window in
+    tokens that was asked for, where the runtime chooses it.
     """
 
     text: str
@@ -101,7 +138,17 @@ class Reply:
     tokens_thought: int = 0
     tokens: tuple[Token, ...] = ()
     seconds: float = 0.0
+    first_token: float | None = None
     cached: bool = False
+    context: int | None = None
+
+    @property
+    def tokens_a_second(self) -> float | None:
+        """The speed of the generation after the first token; None where the reply's pieces do not show it."""
+        if self.first_token is None or not self.tokens_out:
+            return None
+        later, seconds = self.tokens_out - 1, self.seconds - self.first_token
+        return later / seconds if 0 < later < FASTEST * seconds else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +158,8 @@ class Model:
     `digest` changes whenever the model could answer the same request differently (weights, template, server version
     where known); it is part of every cache key. `context` is the window in tokens, `size` bytes of weights, `parallel`
     how many requests are worth having in flight. `notes` are lines for a person. A model that `obeys_control_tokens`
-    takes `<|im_end|>` written out in a message for a control token.
+    takes `<|im_end|>` written out in a message for a control token. `weak_embeddings` marks a model that was trained to
+    answer: its vectors hardly tell texts apart.
     """
 
     reference: str
@@ -122,6 +170,12 @@ class Model:
     parallel: int = 1
     notes: tuple[str, ...] = field(default=())
     obeys_control_tokens: bool = False
+    weak_embeddings: bool = False
+
+    @property
+    def embeds_well(self) -> bool:
+        """True where the model's vectors are to be preferred to a comparison by words."""
+        return "embeddings" in self.capabilities and not self.weak_embeddings
 
 
 class Runtime(ABC):
@@ -160,6 +214,12 @@ class Runtime(ABC):
         """Release the model or the connections. Safe to call twice."""
 
 
+def with_implied(capabilities: Collection[Capability]) -> frozenset[Capability]:
+    """Return the capabilities with `object_schema`, which is a part of `schema`."""
+    part: frozenset[Capability] = frozenset({"object_schema"} if "schema" in capabilities else ())
+    return part.union(capabilities)
+
+
 def sample_seed(request: Request) -> int | None:
     """Return the seed of this sample. With one seed, all samples would be equal."""
     if request.seed is None or request.sample == "0":
@@ -170,19 +230,19 @@ def sample_seed(request: Request) -> int | None:
 
 def resuming_listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
     """Return a maker of listeners, one for each attempt. Each passes on only text beyond that of earlier attempts."""
-    shown = 0
+    shown: dict[type[str], int] = {str: 0, Thought: 0}  # characters of the answer, and of the thoughts
 
     def listener() -> OnText | None:
         if on_text is None:
             return None
-        length = 0
+        lengths: dict[type[str], int] = {str: 0, Thought: 0}
 
         def show(piece: str) -> None:
-            nonlocal shown, length
-            length += len(piece)
-            if length > shown:
-                on_text(piece[shown - length :])
-                shown = length
+            kind = Thought if isinstance(piece, Thought) else str
+            lengths[kind] += len(piece)
+            if lengths[kind] > shown[kind]:
+                on_text(kind(piece[shown[kind] - lengths[kind] :]))
+                shown[kind] = lengths[kind]
 
         return show
 

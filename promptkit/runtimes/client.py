@@ -8,11 +8,22 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import groupby
 from time import monotonic
 from typing import Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, resuming_listeners
+from promptkit.runtimes.base import (
+    Capability,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Runtime,
+    resuming_listeners,
+    with_implied,
+)
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.control_tokens import without_control_tokens
 from promptkit.runtimes.replay import Recorder
@@ -34,8 +45,12 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "continue": "go on from a begun answer",
     "system": "take a system message",
     "grammar": "enforce a grammar",
-    "schema": "enforce a JSON Schema",
     "guidance": "enforce a grammar of llguidance",
+    "choice": "enforce one of several texts",
+    "regex": "enforce a regular expression",
+    "schema": "enforce a JSON Schema",
+    "object_schema": "enforce a JSON Schema of an object",
+    "json_object": "enforce that the reply is a JSON object",
     "logprobs": "give log-probabilities",
     "sampling": "sample at a temperature above 0",
     "stop": "stop at a text",
@@ -65,6 +80,7 @@ class ClientStatistics:
 def required_capabilities(request: Request) -> list[Capability]:
     """Return the capabilities that a runtime needs to answer the request."""
     is_guided = request.grammar is not None and request.grammar.startswith("%llguidance")
+    is_object = request.schema is not None and request.schema.get("type") == "object"
     needed: dict[Capability, bool] = {
         "chat": request.prompt is None,
         "complete": request.prompt is not None,
@@ -72,7 +88,11 @@ def required_capabilities(request: Request) -> list[Capability]:
         "system": any(message.role == "system" for message in request.messages),
         "grammar": request.grammar is not None and not is_guided,
         "guidance": is_guided,
-        "schema": request.schema is not None,
+        "choice": bool(request.choice),
+        "regex": request.regex is not None,
+        "schema": request.schema is not None and not is_object,
+        "object_schema": is_object,
+        "json_object": request.json_object,
         "logprobs": request.alternatives > 0,
         "sampling": request.temperature > 0,
         "stop": bool(request.stop),
@@ -293,10 +313,13 @@ class Client:
 
 
 def _refuse_missing(model: Model, needed: list[Capability]) -> None:
-    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in model.capabilities]
+    able = with_implied(model.capabilities)
+    if "thinks" in able:
+        able |= {"think"}  # a model that always thinks meets a wish for thoughts
+    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in able]
     if missing:
-        able = ", ".join(sorted(model.capabilities)) or "nothing"
-        raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {able}")
+        known = ", ".join(sorted(model.capabilities)) or "nothing"
+        raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {known}")
 
 
 def _read_cached(value: str | None) -> Reply | None:
@@ -342,15 +365,15 @@ class _InFlight:
     def __init__(self, send: Send, *, streams: bool) -> None:
         self.waiting = 0
         self._streams = streams
-        self._text: list[str] = []
+        self._pieces: list[str] = []
         self._listeners: list[OnText] = []
         self.task = asyncio.ensure_future(send(self._publish if streams else None))
 
     async def wait(self, on_text: OnText | None) -> Reply:
         """Wait for the reply. A caller that is cancelled leaves the request running for the others."""
         if on_text is not None and self._streams:
-            if self._text:
-                on_text("".join(self._text))
+            for kind, pieces in groupby(self._pieces, type):
+                on_text(kind("".join(pieces)))
             self._listeners.append(on_text)
         self.waiting += 1
         try:
@@ -369,6 +392,6 @@ class _InFlight:
         await asyncio.gather(self.task, return_exceptions=True)
 
     def _publish(self, piece: str) -> None:
-        self._text.append(piece)
+        self._pieces.append(piece)
         for listener in self._listeners:
             listener(piece)

@@ -11,20 +11,21 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
+from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
+from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
-from promptkit.runtimes.llama_cpp import Llama, library_version
-from promptkit.runtimes.reply_reader import THINK_CLOSE, THINK_OPEN, ReplyReader, ThoughtSplitter
-from promptkit.runtimes.weights import file_digest
-
-Result = TypeVar("Result")
+from promptkit.runtimes.embedding_model import EmbeddingModel
+from promptkit.runtimes.gguf import read_kind
+from promptkit.runtimes.in_process import InProcessRuntime
+from promptkit.runtimes.llama_cpp import Llama
+from promptkit.runtimes.reply_reader import ASCII_GRAMMAR, ReplyReader
+from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
 
 CAPABILITIES: tuple[Capability, ...] = (
     "chat",
@@ -39,48 +40,41 @@ CAPABILITIES: tuple[Capability, ...] = (
     "seed",
     "tokenize",
     "template",
+    "embeddings",
 )
 REQUESTS_PER_SLOT = 2
 """One is answered while the next waits in llama.cpp's queue, so that no slot idles while a request is prepared. A step
 of llama.cpp with an idle slot costs hardly less CPU than one without."""
-ASCII_GRAMMAR = r"root ::= [\x00-\x7F]*"
-"""Keeps to whole characters: llama.cpp reports no log-probabilities where the only token ends within one."""
 
 
-class Embedded(Runtime):
+def open_embedded(path: Path, reference: str) -> Runtime:
+    """Return the runtime of a GGUF file by what it is: a model that answers, or an embedding model."""
+    if read_kind(path).pooling is not None:
+        return EmbeddingModel(path, reference=reference)
+    return Embedded(path, reference=reference)
+
+
+class Embedded(InProcessRuntime):
     """A GGUF file run by llama.cpp in this process, loaded at its first use.
 
     Requests in flight are decoded together in `slots`. The model is unloaded by `close`, with the last reference to it,
-    or at the program's end.
+    or at the program's end. Its vectors are the means over the tokens of a text; they need the weights a second time.
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        reference: str,
-        context: int = 4096,
-        slots: int = 4,
-        threads: int | None = None,
-        embeddings: bool = False,
+        self, path: Path, *, reference: str, context: int = 4096, slots: int = 4, threads: int | None = None
     ) -> None:
         """Set up the runtime without reading the file.
 
         `context` is the window of each slot in tokens; a request that asks for more reloads the model. `threads` is by
-        default the number of usable cores. `embeddings` loads the model for embeddings.
+        default the number of usable cores.
         """
-        self._path = path
-        self._reference = reference
+        # One thread more than requests in flight, so that tokens can be counted meanwhile.
+        super().__init__(path, reference=reference, workers=REQUESTS_PER_SLOT * slots + 1, threads=threads)
         self._context = context
         self._slots = slots
-        self._threads = threads
-        self._embeddings = embeddings
         self._llamas: list[Llama] = []  # empty until loaded
         self._loading = threading.Lock()
-        self._closing = threading.Event()
-        # One thread more than requests in flight, so that tokens can be counted meanwhile.
-        self._workers = ThreadPoolExecutor(REQUESTS_PER_SLOT * slots + 1, thread_name_prefix="llama")
-        # The model must be unloaded before the interpreter shuts down.
         weakref.finalize(self, self._llamas.clear)
 
     async def model(self) -> Model:
@@ -100,12 +94,6 @@ class Embedded(Runtime):
         finally:
             ended.set()
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a unit vector for each text. Raises Unsupported unless made with `embeddings`."""
-        if not self._embeddings:
-            raise Unsupported(f"{self._reference} was not loaded for embeddings")
-        return await self._run(lambda: self._loaded().embed(texts)) if texts else []
-
     async def tokenize(self, text: str) -> tuple[bytes, ...]:
         """Return the text's tokens as byte pieces."""
         return await self._run(lambda: self._loaded().tokenize(text))
@@ -122,14 +110,8 @@ class Embedded(Runtime):
 
     async def close(self) -> None:
         """End the running requests and unload the model. Safe to call twice."""
-        self._closing.set()
-        await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
+        await super().close()
         await asyncio.to_thread(self._llamas.clear)
-
-    async def _run(self, job: Callable[[], Result]) -> Result:
-        if self._closing.is_set():
-            raise ServerFailed(f"{self._reference} was closed")
-        return await asyncio.get_running_loop().run_in_executor(self._workers, job)
 
     def _loaded(self, context: int | None = None) -> Llama:
         """Return the loaded model. A larger window than it has reloads it.
@@ -144,13 +126,7 @@ class Embedded(Runtime):
                 )
             if not self._llamas or (context or 0) > self._context:
                 self._context = max(context or 0, self._context)
-                llama = Llama(
-                    self._path,
-                    context=self._context,
-                    slots=self._slots,
-                    threads=self._threads,
-                    embeddings=self._embeddings,
-                )
+                llama = Llama(self._path, context=self._context, slots=self._slots, threads=self._threads)
                 self._llamas[:] = [llama]
             return self._llamas[0]
 
@@ -159,17 +135,18 @@ class Embedded(Runtime):
         capabilities: set[Capability] = set(CAPABILITIES)
         if llama.system_role:
             capabilities.add("system")
-        if self._embeddings:
-            capabilities.add("embeddings")
         if "enable_thinking" in llama.template:
-            capabilities.add("think")
+            capabilities |= {"think", "thinks"}
+        elif THINK_CLOSE in llama.template:
+            capabilities.add("thinks")
         return Model(
             reference=self._reference,
-            digest=f"{file_digest(self._path)}+llama.cpp-{library_version()}",
+            digest=self._digest,
             capabilities=frozenset(capabilities),
             context=llama.context,
             size=self._path.stat().st_size,
             parallel=REQUESTS_PER_SLOT * self._slots,
+            weak_embeddings=True,
         )
 
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
@@ -178,16 +155,19 @@ class Embedded(Runtime):
         prompt = prompt_text(llama, request)
         if not prompt.text:
             raise RequestRefused("the prompt is empty")
-        collector = _Collector(ReplyReader(self._reference, splitter=_splitter(request, prompt.text)), deliver)
+        reader = ReplyReader(
+            self._reference, splitter=_splitter(request, prompt.text), answer_end=AnswerEnd.of(request)
+        )
+        collector = _Collector(reader, deliver)
 
         def is_given_up() -> bool:
-            return ended.is_set() or self._closing.is_set()
+            return ended.is_set() or self._closing.is_set() or reader.ended_early
 
         query = _query(request, prompt)
         llama.complete(query, collector.add, is_given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
             llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
-        if not collector.reader.finish:
+        if not reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
 
@@ -201,8 +181,12 @@ class _Collector:
         self._timings: dict[str, Any] = {}
 
     def add(self, chunk: dict[str, Any]) -> None:
+        if self.reader.ended_early:
+            return
         choice = chunk["choices"][0]
-        self._show(self.reader.add(choice["text"], None, _listed_tokens(chunk)))
+        shown = self.reader.add(choice["text"], None, _listed_tokens(chunk))
+        self._show(self.reader.new_thoughts())
+        self._show(shown)
         if choice["finish_reason"]:
             self.reader.end(choice["finish_reason"])
         self._timings = chunk.get("timings", self._timings)
@@ -233,20 +217,20 @@ def _listed_tokens(chunk: dict[str, Any]) -> Any:
 
 
 def _splitter(request: Request, text: str) -> ThoughtSplitter:
-    off = request.prompt is not None or bool(request.begun or request.grammar or request.schema)
+    off = request.prompt is not None or bool(request.begun or request.constrained)
     return ThoughtSplitter(opened=not off and text.rstrip().endswith(THINK_OPEN), off=off)
 
 
 def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
     query: dict[str, Any] = {
         "prompt": prompt.sent,
-        "max_tokens": request.max_tokens,
+        "max_tokens": request.most_tokens,
         "temperature": request.temperature,
     }
     optional = {
         "top_p": request.top_p,
         "seed": sample_seed(request),
-        "stop": list(request.stop) or None,
+        "stop": None if request.thought_tokens else list(request.stop) or None,
         "grammar": request.grammar,
         "json_schema": request.schema,
         "logprobs": request.alternatives or None,
@@ -307,7 +291,7 @@ def prompt_text(llama: Llama, request: Request) -> PromptText:
 
 def answers_without_thoughts(request: Request) -> bool:
     """Tell whether the reply to a request is the answer, without thoughts before it."""
-    return bool(request.begun or request.grammar or request.schema) or request.think is False
+    return bool(request.begun or request.constrained) or request.think is False
 
 
 def _control_tokens_in(llama: Llama, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -13,17 +13,15 @@ from __future__ import annotations
 import ctypes
 import http.client
 import json
-import mmap
 import os
 import re
 import secrets
-import struct
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from promptkit.errors import (
     BadReply,
@@ -39,7 +37,7 @@ from promptkit.errors import (
     place,
 )
 from promptkit.runtimes.api_keys import Redactor
-from promptkit.runtimes.control_tokens import is_control_token
+from promptkit.runtimes.gguf import RERANKING, read_control_tokens, read_kind
 from promptkit.storage.files import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
@@ -48,53 +46,96 @@ PROMPT_CACHE_MEBIBYTES = 512
 BATCH = 256
 """Tokens of a prompt in one batch. A request can only be ended between batches; larger ones were no faster on a CPU."""
 
-_loaded_models: weakref.WeakSet[Llama] = weakref.WeakSet()
+_loaded_models: weakref.WeakSet[LlamaServer] = weakref.WeakSet()
 
 
-class Llama:
-    """One loaded model.
+class LlamaServer:
+    """A server of llama.cpp in this process, with one loaded model. `parameters` are added to what every server gets.
 
-    `context` is the window of each slot, `trained` the one that the model was trained on, `template` the source of its
-    chat template, and `system_role` whether that has a system role.
+    Texts that it takes at once are `slots`, each with a window of `context` tokens.
     """
 
-    def __init__(self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, context: int, slots: int, threads: int | None, parameters: Mapping[str, Any]
+    ) -> None:
         """Load a GGUF file. Raises ModelLoadFailed with the file and the reason."""
         library = load_library()
         _check_file(path)
         self._process = os.getpid()
         self._path = path
-        self._letters: dict[str, tuple[int, ...]] = {}
         self._key = secrets.token_hex(16)
-        parameters = library.CommonParams()
-        parameters.model.path = str(path)
-        parameters.n_ctx = context * slots
-        parameters.n_parallel = slots
-        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads or usable_cores()
-        parameters.cache_ram_mib = PROMPT_CACHE_MEBIBYTES
-        parameters.prefill_assistant = False
-        parameters.api_keys = [self._key]
-        parameters.ui = False
-        parameters.verbosity = 0
-        parameters.n_batch = BATCH
-        if embeddings:
-            parameters.n_batch = parameters.n_ubatch = context  # a text must fit one batch
-            parameters.embedding = True
-            parameters.pooling_type = library.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        settings = library.CommonParams()
+        settings.model.path = str(path)
+        settings.n_ctx = context * slots
+        settings.n_parallel = slots
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads or usable_cores()
+        settings.cache_ram_mib = PROMPT_CACHE_MEBIBYTES
+        settings.prefill_assistant = False
+        settings.api_keys = [self._key]
+        settings.ui = False
+        settings.verbosity = 0
+        for name, value in parameters.items():
+            setattr(settings, name, value)
         try:
-            self._server = library.Server(parameters)
+            self._server = library.Server(settings)
         except (RuntimeError, ValueError) as error:
             reason = "the file is cut off, or of a kind that this llama.cpp does not know, or memory is short"
             raise ModelLoadFailed(f"cannot load {place(path)}: {reason}") from error
         # A server that is deleted before its first answer hangs forever.
-        self._server.handle_completions({"prompt": "a", "max_tokens": 1})
+        self._warm_up()
         _loaded_models.add(self)
         self._address = self._server.listening_address.removeprefix("http://")
+
+    def _warm_up(self) -> None:
+        raise NotImplementedError
+
+    def tokenize(self, text: str | Sequence[str | int]) -> tuple[bytes, ...]:
+        """Return the tokens of a text, or of texts with tokens between them, as byte pieces."""
+        tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
+        return tuple(_piece_bytes(token["piece"]) for token in tokens)
+
+    def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
+        self._refuse_after_fork()
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        connection = http.client.HTTPConnection(self._address)
+        try:
+            connection.request(method, route, json.dumps(body) if body is not None else None, headers)
+            answer = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise BadReply(f"llama.cpp's listener broke off: {error}") from error
+        finally:
+            connection.close()
+        if "error" in answer:
+            raise llama_error(answer["error"])
+        return answer
+
+    def _refuse_after_fork(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeFailure(
+                "the embedded model was loaded before this process was forked, and cannot be used in it",
+                hint="load it after the fork, or start processes by `spawn`",
+            )
+
+
+class Llama(LlamaServer):
+    """A model that completes texts.
+
+    `context` is the window of each slot, `trained` the one that the model was trained on, `template` the source of its
+    chat template, and `system_role` whether that has a system role.
+    """
+
+    def __init__(self, path: Path, *, context: int, slots: int, threads: int | None) -> None:
+        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason."""
+        super().__init__(path, context=context, slots=slots, threads=threads, parameters={"n_batch": BATCH})
+        self._letters: dict[str, tuple[int, ...]] = {}
         properties = self._call("GET", "/props")
         self.context: int = properties["default_generation_settings"]["n_ctx"]
         self.template: str = properties["chat_template"]
         self.system_role: bool = properties["chat_template_caps"]["supports_system_role"]
         self.trained: int = self._call("GET", "/v1/models")["data"][0]["meta"]["n_ctx_train"]
+
+    def _warm_up(self) -> None:
+        self._server.handle_completions({"prompt": "a", "max_tokens": 1})
 
     def complete(
         self, query: Mapping[str, Any], on_chunk: Callable[[dict[str, Any]], object], ended: Callable[[], bool]
@@ -122,23 +163,6 @@ class Llama:
         if failures:
             raise llama_error(failures[0])
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a unit vector for each text. Raises RuntimeFailure, Unsupported."""
-        self._refuse_after_fork()
-        _refuse_lone_surrogates(texts)
-        try:
-            answer = self._server.handle_embeddings({"input": list(texts)})
-        except (RuntimeError, ValueError) as error:
-            raise RequestRefused(f"llama.cpp does not take these texts: {error}") from error
-        if "error" in answer:
-            raise llama_error(answer["error"])
-        return [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
-
-    def tokenize(self, text: str | Sequence[str | int]) -> tuple[bytes, ...]:
-        """Return the tokens of a text, or of texts with tokens between them, as byte pieces."""
-        tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
-        return tuple(_piece_bytes(token["piece"]) for token in tokens)
-
     @cached_property
     def control_tokens(self) -> re.Pattern[str]:
         """The pattern of the model's control tokens written out in a text. Reads the file at the first use."""
@@ -160,26 +184,54 @@ class Llama:
         body = {"messages": list(messages), "chat_template_kwargs": options}
         return str(self._call("POST", "/apply-template", body)["prompt"])
 
-    def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
-        self._refuse_after_fork()
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        connection = http.client.HTTPConnection(self._address)
-        try:
-            connection.request(method, route, json.dumps(body) if body is not None else None, headers)
-            answer = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise BadReply(f"llama.cpp's listener broke off: {error}") from error
-        finally:
-            connection.close()
-        if "error" in answer:
-            raise llama_error(answer["error"])
-        return answer
 
-    def _refuse_after_fork(self) -> None:
-        if os.getpid() != self._process:
-            raise RuntimeFailure(
-                "the embedded model was loaded before this process was forked, and cannot be used in it",
-                hint="load it after the fork, or start processes by `spawn`",
+class Embedder(LlamaServer):
+    """A model that makes vectors of texts.
+
+    `context` is the longest text in tokens.
+    """
+
+    def __init__(self, path: Path, *, context: int, threads: int | None) -> None:
+        """Load a GGUF file. An embedding model pools as its file says, any other by the mean over the tokens.
+
+        Raises ModelLoadFailed with the file and the reason.
+        """
+        kind = read_kind(path)
+        if kind.pooling == RERANKING:
+            raise ModelLoadFailed(f"{place(path)} is a reranker: it scores pairs of texts and makes no vectors")
+        # A longer text would read beyond the positions that the model knows, and must fit one batch.
+        self.context = min(context, kind.trained or context)
+        parameters = {"embedding": True, "n_batch": self.context, "n_ubatch": self.context}
+        if kind.pooling is None:
+            parameters["pooling_type"] = load_library().llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        super().__init__(path, context=self.context, slots=1, threads=threads, parameters=parameters)
+
+    def _warm_up(self) -> None:
+        self._server.handle_embeddings({"input": ["a"]})
+
+    def embed(self, text: str) -> list[float]:
+        """Return the unit vector of a text; an empty one counts as a blank. Raises RuntimeFailure, Unsupported.
+
+        Several texts in one request cost as much CPU, and then a vector depends on its neighbours in the last digits.
+        """
+        self._refuse_after_fork()
+        _refuse_lone_surrogates([text])
+        try:
+            answer = self._server.handle_embeddings({"input": text or " "})
+        except (RuntimeError, ValueError) as error:
+            raise RequestRefused(f"llama.cpp does not take this text: {error}") from error
+        if "error" in answer:
+            self._check_fits(text)
+            raise llama_error(answer["error"])
+        (item,) = answer["data"]
+        return list(item["embedding"])
+
+    def _check_fits(self, text: str) -> None:
+        """Raise ContextOverflow for a text longer than the window, which llama.cpp reports as its own failure."""
+        tokens = len(self._call("POST", "/tokenize", {"content": text, "add_special": True})["tokens"])
+        if tokens > self.context:
+            raise ContextOverflow(
+                f"the text to embed has {tokens} tokens, the window {self.context}", hint="split the text"
             )
 
 
@@ -276,85 +328,3 @@ def _abandon_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_in_child)
-
-
-TOKENS_KEY: Final = "tokenizer.ggml.tokens"
-TOKEN_TYPES_KEY: Final = "tokenizer.ggml.token_type"
-UNKNOWN, CONTROL = 2, 3
-"""Token types of control tokens."""
-
-_SCALARS: Final = dict(enumerate(("B", "b", "H", "h", "I", "i", "f", "?"))) | {10: "Q", 11: "q", 12: "d"}
-_TEXT, _LIST = 8, 9
-
-
-def read_control_tokens(path: Path) -> frozenset[str]:
-    """Return the texts of a model's control tokens: those that the file marks, and those of a known form.
-
-    llama.cpp obeys the latter whatever the file says. Raises OSError; ValueError and struct.error
-    for what is not a GGUF file.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found = _GgufReader(data).values({TOKENS_KEY, TOKEN_TYPES_KEY})
-    texts = [text.decode("utf-8", "replace") for text in found.get(TOKENS_KEY, ())]
-    kinds = found.get(TOKEN_TYPES_KEY) or [0] * len(texts)
-    return frozenset(
-        text
-        for text, kind in zip(texts, kinds, strict=True)
-        if text and (kind in (UNKNOWN, CONTROL) or (text[0] in "<[" and is_control_token(text)))
-    )
-
-
-class _GgufReader:
-    """Reads the metadata at the start of a GGUF file."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data = data
-        self._at = 0
-
-    def values(self, keys: set[str]) -> dict[str, Any]:
-        """Return the values under `keys`, texts as bytes. Stops reading at the last of them."""
-        magic, _version, _tensors, count = self._take("4sIQQ")
-        if magic != b"GGUF":
-            raise ValueError("not a GGUF file")
-        found: dict[str, Any] = {}
-        for _ in range(count):
-            key = self._text().decode("utf-8", "replace")
-            value = self._value(*self._take("I"))
-            if key in keys:
-                found[key] = value
-                if len(found) == len(keys):
-                    break
-        return found
-
-    def _take(self, form: str) -> tuple[Any, ...]:
-        taken = struct.unpack_from(f"<{form}", self._data, self._at)
-        self._at += struct.calcsize(f"<{form}")
-        return taken
-
-    def _text(self) -> bytes:
-        (length,) = self._take("Q")
-        start, self._at = self._at, self._at + length
-        return self._data[start : self._at]
-
-    def _texts(self, count: int) -> list[bytes]:
-        """Return `count` texts. A vocabulary has some 100,000, too many for a call for each."""
-        data, at, length = self._data, self._at, struct.Struct("<Q").unpack_from
-        texts = []
-        for _ in range(count):
-            start = at + 8
-            at = start + length(data, at)[0]
-            texts.append(data[start:at])
-        self._at = at
-        return texts
-
-    def _value(self, kind: int) -> Any:
-        if kind == _TEXT:
-            return self._text()
-        if kind == _LIST:
-            inner, count = self._take("IQ")
-            if inner in _SCALARS:
-                return self._take(f"{count}{_SCALARS[inner]}")
-            return self._texts(count) if inner == _TEXT else [self._value(inner) for _ in range(count)]
-        if kind not in _SCALARS:
-            raise ValueError(f"a GGUF file has no values of the kind {kind}")
-        return self._take(_SCALARS[kind])[0]

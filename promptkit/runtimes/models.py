@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from promptkit.errors import InputError
+from promptkit.errors import InputError, ModelMissing, PromptkitError
 from promptkit.runtimes.base import Capability, DownloadProgress, Runtime
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.client import DEADLINE, Cache, Client
@@ -70,7 +71,8 @@ class Models:
     `why` names the source of the default. A default from `--model` replaces every other model but those in `apart`:
     variants that are compared, and judges. `no_cache` ignores the store's replies. `timeout` is the seconds for a
     request; a step's `options` may change it, unless it is `firm`. Paths in references are relative to `base`. `notice`
-    gets lines for a person, `progress` the bytes of weights that are fetched.
+    gets lines for a person, `progress` the bytes of weights that are fetched. `offer` asks a person whether to fetch a
+    model that an Ollama server lacks.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Models:
         recorder: Recorder | None = None,
         progress: DownloadProgress | None = None,
         notice: Callable[[str], None] | None = None,
+        offer: Callable[[str], bool] | None = None,
         base: Path | None = None,
         apart: Collection[str] = (),
     ) -> None:
@@ -99,6 +102,7 @@ class Models:
         self._recorder = recorder
         self._progress = progress
         self._notice = notice
+        self._offer = offer
         self._base = base or Path()
         self._budget: Budget | None = None
         self._opening = asyncio.Lock()
@@ -181,7 +185,7 @@ class Models:
         if choice.notice and self._notice:
             self._notice(choice.notice)
         self._choices[name] = choice
-        return Client(
+        client = Client(
             await self._runtime(choice.reference, of=name if stands_in else None),
             # Cached replies would hide that a recording lacks the answer to a changed prompt.
             store=None if choice.reference.startswith("replay:") else self._store,
@@ -191,19 +195,48 @@ class Models:
             recorder=self._recorder,
             name=name,
         )
+        if self._offer:
+            await self._fetch_missing(client, choice.reference, self._offer)
+        return client
+
+    async def _fetch_missing(self, client: Client, reference: str, offer: Callable[[str], bool]) -> None:
+        """Fetch a model that an Ollama server lacks, where a person agrees. Raises the failures of fetching it.
+
+        Any other failure is the first request's to raise.
+        """
+        if parse_reference(reference).kind != "ollama":
+            return
+        try:
+            await client.model()
+        except ModelMissing as missing:
+            try:
+                if offer(f"{missing.message}; fetch it?"):
+                    await pull_model(reference, self._progress)
+            except BaseException:
+                await client.close()  # nothing else would: it is not among the open ones yet
+                raise
+        except PromptkitError:
+            return
 
     async def _runtime(self, reference: str, *, of: str | None) -> Runtime:
         """Return the runtime of a reference. One that another name has opened is shared, so weights are loaded once."""
         runtime = self._runtimes.get((reference, of))
         if runtime is None:
-            runtime = await open_runtime(reference, base=self._base, progress=self._progress, of=of)
+            runtime = await open_runtime(
+                reference, base=self._base, progress=self._progress, notice=self._notice, of=of
+            )
             self._runtimes[reference, of] = runtime
         return runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalModel:
-    """A model's facts that are known without loading it. `ready`: its weights are on this machine."""
+    """A model's facts that are known without loading it. `ready`: its weights are on this machine.
+
+    `parameters`, `quantization` and `reported` (capabilities) are a server's own words. `loaded_until` is the time in
+    seconds until which a server keeps the model in memory, with a window of `loaded_context` tokens. `licence` is an
+    SPDX identifier, `source` the place that the weights come from; None where unknown.
+    """
 
     reference: str
     digest: str | None = None
@@ -211,22 +244,19 @@ class LocalModel:
     context: int | None = None
     capabilities: frozenset[Capability] = frozenset()
     ready: bool = True
+    parameters: str = ""
+    quantization: str = ""
+    reported: tuple[str, ...] = ()
+    loaded_until: float | None = None
+    loaded_context: int | None = None
+    licence: str | None = None
+    source: str | None = None
 
 
 async def local_models() -> list[LocalModel]:
-    """Return the embedded default, the hub's files on this machine, and the models of an Ollama server that answers."""
-    from promptkit.runtimes.embedded import CAPABILITIES
+    """Return the embedded models, the hub's files on this machine, and the models of an Ollama server that answers."""
     from promptkit.runtimes.ollama_server import installed_models
-    from promptkit.runtimes.weights import DEFAULT_WEIGHTS, default_path
 
-    ready = await asyncio.to_thread(default_path) is not None
-    embedded = LocalModel(
-        reference=EMBEDDED,
-        digest=DEFAULT_WEIGHTS.sha256,
-        size=DEFAULT_WEIGHTS.size,
-        capabilities=frozenset(CAPABILITIES),
-        ready=ready,
-    )
     found = await installed_models() or ()
     served = (
         LocalModel(
@@ -235,10 +265,57 @@ async def local_models() -> list[LocalModel]:
             size=model.size,
             context=model.context,
             capabilities=model.capabilities,
+            parameters=model.parameters,
+            quantization=model.quantization,
+            reported=model.reported,
+            loaded_until=model.loaded.until if model.loaded else None,
+            loaded_context=model.loaded.context if model.loaded else None,
         )
         for model in found
     )
-    return [embedded, *_hub_models(), *served]
+    return [*await asyncio.to_thread(catalog_models), *_hub_models(), *served]
+
+
+REPORTED: Mapping[str, tuple[str, ...]] = {"chat": (), "reasoning": ("thinking",), "embedding": ("embedding",)}
+"""Capabilities of a catalog's model by its task, in the words of servers."""
+
+
+def catalog_models() -> list[LocalModel]:
+    """Return the models of the catalog, the default first."""
+    from promptkit.runtimes.embedded_models import embedded_models
+
+    return [catalog_model(name) for name in embedded_models()]
+
+
+def catalog_model(name: str) -> LocalModel:
+    """Return an embedded model's facts. Reads the weights once where they are here, to check them."""
+    from promptkit.runtimes.embedded import CAPABILITIES
+    from promptkit.runtimes.embedded_models import HubSource, embedded_models
+    from promptkit.runtimes.embedding_model import EMBEDDING_CAPABILITIES
+    from promptkit.runtimes.weights import find_weights
+
+    model = embedded_models()[name]
+    source = model.source
+    capabilities: set[Capability] = {*(EMBEDDING_CAPABILITIES if model.task == "embedding" else CAPABILITIES)}
+    if model.task == "reasoning":
+        capabilities |= {"think", "thinks"}
+    return LocalModel(
+        reference=model.reference,
+        digest=model.sha256,
+        size=model.size,
+        capabilities=frozenset(capabilities),
+        ready=find_weights(model) is not None,
+        reported=REPORTED[model.task],
+        licence=model.licence,
+        source=f"hf/{source.repo}/{model.file}" if isinstance(source, HubSource) else source.package,
+    )
+
+
+def licence_of(reference: str) -> str | None:
+    """Return the licence of an embedded model; None for any other, whose licence is not known."""
+    from promptkit.runtimes.embedded_models import embedded_models
+
+    return next((model.licence for model in embedded_models().values() if model.reference == reference), None)
 
 
 def _hub_models() -> Iterator[LocalModel]:
@@ -255,17 +332,26 @@ def _hub_models() -> Iterator[LocalModel]:
                     yield LocalModel(reference=f"hf/{repo.repo_id}/{file.file_name}", size=file.size_on_disk)
 
 
-async def pull_model(reference: str, progress: DownloadProgress | None = None) -> None:
-    """Fetch a model unless it is here. Raises InputError for one that cannot be fetched, or a RuntimeFailure."""
+async def pull_model(reference: str, progress: DownloadProgress | None = None, *, file: Path | None = None) -> None:
+    """Fetch a model unless it is here, or keep `file` as an embedded model's weights.
+
+    Raises InputError for a model that cannot be fetched and for a wrong file, or a RuntimeFailure.
+    """
+    from promptkit.runtimes.embedded_models import embedded_models
+    from promptkit.runtimes.hub import pull_hub
     from promptkit.runtimes.ollama_server import pull_ollama
-    from promptkit.runtimes.weights import default_weights, pull_hub
+    from promptkit.runtimes.weights import adopt_weights, fetch_weights, in_thread
 
     named = parse_reference(reference)
+    if file is not None and named.kind != "embedded":
+        raise InputError(f"a file can be kept for {REFERENCE_FORMS['embedded']} only", hint=f"--model gguf:{file}")
     match named.kind:
+        case "embedded" if file is not None:
+            await asyncio.to_thread(adopt_weights, embedded_models()[named.name], file)
         case "embedded":
-            await asyncio.to_thread(default_weights, progress)
+            await in_thread(partial(fetch_weights, embedded_models()[named.name]), progress)
         case "hf":
-            await asyncio.to_thread(pull_hub, named.name, named.path, progress)
+            await in_thread(partial(pull_hub, named.name, named.path), progress)
         case "ollama":
             await pull_ollama(named.name, progress)
         case _:

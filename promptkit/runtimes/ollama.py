@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
-from math import ceil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing, suppress
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
+from promptkit.errors import BadReply, ContextOverflow, RequestRefused, RuntimeFailure, ServerFailed, Unsupported
+from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
     Capability,
     Message,
@@ -26,23 +27,31 @@ from promptkit.runtimes.base import (
     resuming_listeners,
     sample_seed,
 )
+from promptkit.runtimes.context_window import ContextWindow
 from promptkit.runtimes.http import VECTOR_LIMIT, Server
 from promptkit.runtimes.ollama_server import (
     RunnerStopped,
     describe_model,
     listed_models,
+    missing_model,
     open_server,
     server_version,
     stream_error,
     tagged_name,
     version_at_least,
 )
-from promptkit.runtimes.probes import continues_turns_cached
-from promptkit.runtimes.reply_reader import ReplyReader, ThoughtSplitter, finite_number, number_between, protocol_errors
+from promptkit.runtimes.ollama_slots import slots
+from promptkit.runtimes.probes import BEGUN_TURN, cached_probe, continues_turns
+from promptkit.runtimes.reply_reader import ReplyReader, finite_number, number_between, protocol_errors
+from promptkit.runtimes.thoughts import ThoughtSplitter
 
 MOST_ALTERNATIVES = 20
+OF_THOUGHTS: frozenset[Capability] = frozenset({"thinks", "after_thoughts"})
+"""Capabilities that follow from others, and so are not in a digest."""
 REFUSES_OVERFLOW = (0, 12, 4)
 NANOSECONDS = 10**9
+EFFORTS: Mapping[str, str] = {"minimal": "low", "xhigh": "max"}
+"""Efforts in Ollama's words where these differ."""
 MOST_LOADING = 10**16
 """The largest loading time that is believed, in nanoseconds: 116 days."""
 
@@ -50,8 +59,12 @@ MOST_LOADING = 10**16
 class Ollama(Runtime):
     """A model of an Ollama server at `host`, which is written as OLLAMA_HOST and overrides it.
 
-    `context` fixes the window; without it the window follows the prompts' length. `keep_alive` is in seconds, or a
-    duration with its unit.
+    `context` fixes the window; without it the window follows the prompts' length, and `notice` gets a line where it
+    grows. `keep_alive` is in seconds, or a duration with its unit.
+
+    A chat with a begun turn or a schema is rendered by the server and sent as raw text, where that works. Ollama
+    continues a begun turn and keeps to a schema from the first token only there: some templates close the turn, and
+    chats through llama-server's own template sort a schema's properties and may put a fence around the answer.
     """
 
     def __init__(
@@ -61,12 +74,16 @@ class Ollama(Runtime):
         host: str | None = None,
         context: int | None = None,
         keep_alive: str | float | None = None,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         self._name = name
         self._context = context
         self._keep_alive = _duration(keep_alive)
         self._server: Server = open_server(host)
+        self._notice = notice
         self._describing = asyncio.Lock()
+        self._loading = asyncio.Lock()
+        self._loaded: int | None = None
         self._model: Model | None = None
         self._version = ""
         self._window = ContextWindow(None)
@@ -83,64 +100,130 @@ class Ollama(Runtime):
         full_name = tagged_name(self._name)
         listed = next((model for model in await listed_models(self._server) if model.name == full_name), None)
         if listed is None:
-            raise ModelMissing(f"Ollama has no model `{self._name}`", hint=f"ollama pull {self._name}")
+            raise missing_model(self._name)
         self._version = await server_version(self._server)
         model = await describe_model(self._server, listed, self._version)
         self._window = ContextWindow(model.context)
         capabilities = model.capabilities
-        served = f"{model.digest} {self._version}"
-        if "chat" in capabilities and await continues_turns_cached(served, self._count):
-            capabilities |= {"continue"}
+        parallel = 2
+        if "chat" in capabilities:
+            served = f"{model.digest} {self._version}"
+            if await cached_probe("templates", served, self._renders):
+                capabilities |= {"template"}
+            goes_raw = "template" in capabilities and "think" not in capabilities
+            if goes_raw or await cached_probe("continues", served, lambda: continues_turns(self._count)):
+                capabilities |= {"continue"}
+            # One request more than there are slots, so that the server need not wait for the next one.
+            parallel = 1 + await slots(self._server, self._name, served, {"num_ctx": self._first_window})
         return Model(
             reference=f"ollama/{self._name}",
-            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities))}",
+            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities - OF_THOUGHTS))}",
             capabilities=capabilities,
             context=model.context,
             size=model.size,
-            parallel=2,
+            parallel=parallel,
             obeys_control_tokens=True,
         )
 
+    @property
+    def _first_window(self) -> int:
+        return self._context or self._window.tokens
+
+    async def _renders(self) -> bool:
+        """Tell whether the server shows what messages become, and the raw text is read as the messages are."""
+        messages = BEGUN_TURN[:1]
+        try:
+            text = await self._rendered(messages, self._first_window, frozenset())
+            return text is not None and await self._count(messages) == await self._count_of(Request(prompt=text))
+        except (RequestRefused, ServerFailed, Unsupported, BadReply):
+            return False
+
     async def _count(self, messages: Sequence[Message]) -> int | None:
         """Return how many tokens the messages become."""
-        request = Request(messages=tuple(messages), max_tokens=1)
-        body = self._body(request, frozenset())
-        body["options"]["num_ctx"] = self._context or self._window.tokens
-        return (await self._collect("/api/chat", body, request, None)).tokens_in
+        return await self._count_of(Request(messages=tuple(messages)))
+
+    async def _count_of(self, request: Request) -> int | None:
+        request = replace(request, max_tokens=1)
+        return (await self._collect(self._body(request, frozenset(), self._first_window), request, None)).tokens_in
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+        """Return the text that the messages become, or None where the server does not show it."""
+        capabilities = (await self.model()).capabilities
+        if "template" not in capabilities:
+            return None
+        text = await self._rendered(messages, self._first_window, capabilities)
+        return None if text is None else text + begun
+
+    async def _rendered(
+        self, messages: Sequence[Message], window: int, capabilities: frozenset[Capability]
+    ) -> str | None:
+        """Return the text that Ollama makes of the messages, None for a server before 0.11.5."""
+        body = self._body(Request(messages=tuple(messages), max_tokens=1), capabilities, window)
+        async with aclosing(self._server.lines("/api/chat", {**body, "_debug_render_only": True})) as lines:
+            first = self._part(await anext(lines, b"{}"))
+        with self._understood():
+            text = (first.get("_debug_info") or {}).get("rendered_template")
+        return text if isinstance(text, str) else None
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request. A prompt that does not fit the window is sent again with a larger one."""
         model = await self.model()
-        if request.grammar is not None:
+        if request.grammar or request.choice or request.regex:
             raise Unsupported("Ollama enforces a JSON Schema, but not a grammar")
-        body = self._body(request, model.capabilities)
         size = _prompt_bytes(request)
         listen = resuming_listeners(on_text)
         fixed = request.context or self._context
         while True:
-            window = fixed or self._window.fit(size, request.max_tokens)
-            body["options"]["num_ctx"] = window
+            window = fixed or self._window.fit(size, request.most_tokens)
             try:
                 if not version_at_least(self._version, REFUSES_OVERFLOW) and self._window.outgrown(size, window):
                     raise ContextOverflow("the prompt is longer, and this old Ollama would cut it silently")
-                reply = await self._collect(_endpoint(request), body, request, listen())
-                self._check_whole(reply, request, size, window)
+                body = await self._loaded_body(request, model.capabilities, window, chosen=not fixed)
+                reply = await self._collect(body, request, listen())
+                self._check_whole(reply, request, size, window, fixed=bool(fixed))
             except ContextOverflow as overflow:
                 if fixed or not self._window.grow():
                     raise _overflow_error(overflow, self._name, window, fixed=bool(fixed)) from None
             except RunnerStopped as error:
                 # A request that stops the runner twice would stop it every time.
-                error.retry = repr(body) not in self._stopped_runner
-                self._stopped_runner.add(repr(body))
+                error.retry = repr(request) not in self._stopped_runner
+                self._stopped_runner.add(repr(request))
                 raise
             else:
-                return reply
+                return replace(reply, context=window)
 
-    def _body(self, request: Request, capabilities: frozenset[Capability]) -> dict[str, Any]:
+    async def _loaded_body(
+        self, request: Request, capabilities: frozenset[Capability], window: int, *, chosen: bool
+    ) -> dict[str, Any]:
+        """Return the body to send for a request, once the model is loaded with this window."""
+        await self._load(window, chosen=chosen)
+        constrained = bool(request.begun) or request.schema is not None
+        if request.prompt is None and constrained and "template" in capabilities and "think" not in capabilities:
+            text = await self._rendered(request.messages, window, capabilities)
+            request = request if text is None else replace(request, messages=(), prompt=text)
+        return self._body(request, capabilities, window)
+
+    async def _load(self, window: int, *, chosen: bool) -> None:
+        """Load the model before the first request with a window, so that no reply's time includes it.
+
+        A failure is the request's to raise.
+        """
+        async with self._loading:
+            if self._loaded == window:
+                return
+            if chosen and self._notice and window > ContextWindow(self._window.limit).tokens:
+                self._notice(f"ollama/{self._name}: context window of {window} tokens, for the length of the prompts")
+            body = {"model": self._name, "stream": False, "shift": False, "options": {"num_ctx": window}}
+            with suppress(RuntimeFailure):
+                await self._server.post("/api/generate", self._kept_alive(body))
+            self._loaded = window
+
+    def _body(self, request: Request, capabilities: frozenset[Capability], window: int) -> dict[str, Any]:
         options = {
+            "num_ctx": window,
             "temperature": request.temperature,
-            "num_predict": request.max_tokens,
-            "stop": list(request.stop) or None,
+            "num_predict": request.most_tokens,
+            "stop": None if request.thought_tokens else list(request.stop) or None,
             "seed": sample_seed(request),
             "top_p": request.top_p,
         }
@@ -157,23 +240,26 @@ class Ollama(Runtime):
             begun = (Message("assistant", request.begun),) if request.begun else ()
             turns = (*request.messages, *begun)
             body["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
-        if request.schema is not None:
-            body["format"] = dict(request.schema)
+        if request.schema is not None or request.json_object:
+            body["format"] = "json" if request.schema is None else dict(request.schema)
         if request.alternatives:
             body |= {"logprobs": True, "top_logprobs": min(request.alternatives, MOST_ALTERNATIVES)}
         if "think" in capabilities or request.think:
-            # By default a reasoning model thinks, and its thoughts use up the few tokens of an answer type.
-            body["think"] = request.think or False
-        if self._keep_alive is not None:
-            body["keep_alive"] = self._keep_alive
-        return body
+            # A reasoning model thinks where nothing is said.
+            body["think"] = _think(request)
+        return self._kept_alive(body)
 
-    async def _collect(self, path: str, body: Mapping[str, Any], request: Request, on_text: OnText | None) -> Reply:
+    def _kept_alive(self, body: dict[str, Any]) -> dict[str, Any]:
+        return body if self._keep_alive is None else {**body, "keep_alive": self._keep_alive}
+
+    async def _collect(self, body: Mapping[str, Any], request: Request, on_text: OnText | None) -> Reply:
+        path = "/api/chat" if "messages" in body else "/api/generate"
         reader = ReplyReader(
             self._name,
-            limit=request.max_tokens,
+            limit=request.most_tokens,
             redactor=self._server.redactor,
             splitter=ThoughtSplitter(off=bool(request.begun)),
+            answer_end=AnswerEnd.of(request),
         )
         last: Mapping[str, Any] = {}
 
@@ -213,16 +299,20 @@ class Ollama(Runtime):
     def _understood(self) -> AbstractContextManager[None]:
         return protocol_errors(f"what answers at {self._server.place} is not an Ollama server")
 
-    def _check_whole(self, reply: Reply, request: Request, size: int, window: int) -> None:
-        """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`."""
+    def _check_whole(self, reply: Reply, request: Request, size: int, window: int, *, fixed: bool) -> None:
+        """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`.
+
+        Thoughts that fill the largest window are a reply that was cut.
+        """
         count = reply.tokens_in
         if not count:
             return
         if self._window.was_cut(size, count, window):
             raise ContextOverflow(f"Ollama cut the prompt to {count} tokens silently")
         out = reply.tokens_out or 0
-        if reply.finish == "length" and out < request.max_tokens and count + out >= window - 1:
-            raise ContextOverflow(f"the window ended the answer after {out} of {request.max_tokens} tokens")
+        is_full = reply.finish == "length" and out < request.most_tokens and count + out >= window - 1
+        if is_full and not (request.thought_tokens and (fixed or self._window.is_largest)):
+            raise ContextOverflow(f"the window ended the answer after {out} of {request.most_tokens} tokens")
         self._window.learn(size, count)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -240,64 +330,6 @@ class Ollama(Runtime):
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._server.close()
-
-
-SMALLEST_WINDOW = 4096
-LARGEST_WINDOW = 2**24
-"""The largest window to ask for where the model's own is not known: more than any model has."""
-TEMPLATE_TOKENS = 100
-"""Tokens that a chat template may add: gpt-oss adds about 70, SmolLM2 a system message of 20."""
-CAUTIOUS_BYTES = 3.0
-USUAL_BYTES = 4.0
-"""Bytes in a token before a count is known: English has 4 to 5, other scripts and code 2.5 to 4."""
-FEWEST_TOKENS_LEARNT_FROM = 400
-"""A shorter prompt says little about bytes in a token, because the template outweighs it."""
-
-
-class ContextWindow:
-    """The context window of a run. It only grows, in powers of two, because every change reloads the model."""
-
-    def __init__(self, limit: int | None) -> None:
-        """`limit` is the model's own window, where known."""
-        self.limit = limit
-        self.tokens = self._capped(SMALLEST_WINDOW)
-        self._least_bytes: float | None = None
-        self._most_bytes: float | None = None
-
-    def fit(self, size: int, max_tokens: int) -> int:
-        """Return a window for a prompt of `size` bytes and its answer."""
-        needed = ceil(size / (self._least_bytes or CAUTIOUS_BYTES)) + TEMPLATE_TOKENS + max_tokens
-        while self.tokens < needed and self.grow():
-            pass
-        return self.tokens
-
-    def grow(self) -> bool:
-        """Double the window; return whether it is larger now."""
-        before, self.tokens = self.tokens, self._capped(2 * self.tokens)
-        return self.tokens > before
-
-    def learn(self, size: int, count: int) -> None:
-        """Learn from an uncut prompt of `size` bytes that was counted as `count` tokens."""
-        if count < FEWEST_TOKENS_LEARNT_FROM:
-            return
-        ratio = size / (count - TEMPLATE_TOKENS)
-        self._least_bytes = min(self._least_bytes or ratio, ratio)
-        self._most_bytes = max(self._most_bytes or ratio, ratio)
-
-    def was_cut(self, size: int, count: int, window: int) -> bool:
-        """Tell whether a prompt of `size` bytes, counted as `count` tokens, was silently cut to the window.
-
-        A cut prompt is counted after the cut, at about half the window, so that its bytes do not fit the count.
-        """
-        usual = self._most_bytes or USUAL_BYTES
-        return abs(count - (window // 2 + 2)) <= 16 and size / count > 1.5 * usual
-
-    def outgrown(self, size: int, window: int) -> bool:
-        """Tell whether a prompt of `size` bytes exceeds the window, by the usual bytes in a token."""
-        return size / (self._most_bytes or USUAL_BYTES) > window
-
-    def _capped(self, tokens: int) -> int:
-        return min(tokens, self.limit or LARGEST_WINDOW)
 
 
 def _add_part(part: Mapping[str, Any], reader: ReplyReader) -> str:
@@ -324,8 +356,10 @@ def _duration(keep_alive: str | float | None) -> str | float | None:
     return keep_alive
 
 
-def _endpoint(request: Request) -> str:
-    return "/api/chat" if request.prompt is None else "/api/generate"
+def _think(request: Request) -> bool | str:
+    if isinstance(request.think, str):
+        return EFFORTS.get(request.think, request.think)
+    return request.thought_tokens > 0 if request.think is None else request.think
 
 
 def _prompt_bytes(request: Request) -> int:

@@ -23,6 +23,10 @@ MOST_DESCRIBED = 200
 """Models of a list that are described. Of the others only name, digest and size are known."""
 DESCRIBED_AT_ONCE = 8
 LONGEST_NAME = 200
+ALWAYS_THINKING = ("gptoss", "gpt-oss")
+"""Families whose thoughts have an effort, but cannot be switched off."""
+LARGE_LAYER = 2**20
+"""Bytes of a layer from which its fetching is shown: a model has small ones too, such as its template and licence."""
 GIVES_LOGPROBS = (0, 12, 11)
 UNREACHABLE = "start it with `ollama serve`, or say where it is with OLLAMA_HOST"
 
@@ -31,16 +35,31 @@ class RunnerStopped(ServerFailed):
     """The process behind the model died. Ollama starts another, so one retry may help."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in the server's memory: the time until which it stays there, in seconds, and its window in tokens."""
+
+    until: float
+    context: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaModel:
-    """A model of an Ollama server. `completes`: it can answer, which an embedding model cannot."""
+    """A model of an Ollama server. `completes`: it can answer, which an embedding model cannot.
+
+    `parameters`, `quantization` and `reported` are in the server's words: `8.2B`, `Q4_K_M`, and capabilities such as
+    `tools`, `thinking`, `vision` and `embedding`.
+    """
 
     name: str
     digest: str
     size: int | None
     context: int | None
     capabilities: frozenset[Capability]
-    loaded: bool
+    parameters: str = ""
+    quantization: str = ""
+    reported: tuple[str, ...] = ()
+    loaded: Loaded | None = None
 
     @property
     def completes(self) -> bool:
@@ -105,7 +124,7 @@ def ollama_error(status: int, text: str) -> PromptkitError | None:
     """Return the error for a text of Ollama's, None where its status is enough. A stream has the status 200."""
     missing = re.search(r"model ['\"]([\w.:/-]+)['\"] not found", text)  # the name goes into a command
     if status == 404 and missing:
-        return ModelMissing(f"Ollama has no model `{missing[1]}`", hint=f"ollama pull {missing[1]}")
+        return missing_model(missing[1])
     if status == 400 and "context" in text:
         return ContextOverflow(f"the prompt does not fit the model's window: {text}")
     if status == 400 and "does not support" in text:
@@ -113,6 +132,11 @@ def ollama_error(status: int, text: str) -> PromptkitError | None:
     if "runner" in text and status in (200, 500):
         return RunnerStopped(f"Ollama says: {text}", retry=True)
     return ServerFailed(f"Ollama says: {text}") if status == 200 else None
+
+
+def missing_model(name: str) -> ModelMissing:
+    """Return the error for a model that the server lacks, with the command that fetches it."""
+    return ModelMissing(f"Ollama has no model `{name}`", hint=f"promptkit models pull ollama/{name}")
 
 
 def stream_error(server: Server, error: Any) -> PromptkitError:
@@ -136,10 +160,8 @@ async def installed_models(
     server = open_server(host)
     try:
         async with asyncio.timeout(timeout):
-            listed, loaded = await asyncio.gather(listed_models(server), _loaded_until(server))
-        order = sorted(
-            listed, key=lambda model: (model.name in loaded, loaded.get(model.name, model.used)), reverse=True
-        )
+            listed, loaded = await asyncio.gather(listed_models(server), loaded_models(server))
+        order = sorted(listed, key=lambda model: _last_use(model, loaded.get(model.name)), reverse=True)
         # The server is there. Details of many models may take longer than `timeout`.
         async with asyncio.timeout(DESCRIBE_SECONDS):
             version = await server_version(server)
@@ -147,7 +169,7 @@ async def installed_models(
                 return await _describe_all(server, order, version, loaded)
             found: list[OllamaModel] = []
             for model in order[:MOST_DESCRIBED]:
-                found.append(await describe_model(server, model, version, loaded=model.name in loaded))
+                found.append(await describe_model(server, model, version, loaded.get(model.name)))
                 if found[-1].completes:
                     break
             return found
@@ -158,7 +180,9 @@ async def installed_models(
 
 
 async def pull_ollama(name: str, progress: DownloadProgress | None = None, *, host: str | None = None) -> None:
-    """Fetch a model; `progress` gets bytes. After a cancelled pull the next one resumes.
+    """Fetch a model; `progress` gets each stage, and the bytes of each large layer.
+
+    A cancelled pull ends on the server too, and the next one resumes.
 
     Raises ServerFailed with Ollama's words, ConnectionFailed, or BadReply where Ollama did not report the end.
     """
@@ -173,12 +197,15 @@ async def pull_ollama(name: str, progress: DownloadProgress | None = None, *, ho
                         raise stream_error(server, part["error"])
                     status = server.redactor.quote(part.get("status") or "")
                     done, total = _bytes(part.get("completed")), _bytes(part.get("total"))
-                if progress:
-                    progress(status, done or 0, total)
+                if progress and total is None and status != "success":
+                    progress(status, 0, None)
+                elif progress and total and total >= LARGE_LAYER:
+                    progress(f"{name}, {status.removeprefix('pulling ')}", min(done or 0, total), total)
     finally:
         await server.close()
     if status != "success":
-        raise BadReply(f"the fetching of `{name}` broke off", hint=f"ollama pull {name}", retry=True)
+        hint = f"promptkit models pull ollama/{name} resumes"
+        raise BadReply(f"the fetching of `{name}` broke off", hint=hint, retry=True)
 
 
 async def server_version(server: Server) -> str:
@@ -202,11 +229,14 @@ async def listed_models(server: Server) -> list[ListedModel]:
     return [model for model in models if _is_name(model.name) and not server.redactor.finds(model.name)]
 
 
-async def describe_model(server: Server, listed: ListedModel, version: str, *, loaded: bool = False) -> OllamaModel:
+async def describe_model(
+    server: Server, listed: ListedModel, version: str, loaded: Loaded | None = None
+) -> OllamaModel:
     """Return the server's description of a model."""
     shown = await server.post("/api/show", {"model": listed.name}, within=DESCRIBE_SECONDS)
     with _understood(server):
         info = (shown.get("model_info") or {}).items()
+        details = shown.get("details") or {}
         lengths = [token_count(value) for key, value in info if key.endswith(".context_length")]
         return OllamaModel(
             name=listed.name,
@@ -214,18 +244,21 @@ async def describe_model(server: Server, listed: ListedModel, version: str, *, l
             size=listed.size,
             context=lengths[0] if lengths else None,
             capabilities=_capabilities(shown, version),
+            parameters=server.redactor.quote(details.get("parameter_size") or ""),
+            quantization=server.redactor.quote(details.get("quantization_level") or ""),
+            reported=tuple(server.redactor.quote(name) for name in shown.get("capabilities") or ()),
             loaded=loaded,
         )
 
 
 async def _describe_all(
-    server: Server, order: Sequence[ListedModel], version: str, loaded: Mapping[str, float]
+    server: Server, order: Sequence[ListedModel], version: str, loaded: Mapping[str, Loaded]
 ) -> list[OllamaModel]:
     places = asyncio.Semaphore(DESCRIBED_AT_ONCE)
 
     async def describe(model: ListedModel) -> OllamaModel:
         async with places:
-            return await describe_model(server, model, version, loaded=model.name in loaded)
+            return await describe_model(server, model, version, loaded.get(model.name))
 
     first = await asyncio.gather(*map(describe, order[:MOST_DESCRIBED]))
     unknown = (
@@ -235,24 +268,32 @@ async def _describe_all(
             size=model.size,
             context=None,
             capabilities=frozenset(),
-            loaded=model.name in loaded,
+            loaded=loaded.get(model.name),
         )
         for model in order[MOST_DESCRIBED:]
     )
     return [*first, *unknown]
 
 
-async def _loaded_until(server: Server) -> dict[str, float]:
-    """Return the loaded models with the time until which they stay loaded."""
+async def loaded_models(server: Server) -> dict[str, Loaded]:
+    """Return the models in the server's memory by name."""
     answer = await server.get("/api/ps", within=DESCRIBE_SECONDS)
     with _understood(server):
-        return {str(model["model"]): _time(model.get("expires_at")) for model in answer["models"] or ()}
+        return {
+            str(model["model"]): Loaded(server_time(model.get("expires_at")), token_count(model.get("context_length")))
+            for model in answer["models"] or ()
+        }
+
+
+def _last_use(model: ListedModel, loaded: Loaded | None) -> tuple[bool, float]:
+    """Return the key that sorts loaded models last, by the time until which they stay, and others by their fetching."""
+    return loaded is not None, loaded.until if loaded else model.used
 
 
 def _listed(model: Mapping[str, Any]) -> ListedModel:
     """Return an entry of the server's list. Raises TypeError, KeyError or AttributeError for anything else."""
     name, digest = model.get("model") or model["name"], model.get("digest") or ""
-    return ListedModel(str(name), str(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
+    return ListedModel(str(name), str(digest), _bytes(model.get("size")), server_time(model.get("modified_at")))
 
 
 def _is_name(text: str) -> bool:
@@ -263,7 +304,7 @@ def _bytes(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def _time(text: Any) -> float:
+def server_time(text: Any) -> float:
     """Return the server's time in seconds, 0 for anything else."""
     try:
         return datetime.fromisoformat(text).timestamp()
@@ -286,7 +327,9 @@ def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capabilit
         if version_at_least(version, GIVES_LOGPROBS):
             found.add("logprobs")
     if "thinking" in listed:
-        found.add("think")
+        found |= {"thinks", "after_thoughts"}
+        if (shown.get("details") or {}).get("family") not in ALWAYS_THINKING:
+            found.add("think")
     if "embedding" in listed:
         found.add("embeddings")
     return frozenset(found)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,45 +40,63 @@ async def continues_turns(count: Callable[[Sequence[Message]], Awaitable[int | N
     return bool(without and begun and begun - without == 1)
 
 
-async def continues_turns_cached(digest: str, count: Callable[[Sequence[Message]], Awaitable[int | None]]) -> bool:
-    """Return the result of `continues_turns`, kept in the user's cache folder by the digest of weights and server.
+async def cached_probe(name: str, key: str, probe: Callable[[], Awaitable[int]]) -> int:
+    """Return a probe's result, a number or a truth value, kept in `NAME.json` of the user's cache folder.
 
-    Where that file cannot be read or written the probe is sent again.
+    `key` names the probed weights and server. Where the file cannot be read or written the probe is sent again.
     """
-    file = cache_folder() / "continues.json"
+    file = cache_folder() / f"{name}.json"
     known = _cached_results(file)
-    if digest not in known:
+    if key not in known:
         # Read again after the probe: another process may have probed another model meanwhile.
-        result = await continues_turns(count)
-        known = {**_cached_results(file), digest: result}
+        result = await probe()
+        known = {**_cached_results(file), key: result}
         with suppress(PromptkitError):
             make_folder(file.parent)
             write_atomic(file, json.dumps(known, indent=1, sort_keys=True))
-    return known[digest]
+    return known[key]
 
 
-def _cached_results(file: Path) -> dict[str, bool]:
+def _cached_results(file: Path) -> dict[str, int]:
     with suppress(InputError, ValueError):
         known = json.loads(read_uncached(file))
         if isinstance(known, dict):
-            return {digest: found is True for digest, found in known.items()}
+            return {key: found for key, found in known.items() if isinstance(found, int)}
     return {}
 
 
-GrammarField: TypeAlias = tuple[str, ...]
-Ask: TypeAlias = Callable[[Request, GrammarField], Awaitable[Reply]]
+Ask: TypeAlias = Callable[[Request, "Dialect"], Awaitable[Reply]]
 Embed: TypeAlias = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
 PROBE_SECONDS = 60.0
-GRAMMAR_FIELDS: tuple[GrammarField, ...] = (("grammar",), ("structured_outputs", "grammar"), ("guided_grammar",))
-"""The fields in which servers expect a grammar: llama-server, vLLM, and vLLM before 0.12."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The fields, by path, in which a server expects the constraints that OpenAI's protocol does not have."""
+
+    name: str
+    fields: Mapping[Capability, tuple[str, ...]]
+
+
+NO_DIALECT = Dialect("OpenAI", {})
+LLAMA_SERVER = Dialect("llama-server", {"grammar": ("grammar",)})
+VLLM = Dialect("vLLM", {name: ("structured_outputs", name) for name in ("choice", "regex", "grammar")})
+OLD_VLLM = Dialect("vLLM before 0.12", {name: (f"guided_{name}",) for name in ("choice", "regex", "grammar")})
+DIALECTS = (LLAMA_SERVER, VLLM, OLD_VLLM)
 
 _WORD = "zebra"
 _GREETING = (Message("user", "Say hello."),)
 _COMPLETION = Request(prompt="Hello", max_tokens=1)
 _LOGPROBS = Request(messages=_GREETING, max_tokens=1, alternatives=1)
-_GRAMMAR = Request(messages=_GREETING, max_tokens=10, grammar=f'root ::= "{_WORD}"')
-_SCHEMA = Request(
+_CONSTRAINTS: Mapping[Capability, Request] = {
+    "grammar": Request(messages=_GREETING, max_tokens=10, grammar=f'root ::= "{_WORD}"'),
+    "choice": Request(messages=_GREETING, max_tokens=10, choice=(_WORD,)),
+    "regex": Request(messages=_GREETING, max_tokens=10, regex="ze(b)ra"),
+}
+"""Requests whose constraint no reply keeps to by chance."""
+_SCHEMA = Request(messages=_GREETING, max_tokens=20, schema={"type": "string", "enum": [_WORD]})
+_OBJECT_SCHEMA = Request(
     messages=_GREETING,
     max_tokens=40,
     schema={
@@ -87,10 +106,14 @@ _SCHEMA = Request(
         "additionalProperties": False,
     },
 )
+# OpenAI refuses `json_object` where no message says JSON, and an obedient model must not give any by itself.
+_JSON_OBJECT = Request(
+    messages=(Message("user", "Say hello in plain words, not in JSON."),), max_tokens=40, json_object=True
+)
 
 
 class Probes:
-    """The probes of one server. `ask` takes a request and the field for its grammar."""
+    """The probes of one server. `ask` takes a request and the server's dialect."""
 
     def __init__(self, ask: Ask, embed: Embed) -> None:
         self._ask = ask
@@ -112,20 +135,34 @@ class Probes:
         return frozenset(found | {"continue"} if continued else found)
 
     async def further(self) -> frozenset[Capability]:
-        """Return the further capabilities of a server of an unknown kind, except `grammar`."""
+        """Return the further capabilities of a server of an unknown kind, without those of a dialect."""
         probes: dict[Capability, Callable[[], Awaitable[bool]]] = {
             "complete": self._completes,
             "logprobs": self._gives_logprobs,
-            "schema": self._keeps_to_schema,
         }
-        return frozenset([capability for capability, probe in probes.items() if await self._works(probe)])
+        if await self._works(self._keeps_to_schema):
+            found: set[Capability] = {"schema"}
+        else:
+            found = set()
+            probes |= {"object_schema": self._keeps_to_object_schema, "json_object": self._keeps_to_json_object}
+        return frozenset(found.union([capability for capability, probe in probes.items() if await self._works(probe)]))
 
-    async def grammar_field(self) -> GrammarField:
-        """Return the field in which the server expects a grammar, empty where no grammar is enforced."""
-        for field in GRAMMAR_FIELDS:
-            if await self._works(lambda field=field: self._keeps_to_grammar(field)):  # type: ignore[misc]
-                return field
-        return ()
+    async def dialect(self) -> tuple[Dialect, frozenset[Capability]]:
+        """Return the dialect whose constraints are enforced, with these; none where nothing is.
+
+        Each server with a dialect enforces the first of its constraints.
+        """
+        for dialect in DIALECTS:
+            first, *others = dialect.fields
+            if await self._enforces(first, dialect):
+                return dialect, frozenset([first, *[name for name in others if await self._enforces(name, dialect)]])
+        return NO_DIALECT, frozenset()
+
+    async def _enforces(self, capability: Capability, dialect: Dialect) -> bool:
+        async def keeps() -> bool:
+            return (await self._ask(_CONSTRAINTS[capability], dialect)).text.strip() == _WORD
+
+        return await self._works(keeps)
 
     async def _works(self, probe: Callable[[], Awaitable[bool]]) -> bool:
         """Run a probe, and again where the connection broke off: some servers drop what they do not know."""
@@ -144,7 +181,7 @@ class Probes:
         begun = last.content if last.role == "assistant" else ""
         request = Request(messages=tuple(messages[:-1] if begun else messages), begun=begun, max_tokens=1)
         try:
-            return (await self._ask(request, ())).tokens_in
+            return (await self._ask(request, NO_DIALECT)).tokens_in
         except (RequestRefused, ServerFailed):
             if begun:
                 return None
@@ -154,17 +191,26 @@ class Probes:
         return bool(await self._embed(["a"]))
 
     async def _completes(self) -> bool:
-        return bool((await self._ask(_COMPLETION, ())).tokens_out)
+        reply = await self._ask(_COMPLETION, NO_DIALECT)
+        return bool(reply.text or reply.tokens_out)
 
     async def _gives_logprobs(self) -> bool:
-        return bool((await self._ask(_LOGPROBS, ())).tokens)
+        return bool((await self._ask(_LOGPROBS, NO_DIALECT)).tokens)
 
     async def _keeps_to_schema(self) -> bool:
-        reply = await self._ask(_SCHEMA, ())
-        try:
-            return list(json.loads(reply.text)) == [_WORD]
-        except (ValueError, TypeError):
-            return False
+        return _json((await self._ask(_SCHEMA, NO_DIALECT)).text) == _WORD
 
-    async def _keeps_to_grammar(self, field: GrammarField) -> bool:
-        return (await self._ask(_GRAMMAR, field)).text.strip() == _WORD
+    async def _keeps_to_object_schema(self) -> bool:
+        found = _json((await self._ask(_OBJECT_SCHEMA, NO_DIALECT)).text)
+        return isinstance(found, dict) and list(found) == [_WORD]
+
+    async def _keeps_to_json_object(self) -> bool:
+        # The object may be longer than the probe.
+        return (await self._ask(_JSON_OBJECT, NO_DIALECT)).text.lstrip().startswith("{")
+
+
+def _json(text: str) -> object:
+    with suppress(ValueError):
+        found: object = json.loads(text)
+        return found
+    return None

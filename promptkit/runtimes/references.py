@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from promptkit.errors import InputError
+from promptkit.errors import InputError, ModelMissing, nearest
 from promptkit.runtimes.base import DownloadProgress, Runtime
 
 ReferenceKind: TypeAlias = Literal[
@@ -21,7 +23,7 @@ AUTO = "auto"
 EMBEDDED = "embedded/smollm2"
 REFERENCE_FORMS: dict[ReferenceKind, str] = {
     "auto": "auto",
-    "embedded": EMBEDDED,
+    "embedded": "embedded/NAME",
     "gguf": "gguf:PATH",
     "hf": "hf/OWNER/REPO/FILE.gguf",
     "ollama": "ollama/NAME",
@@ -91,12 +93,17 @@ def parse_reference(text: str) -> ModelReference:
 
 
 async def open_runtime(
-    reference: str | ModelReference, *, base: Path, progress: DownloadProgress | None = None, of: str | None = None
+    reference: str | ModelReference,
+    *,
+    base: Path,
+    progress: DownloadProgress | None = None,
+    notice: Callable[[str], None] | None = None,
+    of: str | None = None,
 ) -> Runtime:
     """Return the runtime that a reference names (not `auto`), fetching weights that are not on this machine.
 
-    A path is relative to `base`; `of` names the recorded model that a replay answers for. Raises InputError,
-    MissingExtra or ModelLoadFailed.
+    A path is relative to `base`; `of` names the recorded model that a replay answers for; `notice` gets lines for a
+    person. Raises InputError, MissingExtra or ModelLoadFailed.
     """
     named = parse_reference(reference) if isinstance(reference, str) else reference
     path = base / named.path
@@ -104,11 +111,11 @@ async def open_runtime(
         case "ollama":
             from promptkit.runtimes.ollama import Ollama
 
-            return Ollama(named.name)
+            return Ollama(named.name, notice=notice)
         case "openai":
             from promptkit.runtimes.openai import OpenAI
 
-            return OpenAI(named.name, base_url=named.url)
+            return OpenAI(named.name, base_url=named.url, notice=notice)
         case "replay":
             from promptkit.runtimes.replay import Replay
 
@@ -133,15 +140,34 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
         from promptkit.storage.files import check_there
 
         check_there(path)
-    from promptkit.runtimes.embedded import Embedded
-    from promptkit.runtimes.weights import default_weights, hub_path, pull_hub
+    from promptkit.runtimes.embedded import open_embedded
+    from promptkit.runtimes.weights import in_thread
 
     if named.kind == "embedded":
-        path = await asyncio.to_thread(default_weights, progress)
+        path = await in_thread(partial(_catalog_file, named.name), progress)
     elif named.kind == "hf":
+        from promptkit.runtimes.hub import hub_path, pull_hub
+
         here = hub_path(named.name, named.path)
-        path = await asyncio.to_thread(pull_hub, named.name, named.path, progress) if here is None else here
-    return Embedded(path, reference=named.text)
+        path = await in_thread(partial(pull_hub, named.name, named.path), progress) if here is None else here
+
+    return await asyncio.to_thread(open_embedded, path, named.text)
+
+
+def _catalog_file(name: str, progress: DownloadProgress) -> Path:
+    """Return the file of an embedded model. Only the default model is fetched here; others may have gigabytes."""
+    from promptkit.runtimes.embedded_models import default_model, embedded_models
+    from promptkit.runtimes.weights import default_weights, find_weights
+
+    model = embedded_models()[name]
+    if model == default_model():
+        return default_weights(progress)
+    if path := find_weights(model):
+        return path
+    raise ModelMissing(
+        f"{model.reference} is not on this machine ({model.size / 1e6:,.0f} MB)",
+        hint=f"promptkit models pull {model.reference}",
+    )
 
 
 def _is_installed(word: str) -> bool:
@@ -160,13 +186,24 @@ def _parts(kind: ReferenceKind, rest: str, text: str) -> ModelReference | None:
         case "openai" if found := _SERVER.fullmatch(rest):
             _check_url(found["url"])
             return ModelReference(text=text, kind=kind, name=found["name"], url=found["url"].rstrip("/"))
-        case "embedded" if text == EMBEDDED:
+        case "embedded" if rest.strip():
+            _check_embedded(rest)
             return ModelReference(text=text, kind=kind, name=rest)
         case "ollama" if rest.strip():
             return ModelReference(text=text, kind=kind, name=rest)
         case "gguf" | "replay" if rest.strip():
             return ModelReference(text=text, kind=kind, path=rest)
     return None
+
+
+def _check_embedded(name: str) -> None:
+    """Raise InputError for a model that is not in the catalog, which is not read for the default one."""
+    if f"embedded/{name}" == EMBEDDED:
+        return
+    from promptkit.runtimes.embedded_models import embedded_models
+
+    if name not in embedded_models():
+        raise InputError(f"there is no embedded model `{name}`", hint=nearest(name, embedded_models()))
 
 
 def _check_url(url: str) -> None:

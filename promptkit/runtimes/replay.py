@@ -111,7 +111,7 @@ class Recorder:
         self._file.close()
 
     def _keep(self, entry: RecordingEntry) -> None:
-        key, answer = entry.key, _without_seconds(entry)
+        key, answer = entry.key, _without_times(entry)
         if key not in self._known or self._known[key] != answer:
             self._append(entry.to_line())
             self._known[key] = answer
@@ -129,7 +129,7 @@ class Recorder:
             self._file.truncate(len(whole))
         if not whole:
             self._append(_header())
-        return {entry.key: _without_seconds(entry) for entry in entries}
+        return {entry.key: _without_times(entry) for entry in entries}
 
     def _append(self, line: bytes) -> None:
         with self._failures():
@@ -291,10 +291,13 @@ def _no_recording(path: Path) -> Problem:
     return Problem("this is not a recording of this version of promptkit", place(path), 1, hint=hint)
 
 
-def _without_seconds(entry: RecordingEntry) -> Any:
-    """Return an answer without its time, in which two answers to the same request differ."""
+_TIMES = ("seconds", "first_token")
+
+
+def _without_times(entry: RecordingEntry) -> Any:
+    """Return an answer without its times, in which two answers to the same request differ."""
     if entry.kind == "request" and isinstance(entry.answer, dict):
-        return {name: value for name, value in entry.answer.items() if name != "seconds"}
+        return {name: value for name, value in entry.answer.items() if name not in _TIMES}
     return entry.answer
 
 

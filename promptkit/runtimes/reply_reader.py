@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from dataclasses import fields
 from math import inf
 from sys import float_info
-from typing import Any, Literal
+from time import perf_counter
+from typing import Any
 
 from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
-from promptkit.runtimes.api_keys import Redactor, partial_match_start
-from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
+from promptkit.runtimes.answer_end import AnswerEnd
+from promptkit.runtimes.api_keys import Redactor
+from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Thought, Token
+from promptkit.runtimes.thoughts import ThoughtSplitter
 
 MOST_TOKENS = 10**9
 MOST_SECONDS = 10**7
@@ -30,6 +33,8 @@ SPARE_PIECES = 64
 MOST_THOUGHTS = 2**16
 """The most pieces of thoughts in a field of their own, which some servers do not count as tokens of the answer."""
 CHARACTERS_PER_THOUGHT = 16
+ASCII_GRAMMAR = r"root ::= [\x00-\x7F]*"
+"""Keeps to whole characters: llama.cpp reports no log-probabilities where the only token ends within one."""
 GRACE_SECONDS = 2.0
 """Seconds that a connection may stay open after the answer's end."""
 
@@ -77,8 +82,12 @@ class ReplyReader:
         limit: int | None = None,
         redactor: Redactor | None = None,
         splitter: ThoughtSplitter | None = None,
+        answer_end: AnswerEnd | None = None,
     ) -> None:
-        """`name` is the model's name in messages, `limit` the `max_tokens` of the request."""
+        """`name` is the model's name in messages, `limit` the most tokens of the reply, thoughts included.
+
+        `answer_end` ends an answer that follows thoughts.
+        """
         redactor = redactor or Redactor()
         self.tokens: list[Token] = []
         self.thought_parts = 0
@@ -94,32 +103,44 @@ class ReplyReader:
         self._most_characters = CHARACTERS_PER_TOKEN * self._most_tokens
         self._redactor = redactor
         self._splitter = splitter or ThoughtSplitter()
+        self._answer_end = answer_end
+        self._answer: list[str] = []
         self._text = redactor.stream()
         self._thought = redactor.stream()
         self._thoughts: list[str] = []
         self._listed = self._pieces = self._characters = self._thought_characters = 0
+        self._first: float | None = None  # when the first piece arrived
+        self._thoughts_shown = 0
 
     @property
     def has_logprobs(self) -> bool:
         """False where text arrived without log-probabilities."""
         return bool(self.tokens or self.thought_parts)
 
+    @property
+    def ended_early(self) -> bool:
+        """True once the answer after thoughts is at its end: the caller closes the stream."""
+        return self._answer_end is not None and self._answer_end.finish is not None
+
     async def collect(
         self, lines: AsyncIterator[bytes], take: Callable[[bytes], str], on_text: OnText | None = None
     ) -> None:
         """Pass each line to `take`, which adds it here and returns the text in it, until the answer's end.
 
-        Stops early once more than `limit` tokens arrived; the caller closes the connection. Raises as `take` does, and
-        BadReply where the answer breaks off.
+        Stops early at the answer's own end, and once more than `limit` tokens arrived; the caller closes the
+        connection. Raises as `take` does, and BadReply where the answer breaks off.
         """
-        tell = on_text or _no_listener
         try:
             async with asyncio.timeout(None) as clock:
                 async for line in lines:
-                    if shown := take(line):
-                        tell(shown)
+                    shown = take(line)
+                    if on_text is not None:
+                        for piece in filter(None, (self.new_thoughts(), shown)):
+                            on_text(piece)
                     if self.past_limit:
                         self.finish = "length"
+                        break
+                    if self.ended_early:
                         break
                     if self.closed and clock.when() is None:
                         clock.reschedule(asyncio.get_running_loop().time() + GRACE_SECONDS)
@@ -128,8 +149,9 @@ class ReplyReader:
                 raise
         if self.finish is None:
             raise BadReply(f"`{self._name}` broke off before the answer's end", retry=True)
-        if held := self.end_text():
-            tell(held)
+        held = self.end_text()
+        if held and on_text is not None:
+            on_text(held)
 
     def add(self, text: Any, thought: Any, logprobs: Any) -> str:
         """Keep a piece of the answer, a piece of the thoughts, and their tokens. Returns the text to show."""
@@ -138,8 +160,10 @@ class ReplyReader:
             return ""
         if self.finish:
             raise self._more()
+        if self._first is None:
+            self._first = perf_counter()
         self._count(len(text), len(thought), len(listed))
-        shown = self._splitter.feed(self._text.feed(text)) if text else ""
+        shown = self._feed(self._text.feed(text)) if text else ""
         if thought:
             self._thoughts.append(self._thought.feed(thought))
         if thought or self._splitter.thinking:
@@ -147,6 +171,32 @@ class ReplyReader:
         elif listed:
             self.add_tokens(listed)
         return shown
+
+    def _feed(self, text: str) -> str:
+        """Split a piece, keep what of it is answer, and return that. Pieces that turn out to be thoughts are counted
+        as these.
+        """
+        unopened = self._splitter.unopened
+        shown = self._splitter.feed(text)
+        if self._splitter.unopened and not unopened:
+            self.thought_parts += self._pieces - 1  # This piece is counted by itself.
+            self.tokens.clear()
+            self._answer.clear()
+        return self._keep(shown)
+
+    def _keep(self, shown: str) -> str:
+        """Keep a piece of the answer, and return the part of it before the answer's end."""
+        end = self._answer_end
+        if end is not None:
+            shown = end.feed(shown)
+            self.finish = end.finish or self.finish
+        self._answer.append(shown)
+        return shown
+
+    def new_thoughts(self) -> Thought:
+        """Return the thoughts that have arrived since the last call."""
+        new, self._thoughts_shown = self._thoughts[self._thoughts_shown :], len(self._thoughts)
+        return Thought("".join([*new, self._splitter.new_thoughts()]))
 
     def _count(self, text: int, thought: int, listed: int) -> None:
         """Count a piece, and note whether the pieces exceed the limit."""
@@ -195,117 +245,44 @@ class ReplyReader:
     def end_text(self) -> str:
         """End the text and return the part that was held back."""
         self._thoughts.append(self._thought.end())
-        return self._splitter.feed(self._text.end()) + self._splitter.finish()
+        shown = self._feed(self._text.end()) + self._keep(self._splitter.finish())
+        held = self._answer_end.end() if self._answer_end else ""
+        self._answer.append(held)
+        return shown + held
 
-    def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
+    def reply(
+        self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float, window: int | None = None
+    ) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
 
-        An answer that was cut at the limit counts `limit` tokens.
+        An answer that was cut at the limit counts `limit` tokens. `window` is the model's window, where it is known.
+        The time until the first token is that part of `seconds` which had passed when it arrived, so call this as soon
+        as the answer is whole.
         """
+        later = 0.0 if self._first is None else perf_counter() - self._first
         cut_at = self._limit if self.past_limit else None
-        out = token_count(tokens_out) if cut_at is None else cut_at
+        most = self._most_pieces + MOST_THOUGHTS
+        is_empty = not (self._characters or self._thought_characters)
+        out = possible_count(tokens_out, most=most, window=window, is_empty=is_empty) if cut_at is None else cut_at
+        if out is None and self._answer_end is not None and self.ended_early:
+            out = self.thought_parts + self._answer_end.pieces
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
         return checked_reply(
-            text=self._splitter.text,
+            text="".join(self._answer),
             finish=self.finish,
             thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
-            tokens_in=tokens_in,
+            tokens_in=possible_count(tokens_in, window=window),
             tokens_out=out,
             tokens_thought=min(token_count(tokens_thought) or self.thought_parts, out or 0),
             tokens=kept[:cut_at],
             seconds=seconds,
+            first_token=None if self._first is None else max(0.0, seconds - later),
         )
 
     def _tokens_show_key(self) -> bool:
         text = b"".join(token.piece for token in self.tokens)
         others = b"\0".join(other.piece for token in self.tokens for other in token.alternatives)
         return any(self._redactor.finds(part.decode(errors="replace")) for part in (text, others))
-
-
-THINK_OPEN = "<think>"
-THINK_CLOSE = "</think>"
-_ThoughtState = Literal["before", "thinking", "after", "answering"]
-
-
-class ThoughtSplitter:
-    """Splits a streamed reply into thoughts (`<think>…</think>`, at the start only) and answer.
-
-    `text` and `thoughts` hold what has arrived. The cost of a character does not grow with the number of pieces.
-    """
-
-    def __init__(self, *, opened: bool = False, off: bool = False) -> None:
-        """`opened`: the prompt itself ends with the opening mark. `off`: everything is answer."""
-        self.held = ""  # may begin a mark; always shorter than one
-        self._blanks: list[str] = []
-        self._text: list[str] = []
-        self._thoughts: list[str] = []
-        self._state: _ThoughtState = "answering" if off else "thinking" if opened else "before"
-
-    @property
-    def text(self) -> str:
-        """The answer."""
-        return "".join(self._text)
-
-    @property
-    def thoughts(self) -> str:
-        """The thoughts, without blanks around them."""
-        return "".join(self._thoughts).strip()
-
-    @property
-    def thinking(self) -> bool:
-        """True while the next piece belongs to the thoughts."""
-        return self._state in ("thinking", "after")
-
-    def feed(self, piece: str) -> str:
-        """Take a piece and return the part of it that is answer."""
-        if self._state == "before":
-            return self._before(piece)
-        if self._state == "thinking":
-            return self._think(piece)
-        if self._state == "after":
-            return self._answer(piece.lstrip())
-        self._text.append(piece)
-        return piece
-
-    def finish(self) -> str:
-        """End the reply and return the answer's text that was held back. Thoughts that were cut off stay thoughts."""
-        held, self.held = self.held, ""
-        if self._state == "before":
-            return self._answer("".join([*self._blanks, held]))
-        if self._state == "thinking":
-            self._thoughts.append(held)
-        return ""
-
-    def _before(self, piece: str) -> str:
-        start = self.held + piece
-        if not self.held:
-            start = piece.lstrip()
-            self._blanks.append(piece[: len(piece) - len(start)])
-        if len(start) < len(THINK_OPEN) and THINK_OPEN.startswith(start):
-            self.held = start
-            return ""
-        self.held = ""
-        if not start.startswith(THINK_OPEN):
-            return self._answer("".join([*self._blanks, start]))
-        self._state = "thinking"
-        return self._think(start.removeprefix(THINK_OPEN))
-
-    def _think(self, piece: str) -> str:
-        thought, mark, rest = (self.held + piece).partition(THINK_CLOSE)
-        if mark:
-            self._thoughts.append(thought)
-            self.held, self._state = "", "after"
-            return self._answer(rest.lstrip())
-        start = partial_match_start(thought, THINK_CLOSE)
-        self._thoughts.append(thought[:start])
-        self.held = thought[start:]
-        return ""
-
-    def _answer(self, text: str) -> str:
-        if text:
-            self._state = "answering"
-            self._text.append(text)
-        return text
 
 
 def checked_reply(
@@ -318,7 +295,9 @@ def checked_reply(
     tokens_thought: Any = 0,
     tokens: Iterable[Token] = (),
     seconds: Any = 0.0,
+    first_token: Any = None,
     cached: bool = False,
+    context: Any = None,
 ) -> Reply:
     """Return a reply of unchecked values. Raises TypeError or ValueError where one is wrong."""
     if finish not in ("stop", "length"):
@@ -334,7 +313,9 @@ def checked_reply(
         tokens_thought=token_count(tokens_thought) or 0,
         tokens=tuple(tokens),
         seconds=number_between(seconds, 0, MOST_SECONDS),
+        first_token=None if first_token is None else number_between(first_token, 0, MOST_SECONDS),
         cached=cached,
+        context=token_count(context),
     )
 
 
@@ -353,6 +334,19 @@ def token_count(value: Any) -> int | None:
     if not 0 <= value <= MOST_TOKENS:
         raise ValueError("a count out of range")
     return value
+
+
+def possible_count(
+    value: Any, *, most: float = MOST_TOKENS, window: int | None = None, is_empty: bool = False
+) -> int | None:
+    """Return a count of tokens, or None where it is not given or cannot be true. Raises TypeError or ValueError.
+
+    A text that is not empty has tokens, and neither a prompt nor an answer is longer than the window.
+    """
+    count = token_count(value)
+    if count is None or count > most or (window is not None and count > window):
+        return None
+    return count if count or is_empty else None
 
 
 def number_between(value: Any, least: float, most: float) -> float:
@@ -406,7 +400,3 @@ def _list(value: Any) -> list[Any]:
     if value is not None:
         raise TypeError(value)
     return []
-
-
-def _no_listener(text: str) -> None:
-    """Listen to nothing."""

@@ -3,7 +3,7 @@
 A YAML script holds a list of replies, given in order, or a mapping:
 
     model: tiny                      # the model's name (default: the reference)
-    capabilities: [chat, continue]   # default: all but `embeddings`, `guidance`, `think`
+    capabilities: [chat, continue]   # default: all but `embeddings`, `guidance` and those of thoughts
     context: 2048
     delay: 0.5                       # seconds that each reply takes, spread over its pieces
     rules:                           # the first rule that matches and is not used up answers
@@ -55,6 +55,7 @@ from promptkit.runtimes.base import (
     Reply,
     Request,
     Runtime,
+    Thought,
     Token,
 )
 from promptkit.runtimes.reply_reader import checked_foreign_reply
@@ -71,7 +72,13 @@ Embedder: TypeAlias = Callable[[str], list[float]]
 CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
     "embeddings",
     "guidance",
+    "choice",
+    "regex",
+    "object_schema",
+    "json_object",
     "think",
+    "thinks",
+    "after_thoughts",
 }
 """The default capabilities of a scripted runtime."""
 
@@ -159,10 +166,10 @@ class Scripted(Runtime):
             if isinstance(answered, Exception):
                 raise answered
             reply = self._obey(request, answered) if isinstance(answered, str) else answered
-            await self._stream(reply.text, on_text)
+            await self._stream(reply, on_text)
         finally:
             self._in_flight -= 1
-        return reply if reply.seconds else replace(reply, seconds=time.monotonic() - started)
+        return reply if reply.seconds else self._timed(reply, time.monotonic() - started)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text by the given function. Raises Unsupported without one."""
@@ -193,15 +200,24 @@ class Scripted(Runtime):
             tokens=tuple(_certain(piece) for piece in kept) if request.alternatives else (),
         )
 
-    async def _stream(self, text: str, on_text: OnText | None) -> None:
+    async def _stream(self, reply: Reply, on_text: OnText | None) -> None:
         """Wait for the script's delay, passing each piece to the listener."""
-        if on_text is None:
+        parts = _streamed_parts(reply)
+        if on_text is None or not parts:
             await asyncio.sleep(self._delay)
             return
-        parts = _PIECE.findall(text)
         for part in parts:
             await asyncio.sleep(self._delay / len(parts))
             on_text(part)
+
+    def _timed(self, reply: Reply, seconds: float) -> Reply:
+        """Return a reply with its time; where the script has a delay, its first piece took an equal part of that."""
+        parts = _streamed_parts(reply) if self._delay else ()
+        return replace(reply, seconds=seconds, first_token=seconds / len(parts) if parts else None)
+
+
+def _streamed_parts(reply: Reply) -> list[str]:
+    return [*map(Thought, _PIECE.findall(reply.thoughts)), *_PIECE.findall(reply.text)]
 
 
 def _certain(piece: bytes) -> Token:

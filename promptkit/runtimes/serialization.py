@@ -29,8 +29,15 @@ AS_TEXT = "control tokens as text"
 
 _REQUEST = Request()
 _REPLY = Reply(text="")
-_PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternatives", "think", "context", "sample")
-_PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
+_PLAIN_REQUEST = (
+    *("begun", "max_tokens", "seed", "grammar", "regex", "schema", "json_object"),
+    *("alternatives", "think", "thought_tokens", "context", "sample"),
+)
+_TUPLES = ("stop", "choice")
+_PLAIN_REPLY = (
+    *("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought"),
+    *("seconds", "first_token", "context"),
+)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -60,8 +67,9 @@ def request_record(request: Request) -> dict[str, Any]:
         record["temperature"] = float(request.temperature)
     if request.top_p is not None:
         record["top_p"] = float(request.top_p)
-    if request.stop:
-        record["stop"] = list(request.stop)
+    for name in _TUPLES:
+        if texts := getattr(request, name):
+            record[name] = list(texts)
     return record
 
 
@@ -69,7 +77,8 @@ def request_from(record: Mapping[str, Any]) -> Request:
     """Read a request's record. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(record)
     messages = tuple(Message(message["role"], message["content"]) for message in fields.pop("messages", ()))
-    return _checked(Request, {**fields, "messages": messages, "stop": tuple(fields.pop("stop", ()))})
+    tuples = {name: tuple(fields.pop(name, ())) for name in _TUPLES}
+    return _checked(Request, {**fields, "messages": messages, **tuples})
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:
@@ -110,6 +119,7 @@ def model_record(model: Model) -> dict[str, Any]:
         _put(record, name, getattr(model, name), None)
     _put(record, "notes", list(model.notes), [])
     _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
+    _put(record, "weak_embeddings", model.weak_embeddings, False)
     return record
 
 

@@ -84,6 +84,7 @@ class OutcomeShape(TypedDict):
     tokens_in: Count
     tokens_out: Count
     seconds: Seconds
+    warnings: NotRequired[dict[Text, list[Text]]]
 
 
 @_open
@@ -164,6 +165,7 @@ class CallShape(TypedDict):
     reply: Text
     thoughts: Text
     finish: Text
+    context: NotRequired[Count]
     parsed: Any
     problem: Text | None
     tokens_in: Count | None
@@ -174,6 +176,10 @@ class CallShape(TypedDict):
     deciding: Truth
     repair: Truth
     notes: list[Text]
+    rule: NotRequired[Text]
+    warnings: NotRequired[list[Text]]
+    first_token: NotRequired[Seconds]
+    tokens_a_second: NotRequired[Number]
 
 
 @_open
@@ -187,6 +193,7 @@ class TraceShape(TypedDict):
     waited: Number
     value: Any
     problem: NotRequired[Text]
+    warnings: NotRequired[list[Text]]
     extra: NotRequired[dict[Text, Any]]
     calls: list[CallShape]
     parts: list[TraceShape]
@@ -208,7 +215,7 @@ class BatchRowShape(TypedDict):
     fields: dict[Text, Any]
     output: Any
     steps: dict[Text, Any]
-    totals: dict[Text, Number]
+    totals: dict[Text, Number | dict[Text, Count]]
     trace: TraceShape
     error: NotRequired[Text]
 
@@ -252,7 +259,9 @@ class ReplyShape(TypedDict):
     tokens_out: NotRequired[Count | None]
     tokens_thought: NotRequired[Count | None]
     seconds: NotRequired[Seconds]
+    first_token: NotRequired[Seconds]
     tokens: NotRequired[list[TokenShape]]
+    context: NotRequired[Count | None]
 
 
 @_open
@@ -266,6 +275,8 @@ class StoredCallShape(TypedDict):
     cached: Truth
     repair: Truth
     problem: Text | None
+    rule: NotRequired[Text]
+    warnings: NotRequired[list[Text]]
 
 
 @_open
@@ -281,6 +292,9 @@ class AnswerShape(TypedDict):
     tokens_out: Count
     seconds: Seconds
     models: dict[Text, Text]
+    warnings: NotRequired[dict[Text, Count]]
+    first_token: NotRequired[Seconds]
+    tokens_a_second: NotRequired[Number]
 
 
 class CaseShape(TypedDict):

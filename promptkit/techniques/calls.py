@@ -27,10 +27,11 @@ class CallFront(BaseModel):
     ends.
 
     A section that the call's template writes is in the call even if hidden: hiding is for the user's text. `hides: all`
-    keeps the persona only. `thinks`: the reply holds thoughts before an answer, and examples show theirs. `begin` is
-    the beginning of the assistant's turn, an expression over `call`: a thought trigger, or, in a call that answers
-    directly, the text before the answer. `cue` is the technique's answer trigger, one or by the answer type's name
-    (`default` for the others); the user's cue wins.
+    keeps the persona only. `thinks`: the reply holds thoughts before an answer, and examples show theirs. A call that
+    `asks_to_think` leaves thinking, and its `begin`, to a model that thinks by itself, unless examples show thoughts;
+    its template reads that in `call.model_thinks`. `begin` is the beginning of the assistant's turn, an expression over
+    `call`: a thought trigger, or, in a call that answers directly, the text before the answer. `cue` is the technique's
+    answer trigger, one or by the answer type's name (`default` for the others); the user's cue wins.
 
     `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
     as the examples (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the
@@ -44,6 +45,7 @@ class CallFront(BaseModel):
     replaces: tuple[str, ...] = ()
     produces: Produces = "text"
     thinks: bool = False
+    asks_to_think: bool = False
     begin: str = ""
     cue: str | dict[str, str] = ""
     stop: tuple[str, ...] = ()

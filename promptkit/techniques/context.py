@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.decide import Scores
+from promptkit.answers.forms import ReplyForm
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
+from promptkit.techniques.thinking import Think
 from promptkit.techniques.warnings import WarningName
 
 Spec = str | Mapping[str, Any]
@@ -36,7 +38,7 @@ class Options:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     top_p: float | None = None
-    think: bool | str | None = None
+    think: Think = None
     context: int | None = None
     timeout: float | None = None
 
@@ -80,8 +82,11 @@ class StepContext:
     technique's settings are relative to `folder`. `artifacts` were prepared for the step, by technique; their files'
     names begin with `home`, which is `PIPELINE.STEP`.
 
+    `repairs` is how often a reply that cannot be read is asked for again.
+
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
-    sample, began. `record` gets each request as soon as it is answered.
+    sample, began. `record` gets each request as soon as it is answered, `warn` the warnings of each technique's answer,
+    also of one that runs inside another.
     """
 
     prompt: Prompt
@@ -91,6 +96,7 @@ class StepContext:
     client: Client
     project: Project
     decide: Decide = "constrain"
+    repairs: int = 0
     calibrate: Mapping[str, Any] | None = None
     layout: str | Path = "xml"
     messages: Literal["one", "system", "turns"] = "one"
@@ -112,6 +118,7 @@ class StepContext:
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
     notice: Callable[[str], None] = lambda text: None
+    warn: Callable[[Sequence[WarningName]], None] = lambda names: None
     on_text: Callable[[Request, str], None] | None = None
 
 
@@ -119,7 +126,9 @@ class StepContext:
 class Exchange:
     """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens.
 
-    `again` are texts at which an answer after it has gone on to an example that the model invents.
+    `form` is the one in which the reply has its answer; where an answer in JSON was `unwrapped`, the text is the plain
+    one of its value, and the record keeps the reply. `ends` are the texts at which the reply was cut, `again` those at
+    which an answer after it has gone on to an example that the model invents.
     """
 
     call: str
@@ -128,8 +137,11 @@ class Exchange:
     cue: str
     thinks: bool
     record: CallRecord
+    form: ReplyForm
+    unwrapped: bool = False
     scores: Scores | None = None
     again: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -149,6 +161,11 @@ class Exchange:
         text = self.text.strip()
         repeated = head and text.casefold().startswith(head.casefold())
         return text[len(head) :].strip() if repeated else text
+
+    @property
+    def says_cue(self) -> bool:
+        """True if the cue stands in the reply."""
+        return self.cue.casefold() in self.text.casefold()
 
     def with_text(self, text: str) -> Exchange:
         """Return this exchange with another text in place of its reply's: the part of it to continue from."""

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.answers.build import repair_message
+from promptkit.answers.forms import plain_form
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
 from promptkit.project_code.reference import guarded
-from promptkit.runtimes.base import Message
+from promptkit.techniques.answer_forms import constrained_form
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
+from promptkit.techniques.levels import reset_level
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
 from promptkit.techniques.registry import load_functions
-from promptkit.techniques.requests import decide_again, read_answer, reset_level
+from promptkit.techniques.requests import decide_again, read_answer, repair_request
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
+from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts
 
 Result = TypeVar("Result", Answer, Prepared)
 
@@ -41,8 +44,9 @@ async def _run(spec: Any, step: StepContext) -> Answer:
     chosen = spec if isinstance(spec, ConfiguredTechnique) else configure(spec, step.project)
     function = load_functions(chosen.technique).function
     with _as_technique_failure(function):
-        answer = await function(task_for(chosen, step), **chosen.parameters)
-    return _checked_result(answer, Answer, function)
+        answer = _checked_result(await function(task_for(chosen, step), **chosen.parameters), Answer, function)
+    step.warn(answer.warnings)
+    return answer
 
 
 def task_for(chosen: ConfiguredTechnique, step: StepContext) -> Task:
@@ -102,24 +106,22 @@ async def require(chosen: ConfiguredTechnique, step: StepContext, *, preparing: 
 
 
 async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
-    """Repeat the last deciding call with its messages, its reply and the problem with that.
+    """Repeat the last deciding call with its messages, its reply and the problem with that, without thoughts.
 
     A reply that was cut off is requested again with twice the tokens instead. An answer made by code has no call to
-    repair and is returned as it is.
+    repair and is returned as it is, and so is one whose thoughts filled the window.
     """
     last = answer.last
     if last is None:
         return answer
-    if answer.flag == "truncated":
-        request = replace(last.request, max_tokens=2 * last.request.max_tokens)
-        return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
-    messages = (
-        *last.request.messages,
-        Message("assistant", last.request.begun + last.reply.text),
-        Message("user", repair_message(step.answer, problem, project=step.project)),
-    )
+    if answer.flag == "truncated" and window_ended_thoughts(last.request, last.reply):
+        return answer
+    form = plain_form(step.answer) if last.thinks else await constrained_form(step)
+    message = repair_message(step.answer, problem, form.writing, project=step.project)
     begun = last.cue if last.request.begun else ""
-    request = replace(last.request, messages=messages, begun=begun)
+    request = repair_request(last, message, begun=begun, cut=answer.flag == "truncated")
+    if answer.flag != "truncated":
+        request = replace(request, **no_thoughts((await step.client.model()).capabilities).fields)
     return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 
 

@@ -1,39 +1,97 @@
-"""Readers of replies: lists, JSON values, sentences, the label that is named last."""
+"""Readers of what a model writes for its technique: lists, sentences, verdicts, programs. They raise Unparsed."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Sequence
-from itertools import islice
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-MOST_STARTS: Final = 64
-"""The number of brackets at which a JSON value is tried, since each try may read to the end of the reply."""
+from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.code_reader import find_program
+from promptkit.answers.list_reader import bare_item, listed_items, plain_lines
+from promptkit.techniques.context import Exchange
 
-_MARK: Final = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):]|#\d+[.:]?)\s+")
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)")
-_FENCE: Final = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
-_CONSTANTS: Final = {"true": True, "false": False, "null": None, "none": None}
+_ABBREVIATIONS: Final = (
+    "Dr",
+    "Mr",
+    "Ms",
+    "St",
+    "vs",
+    "No",
+    "Mrs",
+    "etc",
+    "Prof",
+    r"e\.g",
+    r"i\.e",
+    r"a\.m",
+    r"p\.m",
+    r"[A-Z]",
+)
+_SENTENCE_END: Final = re.compile("(?<=[.!?])" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS) + r"\s+(?=\S)")
+_REASON: Final = re.compile(r"\b(?:because|since|as)\b", re.IGNORECASE)
 
 
 def read_list(text: str, *, most: int | None = None) -> list[str]:
-    """Return the lines of a reply without their numbers and bullets, blank and repeated ones left out."""
-    lines = map(bare_line, text.splitlines())
+    """Return the items of a reply, else its lines, each once; what announces a list or follows it is no item."""
+    listed = listed_items(text, in_full=True)
+    lines = listed.texts if listed else map(bare_item, plain_lines(text))
     return list(dict.fromkeys(line for line in lines if line))[:most]
 
 
-def read_items(text: str, *, most: int | None = None) -> list[str]:
-    """Return the items of a list as `read_list` does, without the text around them where items have marks."""
-    lines = text.splitlines()
-    marked = [line for line in lines if _MARK.match(line)]
-    return read_list("\n".join(marked or lines), most=most)
+def some_items(text: str) -> list[str]:
+    """Return the items of a reply as `read_list` does. Raises Unparsed where there is none."""
+    if items := read_list(text):
+        return items
+    raise Unparsed("the reply holds no list")
 
 
-def bare_line(line: str) -> str:
-    """Return a line without its number or bullet."""
-    return _MARK.sub("", line).strip()
+def filled_text(text: str) -> str:
+    """Return a reply on one line. Raises Unparsed for a blank one."""
+    if line := one_line(text):
+        return line
+    raise Unparsed("the reply is empty")
+
+
+def program(language: str) -> Callable[[str], str]:
+    """Return a reader of programs in a language."""
+
+    def read(text: str) -> str:
+        return textwrap.dedent(str(find_program(text, language).value)).strip("\n")
+
+    return read
+
+
+def read_verdict(text: str, kind: AnswerType, marker: str = "") -> Any:
+    """Return the verdict of a reply: after the last `marker`, else in its last line. Its reasons are not read.
+
+    `kind` says which verdicts there are: true and false, or labels. Raises Unparsed.
+    """
+    _, found, after = _rpartition(text, marker)
+    line = first_line(after) if found else text.strip().rpartition("\n")[2]
+    return kind.find(_REASON.split(line, maxsplit=1)[0] or line).value
+
+
+def with_cue(exchange: Exchange) -> Exchange:
+    """Return an exchange in which a heading of the cue's words (`## Summary` for `Summary:`) is the cue."""
+    words = exchange.cue.strip(" :*_#")
+    if exchange.says_cue or not words:
+        return exchange
+    heading = re.compile(
+        rf"^[ \t#*_]*(?:\d{{1,2}}[.)][ \t]*)?{re.escape(words)}[ \t*_:]*$", re.IGNORECASE | re.MULTILINE
+    )
+    return exchange.with_text(heading.sub(lambda _: exchange.cue, exchange.text))
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text that holds a letter or a digit."""
+    return next((line.strip() for line in text.splitlines() if any(map(str.isalnum, line))), "")
+
+
+def _rpartition(text: str, marker: str) -> tuple[str, str, str]:
+    """Return the text before the last marker in any case, the marker, and the text after it."""
+    found = list(re.finditer(rf"\b{re.escape(marker)}\b\W", text, re.IGNORECASE)) if marker else []
+    return (text[: found[-1].start()], found[-1][0], text[found[-1].end() :]) if found else (text, "", "")
 
 
 def one_line(text: str) -> str:
@@ -45,51 +103,6 @@ def read_sentences(text: str) -> list[str]:
     """Return the sentences of a text, without the numbers and bullets of its lines, repeated ones left out."""
     sentences = (part.strip() for line in read_list(text) for part in _SENTENCE_END.split(line))
     return list(dict.fromkeys(sentence for sentence in sentences if sentence))
-
-
-def read_json(text: str) -> Any:
-    """Return the JSON or Python literal that a reply or a fence in it is, else the first JSON in the text around it.
-
-    `true`, `True` and the like are read either way. Raises ValueError where there is none.
-    """
-    fenced = _FENCE.search(text)
-    for candidate in ([fenced[1]] if fenced else []) + [text]:
-        found = _literal(candidate.strip())
-        if found is not _NOTHING:
-            return found
-        for start in islice(re.finditer(r"[\[{]", candidate), MOST_STARTS):
-            try:
-                return json.JSONDecoder().raw_decode(candidate, start.start())[0]
-            except (ValueError, RecursionError):
-                continue
-    raise ValueError(f"no JSON value in {text.strip()[:60]!r}")
-
-
-_NOTHING: Final = object()
-
-
-def _literal(text: str) -> Any:
-    """Return the data that a text is a literal of, or nothing."""
-    if text.lower() in _CONSTANTS:
-        return _CONSTANTS[text.lower()]
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a set in a set.
-        return _NOTHING
-    return found if _is_data(found) else _NOTHING
-
-
-def _is_data(value: Any) -> bool:
-    """Tell whether a Python literal is data: no `...`, no bytes."""
-    if isinstance(value, dict):
-        return all(_is_data(part) for pair in value.items() for part in pair)
-    if isinstance(value, list | tuple | set):
-        return all(map(_is_data, value))
-    return value is None or isinstance(value, str | int | float)
 
 
 def last_named(text: str, labels: Sequence[str]) -> str | None:

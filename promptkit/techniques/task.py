@@ -13,20 +13,22 @@ from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer, WrittenExample
+from promptkit.runtimes.thoughts import without_marks
 from promptkit.techniques.artifacts import Artifact, Row
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
+from promptkit.techniques.levels import level, run_concurrently
+from promptkit.techniques.reading import with_cue
 from promptkit.techniques.requests import (
     BuiltCall,
     CallArguments,
+    ask_aside_again,
     build_call,
     cue_of,
     decide_after,
     example_types,
-    level,
     log_probabilities,
     read_answer,
-    run_concurrently,
     send,
     send_deciding,
     written_examples,
@@ -260,6 +262,22 @@ class Task(StepView):
         self._refuse_greedy(n, temperature)
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
+    async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
+        """Return what a reader makes of a reply that decides nothing: a plan, a verdict, a program.
+
+        `reader` takes the reply's text and raises ValueError (Unparsed) with what is wrong. The reply is then asked for
+        again, as often as the step's `repairs` allow. Returns None, noted in the trace, where no reply can be read.
+        """
+        for left in range(self._step.repairs, -1, -1):
+            try:
+                return reader(without_marks(exchange.said))
+            except ValueError as error:
+                problem = "it was cut off" if exchange.cut else str(error)
+                self.note(exchange, f"the reply cannot be read: {problem}")
+                if left:
+                    exchange = await ask_aside_again(self._step, exchange, problem)
+        return None
+
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
         """Continue from a reply's text with the answer trigger of `call`: a fixed extraction stage.
 
@@ -274,8 +292,8 @@ class Task(StepView):
         """
         if exchange.thinks and self.decides:
             exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces="answer"))
-        elif marked and exchange.cue and exchange.cue.casefold() not in exchange.text.casefold():
-            return self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange)
+        elif marked and exchange.cue and not (exchange := with_cue(exchange)).says_cue:
+            return replace(self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange), last=exchange)
         return read_answer(self._step, exchange)
 
     def answer(self, value: Any) -> Answer:
@@ -301,8 +319,8 @@ class Task(StepView):
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
         """Return the majority answer by the type's vote key; of a tie, the value seen first.
 
-        Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`. A
-        single answer is returned as it is, so that it can be repaired.
+        Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`, or
+        `truncated` where each was cut off. A single answer is returned as it is, so that it can be repaired.
         """
         if len(answers) == 1:
             return answers[0]
@@ -315,7 +333,13 @@ class Task(StepView):
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
-            return self.no_answer("no sample has an answer").with_extra(votes=[], unparsed=unparsed)
+            cut = bool(answers) and all(answer.flag == "truncated" for answer in answers)
+            missing = (
+                self.no_answer("no sample has an answer: each ran out of tokens", flag="truncated")
+                if cut
+                else self.no_answer("no sample has an answer")
+            )
+            return missing.with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
         return first[winner].with_extra(votes=votes, unparsed=unparsed)
@@ -330,11 +354,11 @@ class Task(StepView):
 
     async def logprob(self, call: str, texts: Sequence[str], **values: Any) -> tuple[float, ...]:
         """Return the log-probability of each text after the begun turn of `call`, only up to where the texts differ."""
-        return await log_probabilities(self._step, await self._built(call, values), texts)
+        return await log_probabilities(self._step, await self._built(call, values, scored=True), texts)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text: the runtime's embeddings, else TF-IDF over these, which needs no model."""
-        if await self.can("embeddings"):
+        """Return a vector for each text: the model's embeddings where they are good, else TF-IDF over these texts."""
+        if (await self._step.client.model()).embeds_well:
             return await self._step.client.embed(texts)
         from promptkit.prompts.tfidf import word_vectors
 
@@ -451,6 +475,7 @@ class Task(StepView):
         stop: tuple[str, ...] = (),
         logprobs: bool = False,
         past_cue: bool = False,
+        scored: bool = False,
     ) -> BuiltCall:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
@@ -464,6 +489,7 @@ class Task(StepView):
             stop=stop,
             logprobs=logprobs,
             past_cue=past_cue,
+            scored=scored,
         )
         return await build_call(self._step, arguments)
 

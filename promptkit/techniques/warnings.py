@@ -30,3 +30,15 @@ WARNING_TEXTS: Final[Mapping[WarningName, str]] = {
 """Each warning in the words of a report, which puts a count before them: `3 read by a weak rule`."""
 
 assert set(WARNING_TEXTS) == set(get_args(WarningName)), "a text for each warning"
+
+
+def in_table_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that are not 0 in the order of the table, after them those of another version's warnings."""
+    names = dict.fromkeys([*WARNING_TEXTS, *sorted(counts)])
+    return {name: counts[name] for name in names if counts.get(name)}
+
+
+def warning_text(name: str) -> str:
+    """Return a warning in the words of a report; one of another version by its name."""
+    texts: Mapping[str, str] = WARNING_TEXTS  # type: ignore[assignment]
+    return texts.get(name, name)

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.text import Code
+from promptkit.answers.code_reader import find_program
 from promptkit.errors import PromptkitError
 from promptkit.tools.sandbox import Failure, Limits, Worker, failure_of
 
@@ -203,23 +203,16 @@ def _stand_in(name: str) -> Callable[..., Any]:
     return function
 
 
-_INDENTED_FENCE = re.compile(r"^[ \t]+(?=```)", re.MULTILINE)
-_FENCE_IN_LINE = re.compile(r"(?<=:)[ \t]*(?=```[\w+#.-]*[ \t]*$)", re.MULTILINE)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-def cut_program(reply: str, *, last: bool = False) -> str:
-    """Return the code in a model's reply: its first fenced block (with `last` its last), else all of it, dedented.
-
-    The prose around a block is dropped; an unclosed block ends with the reply. Empty without code.
-    """
-    reply = _FENCE_IN_LINE.sub("\n", _INDENTED_FENCE.sub("", reply))
-    code = Code()
+def cut_program(reply: str, language: str = "python") -> str:
+    """Return the program in a model's reply, dedented, as `find_program` finds it; empty where there is none."""
     try:
-        blocks = list(code.mentions(reply)) or [code.read(reply)]
+        program = find_program(reply, language).value
     except Unparsed:
         return ""
-    return textwrap.dedent(blocks[-1 if last else 0]).strip("\n")
+    return textwrap.dedent(str(program)).strip("\n")
 
 
 def undefined_names(program: str) -> set[str]:

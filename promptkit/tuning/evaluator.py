@@ -47,6 +47,7 @@ class RowResult:
     `score`: in [0, 1], higher is better; None if missing. `values`: the numbers that the metric estimates from, one
     tuple per repeat that has a score. `unparsed`: the share of repeats that do not parse or were cut off. `calls`
     includes those of a judge, whose tokens are `judge_tokens`. `cell_numbers`: the cells in the store, one per repeat.
+    `warnings`: those of all repeats.
     """
 
     score: float | None
@@ -60,6 +61,7 @@ class RowResult:
     steps: Mapping[str, Any]
     problem: str
     cell_numbers: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class Evaluator:
@@ -271,6 +273,7 @@ class Evaluator:
             steps=cells[0].steps,
             problem=next(filter(None, [*(cell.problem for cell in cells), *(score.why for score in given)]), ""),
             cell_numbers=tuple(cell.number for cell in cells),
+            warnings=tuple(name for cell in cells for name in cell.warned),
         )
 
     def normalized(self, value: float) -> float:

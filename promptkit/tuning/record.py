@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.runtimes.base import Model
+from promptkit.techniques.warnings import in_table_order
 from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
 from promptkit.tuning.data_split import DataSplit
@@ -145,7 +147,17 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
     choices: dict[str, Any] = {"choices": {}}
     if is_incumbent:
         choices = {"choices": confirmed.record(), "changes": confirmed.changes}
-    return {**choices, "search": search, "confirm": confirm}
+    return {
+        **choices,
+        "search": search and {**search, **_warnings(evaluator, searched, trial.rows if trial else ())},
+        "confirm": confirm and {**confirm, **_warnings(evaluator, confirmed, state.split.holdout)},
+    }
+
+
+def _warnings(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
+    """Return how many answers have each warning, if there are some."""
+    found = Counter(name for result in evaluator.results(candidate, rows) for name in result.warnings)
+    return {"warnings": in_table_order(found)} if found else {}
 
 
 def _estimated(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:

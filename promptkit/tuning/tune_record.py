@@ -41,9 +41,10 @@ class ObjectiveRecord(Record):
 
 
 class SplitMean(EstimateRecord):
-    """A mean over the rows of one side of the split."""
+    """A mean over the rows of one side of the split; `warnings` counts their answers by the name of a warning."""
 
     n: int = 0
+    warnings: dict[str, int] = Field(default_factory=dict)
 
 
 class BudgetRecord(Record):

@@ -34,7 +34,7 @@ def test_at_each_place_the_longest_text_is_found(names: list[str], text: str) ->
 
 def test_names_that_overlap_are_found_from_the_left() -> None:
     names = ClosedSet(("new york", "york city hall", "city", "hall"))
-    assert list(names.places("NEW YORK city hall")) == [(0, "new york"), (9, "city"), (14, "hall")]
+    assert list(names.places("NEW YORK city hall")) == [(0, 8, "new york"), (9, 13, "city"), (14, 18, "hall")]
     assert list(names.mentions("york city, york city hall")) == ["city", "york city hall"]
 
 
@@ -67,7 +67,7 @@ NEAR = "category 77 x and category " * 750
 async def test_a_reply_of_near_labels_is_read_without_holding_up_others(kind: str, reply: str) -> None:
     answer = build_answer_type({kind: MANY})
     await asyncio.sleep(0)
-    for read in (answer.parse, answer.extract):
+    for read in (answer.parse, answer.find):
         try:
             assert read(reply)
         except Unparsed as error:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
+from promptkit.answers.base import AnswerType
 from promptkit.answers.calibration import Calibration
-from promptkit.answers.decide import Scores, constrain, lead_after, score_answer
-from promptkit.answers.json_value import Json
+from promptkit.answers.decide import Scores, lead_after, score_answer, score_needs
 from promptkit.answers.labels import Boolean, Choice, Label
 from promptkit.answers.number import Number
-from promptkit.answers.text import Text
 from promptkit.errors import InputError, Unsupported
 from promptkit.runtimes.base import Alternative, Capability, Message, Reply, Request, Token
 from promptkit.runtimes.client import Client
@@ -187,17 +186,39 @@ async def test_what_cannot_be_scored_is_refused() -> None:
         await score_answer(Client(silent), REQUEST, Label(["a", "b"]))
 
 
-def test_the_form_is_enforced_by_what_the_model_offers() -> None:
-    record = Json({"type": "integer"})
-    held, notice = constrain(REQUEST, Label(["a", "b"]), {"grammar", "schema"}, " ")
-    assert held.grammar is not None and held.grammar.startswith('root ::= " " ')
-    assert (held.schema, notice) == (None, None)
-    held, notice = constrain(REQUEST, record, {"schema"}, " ")
-    assert (held.grammar, held.schema, notice) == (None, {"type": "integer"}, None)
-    held, notice = constrain(REQUEST, Label(["a", "b"]), {"schema"}, " ")
-    assert held == REQUEST
-    assert notice is not None and "label" in notice
-    assert constrain(REQUEST, Text(), set()) == (REQUEST, None)
+async def test_a_label_that_is_shown_wins_over_one_that_is_not() -> None:
+    scores = await score_answer(Client(model({"Mood:": {" no": 0.9}})), REQUEST, Label(["yes", "no"]))
+    assert (scores.value, scores.outside) == ("no", ("yes",))
+
+
+async def test_where_the_model_shows_none_of_the_labels_there_is_no_winner() -> None:
+    scores = await score_answer(Client(model({"Mood:": {" Sure": 0.9, " so": 0.1}})), REQUEST, Label(["yes", "no"]))
+    assert (scores.value, scores.outside) == (None, ("yes", "no"))
+
+
+async def test_a_model_that_continues_no_turn_scores_labels_that_begin_differently() -> None:
+    chats: frozenset[Capability] = frozenset({"chat", "logprobs"})
+    request = Request(messages=REQUEST.messages)
+    runtime = model({"": {"positive": 0.6, "neg": 0.3, "p": 0.1}}, can=chats)
+    scores = await score_answer(Client(runtime), request, Label(["positive", "negative"]))
+    assert shares(scores) == {"positive": 0.6, "negative": 0.3}
+    assert scores.requests == 1
+    with pytest.raises(Unsupported, match="continue"):
+        await score_answer(Client(runtime), request, Label(["good", "great"]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "needs"),
+    [
+        (Label(["positive", "negative"]), {"logprobs"}),
+        (Label(["good", "great"]), {"logprobs", "continue"}),
+        (Boolean(), {"logprobs"}),
+        (Choice(["red", "rose"]), {"logprobs"}),
+        (None, {"logprobs", "continue"}),
+    ],
+)
+def test_labels_that_begin_alike_need_a_model_that_continues(answer: AnswerType | None, needs: set[str]) -> None:
+    assert score_needs(answer) == needs
 
 
 def test_an_answer_stands_off_from_the_words_before_it() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.decide import constrain
+from promptkit.answers.forms import reply_form
 from promptkit.answers.json_schema import JsonSchema
 from promptkit.answers.json_value import Json
 from promptkit.errors import InputError
@@ -180,7 +180,8 @@ ENFORCED: list[tuple[dict[str, Any], set[Capability], str]] = [
 def test_a_schema_is_sent_in_a_form_that_enforces_all_of_it(
     schema: dict[str, Any], capabilities: set[Capability], form: str
 ) -> None:
-    request, notice = constrain(Request(), Json(schema), capabilities)
+    reply = reply_form(Json(schema), capabilities)
+    request, notice = reply.constrain(Request()), reply.notice
     sent = "schema" if request.schema else "grammar" if request.grammar else notice or ""
     if (request.grammar or "").startswith("%llguidance"):
         sent = "guidance"

@@ -75,7 +75,11 @@ def test_any_reply_gives_a_value_or_is_unparsed(answer: AnswerType) -> None:
     @FEWER
     @given(SNIPPETS | st.text())
     def law(reply: str) -> None:
-        for read in (answer.parse, answer.extract, lambda text: answer.extract(text, "Answer:")):
+        for read in (
+            answer.parse,
+            lambda text: answer.find(text).value,
+            lambda text: answer.find(text, "Answer:").value,
+        ):
             try:
                 value = read(reply)
             except Unparsed as unparsed:
@@ -95,7 +99,7 @@ def test_a_long_reply_of_one_sign_over_and_over_is_done_with_at_once(answer: Ans
     # Whatever takes time by the square of a reply's length would not end here.
     for piece in ("[", '{"', "[1,", "1", "-", "a ", "A ", " ", "\n", "\n\n", "```\n", "<span class=", "&", "price, "):
         reply = piece * (50_000 // len(piece))
-        for read in (answer.parse, answer.extract, lambda text: answer.extract(text, "Answer:")):
+        for read in (answer.parse, answer.find, lambda text: answer.find(text, "Answer:")):
             with contextlib.suppress(Unparsed):
                 read(reply)
 
@@ -105,4 +109,4 @@ def test_a_reply_beyond_all_bounds_is_unparsed() -> None:
         with pytest.raises(Unparsed, match="longer than"):
             answer.parse("1" * 1_000_001)
         with pytest.raises(Unparsed, match="longer than"):
-            answer.extract("1" * 1_000_001)
+            answer.find("1" * 1_000_001)

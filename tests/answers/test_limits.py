@@ -78,10 +78,11 @@ def test_json_is_looked_for_at_64_places() -> None:
     assert refused("json", f"[ x {broken}[1]")
 
 
-def test_labels_among_thoughts_are_the_last_ones_within_1000_lines_of_the_end() -> None:
-    answer = build_answer_type({"labels": ["red", "blue"]})
-    assert answer.extract("blue\nred\n" + "hm\n" * 999) == ["red"]
-    assert answer.extract("blue\nred\n" + "hm\n" * 1_000) == ["blue", "red"]
+def test_an_answer_without_a_marker_stands_in_the_last_40_sentences() -> None:
+    answer = build_answer_type({"label": ["red", "blue"]})
+    assert answer.find("It is red.\n" + "hm\n" * 39, thinks=True).value == "red"
+    with pytest.raises(Unparsed):
+        answer.find("It is red.\n" + "hm\n" * 40, thinks=True)
 
 
 def test_decimals_beyond_the_400th_are_not_read() -> None:
@@ -190,4 +191,4 @@ def test_a_list_has_items_of_simple_types_only(inner: Any) -> None:
 
 
 def test_blank_lines_before_an_answer_are_skipped() -> None:
-    assert build_answer_type({"list": {"separator": ";"}}).extract("Answer:\n \na; b", "Answer:") == ["a", "b"]
+    assert build_answer_type({"list": {"separator": ";"}}).find("Answer:\n \na; b", "Answer:").value == ["a", "b"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from promptkit.answers.build import build_answer_type
-from promptkit.answers.decide import constrain, score_answer
+from promptkit.answers.decide import score_answer
+from promptkit.answers.forms import reply_form
 from promptkit.answers.schema_keywords import FORMATS
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
@@ -28,7 +29,8 @@ REQUEST = Request(
 @pytest.mark.parametrize("spec", [spec for spec, _ in KINDS], ids=IDS)
 async def test_the_model_takes_each_grammar_and_keeps_to_it(embedded: Embedded, spec: Any) -> None:
     answer, client = build_answer_type(spec), Client(embedded)
-    request, notice = constrain(REQUEST, answer, (await client.model()).capabilities, " ")
+    form = reply_form(answer, (await client.model()).capabilities)
+    request, notice = form.constrain(REQUEST, " "), form.notice
     assert notice is None
     reply = await client.ask(request)
     assert reply.text.startswith(" ") or request.grammar is None
@@ -60,7 +62,8 @@ async def test_the_model_keeps_to_each_keyword_that_a_schema_may_have(
     embedded: Embedded, schema: dict[str, Any]
 ) -> None:
     answer, client = build_answer_type({"json": schema}), Client(embedded)
-    request, _ = constrain(replace(REQUEST, max_tokens=60), answer, (await client.model()).capabilities, " ")
+    form = reply_form(answer, (await client.model()).capabilities)
+    request = form.constrain(replace(REQUEST, max_tokens=60), " ")
     reply = await client.ask(request)
     assert reply.text[1:2] in '"{123456789n0'
     if reply.finish == "stop":

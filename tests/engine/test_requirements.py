@@ -46,7 +46,7 @@ OFFSETS = "calibrate: {method: batch, model: MODEL, offsets: {a: 0.1, b: -0.1}}"
             {"logprobs", "continue", "grammar", "schema"},
             "decide: score",
             "decide: generate",
-            "the model lacks continue and logprobs",
+            "the model lacks logprobs",
         ),
         (CHOICE, "decide: score", {"logprobs"}, "decide: score", "decide: constrain", "the model lacks logprobs"),
         (

@@ -19,12 +19,11 @@ WORDS = [f"word-{number:02}" for number in range(12)]
 
 def asked(server: OllamaServer) -> list[str]:
     """Return the words that the server was asked to shout, in order."""
-    texts = [seen.body["messages"] for seen in server.requests if seen.path == "/api/chat" and seen.body["messages"]]
-    return [word for text in texts for word in WORDS if word in json.dumps(text)]
+    return [word for seen in server.asked for word in WORDS if word in json.dumps(seen.body)]
 
 
 async def slow(prompt: str, body: dict[str, Any]) -> Answer:
-    word = next((word for word in WORDS if word in json.dumps(body["messages"])), "none")
+    word = next((word for word in WORDS if word in prompt), "none")
     return Answer(word.upper(), pause=0.1)
 
 
@@ -61,6 +60,26 @@ def test_a_killed_run_asks_only_for_what_is_missing_when_it_is_run_again(
     with sqlite3.connect(next((folder / ".promptkit").glob("*.db*"))) as store:
         assert store.execute("pragma integrity_check").fetchone() == ("ok",)
     store.close()
+
+
+def test_ctrl_c_stops_the_generation_on_the_server(tmp_path: Path) -> None:
+    async def endless(prompt: str, body: dict[str, Any]) -> Answer:
+        return Answer("on and on " * 1000, pause=0.05)
+
+    folder = make_project(tmp_path)
+    with OllamaServer(FakeModel("tiny", respond=endless)) as server:
+        victim = start(folder, server.url, "run", "shout", 'words=["word-00"]', "--model", "ollama/tiny")
+        wait_for(server, 1)
+        assert server.cancelled == 0
+        victim.send_signal(signal.SIGINT)
+        _, errors = victim.communicate(timeout=30)
+        end = time.monotonic() + 10
+        while not server.cancelled:
+            assert time.monotonic() < end, "the server still generates"
+            time.sleep(0.01)
+    assert victim.returncode == 130
+    last = ["interrupted; what was answered is kept", "  hint: the same command asks only what is missing"]
+    assert errors.splitlines()[-2:] == last
 
 
 def test_a_second_run_is_answered_from_the_store_and_no_cache_asks_anew(tmp_path: Path) -> None:

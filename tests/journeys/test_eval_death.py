@@ -78,8 +78,7 @@ def tiny() -> FakeModel:
 
 def asked(server: OllamaServer) -> list[int]:
     """Return the rows that the server was asked for, in order."""
-    texts = [json.dumps(seen.body["messages"]) for seen in server.requests if seen.path == "/api/chat"]
-    return [int(match[1]) for text in texts if (match := ROW.search(text))]
+    return [int(match[1]) for seen in server.asked if (match := ROW.search(json.dumps(seen.body)))]
 
 
 def wait_for(server: OllamaServer, count: int, process: subprocess.Popen[str]) -> None:

@@ -66,7 +66,7 @@ def test_rows_that_a_server_fails_on_are_missing_until_the_same_command_fills_th
     tired = True
 
     async def respond(prompt: str, body: dict[str, Any]) -> Answer:
-        word = next((word for word in WORDS if word in json.dumps(body["messages"])), "none")
+        word = next((word for word in WORDS if word in prompt), "none")
         return Answer(word.upper(), fails="no more today" if tired and word == WORDS[3] else "")
 
     arguments = ["techniques", "compare", "shout", "--techniques", "vanilla", "--data", "rows.jsonl", "--model"]

@@ -86,13 +86,13 @@ def tiny() -> FakeModel:
 
 def asked(server: OllamaServer) -> list[str]:
     """Return what the server was asked, in order."""
-    bodies = [seen.body for seen in server.requests if seen.path == "/api/chat" and seen.body["messages"]]
-    return [question(body["messages"], scores=bool(body.get("logprobs"))) for body in bodies]
+    return [question(seen.body, scores=bool(seen.body.get("logprobs"))) for seen in server.asked]
 
 
-def question(messages: list[dict[str, str]], *, scores: bool) -> str:
-    """Return what tells a request from others: what is said, and whether it is the labels' scores that are wanted."""
-    return json.dumps([[message["role"], message["content"]] for message in messages] + [scores])
+def question(request: dict[str, Any], *, scores: bool) -> str:
+    """Return what tells a request from others: its text, and whether it is the labels' scores that are wanted."""
+    text = request.get("prompt") or tiny().prompt(request["messages"])
+    return json.dumps([text, scores])
 
 
 def in_store(folder: Path) -> tuple[dict[tuple[str, int], Any], set[str]]:
@@ -115,7 +115,7 @@ def in_store(folder: Path) -> tuple[dict[tuple[str, int], Any], set[str]]:
 def calls(trace: dict[str, Any]) -> Iterator[str]:
     """Yield what was asked for a cell."""
     for call in trace["calls"]:
-        yield question(call["messages"], scores="alternatives" in call["options"])
+        yield question(call, scores="alternatives" in call["options"])
     for part in trace["parts"]:
         yield from calls(part)
 
@@ -139,7 +139,7 @@ def ended(folder: Path, process: subprocess.CompletedProcess[str]) -> Ended:
 
 def wait_for(server: OllamaServer, count: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 60
-    while sum(seen.path == "/api/chat" for seen in server.requests) < count and process.poll() is None:
+    while len(server.asked) < count and process.poll() is None:
         assert time.monotonic() < end, "the server was not asked"
         time.sleep(0.01)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from promptkit.runtimes.weights import DEFAULT_WEIGHTS
+from promptkit.runtimes.embedded_models import default_model
 from tests.embedded import model_file
 
 __all__ = ["model_file"]
@@ -39,7 +39,7 @@ ROWS = [
 def make(folder: Path, model_file: Path) -> dict[str, str]:
     """Write a project of 40 rows, and return an environment in which the embedded model is the only one."""
     files = {
-        "promptkit.yaml": f"model: embedded/{DEFAULT_WEIGHTS.name}\n",
+        "promptkit.yaml": f"model: {default_model().reference}\n",
         "templates/prompts/mood.j2": PROMPT,
         "evals/moods.yaml": SUITE,
         "evals/rows.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
@@ -47,7 +47,7 @@ def make(folder: Path, model_file: Path) -> dict[str, str]:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    kept = folder / "cache" / "models" / DEFAULT_WEIGHTS.file
+    kept = folder / "cache" / "models" / default_model().file
     kept.parent.mkdir(parents=True)
     kept.symlink_to(model_file)
     given = {"PROMPTKIT_CACHE": str(folder / "cache"), "OLLAMA_HOST": "127.0.0.1:9", "NO_COLOR": "1"}

@@ -22,8 +22,8 @@ from promptkit.engine.results import Result
 from promptkit.engine.run import run
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.embedded_models import default_model
 from promptkit.runtimes.replay import Recorder, Replay
-from promptkit.runtimes.weights import DEFAULT_WEIGHTS
 from tests.pipelines.asking import Given
 
 RECORDING = Path(__file__).parent / "recording.jsonl"
@@ -112,7 +112,7 @@ async def test_feedback_goes_from_issues_over_categories_to_recommendations(mode
 
 
 def test_the_main_journey_is_one_command(model_file: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "models" / DEFAULT_WEIGHTS.file
+    kept = tmp_path / "models" / default_model().file
     kept.parent.mkdir()
     kept.symlink_to(model_file)
     environment = {**os.environ, "PROMPTKIT_CACHE": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}

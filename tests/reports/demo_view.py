@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -167,6 +168,7 @@ class DemoView:
             problem="the server closed the connection" if flag == "error" else "",
             scores={} if flag == "error" else scores,
             steps={"mood": output},
+            warnings={"mood": ["weak_reading"]} if variant == "thinking" and row % 12 == 0 and flag != "error" else {},
             calls=calls,
             tokens_in=180 * calls,
             tokens_out=tokens_out,
@@ -256,6 +258,7 @@ class DemoView:
             },
             "unparsed": sum(cell.flag == "unparsed" for cell in cells),
             "truncated": sum(cell.flag == "truncated" for cell in cells),
+            "warnings": dict(Counter(name for cell in cells for name in cell.warned)),
             "calls": sum(cell.calls for cell in cells),
             "cached": 0,
             "tokens_in": sum(cell.tokens_in for cell in cells),

@@ -65,6 +65,20 @@ def test_the_tally_counts_verdicts_and_tokens() -> None:
     ) == "1 better · 0 same · 1 unparsed · 1 of 1 right · 4 calls (2 cached) · 30 tokens (before: 15)"
 
 
+def test_warnings_of_a_case_stand_in_its_title_and_cases_are_counted_below(capsys: pytest.CaptureFixture[str]) -> None:
+    warned = [answer("a") | {"warnings": {"weak_reading": 2}}, answer("b") | {"warnings": {"weak_reading": 1}}]
+    assert "2 read by a weak rule" in next(outcome_lines(outcome(warned[0], None))).plain
+
+    TryScreen("mood").show([outcome(each, None) for each in warned])
+
+    assert "2 new · 0 same · 4 calls (2 cached) · 30 tokens · 2 read by a weak rule\n" in capsys.readouterr().out
+
+
+def test_a_title_says_how_soon_and_how_fast_the_answer_came() -> None:
+    title = next(outcome_lines(outcome(answer("a") | {"first_token": 0.25, "tokens_a_second": 8.04}, None))).plain
+    assert title.endswith("2 calls (1 cached) · 10+5 tokens · 100 ms · first token 250 ms · 8.0 tokens/s")
+
+
 def test_an_answer_by_another_model_says_so() -> None:
     lines = [line.plain for line in outcome_lines(outcome(answer("a"), answer("b", models="other/model")))]
     assert "the answer before is by other/model" in lines[0]

@@ -13,6 +13,7 @@ from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.evaluation import report
 from promptkit.reports.layout import cell_width
+from promptkit.techniques.warnings import WARNING_TEXTS
 from tests.reports.demo_view import DemoView
 
 LONG = "plain layout=xml technique=chain_of_thought"
@@ -200,6 +201,40 @@ class TestTable:
         record = DemoView(rows=200).record
         record["variants"][0] |= {"unparsed": 11, "truncated": 1, "missing": 0, "cases": 200}
         assert re.search(r"short +200 +11 \(6 %\) +1 \(<1 %\)", evaluation_text(record))
+
+    def test_warnings_are_counted_by_variant_and_those_of_none_leave_no_line(self) -> None:
+        record = DemoView(rows=240).record
+        record["variants"][0]["warnings"] = {"weak_reading": 1_200, "empty_reply": 3}
+        record["variants"][0] |= {"cases": 2_000}
+        said = lines_of(record)
+        at = next(at for at, line in enumerate(said) if line.startswith("read by a weak rule"))
+        assert said[at - 1].split() == ["short", "thinking", "examples"]
+        assert re.fullmatch(r"read by a weak rule  1,200 of 2,000  20 of 240 *", said[at])
+        assert re.fullmatch(r"empty reply +3 of 2,000 *", said[at + 1])
+        assert said[at + 2] == ""
+
+    def test_one_variants_warnings_are_counted_by_step_too(self) -> None:
+        record = changed(DemoView(rows=20).record, variants=DemoView(rows=20).record["variants"][:1], comparisons=[])
+        record["variants"][0]["warnings"] = {"weak_reading": 9, "refused": 1}
+        record["variants"][0]["step_warnings"] = {"a": {"weak_reading": 8}, "b": {"weak_reading": 2, "refused": 1}}
+        said = lines_of(record)
+        assert "read by a weak rule  9 of 20  a 8, b 2" in said
+        assert "refused to answer    1 of 20  b 1" in said
+
+    def test_a_table_of_warnings_fits_a_narrow_terminal(self) -> None:
+        record = DemoView(rows=20).record
+        for variant in record["variants"]:
+            variant["warnings"] = dict.fromkeys(WARNING_TEXTS, 12)
+        assert all(len(line) <= 60 for line in lines_of(record, width=60) if re.search("rule|thoughts|labels", line))
+
+    def test_answers_whose_warnings_are_not_recorded_are_told(self) -> None:
+        record = DemoView(rows=20).record
+        record["variants"][0]["unrecorded"] = 5
+        del record["variants"][2]["warnings"]
+        said = " ".join(lines_of(record))
+        assert "warnings (short): not recorded for 5 of 20 answers, of an older promptkit" in said
+        assert "warnings (examples): not recorded for 20 of 20 answers" in said
+        assert "warnings (thinking)" not in said
 
     def test_answers_without_a_score_are_told(self) -> None:
         record = with_metric(DemoView(rows=20).record, "similarity", unscored=3)

@@ -175,7 +175,7 @@ def test_every_answer_gives_valid_xml_a_whole_table_and_exact_json(output: Any, 
     made = cell(1, 0.0, output=output, fields=fields)
     assert verdicts(junit(made)) == ["failure"]
     (row,) = table(made)
-    assert len(row) == 13 + len(fields) and None not in row
+    assert len(row) == 14 + len(fields) and None not in row
     (line,) = jsonl_parts([made])
     told = json.loads(line)
     assert (told["output"], told["fields"]) == (output, fields)
@@ -183,7 +183,19 @@ def test_every_answer_gives_valid_xml_a_whole_table_and_exact_json(output: Any, 
 
 
 def test_json_holds_all_of_a_cell() -> None:
-    made = cell(7, 0.5, steps={"mood": "good"}, calls=2, cached=1, tokens_in=9, tokens_out=3, seconds=1.5, number=42)
+    warnings = {"mood": ["weak_reading"]}
+    made = cell(
+        7,
+        0.5,
+        steps={"mood": "good"},
+        warnings=warnings,
+        calls=2,
+        cached=1,
+        tokens_in=9,
+        tokens_out=3,
+        seconds=1.5,
+        number=42,
+    )
     (line,) = jsonl_parts([made])
     assert json.loads(line) == {
         "variant": "plain",
@@ -194,6 +206,7 @@ def test_json_holds_all_of_a_cell() -> None:
         "output": "good",
         "flag": "",
         "problem": "",
+        "warnings": warnings,
         "scores": {"accuracy": {"value": 0.5, "detail": {"predicted": "good"}, "why": ""}},
         "steps": {"mood": "good"},
         "calls": 2,

@@ -198,6 +198,12 @@ def test_the_summary_says_each_metric_with_its_interval(page: Written) -> None:
     assert "embedded/smollm2 sha256:0d1c4f5a77aa (promptkit.yaml)" in page.text
 
 
+def test_warnings_are_counted_by_variant(page: Written) -> None:
+    head = "Answers with a warning Warning short thinking examples"
+    assert f"{head} read by a weak rule 20 of 240" in page.text
+    assert page.blocks("about")[0]["warnings"] == ["read by a weak rule"]
+
+
 def test_comparisons_say_difference_p_and_rows(page: Written) -> None:
     assert "4 comparisons: intervals hold at 95 % for all of them together" in page.text
     said = r"thinking short tokens 2\.\d{3} × \[2\.\d{3}, 2\.\d{3}\] worse < 0.001 < 0.001 ▲ 31 ▼ 14"

@@ -97,6 +97,8 @@ async def test_rows_are_filtered_by_variant_and_what_became_of_them(page: Tab) -
     assert await found(page) == len(rows_where("thinking", 0.0))
     await page.choose("flag", "truncated")
     assert await found(page) == len(cells_where("thinking", flag="truncated"))
+    await page.choose("flag", "warning 0")
+    assert await found(page) == len(cells_where("thinking", warned=["weak_reading"])) == 20
 
 
 async def test_one_variant_is_shown_alone(page: Tab) -> None:

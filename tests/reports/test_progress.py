@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 
+from promptkit.cli.session import keeping_partial_text
 from promptkit.engine.results import StepResult
 from promptkit.engine.session import CallFinished, Event, ItemFinished, StepFinished, TextArrived
-from promptkit.reports.progress import Progress
-from promptkit.runtimes.base import Message, Reply, Request
+from promptkit.reports.progress import STREAM_LINES, Progress
+from promptkit.runtimes.base import Message, Reply, Request, Thought
 from promptkit.techniques.context import CallRecord
 
 
@@ -26,6 +30,24 @@ def test_files_that_are_fetched_in_turns_are_announced_once_each(capsys: pytest.
         progress.fetching(what, done, 5_000)
     said = ["fetching a (5 kB, once)", "fetching b (5 kB, once)", "fetched b", "fetched a"]
     assert capsys.readouterr().err.splitlines() == said
+
+
+def test_a_file_that_is_fetched_shows_bytes_percent_and_speed_of_what_was_not_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = Progress()
+    progress.fetching("a.gguf", 50_000_000, 200_000_000)  # what an earlier fetching had
+    assert progress._fetched
+    monkeypatch.setattr("time.monotonic", lambda begun=progress._fetched.started: begun + 2.0)
+    progress.fetching("a.gguf", 100_000_000, 200_000_000)
+    assert progress._render().plain == "↓ a.gguf 100 MB of 200 MB, 50 %, 25 MB/s"
+
+
+def test_a_stage_of_a_fetching_shows_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.fetching("verifying sha256 digest", 0, None)
+    assert progress._render().plain == "↓ verifying sha256 digest"
+    assert capsys.readouterr().err == "verifying sha256 digest\n"
 
 
 def test_the_hint_of_what_failed_stands_in_brackets_after_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +74,17 @@ class Streaming:
         with self._progress.showing():
             for event in events:
                 listen(event)
+        return self._capsys.readouterr().err
+
+    def shown_after_ctrl_c(self, *events: Event) -> str:
+        """Return the text that stays on the screen after further events and ctrl-C."""
+        listen = self._progress.listener()
+        progress = self._progress
+        with pytest.raises(asyncio.CancelledError), keeping_partial_text(progress), progress.showing():
+            for event in events:
+                listen(event)
+            self._capsys.readouterr()
+            raise asyncio.CancelledError
         return self._capsys.readouterr().err
 
     def text(self, name: str, text: str, item: int | None = None) -> Event:
@@ -95,6 +128,50 @@ def test_a_reply_that_an_item_ended_without_hides_no_other(streaming: Streaming)
     screen = streaming.shown_after(streaming.text("a", "Brok", item=0), ended, streaming.text("b", "Two.", item=1))
 
     assert "Two." in screen and "Brok" not in screen
+
+
+def test_the_last_lines_of_a_reply_are_shown_as_they_come(streaming: Streaming) -> None:
+    lines = [f"line {number}" for number in range(1, STREAM_LINES + 2)]
+
+    screen = streaming.shown_after(*(streaming.text("a", f"{line}\n") for line in lines))
+
+    last = screen.rpartition("\x1b[36m")[2]
+    assert all(line in last for line in lines[1:]) and "line 1" not in last
+    assert "…line 2" in last
+
+
+def test_a_model_is_seen_to_think_until_it_answers(streaming: Streaming) -> None:
+    thinking = [streaming.text("a", Thought("First, ")), streaming.text("a", Thought("the price."))]
+
+    screen = streaming.shown_after(*thinking)
+    assert "\x1b[2;3m    thinking: First, the price." in screen
+
+    screen = streaming.shown_after(*thinking, streaming.text("a", "Seven."))
+    last = screen.rpartition("\x1b[36m")[2]
+    assert "Seven." in last and "thinking" not in last and "price" not in last
+
+
+def test_what_had_arrived_of_a_reply_stays_after_ctrl_c(streaming: Streaming) -> None:
+    kept = streaming.shown_after_ctrl_c(streaming.text("a", "She has\n"), streaming.text("a", "seven"))
+    assert "… solve, so far:\nShe has\nseven" in re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", kept)
+
+
+def test_a_pipe_gets_no_part_of_a_reply(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    request = Request(messages=(Message("user", "the same"),))
+    with pytest.raises(asyncio.CancelledError), keeping_partial_text(progress), progress.showing():
+        progress.listener()(TextArrived(step="solve", item=None, request=request, text="She"))
+        raise asyncio.CancelledError
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_line_of_a_step_has_the_warnings_of_its_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    result = StepResult(status="done", calls=3, value="4", unparsed=1, warnings={"weak_reading": 2, "refused": 1})
+
+    Progress().listener()(StepFinished(step="solve", result=result))
+
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.endswith("  1 unparsed, 2 read by a weak rule, 1 refused to answer")
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])

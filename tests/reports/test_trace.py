@@ -11,6 +11,7 @@ import pytest
 from promptkit.engine.results import Result, Trace, trace_record
 from promptkit.reports.text import json_text
 from promptkit.reports.trace import trace_text
+from promptkit.runtimes.base import Reply
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder
 
@@ -47,6 +48,36 @@ async def told(folder: Path, value: str, replies: list[str] | None = None) -> Re
     project.write("techniques/telling.py", TELLING.replace("VALUE", value))
     project.write("templates/techniques/telling/answer.j2", "---\nproduces: answer\n---\n{% extends prompt %}\n")
     return await project.run(PIPELINE.replace("TECHNIQUE", "telling"), Scripted(replies or ["7"]))
+
+
+WARNING = """
+from dataclasses import replace
+
+from promptkit.techniques import Answer, Task, technique
+
+
+@technique()
+async def telling(task: Task) -> Answer:
+    exchange = await task.ask("answer")
+    exchange.record.rule, exchange.record.warnings = "any value", ("weak_reading",)
+    return replace(await task.decide(exchange), warnings=("refused",))
+"""
+
+
+async def test_a_call_says_by_which_rule_its_value_was_read_and_its_warnings(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.write("techniques/telling.py", WARNING)
+    project.write("templates/techniques/telling/answer.j2", "---\nproduces: answer\n---\n{% extends prompt %}\n")
+    reply = Reply(text="7", tokens_in=9, tokens_out=11, seconds=1.5, first_token=0.5)
+
+    lines = trace_text(
+        (await project.run(PIPELINE.replace("TECHNIQUE", "telling"), Scripted([reply]))).trace
+    ).splitlines()
+
+    assert lines[1].endswith(" · refused to answer")
+    title = "9+11 tokens · 1.5 s · first token 500 ms · 10 tokens/s · read by a weak rule"
+    assert lines[2] == f"   └─ call answer · {title}"
+    assert lines[-1] == "      parsed by any value: 7"
 
 
 async def test_votes_are_one_line_after_the_calls(tmp_path: Path) -> None:

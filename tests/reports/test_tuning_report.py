@@ -51,6 +51,18 @@ def test_start_and_incumbent_stand_side_by_side_and_the_search_is_not_taken_for_
     assert "search-row scores are optimistic: the candidate was chosen on them" in said
 
 
+def test_warnings_of_start_and_incumbent_are_counted_on_the_rows_that_decide() -> None:
+    record = demo_tuning()
+    record["baseline"]["search"]["warnings"] = {"refused": 5}
+    record["baseline"]["confirm"] = {**record["baseline"]["confirm"], "warnings": {"weak_reading": 9, "refused": 1}}
+    record["best"]["search"]["warnings"] = {"weak_reading": 2}
+    record["best"]["confirm"] = None
+    said = tuning_text(TuneRecord.model_validate(record), width=100)
+    assert "start: 9 read by a weak rule, 1 refused to answer, of 142 confirm rows" in said
+    assert "incumbent: 2 read by a weak rule, of 40 search rows" in said
+    assert "5 refused" not in said
+
+
 def test_what_each_change_brought_says_what_it_rests_on() -> None:
     said = lines()
     assert next(line for line in said if "mood.decide: score  " in line).endswith("+8  [+1, +15]  confirm rows")

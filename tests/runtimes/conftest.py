@@ -12,4 +12,5 @@ __all__ = ["embedded", "model_file"]
 @pytest.fixture(autouse=True)
 def no_kept_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test find out for itself what a server can do."""
-    monkeypatch.setattr("promptkit.runtimes.probes.cache_folder", lambda: tmp_path)
+    for module in ("probes", "fingerprints"):
+        monkeypatch.setattr(f"promptkit.runtimes.{module}.cache_folder", lambda: tmp_path)

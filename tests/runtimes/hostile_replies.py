@@ -43,10 +43,12 @@ Kind = Literal["server", "key"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Becomes:
-    """A reply: its text (None: any), and how it ended."""
+    """A reply: its text (None: any), how it ended, its thoughts (None: any), and its tokens in and out (None: any)."""
 
     text: str | None = "positive"
     finish: str = "stop"
+    thoughts: str | None = None
+    counts: tuple[int | None, int | None] | None = None
 
 
 Outcome = Becomes | type[PromptkitError]
@@ -225,12 +227,27 @@ NO_LOGPROBS: dict[str, Any] = {
 GOOD_LOGPROBS: dict[str, Any] = {"minus infinite": Raw(f"-{INFINITE}"), "nought": 0, "rounded": 1e-7, "least": -1e308}
 
 
+def possible_counts(protocol: Protocol, place: str, value: int | None) -> tuple[int | None, int | None]:
+    """Return the tokens in and out of an answer in which a count is 0, a thousand million or null.
+
+    A text has tokens, so 0 becomes None, and so does a thousand million where LIMIT were asked for.
+    """
+    prompt, answered = COUNTS[protocol][:2]
+    if place == prompt:
+        return value or None, 1
+    assert place == answered
+    return 3, None
+
+
 def counts() -> Iterator[Case]:
     for protocol in PROTOCOLS:
         for place in COUNTS[protocol]:
             nested = place.endswith("details")
             wrong: list[tuple[str, Any, Outcome]] = [(name, value, BadReply) for name, value in NO_COUNTS.items()]
-            good: list[tuple[str, Any, Outcome]] = [(name, value, Becomes()) for name, value in GOOD_COUNTS.items()]
+            good: list[tuple[str, Any, Outcome]] = [
+                (name, value, Becomes() if nested else Becomes(counts=possible_counts(protocol, place, value)))
+                for name, value in GOOD_COUNTS.items()
+            ]
             for name, value, outcome in (*wrong, *good):
                 told = {place: {"reasoning_tokens": value} if nested else value}
                 yield Case(f"{place} is {name}", protocol, answer(protocol, **told), outcome)
@@ -340,6 +357,89 @@ def order() -> Iterator[Case]:
     twice = stream("ollama", [piece("ollama"), *end("ollama"), *end("ollama")])
     yield Case("done twice", "ollama", twice, BadReply)
     yield Case("a comment", "ollama", answer("ollama") + b"# over\n", BadReply)
+
+
+# What careless servers and gateways send
+
+
+def careless() -> Iterator[Case]:
+    positive, last = piece("openai"), end("openai")
+    parts: list[tuple[str, Any, Outcome]] = [
+        ("one text", [{"type": "text", "text": "positive"}], Becomes()),
+        ("two texts", [{"type": "text", "text": "posi"}, {"type": "text", "text": "tive"}], Becomes()),
+        ("no text", [], Becomes(text="")),
+        ("an image", [{"type": "image_url", "image_url": {"url": "x"}}], BadReply),
+        ("a refusal", [{"type": "refusal", "refusal": "I cannot"}], BadReply),
+        ("a text that is a number", [{"type": "text", "text": 1}], BadReply),
+        ("no type", [{"text": "positive"}], BadReply),
+        (
+            "thoughts and a text",
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "positive"}],
+            Becomes(thoughts="hm"),
+        ),
+    ]
+    for name, content, outcome in parts:
+        yield Case(f"content in parts: {name}", "openai", answer("openai", piece("openai", content)), outcome)
+    for name in ("reasoning", "reasoning_content"):
+        sent = answer("openai", piece("openai", None, **{name: "hm"}), positive)
+        yield Case(f"thoughts in {name}", "openai", sent, Becomes(thoughts="hm"))
+    refused = stream("openai", [piece("openai", None, refusal="I cannot"), *last])
+    yield Case("a refusal that ends by stop", "openai", refused, RequestRefused)
+    yield Case("a role and a refusal", "openai", answer("openai", piece("openai", "", refusal="No")), RequestRefused)
+
+    silent = Becomes(counts=(None, None))
+    yield Case("no counts", "openai", stream("openai", [positive, last[0]]), silent)
+    yield Case("counts that are null", "openai", stream("openai", [positive, {**last[0], "usage": None}]), silent)
+    growing = [{**positive, "usage": {"prompt_tokens": 3, "completion_tokens": 0}}, last[0], last[1]]
+    yield Case("counts in each part", "openai", stream("openai", growing), Becomes(counts=(3, 1)))
+    yield Case(
+        "no text, and no tokens",
+        "openai",
+        stream("openai", end("openai", completion_tokens=0)),
+        Becomes(text="", counts=(3, 0)),
+    )
+    yield Case(
+        "choices that are null",
+        "openai",
+        stream("openai", [positive, last[0], {**last[1], "choices": None}]),
+        Becomes(),
+    )
+
+    yield Case("lines ended by CR LF", "openai", answer("openai").replace(b"\n", b"\r\n"), Becomes(counts=(3, 1)))
+    waiting = b": waiting\r\n\r\n: OPENROUTER PROCESSING\r\n\r\n"
+    named = b"event: message\nid: 1\nretry: 10\n"
+    yield Case(
+        "comments between events", "openai", waiting + answer("openai").replace(b"\n\n", b"\n\n" + waiting), Becomes()
+    )
+    yield Case("events with names", "openai", named + answer("openai").replace(b"\n\n", b"\n\n" + named), Becomes())
+    yield Case("no blank after data:", "openai", answer("openai").replace(b"data: ", b"data:"), Becomes())
+
+    faults: list[tuple[str, Any, type[PromptkitError]]] = [
+        ("a message", {"message": "out of memory"}, ServerFailed),
+        ("a text", "out of memory", ServerFailed),
+        ("an empty text", "", ServerFailed),
+        ("code 429", {"message": "slow down", "code": 429}, ServerBusy),
+        ("code 502", {"message": "no upstream", "code": 502}, ServerFailed),
+        ("code 400", {"message": "no such field", "code": 400}, RequestRefused),
+        ("a full window", {"message": "the request exceeds the available context size", "code": 400}, ContextOverflow),
+        ("the code of a filter", {"message": "no", "code": "content_filter"}, RequestRefused),
+        ("code 200", {"message": "odd", "code": 200}, ServerFailed),
+        ("code true", {"message": "odd", "code": True}, ServerFailed),
+    ]
+    for name, error, kind in faults:
+        yield Case(f"an error in the stream: {name}", "openai", stream("openai", [positive, {"error": error}]), kind)
+        for shape, text in (
+            ("a line", json.dumps({"error": error})),
+            ("lines", json.dumps({"error": error}, indent=1)),
+        ):
+            yield Case(f"an error instead of a stream, in {shape}: {name}", "openai", text.encode(), kind)
+    old = {"object": "error", "message": "out of memory", "type": "BadRequestError", "code": 500}
+    yield Case("an error of older vLLM", "openai", stream("openai", [positive, old]), ServerFailed)
+    whole = {"choices": [{"index": 0, "message": {"content": "positive"}, "finish_reason": "stop"}]}
+    yield Case("a whole answer", "openai", json.dumps(whole).encode(), BadReply)
+    yield Case("a whole answer as an event", "openai", stream("openai", [whole]), BadReply)
+    yield Case("a page", "openai", b"<html>\n<body>Welcome</body>\n</html>", BadReply)
+    yield Case("a line before the events", "openai", b"hello\n" + answer("openai"), Becomes())
 
 
 # JSON
@@ -486,6 +586,8 @@ def keys() -> Iterator[Case]:
         }.items():
             sent = answer(protocol, piece(protocol, logprobs=[listed]))
             yield Case(f"the key as {name}", protocol, sent, Becomes(), "key")
+    sent = stream("openai", [{**part, "model": KEY} for part in (piece("openai"), *end("openai"))])
+    yield Case("the key as the name of what answers", "openai", sent, Becomes(), "key")
     sent = b"error: " + json.dumps(f"no {KEY}").encode() + b"\n"
     yield Case("the key in an event of an error", "openai", sent, ServerFailed, "key")
 
@@ -501,6 +603,7 @@ CASES = [
     *logprobs(),
     *types(),
     *order(),
+    *careless(),
     *json_faults(),
     *limits(),
     *keys(),

@@ -1,4 +1,4 @@
-"""A stand-in for an Ollama server: it speaks what is known of the API (August 2026, 0.33), and nothing beyond.
+"""A stand-in for an Ollama server: it speaks what was measured of 0.33.0-rc0 (August 2026), and nothing beyond.
 
     with OllamaServer(FakeModel("tiny", answers=["positive"])) as server:
         ...                      # server.url, server.requests, server.loads, server.cancelled
@@ -14,14 +14,17 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
 from aiohttp import web
 
 from promptkit.runtimes.base import Message, Request, Runtime
+from promptkit.runtimes.ollama_slots import COUNTING
 
 CHAT_TEMPLATE = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
 DEFAULT_WINDOW = 4096
@@ -96,7 +99,11 @@ def answered_by(runtime: Runtime) -> Respond:
 
 @dataclass
 class FakeModel:
-    """A model. `leaves_open` tells whether its template goes on from a last assistant message."""
+    """A model. `leaves_open` tells whether its template goes on from a last assistant message.
+
+    The chat template of a `native` model is in its GGUF and not Ollama's: its chats go to llama-server's chat
+    completions, which takes no begun turn together with a format, sorts a schema's properties, and never cuts.
+    """
 
     name: str
     answers: list[Answer | str] = field(default_factory=list)
@@ -105,7 +112,9 @@ class FakeModel:
     context_length: int = 8192
     template: str = CHAT_TEMPLATE
     leaves_open: bool = True
-    refuses_overflow: bool = False
+    family: str = "llama"
+    native: bool = False
+    parameters: str = "134.52M"
     modified: str = "2026-08-01T10:00:00.123456789+02:00"
 
     @property
@@ -139,11 +148,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Fault:
-    """What the next request to `path` gets instead of an answer."""
+    """What the next request to `path`, and with this raw `prompt` where one is given, gets instead of an answer."""
 
     path: str
     status: int
     error: str
+    prompt: str | None = None
 
 
 class Refusal(Exception):
@@ -163,6 +173,7 @@ class OllamaServer:
         self.version = version
         self.parallel = parallel
         self.pullable = FakeModel(pullable)
+        self.pull_pause = self.probe_pause = 0.0
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
         self.loads: list[dict[str, Any]] = []
@@ -171,6 +182,16 @@ class OllamaServer:
         self._loaded: dict[str, dict[str, Any]] = {}
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    @property
+    def asked(self) -> list[Seen]:
+        """The requests for an answer: not those that load, render or probe for slots."""
+        return [
+            seen
+            for seen in self.requests
+            if (seen.body.get("messages") or seen.body.get("prompt") not in (None, COUNTING))
+            and not seen.body.get("_debug_render_only")
+        ]
 
     # life
 
@@ -210,7 +231,7 @@ class OllamaServer:
         try:
             body = json.loads(raw) if raw else {}
             self.requests.append(Seen(request.path, body, request.headers.get("Authorization")))
-            for fault in [fault for fault in self.faults if fault.path == request.path][:1]:
+            for fault in [fault for fault in self.faults if meets(fault, request.path, body)][:1]:
                 self.faults.remove(fault)
                 raise Refusal(fault.status, fault.error)
             return await self._route(request, body)
@@ -243,23 +264,22 @@ class OllamaServer:
         raise Refusal(404, "404 page not found")
 
     async def _send(
-        self, request: web.Request, body: dict[str, Any], answer: AsyncIterator[dict[str, Any]]
+        self, request: web.Request, body: dict[str, Any], answer: AsyncGenerator[dict[str, Any], None]
     ) -> web.StreamResponse:
         """Stream objects, one a line; an error before the first is a status, after it a line."""
-        parts = answer.__aiter__()
-        first = await anext(parts)
-        if not body.get("stream", True):
-            lines = [first] + [part async for part in parts]
-            return web.json_response(joined(lines))
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        await response.write(line(first))
-        try:
-            async for part in parts:
-                await response.write(line(part))
-        except Refusal as refusal:
-            await response.write(line({"error": refusal.error}))
-        return response
+        async with aclosing(answer):  # a client that goes away gives its slot back
+            first = await anext(answer)
+            if not body.get("stream", True):
+                return web.json_response(joined([first] + [part async for part in answer]))
+            response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+            await response.prepare(request)
+            await response.write(line(first))
+            try:
+                async for part in answer:
+                    await response.write(line(part))
+            except Refusal as refusal:
+                await response.write(line({"error": refusal.error}))
+            return response
 
     # models
 
@@ -267,13 +287,20 @@ class OllamaServer:
         name = body.get("model")
         if not name:
             raise Refusal(400, "model is required")
+        if not re.fullmatch(r"[\w.:/-]+", name) or name.startswith("."):
+            raise Refusal(400, "invalid model name")
         model = self.models.get(name if ":" in name else f"{name}:latest")
         if model is None:
             raise Refusal(404, f"model '{name}' not found")
         return model
 
     def _details(self, model: FakeModel) -> dict[str, Any]:
-        return {"family": "llama", "parameter_size": "135M", "quantization_level": "Q4_1", "format": "gguf"}
+        return {
+            "family": model.family,
+            "parameter_size": model.parameters,
+            "quantization_level": "Q4_1",
+            "format": "gguf",
+        }
 
     def _listed(self, model: FakeModel) -> dict[str, Any]:
         return {
@@ -288,7 +315,8 @@ class OllamaServer:
     def _running(self, name: str) -> dict[str, Any]:
         window = self._loaded[name]["window"]
         listed = self._listed(self.models[name])
-        return {**listed, "context_length": window, "size_vram": 0, "expires_at": "2026-11-24T10:05:00Z"}
+        expires = datetime.now(UTC) + timedelta(minutes=5)
+        return {**listed, "context_length": window, "size_vram": 0, "expires_at": stamp(expires)}
 
     def _shown(self, model: FakeModel) -> dict[str, Any]:
         return {
@@ -318,24 +346,28 @@ class OllamaServer:
 
     # answers
 
-    async def _generate(self, path: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _generate(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         model = self._model(body)
         check(model, body)
         window = self._load(model, body)
-        if path == "/api/chat" and not body.get("messages"):
-            yield {
-                "model": body["model"],
-                "message": {"role": "assistant", "content": ""},
-                "done": True,
-                "done_reason": "load",
-            }
+        if not body.get("messages" if path == "/api/chat" else "prompt"):
+            yield {"model": body["model"], **worded(path, "", False), "done": True, "done_reason": "load"}
             return
+        if path == "/api/chat" and body.get("_debug_render_only") and self.knows(0, 11, 5):
+            rendered = {"rendered_template": model.prompt(body["messages"])}
+            yield {"model": body["model"], **worded(path, "", False), "done": False, "_debug_info": rendered}
+            return
+        if model.native and path == "/api/chat":
+            check_native(body)
         prompt = self._fitted(model, body, window)
         async with self._slots:
-            scripted = model.answers.pop(0) if model.answers else await model.respond("".join(prompt), body)
+            if body.get("prompt") == COUNTING:  # a probe takes no answer that a test has given
+                scripted: Answer | str = Answer(" 10, 11, 12, 13", pause=self.probe_pause)
+            else:
+                scripted = model.answers.pop(0) if model.answers else await model.respond("".join(prompt), body)
             answer = Answer(scripted) if isinstance(scripted, str) else scripted
             async for part in self._parts(path, body, answer, len(prompt), window):
-                yield {"model": body["model"], "created_at": "2026-11-24T10:00:00Z", **part}
+                yield {"model": body["model"], "created_at": stamp(datetime.now(UTC)), **part}
 
     def _fitted(self, model: FakeModel, body: dict[str, Any], window: int) -> list[str]:
         """Return the prompt's tokens; one that is too long is refused, or cut in silence."""
@@ -346,9 +378,10 @@ class OllamaServer:
         tokens = pieces(text)
         if len(tokens) <= window:
             return tokens
-        if model.refuses_overflow:
-            raise Refusal(400, f"request ({len(tokens)} tokens) exceeds the available context size ({window} tokens)")
-        if self.knows(0, 12, 4) and body.get("truncate") is False:
+        if model.native or (self.knows(0, 12, 4) and body.get("truncate") is False):
+            problem = f"request ({len(tokens)} tokens) exceeds the available context size ({window} tokens)"
+            raise Refusal(400, child_error(f"{problem}, try increasing it"))
+        if self.knows(0, 12, 4) and body.get("shift") is False:
             raise Refusal(
                 400,
                 "the prompt is longer than the context length currently available to the model; shorten it",
@@ -361,14 +394,17 @@ class OllamaServer:
 
     async def _parts(
         self, path: str, body: dict[str, Any], answer: Answer, prompt_tokens: int, window: int
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         options = body.get("options") or {}
         limit = options.get("num_predict", -1)
         limit = 10 * window if limit < 0 else limit
         if self.knows(0, 12, 4) and body.get("shift") is False:
             limit = min(limit, window - prompt_tokens)
-        thoughts = pieces(answer.thoughts) if body.get("think", True) else []
-        text = stopped(answer.text, options.get("stop") or [])
+        # On the completion path stop strings fall on thoughts too.
+        spoken = stopped(answer.thoughts, options.get("stop") or []) if body.get("think", True) else ""
+        thoughts = pieces(spoken)
+        halted = bool(body.get("think", True)) and spoken != answer.thoughts
+        text = "" if halted else stopped(answer.text, options.get("stop") or [])
         said = ([(piece, True) for piece in thoughts] + [(piece, False) for piece in pieces(text)])[:limit]
         for count, (piece, thought) in enumerate(said):
             if answer.fails and count:
@@ -383,7 +419,7 @@ class OllamaServer:
         counts = {
             "prompt_eval_count": prompt_tokens,
             "prompt_eval_duration": 1_000_000,
-            "eval_count": len(said),
+            "eval_count": len(said) + (not cut),  # the token that ends the answer counts
         }
         durations = {"eval_duration": 2_000_000, "load_duration": 500_000, "total_duration": 3_500_000}
         yield {
@@ -404,6 +440,8 @@ class OllamaServer:
 
     def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
         model = self._model(body)
+        if "embedding" not in model.capabilities:
+            raise Refusal(501, "This server does not support embeddings. Start it with `--embeddings`")
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         counts = [len(pieces(text)) for text in texts]
         if body.get("truncate") is False and max(counts, default=0) > model.context_length:
@@ -411,27 +449,36 @@ class OllamaServer:
         vectors = [[1.0, 0.0] if len(text) % 2 else [0.6, 0.8] for text in texts]
         return {"model": body["model"], "embeddings": vectors, "prompt_eval_count": sum(counts)}
 
-    async def _pull(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _pull(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         model = self.pullable
         if body["model"] not in (model.name, model.full_name, "broken"):
             raise Refusal(500, "pull model manifest: file does not exist")
         yield {"status": "pulling manifest"}
         if body["model"] == "broken":
             raise Refusal(500, "max retries exceeded")
-        blob = {"status": "pulling b179c9523d0e", "digest": f"sha256:{model.digest}", "total": 300}
+        blob = {"status": "pulling b179c9523d0e", "digest": f"sha256:{model.digest}", "total": 300 * 2**20}
         yield blob
         for completed in (100, 200, 300):
-            await asyncio.sleep(0.01)
-            yield {**blob, "completed": completed}
+            await asyncio.sleep(self.pull_pause)
+            yield {**blob, "completed": completed * 2**20}
+        yield {"status": "pulling 62fbfd9ed093", "digest": "sha256:62fbfd9ed093", "total": 182, "completed": 182}
         for status in ("verifying sha256 digest", "writing manifest", "success"):
             yield {"status": status}
         self.models[model.full_name] = model
+
+
+def meets(fault: Fault, path: str, body: dict[str, Any]) -> bool:
+    """Tell whether a fault is for a request."""
+    return fault.path == path and fault.prompt in (None, body.get("prompt"))
 
 
 def check(model: FakeModel, body: dict[str, Any]) -> None:
     """Refuse what the server refuses before it generates."""
     if "completion" not in model.capabilities:
         raise Refusal(400, f'"{body["model"]}" does not support {"chat" if "messages" in body else "generate"}')
+    if body.get("think") not in (None, True, False, "high", "medium", "low", "max"):
+        levels = '(must be "high", "medium", "low", "max", true, or false)'
+        raise Refusal(400, f"invalid think value: {json.dumps(body['think'])} {levels}")
     if body.get("think") and "thinking" not in model.capabilities:
         raise Refusal(400, f'"{body["model"]}" does not support thinking')
     if body.get("tools") and "tools" not in model.capabilities:
@@ -444,10 +491,29 @@ def check(model: FakeModel, body: dict[str, Any]) -> None:
     if isinstance(keep_alive, str) and not re.fullmatch(r"-?(\d+(\.\d+)?(ms|s|m|h))+", keep_alive):
         raise Refusal(400, f'time: missing unit in duration "{keep_alive}"')
     if body.get("format") not in (None, "", "json") and not isinstance(body["format"], dict):
-        raise Refusal(500, 'invalid format: expected "json" or a JSON schema')
+        shown = json.dumps(json.dumps(body["format"]))
+        raise Refusal(500, f'invalid format: {shown}; expected "json" or a valid JSON Schema object')
     for name, value in (body.get("options") or {}).items():
         if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise Refusal(500, f'option "{name}" must be of type number')
+
+
+def check_native(body: dict[str, Any]) -> None:
+    """Refuse a begun turn under a format, and sort the properties of a schema, as a native chat does."""
+    if isinstance(body.get("format"), dict):
+        if body["messages"][-1]["role"] == "assistant":
+            raise Refusal(400, child_error("Failed to initialize samplers: std::exception"))
+        body["format"] = json.loads(json.dumps(body["format"], sort_keys=True))
+
+
+def child_error(message: str) -> str:
+    """Return an error of the llama-server behind Ollama, which arrives as JSON in a text."""
+    return json.dumps({"error": {"code": 400, "message": message, "type": "invalid_request_error"}})
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as Ollama writes it, in nanoseconds."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
 def stopped(text: str, stops: Sequence[str]) -> str:

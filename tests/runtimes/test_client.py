@@ -24,7 +24,7 @@ from promptkit.errors import (
     StoreFailed,
     Unsupported,
 )
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, Thought
 from promptkit.runtimes.client import Client, required_capabilities
 from promptkit.runtimes.scripted import Scripted
 
@@ -98,7 +98,12 @@ UNABLE: list[tuple[Capability, Request]] = [
     ("continue", replace(HELLO, begun="Answer:")),
     ("system", Request(messages=(Message("system", "be brief"), Message("user", "hello")))),
     ("grammar", replace(HELLO, grammar='root ::= "a"')),
-    ("schema", replace(HELLO, schema={"type": "object"})),
+    ("guidance", replace(HELLO, grammar="%llguidance {}")),
+    ("choice", replace(HELLO, choice=("a", "b"))),
+    ("regex", replace(HELLO, regex="[ab]")),
+    ("schema", replace(HELLO, schema={"type": "string"})),
+    ("object_schema", replace(HELLO, schema={"type": "object"})),
+    ("json_object", replace(HELLO, json_object=True)),
     ("logprobs", replace(HELLO, alternatives=5)),
     ("sampling", replace(HELLO, temperature=0.7)),
     ("stop", replace(HELLO, stop=("\n",))),
@@ -111,11 +116,23 @@ UNABLE: list[tuple[Capability, Request]] = [
 async def test_what_a_model_cannot_do_is_an_error_before_anything_is_sent(
     capability: Capability, request_: Request
 ) -> None:
-    runtime = Scripted(["hi"], capabilities=set(get_args(Capability)) - {capability}, reference="ollama/a")
+    without = {capability, "schema"} if capability == "object_schema" else {capability}
+    capabilities = set(get_args(Capability)) - without - {"thinks"}
+    runtime = Scripted(["hi"], capabilities=capabilities, reference="ollama/a")
     with pytest.raises(Unsupported, match="ollama/a cannot"):
         await Client(runtime).ask(request_)
     assert runtime.requests == []
     assert capability in required_capabilities(request_)
+
+
+async def test_a_model_that_enforces_any_schema_enforces_that_of_an_object() -> None:
+    runtime = Scripted(["{}"], capabilities={"chat", "schema"})
+    assert (await Client(runtime).ask(replace(HELLO, schema={"type": "object"}))).text == "{}"
+
+
+async def test_a_model_that_always_thinks_meets_a_wish_for_thoughts() -> None:
+    runtime = Scripted(["hi"], capabilities={"chat", "thinks"})
+    assert (await Client(runtime).ask(replace(HELLO, think="high"))).text == "hi"
 
 
 async def test_thoughts_that_are_switched_off_need_nothing() -> None:
@@ -378,6 +395,37 @@ async def test_a_request_that_fails_while_it_is_stopped_is_nobodys_error() -> No
     del task
     gc.collect()
     assert reported == []
+
+
+async def test_who_joins_late_hears_the_thoughts_apart_from_the_answer() -> None:
+    first: list[str] = []
+    late: list[str] = []
+    reply = Reply(text="It is blue", thoughts="the sky")
+    client = Client(Scripted(lambda request: reply, delay=0.05), store=Memory())
+    leading = asyncio.create_task(client.ask(HELLO, first.append))
+    await settle(lambda: "is" in "".join(first))
+    await asyncio.gather(leading, client.ask(HELLO, late.append))
+    for heard in (first, late):
+        thoughts = [piece for piece in heard if isinstance(piece, Thought)]
+        assert ("".join(thoughts), "".join(heard[len(thoughts) :])) == ("the sky", "It is blue")
+
+
+async def test_after_a_retry_only_new_thoughts_and_text_are_heard() -> None:
+    heard: list[str] = []
+
+    class Breaking(Scripted):
+        async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
+            assert on_text is not None
+            self.requests.append(request)
+            if len(self.requests) == 1:
+                on_text(Thought("the s"))
+                on_text("It")
+                raise ConnectionFailed("broke off")
+            return await super().answer(request, on_text)
+
+    await Client(Breaking([Reply(text="It is", thoughts="the sky")])).ask(HELLO, heard.append)
+    assert "".join(piece for piece in heard if isinstance(piece, Thought)) == "the sky"
+    assert "".join(piece for piece in heard if not isinstance(piece, Thought)) == "It is"
 
 
 async def test_cancelling_stops_the_runtime_without_a_store_too() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.runtimes.ollama import ContextWindow
+from promptkit.runtimes.context_window import ContextWindow
 
 
 def test_before_a_count_a_token_is_taken_for_three_bytes_and_the_template_for_a_hundred_tokens() -> None:

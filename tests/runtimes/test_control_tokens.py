@@ -17,7 +17,7 @@ from promptkit.runtimes.base import Message, Model, Request, Role, Runtime
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
 from promptkit.runtimes.embedded import PRIVATE, Embedded, prompt_text
-from promptkit.runtimes.llama_cpp import read_control_tokens
+from promptkit.runtimes.gguf import read_control_tokens
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
 from promptkit.runtimes.scripted import Scripted
@@ -166,7 +166,7 @@ async def arrived(runtime: Runtime, seen: list[Any]) -> list[str]:
         await client.ask(Request(messages=(Message("system", hostile), Message("user", hostile)), max_tokens=4))
     finally:
         await client.close()
-    (body,) = [getattr(each, "body", each) for each in seen]
+    body = getattr(seen[-1], "body", seen[-1])
     return [message["content"] for message in body["messages"]]
 
 

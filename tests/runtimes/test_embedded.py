@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.errors import ContextOverflow, ModelLoadFailed, RequestRefused, ServerFailed, Unsupported
+from promptkit.errors import ContextOverflow, ModelLoadFailed, RequestRefused, ServerFailed
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.embedded import Embedded
 
@@ -29,8 +29,8 @@ async def test_the_model_is_described_by_its_own_file(embedded: Embedded, model_
     assert model.parallel == 8  # one answered and one waiting in each of 4 slots
     assert model.size == model_file.stat().st_size
     assert {"chat", "complete", "continue", "system", "grammar", "schema", "logprobs"} <= model.capabilities
-    assert {"sampling", "stop", "seed", "tokenize", "template"} <= model.capabilities
-    assert not {"embeddings", "think"} & model.capabilities
+    assert {"sampling", "stop", "seed", "tokenize", "template", "embeddings"} <= model.capabilities
+    assert "think" not in model.capabilities
     weights, _, version = model.digest.partition("+")
     assert len(weights) == 64
     assert version.startswith("llama.cpp-")
@@ -236,21 +236,6 @@ async def test_a_larger_window_reloads_once_and_one_beyond_training_is_refused(m
 async def test_what_cannot_be_asked_is_refused(embedded: Embedded, request_: Request) -> None:
     with pytest.raises(RequestRefused):
         await embedded.answer(request_)
-
-
-async def test_embeddings_are_unit_vectors_and_refused_without_the_capability(
-    embedded: Embedded, model_file: Path
-) -> None:
-    with pytest.raises(Unsupported):
-        await embedded.embed(["a"])
-    runtime = Embedded(model_file, reference="vectors", context=1024, slots=1, embeddings=True)
-    assert "embeddings" in (await runtime.model()).capabilities
-    vectors = await runtime.embed(["a cat", "a dog", "long " * 700])
-    assert [len(vector) for vector in vectors] == [576] * 3
-    assert sum(number**2 for number in vectors[0]) == pytest.approx(1, abs=1e-3)
-    assert await runtime.embed([]) == []
-    assert (await runtime.answer(Request(prompt="The capital of France is", max_tokens=1))).text == " Paris"
-    await runtime.close()
 
 
 async def test_closing_ends_what_runs_and_is_safe_at_any_time(model_file: Path) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from promptkit.errors import PromptkitError
-from promptkit.runtimes.base import Message, Reply, Request
+from promptkit.runtimes.base import Message, Reply, Request, Thought
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.probes import NO_DIALECT
 from promptkit.runtimes.serialization import reply_from, reply_record
 from tests.runtimes.fault_server import answers, faulty
 from tests.runtimes.hostile_replies import CASES, KEY, LIMIT, Becomes, Case, is_short
@@ -23,10 +24,10 @@ async def outcome(case: Case, url: str, heard: list[str]) -> Reply | PromptkitEr
     runtime: OpenAI | Ollama
     if case.protocol == "openai":
         runtime = OpenAI("mini", base_url=url)
-        send = runtime._send(ASKED, (), heard.append)
+        send = runtime._send(ASKED, NO_DIALECT, heard.append)
     else:
         runtime = Ollama("tiny", host=url.removesuffix("/v1"))
-        send = runtime._collect("/api/chat", {}, ASKED, heard.append)
+        send = runtime._collect({"messages": []}, ASKED, heard.append)
     try:
         return await send
     except PromptkitError as error:
@@ -51,7 +52,10 @@ async def test_a_hostile_answer(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
     if isinstance(came, Reply):
         assert isinstance(case.outcome, Becomes), came
         assert case.outcome.text in (None, came.text)
-        assert (case.outcome.finish, "".join(heard)) == (came.finish, came.text)
+        shown = "".join(piece for piece in heard if not isinstance(piece, Thought))
+        assert (case.outcome.finish, shown) == (came.finish, came.text)
+        assert case.outcome.thoughts in (None, came.thoughts)
+        assert case.outcome.counts in (None, (came.tokens_in, came.tokens_out))
         assert reply_from(json.loads(json.dumps(reply_record(came)))) == came
         assert KEY not in repr(replace(came, tokens=())) + b"".join(each.piece for each in came.tokens).decode()
         assert KEY not in repr(came)

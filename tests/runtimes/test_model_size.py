@@ -36,6 +36,7 @@ def test_the_size_is_read_from_the_name(reference: str, parameters: float | None
     [
         ("ollama/mixtral:8x7b", 26_000_000_000, 7),
         ("embedded/smollm2", 98_000_000, 0.14),
+        ("embedded/qwen2.5-coder-0.5b", 491_400_064, 0.5),
         ("ollama/large", 7_000_000_000, 10),
         ("ollama/large", None, None),
     ],

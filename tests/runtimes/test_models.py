@@ -18,7 +18,7 @@ HELLO = Request(messages=(Message("user", "hello"),))
 
 def installed(name: str, *, completes: bool = True) -> OllamaModel:
     can: frozenset[Capability] = frozenset({"chat"} if completes else {"embeddings"})
-    return OllamaModel(name=name, digest="d", size=1, context=4096, capabilities=can, loaded=False)
+    return OllamaModel(name=name, digest="d", size=1, context=4096, capabilities=can)
 
 
 @pytest.fixture

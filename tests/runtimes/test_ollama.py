@@ -7,7 +7,9 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
+from time import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -23,10 +25,12 @@ from promptkit.errors import (
     ServerFailed,
     Unsupported,
 )
-from promptkit.runtimes.base import Alternative, Message, Request
+from promptkit.runtimes.base import Alternative, Message, Request, Thought
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.ollama import LARGEST_WINDOW, ContextWindow, Ollama
+from promptkit.runtimes.context_window import LARGEST_WINDOW, ContextWindow
+from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.ollama_server import base_url_of_host, installed_models, pull_ollama
+from promptkit.runtimes.ollama_slots import COUNTING, MOST_SLOTS
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
 BARE_TEMPLATE = "{{ .Prompt }}"
@@ -116,11 +120,17 @@ async def test_the_host_comes_from_the_environment(server: OllamaServer, monkeyp
 
 CAPABLE = {"chat", "complete", "schema", "sampling", "stop", "seed"}
 CAPABILITIES = [
-    ("tiny", "0.33.0", CAPABLE | {"system", "logprobs", "continue"}),
+    ("tiny", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "template"}),
     ("tiny:latest", "0.0.0", CAPABLE | {"system", "logprobs", "continue"}),
-    ("tiny", "0.12.10", CAPABLE | {"system", "continue"}),
-    ("plain:1b", "0.33.0", CAPABLE | {"logprobs"}),
-    ("thinker", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "think"}),
+    ("tiny", "0.12.10", CAPABLE | {"system", "continue", "template"}),
+    ("tiny", "0.11.4", CAPABLE | {"system", "continue"}),
+    ("plain:1b", "0.33.0", CAPABLE | {"logprobs", "continue", "template"}),
+    ("plain:1b", "0.11.4", CAPABLE),
+    (
+        "thinker",
+        "0.33.0",
+        CAPABLE | {"system", "logprobs", "continue", "template", "think", "thinks", "after_thoughts"},
+    ),
     ("vectors", "0.33.0", {"embeddings"}),
 ]
 
@@ -163,7 +173,7 @@ async def test_a_missing_model_gives_the_line_that_fetches_it(server: OllamaServ
     runtime = Ollama("absent:7b", host=server.url)
     with pytest.raises(ModelMissing) as caught:
         await runtime.model()
-    assert caught.value.hint == "ollama pull absent:7b"
+    assert caught.value.hint == "promptkit models pull ollama/absent:7b"
     await runtime.close()
 
 
@@ -172,19 +182,28 @@ async def test_a_model_that_goes_missing_gives_the_line_too(server: OllamaServer
         del server.models["tiny:latest"]
         with pytest.raises(ModelMissing) as caught:
             await runtime.answer(asking())
-    assert caught.value.hint == "ollama pull tiny"
+    assert caught.value.hint == "promptkit models pull ollama/tiny"
 
 
 # what is sent
 
 SENT: list[tuple[str, Request, dict[str, Any]]] = [
+    ("a chat", asking("mood?"), {"messages": [{"role": "user", "content": "mood?"}], "prompt": None}),
     (
-        "a turn to go on from",
+        "a turn to go on from, rendered",
         asking("mood?", begun="Mood:"),
-        {"messages": [{"role": "user", "content": "mood?"}, {"role": "assistant", "content": "Mood:"}]},
+        {"raw": True, "prompt": "<|im_start|>user\nmood?<|im_end|>\n<|im_start|>assistant\nMood:", "messages": None},
     ),
     ("raw text", Request(prompt="a b", begun=" c"), {"raw": True, "prompt": "a b c"}),
-    ("a schema", asking(schema={"type": "object"}), {"format": {"type": "object"}}),
+    (
+        "a schema, rendered",
+        asking("mood?", schema={"type": "object"}),
+        {
+            "format": {"type": "object"},
+            "raw": True,
+            "prompt": "<|im_start|>user\nmood?<|im_end|>\n<|im_start|>assistant\n",
+        },
+    ),
     ("alternatives, of which 20 are the most", asking(alternatives=200), {"logprobs": True, "top_logprobs": 20}),
 ]
 
@@ -247,11 +266,142 @@ async def test_a_reasoning_model_thinks_only_when_it_is_asked_to(
     assert server.requests[-1].body.get("think") == sent
 
 
+ROOM = [
+    ("thinker", None, True),
+    ("thinker", "minimal", "low"),
+    ("thinker", "xhigh", "max"),
+    ("thinker", "max", "max"),
+]
+
+
+@pytest.mark.parametrize(("name", "asked", "sent"), ROOM)
+async def test_a_request_with_room_for_thoughts_asks_for_them(
+    server: OllamaServer, name: str, asked: bool | str | None, sent: bool | str
+) -> None:
+    async with opened(server, name) as runtime:
+        server.models["thinker:latest"].answers = [Answer("\n7\nThat is all.", thoughts="Let me see.\n3 and 4.")]
+        reply = await runtime.answer(asking(think=asked, thought_tokens=100, max_tokens=8, stop=("\n",)))
+
+    body = server.requests[-1].body
+    assert body["think"] == sent
+    assert (body["options"]["num_predict"], body["options"].get("stop")) == (108, None)
+    assert (reply.text, reply.thoughts, reply.finish) == ("7", "Let me see.\n3 and 4.", "stop")
+    assert server.cancelled or reply.tokens_out
+
+
+async def test_the_window_holds_thoughts_and_answer(server: OllamaServer) -> None:
+    async with opened(server, "thinker") as runtime:
+        await runtime.answer(asking(thought_tokens=5000, max_tokens=8))
+    assert server.requests[-1].body["options"]["num_ctx"] == 8192
+
+
+async def test_thoughts_that_fill_the_largest_window_are_a_reply_that_was_cut(server: OllamaServer) -> None:
+    server.models["thinker:latest"].context_length = 4096
+    async with opened(server, "thinker") as runtime:
+        server.models["thinker:latest"].answers = [Answer("7", thoughts="a b " * 3000)]
+        reply = await runtime.answer(asking(thought_tokens=8192, max_tokens=8))
+    assert (reply.text, reply.finish) == ("", "length")
+
+
+async def test_a_family_that_always_thinks_cannot_be_switched(server: OllamaServer) -> None:
+    server.models["thinker:latest"].family = "gptoss"
+    async with opened(server, "thinker") as runtime:
+        assert {"think", "thinks"} & (await runtime.model()).capabilities == {"thinks"}
+        await runtime.answer(asking(thought_tokens=100))
+        await runtime.answer(asking(think="low", thought_tokens=100))
+    assert [seen.body.get("think") for seen in server.asked] == [None, "low"]
+
+
 async def test_a_grammar_is_refused_before_anything_is_sent(server: OllamaServer) -> None:
     async with opened(server) as runtime:
         with pytest.raises(Unsupported):
             await runtime.answer(asking(grammar='root ::= "yes"'))
     assert server.requests == []
+
+
+BOOL_IN_ORDER = {
+    "type": "object",
+    "properties": {"why": {"type": "string"}, "answer": {"type": "boolean"}},
+    "required": ["why", "answer"],
+}
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["llama-server's template", "Ollama's template"])
+async def test_a_begun_turn_a_schema_and_its_order_hold_together_whatever_renders_a_chat(
+    server: OllamaServer, native: bool
+) -> None:
+    server.models["plain:1b"].native = native
+    async with opened(server, "plain:1b") as runtime:
+        reply = await runtime.answer(asking("good?", begun="Answer:", schema=BOOL_IN_ORDER, alternatives=2))
+    assert reply.text == '{"why": "text", "answer": true}'
+    assert reply.tokens[0].piece == b"{"
+
+
+async def test_a_thinking_model_is_asked_in_a_chat_which_splits_its_thoughts_off(server: OllamaServer) -> None:
+    async with opened(server, "thinker") as runtime:
+        await runtime.answer(asking("mood?", begun="Mood:", schema={"enum": ["good"]}))
+    assert [turn["role"] for turn in server.requests[-1].body["messages"]] == ["user", "assistant"]
+
+
+async def test_the_text_after_the_template_is_shown(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        text = await runtime.template((Message("user", "mood?"),), "Mood:")
+    assert text == "<|im_start|>user\nmood?<|im_end|>\n<|im_start|>assistant\nMood:"
+    server.version = "0.11.4"
+    async with opened(server) as runtime:
+        assert await runtime.template((Message("user", "mood?"),)) is None
+
+
+# slots and loading
+
+
+@pytest.mark.parametrize(("parallel", "in_flight"), [(1, 2), (2, 3), (4, 5), (8, 9), (16, 9)])
+async def test_slots_are_found_by_requests_that_the_server_answers_together(parallel: int, in_flight: int) -> None:
+
+    with OllamaServer(FakeModel("tiny"), parallel=parallel) as server:
+        server.probe_pause = 0.005
+        async with opened(server) as runtime:
+            assert (await runtime.model()).parallel == in_flight
+
+
+async def test_slots_are_found_once_a_day(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for today in ("2026-12-01", "2026-12-01", "2026-12-02"):
+        monkeypatch.setattr("promptkit.runtimes.ollama_slots.date", Mock(today=lambda today=today: today))
+        before = len(server.requests)
+        runtime = Ollama("tiny", host=server.url)
+        await runtime.model()
+        await runtime.close()
+        counts.append(sum(seen.body.get("prompt") == COUNTING for seen in server.requests[before:]))
+    assert counts == [MOST_SLOTS, 0, MOST_SLOTS]
+
+
+async def test_a_server_that_refuses_the_probe_for_slots_counts_as_one_slot(server: OllamaServer) -> None:
+    runtime = Ollama("tiny", host=server.url)
+    server.faults = [Fault("/api/generate", 500, "out of memory", prompt=COUNTING)] * MOST_SLOTS
+    assert (await runtime.model()).parallel == 2
+    await runtime.close()
+
+
+async def test_the_model_is_loaded_before_the_first_timed_request_and_once_a_window(server: OllamaServer) -> None:
+    server.models["tiny:latest"].context_length = 32768
+    async with opened(server, keep_alive="5m") as runtime:
+        await asyncio.gather(*(runtime.answer(asking(text)) for text in ("one", "two")))
+        await runtime.answer(asking(words(5000)))
+    loads = [seen.body for seen in server.requests if seen not in server.asked]
+    empty = {"model": "tiny", "stream": False, "shift": False, "keep_alive": "5m"}
+    assert loads == [{**empty, "options": {"num_ctx": window}} for window in (4096, 8192)]
+
+
+async def test_the_window_is_in_the_reply_and_reported_where_it_is_not_the_first(server: OllamaServer) -> None:
+    server.models["tiny:latest"].context_length = 32768
+    notices: list[str] = []
+    cases: list[tuple[dict[str, Any], list[int]]] = [({}, [4096, 8192]), ({"context": 16384}, [16384, 16384])]
+    for settings, windows in cases:
+        async with opened(server, notice=notices.append, **settings) as runtime:
+            replies = [await runtime.answer(asking(words(length))) for length in (10, 5000)]
+        assert [reply.context for reply in replies] == windows
+    assert notices == ["ollama/tiny: context window of 8192 tokens, for the length of the prompts"]
 
 
 # what comes back
@@ -262,7 +412,8 @@ async def test_a_reply_has_its_text_counts_and_pieces_as_they_arrive(server: Oll
     async with opened(server) as runtime:
         reply = await runtime.answer(asking("one two three"), heard.append)
     assert reply.text == "".join(heard) == "one two three"
-    assert len(heard) == reply.tokens_out == 4
+    # The first word may stand before thoughts, and comes with the second; the token that ends the answer counts.
+    assert (len(heard), reply.tokens_out) == (3, 5)
     assert (reply.finish, reply.tokens_in) == ("stop", 14)
 
 
@@ -296,7 +447,9 @@ async def test_thoughts_are_split_off_and_counted_apart(
     async with opened(server, "thinker") as runtime:
         server.models["thinker:latest"].answers = [answer]
         reply = await runtime.answer(asking(think=think), heard.append)
-    assert (reply.text, reply.thoughts, "".join(heard)) == ("yes", "let me see", "yes")
+    assert (reply.text, reply.thoughts) == ("yes", "let me see")
+    thoughts = [piece for piece in heard if isinstance(piece, Thought)]
+    assert ("".join(thoughts).strip(), "".join(heard[len(thoughts) :])) == ("let me see", "yes")
     assert reply.tokens_out is not None
     assert 0 < reply.tokens_thought < reply.tokens_out
 
@@ -367,7 +520,7 @@ async def test_each_status_is_its_own_error_with_the_servers_words(
         with pytest.raises(error) as caught:
             await runtime.answer(asking())
     assert caught.value.retry is retry
-    assert text in caught.value.message or caught.value.hint == "ollama pull tiny"
+    assert text in caught.value.message or caught.value.hint == "promptkit models pull ollama/tiny"
 
 
 async def test_a_request_that_stops_the_runner_twice_is_not_tried_a_third_time(server: OllamaServer) -> None:
@@ -399,16 +552,12 @@ async def test_a_prompt_that_was_longer_than_it_looked_is_asked_again_in_a_large
     server.models["tiny:latest"].context_length = 32768
     async with opened(server) as runtime:
         reply = await runtime.answer(asking("!? " * 3500, max_tokens=1))
-    assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192]
+    assert [seen.body["options"]["num_ctx"] for seen in server.asked] == [4096, 8192]
     assert (reply.tokens_in or 0) > 7000
 
 
 @pytest.mark.parametrize("settings", [{"context": 256}, {}], ids=["a fixed window", "the model's own"])
-@pytest.mark.parametrize("refuses", [True, False], ids=["its runner refuses", "truncate: false refuses"])
-async def test_a_prompt_that_fits_no_window_says_so(
-    server: OllamaServer, settings: dict[str, Any], refuses: bool
-) -> None:
-    server.models["tiny:latest"].refuses_overflow = refuses
+async def test_a_prompt_that_fits_no_window_says_so(server: OllamaServer, settings: dict[str, Any]) -> None:
     async with opened(server, **settings) as runtime:
         with pytest.raises(ContextOverflow, match=f"window of {settings.get('context', 8192)} tokens"):
             await runtime.answer(asking(words(20000)))
@@ -444,7 +593,7 @@ async def test_an_answer_that_the_window_ends_is_asked_again_in_a_larger_one(ser
         told: list[str] = []
         reply = await runtime.answer(asking("!? " * 800, max_tokens=2500), told.append)
     assert "".join(told) == reply.text
-    assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192]
+    assert [seen.body["options"]["num_ctx"] for seen in server.asked] == [4096, 8192]
     assert (reply.finish, reply.tokens_out) == ("length", 2500)
 
 
@@ -520,11 +669,11 @@ async def test_a_server_whose_window_is_always_full_is_asked_a_few_times_only(
 ) -> None:
     monkeypatch.setattr("promptkit.runtimes.ollama.ContextWindow", lambda limit: ContextWindow(None))
     async with opened(server) as runtime:
-        server.faults = [Fault("/api/chat", 400, "the context is full")] * 50
+        server.faults = [Fault("/api/chat", 400, "the context is full")] * 13
         with pytest.raises(ContextOverflow):
             await runtime.answer(asking())
     assert server.requests[-1].body["options"]["num_ctx"] == LARGEST_WINDOW
-    assert len(server.requests) == 13
+    assert len(server.asked) == 13
 
 
 # probing and fetching
@@ -535,7 +684,11 @@ async def test_the_probe_puts_what_is_loaded_first_and_says_what_can_complete(se
         found = await installed_models(server.url) or []
     assert [model.name for model in found] == ["thinker:latest", "vectors:latest", "tiny:latest", "plain:1b"]
     assert [model.completes for model in found] == [True, False, True, True]
-    assert (found[0].loaded, found[0].context, found[0].size) == (True, 8192, 98_362_432)
+    assert (found[0].context, found[0].size, found[0].parameters) == (8192, 98_362_432, "134.52M")
+    assert (found[0].quantization, found[0].reported) == ("Q4_1", ("completion", "thinking"))
+    assert [model.loaded and model.loaded.context for model in found] == [4096, None, None, None]
+    assert found[0].loaded is not None
+    assert found[0].loaded.until == pytest.approx(time() + 300, abs=60)
 
 
 async def test_the_probe_of_a_server_that_is_down_or_silent_gives_nothing(unused_tcp_port: int) -> None:
@@ -548,9 +701,27 @@ async def test_the_probe_of_a_server_that_is_down_or_silent_gives_nothing(unused
 async def test_fetching_shows_progress_in_bytes(server: OllamaServer) -> None:
     told: list[tuple[str, int, int | None]] = []
     await pull_ollama("new", lambda what, done, total: told.append((what, done, total)), host=server.url)
-    assert [(done, total) for _, done, total in told if total] == [(0, 300), (100, 300), (200, 300), (300, 300)]
-    assert told[-1] == ("success", 0, None)
+    layer, total = "new, b179c9523d0e", 300 * 2**20
+    assert told == [
+        ("pulling manifest", 0, None),
+        *((layer, done * 2**20, total) for done in (0, 100, 200, 300)),
+        ("verifying sha256 digest", 0, None),
+        ("writing manifest", 0, None),
+    ]
     assert "new:latest" in server.models
+
+
+async def test_a_cancelled_fetching_ends_on_the_server(server: OllamaServer) -> None:
+    server.pull_pause = 30.0
+    begun = asyncio.Event()
+    task = asyncio.create_task(pull_ollama("new", lambda *_: begun.set(), host=server.url))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while not server.cancelled:
+        await asyncio.sleep(0)
+    assert "new:latest" not in server.models
 
 
 @pytest.mark.parametrize("name", ["nowhere", "broken"], ids=["before the first line", "after it"])
@@ -563,7 +734,7 @@ async def test_each_sample_has_a_seed_of_its_own_and_keeps_it(server: OllamaServ
     async with opened(server) as runtime:
         for sample in ("0", "0/1", "0/2", "0/1"):
             await runtime.answer(asking(seed=7, temperature=0.7, sample=sample))
-    first, second, third, again = (seen.body["options"]["seed"] for seen in server.requests)
+    first, second, third, again = (seen.body["options"]["seed"] for seen in server.asked)
     assert first == 7
     assert second == again
     assert len({first, second, third}) == 3

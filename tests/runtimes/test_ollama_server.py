@@ -51,7 +51,7 @@ def test_the_official_client_chats_whole_and_streaming(client: ollama.Client) ->
     parts = list(client.chat("tiny", user("one two three"), options={"num_predict": 50}, stream=True))
     assert whole.message.content == "".join(part.message.content or "" for part in parts) == "one two three"
     assert (whole.done, whole.done_reason) == (True, "stop") == (parts[-1].done, parts[-1].done_reason)
-    assert whole.eval_count == 4
+    assert whole.eval_count == 5
     assert whole.prompt_eval_count == len(pieces("<|im_start|>user\none two three<|im_end|>\n<|im_start|>assistant\n"))
 
 
@@ -82,8 +82,8 @@ def test_the_official_client_embeds_and_pulls(server: OllamaServer, client: olla
     assert [list(vector) for vector in vectors.embeddings] == [[1.0, 0.0], [0.6, 0.8]]
     assert vectors.prompt_eval_count == 2
     progress = list(client.pull("new", stream=True))
-    assert progress[1].completed is None and progress[1].total == 300
-    assert [each.completed for each in progress if each.completed] == [100, 200, 300]
+    assert progress[1].completed is None and progress[1].total == 300 * 2**20
+    assert [each.completed for each in progress if each.completed] == [part * 2**20 for part in (100, 200, 300)]
     assert progress[-1].status == client.pull("new").status == "success"
     assert "new:latest" in server.models
 
@@ -119,7 +119,7 @@ def test_the_official_client_sees_failures_inside_a_stream(server: OllamaServer,
 
 def test_an_over_long_prompt_is_cut_in_silence_to_half_the_window(client: ollama.Client) -> None:
     cut = client.chat("tiny", user("word " * 5000), options={"num_ctx": 4096, "num_predict": 1})
-    assert cut.prompt_eval_count == 4096 // 2 + 2
+    assert cut.prompt_eval_count == 5096 // 2 + 2
 
 
 def test_chat_drops_the_oldest_messages_first(client: ollama.Client) -> None:

@@ -20,6 +20,7 @@ from promptkit.runtimes.replay import Recorder, Replay
 GOOD = [
     ModelReference(text="auto", kind="auto"),
     ModelReference(text="embedded/smollm2", kind="embedded", name="smollm2"),
+    ModelReference(text="embedded/qwen2.5-1.5b", kind="embedded", name="qwen2.5-1.5b"),
     ModelReference(text="ollama/qwen2.5:1.5b", kind="ollama", name="qwen2.5:1.5b"),
     ModelReference(text="ollama/hf.co/a/b:Q4", kind="ollama", name="hf.co/a/b:Q4"),
     ModelReference(text="gguf:models/a b.gguf", kind="gguf", path="models/a b.gguf"),
@@ -48,7 +49,7 @@ BAD = [
     ("ollama/", "ollama/NAME"),
     ("gguf/a.gguf", "gguf:"),
     ("auto/x", "auto"),
-    ("embedded/smolm2", "write embedded/smollm2"),
+    ("embedded/smolm2", "did you mean `smollm2`"),
     ("hf/owner/a.gguf", "write hf/OWNER/REPO/FILE.gguf"),
     ("scripted:a.py", "FILE.py:FUNCTION"),
     ("scripted:a.yaml:function.name", "FILE.py:FUNCTION"),

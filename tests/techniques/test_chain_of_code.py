@@ -155,7 +155,6 @@ async def test_what_is_no_python_twice_is_no_answer(tmp_path: Path) -> None:
         "answer = list(map(is_fruit, ['a']))",
         "n = 42",
         "open('taken', 'w')\nanswer = 1",
-        "",
     ],
 )
 async def test_run_at_once_what_the_sandbox_does_not_run_gives_no_answer(

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.answers.json_reader import read_json
 from promptkit.techniques.catalog.chain_of_knowledge import _FIRST, _SECOND
 from promptkit.techniques.catalog.tree_of_thoughts import read_step
 from promptkit.techniques.methods.qa_queries import read_lines
 from promptkit.techniques.methods.table_chain import _ROW
 from promptkit.techniques.perform import perform
-from promptkit.techniques.reading import read_json
 from tests.techniques.steps import Bench
 
 TABLES = [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from promptkit.techniques.levels import level, next_level, reset_level, run_concurrently
 from promptkit.techniques.perform import perform
-from promptkit.techniques.requests import level, next_level, reset_level, run_concurrently
 from tests.techniques.steps import Bench
 
 MINE = """

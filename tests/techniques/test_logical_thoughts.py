@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers.base import Unparsed
+from promptkit.answers.labels import Boolean
 from promptkit.runtimes.base import Request
-from promptkit.techniques.catalog.logical_thoughts import read_steps, read_verdict
+from promptkit.techniques.catalog.logical_thoughts import read_steps
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
+from promptkit.techniques.reading import read_verdict
 from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
 
@@ -224,12 +227,18 @@ def test_only_the_next_number_begins_a_step(text: str, first: int, steps: list[s
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("It is true, says one.\nVerdict: FALSE", "FALSE"),
-        ("Verdict: FALSE? No.\n**Verdict:** true", "TRUE"),
-        ("One says it is FALSE.\nTRUE.", "TRUE"),
-        ("It is TRUE, but I do not know.\nHard to say.", None),
-        ("", None),
+        ("It is true, says one.\nVerdict: FALSE", False),
+        ("Verdict: FALSE? No.\n**Verdict:** true", True),
+        ("One says it is FALSE.\nTRUE.", True),
+        ("Verdict: not true", False),
+        ("Verdict: The step is TRUE because the claim it is false is wrong.", True),
     ],
 )
-def test_the_last_verdict_counts(text: str, verdict: str | None) -> None:
-    assert read_verdict(text) == verdict
+def test_the_last_verdict_counts_and_not_its_reason(text: str, verdict: bool) -> None:
+    assert read_verdict(text, Boolean(), "verdict") is verdict
+
+
+@pytest.mark.parametrize("text", ["It is TRUE, but I do not know.\nHard to say.", ""])
+def test_a_reply_without_a_verdict_has_none(text: str) -> None:
+    with pytest.raises(Unparsed):
+        read_verdict(text, Boolean(), "verdict")

@@ -99,15 +99,23 @@ async def test_a_function_that_fails_is_rejected_and_never_voted_for(
 
 
 @pytest.mark.parametrize(
-    "algebra", ["", "five times seven", "A*(B-D)", "A(B-C)", "__import__('os')", "1/0", "A*(B-C)*9**9**9"]
+    ("algebra", "noted"),
+    [
+        ("", "no expression"),
+        ("five times seven", "no expression"),
+        ("A*(B-D)", "no expression"),
+        ("__import__('os')", "no expression"),
+        ("1/0", "differ on 5 draws"),
+        ("A*(B-C)*9**9**9", "no expression"),
+    ],
 )
-async def test_an_expression_that_is_none_is_rejected(tmp_path: Path, algebra: str) -> None:
+async def test_an_expression_that_is_none_is_rejected(tmp_path: Path, algebra: str, noted: str) -> None:
     bench = bench_of(tmp_path, [algebra], [RIGHT])
 
     answer = await ask(bench, rounds=1, cap=1)
 
     assert (answer.value, answer.flag) == (35, "no_consensus")
-    assert any("differ on 5 draws" in note for record in bench.records for note in record.notes)
+    assert any(noted in note for record in bench.records for note in record.notes)
 
 
 async def test_division_of_whole_numbers_is_the_same_for_both(tmp_path: Path) -> None:

@@ -37,6 +37,22 @@ async def test_the_answer_sentence_counts_and_not_the_preliminary_judgement(tmp_
     assert in_order(text, ["5. Evaluate", 'begins with "The sentiment is"', "QUESTION-MARK"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "sentence", "value"),
+    [("text", "Paris.", "Paris."), ({"list": {"separator": ","}}, "Paris, Rome and Oslo.", ["Paris", "Rome", "Oslo"])],
+)
+@pytest.mark.parametrize("last", ["5. Confidence: 90%", "**5.** I am 90% confident.", "Stage 5: Confidence is 90%"])
+async def test_the_stage_after_the_answer_sentence_is_no_answer(
+    tmp_path: Path, kind: Any, sentence: str, value: Any, last: str
+) -> None:
+    bench = Bench(tmp_path, [f"1. A question.\n4. The answer is {sentence}\n{last}"], kind)
+
+    answer = await perform("metacognitive", bench.step(decide="generate"))
+
+    assert answer.value in (value, str(value).rstrip("."))
+    assert answer.extra["confidence"] == 90
+
+
 async def test_a_number_is_not_read_from_the_confidence(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["2. preliminary: 6\n5. I am 85 percent confident.\nThe answer is 7"])
 

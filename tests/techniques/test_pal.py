@@ -75,9 +75,9 @@ async def test_programs_that_all_fail_give_no_answer(tmp_path: Path) -> None:
         ("def numbers():\n    yield 42\ndef solution():\n    return list(numbers())[0]", "yield"),
         ("def solution():\n    open('taken', 'w').write('x')\n    return 42", "Permission denied"),
         ("import socket\ndef solution():\n    socket.socket()\n    return 42", "socket"),
-        ("def solve():\n    return 42", "solution"),
-        ("The answer is 42.", "syntax"),
-        ("", "solution"),
+        ("def solve(number):\n    return number", "result"),
+        ("The answer is 42.", "no program"),
+        ("", "no program"),
     ],
 )
 async def test_a_program_that_fails_gives_no_answer_and_the_trace_says_why(

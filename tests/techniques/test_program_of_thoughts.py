@@ -20,8 +20,8 @@ FAILING = [
     ("while True:\n    print('x' * 999)", "printed more than"),
     ("def f():\n    yield 18\nans = list(f())[0]", "yield"),
     ("import pandas\nans = 18", "pandas"),
-    ("answer = 18", "ans"),
-    ("The answer is 18.", "syntax"),
+    ("import math", "ans"),
+    ("The answer is 18.", "ans"),
     ("ans = None", ""),
     ("ans = lambda: 18", "not data"),
 ]

@@ -2,68 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from typing import Any
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from promptkit.techniques.reading import before_cue, filled_lines, last_named, read_json, read_list, read_sentences
+from promptkit.techniques.reading import before_cue, filled_lines, last_named, read_list, read_sentences
 
-LITERAL_TEXT = st.text("{}[](),:'\"\\.-+0123456789eEjbruftNan \n`#", max_size=40)
-"""Texts that are nearly literals."""
-DATA = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=8,
-)
 LINE = st.from_regex(r"[A-Za-z][A-Za-z ,]{0,20}[a-z]", fullmatch=True)
-
-
-@given(st.text() | LITERAL_TEXT)
-def test_a_reply_is_a_value_or_a_value_error(text: str) -> None:
-    try:
-        found = read_json(text)
-    except ValueError:
-        return
-    assert isinstance(found, dict | list | tuple | set | str | int | float | None)
-
-
-@given(DATA)
-def test_json_and_python_are_read_alike(value: Any) -> None:
-    assert read_json(json.dumps(value)) == value
-    assert read_json(repr(value)) == value
-
-
-@given(st.lists(st.integers(), min_size=1), LINE)
-def test_json_is_found_in_a_fence_and_in_the_text_around_it(value: list[int], words: str) -> None:
-    written = json.dumps(value)
-
-    assert read_json(f"{words}:\n```json\n{written}\n```\n{words}.") == value
-    assert read_json(f"{words}: {written}. {words}.") == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("TRUE", True),
-        ("None", None),
-        ("null", None),
-        (" {'a': True} ", {"a": True}),
-        ("first [not json] then [1, 2] and [3]", [1, 2]),
-        ("```\nno value\n```\n[1]", [1]),
-    ],
-)
-def test_what_is_read(text: str, value: Any) -> None:
-    assert read_json(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "...", "[1, ...]", "b'bytes'", "2j", "{{1}}", "{[1,]: 2}", "[" * 2000, "yes"])
-def test_what_is_no_data_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match="no JSON value"):
-        read_json(text)
 
 
 @given(st.lists(LINE, unique=True), st.sampled_from(["- ", "* ", "• ", "{}. ", "{}) ", "({}) ", "#{} ", "  {}: "]))
@@ -140,11 +85,3 @@ def test_thoughts_are_what_stands_before_the_last_cue(text: str, cue: str, thoug
 
 def test_blank_lines_are_no_lines() -> None:
     assert filled_lines("a\n \n\n  b\n") == ["a", "  b"]
-
-
-@pytest.mark.attack("number")
-@pytest.mark.parametrize("unit", ["[", "{", '[{"a": ', "[1, ", '["', "('"])
-async def test_brackets_without_end_are_given_up(unit: str) -> None:
-    await asyncio.sleep(0)
-    with pytest.raises(ValueError, match="no JSON value"):
-        read_json(unit * (20_000 // len(unit)))

@@ -254,7 +254,7 @@ async def test_a_repaired_reply_is_read_up_to_an_example_that_it_makes_up(tmp_pa
 
 
 async def test_a_scored_answer_is_repaired_under_the_grammar(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, lambda request: "good", {"label": ["good", "bad"]})
+    bench = Bench(tmp_path, lambda request: " good", {"label": ["good", "bad"]})
     step = bench.step(decide="score", options=Options(temperature=0.7))
 
     await repair(step, await perform("vanilla", step), "it must not be so")

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques.catalog.three_hop import last_affirmed
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
@@ -86,8 +85,10 @@ async def test_a_third_hop_that_affirms_no_label_is_no_answer(tmp_path: Path) ->
         ("No word of it.", None),
     ],
 )
-def test_the_last_label_counts_that_is_not_negated(text: str, label: str | None) -> None:
-    assert last_affirmed(text, LABELS["label"]) == label
+async def test_the_last_label_counts_that_is_not_negated(tmp_path: Path, text: str, label: str | None) -> None:
+    bench = Bench(tmp_path, [*HOPS[:2], text], LABELS, prompt=PROMPT)
+
+    assert (await ask(bench, label=False)).value == label
 
 
 async def test_the_target_may_be_an_input_of_another_name(tmp_path: Path) -> None:

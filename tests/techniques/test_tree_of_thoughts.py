@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError
 from promptkit.runtimes.base import Request
-from promptkit.techniques.catalog.tree_of_thoughts import read_vote
+from promptkit.techniques.catalog.tree_of_thoughts import read_value, read_vote
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
@@ -151,12 +152,29 @@ async def test_a_vote_sees_all_candidates_and_most_votes_win(tmp_path: Path) -> 
         ("The best choice is 1? No.\nthe best choice is **choice 3**", 3),
         ("Choice 1 is bad.\n2.", 2),
         ("Choice 1 is bad.\nChoice 2", 2),
-        ("Choice 2 leaves 6 and 18, and 18 * 18 = 256", 0),
-        ("", 0),
+        ("Best choice: 2", 2),
+        ("Choice 2 is best.", 2),
+        ("I pick choice 2.", 2),
     ],
 )
 def test_a_vote_is_what_a_reply_ends_in(text: str, choice: int) -> None:
     assert read_vote(text) == choice
+
+
+@pytest.mark.parametrize("text", ["Choice 2 leaves 6 and 18, and 18 * 18 = 256", ""])
+def test_a_reply_without_a_vote_has_none(text: str) -> None:
+    with pytest.raises(Unparsed):
+        read_vote(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("It fits.\nsure", 20), ("It is likely.", 1), ("**Impossible**", 0.001)])
+def test_a_state_has_the_value_of_the_class_that_the_last_line_names(text: str, value: float) -> None:
+    assert read_value(text) == value
+
+
+def test_a_line_that_names_several_classes_names_none() -> None:
+    with pytest.raises(Unparsed):
+        read_value("It is impossible to be sure")
 
 
 async def test_a_sampled_step_goes_on_from_the_path(tmp_path: Path) -> None:

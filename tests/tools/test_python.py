@@ -312,22 +312,17 @@ async def test_a_program_that_fails_leaves_a_session_as_it_was(failing: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("reply", "last", "program"),
+    ("reply", "program"),
     [
-        ("x = 1\nx", False, "x = 1\nx"),
-        ("\n    x = 1\n    x\n", False, "x = 1\nx"),
-        ("Here it is:\n```python\nx = 1\n```\nIt gives 1.", False, "x = 1"),
-        ("```\nx = 1\n```\nor\n```py\nx = 2\n```", False, "x = 1"),
-        ("```\nx = 1\n```\nor\n```py\nx = 2\n```", True, "x = 2"),
-        ("1. Do this:\n\n   ```python\n   def f():\n       return 1\n   ```", False, "def f():\n    return 1"),
-        ("Not closed:\n```python\nx = 1\n", False, "x = 1"),
-        ("Output: ```python\nx = 1\n```\nIt gives 1.", False, "x = 1"),
-        ("", False, ""),
-        ("```python\n```", False, ""),
+        ("\n    x = 1\n    x\n", "x = 1\nx"),
+        ("Here it is:\n```python\nx = 1\n```\nIt gives 1.", "x = 1"),
+        ("1. Do this:\n\n   ```python\n   def f():\n       return 1\n   ```", "def f():\n    return 1"),
+        ("", ""),
+        ("I cannot do that.", ""),
     ],
 )
-def test_the_program_is_cut_out_of_a_reply(reply: str, last: bool, program: str) -> None:
-    assert cut_program(reply, last=last) == program
+def test_the_program_is_cut_out_of_a_reply_and_dedented(reply: str, program: str) -> None:
+    assert cut_program(reply) == program
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ async def test_what_a_judge_is_asked_is_of_the_cell_and_is_counted_when_it_is_kn
     suite = bench.suite(SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}"))
 
     def judged(request: Request) -> str:
-        return "4" if "Is it kind?" in request.messages[-1].content else echo(request)
+        return " 4" if "Is it kind?" in request.messages[-1].content else echo(request)
 
     async with open_evaluator(bench, judged, suite) as opened:
         await opened.evaluator.evaluate([START], [0, 1])

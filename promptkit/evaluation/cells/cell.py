@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Literal, Protocol
 
 from promptkit.engine.results import Result, Trace, trace_record
@@ -22,12 +24,24 @@ from promptkit.storage.cells import CellRecord, KeptCell, RunCell
 from promptkit.storage.records import read_record
 from promptkit.storage.shapes import MOST_COUNT, OutcomeShape, ScoresShape
 from promptkit.storage.strict_json import compact, plain, trace_bytes
+from promptkit.techniques.warnings import in_table_order
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 REQUEST_FAILURES = (RequestRefused, ContextOverflow)
 """Failures that belong to the request; they say nothing about the server."""
 
-_OUTCOME: Final = ("output", "flag", "problem", "steps", "calls", "cached", "tokens_in", "tokens_out", "seconds")
+_OUTCOME: Final = (
+    "output",
+    "flag",
+    "problem",
+    "steps",
+    "calls",
+    "cached",
+    "tokens_in",
+    "tokens_out",
+    "seconds",
+    "warnings",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +51,7 @@ class Cell:
     `row` counts from 1, `repeat` from 0. `fields` are the row's, `expect` the suite's expected answer (None: none).
     A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
     exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
+    `warnings` are the kinds that occurred in each step; None where an earlier promptkit did not record them.
 
     While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
     that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
@@ -58,6 +73,7 @@ class Cell:
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
+    warnings: Mapping[str, Sequence[str]] | None = None
     read_trace: Callable[[], Mapping[str, Any]] = dict
     scores: Mapping[str, Score] = field(default_factory=dict)
     number: int = 0
@@ -73,6 +89,11 @@ class Cell:
     def trace(self) -> Mapping[str, Any]:
         """The record of `engine.trace_record`, read when it is asked for."""
         return self.read_trace()
+
+    @property
+    def warned(self) -> list[str]:
+        """The warnings that occurred in some step, each once."""
+        return list(in_table_order(Counter(chain.from_iterable((self.warnings or {}).values()))))
 
     @property
     def bound(self) -> BoundRow:
@@ -95,12 +116,12 @@ class Cell:
         """Mark the cell as missing, with nothing of an answer."""
         self.output, self.flag, self.problem, self.defect, self.steps = None, "error", problem, defect, {}
         self.calls = self.cached = self.tokens_in = self.tokens_out = 0
-        self.seconds, self.read_trace = 0.0, dict
+        self.seconds, self.warnings, self.read_trace = 0.0, {}, dict
         self.trace_text = self.outcome_text = None
 
     def encode(self) -> None:
         """Write the outcome and the trace as the store keeps them. Raises ValueError where JSON cannot hold them."""
-        record = {name: getattr(self, name) for name in _OUTCOME}
+        record = {name: value for name in _OUTCOME if (value := getattr(self, name)) is not None or name == "output"}
         self.outcome_text = compact({**record, "defect": self.defect} if self.defect else record)
         trace = self.trace
         self.trace_text = trace_bytes(trace) if trace else None
@@ -158,8 +179,8 @@ def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: s
     """Set a cell's outcome from a run of the target, and return the failure that the run met.
 
     An answer that does not parse, or was cut off, is a wrong answer; any other failure is a missing one. Only the
-    steps that the output reads, `read`, decide: failures of others show in the output. The cost is that of the step
-    `counted`, or of all steps.
+    steps that the output reads, `read`, decide: failures of others show in the output. Cost and warnings are those of
+    the step `counted`, or of all steps.
     """
     nodes = tuple(result.trace.nodes())
     failure = _failure(result, nodes)
@@ -174,12 +195,23 @@ def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: s
     cell.problem = "" if failure is None else failure.message
     cell.defect = failure.defect if isinstance(failure, UnexpectedError) else ""
     cell.steps = {name: step.value for name, step in result.steps.items()}
+    cell.warnings = {} if cell.flag == "error" else _step_warnings(result, counted)
     cell.calls, cell.cached = totals.calls, totals.cached
     cell.tokens_in, cell.tokens_out = totals.tokens_in, totals.tokens_out
     # As short as it is kept: a cell is the same when it was asked and when it is known.
     cell.seconds = round(sum(call.reply.seconds for node in measured for call in node.calls), 6)
     cell.read_trace = lambda: trace_record(trace)
     return failure
+
+
+def _step_warnings(result: Result, counted: str | None) -> dict[str, list[str]]:
+    """Return the warnings of each step that has some; of the step `counted` alone where that ran."""
+    alone = counted in result.steps
+    return {
+        name: list(step.warnings)
+        for name, step in result.steps.items()
+        if step.warnings and (name == counted or not alone)
+    }
 
 
 def _flag(result: Result, read: Collection[str], failure: PromptkitError | None) -> CellFlag:

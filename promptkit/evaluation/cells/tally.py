@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.base import Metric, Sample
 from promptkit.evaluation.metrics.score import Score
+from promptkit.techniques.warnings import in_table_order
 
 PENDING, ANSWERED, UNPARSED, TRUNCATED, MISSING = range(5)
 _STATES = {"": ANSWERED, "unparsed": UNPARSED, "truncated": TRUNCATED, "error": MISSING}
@@ -42,6 +45,9 @@ class Tally:
         self._states = bytearray()
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
+        self._recorded = bytearray()
+        self._warned: dict[tuple[str, str], bytearray] = {}
+        self._warning_counts: Counter[str] = Counter()
 
     def put(self, row: int, cell: Cell, *, known: bool) -> None:
         """Add the cell of a row's index, or set it again. An earlier run made the requests of a `known` cell."""
@@ -51,6 +57,7 @@ class Tally:
         self._counts[self._states[at]] -= 1
         self._counts[state] += 1
         self._states[at] = state
+        self._warn(at, cell)
         self.spent.calls += cell.calls
         self.spent.cached += cell.calls if known else cell.cached
         self.spent.tokens_in += cell.tokens_in
@@ -59,6 +66,18 @@ class Tally:
         for metric in self.metrics:
             if (score := cell.scores.get(metric.name)) is not None:
                 self.score(metric, row, cell.repeat, score)
+
+    def _warn(self, at: int, cell: Cell) -> None:
+        """Set the warnings of a cell."""
+        self._warning_counts.subtract({name for (_, name), marks in self._warned.items() if marks[at]})
+        for marks in self._warned.values():
+            marks[at] = False
+        self._recorded[at] = cell.warnings is not None
+        warnings = cell.warnings or {}
+        for step, names in warnings.items():
+            for name in names:
+                self._warned.setdefault((step, name), bytearray(len(self._states)))[at] = True
+        self._warning_counts.update(set(chain.from_iterable(warnings.values())))
 
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""
@@ -85,6 +104,38 @@ class Tally:
     def truncated(self) -> int:
         return self._counts[TRUNCATED]
 
+    @property
+    def unrecorded(self) -> int:
+        """The number of answers whose warnings an earlier promptkit did not record."""
+        return int((self._answered() & ~_truths(self._recorded)).sum())
+
+    def count_warnings(self) -> dict[str, int]:
+        """Return how many cells have each warning, in the order of the table of warnings."""
+        return in_table_order(self._warning_counts)
+
+    def count_step_warnings(self) -> dict[str, dict[str, int]]:
+        """Return how many cells have each warning in each step."""
+        counts: dict[str, dict[str, int]] = {}
+        for (step, name), marks in self._warned.items():
+            counts.setdefault(step, {})[name] = marks.count(True)
+        return {step: found for step in sorted(counts) if (found := in_table_order(counts[step]))}
+
+    def warned(self, name: str, clusters: NDArray[np.int64] | None = None) -> Sample:
+        """Return a sample of the answers whose warnings were recorded: 1 where the answer has this one, else 0."""
+        there = np.flatnonzero(self._answered() & _truths(self._recorded))
+        return _sample(self._having(name).astype(np.float64)[:, None], there, self._repeat, clusters)
+
+    def _having(self, name: str) -> NDArray[np.bool_]:
+        found = np.zeros(len(self._states), dtype=np.bool_)
+        for (_, of), marks in self._warned.items():
+            if of == name:
+                found |= _truths(marks)
+        return found
+
+    def _answered(self) -> NDArray[np.bool_]:
+        states = np.frombuffer(bytes(self._states), dtype=np.uint8)
+        return np.isin(states, (PENDING, MISSING), invert=True)
+
     def unscored(self, metric: Metric) -> int:
         """Return the number of answered cells without a score by a metric: it, or its judge, failed."""
         return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
@@ -108,13 +159,13 @@ class Tally:
         """Return a sample of all cells that are there: 1 where the answer does not parse or was cut off, else 0."""
         states = np.frombuffer(bytes(self._states), dtype=np.uint8)
         values = ((states == UNPARSED) | (states == TRUNCATED)).astype(np.float64)[:, None]
-        there = np.flatnonzero((states != PENDING) & (states != MISSING))
-        return _sample(values, there, self._repeat, clusters)
+        return _sample(values, np.flatnonzero(self._answered()), self._repeat, clusters)
 
     def _reach(self, at: int) -> None:
         if at >= len(self._states):
             more = max(_ROWS_AT_ONCE * self._repeat, at + 1 - len(self._states))
-            self._states.extend(bytes(more))
+            for cells in (self._states, self._recorded, *self._warned.values()):
+                cells.extend(bytes(more))
             self._counts[PENDING] += more
             for metric in self.metrics:
                 self._columns[metric.name].extend([_NAN] * (more * len(metric.columns)))
@@ -147,6 +198,10 @@ def paired_samples(
     both = min(len(left), len(right))
     chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))
     return _sample(left, chosen, a._repeat, clusters), _sample(right, chosen, b._repeat, clusters)
+
+
+def _truths(marks: bytearray) -> NDArray[np.bool_]:
+    return np.frombuffer(bytes(marks), dtype=np.bool_)
 
 
 def _sample(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import Field
+
 from promptkit.evaluation.comparison.compare import Comparison, MetricComparison
 from promptkit.evaluation.comparison.differences import RunDifference
 from promptkit.evaluation.comparison.run_rows import RunRows
@@ -16,12 +18,13 @@ from promptkit.evaluation.record import (
     MetricRecord,
     Record,
     SharedRows,
+    VariantRecord,
 )
 from promptkit.evaluation.summary import difference_record
 
 
 class ComparedRun(Record):
-    """One side of a comparison."""
+    """One side of a comparison. `warnings` counts its answers by the name of a warning, among the `recorded` ones."""
 
     name: str
     run: int
@@ -34,6 +37,8 @@ class ComparedRun(Record):
     in_flight: int | None
     repeat: int
     started: float
+    warnings: dict[str, int] = Field(default_factory=dict)
+    recorded: int = 0
 
 
 class ComparedMetric(ComparisonRecord):
@@ -121,6 +126,8 @@ def _differences(comparison: Comparison) -> Iterator[tuple[str, MetricComparison
 
 def _side_record(side: RunRows) -> ComparedRun:
     assert side.run is not None, "only stored runs are recorded as sides"
+    variants = () if side.run.record is None else side.run.record.variants
+    variant = next((found for found in variants if found.name == side.variant), VariantRecord(name=side.variant))
     return ComparedRun(
         name=side.name,
         run=side.run.number,
@@ -133,6 +140,8 @@ def _side_record(side: RunRows) -> ComparedRun:
         in_flight=side.in_flight,
         repeat=side.repeat,
         started=side.run.started,
+        warnings=variant.warnings,
+        recorded=variant.recorded,
     )
 
 

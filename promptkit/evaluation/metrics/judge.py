@@ -135,7 +135,7 @@ class JudgePrompt:
     def _is_verdict(self, step: Trace, value: Any) -> bool:
         """Tell whether a reply is a verdict: it was constrained, may come after thoughts, or begins with a choice."""
         request = step.calls[-1].request
-        held = "scores" in step.extra or request.grammar is not None or request.schema is not None
+        held = "scores" in step.extra or request.constrained
         return held or self._thinks or _begins_with(step.calls[-1].reply.text, value)
 
     async def _opened(self, clients: Clients) -> tuple[Runner, bool]:

@@ -338,7 +338,7 @@ def distance(a: str, b: str) -> int:
 
 
 class EmbeddingParameters(ClosedModel):
-    """`model` makes the embeddings; by default the run's model, where it can."""
+    """`model` makes the embeddings; by default the run's model, where it embeds well."""
 
     model: str | None = None
 
@@ -346,8 +346,8 @@ class EmbeddingParameters(ClosedModel):
 class Embedding(Graded):
     """Cosine similarity, 1 for the same direction; opposite directions count as 0.
 
-    Where the model has no embeddings the words of both texts replace them (TF-IDF over the two), and a note says so:
-    the internal vectors of a chat model hardly distinguish texts.
+    Where the model has no embeddings, or is a chat model in the process that `model` does not name, the words of both
+    texts replace them (TF-IDF over the two), and a note says so: a chat model's vectors hardly tell texts apart.
     """
 
     kind = "embedding"
@@ -367,7 +367,7 @@ class Embedding(Graded):
         texts = [text_of(given.got), text_of(given.expected)]
         client = await clients.get(self.model)
         model = await client.model()
-        if "embeddings" not in model.capabilities:
+        if not model.embeds_well and not (self.model and "embeddings" in model.capabilities):
             return self._scored(word_vectors(texts), {"by": "words", "lacking": model.reference})
         return self._scored(await client.embed(texts), {"by": model.reference})
 
@@ -379,7 +379,7 @@ class Embedding(Graded):
         found = super().estimate(sample)
         if not len(sample) or not sample.values[:, 1].any():
             return found
-        note = "the model has no embeddings: similarity is that of words (TF-IDF); set `model` to one with embeddings"
+        note = "no embedding model: similarity is that of words (TF-IDF); name one, such as `model: embedded/bge-small`"
         return replace(found, notes=(*found.notes, note))
 
     def _scored(self, vectors: Sequence[Sequence[float]], detail: dict[str, Any]) -> Score:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ from promptkit.storage.yaml import load
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Spec
 from promptkit.techniques.spec import check_spec, spec_text
+from promptkit.techniques.warnings import in_table_order
 
 ACCURACY = "accuracy"
 UNFIT = (InputError, Unsupported, MissingExtra)
@@ -73,10 +74,10 @@ class TechniqueResult:
     """One technique on the rows of a comparison.
 
     Of `rows`, `missing` have no answer because a server or tool failed (`reason` is the first failure); all other
-    numbers are about the rest. An `unparsed` or `truncated` answer is wrong. `seen` rows were part of the technique's
-    preparation. `spent` is the cost of the answered rows. `reason` also says why a technique is `unavailable`: its
-    needs are not met here, or it was not prepared. `dominated_by` is a technique that is right at least as often for no
-    more requests, and better in one of the two.
+    numbers are about the rest. An `unparsed` or `truncated` answer is wrong; `warnings` counts rows by the name of a
+    warning. `seen` rows were part of the technique's preparation. `spent` is the cost of the answered rows. `reason`
+    also says why a technique is `unavailable`: its needs are not met here, or it was not prepared. `dominated_by` is a
+    technique that is right at least as often for no more requests, and better in one of the two.
     """
 
     spec: Spec
@@ -85,6 +86,7 @@ class TechniqueResult:
     right: int = 0
     unparsed: int = 0
     truncated: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
     missing: int = 0
     seen: int = 0
     spent: TechniqueUsage = TechniqueUsage()
@@ -409,6 +411,7 @@ def _unavailable(techniques: TechniqueSuite, name: str, rows: int) -> TechniqueR
 def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> TechniqueResult:
     """Return the numbers of a technique's cells; a row without a cell is missing too."""
     counts: Counter[str] = Counter()
+    warnings: Counter[str] = Counter()
     spent, reason = TechniqueUsage(), ""
     for cell in view.cells(name):
         if cell.flag == "error":
@@ -418,6 +421,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         score = cell.scores.get(ACCURACY)
         counts["right"] += score is not None and score.value == 1
         counts[cell.flag or "parsed"] += 1
+        warnings.update(cell.warned)
     return TechniqueResult(
         spec=techniques.specs[name],
         name=name,
@@ -425,6 +429,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         right=counts["right"],
         unparsed=counts["unparsed"],
         truncated=counts["truncated"],
+        warnings=in_table_order(warnings),
         missing=rows - counts["parsed"] - counts["unparsed"] - counts["truncated"],
         seen=techniques.seen.get(name, 0),
         spent=spent,

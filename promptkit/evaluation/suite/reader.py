@@ -34,6 +34,7 @@ from promptkit.project import Project
 from promptkit.storage.files import check_named, resolved
 from promptkit.storage.models import Problems, read_rest
 from promptkit.storage.yaml import Document, load_file
+from promptkit.techniques.warnings import WARNING_TEXTS
 
 PathKey = str | int
 METRIC_TOTALS = ("tokens", "latency")
@@ -266,7 +267,7 @@ class SuiteReader:
         return labels_as_written(value, lambda below: self._document.text((*path, *below)))
 
     def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
-        known = [*(measure.name for measure in measures), *TOTALS]
+        known = [*(measure.name for measure in measures), *TOTALS, *WARNING_TEXTS]
         found: list[Threshold] = []
         for name, given in self._spec.thresholds.items():
             path = ("thresholds", name)
@@ -349,7 +350,7 @@ def _target_name(source: TargetSource) -> str:
 
 
 TOTALS = ("tokens", "latency", "cost", "unparsed")
-"""Thresholds may be on these besides metrics."""
+"""Thresholds may be on these besides metrics and warnings."""
 
 SINGLE_VALUE_KINDS = ("label", "balanced_accuracy", "f1", "number")
 """Kinds that can only ever compare one value."""

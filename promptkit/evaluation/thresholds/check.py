@@ -24,6 +24,8 @@ from promptkit.evaluation.record import ThresholdRecord, VariantRecord
 from promptkit.evaluation.statistics.power import rows_for_bound
 from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
+from promptkit.evaluation.thresholds.definition import SHARES
+from promptkit.techniques.warnings import warning_text
 
 MOST_LISTED = 10
 """The most failing rows that a text names."""
@@ -71,7 +73,8 @@ class Measurement:
     """A metric or total as measured: `mean` with its interval, from `cells` cells in `rows` independent rows.
 
     With `is_mean` the mean is that of the cells. The text names it by `noun` where it is a share (`right`), else by
-    `what`. `lack` is the reason why there is no mean.
+    `what`. `lack` is the reason why there is no mean. `unrecorded` answers are of an earlier promptkit, which did not
+    record what is measured.
     """
 
     mean: float | None
@@ -84,6 +87,7 @@ class Measurement:
     what: str = ""
     noun: str = ""
     lack: str = ""
+    unrecorded: int = 0
 
 
 def check_thresholds(run: ThresholdInput) -> list[ThresholdRecord]:
@@ -130,6 +134,10 @@ def _results(threshold: Threshold, run: ThresholdInput) -> Iterator[tuple[str, T
 def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> ThresholdResult:
     """Check that the interval's end on the side of the limit reaches it."""
     limit, measurement = float(threshold.bounds[kind]), _measurement(threshold.name, run)
+    if measurement.unrecorded:
+        of = f"{measurement.unrecorded} of {measurement.unrecorded + measurement.cells} answers"
+        says = f"{threshold.name}: not judged, since the warnings of {of} are not recorded; --fresh asks again"
+        return ThresholdResult(passed=None, says=says)
     up = kind == "at_least"
     end = measurement.low if up else measurement.high
     missing = run.cells - measurement.cells
@@ -189,8 +197,10 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
         lack = "its model has no price under `prices` in promptkit.yaml"
         there = run.cells - run.variant.missing
         return Measurement(mean=cost, low=cost, high=cost, cells=there, rows=0, bounds=None, what="in all", lack=lack)
-    assert name == "unparsed", "the reader knows no other total without a metric"
-    found = bounded_estimate(sample := run.tally.unanswered(run.clusters), (0.0, 1.0), binary=True)
+    assert name in SHARES, "the reader knows no other total without a metric"
+    is_warning = name != "unparsed"
+    sample = run.tally.warned(name, run.clusters) if is_warning else run.tally.unanswered(run.clusters)
+    found = bounded_estimate(sample, (0.0, 1.0), binary=True)
     return Measurement(
         mean=found.mean,
         low=found.low,
@@ -198,8 +208,9 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
         cells=len(sample),
         rows=found.clusters,
         bounds=(0.0, 1.0),
-        noun="without an answer that parses",
+        noun=warning_text(name) if is_warning else "without an answer that parses",
         lack="; ".join(found.notes),
+        unrecorded=run.tally.unrecorded if is_warning else 0,
     )
 
 

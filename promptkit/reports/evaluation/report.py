@@ -22,7 +22,9 @@ from promptkit.reports.evaluation.variants import (
     metric_lines,
     metric_notes,
     spent_lines,
+    unrecorded_notes,
     variant_tags,
+    warning_lines,
 )
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
 from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
@@ -52,6 +54,7 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         class_lines(record, width) if has_ended else (),
         metric_lines(record.variants, width, mark="" if has_ended else "so far"),
         spent_lines(record.variants, width),
+        warning_lines(record.variants, width),
         fallback_lines(record, width),
         comparison_lines(record, width),
         baseline_lines(record, width),
@@ -113,7 +116,8 @@ def _request_facts(record: EvalRecord) -> Iterator[str]:
 def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the notes on the numbers, each once."""
     tags = variant_tags(record.variants, width)
-    notes = (*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags), TIME_NOTE)
+    notes = [*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags)]
+    notes += [*unrecorded_notes(record.variants, tags), TIME_NOTE]
     for text in dict.fromkeys(notes):
         for at, line in enumerate(paragraph(visible(text), width=width - 2)):
             yield Text(("· " if not at else "  ") + line, style="dim")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +16,15 @@ from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
 from promptkit.reports.output import note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import calls_text, hint_in_brackets, one_line, seconds_text, tokens_text
+from promptkit.reports.text import (
+    calls_text,
+    hint_in_brackets,
+    one_line,
+    seconds_text,
+    tokens_text,
+    warning_texts,
+)
+from promptkit.techniques.warnings import in_table_order
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
@@ -153,11 +161,14 @@ class EvaluationScreen:
         yield calls_text(sum(cost.calls for cost in spent), sum(cost.cached for cost in spent))
         yield tokens_text(sum(cost.tokens_in for cost in spent), sum(cost.tokens_out for cost in spent))
         counts = {"unparsed": 0, "cut off": 0, "failed": 0}
+        warnings: Counter[str] = Counter()
         for tally in tallies:
+            warnings.update(tally.count_warnings())
             counts["unparsed"] += tally.unparsed
             counts["cut off"] += tally.truncated
             counts["failed"] += tally.missing
         yield from (f"{count:,} {what}" for what, count in counts.items() if count)
+        yield from warning_texts(in_table_order(warnings))
         if (cost := live_cost(self._evaluation)) is not None:
             yield f"cost {cost_text(cost)}"
 

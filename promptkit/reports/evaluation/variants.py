@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import metric_decimals, metric_parts
 from promptkit.reports.layout import GAP, TableCell, cell_width, column_width, grid, paragraph
 from promptkit.reports.text import seconds_text, visible
+from promptkit.techniques.warnings import in_table_order, warning_text
 
 NAME_SHARE = 0.3
 """The share of the width above which a variant's name is too long for tables."""
@@ -130,6 +132,55 @@ def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
         head, *rows = zip(*(group if len(variants) == 1 else [names, *group]), strict=True)
         right = range(len(variants) > 1, len(head))
         yield from grid([[(str(name), "dim") for name in head], *rows], right=right, width=width)
+
+
+def warning_lines(variants: Variants, width: int) -> Iterator[Text]:
+    """Yield how many answers of each variant have each warning that occurred, and in which steps where there are
+    several."""
+    counts = warning_counts(variants)
+    if not counts:
+        return
+    tags = variant_tags(variants, width)
+    first: list[TableCell] = ["", *map(warning_text, counts)]
+    columns: list[list[TableCell]] = [
+        [tags[variant.name] if len(variants) > 1 else "", *((found[at], "yellow") for found in counts.values())]
+        for at, variant in enumerate(variants)
+    ]
+    if len(variants) == 1 and variants[0].step_warnings:
+        columns.append(["", *((_by_step(variants[0], name), "dim") for name in counts)])
+    for number, group in enumerate(_fitting(columns, first, first, width)):
+        if number:
+            yield Text()
+        head, *rows = zip(first, *group, strict=True)
+        heads: list[list[TableCell]] = [[(str(name), "dim") for name in head]] if len(variants) > 1 else []
+        yield from grid([*heads, *rows], right=range(1, 1 + min(len(group), len(variants))), width=width)
+
+
+def warning_counts(variants: Variants) -> dict[str, list[str]]:
+    """Return for each warning that occurred how many answers of each variant have it: `12 of 60`, empty for none.
+
+    They are counted among the answers whose warnings were recorded.
+    """
+    return counts_by_warning([(variant.warnings, variant.recorded) for variant in variants])
+
+
+def counts_by_warning(sides: Sequence[tuple[Mapping[str, int], int]]) -> dict[str, list[str]]:
+    """Return a text for each warning and side: `12 of 60`, empty for none. A side is its counts, and of how many."""
+    names = in_table_order(Counter(name for counts, _ in sides for name in counts))
+    return {name: [f"{counts[name]:,} of {of:,}" if name in counts else "" for counts, of in sides] for name in names}
+
+
+def _by_step(variant: VariantRecord, name: str) -> str:
+    counts = {step: found[name] for step, found in variant.step_warnings.items() if name in found}
+    return ", ".join(f"{visible(step)} {count:,}" for step, count in counts.items())
+
+
+def unrecorded_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
+    """Yield how many answers were kept without their warnings."""
+    for variant in variants:
+        if unrecorded := variant.answers - variant.recorded:
+            of = f" ({tags[variant.name]})" if len(variants) > 1 else ""
+            yield f"warnings{of}: not recorded for {unrecorded:,} of {variant.answers:,} answers, of an older promptkit"
 
 
 def _answers(variant: VariantRecord) -> TableCell:

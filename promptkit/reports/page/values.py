@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.variants import fallback_notes
+from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
+from promptkit.techniques.warnings import warning_text
 
 MOST_CLASSES = 30
 MOST_PAIRS = 20
@@ -32,7 +33,11 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "status_chips": list(_chips(view, record)),
         "run_notes": [*record.notes, *fallback_notes(record)],
         "metrics": [_metric_head(name, record.variants) for name in view.metrics],
-        "metric_notes": list(_metric_notes(record.variants, view.metrics)),
+        "warnings": _warnings(record.variants),
+        "metric_notes": [
+            *_metric_notes(record.variants, view.metrics),
+            *unrecorded_notes(record.variants, {variant.name: variant.name for variant in record.variants}),
+        ],
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
         "has_costs": any(variant.cost is not None for variant in record.variants),
         "comparisons": _differences(record),
@@ -67,6 +72,23 @@ def _metric_head(name: str, variants: Sequence[VariantRecord]) -> MetricHead:
     least, most = scale(value for metric in found for value in (metric.mean, metric.low, metric.high))
     low, high = (found[0].bounds if found else None) or (least, most)
     return MetricHead(name, (max(least, low), min(most, high)), bool(found) and not found[0].higher_is_better)
+
+
+class WarningTable(NamedTuple):
+    """How many answers of each variant have each warning that occurred."""
+
+    variants: tuple[str, ...]
+    rows: list[tuple[str, list[str]]]
+
+
+def _warnings(variants: Sequence[VariantRecord]) -> WarningTable | None:
+    counts = warning_counts(variants)
+    if not counts:
+        return None
+    return WarningTable(
+        tuple(variant.name for variant in variants),
+        [(warning_text(name), list(found)) for name, found in counts.items()],
+    )
 
 
 def _metric_notes(variants: Sequence[VariantRecord], metrics: Sequence[str]) -> Iterator[str]:

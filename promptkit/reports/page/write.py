@@ -19,10 +19,12 @@ from markupsafe import Markup
 
 from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
 from promptkit.evaluation.record import EvalRecord, VariantRecord
+from promptkit.reports.evaluation.variants import warning_counts
 from promptkit.reports.page.html import asset, policy, templates
 from promptkit.reports.page.values import page_values
 from promptkit.storage.files import write_private
 from promptkit.storage.strict_json import plain
+from promptkit.techniques.warnings import warning_text
 
 FLAGS = ("", "unparsed", "truncated", "error")
 WIDEST = 1000
@@ -72,7 +74,7 @@ def _row_parts(view: RunView, record: EvalRecord, script: str) -> Iterator[bytes
     """Yield the list's blocks, the script, and only then the opened rows: the table shows before these are read."""
     yield packed_block("about", json_of(_about(view, record)))
     with TemporaryFile() as opened:
-        yield from row_blocks(view, opened)
+        yield from row_blocks(view, record, opened)
         yield f"<script>{script}</script>\n".encode()
         opened.seek(0)
         while copied := opened.read(_COPIED):
@@ -85,6 +87,7 @@ def _about(view: RunView, record: EvalRecord) -> dict[str, Any]:
     return {
         "variants": [{"name": name, **_about_variant(variants.get(name))} for name in view.variants],
         "metrics": list(view.metrics),
+        "warnings": [warning_text(name) for name in warning_counts(record.variants)],
     }
 
 
@@ -113,19 +116,20 @@ def json_of(value: Any) -> str:
         return json.dumps(plain(value), separators=(",", ":"))
 
 
-def row_blocks(view: RunView, opened: IO[bytes]) -> Iterator[bytes]:
+def row_blocks(view: RunView, record: EvalRecord, opened: IO[bytes]) -> Iterator[bytes]:
     """Yield the blocks of the list, LIST_ROWS rows each; write those of opened rows with their traces to `opened`.
 
     Both come from one walk over the cells, so a run that goes on meanwhile is seen the same by both.
     """
     variants = {name: number for number, name in enumerate(view.variants)}
     names: dict[str, int] = {}
+    warnings = {name: number for number, name in enumerate(warning_counts(record.variants))}
     listed: list[list[Any]] = []
     details: list[str] = []
     rows = 0
     for _, group in groupby(view.cells(), key=lambda cell: cell.row):
         cells = list(group)
-        listed.append(_list_row(cells, variants, view.metrics, names))
+        listed.append(_list_row(cells, variants, view.metrics, names, warnings))
         details.append(json_of(_opened_row(view, cells)))
         rows += 1
         if len(details) == OPENED_ROWS or sum(map(len, details)) > _OPENED_SIZE:
@@ -149,7 +153,11 @@ def _opened_block(details: Sequence[str], rows: int) -> bytes:
 
 
 def _list_row(
-    cells: Sequence[Cell], variants: Mapping[str, int], metrics: Sequence[str], names: dict[str, int]
+    cells: Sequence[Cell],
+    variants: Mapping[str, int],
+    metrics: Sequence[str],
+    names: dict[str, int],
+    warnings: Mapping[str, int],
 ) -> list[Any]:
     """Return a row as [row, expected, cells, field values]; `names` gets the fields that are new to the block."""
     first = cells[0]
@@ -159,10 +167,12 @@ def _list_row(
     for name, value in first.fields.items():
         fields[names[name]] = _list_value(value)
     expected, _ = compared_values(first, next(iter(metrics), ""))
-    return [first.row, _list_value(expected), [_list_cell(cell, variants, metrics) for cell in cells], fields]
+    return [first.row, _list_value(expected), [_list_cell(cell, variants, metrics, warnings) for cell in cells], fields]
 
 
-def _list_cell(cell: Cell, variants: Mapping[str, int], metrics: Sequence[str]) -> list[Any]:
+def _list_cell(
+    cell: Cell, variants: Mapping[str, int], metrics: Sequence[str], warnings: Mapping[str, int]
+) -> list[Any]:
     scores = [cell.scores[name].value if name in cell.scores else None for name in metrics]
     return [
         variants[cell.variant],
@@ -172,6 +182,7 @@ def _list_cell(cell: Cell, variants: Mapping[str, int], metrics: Sequence[str]) 
         cell.tokens_in + cell.tokens_out,
         round(cell.seconds, 4),
         cell.calls,
+        [warnings[name] for name in cell.warned if name in warnings],
     ]
 
 

@@ -19,7 +19,7 @@ from promptkit.reports.evaluation.figures import (
 )
 from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
 from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
-from promptkit.reports.text import counted, one_line, seconds_text, visible
+from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
 from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
 if TYPE_CHECKING:
@@ -150,9 +150,19 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
             cells.append("–" if mean is None else " ".join([*parts, f"of {mean.n}"]))
         rows.append(cells)
     yield from grid(rows, width=width)
+    yield from _paragraphs(warning_notes(record), width)
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
     if record.best.search and record.best.confirm:
         yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
+
+
+def warning_notes(record: TuneRecord) -> Iterator[str]:
+    """Yield how many answers of start and incumbent have each warning, on the rows that decide as far as there are."""
+    for title, side in (("start", record.baseline), (best_name(record), record.best)):
+        mean = side.confirm or side.search
+        if mean is not None and mean.warnings:
+            of = "confirm" if side.confirm else "search"
+            yield f"{title}: {', '.join(warning_texts(mean.warnings))}, of {mean.n} {of} rows"
 
 
 def best_name(record: TuneRecord) -> str:

@@ -1,6 +1,7 @@
 """Analogical reasoning: recall related problems with their solutions, then solve the given one, all in one reply."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from promptkit.techniques.context import Answer
@@ -8,7 +9,10 @@ from promptkit.techniques.parameters import Count, Tokens
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
-_SOLVING: Final = re.compile(r"^[ \t#*]*Solve the initial problem\b.*$", re.IGNORECASE | re.MULTILINE)
+_SOLVING: Final = re.compile(
+    r"^[ \t#*_]*(?:\d{1,2}[.):][ \t]*)?[*_]*(?:solv(?:e|ing)|solution (?:to|of))[ \t]+(?:the )?initial problem\b.*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @technique(calls="1", requests="1 + decided")
@@ -20,8 +24,9 @@ async def analogical(task: Task, *, exemplars: Count = 3, knowledge: bool = Fals
     """
     reply = await task.ask("solve", exemplars=exemplars, knowledge=knowledge, max_tokens=max_tokens, past_cue=True)
     *before, solution = _SOLVING.split(reply.text)
-    if not before:
-        return task.no_answer("the reply does not come to solving the initial problem", reply)
+    if not before and not (reply.cue and reply.cue.casefold() in reply.text.casefold()):
+        missing = task.no_answer("the reply does not come to solving the initial problem", reply)
+        return replace(missing, last=reply)
     text = solution
     if task.decides:
         thoughts = solution.partition(f"\n{reply.cue}")[0] if reply.cue else solution

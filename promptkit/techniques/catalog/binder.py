@@ -4,12 +4,11 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.programs import scalar, value_answer
-from promptkit.techniques.methods.qa_queries import InvalidCall, NeuralQuery, TooManyCalls
+from promptkit.techniques.methods.qa_queries import InvalidCall, NeuralQuery, TooManyCalls, read_query
 from promptkit.techniques.methods.tables import EXAMPLE_ROWS, cell_text, likelihood, table_of, table_schema, with_table
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import cut_program
 from promptkit.tools.tables import QueryFailed, Table
 
 
@@ -40,7 +39,9 @@ async def binder(
 
 async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
     """Return the result of a query as the answer; no answer if it fails or is empty."""
-    query = cut_program(exchange.said).strip().rstrip(";")
+    query = await task.read(exchange, read_query)
+    if query is None:
+        return task.no_answer("the reply holds no query", exchange)
     try:
         cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)
     except (InvalidCall, QueryFailed) as error:
@@ -54,8 +55,8 @@ def cells_answer(task: Task, cells: list[Any]) -> Answer:
     """Return cells as an answer: the list of them, else the only one, else their texts with commas between."""
     if not cells:
         return task.no_answer("the query gives nothing")
-    if task.answer_type.name == "boolean" and cells in ([0], [1]):
-        return task.answer(bool(cells[0]))
+    if cells in ([0], [1]) and (answer := value_answer(task, bool(cells[0]))).flag is None:
+        return answer
     answers = (task.answer(cells), task.answer([cell_text(cell) for cell in cells]))
     found = next((answer for answer in answers if answer.flag is None), None)
     if found:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from promptkit.techniques.context import Answer, Exchange
+from promptkit.answers.base import Unparsed
+from promptkit.answers.json_reader import read_json
+from promptkit.answers.list_reader import bare_item
+from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.reading import bare_line, filled_lines, last_named, read_json, read_list
+from promptkit.techniques.reading import filled_lines, last_named, read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -17,6 +20,7 @@ UNCLEAR: Final = VERDICTS[0]
 ANSWER_TOKENS: Final = 64
 
 _NUMBER: Final = re.compile(r"\s*\(?(\d+)[.):]\s+")
+_NONE: Final = re.compile(r"\W*(?:none|no (?:verification )?questions?|nothing)\b", re.IGNORECASE)
 _DENIED: Final = re.compile(r"\bnot\s+consistent\b", re.IGNORECASE)
 _CALLS: Final = "{'joint': 3, 'two_step': 4, 'factored': 3 + questions, 'revise': 3 + 2 * questions}[variant]"
 
@@ -31,9 +35,10 @@ async def chain_of_verification(task: Task, *, variant: Variant = "factored", qu
     draft = first.text.strip()
     if variant == "joint":
         asked = await task.ask("plan_execute", draft=draft, most=questions)
-        pairs = read_pairs(asked)[:questions]
+        pairs = (await task.read(asked, read_pairs) or [])[:questions]
     else:
-        plan = read_questions((await task.ask("plan", draft=draft, most=questions)).said)[:questions]
+        planned = await task.ask("plan", draft=draft, most=questions)
+        plan = (await task.read(planned, read_questions) or [])[:questions]
         pairs = await execute(task, plan, together=variant == "two_step")
     if not pairs:
         return (await task.decide(first)).with_extra(questions=[])
@@ -61,13 +66,26 @@ async def execute(task: Task, plan: list[str], *, together: bool) -> list[dict[s
 async def check(task: Task, draft: str, pair: dict[str, str]) -> str:
     """Return the model's verdict on the draft's agreement with an answer that was found without it."""
     reply = await task.ask("check", draft=draft, pair=pair)
-    return last_named(_DENIED.sub("INCONSISTENT", reply.text), VERDICTS) or UNCLEAR
+    return await task.read(reply, read_agreement) or UNCLEAR
+
+
+def read_agreement(text: str) -> str:
+    """Return the verdict that a reply names last. Raises Unparsed where it names none."""
+    named = last_named(_DENIED.sub("INCONSISTENT", text), VERDICTS)
+    if named is None:
+        raise Unparsed(f"the reply says none of {', '.join(VERDICTS)}")
+    return named
 
 
 def read_questions(text: str) -> list[str]:
-    """Return the questions of a plan: the lines that ask, or, where none has its mark, the numbered ones."""
+    """Return the questions of a plan: the items that ask, or, where none has its mark, the numbered ones. Raises
+    Unparsed without one.
+    """
     asked = [line for line in read_list(text) if "?" in line]
-    return asked or read_list("\n".join(line for line in text.splitlines() if _NUMBER.match(line)))
+    found = asked or read_list("\n".join(line for line in text.splitlines() if _NUMBER.match(line)))
+    if not found and not _NONE.match(text):
+        raise Unparsed("the reply holds no question")
+    return found
 
 
 def read_answers(text: str, count: int) -> list[str]:
@@ -76,7 +94,7 @@ def read_answers(text: str, count: int) -> list[str]:
     Of numbered answers the first line counts, and what stands before them is none.
     """
     answers = [""] * count
-    lines = [bare_line(line) if not _NUMBER.match(line) else line.strip() for line in filled_lines(text)]
+    lines = [bare_item(line) if not _NUMBER.match(line) else line.strip() for line in filled_lines(text)]
     numbered = [(int(head[1]), line[head.end() :]) for line in lines if (head := _NUMBER.match(line))]
     for at, answer in numbered or enumerate(lines, start=1):
         if 1 <= at <= count:
@@ -84,19 +102,23 @@ def read_answers(text: str, count: int) -> list[str]:
     return answers
 
 
-def read_pairs(exchange: Exchange) -> list[dict[str, str]]:
-    """Return the questions that a joint reply asks with what it answers, there or on the next line, or as JSON."""
+def read_pairs(text: str) -> list[dict[str, str]]:
+    """Return the questions that a joint reply asks with what it answers, there or on the next line, or as JSON. Raises
+    Unparsed without one.
+    """
     try:
-        found = read_json(exchange.said)
+        found = read_json(text)
     except ValueError:
         found = None
     if isinstance(found, list) and all(isinstance(pair, dict) for pair in found):
         return [{"question": str(pair.get("question", "")), "answer": str(pair.get("answer", ""))} for pair in found]
     pairs: list[dict[str, str]] = []
-    for line in read_list(exchange.said):
+    for line in map(bare_item, filled_lines(text)):
         question, mark, answer = line.partition("?")
         if mark:
             pairs.append({"question": f"{question}?", "answer": answer.strip()})
         elif pairs and not pairs[-1]["answer"]:
             pairs[-1]["answer"] = line
+    if not pairs:
+        raise Unparsed("the reply holds no question with its answer")
     return pairs

@@ -14,6 +14,7 @@ from promptkit.techniques.task import Task
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _DRAWS: Final = 20
+_WRONG_SIDE: Final = re.compile(r"\n[ \t#*_]*wrong (?:explanation|answer)\b[ \t*_]*:", re.IGNORECASE)
 
 
 @technique(calls="1", requests="1 + decided")
@@ -24,7 +25,8 @@ async def contrastive_cot(task: Task, *, seed: int = 0) -> Answer:
     One's own demonstrations come before these; without either, the shipped ones are shown.
     """
     made = [] if task.own_demos("reason") else contrasts(task, seed)
-    return await task.decide(await task.ask("reason", demos=made or None))
+    reply = await task.ask("reason", demos=made or None)
+    return await task.decide(reply.with_text(_WRONG_SIDE.split(reply.text, maxsplit=1)[0].rstrip()))
 
 
 def contrasts(task: Task, seed: int) -> list[dict[str, str]]:

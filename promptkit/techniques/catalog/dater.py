@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
@@ -21,10 +22,9 @@ from promptkit.techniques.methods.tables import (
     with_table,
 )
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import read_list
+from promptkit.techniques.reading import program, some_items
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import cut_program
 from promptkit.tools.tables import QueryFailed, Table
 
 Start = Callable[[], Awaitable[Any]]
@@ -97,31 +97,41 @@ async def find_facts(task: Task, table: Table, samples: int, queries: int, most:
         "cloze", samples, temperature=ASKING, logprobs=True, rows=table_lines(table, most=EXAMPLE_ROWS)
     )
     best = max(written, key=likelihood)
-    facts = [_BLANK.sub("{}", line) for line in read_list(best.said) if _BLANK.search(line)][:most]
+    listed = await task.read(best, some_items) or []
+    facts = [_BLANK.sub("{}", line) for line in listed if _BLANK.search(line)][:most]
     sketch = await table_schema(task, table)
     values = await task.each(partial(find_value, task, table, sketch, queries), facts)
-    if {value for value in values if value is not None} in ({"0"}, {"1"}):
+    if {cells for cells in values if cells} in ({("0",)}, {("1",)}):
         return []
-    return [fact.replace("{}", value) for fact, value in zip(facts, values, strict=True) if value is not None]
+    filled = [fill(fact, cells) for fact, cells in zip(facts, values, strict=True) if cells]
+    return [fact for fact in filled if fact]
 
 
-async def find_value(task: Task, table: Table, sketch: dict[str, Any], samples: int, cloze: str) -> str | None:
-    """Return the value that most queries give for a fact; a 0 counts a third. None where none gives any."""
+def fill(fact: str, cells: Sequence[str]) -> str:
+    """Return a fact with its blank filled by all cells, or each of several blanks by one; empty where these differ."""
+    blanks = fact.count("{}")
+    if blanks == 1:
+        return fact.replace("{}", ", ".join(cells))
+    parts = fact.split("{}")
+    return "".join(chain(*zip(parts, [*cells, ""], strict=True))) if blanks == len(cells) else ""
+
+
+async def find_value(task: Task, table: Table, sketch: dict[str, Any], samples: int, cloze: str) -> tuple[str, ...]:
+    """Return the cells that most queries give for a fact; a 0 counts a third. Empty where none gives any."""
     written = await task.sample("sql", samples, temperature=ASKING, sketch=sketch, cloze=cloze)
-    tally: Counter[str] = Counter()
-    for value in await task.each(partial(run, task, table), written):
-        if value is not None:
-            tally[value] += 1 if value == "0" else 3
-    return tally.most_common(1)[0][0] if tally else None
+    tally: Counter[tuple[str, ...]] = Counter()
+    for cells in await task.each(partial(run, task, table), written):
+        if cells:
+            tally[cells] += 1 if cells == ("0",) else 3
+    return tally.most_common(1)[0][0] if tally else ()
 
 
-async def run(task: Task, table: Table, exchange: Exchange) -> str | None:
-    """Return the cells that a query gives as a text; None where it fails or gives none, or too many to fill a blank."""
+async def run(task: Task, table: Table, exchange: Exchange) -> tuple[str, ...]:
+    """Return the cells that a query gives, as texts; none where it fails or gives too many to fill a blank."""
     try:
-        selected = await task.sql(table, cut_program(exchange.said), of=exchange)
+        query = await task.read(exchange, program("sql"))
+        selected = await task.sql(table, query or "", of=exchange)
     except QueryFailed:
-        return None
-    cells: Sequence[str] = [
-        cell_text(scalar(cell)) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None
-    ]
-    return ", ".join(cells) if 0 < len(cells) <= MOST_CELLS else None
+        return ()
+    cells = [cell_text(scalar(cell)) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None]
+    return tuple(cells) if len(cells) <= MOST_CELLS else ()

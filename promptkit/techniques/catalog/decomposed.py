@@ -62,7 +62,7 @@ class Decomposition:
         for number in range(self._steps + 1):
             self._spend()
             reply = await task.ask("decompose", transcript=transcript, handlers=self._offered)
-            step = read_sub_question(reply.said)
+            step = await task.read(reply, read_sub_question) or read_sub_question(reply.said)
             if step.handler == END:
                 return
             if number == self._steps:

@@ -1,10 +1,13 @@
 """Least-to-most: reduce a problem to easier questions, answer them in order, each with the answers before it."""
 
 import re
+from functools import partial
 from typing import Annotated, Final
 
 from pydantic import Field
 
+from promptkit.answers.base import Unparsed
+from promptkit.answers.list_reader import listed_items
 from promptkit.techniques.context import Answer
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
@@ -12,7 +15,8 @@ from promptkit.techniques.task import Task
 
 Questions = Annotated[int, Field(ge=2, le=50)]
 
-_QUOTED: Final = re.compile(r"[\"“]([^\"“”]+\?\s*)[\"”]")
+_QUOTED: Final = re.compile(r"[\"“]([^\"“”]+\?\s*)[\"”]|(?<!\w)['‘]([^'‘’]+\?\s*)['’](?!\w)")
+_QUESTION: Final = re.compile(r"[^?]+\?")
 
 
 @technique(roles=["question", "context?"], calls="1 + questions", requests="1 + questions + decided")
@@ -26,7 +30,7 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     whole = "" if context else task.section("input")
     problem = "" if all(text in task.section("context") for text in context) else "\n\n".join(context)
     reduced = await task.ask("reduce", most=questions - 1)
-    easier = read_questions(reduced.said, question)
+    easier = await task.read(reduced, partial(read_questions, question=question)) or []
     demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
     for asked in easier[: questions - 1]:
         solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
@@ -38,10 +42,16 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
 
 
 def read_questions(text: str, question: str) -> list[str]:
-    """Return the easier questions of a reply, in quotes or a line each, without the question itself."""
-    found = [line.strip() for line in _QUOTED.findall(text) or read_list(text)]
+    """Return the easier questions of a reply, in quotes or as a list, without the question itself. Raises Unparsed."""
+    found = [line.strip() for quotes in _QUOTED.findall(text) for line in quotes if line]
+    if not found:
+        items = read_list(text)
+        asking = [part for item in items for part in _QUESTION.findall(item)]
+        found = asking if len(asking) >= len(items) or not listed_items(text) else items
+    if not found:
+        raise Unparsed("the reply holds no question")
     whole = _plain(question)
-    return [line for line in dict.fromkeys(found) if line.endswith("?") and not whole.endswith(_plain(line))]
+    return [line for line in dict.fromkeys(map(str.strip, found)) if not whole.endswith(_plain(line))]
 
 
 def _plain(text: str) -> str:

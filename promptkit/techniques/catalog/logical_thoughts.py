@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from promptkit.answers.base import Unparsed
+from promptkit.answers.labels import Boolean
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import last_named
+from promptkit.techniques.reading import read_verdict
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
-VERDICTS: Final = ("TRUE", "FALSE")
+NAMES: Final = {True: "TRUE", False: "FALSE", None: None}
 
-_NUMBER: Final = re.compile(r"\s*#?\s*(\d+)[.:)](?!\d)\s*")
-_VERDICT: Final = re.compile(r"verdict\W", re.IGNORECASE)
+_NUMBER: Final = re.compile(
+    r"\s*(?:#{2,6}\s+)?(?P<bold>[*_]{2})?(?:step\s+)?#?\s*(\d+)(?:[.:)][*_]{0,2}|[*_]{2}[.:)])(?!\d)\s*", re.IGNORECASE
+)
 
 
 @technique(
@@ -30,7 +34,8 @@ async def logical_thoughts(task: Task, *, steps: Count = 6, revisions: Count = 2
     `steps` caps how many are judged, `revisions` how many are written anew; the chain ends where either is used up.
     `max_tokens` bounds the thoughts.
     """
-    untouched = read_steps((await task.ask("think", max_tokens=max_tokens)).text, 1)
+    thought = await task.ask("think", max_tokens=max_tokens)
+    untouched = await task.read(thought, partial(some_steps, first=1)) or []
     chain: list[str] = []
     judged: list[dict[str, str | None]] = []
     left, revised = untouched, 0
@@ -65,7 +70,8 @@ async def look_at(task: Task, prefix: Sequence[str], step: str) -> Review:
     seen: dict[str, Any] = {"prefix": prefix, "step": step, "number": len(prefix) + 1}
     defence, attack = await task.each(lambda call: task.ask(call, **seen), ["defend", "attack"])
     judged = await task.ask("judge", defence=defence.said, attack=attack.said, **seen)
-    return Review(attack.said, read_verdict(judged.text))
+    verdict = await task.read(judged, partial(read_verdict, kind=Boolean(), marker="verdict"))
+    return Review(attack.said, NAMES[verdict])
 
 
 async def revise(task: Task, prefix: Sequence[str], step: str, attack: str) -> list[str]:
@@ -82,6 +88,13 @@ async def regrow(task: Task, prefix: Sequence[str], max_tokens: int) -> list[str
     return read_steps((await task.ask("regrow", prefix=prefix, number=number, max_tokens=max_tokens)).text, number)
 
 
+def some_steps(text: str, first: int) -> list[str]:
+    """Return the steps of a text as `read_steps` does. Raises Unparsed where there is none."""
+    if steps := read_steps(text, first):
+        return steps
+    raise Unparsed("the reply holds no step")
+
+
 def read_steps(text: str, first: int) -> list[str]:
     """Return the steps of a text that begins with step `first`; a line begins the next one only by its number.
 
@@ -90,19 +103,14 @@ def read_steps(text: str, first: int) -> list[str]:
     steps: list[list[str]] = [[]]
     for line in text.splitlines():
         head = _NUMBER.match(line)
-        number = int(head[1]) if head else None
+        number = int(head[2]) if head else None
         if head and number == first + len(steps):
             steps.append([])
         elif head and number == first and len(steps) == 1 and ("#" in head[0] or not any(steps[0])):
             steps = [[]]
         else:
             head = None
-        steps[-1].append(line[head.end() :] if head else line)
+        text = line[head.end() :] if head else line
+        steps[-1].append(text.rstrip().removesuffix("**") if head and head["bold"] and text.count("**") == 1 else text)
     texts = ("\n".join(lines).strip() for lines in steps)
     return [text for text in texts if text]
-
-
-def read_verdict(text: str) -> str | None:
-    """Return the verdict after the last `Verdict`, else the one in the last line; None where neither names one."""
-    last = _VERDICT.split(text)[-1] if _VERDICT.search(text) else text.strip().rpartition("\n")[2]
-    return last_named(last, VERDICTS)

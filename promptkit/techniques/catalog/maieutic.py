@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from promptkit.answers.labels import Boolean, Label
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.max_sat import Clause, satisfy
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import last_named
+from promptkit.techniques.reading import last_named, read_verdict
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -133,8 +135,8 @@ class Garden:
             except Unsupported:  # A reply without a token has no log-probability either.
                 return None
         replies = await self.task.sample("belief", self.samples, temperature=1.0, statement=statement)
-        labels = [last_named(reply.said, LABELS) for reply in replies]
-        return labels.count("true") / len(labels) if any(labels) else None
+        beliefs = await self.task.each(lambda reply: self.task.read(reply, _read_belief), replies)
+        return beliefs.count(True) / len(beliefs) if set(beliefs) - {None} else None
 
     async def _explain(self, statement: str, label: str, level: int) -> list[str]:
         """Return the finished explanations of a side; what is missing is asked for once more."""
@@ -169,7 +171,8 @@ class Judge:
         if self.nli is not None:
             reply = str(await self.task.tool(self.nli, pair))
         else:
-            reply = (await self.task.ask("relate", temperature=0.0, **pair)).said
+            asked = await self.task.ask("relate", temperature=0.0, **pair)
+            return await self.task.read(asked, _read_relation) or 0
         return RELATIONS[last_named(reply, tuple(RELATIONS)) or "neutral"]
 
     async def assign(self, nodes: Sequence[Node]) -> tuple[bool, ...]:
@@ -190,6 +193,14 @@ class Judge:
         """Return 1 where a true node speaks for the root's statement, -1 where it speaks against it, else 0."""
         relations = await self.task.each(lambda side: self.relate(node.side, side), [root.statement, root.negation])
         return max(-1, min(1, relations[0] - relations[1]))
+
+
+_read_belief = partial(read_verdict, kind=Boolean())
+
+
+def _read_relation(text: str) -> int:
+    """Return the number of the relation that a reply names. Raises Unparsed."""
+    return RELATIONS[read_verdict(text, Label(list(RELATIONS)))]
 
 
 def kept_below(node: Node) -> Iterator[Node]:

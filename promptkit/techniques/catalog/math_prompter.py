@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from promptkit.answers.json_reader import read_json
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.math_templates import (
     Number,
@@ -14,7 +15,6 @@ from promptkit.techniques.methods.math_templates import (
 )
 from promptkit.techniques.methods.programs import value_answer
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import read_json
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -84,5 +84,5 @@ async def ask(task: Task, question: NumberTemplate, draws: int, number: int, tem
     algebra, program = await task.each(send, ("algebra", "program"))
     tried = question.draws(draws)
     *returned, value = await run_function(task, program, question.values, [*tried, question.values])
-    accepted = value is not None and agree(task, algebra, tried, returned)
+    accepted = value is not None and await agree(task, algebra, tried, returned)
     return Round(value, accepted)

@@ -9,6 +9,7 @@ from promptkit.techniques.task import Task
 
 RANGE = re.compile(r"\(?\b0\s*%?\s*(?:-|–|to)\s*100\s*%?\)?")
 PERCENT = re.compile(r"\b(100|\d{1,2})(?:\.\d+)?\s*(?:%|percent\b)", re.IGNORECASE)
+LAST_STAGE = re.compile(r"\n[ \t#*_]*(?:(?:stage|step)?[ \t]*5\s*[.):]|[^\n]{0,60}\bconfiden)", re.IGNORECASE)
 NUMBER = re.compile(r"\b(100|\d{1,2})\b(?!\.\d)")
 
 
@@ -21,8 +22,7 @@ async def metacognitive(task: Task, *, max_tokens: Tokens = 350) -> Answer:
     """
     stages = await task.ask("answer", max_tokens=max_tokens, past_cue=True)
     confidence = read_confidence(stages.text)
-    if task.decides:
-        stages = without_sentence(stages)
+    stages = without_sentence(stages) if task.decides else without_confidence(stages)
     return (await task.decide(stages, marked=True)).with_extra(confidence=confidence)
 
 
@@ -31,6 +31,15 @@ def without_sentence(stages: Exchange) -> Exchange:
     before, _, last = stages.text.rstrip().rpartition("\n")
     concludes = stages.cue and last.strip().casefold().startswith(stages.cue.casefold())
     return stages.with_text(before) if concludes else stages
+
+
+def without_confidence(stages: Exchange) -> Exchange:
+    """Return the stages without what follows the answer sentence: the stage that says how sure the model is."""
+    *before, last = re.split(re.escape(stages.cue), stages.text, flags=re.IGNORECASE) if stages.cue else [stages.text]
+    if not before:
+        return stages
+    kept = LAST_STAGE.split(last, maxsplit=1)[0]
+    return stages.with_text(stages.text[: len(stages.text) - len(last)] + kept)
 
 
 def read_confidence(text: str) -> int | None:

@@ -1,13 +1,13 @@
 """Program-aided language models: the model writes the program, the interpreter finds the answer."""
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.programs import computed_answer
+from promptkit.techniques.methods.programs import computed_answer, ending_in, functions
 from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.reading import program
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import cut_program
 
-ENTRY = "solution()"
+ENTRY, RESULT = "solution()", "result"
 
 
 @technique(needs={"sandbox"}, roles=["question"], calls="samples", requests="samples", sampling="samples > 1")
@@ -21,5 +21,10 @@ async def pal(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0)
 
 
 async def run(task: Task, exchange: Exchange) -> Answer:
-    """Return the result of a program's `solution()` as the answer."""
-    return computed_answer(task, await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange), exchange)
+    """Return the result of a program's `solution()` as the answer, or of a program without it what it ends in."""
+    written = await task.read(exchange, program("python"))
+    if written is None:
+        return task.no_answer("the reply holds no program", exchange)
+    has_entry = functions(written).get("solution") == []
+    run_to_end = f"{written}\n{ENTRY}" if has_entry else f"{ending_in(written, RESULT)}\n{RESULT}"
+    return computed_answer(task, await task.code(run_to_end, of=exchange), exchange)

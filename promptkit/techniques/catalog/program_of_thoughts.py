@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.programs import computed_answer, functions, read_program
+from promptkit.techniques.methods.programs import calls, computed_answer, ending_in, functions, read_program
 from promptkit.techniques.parameters import Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -57,6 +57,6 @@ async def run(task: Task, exchange: Exchange, keep_prompting: bool) -> tuple[boo
 def ending_in_ans(exchange: Exchange) -> str:
     """Return the program of a reply; one that defines `solver()`, or went on in it, is made to call it."""
     program = read_program(exchange, HEAD)
-    if "solver" in functions(program) and ANS not in assigned_names(program):
+    if "solver" in functions(program) and ANS not in assigned_names(program) and not calls(program, "solver"):
         return f"{program}\n{ANS} = solver()"
-    return program
+    return ending_in(program, ANS)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from promptkit.techniques.context import Answer
+from promptkit.answers.base import Unparsed
+from promptkit.answers.labels import Label
+from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.reading import last_named, read_items
+from promptkit.techniques.reading import read_verdict, some_items
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -22,8 +24,12 @@ Path = tuple[str, ...]
 
 _HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
 _CONFIDENCE: Final = re.compile(rf"(?:(?<!\s)\s+)?[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
-_CHOICE: Final = re.compile(r"choice is\D{0,12}(\d+)", re.IGNORECASE)
-_DENIED: Final = re.compile(rf"\bnot\s+(?:{'|'.join(CLASSES)})\b", re.IGNORECASE)
+_CHOICE: Final = re.compile(
+    r"(?:choice is|(?:best|final|my) (?:choice|vote|option|candidate)\W{1,4}(?:is)?"
+    r"|(?:pick|choose|select|vote for|prefer)\b)"
+    r"[^\d\n]{0,20}(\d+)|(?:choice|option|candidate)\s*#?(\d+)\W{1,4}(?:is|seems|looks)(?: the)? (?:best|most)",
+    re.IGNORECASE,
+)
 _ONLY_CHOICE: Final = re.compile(r"\A\W*(?:choice\W*)?(\d+)\W*\Z", re.IGNORECASE)
 
 _CALLS: Final = (
@@ -121,27 +127,29 @@ class Tree:
                 most=self.candidates,
                 confidence=self.confidence,
             )
-            steps = [read_step(line) for reply in listed for line in read_items(reply.said)]
+            proposed = await self.task.each(lambda reply: self.task.read(reply, some_items), listed)
+            steps = [read_step(line) for lines in proposed for line in lines or []]
         return [State((*state.path, step)) for step in heaviest(steps)[: self.candidates]]
 
     async def judge(self, states: Sequence[State]) -> list[State]:
         """Return the states with their scores: the votes of each among all, or the mean value of each by itself."""
         if self.evaluate == "vote" and states:
             replies = await self._evaluate("vote", candidates=[state.path for state in states])
-            votes = Counter(map(read_vote, replies))
+            cast = await self.task.each(lambda reply: self.task.read(reply, read_vote), replies)
+            votes = Counter(cast)
             return [replace(state, score=float(votes[number])) for number, state in enumerate(states, start=1)]
         return await self.task.each(self._value, states)
 
     async def _value(self, state: State) -> State:
         replies = await self._evaluate("value", path=state.path)
-        return replace(state, score=sum(map(read_value, replies)) / len(replies))
+        values = await self.task.each(lambda reply: self.task.read(reply, read_value), replies)
+        return replace(state, score=sum(UNCLEAR if value is None else value for value in values) / len(values))
 
-    async def _evaluate(self, call: str, **values: Any) -> list[str]:
+    async def _evaluate(self, call: str, **values: Any) -> list[Exchange]:
         """Return the replies of the evaluations, a single one as warm as it is said to be in a sampled search too."""
         if self.evaluations == 1:
-            return [(await self.task.ask(call, temperature=self.evaluation_temperature, **values)).text]
-        replies = await self.task.sample(call, self.evaluations, temperature=self.evaluation_temperature, **values)
-        return [reply.text for reply in replies]
+            return [await self.task.ask(call, temperature=self.evaluation_temperature, **values)]
+        return await self.task.sample(call, self.evaluations, temperature=self.evaluation_temperature, **values)
 
 
 async def breadth_first(tree: Tree, breadth: int) -> State:
@@ -203,15 +211,16 @@ def read_step(line: str) -> tuple[str, float]:
 
 
 def read_value(text: str) -> float:
-    """Return the value of the class that the last line names; one that names none says neither good nor bad."""
-    named = last_named(_DENIED.sub("", _last_line(text)), tuple(CLASSES))
-    return CLASSES[named] if named else UNCLEAR
+    """Return the value of the class that the last line names. Raises Unparsed for none or several."""
+    return CLASSES[read_verdict(text, Label(list(CLASSES)))]
 
 
 def read_vote(text: str) -> int:
-    """Return the number of the best choice, said last or alone in the last line; 0 where a reply names none."""
-    found = _CHOICE.findall(text) or _ONLY_CHOICE.findall(_last_line(text))
-    return int(found[-1]) if found else 0
+    """Return the number of the best choice, said last or alone in the last line. Raises Unparsed without one."""
+    found = [next(filter(None, numbers)) for numbers in _CHOICE.findall(text)] or _ONLY_CHOICE.findall(_last_line(text))
+    if not found:
+        raise Unparsed("the reply does not say which choice is best")
+    return int(found[-1])
 
 
 def _last_line(text: str) -> str:

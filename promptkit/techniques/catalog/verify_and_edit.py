@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from promptkit.answers.base import Unparsed
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens, Warmth
-from promptkit.techniques.reading import before_cue, read_sentences
+from promptkit.techniques.reading import before_cue, filled_text, read_list, read_sentences
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -64,9 +65,18 @@ def likeliest(task: Task, thoughts: Sequence[Exchange], answers: Sequence[Answer
 
 async def edit(task: Task, sentence: str, count: int) -> dict[str, str]:
     """Return a sentence with the question that verifies it and the statement that takes its place."""
-    verifying = (await task.ask("question", sentence=sentence)).said
+    verifying = await task.read(await task.ask("question", sentence=sentence), read_question) or ""
     found = await task.retrieve(verifying, count) if verifying else []
     if not found:
         return {"sentence": sentence, "question": verifying, "statement": sentence}
     reply = await task.ask("verify", verifying=verifying, passages=[passage.text for passage in found])
-    return {"sentence": sentence, "question": verifying, "statement": reply.said or sentence}
+    statement = await task.read(reply, filled_text)
+    return {"sentence": sentence, "question": verifying, "statement": statement or sentence}
+
+
+def read_question(text: str) -> str:
+    """Return the question of a reply, without the words that announce it. Raises Unparsed without one."""
+    lines = [line for line in read_list(text) if not line.endswith(":")]
+    if not lines:
+        raise Unparsed("the reply holds no question")
+    return next((line for line in lines if line.endswith("?")), lines[0])

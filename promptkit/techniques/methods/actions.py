@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptkit.techniques.reading import read_json
+from promptkit.answers.json_reader import read_json
+from promptkit.answers.text import undressed
 
-_HEAD: Final = re.compile(r"Thought[ \t]*\d*[ \t]*:", re.IGNORECASE)
-_ACTION: Final = re.compile(r"(?:^|\n)[ \t]*Action[ \t]*\d*[ \t]*:", re.IGNORECASE)
-_INVENTED: Final = re.compile(r"\n[ \t]*(?:Observation|Thought)[ \t]*\d*[ \t]*:", re.IGNORECASE)
+_HEAD: Final = re.compile(r"[*_#]{0,3}[ \t]?Thought[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}", re.IGNORECASE)
+_ACTION: Final = re.compile(r"(?:^|\n)[ \t*_#]*Action[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}", re.IGNORECASE)
+_INVENTED: Final = re.compile(r"\n[ \t*_#]*(?:Observation|Thought)[ \t]*\d*[*_]{0,2}[ \t]*:", re.IGNORECASE)
+_CALLED: Final = re.compile(r"[`*]*([A-Za-z]\w*)[ \t]*\((.*)\)[`*.]*[ \t]*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +40,22 @@ def read_step(reply: str) -> tuple[str, str]:
 
 
 def read_action(text: str) -> Action | None:
-    """Return the action in a text, None if it does not have the form `name[argument]`.
+    """Return the action in a text, None if it does not have the form `name[argument]` or `name(argument)`.
 
+    Quotes around the whole argument are left out.
     The argument ends at the last `]` of the line on which the first `[` is closed, so that it may contain brackets.
     """
-    name, bracket, rest = text.partition("[")
+    line = text.strip().partition("\n")[0]
+    if called := _CALLED.fullmatch(line):
+        return Action(called[1], undressed(called[2]))
+    name, bracket, rest = text.strip("`*").partition("[")
     if not bracket or not name.strip() or "\n" in name.strip():
         return None
     closed = _closing(rest)
     if closed is None:
         return None
     line = rest[: closed + len(rest[closed:].partition("\n")[0])]
-    return Action(name.strip(), line[: line.rindex("]")].strip())
+    return Action(name.strip(), undressed(line[: line.rindex("]")]))
 
 
 def _closing(text: str) -> int | None:

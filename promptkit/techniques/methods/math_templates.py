@@ -6,11 +6,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from random import Random
 from string import ascii_uppercase
 from typing import Any, Final
 
+from promptkit.answers.base import Unparsed
+from promptkit.answers.fences import fenced_blocks
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.programs import functions, read_program
 from promptkit.techniques.task import Task
@@ -98,7 +101,7 @@ def outcome_of_(each):
     except ZeroDivisionError:
         return None
 [outcome_of_(each) for each in assignments]"""
-_MARK: Final = re.compile(r"answer\s*=", re.IGNORECASE)
+_MARK: Final = re.compile(r"answer[ \t*_]*(?:=|:|is\b)", re.IGNORECASE)
 
 
 async def run_function(
@@ -116,28 +119,74 @@ async def run_function(
     return list(ran.value)
 
 
-def agree(
+async def agree(
     task: Task, exchange: Exchange, draws: Sequence[Mapping[str, Number]], returned: Sequence[Number | None]
 ) -> bool:
     """Tell whether the expression of a reply has the function's value on all draws, and a value on at least one."""
-    values = [evaluate(exchange.text, draw) for draw in draws]
+    expression = await task.read(exchange, partial(read_expression, variables=list(draws[0])))
+    if expression is None:
+        return False
+    values = [evaluate(expression, draw) for draw in draws]
     same = any(value is not None for value in values) and all(map(_same, values, returned))
     task.note(exchange, f"the expression and the function {'agree' if same else 'differ'} on {len(draws)} draws")
     return same
 
 
-def evaluate(text: str, values: Mapping[str, Number]) -> Number | None:
-    """Return the value of the expression in a reply, None without an expression or for a division by zero."""
+def evaluate(expression: str, values: Mapping[str, Number]) -> Number | None:
+    """Return the value of an expression, None for one that cannot be computed, or a division by zero."""
     try:
-        return evaluate_expression(read_expression(text), values)
+        return evaluate_expression(expression, values)
     except ValueError:
         return None
 
 
-def read_expression(text: str) -> str:
-    """Return the expression of a reply: the text after `Answer =`, or the first line."""
-    lines = [line for line in _MARK.split(text)[-1].splitlines() if line.strip()]
-    return lines[0].strip(" \t$`.").partition("=")[0] if lines else ""
+def read_expression(text: str, variables: Sequence[str]) -> str:
+    """Return the expression of a reply: the text after `Answer =` or `Answer:`, else its first line that is one.
+
+    Emphasis, LaTeX, units and signs that people write for operations are taken out. Raises Unparsed.
+    """
+    inside = [block.text for block in fenced_blocks(text)]
+    candidates = _MARK.split(inside[0] if inside else text)
+    lines = [line for part in (candidates[-1], text) for line in part.splitlines() if line.strip()]
+    tried = {name: 3.7 + 1.3 * place for place, name in enumerate(variables)}
+    for line in lines:
+        expression = _as_python(line, variables)
+        for side in (expression, *expression.split("=")):
+            if side.strip() and _is_expression(side.strip(), tried):
+                return side.strip()
+    raise Unparsed("the reply holds no expression of the variables")
+
+
+def _is_expression(text: str, values: Mapping[str, Number]) -> bool:
+    try:
+        evaluate_expression(text, values)
+    except ValueError as error:
+        return "divides by zero" in str(error)
+    return True
+
+
+def _as_python(line: str, variables: Sequence[str]) -> str:
+    """Return a line as Python writes its expression: `2B \\times (A - B) dollars` as `2*B * (A - B)`."""
+    line = _FRACTION.sub(r"((\1)/(\2))", line)
+    for written, sign in _SIGNS.items():
+        line = line.replace(written, sign)
+    line = re.sub(r"\s[xX]\s", " * ", line) if not {"x", "X"} & set(variables) else line
+    line = _BOLD.sub(r"\1", line).strip(" \t$`.,;_*")
+    line = re.sub(r"(?<=[\w)])\s+[A-Za-z]{2,}[\w ]*$", "", line) if variables else line
+    names = "|".join(map(re.escape, sorted(variables, key=len, reverse=True))) or "(?!)"
+    line = re.sub(rf"(?<![\w.])(\d+(?:\.\d+)?|{names})[ \t]*(?=\()", r"\1*", line)
+    line = re.sub(rf"(?<![\w.])(\d+(?:\.\d+)?)[ \t]*(?=(?:{names})\b)", r"\1*", line)
+    return re.sub(rf"\)[ \t]*(?=\(|(?:{names})\b)", ")*", line)
+
+
+_BOLD: Final = re.compile(r"(?:^|(?<=\s))\*\*(\S[^*\n]{0,300}?)\*\*(?=[\s.,]|$)")
+_FRACTION: Final = re.compile(r"\\d?frac\{([^{}]{1,200})\}\{([^{}]{1,200})\}")
+_SIGNS: Final = {
+    "\\times": "*", "\\cdot": "*", "\\div": "/", "\\left": "", "\\right": "",
+    "\\(": "", "\\)": "", "\\[": "", "\\]": "",
+    "×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "{": "(", "}": ")",
+}  # fmt: skip
+"""Signs of operations as people and LaTeX write them, and as Python does."""
 
 
 def _same(one: Number | None, other: Number | None) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
+from promptkit.answers.verdicts import verdict
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.task import Task
-from promptkit.tools.python import Execution, cut_program
+from promptkit.tools.python import Execution, assigned_names, cut_program
 
 
 def computed_answer(task: Task, execution: Execution, exchange: Exchange) -> Answer:
@@ -26,11 +27,17 @@ def value_answer(task: Task, value: Any) -> Answer:
     """Return a program's value as the answer: as it is, else its items as texts, its only item, or its text."""
     value = scalar(value)
     alone = single(value)
-    for candidate in (value, _texts(value), alone, _texts(alone)):
+    for candidate in (value, _texts(value), alone, _texts(alone), _label_of(task, alone)):
         if (answer := task.answer(candidate)).flag is None:
             return answer
     read = answer if alone is None else task.parse(text_of(alone))
     return answer if read.flag else read
+
+
+def _label_of(task: Task, value: Any) -> str | None:
+    """Return the label that says what True or False does (`yes`, `incorrect`); None where no label or several do."""
+    meant = [name for name in task.answer_type.alternatives() if verdict(name) is value]
+    return meant[0] if len(meant) == 1 and isinstance(value, bool) else None
 
 
 def text_of(value: Any) -> str:
@@ -75,9 +82,38 @@ def read_program(exchange: Exchange, head: str) -> str:
     return f"{head}\n{textwrap.indent(program, '    ')}"
 
 
+def calls(program: str, name: str) -> bool:
+    """Tell whether the top level of a program calls a function of its own."""
+    tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
+    return any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == name for node in _outside_functions(tree))
+
+
+def ending_in(program: str, name: str) -> str:
+    """Return a program that assigns a name; one that ends in a value, printed or not, or in another name, is made to
+    assign that.
+    """
+    tree = _parsed(program)
+    if tree is None or not tree.body or name in assigned_names(program):
+        return program
+    last = tree.body[-1]
+    match last:
+        case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[printed])):
+            value: ast.expr = printed
+        case ast.Expr(value=value):
+            pass
+        case ast.FunctionDef(name=function, args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[])):
+            return f"{program}\n{name} = {function}()"
+        case ast.Assign(targets=[ast.Name() as value]) | ast.AnnAssign(target=ast.Name() as value):
+            return f"{program}\n{name} = {value.id}"
+        case _:
+            return program
+    tree.body[-1] = ast.copy_location(ast.Assign(targets=[ast.Name(id=name, ctx=ast.Store())], value=value), last)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
 def is_python(program: str) -> bool:
     """Tell whether a text is a Python program."""
-    return _parsed(program) is not None
+    return bool(program.strip()) and _parsed(program) is not None
 
 
 def functions(program: str) -> dict[str, list[str]]:

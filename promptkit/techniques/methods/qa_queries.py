@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Final, Literal
 
+from promptkit.answers.base import Unparsed
+from promptkit.answers.code_reader import find_program
+from promptkit.answers.fences import fenced_blocks
+from promptkit.answers.list_reader import bare_item, listed_items
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
-from promptkit.techniques.reading import bare_line, filled_lines
+from promptkit.techniques.reading import filled_lines
 from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
 
 _CALL: Final = re.compile(r"\bQA\s*\(", re.IGNORECASE)
 _KIND: Final = re.compile(r"\s*(map|ans)\s*@\s*", re.IGNORECASE)
 _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
+_TABLE_ROW: Final = re.compile(r"\|?\s*(?:row\s*)?\d+\s*\|([^|]*)\|?", re.IGNORECASE)
 _ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*(\d+)\s*[:|]\s*", re.IGNORECASE)
 
 
@@ -118,37 +123,49 @@ def unquoted(text: str) -> str:
     return text
 
 
+def read_query(text: str) -> str:
+    """Return the query of a reply: a call alone, else SQL, without the prose around it. Raises Unparsed."""
+    blocks = fenced_blocks(text)
+    inside = blocks[0].text.strip() if blocks else text.strip()
+    query = inside if _CALL.match(inside) else str(find_program(text, "sql").value)
+    return query.strip().rstrip(";")
+
+
 def read_values(reply: str, count: int) -> list[str]:
     """Return the values of a reply for `count` rows, one a line.
 
-    Lines may be numbered as the rows are; a JSON list or one line with commas is read as well. Raises ValueError for
-    another number of values.
+    Lines may be numbered as the rows are, or be those of a table; a JSON list or one line with commas is read as well.
+    Raises Unparsed for another number of values, and for lines in another form.
     """
-    values = _json_list(reply)
-    if values is None:
-        values = [_bare(line) for line in filled_lines(reply)]
+    listed = listed_items(reply)
+    if listed and listed.rule in ("JSON list", "fence"):
+        values = listed.texts
+    else:
+        rows = [found for line in filled_lines(reply) if (found := _TABLE_ROW.fullmatch(line.strip()))]
+        in_table = rows and len(rows) == len(filled_lines(reply))
+        values = [found[1].strip() for found in rows] if in_table else [_bare(line) for line in filled_lines(reply)]
+        if len(values) == count + 1 and values[0].endswith(":"):
+            values = values[1:]
         if len(values) == 1 and count > 1:
             values = [part.strip() for part in values[0].split(",")]
     if len(values) != count:
-        raise ValueError(f"{len(values)} values for {count} rows")
+        raise Unparsed(f"there must be {count} values, one for each row, and there are {len(values)}")
+    if any("|" in value for value in values):
+        raise Unparsed("each line must hold the value of one row and nothing else")
     return values
 
 
 def read_lines(reply: str) -> list[str]:
-    """Return the lines of a reply that are not blank, without bullets."""
-    return [value for line in reply.splitlines() if (value := _bare(line))]
+    """Return the items of a list, else the lines of a reply that are not blank. Raises Unparsed without any."""
+    listed = listed_items(reply, in_full=True)
+    found = listed.texts if listed else [value for line in reply.splitlines() if (value := _bare(line))]
+    if not found:
+        raise Unparsed("the reply is empty")
+    return found
 
 
 def _bare(line: str) -> str:
-    return bare_line(_ROW.sub("", line, count=1))
-
-
-def _json_list(reply: str) -> list[str] | None:
-    try:
-        found = json.loads(reply)
-    except ValueError:
-        return None
-    return [str(value) for value in found] if isinstance(found, list) else None
+    return bare_item(_ROW.sub("", line, count=1))
 
 
 DEEPEST: Final = 3
@@ -161,6 +178,7 @@ LONGEST_READ: Final = 2_000
 _SELECT: Final = re.compile(r"SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _IN: Final = re.compile(r"\bIN\s*$", re.IGNORECASE)
+_IN_BRACKETS: Final = re.compile(r"\bIN\s*\(\s*$", re.IGNORECASE)
 _TOKENS_A_ROW: Final = 16
 
 
@@ -203,8 +221,7 @@ class NeuralQuery:
         for call in reversed(calls):
             before = query[: call.start]
             stand_in = places[query[call.start : call.end]]
-            written = stand_in if isinstance(stand_in, str) else _listed(stand_in, after_in=bool(_IN.search(before)))
-            query = f"{before}{written}{query[call.end :]}"
+            query = f"{before}{_written(stand_in, before, query[call.end :])}{query[call.end :]}"
         return query
 
     async def _stand_in(self, call: QACall, depth: int) -> str | list[Any]:
@@ -223,7 +240,7 @@ class NeuralQuery:
         reply = await self._task.ask(
             "ans", rows=table_lines(cells, most=MOST_SHOWN, longest=LONGEST_READ), asked=call.question
         )
-        return read_lines(reply.said)
+        return await self._task.read(reply, read_lines) or []
 
     async def _values(self, call: QACall, depth: int) -> list[Any]:
         """Return a value for each row of the table, None for rows that the call does not name."""
@@ -251,11 +268,10 @@ class NeuralQuery:
             stop=[f"\nrow {len(rows) + 1} :"],
             max_tokens=_TOKENS_A_ROW * (len(rows) + 1),
         )
-        try:
-            return list(zip(rows, read_values(reply.said, len(rows)), strict=True))
-        except ValueError as error:
-            self._task.note(reply, str(error))
-            raise InvalidCall(str(error)) from None
+        values = await self._task.read(reply, partial(read_values, count=len(rows)))
+        if values is None:
+            raise InvalidCall(f"the reply does not hold {len(rows)} values")
+        return list(zip(rows, values, strict=True))
 
     async def _cells_of(self, call: QACall, depth: int) -> tuple[list[int] | None, Table]:
         """Return the cells that a call names, and their rows in the table if they belong to rows."""
@@ -287,10 +303,14 @@ class NeuralQuery:
             raise TooManyCalls(f"the query needs more than {self._most} calls; `asked` allows more")
 
 
-def _listed(values: Sequence[Any], *, after_in: bool) -> str:
-    """Return values as SQL: a list after IN, else the first value."""
-    written = [sql_literal(value) for value in values] or ["NULL"]
-    return f"({', '.join(written)})" if after_in else written[0]
+def _written(stand_in: str | list[Any], before: str, after: str) -> str:
+    """Return what stands in for a call as SQL: a column, all values after IN, else the first value."""
+    if isinstance(stand_in, str):
+        return stand_in
+    values = [sql_literal(value) for value in stand_in] or ["NULL"]
+    if _IN.search(before):
+        return f"({', '.join(values)})"
+    return ", ".join(values) if _IN_BRACKETS.search(before) and after.lstrip().startswith(")") else values[0]
 
 
 def _without_brackets(query: str) -> str:

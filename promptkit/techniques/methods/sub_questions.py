@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from promptkit.answers.list_reader import bare_item
+from promptkit.techniques.reading import first_line
+
 END: Final = "EOQ"
 
 _LINE: Final = re.compile(r"\s*(?:\((?P<operation>[A-Za-z]\w*)\)\s*)?\[(?P<handler>[^\[\]\n]+)\](?P<text>[^\n]*)")
+_QUESTION_HEAD: Final = re.compile(r"[*_\s]*QS\d*[*_]{0,2}[ \t]*:[*_\s]*", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"#(\d+|C)\b")
 _BASES: Final = ("select", "project", "projectKeys", "projectValues", "filter")
 _SUFFIXES: Final = ("flat", "unique", "keys", "values")
@@ -84,7 +88,7 @@ class SubQuestion:
 
 def read_sub_question(reply: str) -> SubQuestion:
     """Return the sub-question in the first line of a reply. Raises InvalidSubQuestion for other text."""
-    line = reply.strip().partition("\n")[0].removeprefix("QS:").strip()
+    line = _QUESTION_HEAD.sub("", bare_item(first_line(reply)), count=1).strip(" *_`")
     found = _LINE.match(line)
     if found is None:
         raise InvalidSubQuestion("the reply names no handler")

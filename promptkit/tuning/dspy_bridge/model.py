@@ -16,6 +16,7 @@ from dspy import lm15
 from promptkit.errors import ContextOverflow, RequestRefused
 from promptkit.runtimes.base import Message, Model, Request
 from promptkit.runtimes.client import Client
+from promptkit.techniques.thinking import thoughts_of
 
 MOST_TOKENS: Final = 512
 """Tokens of a proposal if an optimizer sets no limit: small models seldom end by themselves."""
@@ -80,6 +81,7 @@ class ModelEngine:
             max_tokens=config.max_tokens or MOST_TOKENS,
             temperature=(config.temperature or 0.0) if "sampling" in able else 0.0,
             stop=(*config.stop, COMPLETED) if "stop" in able else (),
+            **thoughts_of(None, able).fields,
         )
 
     def _sampled(self, request: Request) -> Request:

@@ -22,6 +22,7 @@ from promptkit.project import LIBRARY
 from promptkit.prompts.sections import SECTIONS
 from promptkit.prompts.template_loader import render_file
 from promptkit.runtimes.base import Message, Model, Request
+from promptkit.techniques.thinking import thoughts_of
 from promptkit.tuning.evaluator import Evaluator, RowResult, step_nodes
 from promptkit.tuning.prompt_edits import INSTRUCTIONS, edit_sections, section_source
 from promptkit.tuning.proposals.checks import (
@@ -39,8 +40,8 @@ LONGEST_TEXT: Final = 300
 """The most characters of a row's text that are shown."""
 CHARACTERS_A_TOKEN: Final = 2
 """The least characters per token: a reply must not be cut off in the middle of instructions."""
-REPLY_TOKENS, THOUGHT_TOKENS = 512, 1_536
-"""Tokens for the teacher's text around the instructions, and for the thoughts of one that thinks."""
+REPLY_TOKENS = 512
+"""Tokens for the teacher's text around the instructions."""
 PROPOSAL_TEMPERATURE: Final = 0.7
 LEAST_FENCE: Final = 3
 _PRINTED: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -92,8 +93,7 @@ class ReflectionPrompt:
         A model that cannot sample is asked once about each kind, as it would repeat itself.
         """
         samples = "sampling" in model.capabilities
-        thoughts = THOUGHT_TOKENS if "think" in model.capabilities else 0
-        most_tokens = self.original.longest // CHARACTERS_A_TOKEN + REPLY_TOKENS + thoughts
+        most_tokens = self.original.longest // CHARACTERS_A_TOKEN + REPLY_TOKENS
         groups = list(self._groups())
         return [
             Request(
@@ -101,6 +101,7 @@ class ReflectionPrompt:
                 max_tokens=most_tokens,
                 temperature=PROPOSAL_TEMPERATURE if samples else 0.0,
                 sample=str(number),
+                **thoughts_of(None, model.capabilities).fields,
             )
             for number in range(most if samples else min(most, len(groups)))
         ]

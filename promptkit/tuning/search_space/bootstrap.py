@@ -80,7 +80,8 @@ async def with_thoughts(
 def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candidate]:
     """Yield the candidate with a step that thinks: greedily, then sampled.
 
-    The answer is decided apart from the thoughts, so that these are known wherever the model ends them.
+    The answer is decided apart from the thoughts, so that these are known wherever the model ends them. A model's own
+    thoughts would take their place, so they are off where they can be.
     """
     ways: list[tuple[str, dict[str, Any]]] = [("greedy", {"temperature": 0.0})]
     if {"sampling", "seed"} <= model.capabilities:
@@ -90,6 +91,8 @@ def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candida
     for name, options in ways:
         chosen = {**candidate.changes.get(f"{step}.options", {}), **options}
         changes = {"technique": THINKING, "decide": "constrain", "options": chosen}
+        if "think" in model.capabilities:
+            changes["think"] = "off"
         yield candidate.with_choice(
             f"{step}.thoughts", Choice(name, {f"{step}.{key}": value for key, value in changes.items()})
         )

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.progress import TuningProgress
 
-ParameterKind = Literal["decide", "examples", "layout", "technique", "wording", "given"]
-KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "wording", "given")
+ParameterKind = Literal["decide", "examples", "layout", "technique", "think", "wording", "given"]
+KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "think", "wording", "given")
 """From the kind that usually gains most to the one that gains least; `given` are parameters that `tune:` declares."""
 
 AS_WRITTEN = "as written"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
-from promptkit.answers.decide import constrain
+from promptkit.answers.decide import score_needs
+from promptkit.answers.forms import reply_form
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError
@@ -17,11 +18,12 @@ from promptkit.project import LIBRARY
 from promptkit.prompts.messages import open_layout
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.template_loader import render_file
-from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.base import Model
 from promptkit.runtimes.model_size import billions
 from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import cost
 from promptkit.techniques.spec import configure, parse_spec, spec_text
+from promptkit.techniques.thinking import Think
 from promptkit.tuning.prompt_edits import section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 
@@ -29,7 +31,6 @@ NO_CUE: Final = "none"
 MOST_DECIDE_CHOICES: Final = 8
 CUE_TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "cue.j2"
 SCORED_ANSWERS: Final = ("label", "choice", "boolean")
-SCORE_NEEDS: Final = ("logprobs", "continue")
 
 
 def answer_of(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType:
@@ -101,14 +102,14 @@ class _DecideSettings:
         """Return the ways to decide that the model can do, the one for free text first, and notes on the others."""
         name, answer = self._step.name, self._answer
         notes: list[str] = []
-        held, notice = (None, None) if answer is None else constrain(Request(), answer, model.capabilities)
-        can_hold = held is None or held.grammar is not None or held.schema is not None
-        if notice:
-            notes.append(f"{name}: {notice}")
+        form = None if answer is None else reply_form(answer, model.capabilities)
+        can_hold = form is None or form.form.capability is not None
+        if form and form.notice:
+            notes.append(f"{name}: {form.notice}")
         # For a model that cannot be constrained, both are the same request.
         ways = ["constrain", "generate"] if can_hold else [self.decide if self.decide != "score" else "generate"]
         if answer is not None and answer.name in SCORED_ANSWERS:
-            lacking = [need for need in SCORE_NEEDS if need not in model.capabilities]
+            lacking = sorted(score_needs(answer) - model.capabilities)
             if lacking:
                 notes.append(f"{name}: `score` is not tried: {model.reference} lacks {' and '.join(lacking)}")
             else:
@@ -177,6 +178,29 @@ def layout_parameter(pipeline: Pipeline, step: Step, model: Model, *, has_exampl
 
 def _is_written_layout(pipeline: Pipeline, name: str, layout: str | Path) -> bool:
     return layout == name or layout == pipeline.project.find_template("layouts", name)
+
+
+TRIED_THOUGHTS: Final[Mapping[str, tuple[Think, str]]] = {
+    "off": (False, "answers without thoughts"),
+    "low": ("low", "short thoughts"),
+    "on": (True, "thinks before it answers"),
+    "high": ("high", "long thoughts"),
+}
+
+
+def think_parameter(step: Step, model: Model) -> Parameter:
+    """Return the parameter `STEP.think` of a step whose model's thoughts can be switched; else it has no choice.
+
+    The tokens that thoughts take are in the cost of a trial.
+    """
+    assert step.prompt_call is not None, "only a step that asks has thoughts"
+    written = step.prompt_call.options.think
+    if written is None:
+        written = "thinks" in model.capabilities
+    name = f"{step.name}.think"
+    tried = TRIED_THOUGHTS if "think" in model.capabilities else {}
+    choices = [Choice(word, {name: word}, about) for word, (think, about) in tried.items() if think != written]
+    return Parameter(name=name, step=step.name, kind="think", choices=(Choice(AS_WRITTEN), *choices))
 
 
 MOST_TECHNIQUES: Final = 3

@@ -26,6 +26,7 @@ from promptkit.tuning.search_space.settings import (
     layout_parameter,
     technique_parameter,
     technique_requests,
+    think_parameter,
 )
 from promptkit.tuning.search_space.wording import wording_parameter
 
@@ -37,6 +38,7 @@ KIND_OF: Final[Mapping[str, ParameterKind]] = {
     "layout": "layout",
     "messages": "layout",
     "technique": "technique",
+    "think": "think",
     "prompt": "wording",
     "answer": "wording",
 }
@@ -202,6 +204,8 @@ class _SpaceBuilder:
                 self.notes.append(f"{step.name}: its technique is not varied, as the step has tools")
             else:
                 yield self._noted(technique_parameter(pipeline, step, model))
+        if self._wants(step, "think"):
+            yield think_parameter(step, model)
         if self._wants(step, "wording"):
             labelled = gold_demonstrations(self.split.suite, self.split.rows, step.name, self.split.visible)
             yield self._noted(wording_parameter(pipeline, step, labelled))

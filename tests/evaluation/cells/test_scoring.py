@@ -231,7 +231,7 @@ async def test_a_judge_that_is_gone_is_not_asked_for_every_cell_and_the_same_com
         return ConnectionFailed("nobody there")
 
     ran = await bench.run(JUDGED, script, options=EvalOptions(in_flight=2), concurrency=2)
-    after = await bench.run(JUDGED, lambda each: "4" if is_judged(each) else echo(each))
+    after = await bench.run(JUDGED, lambda each: " 4" if is_judged(each) else echo(each))
 
     assert MOST_FAILURES <= asked < MOST_FAILURES + 10
     assert ran.record["status"] == "incomplete"
@@ -272,7 +272,7 @@ async def test_answers_that_are_too_long_for_the_judge_have_no_score_and_all_oth
     def script(request: Request) -> Any:
         if not is_judged(request):
             return echo(request)
-        return ContextOverflow("too long") if judged_row(request) < MOST_FAILURES + 2 else "4"
+        return ContextOverflow("too long") if judged_row(request) < MOST_FAILURES + 2 else " 4"
 
     ran = await bench.run(JUDGED, script, options=EvalOptions(in_flight=1), concurrency=1)
 

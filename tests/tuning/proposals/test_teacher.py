@@ -294,6 +294,14 @@ async def test_a_teacher_that_cannot_sample_is_asked_once_about_each_kind(bench:
     assert [request.temperature for request in teacher.requests] == [0.0]
 
 
+async def test_a_teacher_that_thinks_has_room_for_it(bench: Bench) -> None:
+    async with asked(bench) as evaluator:
+        teacher = Teacher(BETTER, capabilities=CAPABILITIES | {"thinks"})
+        await proposed(evaluator, teacher, most=1)
+
+    assert [request.thought_tokens for request in teacher.requests] == [8192]
+
+
 async def test_the_teacher_s_requests_are_counted(bench: Bench) -> None:
     async with asked(bench) as evaluator:
         budget, client = Budget(2), Client(Teacher(*[BETTER] * 3))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted
-from promptkit.tuning.search_space.bootstrap import from_runs, with_thoughts
+from promptkit.tuning.search_space.bootstrap import _thinking, from_runs, with_thoughts
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.search_space.examples import Demonstration, example_choices
 from tests.engine.helpers import Folder, said
@@ -143,6 +145,15 @@ async def test_thoughts_are_kept_where_they_led_to_the_expected_answer(bench: Be
             for row in (0, 2)
         ]
         assert opened.budget.spent == 4
+
+
+async def test_a_model_that_can_be_switched_writes_its_chain_instead_of_thinking(bench: Bench) -> None:
+    async with open_evaluator(bench, thinking) as opened:
+        model = await opened.runtime.model()
+        able = replace(model, capabilities=model.capabilities | {"think"})
+        candidates = [list(_thinking(START, "mood", kind)) for kind in (model, able)]
+
+    assert [{candidate.changes.get("mood.think") for candidate in found} for found in candidates] == [{None}, {"off"}]
 
 
 async def test_a_row_that_ends_wrong_is_sampled_until_it_ends_right(bench: Bench) -> None:

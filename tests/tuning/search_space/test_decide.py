@@ -82,7 +82,7 @@ def test_a_step_that_scores_may_be_constrained(folder: Folder) -> None:
     [
         ((), {"constrain", "score", "generate"}),
         (("logprobs",), {"constrain", "generate"}),
-        (("continue",), {"constrain", "generate"}),
+        (("continue",), {"constrain", "score", "generate"}),
         (("grammar",), {"constrain", "score"}),
     ],
 )
@@ -102,7 +102,7 @@ def test_what_the_model_cannot_is_told(folder: Folder) -> None:
         pipeline, pipeline.steps["mood"], model("chat"), build_answer_type({"label": ["a", "b"]})
     )
 
-    assert notes[1] == "mood: `score` is not tried: embedded/small lacks logprobs and continue"
+    assert notes[1] == "mood: `score` is not tried: embedded/small lacks logprobs"
     assert "cannot enforce a grammar" in notes[0]
 
 

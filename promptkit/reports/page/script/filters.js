@@ -17,7 +17,9 @@ function prepareFilters() {
   }
   setOptions(find("variant"), [["", "all"], ...variants]);
   const shows = [["", "all rows"], ["wrong", "wrong"], ["unparsed", "unparsed"], ["truncated", "cut off"]];
-  setOptions(find("flag"), [...shows, ["error", "errors (missing)"], ["any", "any of these"], ["right", "right"]]);
+  const others = [["error", "errors (missing)"], ["any", "any of these"], ["right", "right"]];
+  const warned = about.warnings.map((text, number) => [`warning ${number}`, text]);
+  setOptions(find("flag"), [...shows, ...others, ...warned]);
   setOptions(find("field"), [["", "any"], ...same(fieldNames())]);
   const pairs = flips();
   setOptions(find("flip"), [["", "any"], ...pairs]);
@@ -83,7 +85,8 @@ function flagTest() {
     right: (cell) => isRight(cell, metric) === true,
     any: (cell) => cell.flag !== "" || isRight(cell, metric) === false,
   };
-  const test = tests[flag] ?? ((cell) => cell.flag === flag);
+  const [, warning] = flag.split(" ");
+  const test = tests[flag] ?? ((cell) => (warning ? cell.warnings.includes(Number(warning)) : cell.flag === flag));
   return (row) => (variant ? row.of[Number(variant)] : row.cells).some(test);
 }
 

@@ -49,7 +49,8 @@ function cellView(cell) {
   const stepList = () => make("dl", {}, steps.map(([name, value]) => described(name, textBlock(value))));
   return make(
     "section", { class: "cell", "aria-label": cell.name },
-    make("h4", { class: `v${cell.variant % 8}` }, cell.name, " ", cell.flag ? flagChip(cell.flag) : null),
+    make("h4", { class: `v${cell.variant % 8}` }, cell.name, " ", cell.flag ? flagChip(cell.flag) : null,
+      cell.warnings.flatMap((number) => [" ", chip("warn", about.warnings[number])])),
     cell.problem ? make("p", { class: "problem" }, cell.problem) : null,
     outputText(cell) ? textBlock(outputText(cell)) : make("p", { class: "aside" }, "No output."),
     scoreTable(cell.scores),
