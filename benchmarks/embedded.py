@@ -26,9 +26,9 @@ from typing import Any
 
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.embedded import Embedded
-from promptkit.runtimes.llama_cpp import load_library, usable_cores
-from promptkit.runtimes.weights import default_weights
+from promptkit.runtimes.in_process.embedded import Embedded
+from promptkit.runtimes.in_process.llama_cpp import load_library, usable_cores
+from promptkit.runtimes.in_process.weights import default_weights
 
 CONTEXT, SLOTS = 1024, 4
 GRAMMAR = 'root ::= "positive" | "negative"'

@@ -37,7 +37,7 @@ from promptkit.project import Project
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
-from promptkit.runtimes.ollama import Ollama
+from promptkit.runtimes.servers.ollama import Ollama
 from promptkit.storage.store import Store
 
 ENGINE_BOUND_MS = 0.2

@@ -36,11 +36,11 @@ from promptkit.evaluation.suite.suite import Suite
 from promptkit.project import Project
 from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.embedded import Embedded
-from promptkit.runtimes.llama_cpp import load_library, usable_cores
-from promptkit.runtimes.ollama import Ollama
-from promptkit.runtimes.openai import OpenAI
-from promptkit.runtimes.weights import default_weights
+from promptkit.runtimes.in_process.embedded import Embedded
+from promptkit.runtimes.in_process.llama_cpp import load_library, usable_cores
+from promptkit.runtimes.in_process.weights import default_weights
+from promptkit.runtimes.servers.ollama import Ollama
+from promptkit.runtimes.servers.openai import OpenAI
 from promptkit.storage.strict_json import compact
 
 ROOT = Path(__file__).resolve().parent.parent

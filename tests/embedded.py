@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
+from promptkit.runtimes.in_process.weights import default_weights
 from promptkit.runtimes.references import EMBEDDED
-from promptkit.runtimes.weights import default_weights
 
 
 @pytest.fixture(scope="session")

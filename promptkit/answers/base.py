@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from promptkit.answers.conclusion import passages
-from promptkit.answers.gbnf import Grammar, literal
-from promptkit.answers.passages import MAX_PASSAGE, Passage
-from promptkit.answers.refusals import declines
+from promptkit.answers.constraints.gbnf import Grammar, literal
+from promptkit.answers.reader.conclusion import passages
+from promptkit.answers.reader.passages import MAX_PASSAGE, Passage
+from promptkit.answers.reader.refusals import declines
 from promptkit.runtimes.thoughts import without_marks
 
 LONGEST_REPLY = 1_000_000

@@ -10,7 +10,7 @@ from typing import Any
 
 from promptkit.answers.base import AnswerType, quoted
 from promptkit.answers.code import Code
-from promptkit.answers.forms import Writing
+from promptkit.answers.constraints.forms import Writing
 from promptkit.answers.json_value import Json
 from promptkit.answers.labels import Boolean, Choice, Label, Labels
 from promptkit.answers.lists import JsonList, ListOf, read_flag

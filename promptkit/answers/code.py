@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Reading, quoted
-from promptkit.answers.code_reader import find_program
-from promptkit.answers.gbnf import BLANKS, Grammar, any_of, literal, none_of
+from promptkit.answers.constraints.gbnf import BLANKS, Grammar, any_of, literal, none_of
+from promptkit.answers.reader.code_reader import find_program
 from promptkit.errors import InputError
 
 _LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*")

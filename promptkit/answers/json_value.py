@@ -10,14 +10,14 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Reading, Refusal, Unparsed, after_marker, hashable, quoted
-from promptkit.answers.code_reader import MOST_DECLINING
-from promptkit.answers.gbnf import Grammar, literal
-from promptkit.answers.json_reader import check_bounds, json_readings, json_string
-from promptkit.answers.json_schema import JsonSchema
+from promptkit.answers.constraints.gbnf import Grammar, literal
+from promptkit.answers.constraints.json_schema import JsonSchema
+from promptkit.answers.constraints.number_grammar import range_expression
+from promptkit.answers.constraints.schema_keywords import additional_schema, allowed_types
 from promptkit.answers.number import number_text
-from promptkit.answers.number_grammar import range_expression
-from promptkit.answers.refusals import declines
-from promptkit.answers.schema_keywords import additional_schema, allowed_types
+from promptkit.answers.reader.code_reader import MOST_DECLINING
+from promptkit.answers.reader.json_reader import check_bounds, json_readings, json_string
+from promptkit.answers.reader.refusals import declines
 from promptkit.errors import InputError
 
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from promptkit.answers.base import AnswerType, Unparsed, quoted
 from promptkit.answers.closed_sets import ClosedSet, as_text, check_known, read_names, separator_for
-from promptkit.answers.contrast import Mention, affirmed, in_bold, is_denied, joined_group, without_asides
-from promptkit.answers.gbnf import Grammar, literal, one_of
+from promptkit.answers.constraints.gbnf import Grammar, literal, one_of
 from promptkit.answers.lists import EMPTY, says_none, without_bullet
-from promptkit.answers.passages import MAX_PASSAGE, Passage
-from promptkit.answers.refusals import declines
-from promptkit.answers.restatement import asked_question, restated_verdict
-from promptkit.answers.verdicts import judgements, verdict, verdicts
+from promptkit.answers.reader.contrast import Mention, affirmed, in_bold, is_denied, joined_group, without_asides
+from promptkit.answers.reader.passages import MAX_PASSAGE, Passage
+from promptkit.answers.reader.refusals import declines
+from promptkit.answers.reader.restatement import asked_question, restated_verdict
+from promptkit.answers.reader.verdicts import judgements, verdict, verdicts
 from promptkit.errors import InputError
 
 

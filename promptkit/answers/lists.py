@@ -22,14 +22,21 @@ from promptkit.answers.base import (
     stripped_forms,
     unique_by,
 )
-from promptkit.answers.code_reader import MOST_DECLINING
-from promptkit.answers.gbnf import BLANKS, Grammar, literal, none_of
-from promptkit.answers.json_reader import json_readings
+from promptkit.answers.constraints.gbnf import BLANKS, Grammar, literal, none_of
 from promptkit.answers.json_value import Json
-from promptkit.answers.list_reader import ANSWER_LINES, Items, listed_items, names_several, plain_lines, sentence_items
-from promptkit.answers.markers import text_after_marker
 from promptkit.answers.number import Number
-from promptkit.answers.refusals import declines, refuses
+from promptkit.answers.reader.code_reader import MOST_DECLINING
+from promptkit.answers.reader.json_reader import json_readings
+from promptkit.answers.reader.list_reader import (
+    ANSWER_LINES,
+    Items,
+    listed_items,
+    names_several,
+    plain_lines,
+    sentence_items,
+)
+from promptkit.answers.reader.markers import text_after_marker
+from promptkit.answers.reader.refusals import declines, refuses
 from promptkit.answers.text import Text
 from promptkit.errors import InputError
 

@@ -8,11 +8,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed, quoted
-from promptkit.answers.concluded_number import number_of, whole_number
-from promptkit.answers.gbnf import Grammar
-from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
-from promptkit.answers.numerals import EXACT, Numeral, numerals, plain_math, word_numerals
-from promptkit.answers.passages import Passage
+from promptkit.answers.constraints.gbnf import Grammar
+from promptkit.answers.constraints.number_grammar import LONGEST_WHOLE, range_expression
+from promptkit.answers.reader.concluded_number import number_of, whole_number
+from promptkit.answers.reader.numerals import EXACT, Numeral, numerals, plain_math, word_numerals
+from promptkit.answers.reader.passages import Passage
 from promptkit.errors import InputError
 
 

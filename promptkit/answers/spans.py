@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, after_marker, quoted
 from promptkit.answers.closed_sets import check_known, read_names
-from promptkit.answers.gbnf import Grammar, literal
-from promptkit.answers.refusals import refuses
+from promptkit.answers.constraints.gbnf import Grammar, literal
+from promptkit.answers.reader.refusals import refuses
 from promptkit.errors import InputError, nearest
 
 _TAG = re.compile(

@@ -7,10 +7,10 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted
-from promptkit.answers.conclusion import last_box
-from promptkit.answers.markers import text_after_marker
-from promptkit.answers.numerals import plain_math
-from promptkit.answers.refusals import refuses
+from promptkit.answers.reader.conclusion import last_box
+from promptkit.answers.reader.markers import text_after_marker
+from promptkit.answers.reader.numerals import plain_math
+from promptkit.answers.reader.refusals import refuses
 
 
 class Text(AnswerType):

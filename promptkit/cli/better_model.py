@@ -20,8 +20,8 @@ def suggest_better_model(answered: Collection[str]) -> None:
     if EMBEDDED not in answered or tty_width(sys.stderr) is None or tty_width(result_stream()) is None:
         return
     from promptkit.project import cache_folder
-    from promptkit.runtimes.embedded_models import embedded_models, recommended_model
-    from promptkit.runtimes.weights import models_folder
+    from promptkit.runtimes.in_process.embedded_models import embedded_models, recommended_model
+    from promptkit.runtimes.in_process.weights import models_folder
 
     others = [
         model for model in embedded_models().values() if model.reference != EMBEDDED and model.task != "embedding"

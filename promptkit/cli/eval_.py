@@ -16,17 +16,7 @@ import typer
 from promptkit.api.evaluate import SuiteOptions, evaluate_suite, find_suite, read_options
 from promptkit.api.session import ModelOptions
 from promptkit.cli.better_model import suggest_better_model
-from promptkit.cli.options import (
-    Json,
-    Model,
-    NoCache,
-    Record,
-    Sets,
-    Strict,
-    Timeout,
-    command_options,
-    complete_suite,
-)
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Timeout, command_options, complete_suite
 from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, PromptkitError, place
 from promptkit.evaluation.evaluate import EvalResult

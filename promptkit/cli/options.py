@@ -37,7 +37,7 @@ def _complete(incomplete: str, kinds: Sequence[FileKind], suffixes: Container[st
 
 def complete_model(incomplete: str) -> list[str]:
     """Complete the form of a model reference, and the name of an embedded model."""
-    from promptkit.runtimes.embedded_models import embedded_models
+    from promptkit.runtimes.in_process.embedded_models import embedded_models
 
     known = [model.reference for model in embedded_models().values()]
     return [form for form in (*REFERENCE_FORMS.values(), *known) if form.startswith(incomplete)]

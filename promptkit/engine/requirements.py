@@ -10,8 +10,8 @@ from typing import get_args
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.calibration import read_calibration
+from promptkit.answers.constraints.forms import reply_form
 from promptkit.answers.decide import score_needs
-from promptkit.answers.forms import reply_form
 from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.engine.session import ClientProvider, Session
 from promptkit.errors import InputError, Problem, Unsupported, place

@@ -52,7 +52,7 @@ async def choose_model(reference: str, why: str) -> ModelChoice:
     """
     if parse_reference(reference).kind != AUTO:
         return ModelChoice(reference, why)
-    from promptkit.runtimes.ollama_server import installed_models
+    from promptkit.runtimes.servers.ollama_server import installed_models
 
     found = await installed_models(timeout=PROBE_SECONDS, one=True)
     for model in found or ():
@@ -255,7 +255,7 @@ class LocalModel:
 
 async def local_models() -> list[LocalModel]:
     """Return the embedded models, the hub's files on this machine, and the models of an Ollama server that answers."""
-    from promptkit.runtimes.ollama_server import installed_models
+    from promptkit.runtimes.servers.ollama_server import installed_models
 
     found = await installed_models() or ()
     served = (
@@ -282,17 +282,17 @@ REPORTED: Mapping[str, tuple[str, ...]] = {"chat": (), "reasoning": ("thinking",
 
 def catalog_models() -> list[LocalModel]:
     """Return the models of the catalog, the default first."""
-    from promptkit.runtimes.embedded_models import embedded_models
+    from promptkit.runtimes.in_process.embedded_models import embedded_models
 
     return [catalog_model(name) for name in embedded_models()]
 
 
 def catalog_model(name: str) -> LocalModel:
     """Return an embedded model's facts. Reads the weights once where they are here, to check them."""
-    from promptkit.runtimes.embedded import CAPABILITIES
-    from promptkit.runtimes.embedded_models import HubSource, embedded_models
-    from promptkit.runtimes.embedding_model import EMBEDDING_CAPABILITIES
-    from promptkit.runtimes.weights import find_weights
+    from promptkit.runtimes.in_process.embedded import CAPABILITIES
+    from promptkit.runtimes.in_process.embedded_models import HubSource, embedded_models
+    from promptkit.runtimes.in_process.embedding_model import EMBEDDING_CAPABILITIES
+    from promptkit.runtimes.in_process.weights import find_weights
 
     model = embedded_models()[name]
     source = model.source
@@ -313,7 +313,7 @@ def catalog_model(name: str) -> LocalModel:
 
 def licence_of(reference: str) -> str | None:
     """Return the licence of an embedded model; None for any other, whose licence is not known."""
-    from promptkit.runtimes.embedded_models import embedded_models
+    from promptkit.runtimes.in_process.embedded_models import embedded_models
 
     return next((model.licence for model in embedded_models().values() if model.reference == reference), None)
 
@@ -337,10 +337,10 @@ async def pull_model(reference: str, progress: DownloadProgress | None = None, *
 
     Raises InputError for a model that cannot be fetched and for a wrong file, or a RuntimeFailure.
     """
-    from promptkit.runtimes.embedded_models import embedded_models
-    from promptkit.runtimes.hub import pull_hub
-    from promptkit.runtimes.ollama_server import pull_ollama
-    from promptkit.runtimes.weights import adopt_weights, fetch_weights, in_thread
+    from promptkit.runtimes.in_process.embedded_models import embedded_models
+    from promptkit.runtimes.in_process.hub import pull_hub
+    from promptkit.runtimes.in_process.weights import adopt_weights, fetch_weights, in_thread
+    from promptkit.runtimes.servers.ollama_server import pull_ollama
 
     named = parse_reference(reference)
     if file is not None and named.kind != "embedded":

@@ -109,11 +109,11 @@ async def open_runtime(
     path = base / named.path
     match named.kind:
         case "ollama":
-            from promptkit.runtimes.ollama import Ollama
+            from promptkit.runtimes.servers.ollama import Ollama
 
             return Ollama(named.name, notice=notice)
         case "openai":
-            from promptkit.runtimes.openai import OpenAI
+            from promptkit.runtimes.servers.openai import OpenAI
 
             return OpenAI(named.name, base_url=named.url, notice=notice)
         case "replay":
@@ -140,13 +140,13 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
         from promptkit.storage.files import check_there
 
         check_there(path)
-    from promptkit.runtimes.embedded import open_embedded
-    from promptkit.runtimes.weights import in_thread
+    from promptkit.runtimes.in_process.embedded import open_embedded
+    from promptkit.runtimes.in_process.weights import in_thread
 
     if named.kind == "embedded":
         path = await in_thread(partial(_catalog_file, named.name), progress)
     elif named.kind == "hf":
-        from promptkit.runtimes.hub import hub_path, pull_hub
+        from promptkit.runtimes.in_process.hub import hub_path, pull_hub
 
         here = hub_path(named.name, named.path)
         path = await in_thread(partial(pull_hub, named.name, named.path), progress) if here is None else here
@@ -156,8 +156,8 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
 
 def _catalog_file(name: str, progress: DownloadProgress) -> Path:
     """Return the file of an embedded model. Only the default model is fetched here; others may have gigabytes."""
-    from promptkit.runtimes.embedded_models import default_model, embedded_models
-    from promptkit.runtimes.weights import default_weights, find_weights
+    from promptkit.runtimes.in_process.embedded_models import default_model, embedded_models
+    from promptkit.runtimes.in_process.weights import default_weights, find_weights
 
     model = embedded_models()[name]
     if model == default_model():
@@ -200,7 +200,7 @@ def _check_embedded(name: str) -> None:
     """Raise InputError for a model that is not in the catalog, which is not read for the default one."""
     if f"embedded/{name}" == EMBEDDED:
         return
-    from promptkit.runtimes.embedded_models import embedded_models
+    from promptkit.runtimes.in_process.embedded_models import embedded_models
 
     if name not in embedded_models():
         raise InputError(f"there is no embedded model `{name}`", hint=nearest(name, embedded_models()))

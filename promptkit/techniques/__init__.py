@@ -1,6 +1,6 @@
 """Ways of asking. An author of a technique imports these names from here."""
 
-from promptkit.answers.json_reader import read_json as read_json
+from promptkit.answers.reader.json_reader import read_json as read_json
 from promptkit.techniques.artifacts import Prepared as Prepared
 from promptkit.techniques.artifacts import Row as Row
 from promptkit.techniques.context import Answer as Answer

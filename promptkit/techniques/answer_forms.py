@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from promptkit.answers.base import Unparsed
+from promptkit.answers.constraints.forms import EXTRA_TOKENS, UNCONSTRAINED, ReplyForm, plain_form, reply_form
 from promptkit.answers.decide import Scores, lead_after, score_needs
-from promptkit.answers.forms import EXTRA_TOKENS, UNCONSTRAINED, ReplyForm, plain_form, reply_form
 from promptkit.errors import Unsupported
 from promptkit.runtimes.base import Request
 from promptkit.techniques.context import Answer, Exchange, StepContext

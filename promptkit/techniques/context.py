@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from promptkit.answers.base import AnswerType
+from promptkit.answers.constraints.forms import ReplyForm
 from promptkit.answers.decide import Scores
-from promptkit.answers.forms import ReplyForm
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.answers.build import repair_message
-from promptkit.answers.forms import plain_form
+from promptkit.answers.constraints.forms import plain_form
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
 from promptkit.project_code.reference import guarded
 from promptkit.techniques.answer_forms import constrained_form

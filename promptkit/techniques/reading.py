@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from promptkit.answers.base import AnswerType, Unparsed
-from promptkit.answers.code_reader import find_program
-from promptkit.answers.list_reader import bare_item, listed_items, plain_lines
+from promptkit.answers.reader.code_reader import find_program
+from promptkit.answers.reader.list_reader import bare_item, listed_items, plain_lines
 from promptkit.techniques.context import Exchange
 
 _ABBREVIATIONS: Final = (

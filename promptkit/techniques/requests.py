@@ -14,8 +14,8 @@ from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading,
 from promptkit.answers.build import aside_repair_message, instruction, json_instruction
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.calibration import Calibration, read_calibration
+from promptkit.answers.constraints.forms import ReplyForm, plain_form, reply_form
 from promptkit.answers.decide import Scores, score_answer, score_needs
-from promptkit.answers.forms import ReplyForm, plain_form, reply_form
 from promptkit.prompts.expressions import Expression
 from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.code_reader import find_program
+from promptkit.answers.reader.code_reader import find_program
 from promptkit.errors import PromptkitError
 from promptkit.tools.sandbox import Failure, Limits, Worker, failure_of
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.answers.build import build_answer_type
-from tests.answers.gbnf import Gbnf
+from tests.answers.constraints.gbnf import Gbnf
 from tests.answers.kinds import IDS, KINDS
 
 FEWER = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from promptkit.answers.build import build_answer_type
+from promptkit.answers.constraints.forms import reply_form
+from promptkit.answers.constraints.schema_keywords import FORMATS
 from promptkit.answers.decide import score_answer
-from promptkit.answers.forms import reply_form
-from promptkit.answers.schema_keywords import FORMATS
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.embedded import Embedded
-from tests.answers.gbnf import Gbnf
+from promptkit.runtimes.in_process.embedded import Embedded
+from tests.answers.constraints.gbnf import Gbnf
 from tests.answers.kinds import IDS, KINDS
 from tests.embedded import embedded, model_file
 

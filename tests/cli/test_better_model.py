@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.cli.better_model import suggest_better_model
-from promptkit.runtimes.embedded_models import embedded_models
+from promptkit.runtimes.in_process.embedded_models import embedded_models
 from promptkit.runtimes.references import EMBEDDED
 from tests.cli.conftest import Run
 

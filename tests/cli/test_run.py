@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.command import COMMAND, environment
-from tests.runtimes.ollama_server import FakeModel, OllamaServer
+from tests.runtimes.servers.ollama_server import FakeModel, OllamaServer
 
 
 def test_the_answer_alone_is_on_stdout(promptkit: Run) -> None:

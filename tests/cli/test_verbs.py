@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SORT, Run
-from tests.runtimes.ollama_server import FakeModel, OllamaServer
+from tests.runtimes.servers.ollama_server import FakeModel, OllamaServer
 
 
 def test_render_shows_the_exact_messages_and_asks_nothing(promptkit: Run) -> None:

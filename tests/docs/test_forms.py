@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.build import build_answer_type
-from promptkit.answers.forms import (
+from promptkit.answers.constraints.forms import (
     CHOICE,
     GRAMMAR,
     GUIDANCE,
@@ -19,10 +19,10 @@ from promptkit.answers.forms import (
     reply_form,
 )
 from promptkit.runtimes.base import Capability
-from promptkit.runtimes.embedded import CAPABILITIES
-from promptkit.runtimes.ollama_server import _capabilities as ollama_capabilities
-from promptkit.runtimes.openai import OpenAI
-from tests.runtimes.openai_server import LM_STUDIO, OPENAI, VLLM, OpenAIServer, serving
+from promptkit.runtimes.in_process.embedded import CAPABILITIES
+from promptkit.runtimes.servers.ollama_server import _capabilities as ollama_capabilities
+from promptkit.runtimes.servers.openai import OpenAI
+from tests.runtimes.servers.openai_server import LM_STUDIO, OPENAI, VLLM, OpenAIServer, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 WORDS = {

@@ -8,7 +8,7 @@ from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.storage.store import Store
 from tests.embedded import embedded, model_file  # noqa: F401
 from tests.evaluation.suites import Given

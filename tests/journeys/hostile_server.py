@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.runtimes.hostile_replies import Case, Protocol, answer
+from tests.runtimes.servers.hostile_replies import Case, Protocol, answer
 
 CASE = re.compile(r"case (\d+)")
 MODEL = "mini"

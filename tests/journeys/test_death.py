@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.project import finish, make_project, start
-from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer
+from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 
 WORDS = [f"word-{number:02}" for number in range(12)]
 

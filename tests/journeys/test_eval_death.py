@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.project import finish, start
-from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer
+from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 
 ROWS = 120
 IN_FLIGHT = 10

@@ -9,7 +9,7 @@ import stamina
 
 from tests.journeys.commands import PIPELINE, PROMPT, Place
 from tests.journeys.hostile_server import hostile_server
-from tests.runtimes.hostile_replies import PROTOCOLS, Becomes, Protocol, ends, order
+from tests.runtimes.servers.hostile_replies import PROTOCOLS, Becomes, Protocol, ends, order
 
 HOSTILE = {
     "ANSI": "\x1b[31mred\x1b[2J",

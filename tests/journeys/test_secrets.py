@@ -22,9 +22,9 @@ from tests.command import Done
 from tests.journeys.commands import Place
 from tests.journeys.hostile_server import LISTED, hostile_server
 from tests.journeys.project import finish, make_project
-from tests.runtimes.hostile_replies import CASES, PROTOCOLS, Protocol
-from tests.runtimes.hostile_replies import KEY as CANARY
-from tests.runtimes.openai_server import OpenAIServer
+from tests.runtimes.servers.hostile_replies import CASES, PROTOCOLS, Protocol
+from tests.runtimes.servers.hostile_replies import KEY as CANARY
+from tests.runtimes.servers.openai_server import OpenAIServer
 
 KEY = "sk-planted-4f9a1c"
 

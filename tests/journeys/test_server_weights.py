@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.command import run_command
-from tests.runtimes.openai_server import OpenAIServer, serving_in_thread
+from tests.runtimes.servers.openai_server import OpenAIServer, serving_in_thread
 
 SUITE = """\
 data: rows.jsonl

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.journeys.project import finish, make_project, start
 from tests.journeys.test_death import WORDS, asked, slow, wait_for
-from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer
+from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 
 MINE = """\
 from promptkit.techniques import Answer, Prepared, Task, technique

@@ -20,7 +20,7 @@ import pytest
 from promptkit.storage.store import Store
 from tests.journeys.project import finish, start
 from tests.journeys.test_eval_death import mood_of
-from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer
+from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 
 ROWS = 40
 IN_FLIGHT = 10

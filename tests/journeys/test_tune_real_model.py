@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from promptkit.runtimes.embedded_models import default_model
+from promptkit.runtimes.in_process.embedded_models import default_model
 from tests.embedded import model_file
 
 __all__ = ["model_file"]

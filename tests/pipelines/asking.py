@@ -138,8 +138,8 @@ async def golden(script: Script) -> str:
 
 async def write_all() -> None:
     """Write the golden file of each pipeline."""
-    from promptkit.runtimes.embedded import Embedded
-    from promptkit.runtimes.weights import default_weights
+    from promptkit.runtimes.in_process.embedded import Embedded
+    from promptkit.runtimes.in_process.weights import default_weights
 
     runtime = Embedded(default_weights(), reference="embedded/smollm2", slots=1)
     for name in PIPELINES:

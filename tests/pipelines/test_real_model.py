@@ -21,8 +21,8 @@ from promptkit.engine.load import load_target
 from promptkit.engine.results import Result
 from promptkit.engine.run import run
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes.embedded import Embedded
-from promptkit.runtimes.embedded_models import default_model
+from promptkit.runtimes.in_process.embedded import Embedded
+from promptkit.runtimes.in_process.embedded_models import default_model
 from promptkit.runtimes.replay import Recorder, Replay
 from tests.pipelines.asking import Given
 

@@ -11,7 +11,7 @@ import pytest
 from promptkit.engine.load import load_target
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.base import Request
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
 from tests.pipelines.asking import GOLDEN, PIPELINES, Given, Script, asked, golden
 
 RENEW = "the requests changed: `python -m tests.pipelines.asking` writes them anew; read the difference"

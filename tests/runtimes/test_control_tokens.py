@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from promptkit.runtimes.base import Message, Model, Request, Role, Runtime
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
-from promptkit.runtimes.embedded import PRIVATE, Embedded, prompt_text
-from promptkit.runtimes.gguf import read_control_tokens
-from promptkit.runtimes.ollama import Ollama
-from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.in_process.embedded import PRIVATE, Embedded, prompt_text
+from promptkit.runtimes.in_process.gguf import read_control_tokens
 from promptkit.runtimes.scripted import Scripted
 from promptkit.runtimes.serialization import KEY_VERSION, model_from, model_record, request_key, request_record, to_json
-from tests.runtimes.ollama_server import FakeModel, OllamaServer
-from tests.runtimes.openai_server import OpenAIServer, serving
+from promptkit.runtimes.servers.ollama import Ollama
+from promptkit.runtimes.servers.openai import OpenAI
+from tests.runtimes.servers.ollama_server import FakeModel, OllamaServer
+from tests.runtimes.servers.openai_server import OpenAIServer, serving
 
 FAMILIES = {
     "ChatML": "<|im_start|> <|im_end|> <|endoftext|>",

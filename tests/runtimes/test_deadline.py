@@ -9,9 +9,9 @@ import pytest
 from promptkit.errors import DeadlinePassed
 from promptkit.runtimes.base import Message, Model, Request
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.ollama import Ollama
-from promptkit.runtimes.openai import OpenAI
-from tests.runtimes.fault_server import Misdeed, again_and_again, drip, faulty, silence
+from promptkit.runtimes.servers.ollama import Ollama
+from promptkit.runtimes.servers.openai import OpenAI
+from tests.runtimes.servers.fault_server import Misdeed, again_and_again, drip, faulty, silence
 
 SECONDS = 0.3
 ASKED = Request(messages=(Message("user", "hello"),))

@@ -10,8 +10,8 @@ import pytest
 from promptkit.errors import InputError, NotRecorded
 from promptkit.runtimes.base import Capability, Message, Request
 from promptkit.runtimes.models import Models, choose_model, default_reference
-from promptkit.runtimes.ollama_server import OllamaModel
 from promptkit.runtimes.replay import Recorder
+from promptkit.runtimes.servers.ollama_server import OllamaModel
 
 HELLO = Request(messages=(Message("user", "hello"),))
 
@@ -35,7 +35,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, models: Sequence[OllamaModel] | N
         assert timeout <= 0.3
         return models
 
-    monkeypatch.setattr("promptkit.runtimes.ollama_server.installed_models", installed_models)
+    monkeypatch.setattr("promptkit.runtimes.servers.ollama_server.installed_models", installed_models)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_a_model_that_is_kept_apart_answers_though_the_command_line_names_
 
 async def test_weights_are_loaded_once_under_two_names(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, None)
-    monkeypatch.setattr("promptkit.runtimes.weights.default_weights", lambda progress: scripts / "a.gguf")
+    monkeypatch.setattr("promptkit.runtimes.in_process.weights.default_weights", lambda progress: scripts / "a.gguf")
     async with Models(base=scripts) as models:
         one, other = await models.get(), await models.get("embedded/smollm2")
         assert one is not other

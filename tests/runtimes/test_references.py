@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError
-from promptkit.runtimes.openai import OpenAI
 from promptkit.runtimes.references import ModelReference, open_runtime, parse_reference
 from promptkit.runtimes.replay import Recorder, Replay
+from promptkit.runtimes.servers.openai import OpenAI
 
 GOOD = [
     ModelReference(text="auto", kind="auto"),

@@ -13,7 +13,7 @@ import pytest
 from promptkit.errors import InputError, NotRecorded, RequestRefused, StoreFailed
 from promptkit.runtimes.base import Message, Reply, Request, Token
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.runtimes.models import Models
 from promptkit.runtimes.replay import Recorder, Replay
 from promptkit.runtimes.scripted import Scripted

@@ -12,12 +12,12 @@ import pytest
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Message, Reply, Request
-from promptkit.runtimes.http import Server
-from promptkit.runtimes.ollama import Ollama
-from promptkit.runtimes.openai import OpenAI
-from promptkit.runtimes.probes import NO_DIALECT
 from promptkit.runtimes.reply_reader import ReplyReader, logprob
 from promptkit.runtimes.serialization import reply_from, reply_record
+from promptkit.runtimes.servers.http import Server
+from promptkit.runtimes.servers.ollama import Ollama
+from promptkit.runtimes.servers.openai import OpenAI
+from promptkit.runtimes.servers.probes import NO_DIALECT
 
 TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": [{"token": "a", "logprob": -1.0}]}
 OPENAI_PART = {

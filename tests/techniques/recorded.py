@@ -19,10 +19,10 @@ from promptkit.engine.run import run
 from promptkit.engine.session import RunSettings
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
+from promptkit.runtimes.in_process.weights import default_weights
 from promptkit.runtimes.references import EMBEDDED
 from promptkit.runtimes.replay import Recorder
-from promptkit.runtimes.weights import default_weights
 from tests.pipelines.asking import Given
 
 FOLDER = Path(__file__).parent / "recordings"

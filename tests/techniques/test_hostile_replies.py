@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.answers.json_reader import read_json
+from promptkit.answers.reader.json_reader import read_json
 from promptkit.techniques.catalog.chain_of_knowledge import _FIRST, _SECOND
 from promptkit.techniques.catalog.tree_of_thoughts import read_step
 from promptkit.techniques.methods.qa_queries import read_lines

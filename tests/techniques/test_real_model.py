@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from promptkit.engine.results import Result
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.runtimes.replay import Replay
 from tests.techniques.recorded import FOLDER, Brief, recording, run_example
 from tests.techniques.test_catalog import CATALOG

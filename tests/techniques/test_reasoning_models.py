@@ -12,13 +12,13 @@ import pytest
 
 from promptkit.runtimes.base import Runtime
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.ollama import Ollama
-from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.servers.ollama import Ollama
+from promptkit.runtimes.servers.openai import OpenAI
 from promptkit.techniques.context import Answer, Options
 from promptkit.techniques.perform import perform, repair
 from promptkit.techniques.thinking import Think
 from tests.runtimes.conftest import no_kept_findings
-from tests.runtimes.reasoning_server import Mind, reasoning_ollama, reasoning_openai
+from tests.runtimes.servers.reasoning_server import Mind, reasoning_ollama, reasoning_openai
 from tests.techniques.steps import Bench
 
 __all__ = ["no_kept_findings"]

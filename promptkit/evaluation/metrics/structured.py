@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from promptkit.answers.base import AnswerType, Unparsed
-from promptkit.answers.json_schema import JsonSchema
+from promptkit.answers.constraints.json_schema import JsonSchema
 from promptkit.answers.json_value import Json
 from promptkit.answers.labels import Labels
 from promptkit.answers.lists import ListOf

@@ -7,13 +7,7 @@ from itertools import groupby
 
 from rich.text import Text
 
-from promptkit.evaluation.record import (
-    ComparisonRecord,
-    DifferenceRecord,
-    EvalRecord,
-    MetricDifference,
-    MetricRecord,
-)
+from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricDifference, MetricRecord
 from promptkit.reports.evaluation.figures import (
     difference_decimals,
     difference_parts,

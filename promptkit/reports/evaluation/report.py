@@ -9,12 +9,7 @@ from rich.text import Text
 
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
-from promptkit.reports.evaluation.comparisons import (
-    baseline_lines,
-    comparison_lines,
-    comparison_notes,
-    threshold_lines,
-)
+from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.evaluation.variants import (

@@ -16,14 +16,7 @@ from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
 from promptkit.reports.output import note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import (
-    calls_text,
-    hint_in_brackets,
-    one_line,
-    seconds_text,
-    tokens_text,
-    warning_texts,
-)
+from promptkit.reports.text import calls_text, hint_in_brackets, one_line, seconds_text, tokens_text, warning_texts
 from promptkit.techniques.warnings import in_table_order
 
 TICK = 0.25

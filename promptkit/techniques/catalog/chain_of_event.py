@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.json_reader import read_json
+from promptkit.answers.reader.json_reader import read_json
 from promptkit.errors import InputError
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Tokens

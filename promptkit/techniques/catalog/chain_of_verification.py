@@ -6,8 +6,8 @@ import re
 from typing import Final, Literal
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.json_reader import read_json
-from promptkit.answers.list_reader import bare_item
+from promptkit.answers.reader.json_reader import read_json
+from promptkit.answers.reader.list_reader import bare_item
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count
 from promptkit.techniques.reading import filled_lines, last_named, read_list

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.list_reader import listed_items
+from promptkit.answers.reader.list_reader import listed_items
 from promptkit.techniques.context import Answer
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique

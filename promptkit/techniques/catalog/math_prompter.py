@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from promptkit.answers.json_reader import read_json
+from promptkit.answers.reader.json_reader import read_json
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.math_templates import (
     Number,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptkit.answers.json_reader import read_json
+from promptkit.answers.reader.json_reader import read_json
 from promptkit.answers.text import undressed
 
 _HEAD: Final = re.compile(r"[*_#]{0,3}[ \t]?Thought[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}", re.IGNORECASE)

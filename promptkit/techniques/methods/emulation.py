@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
-from promptkit.answers.json_reader import read_json
+from promptkit.answers.reader.json_reader import read_json
 from promptkit.techniques.task import Task
 from promptkit.tools.python import Execution, Sandbox
 

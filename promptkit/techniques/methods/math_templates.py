@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import Any, Final
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.fences import fenced_blocks
+from promptkit.answers.reader.fences import fenced_blocks
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.programs import functions, read_program
 from promptkit.techniques.task import Task

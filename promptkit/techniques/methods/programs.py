@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
-from promptkit.answers.verdicts import verdict
+from promptkit.answers.reader.verdicts import verdict
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.task import Task
 from promptkit.tools.python import Execution, assigned_names, cut_program

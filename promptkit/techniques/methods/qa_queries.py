@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.code_reader import find_program
-from promptkit.answers.fences import fenced_blocks
-from promptkit.answers.list_reader import bare_item, listed_items
+from promptkit.answers.reader.code_reader import find_program
+from promptkit.answers.reader.fences import fenced_blocks
+from promptkit.answers.reader.list_reader import bare_item, listed_items
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
 from promptkit.techniques.reading import filled_lines

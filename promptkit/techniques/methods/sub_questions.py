@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptkit.answers.list_reader import bare_item
+from promptkit.answers.reader.list_reader import bare_item
 from promptkit.techniques.reading import first_line
 
 END: Final = "EOQ"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
+from promptkit.answers.constraints.forms import reply_form
 from promptkit.answers.decide import score_needs
-from promptkit.answers.forms import reply_form
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError

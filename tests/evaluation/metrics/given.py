@@ -8,14 +8,7 @@ from typing import Any
 
 from promptkit.answers.base import AnswerType
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.metrics.base import (
-    Difference,
-    Estimate,
-    Metric,
-    MetricContext,
-    MetricInput,
-    Sample,
-)
+from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.project import Project
 

@@ -1,0 +1,1 @@
+"""Models that run in the process, by llama.cpp, and where their weights come from."""

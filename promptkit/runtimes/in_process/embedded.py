@@ -1,0 +1,328 @@
+"""The embedded runtime: a model in this process, run by llama.cpp's server from the package `xllamacpp`.
+
+Every request becomes one raw text (`prompt_text`), so chat, begun turns, grammars, schemas and log-probabilities
+all take one path, and the text that is sent can be shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
+from promptkit.runtimes.answer_end import AnswerEnd
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
+from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
+from promptkit.runtimes.in_process.gguf import read_kind
+from promptkit.runtimes.in_process.llama_cpp import Llama
+from promptkit.runtimes.in_process.runtime import InProcessRuntime
+from promptkit.runtimes.reply_reader import ASCII_GRAMMAR, ReplyReader
+from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
+
+CAPABILITIES: tuple[Capability, ...] = (
+    "chat",
+    "complete",
+    "continue",
+    "grammar",
+    "schema",
+    "guidance",
+    "logprobs",
+    "sampling",
+    "stop",
+    "seed",
+    "tokenize",
+    "template",
+    "embeddings",
+)
+REQUESTS_PER_SLOT = 2
+"""One is answered while the next waits in llama.cpp's queue, so that no slot idles while a request is prepared. A step
+of llama.cpp with an idle slot costs hardly less CPU than one without."""
+
+
+def open_embedded(path: Path, reference: str) -> Runtime:
+    """Return the runtime of a GGUF file by what it is: a model that answers, or an embedding model."""
+    if read_kind(path).pooling is not None:
+        return EmbeddingModel(path, reference=reference)
+    return Embedded(path, reference=reference)
+
+
+class Embedded(InProcessRuntime):
+    """A GGUF file run by llama.cpp in this process, loaded at its first use.
+
+    Requests in flight are decoded together in `slots`. The model is unloaded by `close`, with the last reference to it,
+    or at the program's end. Its vectors are the means over the tokens of a text; they need the weights a second time.
+    """
+
+    def __init__(
+        self, path: Path, *, reference: str, context: int = 4096, slots: int = 4, threads: int | None = None
+    ) -> None:
+        """Set up the runtime without reading the file.
+
+        `context` is the window of each slot in tokens; a request that asks for more reloads the model. `threads` is by
+        default the number of usable cores.
+        """
+        # One thread more than requests in flight, so that tokens can be counted meanwhile.
+        super().__init__(path, reference=reference, workers=REQUESTS_PER_SLOT * slots + 1, threads=threads)
+        self._context = context
+        self._slots = slots
+        self._llamas: list[Llama] = []  # empty until loaded
+        self._loading = threading.Lock()
+        weakref.finalize(self, self._llamas.clear)
+
+    async def model(self) -> Model:
+        """Describe the model, loading it once. Raises ModelLoadFailed."""
+        return await self._run(self._describe)
+
+    async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """Answer one request. Cancelling ends it at the next batch of the prompt or the next token.
+
+        Where a character spans several tokens, llama.cpp reports only the log-probability of the last.
+        Raises ContextOverflow, RequestRefused, ModelLoadFailed.
+        """
+        ended = threading.Event()
+        deliver = _threadsafe_listener(on_text, ended) if on_text else None
+        try:
+            return await self._run(lambda: self._answer(request, deliver, ended))
+        finally:
+            ended.set()
+
+    async def tokenize(self, text: str) -> tuple[bytes, ...]:
+        """Return the text's tokens as byte pieces."""
+        return await self._run(lambda: self._loaded().tokenize(text))
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str:
+        """Return the text that the messages become under the model's own chat template."""
+        request = Request(messages=tuple(messages), begun=begun)
+        return await self._run(lambda: prompt_text(self._loaded(), request).text)
+
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int:
+        """Return how many tokens the messages become. Control tokens in them count as the letters that are sent."""
+        request = Request(messages=tuple(messages), begun=begun)
+        return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
+
+    async def close(self) -> None:
+        """End the running requests and unload the model. Safe to call twice."""
+        await super().close()
+        await asyncio.to_thread(self._llamas.clear)
+
+    def _loaded(self, context: int | None = None) -> Llama:
+        """Return the loaded model. A larger window than it has reloads it.
+
+        Requests in the old model finish there before it is unloaded.
+        """
+        with self._loading:
+            if self._llamas and (context or 0) > self._llamas[0].trained:
+                raise ContextOverflow(
+                    f"{self._reference} was trained on windows of {self._llamas[0].trained} tokens; "
+                    f"the option `context` asks for {context}"
+                )
+            if not self._llamas or (context or 0) > self._context:
+                self._context = max(context or 0, self._context)
+                llama = Llama(self._path, context=self._context, slots=self._slots, threads=self._threads)
+                self._llamas[:] = [llama]
+            return self._llamas[0]
+
+    def _describe(self) -> Model:
+        llama = self._loaded()
+        capabilities: set[Capability] = set(CAPABILITIES)
+        if llama.system_role:
+            capabilities.add("system")
+        if "enable_thinking" in llama.template:
+            capabilities |= {"think", "thinks"}
+        elif THINK_CLOSE in llama.template:
+            capabilities.add("thinks")
+        return Model(
+            reference=self._reference,
+            digest=self._digest,
+            capabilities=frozenset(capabilities),
+            context=llama.context,
+            size=self._path.stat().st_size,
+            parallel=REQUESTS_PER_SLOT * self._slots,
+            weak_embeddings=True,
+        )
+
+    def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
+        started = time.perf_counter()
+        llama = self._loaded(request.context)
+        prompt = prompt_text(llama, request)
+        if not prompt.text:
+            raise RequestRefused("the prompt is empty")
+        reader = ReplyReader(
+            self._reference, splitter=_splitter(request, prompt.text), answer_end=AnswerEnd.of(request)
+        )
+        collector = _Collector(reader, deliver)
+
+        def is_given_up() -> bool:
+            return ended.is_set() or self._closing.is_set() or reader.ended_early
+
+        query = _query(request, prompt)
+        llama.complete(query, collector.add, is_given_up)
+        if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
+            llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
+        if not reader.finish:
+            raise ServerFailed(f"{self._reference} was closed before the answer ended")
+        return collector.reply(time.perf_counter() - started)
+
+
+class _Collector:
+    """Passes llama.cpp's chunks to the reply reader, and their text to the listener."""
+
+    def __init__(self, reader: ReplyReader, deliver: OnText | None) -> None:
+        self.reader = reader
+        self._deliver = deliver
+        self._timings: dict[str, Any] = {}
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        if self.reader.ended_early:
+            return
+        choice = chunk["choices"][0]
+        shown = self.reader.add(choice["text"], None, _listed_tokens(chunk))
+        self._show(self.reader.new_thoughts())
+        self._show(shown)
+        if choice["finish_reason"]:
+            self.reader.end(choice["finish_reason"])
+        self._timings = chunk.get("timings", self._timings)
+
+    def add_tokens(self, chunk: dict[str, Any]) -> None:
+        self.reader.add_tokens(_listed_tokens(chunk))
+
+    def reply(self, seconds: float) -> Reply:
+        """Return the whole answer; `seconds` is its time where llama.cpp gives none."""
+        self._show(self.reader.end_text())
+        timings = self._timings
+        if timings:  # without the wait in llama.cpp's queue
+            seconds = (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
+        return self.reader.reply(
+            tokens_in=timings["cache_n"] + timings["prompt_n"] if timings else None,
+            tokens_out=timings.get("predicted_n"),
+            tokens_thought=None,
+            seconds=seconds,
+        )
+
+    def _show(self, piece: str) -> None:
+        if piece and self._deliver:
+            self._deliver(piece)
+
+
+def _listed_tokens(chunk: dict[str, Any]) -> Any:
+    return (chunk["choices"][0].get("logprobs") or {}).get("content")
+
+
+def _splitter(request: Request, text: str) -> ThoughtSplitter:
+    off = request.prompt is not None or bool(request.begun or request.constrained)
+    return ThoughtSplitter(opened=not off and text.rstrip().endswith(THINK_OPEN), off=off)
+
+
+def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
+    query: dict[str, Any] = {
+        "prompt": prompt.sent,
+        "max_tokens": request.most_tokens,
+        "temperature": request.temperature,
+    }
+    optional = {
+        "top_p": request.top_p,
+        "seed": sample_seed(request),
+        "stop": None if request.thought_tokens else list(request.stop) or None,
+        "grammar": request.grammar,
+        "json_schema": request.schema,
+        "logprobs": request.alternatives or None,
+    }
+    return query | {key: value for key, value in optional.items() if value is not None}
+
+
+def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
+    """Return a listener for a worker thread. It passes pieces to the event loop until the request has ended."""
+    loop = asyncio.get_running_loop()
+
+    def show(piece: str) -> None:
+        if not ended.is_set():
+            on_text(piece)
+
+    def deliver(piece: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(show, piece)
+
+    return deliver
+
+
+PRIVATE: Final = range(0xF0000, 0xFFFFE)
+"""Private-use characters. Those that no message uses stand for control tokens in data."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A request's raw text, and its form for llama.cpp: the text, or texts with the tokens of letters between them."""
+
+    text: str
+    sent: str | list[str | int]
+
+
+def prompt_text(llama: Llama, request: Request) -> PromptText:
+    """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them.
+
+    llama.cpp obeys control tokens anywhere in a text. One that a message holds is replaced by an unused character for
+    the chat template, and llama.cpp then gets the tokens of its letters. A raw text keeps its control tokens.
+    """
+    if request.prompt is not None:
+        text = request.prompt + request.begun
+        return PromptText(text, text)
+    contents = [message.content for message in request.messages]
+    letters = _control_tokens_in(llama, (*contents, request.begun))
+    if not letters:
+        text = _templated(llama, request, contents, request.begun)
+        return PromptText(text, text)
+    marks = dict(zip(letters, _unused_characters((*contents, request.begun, llama.template)), strict=False))
+    pattern = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))))
+
+    def marked(text: str) -> str:
+        return pattern.sub(lambda found: marks[found[0]], text)
+
+    text = _templated(llama, request, list(map(marked, contents)), marked(request.begun))
+    return _unmarked(text, {mark: token for token, mark in marks.items()}, letters)
+
+
+def answers_without_thoughts(request: Request) -> bool:
+    """Tell whether the reply to a request is the answer, without thoughts before it."""
+    return bool(request.begun or request.constrained) or request.think is False
+
+
+def _control_tokens_in(llama: Llama, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the control tokens in texts, each with the tokens of its letters."""
+    found = {token for text in texts for token in llama.control_tokens.findall(text)}
+    return {token: letters for token in sorted(found) if (letters := llama.letters(token))}
+
+
+def _templated(llama: Llama, request: Request, contents: Sequence[str], begun: str) -> str:
+    options = {} if request.think is None else {"enable_thinking": bool(request.think)}
+    messages = [
+        {"role": message.role, "content": content} for message, content in zip(request.messages, contents, strict=True)
+    ]
+    text = llama.apply_template(messages, **options)
+    if answers_without_thoughts(request) and text.rstrip().endswith(THINK_OPEN):
+        text = f"{text.rstrip()}\n\n{THINK_CLOSE}\n\n"
+    return text + begun
+
+
+def _unused_characters(texts: Sequence[str]) -> Iterator[str]:
+    """Yield private-use characters that no text holds."""
+    used = set().union(*texts)
+    return (chr(code) for code in PRIVATE if chr(code) not in used)
+
+
+def _unmarked(text: str, tokens: Mapping[str, str], letters: Mapping[str, tuple[int, ...]]) -> PromptText:
+    pieces = re.split(f"([{''.join(tokens)}])", text)
+    # The first item is a text, even an empty one: llama.cpp puts the beginning of a sequence before it.
+    sent: list[str | int] = [pieces[0]]
+    for mark, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        sent += letters[tokens[mark]]
+        sent += [piece] if piece else []
+    shown = "".join(tokens.get(piece, piece) for piece in pieces)
+    return PromptText(shown, sent if len(sent) > 1 else shown)

@@ -1,0 +1,1 @@
+"""Adapters to servers that speak Ollama's or OpenAI's protocol."""
