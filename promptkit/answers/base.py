@@ -103,7 +103,7 @@ class AnswerType(ABC):
                 return Reading(found, WHOLE_REPLY)
         for passage in passages(text, cue, thinks=thinks, cut=cut, question=question):
             if self.declines(passage.text):
-                passage = replace(passage, text=passage.text.partition(" but ")[2], is_weak=True)
+                passage = replace(passage, text=_after_but(passage.text), is_weak=True, opens=False)
                 if self.declines(passage.text) or self.pick(passage) is None:
                     raise Refusal("the reply declines to answer, or says that there is no answer")
             found = self.pick(passage)
@@ -192,6 +192,12 @@ class AnswerType(ABC):
     def mentions(self, text: str) -> Iterable[Any]:
         """Return the values found among other words, in order."""
         return ()
+
+
+def _after_but(text: str) -> str:
+    """Return what a sentence says after it declines: `I am not sure, but …`; an empty text where it says no more."""
+    but = re.search(r"\sbut\s|;\s(?=(?:the|my) (?:closest|nearest|best)\b)", text)
+    return text[but.end() :] if but else ""
 
 
 def after_marker(text: str, marker: str) -> tuple[str, bool]:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.base import AnswerType, quoted
+from promptkit.answers.boolean import Boolean
+from promptkit.answers.choice import Choice
 from promptkit.answers.code import Code
 from promptkit.answers.constraints.forms import Writing
 from promptkit.answers.json_value import Json
-from promptkit.answers.labels import Boolean, Choice, Label, Labels
+from promptkit.answers.labels import Label, Labels
 from promptkit.answers.lists import JsonList, ListOf, read_flag
 from promptkit.answers.number import Number
 from promptkit.answers.spans import Spans

@@ -144,7 +144,9 @@ def _listed_names(names: Sequence[str], between: str) -> str:
     return between.join(names[:MAX_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
-_TOKEN: Final = re.compile(r"\w+|\W")
+# Words of scripts without spaces are single signs.
+_SIGN: Final = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+_TOKEN: Final = re.compile(rf"{_SIGN}|(?:(?!{_SIGN})\w)+|\W")
 _CACHED: Final = 8
 _ROOT: Final = 0
 

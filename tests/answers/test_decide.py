@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from promptkit.answers.base import AnswerType
+from promptkit.answers.boolean import Boolean
 from promptkit.answers.calibration import Calibration
+from promptkit.answers.choice import Choice
 from promptkit.answers.decide import Scores, lead_after, score_answer, score_needs
-from promptkit.answers.labels import Boolean, Choice, Label
+from promptkit.answers.labels import Label
 from promptkit.answers.number import Number
 from promptkit.errors import InputError, Unsupported
 from promptkit.runtimes.base import Alternative, Capability, Message, Reply, Request, Token

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.labels import Boolean
+from promptkit.answers.boolean import Boolean
 from promptkit.runtimes.base import Request
 from promptkit.techniques.catalog.logical_thoughts import read_steps
 from promptkit.techniques.cost import cost

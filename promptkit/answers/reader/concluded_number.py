@@ -41,12 +41,13 @@ _OUT_OF: Final = re.compile(
 )
 _ARITHMETIC: Final = re.compile(r"[-+*/×=]")
 _RANGE: Final = re.compile(
-    r"\s?[$€£%]?(?:-|–|—|~|\.\.|\bto\b|\bor\b|\band\b|\bthrough\b|\bbis\b|\boder\b|\bund\b|\bou\b|\bet\b|\bo\b|\by\b|和|或|到|至|、|,)\s?[$€£~]?|"
+    r"\s?[$€£%]?(?:-|–|—|~|\.\.|\bto\b|\bor\b|\band\b|\bthrough\b|\bbis\b|\boder\b|\bund\b|\bou\b|\bet\b|\bo\b|\by\b|和|或|到|至|、|,(?:\s(?:and|or|und|oder|et|ou|y|o)\b)?(?:\s?(?:…|\.\.\.|\\[lc]?dots),?)?)\s?[$€£~]?|"
     r"\s\w{1,2}\s?=\s?|\s?,?\s?(?:or|and|,)\s\w\s?=\s?",
     re.IGNORECASE,
 )
 _REMARK: Final = re.compile(
-    r",?\s\(|,\s(?:which|i\.e\.|that is|or\b|corresponding|compared|so\b|with|after|since|because|leaving|meaning|as\b"
+    r",?\s\(|\safter \w+ing\b|,\s(?:which|i\.e\.|that is|or\b|corresponding|compared|so\b"
+    r"|with|after|since|because|leaving|meaning|as\b"
     r"|and\b|but|"
     r"while|due|not\b|of (?:which|whom)|[0-9]+ (?:more|fewer|less|of)|the same)|\sor (?=[$€£]?[0-9])|\s(?:more|fewer"
     r"|less|greater) than|"
@@ -61,7 +62,10 @@ _TURN: Final = re.compile(
 _DEMOTED: Final = re.compile(
     r"\b(?:after|in|for|every|each|per|within|all|these|those|of|from|at|on|by|with|among|between|day|step|year"
     r"|question|the first|the last|the other|"
-    r"his|her|their|its|the|giving|other|if|when|since|between|using|option|case|example|number|note|take|takes)\s(?:the\s|all\s|these\s)?[$€£*]{0,3}$",
+    r"his|her|their|its|the|giving|other|if|when|since|between|using|option|case|example|number|note|take|takes"
+    r"|(?:at|when|where|with|for|if)\s\$?[a-z]\s?=|at least|at most"
+    r"|(?:less|more|fewer|lower|higher|greater|older|younger) than"
+    r"|above|below|between\s\S{1,20}\sand|subtract(?:ing)?|add(?:ing)?|remov(?:e|ing)|dividing|multiplying)\s(?:the\s|all\s|these\s)?[$€£*]{0,3}$",
     re.IGNORECASE,
 )
 _RATED: Final = re.compile(
@@ -76,7 +80,11 @@ _UNIT_BREAK: Final = re.compile(
 )
 _ALTERNATIVES: Final = re.compile(r"±|\\pm|[0-9]!|\b(?:or|and)\b")
 _EQUALS: Final = re.compile(r"[=≈]|\bequals\b|\bis equal to\b|(?<=[0-9]) is (?=[$*]{0,3}[0-9])")
-_TOTAL: Final = re.compile(r"\b(?:for|giving|making) a (?:grand )?total of\b", re.IGNORECASE)
+_TOTAL: Final = re.compile(r"\ba (?:grand )?total of\b", re.IGNORECASE)
+_DIVIDED: Final = re.compile(r"\s?[^\W\d_]{0,20}\s?[:÷/]\s?[0-9]+[^=\n]{0,30}=")
+# `The maximum is 5 at x = 2.`
+_CONDITION: Final = re.compile(r"[\w%]\s(?:at|when|where|if|with|for)\s[$(]?[a-zA-Z]\s?\$?$")
+_SEPARATED: Final = re.compile(r"[,;:](?!\d)|\bso\b")
 _BEFORE_VALUE: Final = re.compile(r"[\s$€£*_(~≈:#°a-zA-Z]{0,30}")
 # `x = 2 or x` before `= 3`
 _ALTERNATIVE: Final = re.compile(r"[0-9)]\W{0,3}(?:or|and|,)\W{0,3}[a-zA-Z]{1,2}\W{0,3}$")
@@ -122,7 +130,9 @@ def number_of(passage: Passage, fits: Fits) -> Numeral | None:
         lines = passage.paragraph.split("\n")[1:2]
         if any(re.match(r"\W*[0-9]+\W*$", line) for line in lines):
             return None  # a column of numbers
-        return _verdict(text, found[0], fits)
+        if len(found) > 2 and _are_joined(text, found[0], found[1]) and _are_joined(text, found[1], found[2]):
+            return None
+        return None if _DIVIDED.match(text, found[0].end) else _verdict(text, found[0], fits)
     return _chosen(text, found, passage, fits)
 
 
@@ -185,8 +195,19 @@ def _candidates(text: str, found: Sequence[Numeral], passage: Passage, fits: Fit
         numerator = _numerator(text, numeral, fits) if rated or not fits(numeral) else None
         if numerator is not None:
             yield numerator
-        elif fits(numeral) and not _DENIED.search(before) and not (at and _OUT_OF.search(before)):
+        elif (
+            fits(numeral)
+            and not _is_ratio(text, numeral)
+            and not _DENIED.search(before)
+            and not (at and _OUT_OF.search(before))
+        ):
             yield numeral
+
+
+def _is_ratio(text: str, numeral: Numeral) -> bool:
+    """Tell whether a number is a part of a ratio such as `3:4`."""
+    before = re.search(r"[0-9]:$", text[max(0, numeral.start - 2) : numeral.start])
+    return before is not None or re.match(r":[0-9]", text[numeral.end : numeral.end + 2]) is not None
 
 
 def _compared(text: str, candidates: Sequence[Numeral], question: str) -> Numeral | None:
@@ -220,7 +241,22 @@ def _total(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numera
     found = _TOTAL.search(text)
     if found is None or _EQUALS.search(text, found.end()):
         return None
-    return next((n for n in candidates if n.start >= found.end()), None)
+    after = [n for n in candidates if n.start >= found.end()]
+    if not after or (len(after) > 1 and _SEPARATED.search(text, after[0].end, after[-1].start)):
+        return None
+    if any(_same_amounts(text, after[0], other) for other in after[1:]):
+        raise Unparsed(f"{quoted(text)} names several numbers")
+    return after[0]
+
+
+def _same_amounts(text: str, one: Numeral, other: Numeral) -> bool:
+    """Tell whether two numbers count the same in different cases: `12 miles in May and 9 miles in June`."""
+    unit = re.match(r"[*\s]{0,3}([^\W\d_]{2,20})", text[one.end : one.end + 24])
+    if unit is None or not re.search(
+        r"\b(?:and|und|et|y|e|en)\s(?:\w+\s){0,3}[$€£]?$", text[max(0, other.start - 30) : other.start]
+    ):
+        return False
+    return re.match(rf"[*\s]{{0,3}}{re.escape(unit[1])}\b", text[other.end : other.end + 24]) is not None
 
 
 def _right_side(text: str, candidates: Sequence[Numeral], passage: Passage) -> Numeral | None:
@@ -229,6 +265,8 @@ def _right_side(text: str, candidates: Sequence[Numeral], passage: Passage) -> N
     for sign in reversed(signs):
         after = next((n for n in candidates if n.start >= sign.end()), None)
         if after is None or not _BEFORE_VALUE.fullmatch(text, sign.end(), after.start):
+            continue
+        if _CONDITION.search(text, max(0, sign.start() - 30), sign.start()):
             continue
         if not _OPERATOR.match(text, after.end):
             if _ALTERNATIVE.search(text, max(0, sign.start() - 30), sign.start()):
@@ -248,11 +286,16 @@ def _left(text: str, candidates: list[Numeral], passage: Passage, found: Sequenc
         return None
     if len({n.value for n in candidates}) == 1:
         return candidates[0]
+    if not passage.is_marked and len(candidates) == 2 and _same_amounts(text, *candidates):
+        raise Unparsed(f"{quoted(text)} names several numbers")
     plain = [n for n in _before_remark(text, candidates, passage) if not _is_demoted(text, n)]
     candidates = _not_asked(plain or candidates, passage.question)
     if passage.is_weak and len({n.value for n in candidates}) > 1:
         raise Unparsed(f"{quoted(text)} names several numbers")
-    return candidates[0] if passage.is_marked else candidates[-1]
+    chosen = candidates[0] if passage.is_marked else candidates[-1]
+    if re.match(r"\s?\+\s?[0-9]", text[chosen.end : chosen.end + 4]):
+        raise Unparsed(f"{quoted(text)} is a sum that is not worked out")
+    return chosen
 
 
 def _not_asked(candidates: list[Numeral], question: str) -> list[Numeral]:

@@ -29,7 +29,8 @@ _BOX: Final = re.compile(
 _BRACE: Final = re.compile(r"\\[{}]|[{}]")
 # What begins a problem that a model makes up after its answer.
 _INVENTED: Final = re.compile(
-    r"\n[ \t]*\n[ \t#*]*(?:problem|question|human|user|instruction|input|exercise)(?: [0-9]+)?\**:|\n(?:human|user):",
+    r"\n[ \t]*\n[ \t#*]*(?:problem|question|human|user|instruction|input|exercise)(?: [0-9]+)?\**:|\n(?:human|user):"
+    r"|\n[ \t]*={2,}[ \t]*(?:response|answer|solution|question|instruction|problem|input)\b[^\n]{0,40}={2,}",
     re.IGNORECASE,
 )
 _ASIDE: Final = re.compile(
@@ -37,7 +38,7 @@ _ASIDE: Final = re.compile(
     r"anything|thank|"
     r"well done|do you (?:want|need)|would you like|notes?\b|please note|explanation|reason(?:ing)?\b|justification"
     r"|check\b|"
-    r"verification|remember|keep in mind|this (?:assumes|calculation)|confidence\b|\(.{0,400}\)$)",
+    r"verification|remember|keep in mind|this (?:assumes|calculation)|confidence\b|\(.{12,400}\)$)",
     re.IGNORECASE | re.DOTALL,
 )
 _CONCLUDES: Final = re.compile(

@@ -37,7 +37,8 @@ _DENIED_AFTER: Final = re.compile(
     r"|therefore\s|thus\s)?"
     r"(?:not|n't|wrong|incorrect|false|out\b|eliminated|ruled out|excluded|unlikely|impossible|less|inconsistent"
     r"|inaccurate|too)"
-    r"|isn['’]t|aren['’]t|wasn['’]t|(?:can|could)(?:not|n['’]t| not)|does(?: not|n['’]t)|do(?: not|n['’]t)|would "
+    r"|(?:,\s)?(?:which|that|this) (?:is|was) (?:not|n't|wrong|incorrect)|isn['’]t|aren['’]t"
+    r"|wasn['’]t|(?:can|could)(?:not|n['’]t| not)|does(?: not|n['’]t)|do(?: not|n['’]t)|would "
     r"(?:not|be|have|praise|say|need|show)|wouldn['’]t"
     r"|(?:review|text|statement|answer|label|one|tone|sentiment)?\s?would\b)"
     r"|[\"'”’*_`)\]]{0,4}(?:[:.)]\s?(?:incorrect|wrong|false)\b|(?:项)?(?:是)?(?:错误|不正确|不对|错|不符|排除))",
@@ -52,7 +53,7 @@ _AFFIRMED_AFTER: Final = re.compile(
     re.IGNORECASE,
 )
 _JOINED: Final = re.compile(
-    r"[\s\"'”’*_`)\].:]{0,5}(?:,\s?(?:and|or|nor)?|/|&|\+|\||\band(?:\s?/\s?or)?\b|\bor\b|\bnor\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\bo\b|和|或|、)"
+    r"[\s\"'”’*_`)\].:]{0,5}(?:\([^()\n]{0,40}\)\s?)?(?:,\s?(?:and|or|nor)?|/|&|\+|\||\band(?:\s?/\s?or)?\b|\bor\b|\bnor\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\bo\b|和|或|、)"
     r"[\s\"'“‘*_`(\[]{0,5}(?:(?:the|a|an|option|choice)\s){0,2}[\"'“‘*_`(\[]{0,3}",
     re.IGNORECASE,
 )

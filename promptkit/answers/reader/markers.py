@@ -17,7 +17,10 @@ _QUALIFIED: Final = (
     r"(?:(?:final|correct|right|best|most|likely|only|overall|numerical|numeric|exact|short|direct|predicted|chosen|my|"
     r"our|your|closest|appropriate|suitable|probable|accurate)\s+){0,4}"
 )
-_ANSWER: Final = r"(?:answers?|ans|option|choice|verdict|final (?:result|score|rating|decision|value|total))"
+_ANSWER: Final = (
+    r"(?:answers?(?: choice| option)?|ans|(?:option|choice)(?: letter)?|verdict|"
+    r"final (?:result|score|rating|decision|value|total))"
+)
 _RESULT: Final = (
     r"(?:results?|solution|total|sum|outputs?|conclusion|score|rating|grade|labels?|class|classification|category|categories|"
     r"topics?|sentiment|prediction|judge?ment|decision|selection|value|emotions?|intent|stance|relation|relationship|"
@@ -49,7 +52,7 @@ _NO_ANSWER: Final = (
 _AT_START: Final = r"(?:^|(?<=[\s*_#>.(,:]))"
 _PATTERN: Final = (
     rf"(?P<answer>"
-    rf"{_AT_START}(?:the\s+)?{_QUALIFIED}{_ANSWER}{_DRESS}(?:\([^()\n]{{0,40}}\){_DRESS})?[:：=]"
+    rf"{_AT_START}(?<!each\s)(?<!every\s)(?:the\s+)?{_QUALIFIED}{_ANSWER}{_DRESS}(?:\([^()\n]{{0,40}}\){_DRESS})?[:：=]"
     rf"|\b{_QUALIFIED}{_ANSWER}\s?{_ABOUT}{_SO}{_IS}(?=[\s:*]){_DRESS}:?{_NO_ANSWER}"
     rf"|{_AT_START}{_FOREIGN}{_DRESS}[:：=]"
     rf"|\b{_FOREIGN}\s{_FOREIGN_IS}(?=[\s:*]){_DRESS}:?(?:\salso\b)?"
@@ -81,6 +84,14 @@ _CORRECTION: Final = re.compile(
 )
 # `The answer is not A. It is B.`, `Answer: A? No, B.`
 _UNSAID: Final = re.compile(r"\W{0,20}(?:not|none of)\b(?!.*\b(?:but|it's|it is)\b)|.*\?$", re.IGNORECASE | re.DOTALL)
+# `The number of cats is greater than …`, `the result is the same as …` compare two things.
+_COMPARISON: Final = re.compile(
+    r"\s*(?:also |still |not |much |therefore |clearly |actually )?(?:(?:greater|less|larger|smaller"
+    r"|higher|lower|more|fewer|bigger|shorter|longer)\b"
+    r"|(?:the same|equal|identical|equivalent|different|similar)\b)",
+    re.IGNORECASE,
+)
+_DOTS: Final = re.compile(r"[ \t]*(?:\.\.\.|…|\.[ \t]*(?:\n|$))")
 _DRESSING: Final = "*_`# \n\t"
 _COLONS: Final = frozenset(":：=】#")
 _FEW_WORDS: Final = re.compile(r"[^.!?\n]{1,60}\.")
@@ -98,6 +109,7 @@ class Marker:
     start: int
     end: int
     rule: str = "marker"
+    is_result: bool = False
 
 
 def last_marker(text: str, cue: str) -> Marker | None:
@@ -111,7 +123,11 @@ def last_marker(text: str, cue: str) -> Marker | None:
             continue
         if match["letter"] and re.search(r"^B:", text, re.MULTILINE):
             continue
-        found = Marker(match.start(), match.end())
+        if match["result"] and _COMPARISON.match(text, match.end()):
+            continue
+        if found is not None and not holds_value(text[match.end() : match.end() + _LONG_TAIL]):
+            continue
+        found = Marker(match.start(), match.end(), is_result=match["result"] is not None)
     cues = list(_cues(text, cue))
     if cues and (found is None or cues[-1].end >= found.end):
         return cues[-1]
@@ -132,10 +148,18 @@ def marked_passages(text: str, cue: str) -> Iterator[Passage]:
         text=sentence,
         rule=marker.rule,
         is_marked=True,
-        is_binding=marker.start >= _last_part_start(text) and not goes_on and not _DELIBERATION.match(sentence),
+        is_binding=marker.start >= _last_part_start(text)
+        and not (marker.is_result or goes_on)
+        and not _DELIBERATION.match(sentence),
         paragraph=without_opened(next(iter(parts_of(after)), "")),
         lead=text[marker.start : marker.end],
     )
+
+
+def holds_value(after: str) -> bool:
+    """Tell whether a marker has a value after it, rather than the reply's end, dots or another marker."""
+    line = after.strip(_DRESSING + "$[](){}.…\\ ")
+    return line != "" and _DOTS.match(after) is None and _MARKER.match(after.lstrip(_DRESSING)) is None
 
 
 def text_after_marker(text: str, cue: str, *, anywhere: bool) -> str | None:
@@ -195,5 +219,5 @@ def _last_part_start(text: str) -> int:
 
 def _first_sentence(after: str) -> str:
     """Return the first sentence after a marker that holds more than signs."""
-    found = [sentence for sentence in islice(sentences(without_opened(after)), 3) if sentence.strip("$*_`#[]()\\ ")]
+    found = [sentence for sentence in islice(sentences(without_opened(after)), 3) if sentence.strip("$*_`#[]()\\.… ")]
     return next((sentence for sentence in found if not _UNSAID.match(sentence)), found[0] if found else "")

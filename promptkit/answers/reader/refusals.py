@@ -10,15 +10,23 @@ _CANNOT: Final = (
     r"possible to|impossible to|won't|will not|no way to|hard to|difficult to)"
 )
 _TELL: Final = (
-    r"(?:be (?:determined|solved|answered|calculated|computed|found|known|inferred|established|concluded|classified|"
+    r"(?:be (?:determined|provided|solved|answered|calculated|computed|found|known|inferred"
+    r"|established|concluded|classified|"
     r"verified)|(?:\w+ly )?(?:determine|answer|say|tell|know|solve|calculate|compute|help|assist|provide|infer"
     r"|conclude|decide|"
     r"classify|give|make|judge|comply|fulfill|verify|identify|find|do (?:that|this)|see|access|choose))"
 )
 _DECLINES: Final = re.compile(
     rf"\b{_CANNOT} {_TELL}\b"
-    r"|\b(?:not|n't|isn't|no) (?:have )?(?:enough|sufficient|adequate) (?:\w+ ){0,2}?(?:information|data|details"
+    r"|\b(?:not|n't|isn't|no) (?:(?:have|give|provide|contain|include|offer|supply)"
+    r" (?:us |me )?)?(?:enough|sufficient|adequate) (?:\w+ ){0,2}?(?:information|data|details"
     r"|context|evidence|facts)"
+    r"|\bneeds? (?:more|additional|further) (?:information|data|details|context|facts)"
+    r"|\b(?:does not|doesn't|do not|don't|did not|didn't) (?:provide|give|contain|include|offer|supply)"
+    r" (?:any |the |us )?"
+    r"(?:\w+ )?(?:information|details|context|data)\b"
+    r"|^\W{0,20}the (?:text|table|question|passage|problem|image|picture|chart) (?:does not|doesn't|did not|didn't)"
+    r" (?:provide|give|mention|specify|state)\b[^,;]{0,200}$"
     r"|\b(?:insufficient|inadequate|lack of|lacks?|missing)(?: the)?(?: \w+)? (?:information|data|details|context"
     r"|evidence)"
     r"|\bnone of (?:the|these|them|those)(?: (?:above|options?|choices?|answers?|listed|given|provided|following"

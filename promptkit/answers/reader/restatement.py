@@ -19,6 +19,18 @@ _NOT: Final = re.compile(
     r"\b(?:not|never|no|none|nobody|nothing|neither|nor|cannot|hardly|unlikely|impossible|implausible|unable|fails?|without|false|untrue)\b|n['’]t\b",
     re.IGNORECASE,
 )
+_ASKED: Final = re.compile(
+    r"\b(?:determine|know|tell|say|see|asks?|asking|asked"
+    r"|decide|find out|verify|judge|unclear|unknown|check)\s(?:if|whether)\b",
+    re.IGNORECASE,
+)
+_COMPARED: Final = re.compile(
+    r"\b(?:greater|less|fewer|more|larger|smaller|higher|lower|bigger|longer|shorter|older|younger|taller|heavier|lighter"
+    r"|faster|slower|minimum|maximum|equal)\b",
+    re.IGNORECASE,
+)
+_EQUAL: Final = re.compile(r"\b(?:is|are|was|were) (?:equal to|the same as)\b", re.IGNORECASE)
+_COMPARED_STEMS: Final = frozenset({"great", "less", "fewer", "more", "large", "small", "highe", "lower", "bigge"})
 _UNSURE: Final = re.compile(
     r"\b(?:may|might|maybe|perhaps|possibly|could be|depends?|unclear|some|sometimes)\b", re.IGNORECASE
 )
@@ -127,7 +139,18 @@ def restated_verdict(sentence: str, question: str) -> bool | None:
     """Return True for a sentence that says what a yes-or-no question asks, False where it denies it, else None."""
     sentence, question = sentence[-MAX_PASSAGE:], question[-MAX_PASSAGE:]
     asked = _stems(question)
+    if _ASKED.search(sentence):
+        return None
     if len(asked) < 2 or (_UNSURE.search(sentence) and not _UNSURE.search(question)):
+        return None
+    if _EQUAL.search(sentence) and not _EQUAL.search(question) and _COMPARED.search(question):
+        said = set(_stems(sentence))
+        others = [stem for stem in asked if stem not in _COMPARED_STEMS]
+        is_repeated = len(others) > 1 and sum(stem in said for stem in others) >= LEAST_SHARE * len(others)
+        return False if is_repeated and not _NOT.search(sentence) else None
+    if {word.casefold() for word in _COMPARED.findall(question)} - {
+        word.casefold() for word in _COMPARED.findall(sentence)
+    }:
         return None
     places = {stem: at for at, stem in enumerate(asked)}
     repeated = [places[stem] for stem in _stems(sentence) if stem in places]

@@ -22,7 +22,8 @@ _WORDS: Final[Mapping[str, bool]] = {**dict.fromkeys(_YES.split(), True), **dict
 _STRIPPED: Final = " \t\n\"'`*_“”‘’«»()[]{}<>#.!,;:。！，：$"
 
 _PREDICATE: Final = re.compile(
-    r"(?<![\w-])(?:(?P<yes>true|yes|correct|wahr|richtig|vraie?|verdader[oa]|vera|cierto|правда|верно)"
+    r"(?<![\w-])(?:(?P<yes>true|yes|correct(?! (?:options?|answers?|choices?|letter)\b(?! *(?:[.,!;]|$)))"
+    r"|wahr|richtig|vraie?|verdader[oa]|vera|cierto|правда|верно)"
     r"|(?P<no>false|incorrect|untrue|falsch|fausse|faux|falsa|falso|unwahr|ложь|неверно))(?![\w-])",
     re.IGNORECASE,
 )
@@ -33,14 +34,14 @@ _JUDGEMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _ANSWER_WORD: Final = re.compile(
-    r"(?:(?:^|(?<=[.,;:!?/\"'“*(—–-]))\s*|\b(?:is|be|so|say|says|therefore|thus|hence|answer|and|or|possibly|maybe"
+    r"(?:(?:^|(?<=[.,;:!?/)\"'“*(—–-]))\s*|\b(?:is|be|so|say|says|therefore|thus|hence|answer|and|or|possibly|maybe"
     r"|perhaps|est|ist|es|é|è)\s+(?:a\s+|a clear\s+)?)"
     r"[\"'“‘*_`({\[]{0,4}(?P<word>no|nein|non|não|нет|nie|nee|ja|oui|sí|sì|sim|да|tak|nope|yep|yeah|absolutely|definitely|certainly|indeed|right|wrong)"
     r"(?=[\"'”’*_`)}\]]{0,4}\s*(?:$|[.,;:!)(\n–—/-]|(?:because|since|as|due)\b))",
     re.IGNORECASE,
 )
 _CHINESE: Final = re.compile(
-    r"(?:^|(?<=[是为為：:，,。]))\s?(?P<word>不正确|不是的|不是|不对|错误|錯誤|正确|正確|是的|否|对|错|是|はい|いいえ|아니요|아니오|네|예)(?=$|的?[，,。.！!、\s]|的?$)"
+    r"(?:^|(?<=[是为為：:，,。「“]))\s?(?P<word>不正确|不是的|不是|不对|错误|錯誤|正确|正確|是的|否|对|错|是|はい|いいえ|아니요|아니오|네|예)(?=$|的?[，,。.！!、」”\s]|的?$)"
 )
 
 

@@ -14,8 +14,9 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from promptkit.answers.base import AnswerType
+from promptkit.answers.boolean import Boolean
 from promptkit.answers.json_value import Json
-from promptkit.answers.labels import Boolean, Label, Labels
+from promptkit.answers.labels import Label, Labels
 from promptkit.answers.number import Number
 from promptkit.engine.step_rows import expected_value
 from promptkit.errors import nearest

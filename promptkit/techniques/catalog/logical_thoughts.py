@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.labels import Boolean
+from promptkit.answers.boolean import Boolean
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Tokens
 from promptkit.techniques.reading import read_verdict

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from promptkit.answers.labels import Boolean, Label
+from promptkit.answers.boolean import Boolean
+from promptkit.answers.labels import Label
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.max_sat import Clause, satisfy
