@@ -105,7 +105,7 @@ class AnswerType(ABC):
             if self.declines(passage.text):
                 passage = replace(passage, text=_after_but(passage.text), is_weak=True, opens=False)
                 if self.declines(passage.text) or self.pick(passage) is None:
-                    raise Refusal("the reply declines to answer, or says that there is no answer")
+                    raise Refusal(f"the reply declines, or says that there is no answer: {quoted(text)}")
             found = self.pick(passage)
             if found is not None:
                 return Reading(found, passage.rule, passage.is_weak)
@@ -156,7 +156,12 @@ class AnswerType(ABC):
         return self.write(value)
 
     def from_json(self, value: Any) -> Any:
-        """Return the value that a JSON value stands for. Raises Unparsed."""
+        """Return the value that a JSON value stands for: a number, true or false may stand for its text.
+
+        Raises Unparsed.
+        """
+        if isinstance(value, int | float):
+            value = json.dumps(value)
         if not isinstance(value, str):
             raise Unparsed(f"{quoted(json.dumps(value))} is not a JSON string")
         return self.parse(value)

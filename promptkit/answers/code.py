@@ -6,11 +6,12 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Reading, quoted
+from promptkit.answers.base import AnswerType, Reading, Unparsed, quoted
 from promptkit.answers.constraints.gbnf import BLANKS, Grammar, any_of, literal, none_of
 from promptkit.answers.reader.code_reader import find_program
 from promptkit.errors import InputError
 
+_FENCE_LINE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*")
 
 
@@ -31,10 +32,16 @@ class Code(AnswerType):
         return f"```{self.language}\n{value}\n```"
 
     def read(self, text: str) -> str:
-        return str(find_program(text, self.language).value)
+        return str(self._program(text).value)
 
     def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
-        return find_program(text, self.language)
+        return self._program(text)
+
+    def _program(self, text: str) -> Reading:
+        reading = find_program(text, self.language)
+        if _FENCE_LINE.search(reading.value):
+            raise Unparsed("the program has a line that begins with a fence, so its end is not certain")
+        return reading
 
     def expression(self, grammar: Grammar) -> str:
         # No line starts with a fence, and at least one line is not blank.

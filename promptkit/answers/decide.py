@@ -39,6 +39,7 @@ class Scores:
     tokens_out: int | None = None
     seconds: float = 0.0
     cached: bool = False
+    context: int | None = None
 
 
 def score_needs(answer_type: AnswerType | None = None) -> frozenset[Capability]:
@@ -98,6 +99,7 @@ async def score_answer(
         tokens_out=_sum_known(reply.tokens_out for reply in walk.replies),
         seconds=sum(reply.seconds for reply in walk.replies),
         cached=bool(walk.replies) and all(reply.cached for reply in walk.replies),
+        context=max((reply.context or 0 for reply in walk.replies), default=0) or None,
     )
 
 

@@ -179,8 +179,9 @@ async def run_rows(
 
 
 def note_warnings(totals: Totals) -> None:
-    """Print the warnings of rows, if there are some."""
-    if texts := warning_texts(totals.warnings):
+    """Print how many answers of rows were cut off, and their warnings, if there are some."""
+    cut = [f"{totals.truncated} cut off"] if totals.truncated else []
+    if texts := [*cut, *warning_texts(totals.warnings)]:
         note(", ".join(texts))
 
 

@@ -14,7 +14,7 @@ from promptkit.answers.constraints.forms import reply_form
 from promptkit.answers.decide import score_needs
 from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.engine.session import ClientProvider, Session
-from promptkit.errors import InputError, Problem, Unsupported, place
+from promptkit.errors import InputError, ModelMissing, Problem, Unsupported, place
 from promptkit.runtimes.base import Capability, Model
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
@@ -63,7 +63,12 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
             async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
         if step.prompt_call is not None:
-            model = await (await session.client(reference)).model()
+            try:
+                model = await (await session.client(reference)).model()
+            except ModelMissing as missing:
+                if step.model is None:
+                    raise
+                raise ModelMissing(f"step `{step.name}`: {missing.message}", hint=missing.hint) from missing
             for what in _unsupported(step.prompt_call, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 

@@ -126,6 +126,7 @@ def answer_record(result: Result) -> dict[str, Any]:
         "tokens_out": totals.tokens_out,
         "seconds": totals.seconds,
         **speed_record(result.trace),
+        **({"truncated": totals.truncated} if totals.truncated else {}),
         **({"warnings": dict(totals.warnings)} if totals.warnings else {}),
         "models": {model.reference: model.digest for model in result.answered.values()},
     }
@@ -191,6 +192,8 @@ def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
         title.append("  ✓ as expected" if right else "  ✗ not as expected", style="green" if right else "red")
     if answer["unparsed"] and answer["error"] is None:
         title.append("  unparsed", style="red")
+    if answer.get("truncated") and answer["error"] is None:
+        title.append("  cut off", style="red")
     if warnings := warning_texts(answer.get("warnings", {})):
         title.append(f"  {', '.join(warnings)}", style="yellow")
     spent = [calls_text(answer["calls"], answer["cached"]), tokens_text(answer["tokens_in"], answer["tokens_out"])]

@@ -20,8 +20,16 @@ DAY = 24 * 3600
 
 def models_text(models: Sequence[LocalModel]) -> str:
     """Return a line a model: reference, size, parameters, window, capabilities, licence, and whether it is ready or
-    loaded.
+    loaded. The models of a server have more to show, and columns of their own.
     """
+    served = [model for model in models if model.reference.startswith("ollama/")]
+    others = [model for model in models if not model.reference.startswith("ollama/")]
+    absent = [] if all(model.ready for model in models) else ["fetch one: promptkit models pull NAME"]
+    return "\n".join([*_lines(others), *_lines(served), *absent])
+
+
+def _lines(models: Sequence[LocalModel]) -> list[str]:
+    """Return models as lines of aligned columns, without those that would be blank."""
     rows = [
         (
             model.reference,
@@ -35,9 +43,7 @@ def models_text(models: Sequence[LocalModel]) -> str:
         for model in models
     ]
     used = [any(column) for column in zip(*rows, strict=True)]
-    absent = [] if all(model.ready for model in models) else ["fetch one: promptkit models pull NAME"]
-    lines = columns(tuple(cell for cell, is_used in zip(row, used, strict=True) if is_used) for row in rows)
-    return "\n".join([*lines, *absent])
+    return columns(tuple(cell for cell, is_used in zip(row, used, strict=True) if is_used) for row in rows)
 
 
 def _state_text(model: LocalModel) -> str:

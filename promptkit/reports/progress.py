@@ -233,11 +233,11 @@ class Progress:
             tokens_text(result.tokens_in, result.tokens_out),
             seconds_text(result.seconds),
         ]
-        counts = [f"{result.unparsed} unparsed"] if result.unparsed else []
-        counts += warning_texts(result.warnings)
-        marks = "" if result.status == "done" else str(result.status)
-        marks += f" {', '.join(counts)}" if counts else ""
-        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {marks}".rstrip()
+        parts += [] if result.status == "done" else [str(result.status)]
+        parts += [f"{result.unparsed} unparsed"] if result.unparsed else []
+        parts += [f"{result.truncated} cut off"] if result.truncated else []
+        parts += warning_texts(result.warnings)
+        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)}"
         self._print("\n    ".join([line, *self._values(result)]))
 
     def _values(self, result: StepResult) -> Iterator[str]:

@@ -29,8 +29,11 @@ class AnswerEnd:
         """Return the end of a request's answer; None where no thoughts come before it, and the server applies it."""
         return cls(request.stop, request.max_tokens) if request.thought_tokens else None
 
-    def feed(self, piece: str) -> str:
-        """Take a piece of the answer and return the text that is certain. Blanks before the answer are left out."""
+    def feed(self, piece: str, joined: int = 1) -> str:
+        """Take a piece of the answer and return the text that is certain. Blanks before the answer are left out.
+
+        `joined` is the number of pieces of the server in it.
+        """
         if not self._characters:
             piece = piece.lstrip()
         if not piece or self.finish:
@@ -39,7 +42,7 @@ class AnswerEnd:
         if self.pieces >= self._most_tokens and self._characters >= self._most_tokens:
             self.finish = "length"
             return self.end()
-        self.pieces += 1
+        self.pieces += max(1, joined)
         self._characters += len(piece)
         text = self._held + piece
         places = [text.index(stop) for stop in self._stop if stop in text]

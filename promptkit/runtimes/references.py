@@ -234,8 +234,12 @@ def _whole_openai_form(text: str, kind: str) -> str | None:
 def _likely_meaning(text: str, kind: str) -> str | None:
     if text.endswith(".gguf"):
         return f"did you mean `gguf:{text}`?"
-    close = get_close_matches(kind or text, REFERENCE_FORMS, n=1)
-    if close:
-        return f"did you mean `{close[0]}{text[len(kind) :]}`?" if kind else f"did you mean `{close[0]}`?"
-    likely = f"`ollama/{text}`, or `openai/{text}@http://HOST:PORT/v1`"
+    if kind and (close := get_close_matches(kind, REFERENCE_FORMS, n=1)):
+        return f"did you mean `{close[0]}{text[len(kind) :]}`?"
+    for form in get_close_matches(text, REFERENCE_FORMS, n=1, cutoff=0.75):
+        return f"did you mean `{form}`?" if form == AUTO else _form_hint(form)
+    from promptkit.runtimes.in_process.embedded_models import embedded_models
+
+    embedded = f"`embedded/{text}`, " if text in embedded_models() else ""
+    likely = f"{embedded}`ollama/{text}`, or `openai/{text}@http://HOST:PORT/v1`"
     return f"did you mean {likely}? Known forms: {', '.join(REFERENCE_FORMS.values())}"

@@ -104,6 +104,7 @@ class ReplyReader:
         self._redactor = redactor
         self._splitter = splitter or ThoughtSplitter()
         self._answer_end = answer_end
+        self._joined = 0  # pieces of the answer that are held back, without blanks before it
         self._answer: list[str] = []
         self._text = redactor.stream()
         self._thought = redactor.stream()
@@ -176,8 +177,12 @@ class ReplyReader:
         """Split a piece, keep what of it is answer, and return that. Pieces that turn out to be thoughts are counted
         as these.
         """
+        if self._joined or text.strip():
+            self._joined += 1
         unopened = self._splitter.unopened
         shown = self._splitter.feed(text)
+        if self._splitter.thinking:
+            self._joined = 0
         if self._splitter.unopened and not unopened:
             self.thought_parts += self._pieces - 1  # This piece is counted by itself.
             self.tokens.clear()
@@ -186,9 +191,10 @@ class ReplyReader:
 
     def _keep(self, shown: str) -> str:
         """Keep a piece of the answer, and return the part of it before the answer's end."""
-        end = self._answer_end
+        end, joined = self._answer_end, self._joined
+        self._joined = 0 if shown.strip() else joined
         if end is not None:
-            shown = end.feed(shown)
+            shown = end.feed(shown, joined)
             self.finish = end.finish or self.finish
         self._answer.append(shown)
         return shown

@@ -3,7 +3,7 @@
 A YAML script holds a list of replies, given in order, or a mapping:
 
     model: tiny                      # the model's name (default: the reference)
-    capabilities: [chat, continue]   # default: all but `embeddings`, `guidance` and those of thoughts
+    capabilities: [chat, continue]   # default: all but `embeddings guidance choice regex json_object` and thoughts
     context: 2048
     delay: 0.5                       # seconds that each reply takes, spread over its pieces
     rules:                           # the first rule that matches and is not used up answers

@@ -73,7 +73,9 @@ def _fall_back(step: StepContext, reason: str, decide: str) -> None:
 def scored_answer(exchange: Exchange, scores: Scores) -> Answer:
     """Return the likeliest label; no answer, and nothing to repair, where the model showed none of the labels."""
     record = exchange.record
-    extra: dict[str, Any] = {"scores": scores.logprobs, "outside": scores.outside}
+    extra: dict[str, Any] = {"scores": scores.logprobs}
+    if scores.outside:
+        extra["outside"] = scores.outside
     if scores.offsets:
         extra["offsets"] = scores.offsets
     if scores.value is None:

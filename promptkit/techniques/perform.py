@@ -15,10 +15,10 @@ from promptkit.project_code.reference import guarded
 from promptkit.techniques.answer_forms import constrained_form
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
+from promptkit.techniques.exchanges import decide_again, read_answer, repair_request
 from promptkit.techniques.levels import reset_level
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
 from promptkit.techniques.registry import load_functions
-from promptkit.techniques.requests import decide_again, read_answer, repair_request
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
 from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts

@@ -1,45 +1,26 @@
-"""Rendering a call over the user's prompt, sending it, and reading the answer in its reply."""
+"""Rendering a call over the user's prompt into the request to send."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading, Refusal, Unparsed
-from promptkit.answers.build import aside_repair_message, instruction, json_instruction
-from promptkit.answers.build import build_answer_type as build_answer
-from promptkit.answers.calibration import Calibration, read_calibration
+from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.build import instruction, json_instruction
 from promptkit.answers.constraints.forms import ReplyForm, plain_form, reply_form
-from promptkit.answers.decide import Scores, score_answer, score_needs
+from promptkit.answers.decide import score_needs
 from promptkit.prompts.expressions import Expression
 from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
-from promptkit.runtimes.base import Message, Model, Reply, Request
-from promptkit.techniques.answer_forms import (
-    can_score,
-    constrained,
-    constrained_form,
-    deciding_form,
-    scored_answer,
-    unwrapped,
-)
+from promptkit.runtimes.base import Message, Model, Request
+from promptkit.techniques.answer_forms import deciding_form
 from promptkit.techniques.calls import CallSpec
-from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
-from promptkit.techniques.levels import level, next_level
-from promptkit.techniques.thinking import (
-    Thoughts,
-    missing_answer,
-    no_thoughts,
-    thought_warnings,
-    thoughts_of,
-    with_more_tokens,
-)
-from promptkit.techniques.warnings import WarningName
+from promptkit.techniques.context import StepContext
+from promptkit.techniques.levels import level
+from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
 
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
@@ -97,8 +78,10 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     layout = open_layout(step.layout)
     form = plain_form(step.answer) if spec.thinks or not answers else await deciding_form(step)
     sections = _sections(step, call, layout, form)
-    # A chat that cannot continue would write the cue itself, which JSON does not let it.
-    shows_cue = form.writing == "plain" or "continue" in model.capabilities
+    # A begun turn leaves no place for thoughts.
+    can_begin = "continue" in model.capabilities and not thoughts.tokens
+    # A chat whose turn is not begun would write the cue itself, which JSON does not let it.
+    shows_cue = form.writing == "plain" or can_begin
     cue = _explicit_cue(step, spec, sections) if shows_cue else NO_CUE
     begin = _begin(spec, call.values)
     continues = bool(begin) and answers and not spec.thinks
@@ -110,8 +93,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         examples=examples,
         cue=cue if answers else NO_CUE,
         begin="" if continues else begin if begin or spec.thinks or not answers else None,
-        # A begun turn leaves no place for thoughts.
-        continues="continue" in model.capabilities and not thoughts.tokens,
+        continues=can_begin,
         system_role="system" in model.capabilities,
         labels=step.answer.alternatives() if spec.hides != "all" else (),
         history=step.history if spec.hides != "all" else (),
@@ -133,7 +115,10 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     built = BuiltCall(
         spec=spec, request=request, form=form, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again
     )
-    return continue_turn(step, built, begin, model) if continues else built
+    if not continues:
+        return built
+    silent = replace(request, **no_thoughts(model.capabilities).fields)  # the turn begins with the thoughts
+    return continue_turn(step, replace(built, request=silent), begin, model)
 
 
 async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:
@@ -312,246 +297,3 @@ def _temperature(step: StepContext, call: CallArguments) -> float:
         return call.temperature
     decides = call.spec.produces == "answer" and not call.spec.thinks
     return 0.0 if decides and level() > step.level else step.options.temperature or 0.0
-
-
-async def send(step: StepContext, built: BuiltCall) -> Exchange:
-    """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
-    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
-    if exchange.cut and not exchange.thinks:
-        exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
-    return exchange
-
-
-async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: bool = False) -> Exchange:
-    """Send a call whose reply is the answer, as the step's `decide` says.
-
-    Where a constraint would forbid a model's thoughts, these come in a request before it, unless the call itself comes
-    `after_thoughts`.
-    """
-    if step.decide == "score" and await can_score(step):
-        return await _score(step, built)
-    if step.decide != "generate":
-        request = constrained(step, built.request, built.form)
-        if request.constrained and not await _constrains_after_thoughts(step, request):
-            if not after_thoughts:
-                return await _send_before_deciding(step, built)
-            request = replace(request, thought_tokens=0)
-        built = replace(built, request=request)
-    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends), deciding=True)
-    return unwrapped(exchange)
-
-
-async def _constrains_after_thoughts(step: StepContext, request: Request) -> bool:
-    """Tell whether a grammar or schema leaves room for the thoughts of a request."""
-    return not request.thought_tokens or "after_thoughts" in (await step.client.model()).capabilities
-
-
-async def _send_before_deciding(step: StepContext, built: BuiltCall) -> Exchange:
-    """Ask without a constraint, which would forbid thoughts, and then for the answer under it."""
-    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
-    return await decide_after(step, exchange, CallSpec(name=exchange.call, produces="answer"))
-
-
-def _cut_at(reply: Reply, ends: Sequence[str]) -> Reply:
-    """Return a reply cut at the ends in it; a cut reply did not run out of tokens."""
-    for end in ends:
-        begun = reply.text.lstrip("\n") if end.isspace() else reply.text
-        text, found, _ = begun.partition(end)
-        reply = replace(reply, text=text, finish="stop") if found else reply
-    return reply
-
-
-async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) -> Exchange:
-    """Ask for the answer after thoughts: the same messages, and a begun turn of the thoughts and the cue.
-
-    The user's cue wins over the trigger of `spec`. If the runtime cannot continue a turn, the thoughts are sent as a
-    turn of the assistant and the cue as a new turn of the user. The trace notes that, and thoughts that were cut off.
-
-    After a model's own thoughts no request is needed for a reply that is the answer and no more, and none follows
-    thoughts that never ended.
-    """
-    if exchange.reply.thoughts and (not exchange.text.strip() or _is_answer(step, exchange.text)):
-        return exchange
-    if exchange.cut:
-        exchange.record.notes = (*exchange.record.notes, "the thoughts ran out of tokens")
-    model = await step.client.model()
-    trigger = spec.trigger(step.answer.name)
-    cue = trigger if trigger and not has_user_cue(step) else exchange.cue
-    request = replace(
-        exchange.request,
-        max_tokens=token_limit(step, spec),
-        temperature=0.0,
-        top_p=None,
-        stop=stop_sequences(step, spec.stop, model),
-        alternatives=0,
-        **no_thoughts(model.capabilities).fields,
-    )
-    thoughts = f"{exchange.request.begun}{exchange.text}".strip()
-    form = await deciding_form(step)
-    ends = exchange.again
-    if form.writing != "plain":
-        request, ends = replace(request, stop=step.options.stop), ()
-    built = BuiltCall(spec=spec, request=request, form=form, cue=cue, ends=ends)
-    return await send_deciding(step, continue_turn(step, built, thoughts, model), after_thoughts=True)
-
-
-def _is_answer(step: StepContext, text: str) -> bool:
-    """Tell whether a text is an answer exactly as it would be written; a text answer has no such form."""
-    if step.answer.grammar() is None and step.answer.schema() is None:
-        return False
-    try:
-        return step.answer.write(step.answer.parse(text)).casefold() == text.strip().casefold()
-    except (Unparsed, ValueError):
-        return False
-
-
-async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence[str]) -> tuple[float, ...]:
-    """Return the log-probability of each text after the call's begun turn, only up to where the texts differ.
-
-    Raises Unsupported for a model without log-probabilities.
-    """
-    scores = await score_answer(step.client, built.request, build_answer({"label": list(texts)}))
-    _scored_exchange(step, built, scores)
-    return tuple(scores.logprobs[text] for text in texts)
-
-
-async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
-    """Ask a deciding call once more with another request (a repair)."""
-    form = exchange.form if exchange.thinks else await constrained_form(step)
-    is_open = not exchange.thinks and not request.constrained
-    if step.decide != "generate" and is_open and await _constrains_after_thoughts(step, request):
-        request = constrained(step, request, form)
-    spec = CallSpec(name=exchange.call, produces="answer", thinks=exchange.thinks)
-    ends = () if exchange.thinks or form.writing != "plain" else exchange.again
-    built = BuiltCall(spec=spec, request=request, form=form, cue=exchange.cue, ends=ends, again=exchange.again)
-    reply = _cut_at(await _ask(step, request), built.ends)
-    return unwrapped(_exchange(step, built, reply, deciding=True, is_repair=True))
-
-
-def repair_request(exchange: Exchange, message: str, *, begun: str = "", cut: bool) -> Request:
-    """Return the request that asks for a reply again: with the reply and what was wrong with it, or, where it was
-    `cut` off, with twice the tokens.
-    """
-    request = exchange.request
-    if cut:
-        return with_more_tokens(request, exchange.reply)
-    turns = (Message("assistant", request.begun + exchange.record.reply.text), Message("user", message))
-    return replace(request, messages=(*request.messages, *turns), begun=begun)
-
-
-async def ask_aside_again(step: StepContext, exchange: Exchange, problem: str) -> Exchange:
-    """Ask once more for a reply that its technique could not read."""
-    request = repair_request(exchange, aside_repair_message(problem, project=step.project), cut=exchange.cut)
-    spec = CallSpec(name=exchange.call)
-    built = BuiltCall(spec=spec, request=request, form=exchange.form, cue=exchange.cue, ends=exchange.ends)
-    return _exchange(step, built, _cut_at(await _ask(step, request), built.ends), is_repair=True)
-
-
-def read_answer(step: StepContext, exchange: Exchange) -> Answer:
-    """Parse the answer in a deciding reply and note it in the trace."""
-    record = exchange.record
-    record.deciding = True
-    if exchange.scores is not None:
-        return scored_answer(exchange, exchange.scores)
-    try:
-        reading = _reading(step, exchange)
-    except Unparsed as error:
-        cut = "the reply ran out of tokens" if exchange.cut else ""
-        record.problem = missing_answer(exchange.request, exchange.reply) or cut or str(error)
-        record.warnings = (*record.warnings, *_warnings_of(error))
-        flag: Flag = "truncated" if exchange.cut else "unparsed"
-        return Answer(value=None, flag=flag, problem=record.problem, last=exchange)
-    record.parsed, record.rule = reading.value, reading.rule
-    if reading.is_weak:
-        record.warnings = (*record.warnings, "weak_reading")
-    if exchange.cut and not step.answer.alternatives():
-        record.problem = "the reply ran out of tokens"
-        return Answer(value=reading.value, flag="truncated", problem=record.problem, last=exchange)
-    return Answer(value=reading.value, last=exchange)
-
-
-def _reading(step: StepContext, exchange: Exchange) -> Reading:
-    """Return the value of a deciding reply. A reply under a constraint is parsed, not searched."""
-    if not exchange.thinks and exchange.request.constrained:
-        read = step.answer.parse if exchange.unwrapped else exchange.form.read
-        return Reading(read(exchange.text), WHOLE_REPLY)
-    turns = [message.content for message in exchange.request.messages if message.role == "user"]
-    return step.answer.find(
-        exchange.text, exchange.cue, thinks=exchange.thinks, cut=exchange.cut, question=turns[-1] if turns else ""
-    )
-
-
-def _warnings_of(error: Unparsed) -> tuple[WarningName, ...]:
-    """Return the warnings of a reply without an answer."""
-    if isinstance(error, Refusal):
-        return ("refused",)
-    return ("empty_reply",) if isinstance(error, EmptyReply) else ()
-
-
-async def _score(step: StepContext, built: BuiltCall) -> Exchange:
-    calibration = await _calibration(step)
-    built = replace(built, request=replace(built.request, thought_tokens=0))
-    scores = await score_answer(step.client, built.request, step.answer, calibrate=calibration)
-    return _scored_exchange(step, built, scores, deciding=True)
-
-
-def _scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deciding: bool = False) -> Exchange:
-    """Return scores as an exchange with one record for all their requests, which are greedy in any case."""
-    built = replace(built, request=replace(built.request, temperature=0.0, top_p=None))
-    shown = scores.value is not None
-    reply = Reply(
-        text="" if not shown else step.answer.write(scores.value) if deciding else str(scores.value),
-        tokens_in=scores.tokens_in,
-        tokens_out=scores.tokens_out,
-        seconds=scores.seconds,
-        cached=scores.cached,
-    )
-    exchange = _exchange(step, built, reply, deciding=deciding)
-    exchange.record.requests = scores.requests
-    return replace(exchange, scores=scores)
-
-
-async def _calibration(step: StepContext) -> Calibration | None:
-    """Return the step's offsets if they are for its model; say so once if they are for another."""
-    if step.calibrate is None:
-        return None
-    calibration = read_calibration(step.calibrate, step.answer.alternatives())
-    model = await step.client.model()
-    if calibration.holds_for(model.reference):
-        return calibration
-    step.notice(f"the offsets of `calibrate` are those of {calibration.model}; {model.reference} scores without them")
-    return None
-
-
-async def _ask(step: StepContext, request: Request) -> Reply:
-    on_text = partial(step.on_text, request) if step.on_text else None
-    return await step.client.ask(request, on_text)
-
-
-def _exchange(
-    step: StepContext, built: BuiltCall, reply: Reply, *, deciding: bool = False, is_repair: bool = False
-) -> Exchange:
-    record = CallRecord(
-        call=built.spec.name,
-        request=step.client.sent(built.request),
-        reply=reply,
-        started=asyncio.get_running_loop().time() - (0.0 if reply.cached else reply.seconds),
-        sample=built.request.sample,
-        level=next_level(),
-        deciding=deciding,
-        repair=is_repair,
-        notes=built.notes,
-        warnings=thought_warnings(built.request, reply, cue=built.cue if built.spec.thinks else None),
-    )
-    step.record(record)
-    return Exchange(
-        call=built.spec.name,
-        request=built.request,
-        reply=reply,
-        cue=built.cue,
-        thinks=built.spec.thinks,
-        record=record,
-        form=built.form,
-        again=built.again,
-        ends=built.ends,
-    )

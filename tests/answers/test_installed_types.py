@@ -115,7 +115,7 @@ def test_an_unknown_type_is_told_with_the_nearest_installed_one(site: Path, proj
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("Roman = print", "is not a subclass of `promptkit.answers.base.AnswerType`"),
         (ROMAN.replace("def read(self, text)", "def reads(self, text)"), "does not define `read`"),
-        ("from promptkit.answers.labels import Boolean as Roman", 'must have `name = "roman"`'),
+        ("from promptkit.answers.boolean import Boolean as Roman", 'must have `name = "roman"`'),
     ],
 )
 def test_a_type_that_cannot_be_loaded_is_an_error_of_the_file(

@@ -61,7 +61,7 @@ def nested(depth: int) -> str:
     [
         ("text", "x" * 1_000_000, "x" * 1_000_001),
         ("json", nested(100), nested(101)),
-        ({"spans": {"classes": ["a"], "text": "ten signs."}}, "x" * 220, "x" * 221),
+        ({"spans": {"classes": ["a"], "text": "ten signs."}}, "ten signs. " + "x" * 209, "ten signs. " + "x" * 210),
         ({"list": {"max": 2}}, "a\nb", "a\nb\nc"),
         ({"json": {"type": "boolean"}}, "[ " * 63 + "true", "[ " * 64 + "true"),
     ],

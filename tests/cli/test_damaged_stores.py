@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from promptkit.storage.store import Store
-from tests.cli.runs_project import SUITE, Here, make_project
+from tests.cli.runs_project import SCRIPT, SUITE, Here, make_project
 
 JUDGED = SUITE.replace("tokens: tokens}", "tokens: tokens, slow: {judge: {rubric: Is it right?, levels: [good, bad]}}}")
+JUDGING = SCRIPT.replace("rules:\n", "rules:\n  - {contains: Is it right?, reply: ' good'}\n")
+"""The script with a reply that goes on from the judge's cue, as its levels do."""
 COLUMNS = {
     ("answers", "value"): ["run", "mood", "text=fine"],
     ("cells", "outcome"): ["runs", "show", "1", "--row", "1"],
@@ -74,7 +76,7 @@ OTHERS = [
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which each table of the store holds something: 1 is an evaluation, 2 a run, 4 of rows."""
     root = tmp_path_factory.mktemp("whole")
-    here = make_project(root, {"evals/mood.yaml": JUDGED, "rows.csv": "text\nfine\n"})
+    here = make_project(root, {"evals/mood.yaml": JUDGED, "script.yaml": JUDGING, "rows.csv": "text\nfine\n"})
     rows = ["run", "mood", "--input", str(root / "rows.csv")]
     for command in (["eval", "mood"], ["run", "mood", "text=fine"], ["try", "mood"], ["eval", "mood"], rows):
         assert here(*command).code == 0

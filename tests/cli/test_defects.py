@@ -15,14 +15,14 @@ from tests.cli.runs_project import Here, make_project
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    real = Label.parse
+    real = Label.find
 
-    def parse(self: Label, text: str) -> Any:
+    def find(self: Label, text: str, *given: Any, **named: Any) -> Any:
         if text.startswith("bad"):
             raise LookupError("odd")
-        return real(self, text)
+        return real(self, text, *given, **named)
 
-    monkeypatch.setattr(Label, "parse", parse)
+    monkeypatch.setattr(Label, "find", find)
     return make_project(tmp_path, {"rows.csv": "text\nSo nice\nIt is broken\nfine\n"})
 
 

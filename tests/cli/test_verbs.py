@@ -89,14 +89,8 @@ def test_an_embedded_model_that_is_not_here_is_shown_and_not_fetched(promptkit: 
     assert "Apache-2.0" in shown.out and "1.1 GB" in shown.out
     assert shown.out.endswith("promptkit models pull embedded/qwen2.5-1.5b fetches it\n")
     listed = promptkit("models", "list", OLLAMA_HOST="127.0.0.1:9", **nowhere).out.splitlines()
-    assert next(line for line in listed if "bge-small" in line).split() == [
-        "embedded/bge-small",
-        "37",
-        "MB",
-        "MIT",
-        "not",
-        "here",
-    ]
+    [line] = (line for line in listed if "bge-small" in line)
+    assert line.split() == ["embedded/bge-small", "37", "MB", "embedding", "MIT", "not", "here"]
     assert listed[-1] == "fetch one: promptkit models pull NAME"
     refused = promptkit("models", "pull", "embedded/bge-small", "--from", "script.yaml", **nowhere)
     assert (refused.code, "this is not embedded/bge-small" in refused.err) == (2, True)
@@ -147,7 +141,7 @@ def test_a_list_shows_size_parameters_window_capabilities_and_what_ollama_has_lo
         text = promptkit("models", "list", OLLAMA_HOST=server.url).out
         listed = json.loads(promptkit("models", "list", "--json", OLLAMA_HOST=server.url).out)
 
-    big, vectors = text.splitlines()[-2:]
+    big, vectors = (line for line in text.splitlines() if line.startswith("ollama/"))
     assert re.fullmatch(
         r"ollama/big:latest +98 MB +8.2B Q4_1 +8192 tokens +tools thinking vision"
         r" +loaded until \d\d:\d\d, 4096 tokens",

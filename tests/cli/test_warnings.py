@@ -16,9 +16,10 @@ from promptkit.techniques import technique
 @technique()
 async def guess(task):
     exchange = await task.ask("answer")
+    answer = await task.decide(exchange)
     if "It" in str(task.inputs["text"]):
         exchange.record.rule, exchange.record.warnings = "any value", ("weak_reading",)
-    return await task.decide(exchange)
+    return answer
 """
 SUITE = """\
 data: rows.jsonl
@@ -46,7 +47,7 @@ def here(tmp_path: Path) -> Here:
 def test_run_shows_them_in_the_steps_line_the_trace_and_json(here: Here) -> None:
     done = here("run", "mood", "text=It broke", "--trace")
     line = next(line for line in done.err.splitlines() if line.startswith("✓ mood"))
-    assert line.endswith(f"  1 {WORDS}")
+    assert line.endswith(f" · 1 {WORDS}")
     assert f" · {WORDS}\n" in done.err and "parsed by any value: good" in done.err
     record = here("run", "mood", "text=It broke", "--json").json
     assert record["totals"]["warnings"] == {"weak_reading": 1}
@@ -58,7 +59,7 @@ def test_run_shows_them_in_the_steps_line_the_trace_and_json(here: Here) -> None
 
 def test_nothing_is_said_where_there_are_none(here: Here) -> None:
     done = here("run", "mood", "text=fine", "--trace")
-    assert WORDS not in done.err and "parsed: good" in done.err
+    assert WORDS not in done.err and "parsed by whole reply: good" in done.err
     assert "warnings" not in here("run", "mood", "text=fine", "--json").json["totals"]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import pytest
 
-from promptkit.engine.requirements import fallbacks
+from promptkit.engine.requirements import check_requirements, fallbacks
+from promptkit.errors import ModelMissing
 from promptkit.runtimes.base import Capability, Model
 from tests.engine.helpers import Folder
 
@@ -108,3 +109,27 @@ async def test_a_step_of_a_sub_pipeline_is_named_with_the_step_that_runs_it(fold
     assert [str(fallback) for fallback in found] == [
         "step each.topic runs with `decide: constrain` in place of `decide: score`: the model lacks logprobs"
     ]
+
+
+class Missing:
+    """A session whose models are missing."""
+
+    async def client(self, reference: str | None) -> Missing:
+        return self
+
+    async def model(self) -> Model:
+        raise ModelMissing("Ollama has no model `none`", hint="promptkit models pull ollama/none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [("model: ollama/none", "step `topic`: Ollama has no model"), ("decide: generate", "Ollama has no model")],
+)
+async def test_a_missing_model_that_a_step_names_is_told_with_the_step(
+    folder: Folder, settings: str, told: str
+) -> None:
+    pipeline = folder.load(PIPELINE.format(answer="text", settings=settings))
+    with pytest.raises(ModelMissing) as caught:
+        await check_requirements(pipeline, Missing())  # type: ignore[arg-type]
+    assert caught.value.message.startswith(told)
+    assert caught.value.hint == "promptkit models pull ollama/none"

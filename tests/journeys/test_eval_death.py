@@ -22,7 +22,7 @@ from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 ROWS = 120
 IN_FLIGHT = 10
 PAUSE = 0.05
-KILLS = 10
+KILLS = 6
 ARGUMENTS = ["eval", "evals/moods.yaml", "--model", "ollama/tiny", "-j", str(IN_FLIGHT), "--json"]
 PROMPT = """\
 ---

@@ -25,7 +25,7 @@ from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 ROWS = 40
 IN_FLIGHT = 10
 PAUSE = 0.02
-KILLS = 5
+KILLS = 3
 AFTER = 0.3
 """Seconds after a request in which a kill may come: past the last one it meets what is reckoned and written."""
 CALLS = 150

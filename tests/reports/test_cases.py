@@ -85,6 +85,11 @@ def test_an_answer_by_another_model_says_so() -> None:
     assert lines[1] == "  [-b-]{+a+}"
 
 
+def test_an_answer_that_was_cut_off_is_marked() -> None:
+    title = next(outcome_lines(outcome({**answer("0.7"), "truncated": 1}, None, "0.7"))).plain
+    assert title.startswith("case  new  ✓ as expected  cut off  2 calls")
+
+
 def test_a_failed_case_counts_once_and_has_the_answer_before_under_its_error() -> None:
     failed = outcome(answer(None, error="the server is down", unparsed=1), answer("a b"), "a b")
     assert tally_text(tally([failed])).startswith("0 same · 1 failed · 0 of 1 right")

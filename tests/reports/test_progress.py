@@ -166,12 +166,13 @@ def test_a_pipe_gets_no_part_of_a_reply(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_line_of_a_step_has_the_warnings_of_its_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    result = StepResult(status="done", calls=3, value="4", unparsed=1, warnings={"weak_reading": 2, "refused": 1})
+    warnings = {"weak_reading": 2, "refused": 1}
+    result = StepResult(status="failed", calls=4, value="4", unparsed=1, truncated=1, warnings=warnings)
 
     Progress().listener()(StepFinished(step="solve", result=result))
 
     line = capsys.readouterr().err.splitlines()[0]
-    assert line.endswith("  1 unparsed, 2 read by a weak rule, 1 refused to answer")
+    assert line.endswith(" · failed · 1 unparsed · 1 cut off · 2 read by a weak rule · 1 refused to answer")
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])

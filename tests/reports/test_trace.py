@@ -59,8 +59,9 @@ from promptkit.techniques import Answer, Task, technique
 @technique()
 async def telling(task: Task) -> Answer:
     exchange = await task.ask("answer")
+    answer = await task.decide(exchange)
     exchange.record.rule, exchange.record.warnings = "any value", ("weak_reading",)
-    return replace(await task.decide(exchange), warnings=("refused",))
+    return replace(answer, warnings=("refused",))
 """
 
 

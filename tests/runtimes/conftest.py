@@ -13,4 +13,4 @@ __all__ = ["embedded", "model_file"]
 def no_kept_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test find out for itself what a server can do."""
     for module in ("probes", "fingerprints"):
-        monkeypatch.setattr(f"promptkit.runtimes.{module}.cache_folder", lambda: tmp_path)
+        monkeypatch.setattr(f"promptkit.runtimes.servers.{module}.cache_folder", lambda: tmp_path)

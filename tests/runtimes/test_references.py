@@ -43,6 +43,9 @@ def test_a_reference_is_read_in_its_parts(reference: ModelReference) -> None:
 BAD = [
     ("", "ollama/NAME"),
     ("qwen2.5:1.5b", "did you mean `ollama/qwen2.5:1.5b`"),
+    ("smollm2", "did you mean `embedded/smollm2`, `ollama/smollm2`, or"),
+    ("ollama", "write ollama/NAME"),
+    ("autp", "did you mean `auto`?"),
     ("model.gguf", "did you mean `gguf:model.gguf`"),
     ("olama/qwen", "did you mean `ollama/qwen`"),
     ("ollama:qwen", "write ollama/NAME"),

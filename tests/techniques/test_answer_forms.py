@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptkit.prompts.prompt import Example
-from promptkit.runtimes.base import Capability
+from promptkit.runtimes.base import Alternative, Capability, Reply, Token
 from promptkit.techniques.context import Options
 from promptkit.techniques.perform import perform, repair
 from tests.techniques.steps import MARKED, Bench, flat
@@ -131,10 +131,31 @@ async def test_a_server_that_ignores_its_schema_is_read_as_a_person_reads_it(tmp
     assert (await perform("vanilla", tried.step())).value == "negative"
 
 
+@pytest.mark.parametrize("enforced", ["schema", "object_schema", "json_object"])
+@pytest.mark.parametrize("reply", ["2", '{"answer": 2}', '```json\n{"answer": "2"}\n```', "Grade: 2"])
+async def test_labels_that_are_numbers_are_read_in_and_out_of_json(
+    tmp_path: Path, enforced: Capability, reply: str
+) -> None:
+    tried = bench(tmp_path, [reply], enforced, {"label": ["1", "2", "3"]})
+    assert (await perform("vanilla", tried.step())).value == "2"
+
+
 async def test_json_that_was_cut_off_is_no_answer(tmp_path: Path) -> None:
     tried = bench(tmp_path, ['["one", "two'], "schema", "list")
     answer = await perform("vanilla", tried.step(options=Options(max_tokens=3)))
     assert (answer.value, answer.flag) == (None, "truncated")
+
+
+@pytest.mark.parametrize(
+    ("reply", "flag"),
+    [("The answer is bug", "truncated"), ("The answer is bug, because", None), ("The answer is other", None)],
+)
+async def test_a_label_at_a_cut_is_whole_unless_another_label_begins_with_it(
+    tmp_path: Path, reply: str, flag: str | None
+) -> None:
+    labels = {"label": ["bug", "bug report", "other"]}
+    tried = Bench(tmp_path, [Reply(text=reply, finish="length")], labels, prompt=MOOD)
+    assert (await perform("vanilla", tried.step(decide="generate"))).flag == flag
 
 
 async def test_a_repair_shows_the_reply_and_asks_for_its_form_again(tmp_path: Path) -> None:
@@ -181,8 +202,18 @@ async def test_where_the_model_shows_no_label_there_is_no_answer_and_nothing_to_
 
 async def test_labels_that_the_model_does_not_show_are_a_warning(tmp_path: Path) -> None:
     tried = Bench(tmp_path, [" positive"], LABEL, prompt=MOOD)
-    assert (await perform("vanilla", tried.step(decide="score"))).value == "positive"
+    answer = await perform("vanilla", tried.step(decide="score"))
+    assert answer.value == "positive"
+    assert list(answer.extra["outside"]) == ["negative"]
     assert tried.records[0].warnings == ("outside_labels",)
+
+
+async def test_where_all_labels_are_shown_none_is_listed_as_outside(tmp_path: Path) -> None:
+    seen = (Alternative(b" positive", -0.5), Alternative(b" negative", -1.0))
+    reply = Reply(text=" positive", tokens=(Token(b" positive", -0.5, seen),))
+    tried = Bench(tmp_path, [reply], LABEL, prompt=MOOD)
+    answer = await perform("vanilla", tried.step(decide="score"))
+    assert "outside" not in answer.extra
 
 
 async def test_labels_that_begin_differently_are_scored_without_a_begun_turn(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ async def test_under_constrain_the_extraction_is_the_deciding_request(tmp_path: 
         ("It is four of them.", "4", "the thoughts do not end in the answer 4"),
         ("It is 4. No, it is 5.", "4", None),
         ("It is 4. " + "And so on and so on. " * 3, "4", "the thoughts do not end in the answer 4"),
-        ("It is 4.", "none", "there is no answer: the reply declines to answer, or says that there is no answer"),
+        ("It is 4.", "none", "there is no answer: the reply declines, or says that there is no answer: 'none'"),
         ("It is 4.0.", "4", None),
     ],
 )

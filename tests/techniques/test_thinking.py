@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes.base import Finish, Reply, Request
+from promptkit.runtimes.base import Alternative, Finish, Reply, Request, Token
 from promptkit.runtimes.scripted import CAPABILITIES
 from promptkit.techniques.context import Answer, Options
 from promptkit.techniques.perform import perform, repair
@@ -21,7 +21,7 @@ from promptkit.techniques.thinking import (
     unmet_setting,
     with_more_tokens,
 )
-from tests.techniques.steps import Bench, routed
+from tests.techniques.steps import Bench, flat, routed
 
 SWITCHED: Any = {"think", "thinks"}
 ALWAYS: Any = {"thinks"}
@@ -151,6 +151,36 @@ async def test_a_constrained_request_after_thoughts_forbids_those_of_a_model_tha
     ]
 
 
+async def test_no_cue_stands_before_json_after_thoughts_though_the_model_could_continue(tmp_path: Path) -> None:
+    labels = {"label": ["positive", "negative"]}
+    bench = reasoner(
+        tmp_path, [thought('{"answer": "positive"}')], "after_thoughts", answer=labels, without=("grammar",)
+    )
+    answer = await ask(bench)
+
+    (request,) = bench.runtime.requests
+    assert answer.value == "positive"
+    assert request.schema
+    assert "Output:" not in flat(request)
+
+
+async def test_no_second_request_follows_a_reply_that_is_the_answer_in_json(tmp_path: Path) -> None:
+    labels = {"label": ["positive", "negative"]}
+    bench = reasoner(tmp_path, [thought('{"answer": "positive"}')], answer=labels, without=("grammar",))
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.runtime.requests)) == ("positive", 1)
+
+
+async def test_a_mention_where_json_was_asked_for_is_not_yet_the_answer(tmp_path: Path) -> None:
+    labels = {"label": ["positive", "negative"]}
+    replies = [thought("It is not positive."), '{"answer": "negative"}']
+    bench = reasoner(tmp_path, replies, answer=labels, without=("grammar",))
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.runtime.requests)) == ("negative", 2)
+
+
 async def test_no_second_request_follows_a_reply_that_is_the_answer(tmp_path: Path) -> None:
     bench = reasoner(tmp_path, [thought("\nPOSITIVE\n")], answer={"label": ["positive", "negative"]})
     answer = await ask(bench)
@@ -199,7 +229,7 @@ async def test_thoughts_that_used_their_budget_are_marked(
 
 
 async def test_an_answer_that_is_cut_after_thoughts_is_no_warning_of_thoughts(tmp_path: Path) -> None:
-    bench = reasoner(tmp_path, [thought("7 and", finish="length")])
+    bench = reasoner(tmp_path, [thought("The answer is 7. It", finish="length")])
     answer = await ask(bench, decide="generate")
 
     assert (answer.value, answer.flag, bench.records[0].warnings) == (7, "truncated", ())
@@ -223,6 +253,15 @@ async def test_a_repair_comes_without_thoughts(tmp_path: Path) -> None:
 
     assert repaired.value == 7
     assert [(request.think, request.thought_tokens) for request in bench.runtime.requests] == [(True, 8192), (False, 0)]
+
+
+async def test_a_trace_shows_the_window_of_scores_too(tmp_path: Path) -> None:
+    shown = (Alternative(b" positive", -0.1), Alternative(b" negative", -2.0))
+    reply = Reply(text=" positive", tokens=(Token(b" positive", -0.1, shown),), context=8192)
+    bench = reasoner(tmp_path, lambda request: reply, answer={"label": ["positive", "negative"]})
+    await ask(bench, decide="score")
+
+    assert bench.records[0].reply.context == 8192
 
 
 async def test_scoring_leaves_no_place_for_thoughts(tmp_path: Path) -> None:
@@ -338,4 +377,4 @@ async def test_a_call_for_a_technique_that_was_cut_is_noted(tmp_path: Path) -> N
     bench = Bench(tmp_path, lambda request: Reply(text="How many are", finish="length"))
     await ask(bench, "least_to_most")
 
-    assert bench.records[0].notes == ("the reply ran out of tokens",)
+    assert bench.records[0].notes == ("the reply ran out of tokens", "the reply cannot be read: it was cut off")

@@ -9,6 +9,7 @@ import pytest
 from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError
 from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import CAPABILITIES
 from promptkit.techniques.catalog.tree_of_thoughts import read_value, read_vote
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
@@ -90,6 +91,20 @@ async def test_a_final_call_answers_from_the_best_path_and_sees_no_rejected_step
     assert (answer.value, len(bench.texts)) == ("LAST", 7)
     assert path_in(bench.texts[-1]) == ("BRAVO", "DELTA")
     assert in_order(bench.texts[-1], ["QUESTION-MARK", "BRAVO", "DELTA"])
+
+
+async def test_a_final_call_whose_turn_begins_with_the_path_leaves_no_place_for_a_models_own_thoughts(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, BREADTH, "text", capabilities=CAPABILITIES | {"think", "thinks"})
+
+    answer = await ask(bench, {**BEAM, "final": True})
+
+    *before, last = bench.runtime.requests
+    assert answer.value == "LAST"
+    assert all(request.thought_tokens for request in before)
+    assert (last.think, last.thought_tokens) == (False, 0)
+    assert last.begun
 
 
 async def test_what_belongs_to_one_level_of_the_tree_may_run_at_once(tmp_path: Path) -> None:

@@ -167,11 +167,11 @@ async def test_an_unparsed_answer_is_wrong_and_told(bench: Bench) -> None:
 async def test_a_defect_is_a_missing_cell_of_its_candidate_and_ends_no_search(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def parse(self: Label, text: str) -> str:
+    def find(*given: Any, **named: Any) -> Any:
         raise LookupError("odd")
 
     bench.rows(moods(30))
-    monkeypatch.setattr(Label, "parse", parse)
+    monkeypatch.setattr(Label, "find", find)
     async with open_evaluator(bench, echo) as opened:
         await opened.evaluator.evaluate([START], places(opened.evaluator))
 

@@ -24,6 +24,7 @@ Writing = Literal["plain", "object"]
 """
 
 KEY: Final = "answer"
+_JSON_STARTS: Final = ("{", "[", "```")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,11 @@ class ReplyForm:
             return self.answer.parse(text)
         try:
             value = read_json(text)
+            return self.answer.from_json(_unwrapped(value) if self.writing == "object" else value)
         except Unparsed:
-            if text.lstrip()[:1] in ("{", "["):
+            if text.lstrip().startswith(_JSON_STARTS):
                 raise
             return self.answer.parse(text)
-        return self.answer.from_json(_unwrapped(value) if self.writing == "object" else value)
 
     @property
     def notice(self) -> str | None:

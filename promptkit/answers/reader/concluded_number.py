@@ -79,7 +79,11 @@ _UNIT_BREAK: Final = re.compile(
     re.IGNORECASE,
 )
 _ALTERNATIVES: Final = re.compile(r"±|\\pm|[0-9]!|\b(?:or|and)\b")
-_EQUALS: Final = re.compile(r"[=≈]|\bequals\b|\bis equal to\b|(?<=[0-9]) is (?=[$*]{0,3}[0-9])")
+_EQUALS: Final = re.compile(
+    r"[=≈]|\bequals\b|\bis equal to\b|(?<=[0-9]) is (?=[$*]{0,3}[0-9])"
+    r"|\b(?:which|that) (?:is|gives|makes|equals|comes to|would be)(?= {0,2}[$€£*(]{0,3}[0-9][0-9.,]{0,20}\b"
+    r"(?! ?(?:[-+*/×]|(?:more|less|fewer|times|minus|plus|percent|greater|higher|lower|larger|smaller|of|out)\b)))"
+)
 _TOTAL: Final = re.compile(r"\ba (?:grand )?total of\b", re.IGNORECASE)
 _DIVIDED: Final = re.compile(r"\s?[^\W\d_]{0,20}\s?[:÷/]\s?[0-9]+[^=\n]{0,30}=")
 # `The maximum is 5 at x = 2.`

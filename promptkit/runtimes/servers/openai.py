@@ -47,7 +47,7 @@ from promptkit.runtimes.servers.openai_events import error_in, listed_tokens, sp
 from promptkit.runtimes.servers.probes import LLAMA_SERVER, NO_DIALECT, PROBE_SECONDS, Ask, Dialect, Probes
 from promptkit.runtimes.servers.server_facts import ServerFacts, entries, entry_named, is_local, is_vllm
 from promptkit.runtimes.servers.server_identity import UNSTABLE, identify
-from promptkit.runtimes.servers.thought_switch import PROBE_THOUGHTS, Switch, find_switch, switch_fields
+from promptkit.runtimes.servers.thought_switch import PROBE_THOUGHTS, Switch, find_switch, shows_marks, switch_fields
 from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
 
 DESCRIBE_SECONDS = 10.0
@@ -261,19 +261,26 @@ class OpenAI(Runtime):
         return found | enforced | await probes.further()
 
     async def _thinking(self) -> frozenset[Capability]:
-        """Return the capabilities of the model's thoughts. A server that names them holds answers alone to a schema."""
+        """Return the capabilities of the model's thoughts.
+
+        A server that names them, or counts them without showing them, holds answers alone to a schema.
+        """
+        are_hidden = False
 
         async def ask(request: Request, switch: Switch | None) -> Reply:
+            nonlocal are_hidden
             self._switch = switch
             async with asyncio.timeout(PROBE_SECONDS):
                 reply = await self._send(request, NO_DIALECT, keeps_marks=True)
             start, closed, _ = reply.text.partition(THINK_CLOSE)
+            are_hidden = are_hidden or bool(reply.tokens_thought and not shows_marks(reply.text))
             self._opens_thoughts = self._opens_thoughts or bool(closed and not start.lstrip().startswith(THINK_OPEN))
             return reply
 
         template = str(self._llama.get("chat_template")) if self._llama else ""
         found, self._switch = await find_switch(ask, "template" if "enable_thinking" in template else None)
-        return found | {"after_thoughts"} if self._names_thoughts and not self._llama else found
+        names_or_hides = self._names_thoughts or are_hidden
+        return found | {"after_thoughts"} if names_or_hides and not self._llama else found
 
     def _probe_past_thoughts(self, thinking: frozenset[Capability]) -> Ask:
         """Return how to ask for answers in probes: without thoughts, or with room for them."""

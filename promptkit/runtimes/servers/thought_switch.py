@@ -67,7 +67,7 @@ async def _has_thoughts(ask: Ask, think: bool | None, switch: Switch | None) -> 
             reply = await ask(replace(probe, think=think), switch)
         except (PromptkitError, TimeoutError):
             return None
-        if reply.thoughts or reply.tokens_thought or _shows_marks(reply.text):
+        if reply.thoughts or reply.tokens_thought or shows_marks(reply.text):
             return True
         if reply.finish == "stop":
             return False
@@ -75,6 +75,6 @@ async def _has_thoughts(ask: Ask, think: bool | None, switch: Switch | None) -> 
     return False
 
 
-def _shows_marks(text: str) -> bool:
+def shows_marks(text: str) -> bool:
     """Tell whether a text holds the marks of thoughts."""
     return THINK_CLOSE in text or text.lstrip().startswith(THINK_OPEN)

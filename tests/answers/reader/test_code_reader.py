@@ -79,3 +79,9 @@ def test_a_reply_without_a_program_has_none(language: str, reply: str, problem: 
 def test_a_refusal_is_no_program(reply: str) -> None:
     with pytest.raises(Refusal):
         build_answer_type("code").find(reply)
+
+
+@pytest.mark.parametrize("reply", [f"{DOUBLE}\n```pyprint(1)", "````python\nx = '''\n```\n'''\n````"])
+def test_a_program_with_a_fence_in_it_is_not_an_answer_since_its_end_is_uncertain(reply: str) -> None:
+    with pytest.raises(Unparsed, match="fence"):
+        build_answer_type("code").find(reply)

@@ -106,7 +106,7 @@ def test_a_blank_reply_is_told_from_a_refusal(answer: Any) -> None:
     ],
 )
 def test_a_withdrawal_is_a_refusal_and_no_value_that_it_mentions(answer: Any, reply: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(Refusal, match="the reply declines, or says that there is no answer: '"):
         find(answer, reply)
 
 

@@ -73,16 +73,11 @@ def on_row_3(real: Callable[..., Any], error: BaseException) -> Callable[..., An
     """Return a function that raises where what it is given holds the row `bad 2`, and else does what `real` does."""
 
     def failing(*given: Any, **named: Any) -> Any:
-        if "bad 2" in str(given):
+        if "bad 2" in str((given, named)):
             raise error
         return real(*given, **named)
 
     return failing
-
-
-def says(request: Request) -> str:
-    """Answer with a label and, so that a parser can tell rows apart, the row's text."""
-    return f"{echo(request)}, bad {number_of(request)}"
 
 
 @pytest.mark.attack("code")
@@ -95,9 +90,9 @@ async def test_an_answer_parser_that_fails_fails_one_cell(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, pipeline: str, error: BaseException
 ) -> None:
     bench.folder.write("pipelines/mood.yaml", pipeline)
-    monkeypatch.setattr(Label, "parse", on_row_3(Label.parse, error))
+    monkeypatch.setattr(Label, "find", on_row_3(Label.find, error))
 
-    ran = await bench.run(SUITE, says)
+    ran = await bench.run(SUITE, echo)
 
     cells = list(ran.view.cells())
     assert [cell.flag for cell in cells] == ["", "", "error", ""]
@@ -202,7 +197,7 @@ async def test_a_defect_on_every_cell_ends_the_run_early_and_the_same_command_go
 ) -> None:
     bench = Bench(folder, moods(200))
     with monkeypatch.context() as patch:
-        patch.setattr(Label, "parse", on_every_row)
+        patch.setattr(Label, "find", on_every_row)
         ran = await bench.run(SUITE, echo, concurrency=1)
     assert ran.evaluated.gave_up
     assert PLACE in ran.evaluated.failure
@@ -212,7 +207,7 @@ async def test_a_defect_on_every_cell_ends_the_run_early_and_the_same_command_go
     assert again.evaluated.status == "done"
 
 
-def on_every_row(self: Any, text: str) -> Any:
+def on_every_row(*given: Any, **named: Any) -> Any:
     raise RuntimeError("odd")
 
 
@@ -221,15 +216,15 @@ async def test_one_defect_in_many_cells_does_not_end_a_run(folder: Folder, monke
     bench = Bench(folder, moods(60))
     count = 0
 
-    def every_tenth(self: Any, text: str) -> Any:
+    def every_tenth(*given: Any, **named: Any) -> Any:
         nonlocal count
         count += 1
         if count % 10 == 0:
             raise RuntimeError("odd")
-        return parse(self, text)
+        return find(*given, **named)
 
-    parse = Label.parse
-    monkeypatch.setattr(Label, "parse", every_tenth)
+    find = Label.find
+    monkeypatch.setattr(Label, "find", every_tenth)
     ran = await bench.run(SUITE, echo)
 
     assert not ran.evaluated.gave_up

@@ -193,7 +193,7 @@ def test_a_number_is_right_within_the_wider_tolerance(got: Any, expected: Any, p
 
 def test_a_wrong_number_says_how_far_off_it_is() -> None:
     assert metric("number").measure(given(5, 3.5)).detail == {"off": 1.5}
-    assert "holds no number" in metric("number").measure(given("five", 5)).detail["problem"]
+    assert "holds no number" in metric("number").measure(given("many", 5)).detail["problem"]
 
 
 @pytest.mark.parametrize("expected", ["none", None, True, [1], float("nan")])

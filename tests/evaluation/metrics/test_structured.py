@@ -82,7 +82,7 @@ def test_an_answer_fits_a_schema_or_says_why_not() -> None:
     assert of.measure(given('```json\n{"name": "Ada"}\n```')).value == 1
     wrong = of.measure(given({"name": 3}))
     assert wrong.value == 0 and "must be of the type string" in wrong.detail["problem"]
-    assert "not JSON" in of.measure(given("Ada")).detail["problem"]
+    assert "holds no JSON value" in of.measure(given("Ada")).detail["problem"]
     assert of.measure(given(None)).value == 0
 
 

@@ -17,7 +17,7 @@ import asyncio, os, signal, sys, threading
 from pathlib import Path
 from promptkit.errors import RuntimeFailure
 from promptkit.runtimes.base import Request
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.in_process.embedded import Embedded
 runtime = Embedded(Path(sys.argv[1]), reference="child", context=512, slots=2)
 """
 

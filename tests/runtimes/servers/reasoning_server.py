@@ -30,7 +30,8 @@ def text_of(body: dict[str, Any]) -> str:
 @dataclass
 class ReasoningServer:
     """OpenAI's protocol. `switch` turns thoughts off. With `named` they arrive in a field of their own, and a schema
-    holds for the answer alone; else between `<think>` marks, and a schema forbids them. With `opened` the chat
+    holds for the answer alone, and `hidden` ones are only counted; else between `<think>` marks, and a schema forbids
+    them. With `opened` the chat
     template has written the first mark. `llama`: it is llama-server.
     """
 
@@ -38,6 +39,7 @@ class ReasoningServer:
     switch: Switch = "template"
     thinks: bool = True
     named: bool = True
+    hidden: bool = False
     opened: bool = False
     llama: bool = False
     wants_modern_limit: bool = False
@@ -105,8 +107,14 @@ class ReasoningServer:
             if any(stop in said for stop in body.get("stop") or ()):
                 break
             kept.append({"choices": [{"delta": {name: piece}, "finish_reason": None}]})
+        spent = sum("reasoning_content" in event["choices"][0]["delta"] for event in kept)
+        if self.hidden:
+            kept = kept[spent:]
         tokens = 10 + 5 * (body["messages"][-1]["role"] == "assistant")
-        usage = {"prompt_tokens": tokens, "completion_tokens": len(kept)}
+        usage: dict[str, Any] = {"prompt_tokens": tokens, "completion_tokens": len(kept)}
+        if self.hidden:
+            usage["completion_tokens"] += spent
+            usage["completion_tokens_details"] = {"reasoning_tokens": spent}
         return [*kept, {"choices": [{"delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": usage}]
 
 

@@ -55,6 +55,14 @@ def started(model_file: Path, **settings: Any) -> Any:
     return server
 
 
+@pytest.fixture(autouse=True)
+def no_kept_findings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tests of this file find out together what a server can do: the real one takes seconds for it."""
+    folder = tmp_path_factory.getbasetemp() / "llama_server"
+    for module in ("probes", "fingerprints"):
+        monkeypatch.setattr(f"promptkit.runtimes.servers.{module}.cache_folder", lambda: folder)
+
+
 @pytest.fixture(scope="module")
 def llama_server(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with an adapter, which is switched off."""
@@ -285,11 +293,11 @@ async def test_a_grammar_that_cannot_be_read_is_refused_with_the_servers_words(l
 
 async def test_an_adapter_of_llama_server_makes_other_weights(llama_server: str) -> None:
     digests = []
-    for scale in (0.0, 1.0, 0.0):
+    for scale in (0.05, 0.0):
         scale_adapter(llama_server, scale)
         async with opened(llama_server) as runtime:
             digests.append((await runtime.model()).digest)
-    assert digests[0] == digests[2] != digests[1]
+    assert digests[0] != digests[1]
 
 
 async def test_a_llama_server_names_its_model_alike_in_chats_and_raw_texts(llama_server: str) -> None:

@@ -37,6 +37,8 @@ FOUND: list[tuple[dict[str, Any], set[str]]] = [
     ({"switch": "effort"}, {"think", "thinks", "after_thoughts", "schema"}),
     ({"switch": "type"}, {"think", "thinks", "after_thoughts", "schema"}),
     ({"switch": "", "named": False}, {"thinks", "schema"}),
+    ({"switch": "effort", "hidden": True}, {"think", "thinks", "after_thoughts", "schema"}),
+    ({"switch": "", "hidden": True}, {"thinks", "after_thoughts", "schema"}),
     ({"switch": "template", "thinks": False}, {"think", "after_thoughts", "schema"}),
     ({"switch": "", "thinks": False}, {"schema"}),
     ({"switch": "template", "named": False}, {"think", "thinks", "schema"}),

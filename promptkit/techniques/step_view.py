@@ -1,0 +1,140 @@
+"""`StepView`: all that a technique sees of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from promptkit.answers.base import AnswerType
+from promptkit.errors import InputError, nearest
+from promptkit.prompts.prompt import Example, WrittenExample
+from promptkit.techniques.artifacts import Artifact
+from promptkit.techniques.calls import CallSpec, read_call
+from promptkit.techniques.context import StepContext
+from promptkit.techniques.requests import cue_of, example_types, written_examples
+from promptkit.techniques.roles import SECTION, bind
+from promptkit.techniques.spec import ConfiguredTechnique, read_demos
+
+
+class StepView:
+    """A technique's view of one execution of a step.
+
+    `inputs` are the prompt's values, `answer_type` is the type of the answer, `examples` are the user's, `params` the
+    parameters that the step gave.
+    """
+
+    def __init__(self, step: StepContext, chosen: ConfiguredTechnique) -> None:
+        self._step = step
+        self._chosen = chosen
+        self._technique = chosen.technique.name
+        self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
+        given = {name: step.replaced[role] for role, name in self._bound.items() if name and role in step.replaced}
+        if given:
+            self._step = replace(step, values={**step.values, **given})
+        self.params = chosen.parameters
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self._step.values
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the prompt's inputs, including those left out."""
+        return tuple(dict.fromkeys((*self._step.inputs, *self._step.values)))
+
+    @property
+    def answer_type(self) -> AnswerType:
+        return self._step.answer
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        return self._step.examples
+
+    @property
+    def examples_think(self) -> bool:
+        """True if the user's examples show thoughts, so that a call that thinks needs no trigger."""
+        return any(example.thoughts for example in self._step.examples)
+
+    @property
+    def written_examples(self) -> tuple[WrittenExample, ...]:
+        """The user's examples as a model reads them: the input section, the thoughts, and the written answer."""
+        return written_examples(self._step)
+
+    @property
+    def example_types(self) -> tuple[AnswerType, ...]:
+        """The answer type of each of the user's examples; it may differ by row."""
+        return example_types(self._step)
+
+    @property
+    def decides(self) -> bool:
+        """True if a request of its own decides the answer after thoughts: `decide` is not `generate`."""
+        return self._step.decide != "generate"
+
+    @property
+    def tools(self) -> Mapping[str, Callable[..., Any]]:
+        """The step's tools by name."""
+        return self._step.tools
+
+    @property
+    def has_documents(self) -> bool:
+        """True if there are documents for `retrieve` to search."""
+        return bool(self.role("documents") or self._chosen.documents)
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """The artifact that this technique prepared for this step, if any."""
+        return self._step.artifacts.get(self._technique)
+
+    @property
+    def artifact_name(self) -> str:
+        """`PIPELINE.STEP.TECHNIQUE`: the name of the artifact's file without its ending."""
+        return f"{self._step.home}.{self._technique}"
+
+    async def can(self, capability: str) -> bool:
+        """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
+        return capability in (await self._step.client.model()).capabilities
+
+    def role(self, name: str) -> Any:
+        """Return the value of the input that plays a role, for `question` else the input section; None without one."""
+        bound = self._bound.get(name)
+        if bound is not None:
+            return self._step.values.get(bound)
+        return self.section("input") if name == SECTION and name in self._bound else None
+
+    def section(self, name: str) -> str:
+        """Return one of the user's sections, rendered; an empty text if there is none."""
+        sections = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
+        return sections.get(name, "")
+
+    def cue(self, call: str) -> str:
+        """Return a call's cue, the words that its answer follows; in the template of a thinking call `call.cue`."""
+        return cue_of(self._step, self._call(call))
+
+    def _role_values(self) -> dict[str, Any]:
+        return {name: self.role(name) for name in self._bound}
+
+    def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
+        """Return a call's demonstrations: the step's, else the technique's."""
+        return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
+
+    @property
+    def own_demo_names(self) -> tuple[str, ...]:
+        """The names under which the step gives demonstrations: calls, and parts of one (`handler.NAME`)."""
+        return tuple(self._chosen.demos)
+
+    def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the demonstrations that the step gives under a name, if any. Raises InputError."""
+        given = self._chosen.demos.get(name)
+        return () if given is None else read_demos(given, self._step.folder)
+
+    @property
+    def _sampled(self) -> bool:
+        """True if this execution is a sample of an enclosing technique: its number is then a path."""
+        return "/" in self._step.sample
+
+    def _call(self, name: str) -> CallSpec:
+        files = self._chosen.technique.calls_by_name
+        if name not in files:
+            raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, files))
+        return read_call(files[name])
