@@ -13,7 +13,7 @@ from tests.embedded import model_file
 
 __all__ = ["model_file"]
 
-CALLS = 120
+CALLS = 90
 PROMPT = """\
 ---
 inputs: {text: {example: A lovely meal.}}
