@@ -200,7 +200,7 @@ class AnswerType(ABC):
 
 
 def _after_but(text: str) -> str:
-    """Return what a sentence says after it declines: `I am not sure, but …`; an empty text where it says no more."""
+    """Return the rest of a sentence after it declines, as in `I am not sure, but …`; empty where nothing follows."""
     but = re.search(r"\sbut\s|;\s(?=(?:the|my) (?:closest|nearest|best)\b)", text)
     return text[but.end() :] if but else ""
 

@@ -136,7 +136,7 @@ class Task(StepView):
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
-        """Return what a reader makes of a reply that decides nothing: a plan, a verdict, a program.
+        """Return a reader's value of a reply that decides nothing: a plan, a verdict, a program.
 
         `reader` takes the reply's text and raises ValueError (Unparsed) with what is wrong. The reply is then asked for
         again, as often as the step's `repairs` allow. Returns None, noted in the trace, where no reply can be read.

@@ -102,7 +102,7 @@ def with_more_tokens(request: Request, reply: Reply) -> Request:
 
 
 def unmet_setting(think: Think, capabilities: Collection[Capability]) -> str | None:
-    """Return what a model cannot do of an explicit setting, for a message; None where it can, and for `auto`."""
+    """Return the part of an explicit setting that a model cannot do, for a message; None for `auto` or where it can."""
     if think is None or "think" in capabilities:
         return None
     if think is False:

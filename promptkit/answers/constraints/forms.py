@@ -98,7 +98,7 @@ class ReplyForm:
 
     @property
     def notice(self) -> str | None:
-        """What a person should know: that nothing, or not all of the form, is enforced; None where all is."""
+        """A line for a person where nothing, or not all of the form, is enforced; None where all is."""
         if self.form.holds:
             return None
         possible = [name for name, form in _WORDS.items() if _constraint(form, self.answer) is not None]

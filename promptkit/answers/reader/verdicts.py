@@ -46,7 +46,7 @@ _CHINESE: Final = re.compile(
 
 
 def verdict(text: str) -> bool | None:
-    """Return what a text says that is one such word alone; None for any other text."""
+    """Return the verdict of a text that is one such word alone; None for any other text."""
     word = text.strip(_STRIPPED).casefold()
     if word.startswith("\\text{"):
         word = word.removeprefix("\\text{").strip(_STRIPPED)

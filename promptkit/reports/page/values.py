@@ -75,7 +75,7 @@ def _metric_head(name: str, variants: Sequence[VariantRecord]) -> MetricHead:
 
 
 class WarningTable(NamedTuple):
-    """How many answers of each variant have each warning that occurred."""
+    """The number of answers with each warning that occurred, by variant."""
 
     variants: tuple[str, ...]
     rows: list[tuple[str, list[str]]]

@@ -1,4 +1,4 @@
-"""What the runtimes of models in this process share: worker threads, closing, and vectors of texts."""
+"""The base of runtimes of models in this process: worker threads, closing, and vectors of texts."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class OpenAI(Runtime):
         )
 
     async def _facts(self) -> ServerFacts:
-        """Return what the server states. Call it after the probes, which make LM Studio load the model."""
+        """Return the facts that the server states. Call it after the probes, which make LM Studio load the model."""
         entry = entry_named(self._listed, self._name) or {}
         version: Any = None
         studio: Mapping[str, Any] | None = None

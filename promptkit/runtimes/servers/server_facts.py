@@ -30,7 +30,7 @@ class ServerFacts:
     studio: Mapping[str, Any] | None = None
 
     def lasting(self) -> dict[str, Any]:
-        """Return what stays the same when the server starts again with the same weights and settings."""
+        """Return the facts that stay the same when the server starts again with the same weights and settings."""
         facts = _picked(self.entry, ENTRY_FACTS) | _picked(self.studio or {}, LM_STUDIO_FACTS)
         if self.version is not None:
             facts["version"] = self.version
