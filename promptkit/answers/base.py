@@ -65,9 +65,12 @@ class AnswerType(ABC):
         """Return the text of a value as the model should write it. Raises ValueError where `parse` would not read it
         back.
         """
-        text = self.format(value)
+        return self.readable(self.format(value), value, self.parse)
+
+    def readable(self, text: str, value: Any, read: Callable[[str], Any]) -> str:
+        """Return the text of a value. Raises ValueError where `read` would not give the value back."""
         try:
-            back = self.parse(text)
+            back = read(text)
         except Unparsed as unparsed:
             raise ValueError(f"{value!r} is not an answer of the type {self.name}: {unparsed}") from None
         if back != value:
@@ -76,8 +79,7 @@ class AnswerType(ABC):
 
     def parse(self, text: str) -> Any:
         """Return the value of a reply that holds only the answer. Raises Unparsed."""
-        if len(text) > LONGEST_REPLY:
-            raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
+        _check_length(text)
         return self.read(text)
 
     def find(self, text: str, cue: str = "", *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
@@ -88,8 +90,7 @@ class AnswerType(ABC):
         and everything after an invented next question. Raises Unparsed: Refusal for a reply that declines, EmptyReply
         for a blank one.
         """
-        if len(text) > LONGEST_REPLY:
-            raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
+        _check_length(text)
         text = CONTINUATION.split(without_marks(text), maxsplit=1)[0]
         if not text.strip():
             raise EmptyReply("the reply is empty")
@@ -197,6 +198,11 @@ class AnswerType(ABC):
     def mentions(self, text: str) -> Iterable[Any]:
         """Return the values found among other words, in order."""
         return ()
+
+
+def _check_length(text: str) -> None:
+    if len(text) > LONGEST_REPLY:
+        raise Unparsed(f"the reply is longer than {LONGEST_REPLY:,} characters")
 
 
 def _after_but(text: str) -> str:

@@ -146,20 +146,19 @@ async def decide_again(step: StepContext, exchange: Exchange, request: Request) 
     return unwrapped(_exchange(step, built, reply, deciding=True, is_repair=True))
 
 
-def repair_request(exchange: Exchange, message: str, *, begun: str = "", cut: bool) -> Request:
-    """Return the request that asks for a reply again: with the reply and what was wrong with it, or, where it was
-    `cut` off, with twice the tokens.
-    """
+def repair_request(exchange: Exchange, message: str, *, begun: str = "") -> Request:
+    """Return the request that asks for a reply again, with the reply and a message on what was wrong with it."""
     request = exchange.request
-    if cut:
-        return with_more_tokens(request, exchange.reply)
     turns = (Message("assistant", request.begun + exchange.record.reply.text), Message("user", message))
     return replace(request, messages=(*request.messages, *turns), begun=begun)
 
 
 async def ask_aside_again(step: StepContext, exchange: Exchange, problem: str) -> Exchange:
-    """Ask once more for a reply that its technique could not read."""
-    request = repair_request(exchange, aside_repair_message(problem, project=step.project), cut=exchange.cut)
+    """Ask once more for a reply that its technique could not read; one that was cut off gets twice the tokens."""
+    if exchange.cut:
+        request = with_more_tokens(exchange.request, exchange.reply)
+    else:
+        request = repair_request(exchange, aside_repair_message(problem, project=step.project))
     spec = CallSpec(name=exchange.call)
     built = BuiltCall(spec=spec, request=request, form=exchange.form, cue=exchange.cue, ends=exchange.ends)
     return _exchange(step, built, _cut_at(await _ask(step, request), built.ends), is_repair=True)

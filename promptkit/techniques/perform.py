@@ -21,7 +21,7 @@ from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
 from promptkit.techniques.registry import load_functions
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
-from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts
+from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts, with_more_tokens
 
 Result = TypeVar("Result", Answer, Prepared)
 
@@ -114,13 +114,14 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     last = answer.last
     if last is None:
         return answer
-    if answer.flag == "truncated" and window_ended_thoughts(last.request, last.reply):
-        return answer
-    form = plain_form(step.answer) if last.thinks else await constrained_form(step)
-    message = repair_message(step.answer, problem, form.writing, project=step.project)
-    begun = last.cue if last.request.begun else ""
-    request = repair_request(last, message, begun=begun, cut=answer.flag == "truncated")
-    if answer.flag != "truncated":
+    if answer.flag == "truncated":
+        if window_ended_thoughts(last.request, last.reply):
+            return answer
+        request = with_more_tokens(last.request, last.reply)
+    else:
+        form = plain_form(step.answer) if last.thinks else await constrained_form(step)
+        message = repair_message(step.answer, problem, form.writing, project=step.project)
+        request = repair_request(last, message, begun=last.cue if last.request.begun else "")
         request = replace(request, **no_thoughts((await step.client.model()).capabilities).fields)
     return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
 

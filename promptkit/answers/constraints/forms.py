@@ -73,14 +73,7 @@ class ReplyForm:
         """Return the text of a value in this form. Raises ValueError where `read` would not read it back."""
         if self.writing == "plain":
             return self.answer.write(value)
-        text = json_text({KEY: self.answer.json_value(value)})
-        try:
-            back = self.read(text)
-        except Unparsed as unparsed:
-            raise ValueError(f"{value!r} is not an answer of the type {self.answer.name}: {unparsed}") from None
-        if back != value:
-            raise ValueError(f"{value!r} cannot be written as {self.answer.name}: it would be read back as {back!r}")
-        return text
+        return self.answer.readable(json_text({KEY: self.answer.json_value(value)}), value, self.read)
 
     def read(self, text: str) -> Any:
         """Return the value of a reply in this form; in a form of JSON, a plain reply is read too, since some servers

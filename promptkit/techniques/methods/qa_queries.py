@@ -304,7 +304,7 @@ class NeuralQuery:
 
 
 def _written(stand_in: str | list[Any], before: str, after: str) -> str:
-    """Return what stands in for a call as SQL: a column, all values after IN, else the first value."""
+    """Return the SQL that stands in for a call: a column, all values after IN, else the first value."""
     if isinstance(stand_in, str):
         return stand_in
     values = [sql_literal(value) for value in stand_in] or ["NULL"]

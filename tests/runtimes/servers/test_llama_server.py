@@ -160,7 +160,7 @@ async def test_a_llama_server_shows_tokens_and_template(llama_server: str) -> No
 
 
 @pytest.mark.attack("markup")
-@pytest.mark.parametrize("role", ["user", "begun"])
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "begun"])
 async def test_data_gives_a_llama_server_no_control_tokens(llama_server: str, role: str) -> None:
     async with opened(llama_server) as runtime:
         client = Client(runtime)
