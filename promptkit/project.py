@@ -14,7 +14,16 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from promptkit.errors import InputError, nearest
-from promptkit.storage.files import SETTINGS_FILE, check_named, check_there, find_root, found_file, read_bytes, resolved
+from promptkit.storage.files import (
+    SETTINGS_FILE,
+    check_named,
+    check_there,
+    find_root,
+    found_file,
+    read_bytes,
+    resolved,
+    resolved_once,
+)
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import Document, load_file
 
@@ -139,8 +148,8 @@ class Project:
 
     def portable_name(self, path: Path) -> str:
         """Return a file's path within the project or promptkit, the same wherever these lie; else its name."""
-        file = resolved(path)
-        folder = next((folder for folder in (resolved(self.root), LIBRARY) if file.is_relative_to(folder)), None)
+        file = resolved_once(path)
+        folder = next((folder for folder in (resolved_once(self.root), LIBRARY) if file.is_relative_to(folder)), None)
         return file.name if folder is None else file.relative_to(folder).as_posix()
 
     def target(self, name: str) -> Path:

@@ -315,6 +315,11 @@ def resolved(path: Path) -> Path:
         return path.absolute()
 
 
+def resolved_once(path: Path) -> Path:
+    """As `resolved`, but where files are frozen the links of a path are followed at the first look alone."""
+    return found_file(path, lambda: resolved(path)) or path
+
+
 def find_root(folder: Path) -> Path | None:
     """Return the nearest of a folder and its parents that is the root of a project."""
     return next((place for place in (folder, *folder.parents) if os.path.lexists(place / SETTINGS_FILE)), None)
