@@ -1,0 +1,57 @@
+"""The backends of the sandbox: which there are, which can run here, and which modules they bring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from importlib.machinery import PathFinder
+from typing import Final, Literal
+
+from promptkit.tools.cpython.modules import PACKAGES, STANDARD_MODULES
+from promptkit.tools.sandbox import Limits, Session
+
+Backend = Literal["monty", "cpython", "auto"]
+"""`monty`: an interpreter of a part of Python. `cpython`: this Python, jailed. `auto`: `cpython` where it can be."""
+
+DEFAULT_BACKEND: Final[Backend] = "monty"
+
+
+async def open_session(backend: Backend, functions: Collection[str], limits: Limits) -> Session:
+    """Return a session in which programs may call `functions`."""
+    if await asyncio.to_thread(resolve_backend, backend) == "monty":
+        from promptkit.tools.monty import MontySession
+
+        return MontySession(functions, limits)
+    from promptkit.tools.cpython.session import CPythonSession
+
+    return CPythonSession(functions, limits)
+
+
+def resolve_backend(backend: Backend) -> Literal["monty", "cpython"]:
+    """Return the backend that runs programs here. Blocks at its first call for `auto`, which tries the jail."""
+    if backend != "auto":
+        return backend
+    return "monty" if jail_fault() else "cpython"
+
+
+def jail_fault() -> str | None:
+    """Return why CPython cannot be jailed here, None where it can. Blocks at its first call."""
+    from promptkit.tools.cpython.jail import missing_for_jail
+
+    if (why := missing_for_jail()) is not None:
+        return why
+    from promptkit.tools.cpython.server_client import jail_fault
+
+    return jail_fault()
+
+
+def importable(backend: Backend) -> tuple[str, ...]:
+    """Return the modules that programs may import, and that are here, sorted. Blocks as `resolve_backend` does."""
+    if resolve_backend(backend) == "monty":
+        from promptkit.tools.monty import MONTY_MODULES
+
+        return MONTY_MODULES
+    from promptkit.tools.cpython.server_client import package_folders
+
+    here = [name for name in PACKAGES if PathFinder.find_spec(name, package_folders()) is not None]
+    return tuple(sorted((*STANDARD_MODULES, *here)))
