@@ -20,6 +20,7 @@ from promptkit.prompts.prompt import Prompt
 from promptkit.runtimes.models import default_reference
 from promptkit.runtimes.references import parse_reference
 from promptkit.techniques.context import Decide, Options
+from promptkit.tools.backends import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,7 @@ class PromptCall:
     calibrate: Mapping[str, Any] | None
     examples: Examples
     options: Options
+    programs: Backend
     tools: Mapping[str, Tool]
     technique_folder: Path
     inputs: Mapping[str, PromptInput]

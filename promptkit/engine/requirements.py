@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import unmet_setting
+from promptkit.tools.backends import jail_fault
 from promptkit.tools.search import Documents
 
 
@@ -63,6 +65,8 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
             async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
         if step.prompt_call is not None:
+            if step.prompt_call.programs == "cpython" and (why := await asyncio.to_thread(jail_fault)):
+                yield f"step `{step.name}`: CPython cannot run programs here: {why}"
             try:
                 model = await (await session.client(reference)).model()
             except ModelMissing as missing:

@@ -320,6 +320,7 @@ async def step_context(
         examples_for=call.examples.shown,
         history=_history(values.get("history"), step.place),
         options=call.options,
+        programs=call.programs,
         tools={name: tool.call for name, tool in call.tools.items()},
         sample=here.sample,
         strict=session.settings.strict,

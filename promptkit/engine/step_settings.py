@@ -14,7 +14,7 @@ from promptkit.answers.build import check_answer_type as check_answer
 from promptkit.answers.calibration import check_calibration
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
-from promptkit.engine.spec import DefaultsSpec, OptionsSpec, validate_usable
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, ProgramsSpec, validate_usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
@@ -154,6 +154,7 @@ class SettingsResolver:
             calibrate=self._calibrate(),
             examples=examples,
             options=self._options(),
+            programs=self._get("programs", ProgramsSpec()).backend,
             tools=self._tools(tools),
             data=self._data(),
         )

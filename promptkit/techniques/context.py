@@ -18,6 +18,7 @@ from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
 from promptkit.techniques.warnings import WarningName
+from promptkit.tools.backends import DEFAULT_BACKEND, Backend
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -82,7 +83,7 @@ class StepContext:
     technique's settings are relative to `folder`. `artifacts` were prepared for the step, by technique; their files'
     names begin with `home`, which is `PIPELINE.STEP`.
 
-    `repairs` is how often a reply that cannot be read is asked for again.
+    `programs` is the backend that runs programs. `repairs` is how often a reply that cannot be read is asked for again.
 
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
     sample, began. `record` gets each request as soon as it is answered, `warn` the warnings of each technique's answer,
@@ -107,6 +108,7 @@ class StepContext:
     examples_for: Callable[[Mapping[str, Any]], tuple[Example, ...]] | None = None
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
+    programs: Backend = DEFAULT_BACKEND
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     folder: Path = Path()
     home: str = ""

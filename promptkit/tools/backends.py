@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from importlib.machinery import PathFinder
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from promptkit.tools.cpython.modules import PACKAGES, STANDARD_MODULES
-from promptkit.tools.sandbox import Limits, Session
+
+if TYPE_CHECKING:
+    from promptkit.tools.sandbox import Limits, Session
 
 Backend = Literal["monty", "cpython", "auto"]
 """`monty`: an interpreter of a part of Python. `cpython`: this Python, jailed. `auto`: `cpython` where it can be."""
@@ -36,10 +38,6 @@ def resolve_backend(backend: Backend) -> Literal["monty", "cpython"]:
 
 def jail_fault() -> str | None:
     """Return why CPython cannot be jailed here, None where it can. Blocks at its first call."""
-    from promptkit.tools.cpython.jail import missing_for_jail
-
-    if (why := missing_for_jail()) is not None:
-        return why
     from promptkit.tools.cpython.server_client import jail_fault
 
     return jail_fault()

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 import platform
-import resource
 import signal
 import struct
 import sys
@@ -118,6 +117,8 @@ def check_jailed() -> None:
 
 
 def _bound(memory: int) -> None:
+    import resource  # not on Windows, which imports this module to learn that it has no jail
+
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     for limit, most in (

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from promptkit.errors import Unsupported
 from promptkit.tools.cpython.channel import Messages
-from promptkit.tools.cpython.jail import missing_for_jail
+from promptkit.tools.cpython.jail import NotJailed, missing_for_jail
 
 START_SECONDS: Final = 60.0
 """The time limit for starting the server, and for loading modules in it."""
@@ -162,29 +162,30 @@ _servers: list[ForkServer] = []
 
 def start_process(modules: Sequence[str], memory: int) -> JailedProcess:
     """Return a jailed process that is ready for a program. Blocks. Raises Unsupported where it cannot be jailed."""
-    if (why := missing_for_jail()) is not None:
-        raise cannot_jail(why)
     try:
-        return _ready(_fork(modules, memory))
-    except (OSError, ProcessEnded, TimePassed) as error:
-        raise cannot_jail(str(error) or "the process does not answer") from None
-
-
-def cannot_jail(why: str) -> Unsupported:
-    """Return the error of a system on which CPython runs no programs."""
-    hint = "`programs: {backend: monty}` needs no jail; `auto` takes it where there is none"
-    return Unsupported(f"CPython cannot be jailed here, so it runs no programs: {why}", hint=hint)
+        return _start(modules, memory)
+    except NotJailed as error:
+        hint = "`programs: {backend: monty}` needs no jail; `auto` takes it where there is none"
+        raise Unsupported(f"CPython cannot run programs here: {error}", hint=hint) from None
 
 
 @cache
 def jail_fault() -> str | None:
     """Return why processes cannot be jailed here, None where they can. Tried once. Blocks."""
     try:
-        process = start_process((), 64 * 2**20)
-    except Unsupported as error:
+        _start((), 64 * 2**20).close()
+    except NotJailed as error:
         return str(error)
-    process.close()
     return None
+
+
+def _start(modules: Sequence[str], memory: int) -> JailedProcess:
+    if (why := missing_for_jail()) is not None:
+        raise NotJailed(why)
+    try:
+        return _ready(_fork(modules, memory))
+    except (OSError, ProcessEnded, TimePassed) as error:
+        raise NotJailed(str(error) or "the process does not answer") from None
 
 
 def _ready(process: JailedProcess) -> JailedProcess:
@@ -195,7 +196,7 @@ def _ready(process: JailedProcess) -> JailedProcess:
         if "ready" not in message:
             process.close()
     if "ready" not in message:
-        raise ProcessEnded(str(message.get("refused")))
+        raise NotJailed(str(message.get("refused")))
     return process
 
 
