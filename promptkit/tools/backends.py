@@ -18,15 +18,41 @@ Backend = Literal["monty", "cpython", "auto"]
 DEFAULT_BACKEND: Final[Backend] = "monty"
 
 
+MONTY_MODULES: Final = (
+    "base64",
+    "bisect",
+    "collections",
+    "copy",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "functools",
+    "hashlib",
+    "itertools",
+    "json",
+    "math",
+    "random",
+    "re",
+    "textwrap",
+    "time",
+    "typing",
+    "unicodedata",
+)
+"""The modules that Monty brings, without those that have no use here (`os`, `sys`, `asyncio`, `pathlib`)."""
+
+
 async def open_session(backend: Backend, functions: Collection[str], limits: Limits) -> Session:
     """Return a session in which programs may call `functions`."""
-    if await asyncio.to_thread(resolve_backend, backend) == "monty":
-        from promptkit.tools.monty import MontySession
+    if backend == "auto":
+        backend = await asyncio.to_thread(resolve_backend, backend)
+    if backend == "cpython":
+        from promptkit.tools.cpython.session import CPythonSession
 
-        return MontySession(functions, limits)
-    from promptkit.tools.cpython.session import CPythonSession
+        return CPythonSession(functions, limits)
+    from promptkit.tools.monty import MontySession
 
-    return CPythonSession(functions, limits)
+    return MontySession(functions, limits)
 
 
 def resolve_backend(backend: Backend) -> Literal["monty", "cpython"]:
@@ -46,8 +72,6 @@ def jail_fault() -> str | None:
 def importable(backend: Backend) -> tuple[str, ...]:
     """Return the modules that programs may import, and that are here, sorted. Blocks as `resolve_backend` does."""
     if resolve_backend(backend) == "monty":
-        from promptkit.tools.monty import MONTY_MODULES
-
         return MONTY_MODULES
     from promptkit.tools.cpython.server_client import package_folders
 

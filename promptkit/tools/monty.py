@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.tools.plain_data import NotPlainData, TooMuchData, plain_data
@@ -33,29 +33,6 @@ from promptkit.tools.sandbox import (
 if TYPE_CHECKING:
     from pydantic_monty import FunctionSnapshot, Monty, MontyError, SyncSnapshot
     from pydantic_monty import MontySession as Interpreter
-
-MONTY_MODULES: Final = (
-    "base64",
-    "bisect",
-    "collections",
-    "copy",
-    "csv",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "functools",
-    "hashlib",
-    "itertools",
-    "json",
-    "math",
-    "random",
-    "re",
-    "textwrap",
-    "time",
-    "typing",
-    "unicodedata",
-)
-"""The modules that Monty brings, without those that have no use here (`os`, `sys`, `asyncio`, `pathlib`)."""
 
 _UNSUPPORTED = re.compile(r"The monty syntax parser does not yet support (.*)")
 _MISSING_NAME = re.compile(r"name '(.*)' is not defined")

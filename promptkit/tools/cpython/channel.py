@@ -10,8 +10,10 @@ import os
 import struct
 from typing import Any, Final
 
-MOST_BYTES: Final = 32 * 2**20
+MOST_BYTES: Final = 8 * 2**20
 """The size of a message that promptkit reads."""
+MOST_PARTS: Final = 1_000_000
+"""The characters and parts of what a jailed process sends in one message, which fit."""
 
 _LENGTH: Final = struct.Struct("!I")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from types import CodeType, TracebackType
 from typing import Any, Final
 
-from promptkit.tools.cpython.channel import MOST_BYTES, Messages, encoded, receive, send
+from promptkit.tools.cpython.channel import MOST_PARTS, Messages, encoded, receive, send
 from promptkit.tools.cpython.jail import CHANNEL
 from promptkit.tools.cpython.modules import is_importable, is_loadable, missing_modules
 from promptkit.tools.plain_data import NotPlainData, TooMuchData, plain_data
@@ -112,7 +112,7 @@ class _Programs:
         except SyntaxError as error:
             raise _NotPython(error.msg, error.lineno) from None
         except (MemoryError, RecursionError):
-            raise _NotPython("it is nested too deeply", None) from None
+            raise _NotPython("it is too long or nested too deeply", None) from None
         except ValueError as error:
             raise _NotPython(str(error), None) from None
 
@@ -128,7 +128,7 @@ class _Programs:
 
         def function(*arguments: Any, **named: Any) -> Any:
             try:
-                given = {"arguments": plain_data(arguments, MOST_BYTES), "named": plain_data(named, MOST_BYTES)}
+                given = {"arguments": plain_data(arguments, MOST_PARTS), "named": plain_data(named, MOST_PARTS)}
             except (NotPlainData, TooMuchData) as error:
                 raise TypeError(f"an argument of `{name}`: {error}") from None
             self._output.flush()
@@ -155,8 +155,7 @@ class _Output(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"a text is needed, not {type(text).__name__}")
-        # Sent in pieces, so that promptkit can stop a program that prints without end.
-        self._waiting.append(text[: MOST_BYTES // 8])
+        self._waiting.append(text[:MOST_PARTS])  # promptkit keeps less
         self._characters += len(text)
         if "\n" in text or self._characters > _LINE_BUFFER:
             self.flush()
