@@ -12,6 +12,13 @@ from promptkit.tools.backends import Backend, jail_fault
 @pytest.fixture(params=["monty", "cpython"])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """A backend that runs here."""
-    if request.param == "cpython" and (why := jail_fault()):
-        pytest.skip(why)
+    if request.param == "cpython":
+        request.getfixturevalue("jail")
     return cast("Backend", request.param)
+
+
+@pytest.fixture
+def jail() -> None:
+    """Skip the test where processes cannot be jailed."""
+    if why := jail_fault():
+        pytest.skip(why)

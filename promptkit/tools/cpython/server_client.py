@@ -129,7 +129,8 @@ class ForkServer:
                 number = int(self._control.recv(64) or b"-1")
         except OSError as error:
             ours.close()
-            raise ProcessEnded(f"the server of programs does not answer: {error}") from None
+            how = "does not answer" if isinstance(error, TimeoutError) else "has ended"
+            raise ProcessEnded(f"the server of programs {how}") from None
         if number < 0:
             ours.close()
             raise ProcessEnded("the server of programs has ended")
