@@ -5,6 +5,7 @@ It reads only requests of promptkit and runs only its own code. It ends when pro
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
 import os
@@ -32,6 +33,8 @@ def serve(control: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop_clock()
     jail = Jail()
+    compile(ast.parse("0"), "", "exec")  # makes the classes of syntax trees once for all forks
+    gc.freeze()  # so that collections in forks leave the pages of what is loaded alone
     with socket.socket(fileno=control) as requests:
         while True:
             message, descriptors, _, _ = socket.recv_fds(requests, MOST_REQUEST, 1)
@@ -43,7 +46,7 @@ def serve(control: int) -> None:
                 continue
             if request["modules"]:
                 load_modules(request["modules"])
-                gc.freeze()  # collections in the forks leave the pages of what is loaded alone
+                gc.freeze()
             (channel,) = descriptors
             process = _fork(jail, channel, request["memory"])
             os.close(channel)

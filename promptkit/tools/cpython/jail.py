@@ -119,7 +119,7 @@ def check_jailed() -> None:
 def _bound(memory: int) -> None:
     import resource  # not on Windows, which imports this module to learn that it has no jail
 
-    with open("/proc/self/statm") as file:
+    with open("/proc/self/statm", "rb", buffering=0) as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     for limit, most in (
         (resource.RLIMIT_AS, taken + memory),
