@@ -25,4 +25,6 @@ def backends_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _described(record: Mapping[str, Any]) -> str:
-    return record["problem"] or f"runs here; programs may import {', '.join(record['modules'])}"
+    if record["problem"]:
+        return f"does not run here: {record['problem']}"
+    return f"runs here; programs may import {', '.join(record['modules'])}"

@@ -372,3 +372,17 @@ def test_recommend_may_be_typed_in_any_folder_of_the_project(
 
     assert done.code == 0, done.err
     assert " on scripted:" in done.err
+
+
+def test_programs_shows_the_backends_and_what_programs_may_import(
+    techniques: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptkit.reports.programs.jail_fault", lambda: None)
+    done = techniques("programs")
+    monty, cpython = " ".join(done.out.split()).split("cpython runs here; programs may import ")
+    assert monty.startswith("monty runs here; programs may import base64, bisect,")
+    assert " fractions," in cpython and " fractions," not in monty
+
+    monkeypatch.setattr("promptkit.reports.programs.jail_fault", lambda: "the kernel refuses it")
+    assert "cpython  does not run here: the kernel refuses it\n" in techniques("programs").out
+    assert [record["problem"] for record in techniques("programs", "--json").json] == [None, "the kernel refuses it"]
