@@ -41,7 +41,7 @@ _NO_VALUE = "\nNone"
 class CodeParameters(ClosedModel):
     """`tests` is a Python program of asserts, the same for all rows; by default it is the expected answer.
 
-    `backend` runs the programs.
+    `backend` is the sandbox of the programs: `monty`, `cpython` or `auto`.
     """
 
     tests: str | None = None
@@ -53,7 +53,8 @@ class CodeTests(Proportion):
     """1 where the program and then its tests run; 0, with the reason, where either fails or takes too long.
 
     The score is missing where the sandbox cannot run the program (it lacks a module, or Monty knows no `yield`). The
-    tests run after the program, in its namespace and not as part of its text, so that no text can swallow them.
+    tests run after the program, in its namespace and not as part of its text, so that no text can swallow them. Under
+    `cpython` a program that changes Python itself could still make them pass.
     """
 
     kind = "code"
