@@ -15,6 +15,7 @@ from promptkit.techniques.context import StepContext
 from promptkit.techniques.requests import cue_of, example_types, written_examples
 from promptkit.techniques.roles import SECTION, bind
 from promptkit.techniques.spec import ConfiguredTechnique, read_demos
+from promptkit.tools.backends import Backend
 
 
 class StepView:
@@ -46,6 +47,11 @@ class StepView:
     @property
     def answer_type(self) -> AnswerType:
         return self._step.answer
+
+    @property
+    def programs(self) -> Backend:
+        """The backend of the sandbox in which the step's programs run."""
+        return self._step.programs
 
     @property
     def examples(self) -> tuple[Example, ...]:

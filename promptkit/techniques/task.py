@@ -248,7 +248,7 @@ class Task(StepView):
         """Run a program in the sandbox; its last expression is its value. A failure is noted at `of` in the trace."""
         from promptkit.tools.python import run_python
 
-        execution = await run_python(program, inputs=inputs, functions=functions, backend=self._step.programs)
+        execution = await run_python(program, inputs=inputs, functions=functions, backend=self.programs)
         if of is not None and execution.failure:
             self.note(of, f"the program failed ({execution.failure.kind}): {execution.failure.message}")
         return execution

@@ -19,27 +19,21 @@ DEFAULT_BACKEND: Final[Backend] = "monty"
 
 
 MONTY_MODULES: Final = (
-    "base64",
     "bisect",
     "collections",
     "copy",
-    "csv",
     "dataclasses",
     "datetime",
     "decimal",
     "functools",
-    "hashlib",
     "itertools",
     "json",
     "math",
     "random",
     "re",
-    "textwrap",
-    "time",
     "typing",
-    "unicodedata",
 )
-"""The modules that Monty brings, without those that have no use here (`os`, `sys`, `asyncio`, `pathlib`)."""
+"""The modules of Monty that compute."""
 
 
 async def open_session(backend: Backend, functions: Collection[str], limits: Limits) -> Session:
@@ -70,7 +64,10 @@ def jail_fault() -> str | None:
 
 
 def importable(backend: Backend) -> tuple[str, ...]:
-    """Return the modules that programs may import, and that are here, sorted. Blocks as `resolve_backend` does."""
+    """Return the modules that a program may import to compute, and that are here, sorted.
+
+    A backend may have further ones, such as `sys` and `time`. Blocks as `resolve_backend` does.
+    """
     if resolve_backend(backend) == "monty":
         return MONTY_MODULES
     from promptkit.tools.cpython.server_client import package_folders

@@ -21,7 +21,7 @@ from promptkit.engine.scope import CompiledValue
 from promptkit.engine.single_step import find_step, pipeline_up_to, single_step_pipeline
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.cells.keys import CELL_VERSION, chosen_backends, content_hash, without_timeouts
+from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, modules_of_programs, without_timeouts
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
@@ -179,8 +179,8 @@ class Variant:
             "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
             "exact": exact,
         }
-        if backends := chosen_backends(self.pipeline):
-            content["programs"] = backends
+        if modules := modules_of_programs(self.pipeline):
+            content["programs"] = modules
         return content_key(json.dumps(content, default=str))
 
 

@@ -13,60 +13,63 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 STANDARD_MODULES: Final = (
-    "abc",
-    "array",
-    "base64",
-    "binascii",
     "bisect",
     "calendar",
     "cmath",
     "collections",
-    "contextlib",
     "copy",
-    "csv",
     "dataclasses",
     "datetime",
     "decimal",
-    "difflib",
     "enum",
     "fractions",
     "functools",
-    "graphlib",
-    "hashlib",
     "heapq",
-    "html",
-    "io",
     "itertools",
     "json",
-    "keyword",
     "math",
-    "numbers",
     "operator",
-    "pprint",
-    "queue",
     "random",
     "re",
     "statistics",
     "string",
+    "textwrap",
+    "typing",
+)
+"""Modules of the standard library that compute."""
+
+PACKAGES: Final = ("dateutil", "mpmath", "numpy", "sympy")
+"""Packages for programs, where they are installed."""
+
+# Further modules that programs may import, which a prompt need not name.
+_FURTHER: Final = (
+    "__future__",
+    "abc",
+    "array",
+    "base64",
+    "binascii",
+    "contextlib",
+    "csv",
+    "difflib",
+    "graphlib",
+    "hashlib",
+    "html",
+    "io",
+    "keyword",
+    "numbers",
+    "pprint",
+    "queue",
     "struct",
     "sys",
-    "textwrap",
     "time",
     "types",
-    "typing",
     "unicodedata",
     "warnings",
     "weakref",
     "zlib",
 )
-"""Modules of the standard library for programs. None has an effect when it is imported."""
-
-PACKAGES: Final = ("dateutil", "mpmath", "numpy", "sympy")
-"""Packages for programs, where they are installed."""
-
 # What these import when they are used. `_strptime` is a part of `datetime`.
 _INTERNAL: Final = (
-    "__future__",
     "_strptime",
     "ast",
     "atexit",
@@ -89,8 +92,8 @@ _INTERNAL: Final = (
     "tokenize",
     "traceback",
 )
-_LOADABLE: Final = frozenset((*STANDARD_MODULES, *PACKAGES, *_INTERNAL))
-_IMPORTABLE: Final = frozenset((*STANDARD_MODULES, *PACKAGES, "__future__"))
+_IMPORTABLE: Final = frozenset((*STANDARD_MODULES, *PACKAGES, *_FURTHER))
+_LOADABLE: Final = frozenset((*_IMPORTABLE, *_INTERNAL))
 # Parts of packages that do something when they are imported, or are for their developers.
 _REFUSED_PARTS: Final = frozenset(
     {"__main__", "conftest", "distutils", "f2py", "interactive", "rebuild", "testing", "tests", "this"}

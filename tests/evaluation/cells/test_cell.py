@@ -11,6 +11,7 @@ from promptkit.evaluation.cells import keys as own_module
 from promptkit.evaluation.cells.failures import MOST_FAILURES
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.runtimes.base import Reply, Request
+from promptkit.tools.backends import importable
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PIPELINE, PROMPT, SUITE, Bench, echo, moods, number_of
 
@@ -277,7 +278,7 @@ async def test_the_backend_that_runs_programs_is_part_of_the_cell(
     keys = {backend: key(backend) for backend in ("monty", "cpython", "auto")}
     assert len(set(keys.values())) == 3
     for backend in ("monty", "cpython"):
-        monkeypatch.setattr(own_module, "resolve_backend", lambda _, backend=backend: backend)
+        monkeypatch.setattr(own_module, "importable", lambda _, backend=backend: importable(backend))
         keys[f"auto: {backend}"] = key("auto")
     assert len(set(keys.values())) == 4
 

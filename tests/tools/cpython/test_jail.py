@@ -26,6 +26,7 @@ def decision(machine: str, number: int, *arguments: int, architecture: int | Non
     code = [struct.unpack("=HBBI", instruction) for instruction in own_module._filter(machine)]
     at = word = 0
     while True:
+        value: int
         kind, if_true, if_false, value = code[at]
         at += 1
         if kind == 0x20:

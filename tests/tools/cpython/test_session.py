@@ -14,7 +14,7 @@ import pytest
 from promptkit.errors import Unsupported
 from promptkit.tools.backends import importable, resolve_backend
 from promptkit.tools.cpython import server_client
-from promptkit.tools.cpython.modules import PACKAGES, STANDARD_MODULES
+from promptkit.tools.cpython.modules import _FURTHER, PACKAGES, STANDARD_MODULES
 from promptkit.tools.cpython.server_client import ForkServer, jail_fault
 from promptkit.tools.python import Execution, open_sandbox, run_python
 from promptkit.tools.sandbox import Limits
@@ -105,7 +105,7 @@ async def test_a_failure_says_its_kind_its_reason_and_its_line(
 
 
 async def test_each_listed_module_can_be_imported() -> None:
-    program = "".join(f"import {name}\n" for name in STANDARD_MODULES)
+    program = "".join(f"import {name}\n" for name in (*STANDARD_MODULES, *_FURTHER))
     assert (await run(program)).failure is None
 
 
@@ -118,7 +118,7 @@ def test_the_list_of_modules_has_the_packages_that_are_there(monkeypatch: pytest
 
 async def test_a_module_that_is_imported_late_starts_the_program_again() -> None:
     """What it printed and asked before counts once."""
-    calls = []
+    calls: list[int] = []
     program = "print('once')\ncount(1)\n__import__('graphlib').TopologicalSorter({1: {2}}).static_order()"
     execution = await run(program, functions={"count": calls.append})
     assert execution == Execution(value=[2, 1], output="once\n")
