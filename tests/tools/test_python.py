@@ -250,6 +250,7 @@ from promptkit.tools.sandbox import Limits
 from tests.tools.processes import children
 
 async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60  # the first callback imports
     values = [run_python(f"{number} + 1") for number in range(8)]
     print([execution.value for execution in await asyncio.gather(*values)])
     spinning = asyncio.create_task(run_python("while True: pass", limits=Limits(seconds=600)))

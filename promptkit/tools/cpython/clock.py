@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _PROGRAM: Final = "__main__"
-_COUNTERS: Final = ("time", "monotonic", "perf_counter", "process_time", "thread_time")
-_DEFAULTS_TO_NOW: Final = ("localtime", "gmtime", "ctime", "asctime")
+_COUNTERS: Final = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
+# Functions that take the present where an argument is left out: the place of that argument.
+_DEFAULTS_TO_NOW: Final = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 
 
 def stop_clock() -> None:
@@ -26,8 +27,8 @@ def stop_clock() -> None:
     for name in _COUNTERS:
         setattr(time, name, _counter(name, 0.0))
         setattr(time, f"{name}_ns", _counter(f"{name}_ns", 0))
-    for name in _DEFAULTS_TO_NOW:
-        setattr(time, name, _defaulting(name, getattr(time, name)))
+    for name, place in _DEFAULTS_TO_NOW.items():
+        setattr(time, name, _defaulting(name, place, getattr(time, name)))
     time.sleep = lambda seconds: None
     datetime.datetime = _without_clock(datetime.datetime)  # type: ignore[misc]
 
@@ -54,21 +55,22 @@ def _refuse(name: str) -> None:
         raise PermissionError(f"`{name}` cannot be used here: programs have no clock")
 
 
-def _counter(name: str, value: float) -> Callable[[], float]:
-    def counter() -> float:
+def _counter(name: str, value: float) -> Callable[..., float]:
+    def counter(*_: Any) -> float:
         _refuse(f"time.{name}")
         return value
 
     return counter
 
 
-def _defaulting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    fixed = time.gmtime(0) if name == "asctime" else 0.0
+def _defaulting(name: str, place: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    fixed = time.gmtime(0) if name in ("asctime", "strftime") else 0.0
 
-    def defaulting(given: Any = None) -> Any:
-        if given is None:
-            _refuse(f"time.{name}")
-        return function(fixed if given is None else given)
+    def defaulting(*given: Any) -> Any:
+        if len(given) > place and given[place] is not None:
+            return function(*given)
+        _refuse(f"time.{name}")
+        return function(*given[:place], fixed)
 
     return defaulting
 

@@ -92,7 +92,7 @@ class Jail:
         if os.getppid() != parent:
             raise NotJailed("the parent has ended")
         os.dup2(channel, CHANNEL)
-        os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(CHANNEL + 1, 1 + max(map(int, os.listdir("/proc/self/fd"))))
         _bound(memory)
         self._prctl(_PR_SET_DUMPABLE, 0)
         self._prctl(_PR_SET_NO_NEW_PRIVS, 1)

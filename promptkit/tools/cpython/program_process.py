@@ -9,6 +9,7 @@ import ast
 import builtins
 import importlib.machinery
 import io
+import json
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ class _Programs:
 
     def _value(self, request: dict[str, Any]) -> Any:
         body, ending = self._compiled(request["program"])
-        self._namespace.update(request["inputs"])
+        self._namespace.update(json.loads(request["inputs"]))
         exec(body, self._namespace)
         value = None if ending is None else plain_data(eval(ending, self._namespace), request["most"])
         self._output.flush()

@@ -9,6 +9,7 @@ first time.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
@@ -44,12 +45,12 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class _Program:
-    """A program, the answers of functions that it has had, and the seconds that it may still take."""
+    """A program, its inputs as JSON, the seconds that it may still take, and the messages that answered its calls."""
 
     text: str
-    inputs: Mapping[str, Any]
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
+    inputs: str
+    seconds: float
+    answers: list[bytes] = field(default_factory=list)
 
 
 class _ModulesMissing(Exception):
@@ -70,7 +71,7 @@ class CPythonSession:
 
     async def run(self, program: str, inputs: Mapping[str, Any], printed: Printed, call: Call) -> Any:
         """Run a program, as `Session.run` says."""
-        new = _Program(program, inputs, seconds=self._limits.seconds)
+        new = _Program(program, _json(inputs), self._limits.seconds)
         for _ in range(_MOST_RESTARTS):
             try:
                 if self._process is None:
@@ -106,16 +107,17 @@ class CPythonSession:
 
     async def _perform(self, program: _Program, printed: Printed, call: Call) -> Any:
         """Run a program in the process, and answer its calls."""
-        message: dict[str, Any] = {
+        assert self._process is not None, "a process has been started"
+        request = {
             "program": program.text,
-            "inputs": dict(program.inputs),
+            "inputs": program.inputs,
             "functions": list(self._functions),
             "most": self._limits.value,
             "absent": self._modules,
         }
-        answered = 0
+        message, answered = encoded(request), 0
         while True:
-            reply = await self._turn(self._exchange, program, message, printed)
+            reply = await self._turn(self._exchange, self._process, program, message, printed)
             if "call" not in reply:
                 return self._outcome(reply)
             if answered == self._limits.calls:
@@ -125,14 +127,12 @@ class CPythonSession:
             message = program.answers[answered]
             answered += 1
 
-    def _exchange(self, program: _Program, message: dict[str, Any], printed: Printed) -> dict[str, Any]:
+    def _exchange(self, process: JailedProcess, program: _Program, message: bytes, printed: Printed) -> dict[str, Any]:
         """Send a message and return the next one that is not about output; a value in it is plain data."""
-        assert self._process is not None
-        sent = _encoded(message)
         began = time.monotonic()
         try:
-            self._process.send(sent, program.seconds)
-            while "printed" in (reply := self._process.receive(began + program.seconds - time.monotonic())):
+            process.send(message, program.seconds)
+            while "printed" in (reply := process.receive(began + program.seconds - time.monotonic())):
                 printed.add(str(reply["printed"]))
             if "value" in reply:
                 reply["value"] = plain_data(reply["value"], self._limits.value)
@@ -168,7 +168,7 @@ class CPythonSession:
         known = [name for name in names if isinstance(name, str) and len(name) < _LONGEST_NAME and is_loadable(name)]
         return [name for name in dict.fromkeys(known) if name not in self._modules][:_MOST_MODULES]
 
-    async def _answer(self, reply: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    async def _answer(self, reply: Mapping[str, Any], call: Call) -> bytes:
         """Call a function and return the message for the program."""
         match reply:
             case {"call": str(name), "arguments": list(arguments), "named": dict(named)} if name in self._functions:
@@ -176,11 +176,12 @@ class CPythonSession:
             case _:
                 raise ProgramFailed(Failure("crash", "the program broke its process"))
         try:
-            return {"result": await call(name, arguments, named)}
+            result = await call(name, arguments, named)
+            return encoded({"result": result})
         except (PromptkitError, ExceptionGroup):
             raise
         except Exception as error:
-            return {"error": type(error).__name__, "message": str(error)}
+            return encoded({"error": type(error).__name__, "message": str(error)})
 
     async def _turn(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function that waits for a process, in a thread. A cancelled task ends the process."""
@@ -205,11 +206,8 @@ def _close(process: JailedProcess | None) -> None:
         process.close()
 
 
-def _encoded(message: dict[str, Any]) -> bytes:
-    """Return a message as bytes. Raises TypeError for inputs that JSON cannot write; a result is then an error."""
+def _json(inputs: Mapping[str, Any]) -> str:
     try:
-        return encoded(message)
+        return json.dumps(inputs)
     except (TypeError, ValueError, RecursionError) as error:
-        if "program" in message:
-            raise TypeError(f"inputs must be plain data: {error}") from None
-        return encoded({"error": "TypeError", "message": f"the function's result is not plain data: {error}"})
+        raise TypeError(f"inputs must be plain data: {error}") from None
