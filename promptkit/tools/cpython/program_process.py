@@ -24,7 +24,7 @@ from promptkit.tools.plain_data import NotPlainData, TooMuchData, plain_data
 _FILE: Final = "<program>"
 _LINE_BUFFER: Final = 1_000
 _LONGEST_MESSAGE: Final = 2_000
-_RESERVE_BYTES: Final = 2**20
+_RESERVE_BYTES: Final = 2**16
 # Ready to be sent where no memory is left to write a message.
 _NO_MEMORY: Final = encoded({"failure": {"kind": "memory", "message": "", "line": None}})
 
