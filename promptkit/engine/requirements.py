@@ -22,7 +22,7 @@ from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import unmet_setting
-from promptkit.tools.backends import jail_fault
+from promptkit.tools.backends import jail_fault, no_jail
 from promptkit.tools.search import Documents
 
 
@@ -52,10 +52,20 @@ async def check_requirements(pipeline: Pipeline, session: Session, *, model: str
     problems = unmet_requirements(pipeline)
     if problems:
         raise InputError(problems)
+    await _check_programs(pipeline)
     missing = [text async for text in _missing_capabilities(pipeline, session, model)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"
         raise Unsupported("\n".join(dict.fromkeys(missing)), hint=hint)
+
+
+async def _check_programs(pipeline: Pipeline) -> None:
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            await _check_programs(step.pipeline)
+        is_jailed = step.prompt_call is not None and step.prompt_call.programs == "cpython"
+        if is_jailed and (why := await asyncio.to_thread(jail_fault)):
+            raise no_jail(why, f"step `{step.name}`: ")
 
 
 async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited: str | None) -> AsyncIterator[str]:
@@ -65,8 +75,6 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
             async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
         if step.prompt_call is not None:
-            if step.prompt_call.programs == "cpython" and (why := await asyncio.to_thread(jail_fault)):
-                yield f"step `{step.name}`: CPython cannot run programs here: {why}"
             try:
                 model = await (await session.client(reference)).model()
             except ModelMissing as missing:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Final, Literal
 
+from promptkit.errors import Unsupported
 from promptkit.tools.cpython.modules import PACKAGES, STANDARD_MODULES
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ Backend = Literal["monty", "cpython", "auto"]
 """`monty`: an interpreter of a part of Python. `cpython`: this Python, jailed. `auto`: `cpython` where it can be."""
 
 DEFAULT_BACKEND: Final[Backend] = "monty"
-
 
 MONTY_MODULES: Final = (
     "bisect",
@@ -54,6 +54,12 @@ def resolve_backend(backend: Backend) -> Literal["monty", "cpython"]:
     if backend != "auto":
         return backend
     return "monty" if jail_fault() else "cpython"
+
+
+def no_jail(why: str, where: str = "") -> Unsupported:
+    """Return the error of the backend `cpython` on a machine without a jail; the message begins with `where`."""
+    hint = "`programs: {backend: monty}` needs no jail; `auto` takes it where there is none"
+    return Unsupported(f"{where}CPython cannot run programs here: {why}", hint=hint)
 
 
 def jail_fault() -> str | None:

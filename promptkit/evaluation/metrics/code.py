@@ -30,7 +30,7 @@ from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference
 from promptkit.storage.files import read_bytes
-from promptkit.tools.backends import DEFAULT_BACKEND, Backend, resolve_backend
+from promptkit.tools.backends import DEFAULT_BACKEND, Backend, jail_fault, no_jail, resolve_backend
 from promptkit.tools.python import cut_program, open_sandbox
 from promptkit.tools.sandbox import Failure, Limits
 
@@ -70,6 +70,9 @@ class CodeTests(Proportion):
         self.needs_expected = parameters.tests is None
         if parameters.tests is not None and (wrong := _wrong_tests(parameters.tests)):
             raise InputError(f"`tests`: {wrong}")
+        if parameters.backend == "cpython" and (why := jail_fault()):
+            error = no_jail(why, "`backend`: ")
+            raise InputError(error.message, hint=error.hint)
 
     @property
     def key(self) -> str:

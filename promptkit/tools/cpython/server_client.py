@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from promptkit.errors import Unsupported
+from promptkit.tools.backends import no_jail
 from promptkit.tools.cpython.channel import Messages
 from promptkit.tools.cpython.jail import NotJailed, missing_for_jail
 
@@ -166,8 +166,7 @@ def start_process(modules: Sequence[str], memory: int) -> JailedProcess:
     try:
         return _start(modules, memory)
     except NotJailed as error:
-        hint = "`programs: {backend: monty}` needs no jail; `auto` takes it where there is none"
-        raise Unsupported(f"CPython cannot run programs here: {error}", hint=hint) from None
+        raise no_jail(str(error)) from None
 
 
 @cache

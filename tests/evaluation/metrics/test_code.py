@@ -82,7 +82,15 @@ async def test_the_backend_of_programs_may_be_cpython() -> None:
     assert found.value is None and "No module named 'socket'" in found.why
 
 
+def test_a_backend_that_is_not_there_is_an_error_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_module, "jail_fault", lambda: "it is no Linux")
+    with pytest.raises(InputError, match="`backend`: CPython cannot run programs here: it is no Linux"):
+        metric("code", {"backend": "cpython"})
+    assert metric("code", {"backend": "auto"})
+
+
 def test_scores_of_another_backend_have_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_module, "jail_fault", lambda: None)
     usual = metric("code").key
     assert usual == metric("code", {"backend": "monty"}).key == 'code:{"tests":null,"seconds":5.0}'
     assert metric("code", {"backend": "cpython"}).key == f"{usual}:cpython"
