@@ -160,9 +160,15 @@ async def test_arguments_and_results_cross_as_json() -> None:
 
 
 async def test_no_process_is_left() -> None:
+    """Not of programs that end, fail or take too long, nor of those that are cancelled at any moment."""
     await run("1")
     (server,) = server_client._servers
     await asyncio.gather(*(run(program, limits=Limits(seconds=0.2)) for program in ["1", "1 / 0", "while True: pass"]))
+    for moment in range(10):
+        task = asyncio.create_task(run("while True: pass"))
+        await asyncio.sleep(moment / 1_000)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     async with asyncio.timeout(5):
         while [*children(server._popen.pid)]:
             await asyncio.sleep(0.01)
