@@ -60,8 +60,16 @@ class MontySession:
         from pydantic_monty import MontyComplete, MontyConversionError, MontyError
 
         limits = self._limits
+
+        def write(_: str, text: str) -> None:
+            try:
+                printed.add(text)
+            except ValueError:
+                self._worker.kill()  # Monty itself goes on until the time limit
+                raise
+
         try:
-            at = await self._worker.start(program, dict(inputs), lambda _, text: printed.add(text))
+            at = await self._worker.start(program, dict(inputs), write)
             calls = 0
             while not isinstance(at, MontyComplete):
                 if calls == limits.calls:
@@ -150,11 +158,15 @@ class _Worker:
             return await asyncio.wrap_future(turn)
         except asyncio.CancelledError:
             self._cancelled = True
-            if self._process is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(self._process, _KILL)
+            self.kill()
             turn.add_done_callback(lambda _: self._leave())
             raise
+
+    def kill(self) -> None:
+        """End the process in the middle of a program, from any thread."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process, _KILL)
 
     async def close(self) -> None:
         """Release the process; end it in the middle of a program. The next program gets the state before that."""

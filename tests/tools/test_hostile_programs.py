@@ -14,7 +14,7 @@ from promptkit.tools.backends import Backend
 from promptkit.tools.python import Execution, run_python
 from promptkit.tools.sandbox import Limits
 
-LIMITS = Limits(seconds=0.4, memory=32 * 2**20, calls=200)
+LIMITS = Limits(seconds=0.2, memory=32 * 2**20, calls=200)
 SECRET = "swordfish-93127"
 
 # Each case: its name, the program, and the kind of failure it ends in (of two, whichever comes first); "value" is a

@@ -106,6 +106,13 @@ async def test_a_message_is_one_short_line(backend: Backend) -> None:
     assert "\n" not in failure.message and len(failure.message) < 400
 
 
+async def test_a_program_that_prints_too_much_ends_at_once(backend: Backend) -> None:
+    async with asyncio.timeout(20):
+        execution = await run_python("while True: print('x' * 1000)", limits=Limits(seconds=600), backend=backend)
+    assert execution.failure == Failure("output", "the program printed more than 10,000 characters")
+    assert len(execution.output) == 10_000
+
+
 async def test_output_before_a_failure_is_kept(backend: Backend) -> None:
     execution = await run_python("print('so far')\n1 / 0", backend=backend)
     assert execution.output == "so far\n"
@@ -316,7 +323,13 @@ async def test_values_may_be_put_into_a_session(backend: Backend) -> None:
 
 @pytest.mark.parametrize(
     "failing",
-    ["counts.append(2)\n1 / 0", "counts.append(2)\nwhile True: pass", "counts.append(2)\n[0] * 10**9", "counts = 1 +"],
+    [
+        "counts.append(2)\n1 / 0",
+        "counts.append(2)\nwhile True: pass",
+        "counts.append(2)\n[0] * 10**9",
+        "counts.append(2)\nprint('x' * 20_000)",
+        "counts = 1 +",
+    ],
 )
 async def test_a_program_that_fails_leaves_a_session_as_it_was(failing: str, backend: Backend) -> None:
     async with open_sandbox(limits=Limits(seconds=0.3), backend=backend) as opened:
