@@ -127,7 +127,9 @@ def _bound(memory: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, CHANNEL + 1),
     ):
-        resource.setrlimit(limit, (most, most))
+        _, hard = resource.getrlimit(limit)
+        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (bound, bound))
 
 
 def _filter(machine: str) -> Iterator[bytes]:
