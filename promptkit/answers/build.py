@@ -209,11 +209,24 @@ def _holds_expression(value: Any) -> bool:
 
 def instruction(answer_type: AnswerType, writing: Writing = "plain", *, project: Project | None = None) -> str:
     """Return the words on how to write an answer, for the section `output_format`; empty for text."""
+    return "\n".join(filter(None, (_words(answer_type, writing, project), json_instruction(writing, project=project))))
+
+
+def thoughts_instruction(*, project: Project | None = None) -> str:
+    """Return the words that keep a prompt's own `output_format` from the thoughts before the answer."""
+    return _render_template("thoughts", _shipped("thoughts"), {}, project)
+
+
+def description(answer_type: AnswerType, *, project: Project | None = None) -> str:
+    """Return the words on what an answer of a type is, without an order to write it; empty for text."""
+    return _words(answer_type, "object", project)
+
+
+def _words(answer_type: AnswerType, writing: Writing, project: Project | None) -> str:
     values = {"name": answer_type.name, "writing": writing, **answer_type.description()}
     shipped = _shipped(answer_type.name)
     otherwise = shipped if shipped.is_file() else template_beside(type(answer_type))
-    words = _render_template(answer_type.name, otherwise, values, project)
-    return "\n".join(filter(None, (words, json_instruction(writing, project=project))))
+    return _render_template(answer_type.name, otherwise, values, project).strip()
 
 
 def json_instruction(writing: Writing, *, project: Project | None = None) -> str:

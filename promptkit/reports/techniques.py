@@ -143,7 +143,7 @@ def _calls(technique: Technique, width: int) -> Iterator[str]:
     rows = [("call", "produces", "leaves out of the prompt", "what it does")]
     demos = [("demonstrations of your own", "fields of a row")]
     for call in call_specs(technique):
-        made = f"{call.produces}, after thoughts" if call.thinks else call.produces
+        made = f"{call.product}, after thoughts" if call.thinks else call.product
         out = "all but the persona" if call.hides == "all" else " ".join(hidden_sections(call)) or "-"
         rows.append((call.name, made, out, call.about))
         if call.demos:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from promptkit.answers.base import Unparsed
+from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.answers.constraints.forms import EXTRA_TOKENS, UNCONSTRAINED, ReplyForm, plain_form, reply_form
 from promptkit.answers.decide import Scores, lead_after, score_needs
 from promptkit.errors import Unsupported
@@ -15,13 +15,16 @@ from promptkit.techniques.context import Answer, Exchange, StepContext
 from promptkit.techniques.warnings import WARNING_TEXTS
 
 
-async def deciding_form(step: StepContext) -> ReplyForm:
-    """Return the form of the reply that decides: plain where nothing constrains it, and where labels are scored."""
+async def deciding_form(step: StepContext, kind: AnswerType | None = None) -> ReplyForm:
+    """Return the form of a reply that is the step's answer, or an aside of another type: plain where nothing constrains
+    it, and where labels are scored.
+    """
+    kind = kind or step.answer
     if step.decide == "generate":
-        return plain_form(step.answer)
+        return plain_form(kind)
     model = await step.client.model()
-    scores = step.decide == "score" and not score_needs(step.answer) - model.capabilities
-    return plain_form(step.answer) if scores else reply_form(step.answer, model.capabilities)
+    scores = step.decide == "score" and not score_needs(kind) - model.capabilities
+    return plain_form(kind) if scores else reply_form(kind, model.capabilities)
 
 
 async def constrained_form(step: StepContext) -> ReplyForm:

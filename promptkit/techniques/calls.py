@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from promptkit.errors import place
+from promptkit.answers.base import AnswerType
+from promptkit.answers.build import build_answer_type
+from promptkit.errors import InputError, place
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.parsing import block_names
 from promptkit.storage.files import Stamp, file_stamp, read_text
@@ -17,7 +19,9 @@ from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.roles import Role
 
-Produces = Literal["text", "answer", "code", "list", "json"]
+FREE_REPLIES = ("text", "code", "list", "json")
+"""Replies that decide nothing and that their technique reads itself, in place of a typed aside."""
+ANSWER = "answer"
 ANSWERING = ("output_format", "recap", "cue")
 PERSONA = "persona"
 
@@ -33,6 +37,10 @@ class CallFront(BaseModel):
     `call`: a thought trigger, or, in a call that answers directly, the text before the answer. `cue` is the technique's
     answer trigger, one or by the answer type's name (`default` for the others); the user's cue wins.
 
+    `produces` is `answer`, the step's answer; `text`, `code`, `list` or `json`, a free reply; or an answer type with
+    its options (`number`, `{label: [yes, no]}`): a typed aside, which is constrained, read, repaired and scored as
+    answers are. Its value is read after the call's `cue` where the reply `thinks`.
+
     `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
     as the examples (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the
     technique in `over`) are for a technique of one template; others declare them with their function.
@@ -43,7 +51,7 @@ class CallFront(BaseModel):
     about: str = ""
     hides: tuple[str, ...] | Literal["all"] = ()
     replaces: tuple[str, ...] = ()
-    produces: Produces = "text"
+    produces: str | dict[str, Any] = "text"
     thinks: bool = False
     asks_to_think: bool = False
     begin: str = ""
@@ -54,6 +62,16 @@ class CallFront(BaseModel):
     roles: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     modifier: bool = False
+
+    @field_validator("produces")
+    @classmethod
+    def _known_produce(cls, produces: str | dict[str, Any]) -> str | dict[str, Any]:
+        if produces != ANSWER and produces not in FREE_REPLIES:
+            try:
+                build_answer_type(produces)
+            except InputError as error:
+                raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+        return produces
 
     @field_validator("roles")
     @classmethod
@@ -70,6 +88,22 @@ class CallSpec(CallFront):
     file: Path = Path()
     writes: frozenset[str] = frozenset()
 
+    @property
+    def answers(self) -> bool:
+        """True if the call produces the step's answer."""
+        return self.produces == ANSWER
+
+    @property
+    def product(self) -> str:
+        """The name of what the call produces: `answer`, a free reply's, or that of an answer type."""
+        return self.produces if isinstance(self.produces, str) else next(iter(self.produces))
+
+    @cached_property
+    def aside(self) -> AnswerType | None:
+        """The answer type of a typed aside; None for a call that produces the step's answer or a free reply."""
+        is_free = self.answers or self.produces in FREE_REPLIES
+        return None if is_free else build_answer_type(self.produces)
+
     def trigger(self, answer_type: str) -> str:
         """Return the answer trigger for an answer type of that name, or an empty string."""
         if isinstance(self.cue, str):
@@ -80,7 +114,7 @@ class CallSpec(CallFront):
         """Tell whether the user's text of a section is in this call, unless the template replaces it."""
         if self.hides == "all":
             return section == PERSONA
-        return section not in self.hides and (self.produces == "answer" or section not in ANSWERING)
+        return section not in self.hides and (self.answers or section not in ANSWERING)
 
     def shows(self, section: str) -> bool:
         """Tell whether a section is in this call, the user's or the template's."""

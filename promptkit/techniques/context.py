@@ -17,7 +17,6 @@ from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
-from promptkit.techniques.warnings import WarningName
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -66,7 +65,7 @@ class CallRecord:
     problem: str | None = None
     notes: tuple[str, ...] = ()
     rule: str | None = None
-    warnings: tuple[WarningName, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,7 @@ class StepContext:
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
     notice: Callable[[str], None] = lambda text: None
-    warn: Callable[[Sequence[WarningName]], None] = lambda names: None
+    warn: Callable[[Sequence[str]], None] = lambda names: None
     on_text: Callable[[Request, str], None] | None = None
 
 
@@ -128,7 +127,8 @@ class Exchange:
 
     `form` is the one in which the reply has its answer; where an answer in JSON was `unwrapped`, the text is the plain
     one of its value, and the record keeps the reply. `ends` are the texts at which the reply was cut, `again` those at
-    which an answer after it has gone on to an example that the model invents.
+    which an answer after it has gone on to an example that the model invents. `value` is that of a typed aside, None
+    where no reply could be read.
     """
 
     call: str
@@ -140,6 +140,7 @@ class Exchange:
     form: ReplyForm
     unwrapped: bool = False
     scores: Scores | None = None
+    value: Any = None
     again: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
 
@@ -190,7 +191,7 @@ class Answer:
     problem: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     last: Exchange | None = None
-    warnings: tuple[WarningName, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def with_extra(self, **extra: Any) -> Answer:
         """Return this answer with further entries in `extra`."""

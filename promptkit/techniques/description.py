@@ -118,7 +118,7 @@ def technique_record(technique: Technique) -> dict[str, Any]:
         "searches": searches_documents(technique),
         "prepares": technique.prepare is not None,
         "kinds_of_call": [
-            {"name": call.name, "about": call.about, "produces": call.produces, "hides": list(hidden_sections(call))}
+            {"name": call.name, "about": call.about, "produces": call.product, "hides": list(hidden_sections(call))}
             for call in call_specs(technique)
         ],
     }

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading, Refusal, Unparsed
-from promptkit.answers.build import aside_repair_message
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, score_answer
@@ -26,15 +25,15 @@ from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
 from promptkit.techniques.levels import next_level
 from promptkit.techniques.requests import BuiltCall, continue_turn, has_user_cue, stop_sequences, token_limit
-from promptkit.techniques.thinking import missing_answer, no_thoughts, thought_warnings, with_more_tokens
-from promptkit.techniques.warnings import WarningName
+from promptkit.techniques.thinking import missing_answer, no_thoughts, thought_warnings
 
 
 async def send(step: StepContext, built: BuiltCall) -> Exchange:
     """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
-    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
+    exchange = await ask_built(step, built)
     if exchange.cut and not exchange.thinks:
         exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
+        exchange.record.warnings = (*exchange.record.warnings, "cut_call")
     return exchange
 
 
@@ -48,23 +47,30 @@ async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: 
         return await _score(step, built)
     if step.decide != "generate":
         request = constrained(step, built.request, built.form)
-        if request.constrained and not await _constrains_after_thoughts(step, request):
+        if request.constrained and not await constrains_after_thoughts(step, request):
             if not after_thoughts:
                 return await _send_before_deciding(step, built)
             request = replace(request, thought_tokens=0)
         built = replace(built, request=request)
-    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends), deciding=True)
-    return unwrapped(exchange)
+    return unwrapped(await ask_built(step, built, deciding=True))
 
 
-async def _constrains_after_thoughts(step: StepContext, request: Request) -> bool:
+async def ask_built(
+    step: StepContext, built: BuiltCall, *, deciding: bool = False, is_repair: bool = False
+) -> Exchange:
+    """Send a built call, record it, and return the exchange, its reply cut at the call's ends."""
+    reply = _cut_at(await _ask(step, built.request), built.ends)
+    return _exchange(step, built, reply, deciding=deciding, is_repair=is_repair)
+
+
+async def constrains_after_thoughts(step: StepContext, request: Request) -> bool:
     """Tell whether a grammar or schema leaves room for the thoughts of a request."""
     return not request.thought_tokens or "after_thoughts" in (await step.client.model()).capabilities
 
 
 async def _send_before_deciding(step: StepContext, built: BuiltCall) -> Exchange:
     """Ask without a constraint, which would forbid thoughts, and then for the answer under it."""
-    exchange = _exchange(step, built, _cut_at(await _ask(step, built.request), built.ends))
+    exchange = await ask_built(step, built)
     if exchange.text.lstrip().startswith("{"):  # else it may only mention a value
         exchange = unwrapped(exchange)
     return await decide_after(step, exchange, CallSpec(name=exchange.call, produces="answer"))
@@ -129,7 +135,7 @@ async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence
     Raises Unsupported for a model without log-probabilities.
     """
     scores = await score_answer(step.client, built.request, build_answer({"label": list(texts)}))
-    _scored_exchange(step, built, scores)
+    scored_exchange(step, built, scores)
     return tuple(scores.logprobs[text] for text in texts)
 
 
@@ -137,13 +143,12 @@ async def decide_again(step: StepContext, exchange: Exchange, request: Request) 
     """Ask a deciding call once more with another request (a repair)."""
     form = exchange.form if exchange.thinks else await constrained_form(step)
     is_open = not exchange.thinks and not request.constrained
-    if step.decide != "generate" and is_open and await _constrains_after_thoughts(step, request):
+    if step.decide != "generate" and is_open and await constrains_after_thoughts(step, request):
         request = constrained(step, request, form)
     spec = CallSpec(name=exchange.call, produces="answer", thinks=exchange.thinks)
     ends = () if exchange.thinks or form.writing != "plain" else exchange.again
     built = BuiltCall(spec=spec, request=request, form=form, cue=exchange.cue, ends=ends, again=exchange.again)
-    reply = _cut_at(await _ask(step, request), built.ends)
-    return unwrapped(_exchange(step, built, reply, deciding=True, is_repair=True))
+    return unwrapped(await ask_built(step, built, deciding=True, is_repair=True))
 
 
 def repair_request(exchange: Exchange, message: str, *, begun: str = "") -> Request:
@@ -153,17 +158,6 @@ def repair_request(exchange: Exchange, message: str, *, begun: str = "") -> Requ
     return replace(request, messages=(*request.messages, *turns), begun=begun)
 
 
-async def ask_aside_again(step: StepContext, exchange: Exchange, problem: str) -> Exchange:
-    """Ask once more for a reply that its technique could not read; one that was cut off gets twice the tokens."""
-    if exchange.cut:
-        request = with_more_tokens(exchange.request, exchange.reply)
-    else:
-        request = repair_request(exchange, aside_repair_message(problem, project=step.project))
-    spec = CallSpec(name=exchange.call)
-    built = BuiltCall(spec=spec, request=request, form=exchange.form, cue=exchange.cue, ends=exchange.ends)
-    return _exchange(step, built, _cut_at(await _ask(step, request), built.ends), is_repair=True)
-
-
 def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     """Parse the answer in a deciding reply and note it in the trace."""
     record = exchange.record
@@ -171,7 +165,7 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     if exchange.scores is not None:
         return scored_answer(exchange, exchange.scores)
     try:
-        reading = _reading(step, exchange)
+        reading = find_value(step.answer, exchange)
     except Unparsed as error:
         cut = "the reply ran out of tokens" if exchange.cut else ""
         record.problem = missing_answer(exchange.request, exchange.reply) or cut or str(error)
@@ -200,18 +194,18 @@ def _is_complete(answer: AnswerType, value: Any, text: str) -> bool:
     return not (ends and any(other != read and other.startswith(read) for other in among))
 
 
-def _reading(step: StepContext, exchange: Exchange) -> Reading:
-    """Return the value of a deciding reply. A reply under a constraint is parsed, not searched."""
+def find_value(kind: AnswerType, exchange: Exchange) -> Reading:
+    """Return the value of a type in a reply. A reply under a constraint is parsed, not searched. Raises Unparsed."""
     if not exchange.thinks and exchange.request.constrained:
-        read = step.answer.parse if exchange.unwrapped else exchange.form.read
+        read = kind.parse if exchange.unwrapped else exchange.form.read
         return Reading(read(exchange.text), WHOLE_REPLY)
     turns = [message.content for message in exchange.request.messages if message.role == "user"]
-    return step.answer.find(
+    return kind.find(
         exchange.text, exchange.cue, thinks=exchange.thinks, cut=exchange.cut, question=turns[-1] if turns else ""
     )
 
 
-def _warnings_of(error: Unparsed) -> tuple[WarningName, ...]:
+def _warnings_of(error: Unparsed) -> tuple[str, ...]:
     """Return the warnings of a reply without an answer."""
     if isinstance(error, Refusal):
         return ("refused",)
@@ -222,10 +216,10 @@ async def _score(step: StepContext, built: BuiltCall) -> Exchange:
     calibration = await _calibration(step)
     built = replace(built, request=replace(built.request, thought_tokens=0))
     scores = await score_answer(step.client, built.request, step.answer, calibrate=calibration)
-    return _scored_exchange(step, built, scores, deciding=True)
+    return scored_exchange(step, built, scores, deciding=True)
 
 
-def _scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deciding: bool = False) -> Exchange:
+def scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deciding: bool = False) -> Exchange:
     """Return scores as an exchange with one record for all their requests, which are greedy in any case."""
     built = replace(built, request=replace(built.request, temperature=0.0, top_p=None))
     shown = scores.value is not None

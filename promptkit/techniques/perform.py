@@ -45,7 +45,7 @@ async def _run(spec: Any, step: StepContext) -> Answer:
     function = load_functions(chosen.technique).function
     with _as_technique_failure(function):
         answer = _checked_result(await function(task_for(chosen, step), **chosen.parameters), Answer, function)
-    step.warn(answer.warnings)
+    step.warn(("no_consensus",) if answer.flag == "no_consensus" else answer.warnings)
     return answer
 
 

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed
-from promptkit.answers.build import instruction, json_instruction
+from promptkit.answers.build import description, instruction, json_instruction, thoughts_instruction
 from promptkit.answers.constraints.forms import ReplyForm, plain_form, reply_form
 from promptkit.answers.decide import score_needs
 from promptkit.prompts.expressions import Expression
@@ -67,7 +68,7 @@ class BuiltCall:
 async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     """Render a call over the user's prompt and lay it out. Raises InputError for a broken template."""
     spec, model = call.spec, await step.client.model()
-    answers = spec.produces == "answer"
+    answers, kind = spec.answers, spec.aside or step.answer
     thoughts = await _thoughts(step, call)
     leaves_thinking = bool(thoughts.tokens) and spec.asks_to_think and not call.values.get("examples_think")
     call = replace(call, values={"model_thinks": leaves_thinking, **call.values})
@@ -76,16 +77,17 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     if spec.thinks:
         call = replace(call, values={"cue": cue_of(step, spec), **call.values})
     layout = open_layout(step.layout)
-    form = plain_form(step.answer) if spec.thinks or not answers else await deciding_form(step)
-    sections = _sections(step, call, layout, form)
+    is_read_directly = not spec.thinks and (answers or spec.aside is not None)
+    form = await deciding_form(step, kind) if is_read_directly else plain_form(kind)
+    sections = _sections(step, call, layout, form, kind)
     # A begun turn leaves no place for thoughts.
     can_begin = "continue" in model.capabilities and not thoughts.tokens
     # A chat whose turn is not begun would write the cue itself, which JSON does not let it.
     shows_cue = form.writing == "plain" or can_begin
     cue = _explicit_cue(step, spec, sections) if shows_cue else NO_CUE
-    begin = _begin(spec, call.values)
+    begin = _begin(spec, call.values) if shows_cue or answers else ""
     continues = bool(begin) and answers and not spec.thinks
-    examples = _examples(step, call, layout, model if form.writing != "plain" else None)
+    examples = _examples(step, call, layout, model if answers and form.writing != "plain" else None)
     composed = compose(
         sections,
         layout=layout,
@@ -113,7 +115,12 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     again = _invented_example_starts(composed.cue, examples)
     decides = answers and not spec.thinks
     built = BuiltCall(
-        spec=spec, request=request, form=form, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again
+        spec=spec,
+        request=request,
+        form=form,
+        cue=composed.cue if spec.aside is None else spec.trigger(kind.name),
+        ends=(*ends, *again) if decides else ends,
+        again=again,
     )
     if not continues:
         return built
@@ -124,8 +131,9 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
 async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:
     """Return the thoughts of a call: none where log-probabilities decide, as the step's `think` says elsewhere."""
     model = await step.client.model()
-    decides = call.spec.produces == "answer" and not call.spec.thinks
-    if call.scored or (decides and step.decide == "score" and not score_needs(step.answer) - model.capabilities):
+    decides = not call.spec.thinks and (call.spec.answers or call.spec.aside is not None)
+    kind = call.spec.aside or step.answer
+    if call.scored or (decides and step.decide == "score" and not score_needs(kind) - model.capabilities):
         return replace(no_thoughts(model.capabilities), tokens=0)
     thoughts = thoughts_of(step.options.think, model.capabilities)
     if thoughts.tokens and step.options.think is None and "think" in model.capabilities:
@@ -185,16 +193,32 @@ def cue_of(step: StepContext, spec: CallSpec) -> str:
     return "" if cue == NO_CUE else cue
 
 
-def _sections(step: StepContext, call: CallArguments, layout: Layout, form: ReplyForm) -> dict[str, str]:
+def _sections(
+    step: StepContext, call: CallArguments, layout: Layout, form: ReplyForm, kind: AnswerType
+) -> dict[str, str]:
     layer = Layer(call.spec.file, call.values)
     sections = step.prompt.sections(step.values, layers=(*step.layers, layer), delimiters=layout.delimiters)
     shown = {name: text for name, text in sections.items() if call.spec.shows(name)}
-    if call.spec.produces == "answer" and "output_format" not in shown and call.spec.shows("output_format"):
-        shown["output_format"] = layout.as_data(instruction(step.answer, form.writing, project=step.project))
-    elif form.writing != "plain":
-        words = (shown.get("output_format", ""), json_instruction(form.writing, project=step.project))
-        shown["output_format"] = "\n".join(filter(None, words))
+    written = shown.pop("output_format", "")
+    words = _words_on_form(step, call.spec, form, kind, is_written=bool(written))
+    if both := "\n".join(filter(None, (written, layout.as_data(words)))):
+        shown["output_format"] = both
     return shown
+
+
+def _words_on_form(step: StepContext, spec: CallSpec, form: ReplyForm, kind: AnswerType, *, is_written: bool) -> str:
+    """Return the words on a reply's form that follow those `written` in the prompt or the template, if any.
+
+    Thoughts get a statement of what the answer is, and never an order to write nothing else.
+    """
+    if spec.aside is None and not (spec.answers and spec.shows("output_format")):
+        return ""
+    if not spec.thinks:
+        write = json_instruction if is_written else partial(instruction, kind)
+        return write(form.writing, project=step.project)
+    if spec.aside is not None or "output_format" in spec.writes:
+        return ""
+    return thoughts_instruction(project=step.project) if is_written else description(kind, project=step.project)
 
 
 def _examples(
@@ -219,7 +243,7 @@ def _demonstration(
     step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout, model: Model | None
 ) -> WrittenExample:
     """Return a demonstration as the model reads it; an output that is a list has the separator of the step's lists."""
-    thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
+    thoughts = demo.get("thoughts") if spec.thinks or not spec.answers else None
     output = demo.get("output", "")
     if isinstance(output, list):
         separator = step.answer.description().get("separator", ",")
@@ -250,7 +274,7 @@ def has_user_cue(step: StepContext) -> bool:
 def _end_marks(step: StepContext, call: CallArguments, cue: str) -> tuple[str, ...]:
     """Return the texts that end a reply: the technique's, and the cue for thoughts that are decided later."""
     ends = (*call.spec.stop, *call.stop)
-    at_cue = call.spec.thinks and not call.past_cue and step.decide != "generate" and cue
+    at_cue = call.spec.thinks and call.spec.answers and not call.past_cue and step.decide != "generate" and cue
     return (*ends, f"\n{cue}") if at_cue else ends
 
 
@@ -267,7 +291,8 @@ def stop_sequences(step: StepContext, ends: tuple[str, ...], model: Model) -> tu
 
 def token_limit(step: StepContext, spec: CallSpec, requested: int | None = None) -> int:
     """Return the longest reply in tokens: the technique's wish within the step's option, else the need of its kind."""
-    usual = THOUGHT_TOKENS if spec.thinks or spec.produces != "answer" else step.answer.max_tokens
+    kind = spec.aside or (step.answer if spec.answers else None)
+    usual = THOUGHT_TOKENS if spec.thinks or kind is None else kind.max_tokens
     wish, bound = requested or spec.max_tokens, step.options.max_tokens
     return min(wish, bound) if wish and bound else wish or bound or usual
 
@@ -276,7 +301,7 @@ def _sampling_options(step: StepContext, call: CallArguments) -> dict[str, Any]:
     """Return the sampling options of a request; thoughts that end in their answer get tokens for it."""
     options = step.options
     tokens = token_limit(step, call.spec, call.max_tokens)
-    if call.spec.thinks and step.decide == "generate":
+    if call.spec.thinks and call.spec.answers and step.decide == "generate":
         tokens = min(tokens + step.answer.max_tokens, options.max_tokens or sys.maxsize)
     temperature = _temperature(step, call)
     return {
@@ -295,5 +320,5 @@ def _temperature(step: StepContext, call: CallArguments) -> float:
     """
     if call.temperature is not None:
         return call.temperature
-    decides = call.spec.produces == "answer" and not call.spec.thinks
+    decides = call.spec.answers and not call.spec.thinks
     return 0.0 if decides and level() > step.level else step.options.temperature or 0.0

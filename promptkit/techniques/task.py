@@ -13,12 +13,12 @@ from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer
-from promptkit.runtimes.thoughts import without_marks
 from promptkit.techniques.artifacts import Row
-from promptkit.techniques.calls import CallSpec
+from promptkit.techniques.asides import ask_typed, read_free
+from promptkit.techniques.brief import Brief
+from promptkit.techniques.calls import ANSWER, CallSpec
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
 from promptkit.techniques.exchanges import (
-    ask_aside_again,
     decide_after,
     log_probabilities,
     read_answer,
@@ -73,11 +73,12 @@ class Task(StepView):
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
 
-        `values` stand in its template under `call.`, and so do the roles, `demos`, `examples_think` and, in a call that
-        thinks, the `cue` of its answer.
+        `values` stand in its template under `call.`, and so do the roles, `demos`, `examples_think`, the `brief` of the
+        task and, in a call that thinks, the `cue` of its answer.
 
-        A call that produces an answer and does not think is decided directly, as the step's `decide` says; a call that
-        thinks leaves its answer to `decide`. `replace` gives other values to roles: the user's sections are rendered
+        The exchange of a typed aside has its `value`. A call that produces an answer and does not think is decided
+        directly, as the step's `decide` says; a call that thinks leaves its answer to `decide`. `replace` gives other
+        values to roles: the user's sections are rendered
         with them. `demos` are shown instead of the call's demonstrations. With `logprobs` the exchange has a
         `confidence`, if the runtime has log-probabilities. `past_cue` lets thoughts that are decided later go on past a
         cue, where answers to other problems come first. Raises InputError for a missing or broken template, and what
@@ -95,7 +96,9 @@ class Task(StepView):
             logprobs=logprobs,
             past_cue=past_cue,
         )
-        if built.spec.produces == "answer" and not built.spec.thinks:
+        if built.spec.aside is not None:
+            return await ask_typed(task._step, built, built.spec.aside)
+        if built.spec.answers and not built.spec.thinks:
             return await send_deciding(task._step, built)
         return await send(task._step, built)
 
@@ -136,20 +139,12 @@ class Task(StepView):
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
-        """Return a reader's value of a reply that decides nothing: a plan, a verdict, a program.
+        """Return a reader's value of a free reply, for what no answer type reads: a program, a chain of steps.
 
         `reader` takes the reply's text and raises ValueError (Unparsed) with what is wrong. The reply is then asked for
-        again, as often as the step's `repairs` allow. Returns None, noted in the trace, where no reply can be read.
+        again, as often as the step's `repairs` allow. Returns None, with a warning, where no reply can be read.
         """
-        for left in range(self._step.repairs, -1, -1):
-            try:
-                return reader(without_marks(exchange.said))
-            except ValueError as error:
-                problem = "it was cut off" if exchange.cut else str(error)
-                self.note(exchange, f"the reply cannot be read: {problem}")
-                if left:
-                    exchange = await ask_aside_again(self._step, exchange, problem)
-        return None
+        return await read_free(self._step, exchange, reader)
 
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
         """Continue from a reply's text with the answer trigger of `call`: a fixed extraction stage.
@@ -164,7 +159,7 @@ class Task(StepView):
         With `marked`, thoughts without their cue hold no answer under `generate`.
         """
         if exchange.thinks and self.decides:
-            exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces="answer"))
+            exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces=ANSWER))
         elif marked and exchange.cue and not (exchange := with_cue(exchange)).says_cue:
             return replace(self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange), last=exchange)
         return read_answer(self._step, exchange)
@@ -277,6 +272,13 @@ class Task(StepView):
         """Add a note about a reply to the trace."""
         exchange.record.notes = (*exchange.record.notes, text)
 
+    def warn(self, name: str) -> None:
+        """Report a condition of this answer, which changes no value: what the technique could not do.
+
+        Runs, evaluations and thresholds count it by its name (`techniques/warnings.py` has the shipped ones).
+        """
+        self._step.warn((name,))
+
     def layer(self, call: str, **values: Any) -> Layer:
         """Return a call's template as a layer beneath another technique's calls."""
         return Layer(self._call(call).file, {**self._role_values(), **values})
@@ -354,7 +356,13 @@ class Task(StepView):
         shown = self.demonstrations(call) if demos is None else tuple(demos)
         arguments = CallArguments(
             spec=spec,
-            values={**self._role_values(), "demos": shown, "examples_think": self.examples_think, **values},
+            values={
+                **self._role_values(),
+                "demos": shown,
+                "examples_think": self.examples_think,
+                "brief": Brief(self._step),
+                **values,
+            },
             demos=shown,
             sample=self._sample(sample),
             temperature=temperature,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from promptkit.runtimes.base import Capability, Reply, Request
-from promptkit.techniques.warnings import WarningName
 
 Think: TypeAlias = bool | str | int | None
 """A step's setting: None for `auto`, True for `on`, False for `off`, an effort, or a budget in tokens."""
@@ -133,7 +132,7 @@ def missing_answer(request: Request, reply: Reply) -> str:
     return f"the thoughts took all of their {budget} tokens: `think: TOKENS` gives more"
 
 
-def thought_warnings(request: Request, reply: Reply, *, cue: str | None) -> tuple[WarningName, ...]:
+def thought_warnings(request: Request, reply: Reply, *, cue: str | None) -> tuple[str, ...]:
     """Return the warnings of a model's own thoughts, and of those that a call asked for.
 
     `cue` is the text before the answer of such a call, None for other calls. Where a reply was cut before its cue, the

@@ -6,19 +6,9 @@ A warning changes no value. It is told from an answer's `flag`, which says that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Final
 
-WarningName = Literal[
-    "weak_reading",
-    "refused",
-    "empty_reply",
-    "thoughts_cut",
-    "thoughts_spent",
-    "no_label_shown",
-    "outside_labels",
-]
-
-WARNING_TEXTS: Final[Mapping[WarningName, str]] = {
+WARNING_TEXTS: Final[Mapping[str, str]] = {
     "weak_reading": "read by a weak rule",
     "refused": "refused to answer",
     "empty_reply": "empty reply",
@@ -26,19 +16,33 @@ WARNING_TEXTS: Final[Mapping[WarningName, str]] = {
     "thoughts_spent": "thoughts used all of their tokens",
     "no_label_shown": "showed none of the labels",
     "outside_labels": "showed only some of the labels",
+    "unread_call": "could not read an intermediate reply",
+    "cut_call": "cut off an intermediate reply",
+    "no_sub_question": "found no sub-question",
+    "no_contrast": "made no wrong explanation",
+    "no_paraphrase": "kept no paraphrase",
+    "no_passage": "found no passage",
+    "no_step": "found no step",
+    "single_step": "wrote a chain of one step",
+    "nothing_filtered": "filtered nothing out",
+    "capped": "reached a cap",
+    "no_consensus": "reached no consensus",
+    "tie": "ended in a tie",
+    "rows_left_out": "left out rows of a table",
+    "program_failed": "had a program that failed",
+    "tool_failed": "had a tool that failed",
 }
-"""Each warning in the words of a report, which puts a count before them: `3 read by a weak rule`."""
-
-assert set(WARNING_TEXTS) == set(get_args(WarningName)), "a text for each warning"
+"""Each shipped warning in the words of a report, which puts a count before them: `3 read by a weak rule`. A project's
+technique may give names of its own, which stand for themselves.
+"""
 
 
 def in_table_order(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts that are not 0 in the order of the table, after them those of another version's warnings."""
+    """Return the counts that are not 0 in the order of the table, after them those of other warnings."""
     names = dict.fromkeys([*WARNING_TEXTS, *sorted(counts)])
     return {name: counts[name] for name in names if counts.get(name)}
 
 
 def warning_text(name: str) -> str:
-    """Return a warning in the words of a report; one of another version by its name."""
-    texts: Mapping[str, str] = WARNING_TEXTS  # type: ignore[assignment]
-    return texts.get(name, name)
+    """Return a warning in the words of a report; one of a project or of another version by its name."""
+    return WARNING_TEXTS.get(name, name.replace("_", " "))

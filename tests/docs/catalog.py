@@ -93,7 +93,7 @@ def _left_out(sections: Sequence[str]) -> str:
 
 def _calls(technique: Technique) -> Iterator[tuple[str, ...]]:
     for call in call_specs(technique):
-        made = f"{call.produces}, after thoughts" if call.thinks else call.produces
+        made = f"{call.product}, after thoughts" if call.thinks else call.product
         sections = ", ".join(f"`{section}`" for section in hidden_sections(call))
         yield f"`{call.name}`", made, "all but `persona`" if call.hides == "all" else sections or "-", call.about
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from promptkit.techniques.perform import perform
-from promptkit.techniques.warnings import WarningName
 from tests.techniques.steps import Bench
 
 
@@ -24,7 +23,7 @@ from tests.techniques.steps import Bench
     ],
 )
 async def test_a_record_has_the_rule_and_the_warnings_of_its_reading(
-    tmp_path: Path, reply: str, value: int | None, rule: str | None, warnings: tuple[WarningName, ...]
+    tmp_path: Path, reply: str, value: int | None, rule: str | None, warnings: tuple[str, ...]
 ) -> None:
     bench = Bench(tmp_path, [reply])
 

@@ -137,6 +137,4 @@ async def test_a_call_that_asks_for_thoughts_says_that_the_form_is_that_of_the_a
 
     said = [text for text in bench.texts if "FORMAT 1" in text and "last line of its own that begins with" in text]
     assert said
-    assert all(
-        "What is said about its form is for the answer alone, not for what comes before it." in text for text in said
-    )
+    assert all("This form is for the answer alone, not for the thoughts before it." in text for text in said)
