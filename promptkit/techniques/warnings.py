@@ -24,6 +24,7 @@ WARNING_TEXTS: Final[Mapping[str, str]] = {
     "no_passage": "found no passage",
     "no_step": "found no step",
     "single_step": "wrote a chain of one step",
+    "all_pruned": "pruned every path of a search",
     "nothing_filtered": "filtered nothing out",
     "capped": "reached a cap",
     "no_consensus": "reached no consensus",
