@@ -101,8 +101,12 @@ def one_line(text: str) -> str:
 
 def read_sentences(text: str) -> list[str]:
     """Return the sentences of a text, without the numbers and bullets of its lines, repeated ones left out."""
-    sentences = (part.strip() for line in read_list(text) for part in _SENTENCE_END.split(line))
-    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
+    return list(dict.fromkeys(part for line in read_list(text) for part in sentences_of(line)))
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences of a text. Abbreviations do not end one."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
 
 
 def last_named(text: str, labels: Sequence[str]) -> str | None:
