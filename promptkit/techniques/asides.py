@@ -18,6 +18,7 @@ from promptkit.techniques.exchanges import (
     ask_built,
     constrains_after_thoughts,
     find_value,
+    note_cut,
     repair_request,
     scored_exchange,
 )
@@ -47,6 +48,8 @@ async def ask_typed(step: StepContext, built: BuiltCall, kind: AnswerType) -> Ex
     read_kind = _whole_list(kind) if isinstance(kind, ListOf) else kind
 
     def read(reply: Exchange) -> Any:
+        if reply.cut and not reply.thinks and not kind.alternatives():
+            note_cut(reply)
         reading = find_value(read_kind, unwrapped(reply))
         value = reading.value
         if isinstance(kind, ListOf) and kind.most is not None and len(value) > kind.most:

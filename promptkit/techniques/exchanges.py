@@ -33,9 +33,14 @@ async def send(step: StepContext, built: BuiltCall) -> Exchange:
     """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
     exchange = await ask_built(step, built)
     if exchange.cut and not exchange.thinks:
-        exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
-        exchange.record.warnings = (*exchange.record.warnings, "cut_call")
+        note_cut(exchange)
     return exchange
+
+
+def note_cut(exchange: Exchange) -> None:
+    """Note that an intermediate reply ran out of tokens."""
+    exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
+    exchange.record.warnings = (*exchange.record.warnings, "cut_call")
 
 
 async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: bool = False) -> Exchange:

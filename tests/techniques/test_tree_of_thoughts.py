@@ -236,7 +236,7 @@ async def test_several_evaluations_of_a_state_are_samples_of_their_own(tmp_path:
 async def test_several_evaluations_without_a_temperature_are_an_error_before_the_first_call(tmp_path: Path) -> None:
     bench = Bench(tmp_path, BREADTH, "text")
 
-    with pytest.raises(InputError, match="`evaluation_temperature` of 0 would all be the same"):
+    with pytest.raises(InputError, match="`evaluation_temperature` of 0 would be the same"):
         await ask(bench, {**BEAM, "evaluations": 2})
 
     assert not bench.records

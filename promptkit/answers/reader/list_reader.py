@@ -130,6 +130,9 @@ def quoted_items(text: str) -> list[str]:
     found = list(_QUOTED.finditer(text))
     if not found:
         return []
+    announcing, colon, listed = text.rpartition(": ")
+    if colon and _QUOTED.search(announcing):  # To answer "…", we need: "…"
+        return quoted_items(listed)
     between = [text[one.end() : other.start()] for one, other in pairwise(found)]
     lead = text[: found[0].start()].strip()
     is_alone = len(found) == 1 and lead and not _LEAD_END.search(lead)

@@ -30,8 +30,8 @@ _NUMBER: Final = re.compile(
 async def logical_thoughts(task: Task, *, steps: Count = 30, revisions: Count = 2, max_tokens: Tokens = 256) -> Answer:
     """Verify a chain of thought step by step, and regrow it from a step that does not hold (Zhao et al. 2024).
 
-    `steps` caps how many are judged, `revisions` how many are written again; the steps that are left when either is used
-    up stay in the chain as they are. `max_tokens` bounds the thoughts.
+    `steps` caps how many are judged, `revisions` how many are written again; steps that are left when either is used up
+    stay in the chain as they are. `max_tokens` bounds the thoughts.
     """
     thought = await task.ask("think", max_tokens=max_tokens)
     untouched = await task.read(thought, partial(some_steps, first=1)) or []

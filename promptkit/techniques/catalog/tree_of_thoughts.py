@@ -59,7 +59,7 @@ async def tree_of_thoughts(
     """
     if evaluations > 1 and not evaluation_temperature:
         raise InputError(
-            "technique `tree_of_thoughts`: several `evaluations` at an `evaluation_temperature` of 0 would all be the same",
+            "technique `tree_of_thoughts`: several `evaluations` at an `evaluation_temperature` of 0 would be the same",
             hint="set `evaluation_temperature` above 0, such as 0.7",
         )
     tree = Tree(

@@ -30,8 +30,8 @@ def problem_of(task: Task) -> Problem:
     rest = [*unshown(task, "context"), f"{_LABEL.sub('', before)}{after}".strip() if found and question else whole]
     if text := "\n\n".join(filter(None, rest)):
         return Problem(text, question)
-    *known, asked = sentences_of(question) or [question]
-    return Problem(" ".join(known), asked) if asked.endswith("?") else Problem("", question)
+    asked = next(reversed(sentences_of(question)), "")
+    return Problem(question.removesuffix(asked).strip(), asked) if asked.endswith("?") else Problem("", question)
 
 
 def unshown(task: Task, role: str) -> list[str]:
