@@ -377,4 +377,4 @@ async def test_a_call_for_a_technique_that_was_cut_is_noted(tmp_path: Path) -> N
     bench = Bench(tmp_path, lambda request: Reply(text="How many are", finish="length"))
     await ask(bench, "least_to_most")
 
-    assert bench.records[0].notes == ("the reply ran out of tokens", "the reply cannot be read: it was cut off")
+    assert bench.records[0].notes == ("the reply ran out of tokens",)
