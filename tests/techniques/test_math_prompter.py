@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.errors import InputError
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
@@ -42,6 +43,33 @@ async def test_no_prompt_holds_a_number_of_the_question(tmp_path: Path) -> None:
 
     assert all(TEMPLATE in text for text in bench.texts)
     assert not any(number in text for text in bench.texts for number in ("5", "15", "8"))
+
+
+@pytest.mark.parametrize("answer", [{"label": ["a", "b"]}, {"json": {"type": "object"}}, "boolean"])
+async def test_another_answer_than_a_number_is_an_error_before_the_first_call(tmp_path: Path, answer: Any) -> None:
+    bench = bench_of(tmp_path, [], [], answer=answer)
+
+    with pytest.raises(InputError, match="technique `math_prompter` computes a number"):
+        await ask(bench)
+
+
+async def test_accepted_values_that_all_differ_lead_to_further_rounds(tmp_path: Path) -> None:
+    differing = ["A+B+C", "A*B*C", "A*(B-C)", "A*(B-C)"]
+    bench = bench_of(tmp_path, differing, [f"return {each}" for each in differing])
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.extra["rounds"], bench.warned) == (35, 4, [])
+    assert "capped" not in answer.extra
+
+
+async def test_accepted_values_that_still_differ_at_the_cap_are_a_tie(tmp_path: Path) -> None:
+    differing = ["A+B+C", "A*B*C", "A*(B-C)"]
+    bench = bench_of(tmp_path, differing, [f"return {each}" for each in differing])
+
+    answer = await ask(bench, cap=3)
+
+    assert (answer.value, bench.warned) == (28, ["tie", "capped"])
 
 
 async def test_what_agrees_by_chance_on_the_real_numbers_is_not_accepted(tmp_path: Path) -> None:
@@ -153,7 +181,7 @@ async def test_a_question_without_numbers_is_asked_as_it_is(tmp_path: Path) -> N
 
 async def test_the_model_may_take_the_question_apart(tmp_path: Path) -> None:
     taken = json.dumps({"template": "Half a dozen (A) of B. QUESTION-MARK", "values": {"A": 6, "B": 7}})
-    bench = Bench(tmp_path, routed(("Write JSON", taken), ("Answer =", "A*B"), ("Python", "return A*B")))
+    bench = Bench(tmp_path, routed(("Write one JSON", taken), ("Answer =", "A*B"), ("Python", "return A*B")))
 
     answer = await ask(bench, rounds=1, template="model")
 
@@ -163,7 +191,7 @@ async def test_the_model_may_take_the_question_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reply", ["I do not know.", '{"template": "5 of A", "values": {"A": 15}}'])
 async def test_a_template_of_no_use_is_made_by_code(tmp_path: Path, reply: str) -> None:
-    script = routed(("Write JSON", reply), ("Answer =", "A*(B-C)"), ("Python", RIGHT))
+    script = routed(("Write one JSON", reply), ("Answer =", "A*(B-C)"), ("Python", RIGHT))
     bench = Bench(tmp_path, script)
 
     answer = await ask(bench, rounds=1, template="model")
@@ -173,14 +201,15 @@ async def test_a_template_of_no_use_is_made_by_code(tmp_path: Path, reply: str) 
 
 
 async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
-    script = routed(("Write JSON", "none"), ("Answer =", "A+B"), ("Python", "return A+B"))
+    script = routed(("Write one JSON", "none"), ("Answer =", "A+B"), ("Python", "return A+B"))
     bench = Bench(tmp_path, script, prompt=MARKED)
     step = bench.step(examples=(marked_example(2),))
 
     await perform({"math_prompter": {"rounds": 1, "template": "model"}}, step)
 
     making = "persona instructions constraints context input"
-    assert sorted(bench.shown) == [("algebra", making), ("program", making), ("template", making)]
+    knowing = "persona instructions constraints context output_format input"
+    assert sorted(bench.shown) == [("algebra", knowing), ("program", knowing), ("template", making)]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """MathPrompter: an expression and a function over variables, accepted where both agree on random numbers."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from promptkit.answers.reader.json_reader import read_json
+from promptkit.errors import InputError
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.math_templates import (
     Number,
@@ -13,10 +15,13 @@ from promptkit.techniques.methods.math_templates import (
     run_function,
     to_template,
 )
-from promptkit.techniques.methods.programs import value_answer
+from promptkit.techniques.methods.programs import scalar, value_answer
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
+
+TYPES: Final = ("number", "text")
+"""The answer types that the value of an expression can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +49,53 @@ async def math_prompter(
 ) -> Answer:
     """Accept what an expression and a function agree on, the most frequent of `rounds` (Imani et al. 2023).
 
-    `rounds` are asked at once, then one at a time while fewer are accepted, up to `cap`. With none accepted, the
-    functions' most frequent value is the answer, flagged `no_consensus`.
+    `rounds` are asked at once, then one at a time while fewer are accepted or no value is accepted most often, up to
+    `cap`. With none accepted, the functions' most frequent value is the answer, flagged `no_consensus`. Raises
+    InputError where the answer is not a number.
     """
+    if task.answer_type.name not in TYPES:
+        raise InputError(
+            f"technique `math_prompter` computes a number: `answer` cannot be `{task.answer_type.name}`",
+            hint="use `answer: number`, or another technique such as `program_of_thoughts`",
+        )
     question = await make_template(task, by_model=template == "model")
     on = task.replacing(question=question.text)
     done = await task.each(lambda n: ask(on, question, draws, n, temperature), range(min(rounds, cap)))
-    while sum(attempt.accepted for attempt in done) < rounds and len(done) < cap:
+    while (is_short := len(accepted_in(done)) < rounds or is_tied(accepted_in(done))) and len(done) < cap:
         done.append(await ask(on, question, draws, len(done), temperature))
-    accepted = [attempt.value for attempt in done if attempt.accepted]
+    accepted = accepted_in(done)
     found = accepted or [attempt.value for attempt in done if attempt.value is not None]
+    if is_tied(found):
+        task.warn("tie")
     answer = task.vote([value_answer(task, value) for value in found])
     answer = answer.with_extra(rounds=len(done), accepted=len(accepted))
-    if len(accepted) < rounds:
+    if is_short:
+        task.warn("capped")
         answer = answer.with_extra(capped=True)
     if accepted or answer.flag:
         return answer
     return replace(answer, flag="no_consensus", problem="no expression agrees with its function on all draws")
 
 
+def accepted_in(rounds: Sequence[Round]) -> list[Number]:
+    """Return the accepted values."""
+    return [attempt.value for attempt in rounds if attempt.accepted and attempt.value is not None]
+
+
+def is_tied(values: Sequence[Number]) -> bool:
+    """Tell whether several values are the most frequent."""
+    counts = [count for _, count in Counter(map(scalar, values)).most_common(2)]
+    return len(counts) == 2 and counts[0] == counts[1]
+
+
 async def make_template(task: Task, *, by_model: bool) -> NumberTemplate:
-    """Return the question with variables in the place of its numbers; by code also where the model's is of no use."""
+    """Return the question with variables in place of its numbers; by code also where the model's is of no use."""
     found = None
     if by_model:
         reply = await task.ask("template")
-        try:
-            found = read_template(read_json(reply.text))
-        except ValueError as error:
-            task.note(reply, f"the question is taken apart by code: {error}")
+        found = read_template(reply.value)
+        if found is None:
+            task.note(reply, "the template is made by code: the model's has numbers, or variables of its own")
     return found or to_template(str(task.role("question")))
 
 
