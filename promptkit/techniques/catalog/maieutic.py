@@ -86,15 +86,15 @@ async def maieutic(
 
 
 async def labels_of(task: Task) -> tuple[str, str] | None:
-    """Return the labels of true and of false statements: by their words, else as the model says; None if it does not."""
+    """Return the labels of true and of false statements, by their words or as the model says; None if it does not."""
     first, second = task.answer_type.alternatives()
-    said = [verdict(first), verdict(second)]
-    if said in ([None, None], [True, True], [False, False]):
-        positive = (await task.ask("true_label", labels=[first, second])).value
-        if positive is None:
+    means = verdict(first), verdict(second)
+    if means[0] == means[1]:
+        true_label = (await task.ask("true_label", labels=[first, second])).value
+        if true_label is None:
             return None
-        said = [positive == first, positive == second]
-    return (second, first) if said[0] is False or said[1] is True else (first, second)
+        means = true_label == first, true_label == second
+    return (second, first) if means[0] is False or means[1] is True else (first, second)
 
 
 @dataclass(frozen=True, slots=True)
