@@ -29,6 +29,7 @@ _ABBREVIATIONS: Final = (
     r"[A-Z]",
 )
 _SENTENCE_END: Final = re.compile("(?<=[.!?])" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS) + r"\s+(?=\S)")
+_QUESTION: Final = re.compile(r"[^?]+\?")
 _REASON: Final = re.compile(r"\b(?:because|since|as)\b", re.IGNORECASE)
 
 
@@ -44,6 +45,18 @@ def some_items(text: str) -> list[str]:
     if items := read_list(text):
         return items
     raise Unparsed("the reply holds no list")
+
+
+def questions_in(reply: Exchange) -> list[str]:
+    """Return the questions of a typed list; several on one line are several.
+
+    What asks nothing counts only where the reply marks it as an item, has it on one of several lines, or can be nothing
+    but a list.
+    """
+    items: list[str] = reply.value or []
+    asking = [part.strip() for item in items for part in _QUESTION.findall(item)]
+    is_listed = reply.request.constrained or "\n" in reply.text.strip() or listed_items(reply.text) is not None
+    return list(dict.fromkeys(asking if len(asking) >= len(items) or not is_listed else items))
 
 
 def filled_text(text: str) -> str:

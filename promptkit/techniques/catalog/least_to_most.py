@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from promptkit.answers.reader.list_reader import listed_items
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.problem import problem_of
+from promptkit.techniques.reading import questions_in
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Questions = Annotated[int, Field(ge=2, le=50)]
-
-_QUESTION: Final = re.compile(r"[^?]+\?")
 
 
 @technique(roles=["question", "context?"], calls="1 + questions", requests="1 + questions + decided")
@@ -44,17 +42,9 @@ def shown(task: Task, call: str) -> Sequence[Mapping[str, Any]]:
 
 
 def easier_questions(reply: Exchange, question: str) -> list[str]:
-    """Return the easier questions of a reply, without the question itself and what it repeats of it.
-
-    Several on one line are several. What asks nothing is a question only where the reply marks it as an item, has it on
-    one of several lines, or can be nothing but a list.
-    """
-    items: list[str] = reply.value or []
-    asking = [part.strip() for item in items for part in _QUESTION.findall(item)]
-    is_listed = reply.request.constrained or "\n" in reply.text.strip() or listed_items(reply.text) is not None
-    found = asking if len(asking) >= len(items) or not is_listed else items
+    """Return the easier questions of a reply, without the question itself and what it repeats of it."""
     whole = _plain(question)
-    return [line for line in dict.fromkeys(found) if not whole.endswith(_plain(line))]
+    return [line for line in questions_in(reply) if not whole.endswith(_plain(line))]
 
 
 def _plain(text: str) -> str:
