@@ -9,7 +9,7 @@ import pytest
 
 from promptkit.answers.base import Unparsed
 from promptkit.runtimes.base import Reply
-from promptkit.techniques.catalog.chain_of_event import document_numbers, read_general
+from promptkit.techniques.catalog.chain_of_event import document_numbers
 from promptkit.techniques.catalog.dater import fill
 from promptkit.techniques.catalog.ensemble_refinement import before
 from promptkit.techniques.catalog.logical_thoughts import read_steps
@@ -121,13 +121,6 @@ def test_sentences_do_not_end_after_abbreviations() -> None:
 )
 def test_documents_are_named_in_any_way(given: Any, numbers: list[int]) -> None:
     assert document_numbers(given, 3) == numbers
-
-
-def test_general_events_are_read_from_a_list_too() -> None:
-    assert read_general("1. A mill burned (documents 1, 3)\n2. It rained (document 2)", 3) == [
-        {"event": "A mill burned", "docs": [1, 3]},
-        {"event": "It rained", "docs": [2]},
-    ]
 
 
 @pytest.mark.parametrize(
