@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.base import Unparsed
 from promptkit.answers.reader.code_reader import find_program
 from promptkit.answers.reader.list_reader import bare_item, listed_items, plain_lines
 from promptkit.techniques.context import Exchange
@@ -30,7 +30,6 @@ _ABBREVIATIONS: Final = (
 )
 _SENTENCE_END: Final = re.compile("(?<=[.!?])" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS) + r"\s+(?=\S)")
 _QUESTION: Final = re.compile(r"[^?]+\?")
-_REASON: Final = re.compile(r"\b(?:because|since|as)\b", re.IGNORECASE)
 
 
 def read_list(text: str, *, most: int | None = None) -> list[str]:
@@ -75,16 +74,6 @@ def program(language: str) -> Callable[[str], str]:
     return read
 
 
-def read_verdict(text: str, kind: AnswerType, marker: str = "") -> Any:
-    """Return the verdict of a reply: after the last `marker`, else in its last line. Its reasons are not read.
-
-    `kind` says which verdicts there are: true and false, or labels. Raises Unparsed.
-    """
-    _, found, after = _rpartition(text, marker)
-    line = first_line(after) if found else text.strip().rpartition("\n")[2]
-    return kind.find(_REASON.split(line, maxsplit=1)[0] or line).value
-
-
 def with_cue(exchange: Exchange) -> Exchange:
     """Return an exchange in which a heading of the cue's words (`## Summary` for `Summary:`) is the cue."""
     words = exchange.cue.strip(" :*_#")
@@ -99,12 +88,6 @@ def with_cue(exchange: Exchange) -> Exchange:
 def first_line(text: str) -> str:
     """Return the first line of a text that holds a letter or a digit."""
     return next((line.strip() for line in text.splitlines() if any(map(str.isalnum, line))), "")
-
-
-def _rpartition(text: str, marker: str) -> tuple[str, str, str]:
-    """Return the text before the last marker in any case, the marker, and the text after it."""
-    found = list(re.finditer(rf"\b{re.escape(marker)}\b\W", text, re.IGNORECASE)) if marker else []
-    return (text[: found[-1].start()], found[-1][0], text[found[-1].end() :]) if found else (text, "", "")
 
 
 def one_line(text: str) -> str:

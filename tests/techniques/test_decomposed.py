@@ -105,6 +105,17 @@ async def test_without_handlers_of_ones_own_every_question_can_be_asked(tmp_path
     assert "[ask]" in bench.texts[0]
 
 
+async def test_a_question_without_a_handler_is_the_default_handlers(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["**QS:** Three and four?", "7", "(select) And #1 more?", "14", "EOQ"])
+
+    answer = await perform("decomposed", bench.step())
+
+    assert (answer.value, [each["asked"] for each in answer.extra["questions"]]) == (
+        14,
+        ["Three and four?", "(select) And #1 more?"],
+    )
+
+
 async def test_an_answer_is_not_asked_for_where_the_end_stands_in_a_question(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["[ask] What does [EOQ] mean?", "the end", "[EOQ]"], "text")
 
@@ -155,6 +166,7 @@ async def test_after_so_many_questions_the_last_answer_stands(tmp_path: Path) ->
     answer = await perform({"decomposed": {"steps": 2}}, bench.step())
 
     assert (answer.value, answer.extra["capped"], len(bench.texts)) == ("so", True, 5)
+    assert bench.warned == ["capped"]
 
 
 async def test_there_are_never_more_requests_than_the_limit_and_the_last_answer_before_it_stands(
@@ -172,8 +184,8 @@ async def test_there_are_never_more_requests_than_the_limit_and_the_last_answer_
     ("line", "said"),
     [
         ("[nobody] Who?", "no handler `nobody`"),
-        ("Who?", "names no handler"),
-        ("", "names no handler"),
+        ("It is Ada.", "names no handler and asks nothing"),
+        ("", "names no handler and asks nothing"),
         ("(sort) [ask] #1", "no operation"),
         ("[ask] Who is #4?", "#4"),
         ("[broken] Now?", "wire is cut"),
@@ -192,6 +204,7 @@ async def test_without_any_question_there_is_no_answer(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, ["[EOQ]"])
 
     assert (await ask(bench)).flag == "unparsed"
+    assert bench.warned == ["no_sub_question"]
 
 
 async def test_a_runtime_that_cannot_stop_is_an_error_before_the_first_call(tmp_path: Path) -> None:
@@ -206,7 +219,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
     await perform("decomposed", bench.step(examples=(marked_example(2),)))
 
-    making = "persona instructions constraints context input"
+    making = "persona instructions constraints context output_format input"
     assert bench.shown == [("decompose", making), ("handler", "persona"), ("decompose", making)]
 
 

@@ -7,6 +7,7 @@ from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.actions import arguments, takes
 from promptkit.techniques.methods.programs import value_answer
 from promptkit.techniques.methods.sub_questions import (
+    DEFAULT,
     END,
     InvalidSubQuestion,
     SubQuestion,
@@ -17,7 +18,6 @@ from promptkit.techniques.parameters import Count
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
-DEFAULT: Final = "ask"
 ITSELF: Final = "decompose"
 OWN: Final = "handler."
 
@@ -37,6 +37,10 @@ async def decomposed(task: Task, *, steps: Count = 10, depth: Count = 3, limit: 
         problem = str(error)
         if not asking.capped:
             answers.clear()
+    if asking.capped:
+        task.warn("capped")
+    elif not asking.done:
+        task.warn("no_sub_question")
     answer = value_answer(task, answers[-1]) if answers else task.no_answer(problem)
     answer = answer.with_extra(questions=asking.done)
     return answer.with_extra(capped=True) if asking.capped else answer

@@ -11,9 +11,10 @@ from typing import Any, Final
 from promptkit.answers.reader.list_reader import bare_item
 from promptkit.techniques.reading import first_line
 
+DEFAULT: Final = "ask"
 END: Final = "EOQ"
 
-_LINE: Final = re.compile(r"\s*(?:\((?P<operation>[A-Za-z]\w*)\)\s*)?\[(?P<handler>[^\[\]\n]+)\](?P<text>[^\n]*)")
+_LINE: Final = re.compile(r"\s*(?:\((?P<operation>[A-Za-z]\w*)\)\s*)?(?:\[(?P<handler>[^\[\]\n]+)\])?(?P<text>[^\n]*)")
 _QUESTION_HEAD: Final = re.compile(r"[*_\s]*QS\d*[*_]{0,2}[ \t]*:[*_\s]*", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"#(\d+|C)\b")
 _BASES: Final = ("select", "project", "projectKeys", "projectValues", "filter")
@@ -87,15 +88,19 @@ class SubQuestion:
 
 
 def read_sub_question(reply: str) -> SubQuestion:
-    """Return the sub-question in the first line of a reply. Raises InvalidSubQuestion for other text."""
+    """Return the sub-question in the first line of a reply; one that names no handler is the default's.
+
+    Raises InvalidSubQuestion for a line that neither asks nor names a handler.
+    """
     line = _QUESTION_HEAD.sub("", bare_item(first_line(reply)), count=1).strip(" *_`")
     found = _LINE.match(line)
-    if found is None:
-        raise InvalidSubQuestion("the reply names no handler")
+    if found is None or not (found["handler"] or found["text"].rstrip(" *_").endswith("?") or line == END):
+        raise InvalidSubQuestion("the reply names no handler and asks nothing")
+    handler = (found["handler"] or (END if line == END else DEFAULT)).strip()
     operation, *suffixes = (found["operation"] or "select").split("_")
     if operation not in _BASES or not set(suffixes) <= set(_SUFFIXES):
         raise InvalidSubQuestion(f"there is no operation `{found['operation']}`")
-    return SubQuestion(line, operation, tuple(suffixes), found["handler"].strip(), found["text"].strip())
+    return SubQuestion(line, operation, tuple(suffixes), handler, found["text"].strip())
 
 
 def read_reply(text: str) -> Any:

@@ -39,7 +39,7 @@ def test_a_line_is_read(line: str, operation: str, handler: str, text: str) -> N
 
 
 @pytest.mark.parametrize(
-    "line", ["", "Who?", "(sort) [ask] #1?", "(project_sorted) [ask] #1?", "(Project) [ask] #1?", "\n"]
+    "line", ["", "Who.", "(sort) [ask] #1?", "(project_sorted) [ask] #1?", "(Project) [ask] #1?", "\n"]
 )
 def test_a_line_that_is_none_is_told(line: str) -> None:
     with pytest.raises(InvalidSubQuestion):
