@@ -71,7 +71,7 @@ async def test_over_chain_of_verification_it_is_a_part_of_the_task_that_is_plann
 
     assert [(record.call, text.count(PERMISSION)) for record, text in zip(bench.records, bench.texts, strict=True)] == [
         ("baseline", 1),
-        ("plan", 0),
+        ("plan", 1),
         ("execute", 0),
         ("final", 1),
     ]
