@@ -26,8 +26,10 @@ def problem_of(task: Task) -> Problem:
     Where the question is the whole input, its last sentence is the question if it asks and others stand before it.
     """
     whole, question = task.section("input").strip(), str(task.role("question")).strip()
-    before, found, after = whole.partition(question)
-    rest = [*unshown(task, "context"), f"{_LABEL.sub('', before)}{after}".strip() if found and question else whole]
+    if question and question in whole:
+        before, _, after = whole.rpartition(question)
+        whole = f"{_LABEL.sub('', before)}{after}".strip()
+    rest = [*unshown(task, "context"), whole]
     if text := "\n\n".join(filter(None, rest)):
         return Problem(text, question)
     asked = next(reversed(sentences_of(question)), "")
