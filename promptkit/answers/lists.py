@@ -35,6 +35,7 @@ from promptkit.answers.reader.list_reader import (
     plain_lines,
     quoted_items,
     sentence_items,
+    with_line_breaks,
 )
 from promptkit.answers.reader.markers import text_after_marker
 from promptkit.answers.reader.refusals import declines, refuses
@@ -88,12 +89,14 @@ class ListOf(AnswerType):
     def read(self, text: str) -> list[Any]:
         if says_none(text) and EMPTY not in self.of.alternatives():
             return []
+        text = with_line_breaks(text)
         listed = self._listed(text)
         return self._values(listed.texts if listed else self._plain_items(text))
 
     def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
         if refuses(text):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
+        text = with_line_breaks(text)
         listed = self._listed(text)
         if listed and listed.rule == ANSWER_LINES:
             return Reading(self._values(listed.texts), ANSWER_LINES)

@@ -141,6 +141,24 @@ def quoted_items(text: str) -> list[str]:
     return [item for match in found if (item := next(filter(None, match.groups())).strip())]
 
 
+_NEXT_NUMBER: Final = re.compile(r"(?<=\S)[ \t]+(?=\(?[0-9]{1,2}[.)][ \t]+\S)")
+
+
+def with_line_breaks(text: str) -> str:
+    """Return a reply of one line that numbers its items from 1 on (`1. a 2. b`) with a line for each, any other reply as it is."""
+    if "\n" in text.strip():
+        return text
+    lines: list[str] = []
+    for part in _NEXT_NUMBER.split(text.strip()):
+        if part.lstrip("(").startswith((f"{len(lines) + 1}.", f"{len(lines) + 1})")):
+            lines.append(part)
+        elif lines:
+            lines[-1] += f" {part}"
+        else:
+            return text
+    return "\n".join(lines)
+
+
 def without_last_stop(items: list[str]) -> list[str]:
     """Return items without a full stop after the last, where no other one has any."""
     if len(items) < 2 or not items[-1].endswith(".") or any(item.endswith((".", "!", "?")) for item in items[:-1]):

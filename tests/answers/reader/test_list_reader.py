@@ -49,6 +49,8 @@ CITIES = ["Paris", "Rome"]
         ("list", "1. Mix flour\n   and water\n2. Bake it", ["Mix flour and water", "Bake it"]),
         ("list", "Paris, Rome and Oslo.", ["Paris", "Rome", "Oslo"]),
         ("list", '"Paris", "Rome"', CITIES),
+        ("list", " 1. Paris 2. Rome", CITIES),
+        ("list", "(1) Paris (2) Rome 4. century", ["Paris", "Rome 4. century"]),
         ("list", 'We name "Paris" and "Rome".', CITIES),
         ("list", "First “Paris”, then “Rome”", CITIES),
         ("list", 'It is named: "Paris".', ["Paris"]),
