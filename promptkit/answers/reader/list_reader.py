@@ -145,7 +145,7 @@ _NEXT_NUMBER: Final = re.compile(r"(?<=\S)[ \t]+(?=\(?[0-9]{1,2}[.)][ \t]+\S)")
 
 
 def with_line_breaks(text: str) -> str:
-    """Return a reply of one line that numbers its items from 1 on (`1. a 2. b`) with a line for each, any other reply as it is."""
+    """Return a reply that numbers its items on one line (`1. a 2. b`) with a line for each; any other as it is."""
     if "\n" in text.strip():
         return text
     lines: list[str] = []
