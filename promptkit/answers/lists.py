@@ -59,7 +59,8 @@ class ListOf(AnswerType):
 
     `unique` drops items that count as the same answer as an earlier one. `most` (`max` in a file) limits the number of
     items: the grammar ends there, and a longer reply is not an answer. Without it a small model may continue until it
-    is cut off. `in_full` keeps explanations after an item's name, for lists of steps and questions.
+    is cut off. `in_full` is for items that are sentences: commas and the words
+    of an answer (`the answer is`) are a part of them, and so are explanations after a name.
     """
 
     name = "list"
@@ -98,6 +99,9 @@ class ListOf(AnswerType):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
         text = with_line_breaks(text)
         listed = self._listed(text)
+        if self.in_full and not says_none(text):
+            items = listed.texts if listed else quoted_items(text) or self._plain_items(text)
+            return Reading(self._values(items), listed.rule if listed else WHOLE_REPLY)
         if listed and listed.rule == ANSWER_LINES:
             return Reading(self._values(listed.texts), ANSWER_LINES)
         rest, marked = after_marker(text, cue)

@@ -50,7 +50,8 @@ async def ask_typed(step: StepContext, built: BuiltCall, kind: AnswerType) -> Ex
     def read(reply: Exchange) -> Any:
         if reply.cut and not reply.thinks and not kind.alternatives():
             note_cut(reply)
-        reading = find_value(read_kind, unwrapped(reply))
+        shown = unwrapped(replace(reply, form=replace(reply.form, answer=read_kind)))
+        reading = find_value(read_kind, shown if shown.unwrapped else shown.with_text(shown.said))
         value = reading.value
         if isinstance(kind, ListOf) and kind.most is not None and len(value) > kind.most:
             value = value[: kind.most]
