@@ -29,13 +29,19 @@ class Table:
 
     @classmethod
     def of(cls, value: Any) -> Table:
-        """Return the table of a list of mappings, or of a list of lists, the first of which names the columns.
+        """Return the table of a list of mappings, of a list of lists whose first names the columns, or of a mapping of
+        `columns` and `rows` (or `data`, as pandas writes it).
 
         Missing cells are None. A blank name becomes `column_2`, a repeated one `name_2`. Raises ValueError for other
         values.
         """
         if isinstance(value, Table):
             return value
+        if isinstance(value, Mapping):
+            columns, rows = value.get("columns"), value.get("rows", value.get("data"))
+            if not isinstance(columns, list | tuple) or not isinstance(rows, list | tuple):
+                raise ValueError("a table in a mapping must have the lists `columns` and `rows`")
+            value = [columns, *rows]
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             raise ValueError("a table must be a list of rows")
         if all(isinstance(row, Mapping) for row in value):
