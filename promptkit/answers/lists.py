@@ -33,6 +33,7 @@ from promptkit.answers.reader.list_reader import (
     listed_items,
     names_several,
     plain_lines,
+    quoted_items,
     sentence_items,
 )
 from promptkit.answers.reader.markers import text_after_marker
@@ -57,15 +58,22 @@ class ListOf(AnswerType):
 
     `unique` drops items that count as the same answer as an earlier one. `most` (`max` in a file) limits the number of
     items: the grammar ends there, and a longer reply is not an answer. Without it a small model may continue until it
-    is cut off.
+    is cut off. `in_full` keeps explanations after an item's name, for lists of steps and questions.
     """
 
     name = "list"
 
     def __init__(
-        self, of: AnswerType | None = None, *, separator: Any = None, unique: Any = False, most: Any = None
+        self,
+        of: AnswerType | None = None,
+        *,
+        separator: Any = None,
+        unique: Any = False,
+        most: Any = None,
+        in_full: bool = False,
     ) -> None:
         self.of = of or Text()
+        self.in_full = in_full
         self.separator = _read_separator(separator, self.of)
         self.unique = read_flag("unique", unique)
         self.most = read_max_items(most)
@@ -104,14 +112,15 @@ class ListOf(AnswerType):
 
     def _listed(self, text: str) -> Items | None:
         """Return the items of a reply that marks them. A single line with separators is none of these."""
-        listed = listed_items(text)
+        listed = listed_items(text, in_full=self.in_full)
         alone = listed is not None and listed.rule == "list" and len(listed.texts) == 1
         return None if alone and self.separator != "\n" and self.separator in text else listed
 
     def _unlisted(self, text: str) -> Reading:
         """Return the list of a reply without thoughts that marks no items."""
         lines = nonblank_lines(text)
-        is_sentence = self.separator != "\n" or names_several(text) or (_FRAME.match(text.strip()) and "," in text)
+        is_joined = names_several(text) or quoted_items(text) or (_FRAME.match(text.strip()) and "," in text)
+        is_sentence = self.separator != "\n" or is_joined
         if len(lines) == 1 and is_sentence and not says_none(text):
             return Reading(self._sentence(text), "first sentence")
         try:
@@ -150,6 +159,8 @@ class ListOf(AnswerType):
             return []
         if declines(text[:MOST_DECLINING]):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
+        if in_quotes := quoted_items(text):
+            return self._values(in_quotes)
         framed = _FRAME.match(text.strip())
         text = text.strip()[framed.end() :] if framed else text
         with suppress(Unparsed):

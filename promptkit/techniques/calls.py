@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptkit.answers.base import AnswerType
-from promptkit.answers.build import build_answer_type
-from promptkit.errors import InputError, place
+from promptkit.answers.build import build_answer_type, check_answer_type
+from promptkit.errors import place
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.parsing import block_names
 from promptkit.storage.files import Stamp, file_stamp, read_text
@@ -39,7 +41,8 @@ class CallFront(BaseModel):
 
     `produces` is `answer`, the step's answer; `text`, `code`, `list` or `json`, a free reply; or an answer type with
     its options (`number`, `{label: [yes, no]}`): a typed aside, which is constrained, read, repaired and scored as
-    answers are. Its value is read after the call's `cue` where the reply `thinks`.
+    answers are. Its value is read after the call's `cue` where the reply `thinks`. The options may be expressions over
+    `call`: `{number: {max: "{{ call.candidates | length }}"}}`.
 
     `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
     as the examples (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the
@@ -66,11 +69,8 @@ class CallFront(BaseModel):
     @field_validator("produces")
     @classmethod
     def _known_produce(cls, produces: str | dict[str, Any]) -> str | dict[str, Any]:
-        if produces != ANSWER and produces not in FREE_REPLIES:
-            try:
-                build_answer_type(produces)
-            except InputError as error:
-                raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+        if produces != ANSWER and produces not in FREE_REPLIES and (problems := check_answer_type(produces)):
+            raise ValueError("; ".join(problems))
         return produces
 
     @field_validator("roles")
@@ -104,6 +104,19 @@ class CallSpec(CallFront):
         is_free = self.answers or self.produces in FREE_REPLIES
         return None if is_free else build_answer_type(self.produces)
 
+    @property
+    def shows_thoughts(self) -> bool:
+        """True if examples show their thoughts in this call: those before its answer, or those that its turn begins
+        with.
+        """
+        return self.thinks or (self.answers and bool(self.begin))
+
+    def filled(self, values: Mapping[str, Any]) -> CallSpec:
+        """Return this call with the values of the expressions in the options of what it produces."""
+        if isinstance(self.produces, str) or "{{" not in str(self.produces):
+            return self
+        return CallSpec(**{**dict(self), "produces": _filled(self.produces, {"call": values})})
+
     def trigger(self, answer_type: str) -> str:
         """Return the answer trigger for an answer type of that name, or an empty string."""
         if isinstance(self.cue, str):
@@ -119,6 +132,15 @@ class CallSpec(CallFront):
     def shows(self, section: str) -> bool:
         """Tell whether a section is in this call, the user's or the template's."""
         return section in self.writes or self.keeps(section)
+
+
+def _filled(value: Any, scope: Mapping[str, Any]) -> Any:
+    """Return a value of YAML with the values of its expressions. Raises InputError."""
+    if isinstance(value, Mapping):
+        return {key: _filled(part, scope) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, scope) for part in value]
+    return Expression.parse(value).evaluate(scope) if isinstance(value, str) and "{{" in value else value
 
 
 def read_call(path: Path) -> CallSpec:

@@ -12,6 +12,7 @@ from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading,
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, score_answer
+from promptkit.errors import Unsupported
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.techniques.answer_forms import (
     can_score,
@@ -249,8 +250,15 @@ async def _calibration(step: StepContext) -> Calibration | None:
 
 
 async def _ask(step: StepContext, request: Request) -> Reply:
+    """Send a request; once more without log-probabilities where the server gives none, since no call needs them."""
     on_text = partial(step.on_text, request) if step.on_text else None
-    return await step.client.ask(request, on_text)
+    try:
+        return await step.client.ask(request, on_text)
+    except Unsupported as error:
+        if not request.alternatives:
+            raise
+        step.notice(f"{error}; replies are compared without them")
+        return await step.client.ask(replace(request, alternatives=0), on_text)
 
 
 def _exchange(

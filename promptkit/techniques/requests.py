@@ -77,7 +77,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     if spec.thinks:
         call = replace(call, values={"cue": cue_of(step, spec), **call.values})
     layout = open_layout(step.layout)
-    is_read_directly = not spec.thinks and (answers or spec.aside is not None)
+    is_read_directly = not call.scored and not spec.thinks and (answers or spec.aside is not None)
     form = await deciding_form(step, kind) if is_read_directly else plain_form(kind)
     sections = _sections(step, call, layout, form, kind)
     # A begun turn leaves no place for thoughts.
@@ -234,7 +234,7 @@ def _examples(
     if not spec.keeps(EXAMPLES):
         return ()
     written = written_examples(step, model)
-    if spec.thinks or not any(example.thoughts for example in written):
+    if spec.shows_thoughts or not any(example.thoughts for example in written):
         return written
     return tuple(replace(example, thoughts=None) for example in written)
 
@@ -243,7 +243,7 @@ def _demonstration(
     step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout, model: Model | None
 ) -> WrittenExample:
     """Return a demonstration as the model reads it; an output that is a list has the separator of the step's lists."""
-    thoughts = demo.get("thoughts") if spec.thinks or not spec.answers else None
+    thoughts = demo.get("thoughts") if spec.shows_thoughts or not spec.answers else None
     output = demo.get("output", "")
     if isinstance(output, list):
         separator = step.answer.description().get("separator", ",")

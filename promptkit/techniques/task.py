@@ -352,17 +352,17 @@ class Task(StepView):
         past_cue: bool = False,
         scored: bool = False,
     ) -> BuiltCall:
-        spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
+        values = {
+            **self._role_values(),
+            "demos": shown,
+            "examples_think": self.examples_think,
+            "brief": Brief(self._step),
+            **values,
+        }
         arguments = CallArguments(
-            spec=spec,
-            values={
-                **self._role_values(),
-                "demos": shown,
-                "examples_think": self.examples_think,
-                "brief": Brief(self._step),
-                **values,
-            },
+            spec=self._call(call).filled(values),
+            values=values,
             demos=shown,
             sample=self._sample(sample),
             temperature=temperature,

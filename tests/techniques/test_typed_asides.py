@@ -58,6 +58,26 @@ async def test_an_aside_is_constrained_to_its_type_and_has_its_value(
     assert "FORMAT-MARK" not in bench.texts[0]
 
 
+async def test_the_options_of_an_aside_may_be_expressions_over_the_call(tmp_path: Path) -> None:
+    produces = 'produces: {number: {max: "{{ call.question | length }}"}}'
+    bench = graded(tmp_path, ["18"], produces)
+
+    answer = await perform("graded", bench.step(decide="generate"))
+
+    assert answer.value == 18
+    assert "It is at most 18." in bench.texts[0]
+
+
+async def test_items_of_an_aside_are_whole_and_those_beyond_the_bound_are_left_out_and_reported(tmp_path: Path) -> None:
+    warned: list[str] = []
+    bench = graded(tmp_path, ["1. **A**: as b\n2. **C**: as d\n3. e"], "produces: {list: {max: 2}}")
+
+    answer = await perform("graded", bench.step(decide="generate", warn=warned.extend))
+
+    assert (answer.value, warned, len(bench.records)) == (["**A**: as b", "**C**: as d"], ["capped"], 1)
+    assert "at most 2 items" in bench.texts[0]
+
+
 async def test_an_aside_is_searched_where_nothing_constrains_it(tmp_path: Path) -> None:
     bench = graded(tmp_path, ["I would give it a 7."], "produces: number")
 
