@@ -84,8 +84,8 @@ class Table:
 
 
 def distinct_names(names: Iterable[Any]) -> list[str]:
-    """Return names on one line each, none blank and all different in lower case."""
-    texts = ["" if name is None else " ".join(str(name).split()) for name in names]
+    """Return names on one line each, without control characters, none blank and all different in lower case."""
+    texts = ["" if name is None else " ".join(_UNPRINTED.sub(" ", str(name)).split()) for name in names]
     given = {text.lower() for text in texts}
     taken: set[str] = set()
     found = []
@@ -104,6 +104,7 @@ def _cells(row: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
     return tuple(row[place] for place in places)
 
 
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBER = re.compile(
     r"(?P<sign>[-+−–]?)\s?(?P<currency>[$€£¥]?)\s?(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,18})"
     r"(?P<decimals>\.[0-9]{1,30})?\s?(?P<percent>%?)"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Reply, Token
@@ -23,6 +24,16 @@ CITIES = [
     {"name": "Ulm", "pop": "126 thousand"},
 ]
 MAPPED = """SELECT name FROM w WHERE QA("map@is it above 500000?"; pop) = 'yes' ORDER BY name"""
+
+
+ONE_RECORD: Any = {
+    "json": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "id": {"type": "integer"}},
+        "required": ["name", "id"],
+        "additionalProperties": False,
+    }
+}
 
 
 class Cities(TableBench):
@@ -135,19 +146,57 @@ async def test_a_question_is_asked_once_for_cells_that_are_the_same_and_in_chunk
     assert most.calls == most.requests == 4
 
 
-async def test_a_query_that_would_ask_too_often_is_no_answer_before_it_asks(tmp_path: Path) -> None:
-    table = [{"name": f"n{number}", "pop": str(number)} for number in range(100)]
-    bench = Cities(tmp_path, [MAPPED], table=table)
+@pytest.mark.parametrize(
+    ("query", "rows", "problem"),
+    [
+        ('SELECT QA("map@a"; pop), QA("map@b"; pop), QA("map@c"; pop) FROM w', 2, "more than 2 QA calls"),
+        (MAPPED, 2001, "more than 100 requests"),
+    ],
+)
+async def test_a_query_that_would_ask_too_often_is_no_answer(
+    tmp_path: Path, query: str, rows: int, problem: str
+) -> None:
+    table = [{"name": f"n{number}", "pop": str(number)} for number in range(rows)]
+    bench = Cities(tmp_path, lambda request: "a\nb" if request.begun.startswith("row") else query, table=table)
 
-    answer = await bench.bind()
+    answer = await bench.bind(asked=2)
 
-    assert (answer.value, answer.extra["capped"], bench.calls()) == (None, True, ["parse"])
+    assert (answer.value, answer.extra["capped"], bench.warned) == (None, True, ["capped"])
+    assert problem in (answer.problem or "")
+    assert len(bench.calls()) <= 3
+
+
+async def test_a_call_about_each_row_grows_with_the_table(tmp_path: Path) -> None:
+    table = [{"name": f"n{number}", "pop": str(number)} for number in range(200)]
+
+    def script(request: Any) -> str:
+        count = sum(
+            line.startswith("row ") for line in request.messages[-1].content.partition("<INPUT>")[2].split("\n")
+        )
+        return "\n".join(["yes"] * count) if request.begun.startswith("row") else MAPPED
+
+    bench = Cities(tmp_path, script, table=table)
+
+    assert (len((await bench.bind()).value), len(bench.texts)) == (200, 1 + 10)
+
+
+async def test_rows_that_a_call_does_not_read_are_said_and_reported(tmp_path: Path) -> None:
+    table = [{"name": f"n{number}"} for number in range(201)]
+    bench = Cities(tmp_path, ['QA("ans@which?"; name)', "n7"], "text", table=table)
+
+    assert (await bench.bind()).value == "n7"
+    assert "row 200 : n199\nand 1 more rows" in bench.texts[1]
+    assert bench.warned == ["rows_left_out"]
+    assert "2 | n2\nand 198 more rows" in bench.texts[0]
 
 
 @pytest.mark.parametrize(
     ("query", "replies", "expected"),
     [
         ('SELECT name FROM w WHERE name IN QA("ans@which?"; name)', ["Paris\nUlm"], ["Paris", "Ulm"]),
+        ('SELECT name FROM w WHERE name IN (QA("ans@which?"; name))', ["1. Paris\n2. Ulm"], ["Paris", "Ulm"]),
+        ('SELECT name FROM w WHERE name NOT IN (QA("ans@which?"; name))', ["Paris"], ["Lyon", "Ulm"]),
+        ('SELECT name FROM w WHERE name IN (QA("ans@which?"; name))', ["none"], None),
         ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["it's"], None),
         ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["x' OR 1=1 --"], None),
         ("SELECT name FROM w WHERE row_id < QA(\"ans@how many?\"; 'two of them')", ["2"], ["Paris", "Lyon"]),
@@ -207,6 +256,16 @@ async def test_a_query_that_writes_or_is_wrong_or_gives_nothing_is_no_answer(tmp
         ({"list": {"of": "number"}}, "SELECT row_id FROM w", [0, 1, 2]),
         ({"label": ["Ulm", "Paris"]}, "SELECT name FROM w ORDER BY name DESC LIMIT 1", "Ulm"),
         ({"label": ["Ulm", "Paris"]}, "SELECT 'Rome'", None),
+        ({"label": ["true", "false"]}, "SELECT COUNT(*) = 3 FROM w", "true"),
+        ({"label": ["yes", "no"]}, "SELECT COUNT(*) = 4 FROM w", "no"),
+        ("json", "SELECT name, row_id AS id FROM w LIMIT 1", [{"name": "Paris", "id": 0}]),
+        (ONE_RECORD, "SELECT name, row_id AS id FROM w LIMIT 1", {"name": "Paris", "id": 0}),
+        (
+            {"list": {"of": {"json": ONE_RECORD["json"]}}},
+            "SELECT name, 1 AS id FROM w LIMIT 1",
+            [{"name": "Paris", "id": 1}],
+        ),
+        ("text", "SELECT name, row_id FROM w LIMIT 1", "Paris, 0"),
     ],
 )
 async def test_cells_become_the_answer_of_the_type(tmp_path: Path, answer_type: Any, query: str, expected: Any) -> None:
@@ -288,7 +347,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     assert sorted((record.call, held(flat(record.request))) for record in bench.records) == [
         ("ans", "persona"),
         ("map", "persona"),
-        ("parse", "persona instructions constraints context input"),
+        ("parse", "persona instructions constraints context output_format input"),
     ]
     assert in_order(bench.texts[0], ["INSTRUCTIONS-MARK", "Write one SQLite query", "QUESTION-MARK", "CREATE TABLE w"])
 
@@ -324,6 +383,9 @@ def test_a_call_that_is_not_closed_or_not_of_its_form_is_told(query: str) -> Non
     [
         "yes\n\nno\nyes",
         "row 1 : yes\nrow 2: no\nrow 3 | yes",
+        "1 | yes\n2 | no\n3 | yes",
+        "| 1 | yes |\n| 2 | no |\n| 3 | yes |",
+        "Answers:\nyes\nno\nyes",
         "1. yes\n2. no\n3) yes",
         "yes, no, yes",
         '["yes", "no", "yes"]',
@@ -331,6 +393,12 @@ def test_a_call_that_is_not_closed_or_not_of_its_form_is_told(query: str) -> Non
 )
 def test_values_are_read_in_the_forms_that_models_write(reply: str) -> None:
     assert read_values(reply, 3) == ["yes", "no", "yes"]
+
+
+@pytest.mark.parametrize("reply", ["Arl | yes\nBenz | no\nCorv | yes", "yes\nno", "yes", ""])
+def test_values_in_another_form_are_refused(reply: str) -> None:
+    with pytest.raises(Unparsed):
+        read_values(reply, 3)
 
 
 def test_values_of_one_row_may_hold_commas() -> None:

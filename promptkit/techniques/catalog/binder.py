@@ -24,8 +24,8 @@ async def binder(
 ) -> Answer:
     """Write queries that may ask the model about cells, run them, and vote on what they give (Cheng et al. 2023).
 
-    `chunk` is how many different rows one call answers for, `asked` how many calls one query may make: a query that
-    needs more has no answer. Several samples need a temperature above 0.
+    `asked` is how many QA calls one query may make: a query that needs more has no answer. A call about each row takes
+    a request for every `chunk` different rows. Several samples need a temperature above 0.
     """
     source = table_of(task)
     first = source.table.select(rows=range(min(EXAMPLE_ROWS, len(source.table.rows))))
@@ -43,12 +43,25 @@ async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: i
     if query is None:
         return task.no_answer("the reply holds no query", exchange)
     try:
-        cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)
+        result = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).result(query)
     except (InvalidCall, QueryFailed) as error:
         return task.no_answer(str(error), exchange)
     except TooManyCalls as error:
+        task.warn("capped")
         return task.no_answer(str(error), exchange).with_extra(capped=True)
-    return cells_answer(task, [scalar(cell) for cell in cells if cell is not None])
+    return result_answer(task, result)
+
+
+def result_answer(task: Task, result: Table) -> Answer:
+    """Return a query's result as an answer: its rows where there are several columns, else its cells."""
+    rows = [[scalar(cell) for cell in row] for row in result.rows]
+    if len(result.columns) > 1 and rows:
+        records = [dict(zip(result.columns, row, strict=True)) for row in rows]
+        alone = records if len(records) == 1 else []
+        for value in (records, *alone, rows):
+            if (answer := task.answer(value)).flag is None:
+                return answer
+    return cells_answer(task, [cell for row in rows for cell in row if cell is not None])
 
 
 def cells_answer(task: Task, cells: list[Any]) -> Answer:
