@@ -1,5 +1,6 @@
 """Binder: queries in which the model itself stands in for a column or a value that SQL cannot compute."""
 
+from dataclasses import replace
 from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
@@ -34,7 +35,11 @@ async def binder(
         "parse", samples, temperature=temperature, logprobs=True, sketch=sketch
     )
     likeliest_first = sorted(written, key=lambda exchange: -likelihood(exchange))  # A tie goes to the first.
-    return task.vote(await task.each(lambda exchange: run(task, exchange, source.table, chunk, asked), likeliest_first))
+    answers = await task.each(lambda exchange: run(task, exchange, source.table, chunk, asked), likeliest_first)
+    voted = task.vote(answers)
+    if voted.flag and len(answers) > 1:
+        return replace(voted, problem=f"{voted.problem}, the first since {answers[0].problem}")
+    return voted
 
 
 async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
