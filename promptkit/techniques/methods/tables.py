@@ -89,7 +89,7 @@ def table_lines(
     return {"columns": list(table.columns), "rows": rows, "more": len(table.rows) - len(rows)}
 
 
-def rows_shown(task: Task, table: Table, most: int) -> dict[str, int]:
+def rows_shown(task: Task, table: Table, most: int) -> dict[str, Any]:
     """Return how many rows of a table the macro `left_out` of `_table.j2` says are `shown`, and how many `more` there
     are. Warns where there are more.
     """
