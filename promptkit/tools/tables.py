@@ -106,9 +106,11 @@ def _cells(row: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
 
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBER = re.compile(
-    r"(?P<sign>[-+−–]?)\s?(?P<currency>[$€£¥]?)\s?(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,18})"
+    r"(?P<sign>[-+−–]?)\s?(?P<currency>[$€£¥]?)\s?"
+    r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:[ \u00a0\u202f][0-9]{3})+|[0-9]{1,18})"
     r"(?P<decimals>\.[0-9]{1,30})?\s?(?P<percent>%?)"
 )
+_SEPARATORS = str.maketrans("", "", ", \u00a0\u202f")
 _BLANK = frozenset({"", "-", "–", "—", "n/a"})
 _LARGEST = 2**63
 
@@ -116,8 +118,8 @@ _LARGEST = 2**63
 def serialize(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a database with the table `w`: its first column counts the rows from 0, the others are `names[1:]`.
 
-    A column whose cells are all numbers, including such as `1,234`, `$5` and `45%`, is numeric, and its blank cells are
-    NULL; any other is text that compares without regard to case.
+    A column whose cells are all numbers, including such as `1,234`, `1 234`, `$5` and `45%`, is numeric, and its blank
+    cells are NULL; any other is text that compares without regard to case.
     """
     columns = list(zip(*rows, strict=True)) or [()] * (len(names) - 1)
     typed = [_typed(column) for column in columns]
@@ -168,7 +170,7 @@ def _number(text: str) -> int | float | None:
     # A leading zero means a code or a telephone number.
     if match is None or (len(match["whole"]) > 1 and match["whole"].startswith("0")):
         return None
-    whole = int(match["whole"].replace(",", ""))
+    whole = int(match["whole"].translate(_SEPARATORS))
     sign = -1 if match["sign"] in ("-", "−", "–") else 1
     if match["decimals"] or match["currency"] or match["percent"]:
         return sign * float(f"{whole}{match['decimals'] or ''}")

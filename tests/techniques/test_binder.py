@@ -200,6 +200,8 @@ async def test_rows_that_a_call_does_not_read_are_said_and_reported(tmp_path: Pa
         ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["it's"], None),
         ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["x' OR 1=1 --"], None),
         ("SELECT name FROM w WHERE row_id < QA(\"ans@how many?\"; 'two of them')", ["2"], ["Paris", "Lyon"]),
+        ('SELECT name FROM w WHERE 6 < QA("ans@how many?"; name)', ["3"], None),
+        ('SELECT name FROM w WHERE 2 < QA("ans@how many?"; name) LIMIT 1', ["3"], ["Paris"]),
         ("SELECT name FROM w ORDER BY QA('map@rank', `pop`) + 0", ["2\n3\n1"], ["Ulm", "Paris", "Lyon"]),
         ("```sql\nSELECT name FROM w WHERE QA(\"map@x?\"; [name]; POP) = 'y';\n```", ["n\ny\nn"], ["Lyon"]),
         ('QA("map@in which country?"; name)', ["France\nFrance\nGermany"], ["France", "France", "Germany"]),

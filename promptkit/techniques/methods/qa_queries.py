@@ -173,6 +173,7 @@ _QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _IN: Final = re.compile(r"\bIN\s*$", re.IGNORECASE)
 _IN_BRACKETS: Final = re.compile(r"\bIN\s*\(\s*$", re.IGNORECASE)
 _TOKENS_A_ROW: Final = 16
+_DIGITS: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,15})?")
 
 
 class TooManyCalls(Exception):
@@ -309,10 +310,15 @@ def _written(stand_in: str | list[Any], before: str, after: str) -> str:
     """Return the SQL that stands in for a call: a column, all values after IN, else the first value."""
     if isinstance(stand_in, str):
         return stand_in
-    values = [sql_literal(value) for value in stand_in] or ["NULL"]
+    values = [_literal(value) for value in stand_in] or ["NULL"]
     if _IN.search(before):
         return f"({', '.join(values)})"
     return ", ".join(values) if _IN_BRACKETS.search(before) and after.lstrip().startswith(")") else values[0]
+
+
+def _literal(value: Any) -> str:
+    """Return a value as an SQL literal; digits as a number, since SQLite holds any text to be more than a number."""
+    return value if isinstance(value, str) and _DIGITS.fullmatch(value) else sql_literal(value)
 
 
 def _without_brackets(query: str) -> str:

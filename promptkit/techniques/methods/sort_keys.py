@@ -9,8 +9,10 @@ from typing import Any, Final
 from promptkit.techniques.methods.dates import date_keys
 from promptkit.techniques.methods.tables import cell_text
 
-_NUMBER: Final = re.compile(r"([-−–]?)[^\d.]{0,2}(\d[\d,]*(?:\.\d+)?|\.\d+)")
-_PLAIN: Final = re.compile(r"[-−–]?\d[\d,]*(?:\.\d+)?")
+_WHOLE: Final = r"(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)|\d[\d,]*)"
+_NUMBER: Final = re.compile(rf"([-−–]?)[^\d.]{{0,2}}({_WHOLE}(?:\.\d+)?|\.\d+)")
+_PLAIN: Final = re.compile(rf"[-−–]?{_WHOLE}(?:\.\d+)?")
+_SEPARATORS: Final = str.maketrans("", "", ", \u00a0\u202f")
 _CLOCK: Final = re.compile(r"(?:(\d+):)?(\d{1,3}):(\d\d(?:\.\d+)?)(?!\d)")
 
 
@@ -42,5 +44,5 @@ def number_in(cell: Any) -> float | None:
     found = _NUMBER.search(text)
     if found is None:
         return None
-    number = float(found[2].replace(",", ""))
+    number = float(found[2].translate(_SEPARATORS))
     return -number if found[1] else number
