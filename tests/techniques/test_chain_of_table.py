@@ -337,7 +337,7 @@ async def test_a_column_that_cannot_be_sorted_leaves_the_operation_out(tmp_path:
 def test_names_are_read_in_any_case_and_the_longest_first() -> None:
     columns = ["Goals", "Goals (away)", "a", "Größe"]
 
-    assert read_columns("f_col([goals (AWAY), größe, nothing])", columns) == ["Goals (away)", "Größe"]
+    assert read_columns("f_sort_column(goals (AWAY), größe, nothing)", columns) == ["Goals (away)", "Größe"]
 
 
 def test_rows_are_read_by_their_numbers() -> None:

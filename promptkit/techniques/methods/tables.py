@@ -208,10 +208,10 @@ class WorkingTable:
 
 
 def read_columns(text: str, columns: Sequence[str]) -> list[str]:
-    """Return the columns named in `f_col([…])`, or else in the text, in any case; of overlapping names the longest."""
+    """Return the columns that a text names, in any case; of overlapping names the longest."""
     known = {name.casefold(): name for name in columns}
     names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.rpartition("f_col")[2].casefold()) if names else []
+    found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.casefold()) if names else []
     return list(dict.fromkeys(known[name] for name in found))
 
 
