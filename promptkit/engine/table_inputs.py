@@ -60,7 +60,7 @@ def _read(text: str, folder: Path | None) -> Any:
 
 def _read_file(name: str, folder: Path | None) -> str:
     if folder is None:
-        raise ValueError(f"a table must be a list of rows, not the name of a file; @{name} reads it")
+        raise ValueError(f"a table must be a list of rows, not the name of a file; write @{name} to read it")
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"the table `{name}` is not in the folder of the file that names it")

@@ -91,7 +91,7 @@ def test_a_wrong_table_is_an_error_with_what_to_do(folder: Folder, value: Any, m
 
 
 def test_a_file_is_read_only_where_rows_name_it(tmp_path: Path, folder: Folder) -> None:
-    with pytest.raises(InputError, match="reads it") as raised:
+    with pytest.raises(InputError, match="to read it") as raised:
         fill_inputs(folder.load(TABLED), texts={"table": "t.csv"})
 
     assert "{columns: …, rows: …}" in (raised.value.problems[0].hint or "")

@@ -166,6 +166,14 @@ async def test_a_query_that_would_ask_too_often_is_no_answer(
     assert len(bench.calls()) <= 3
 
 
+async def test_samples_without_an_answer_say_why_the_first_has_none(tmp_path: Path) -> None:
+    bench = Cities(tmp_path, lambda request: "SELECT name FROM nowhere")
+
+    answer = await bench.bind(samples=2)
+
+    assert answer.problem == "no sample has an answer; the first: no such table: nowhere"
+
+
 async def test_a_call_about_each_row_grows_with_the_table(tmp_path: Path) -> None:
     table = [{"name": f"n{number}", "pop": str(number)} for number in range(200)]
 

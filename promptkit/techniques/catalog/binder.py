@@ -38,7 +38,7 @@ async def binder(
     answers = await task.each(lambda exchange: run(task, exchange, source.table, chunk, asked), likeliest_first)
     voted = task.vote(answers)
     if voted.flag and len(answers) > 1:
-        return replace(voted, problem=f"{voted.problem}, the first since {answers[0].problem}")
+        return replace(voted, problem=f"{voted.problem}; the first: {answers[0].problem}")
     return voted
 
 

@@ -32,7 +32,8 @@ _FORMS: Final = tuple(
     for form in (
         rf"{_WEEKDAY}{_MONTH}\s+{_DAY}{_YEAR}",
         rf"{_WEEKDAY}(?:{_DAY}\s+(?:of\s+)?)?{_MONTH}{_YEAR}",
-        r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})(?:[-/.](?P<day>\d{1,2}))?(?!\d)(?:[T ](?P<time>\d\d:\d\d[:.\d]*))?",
+        r"(?P<year>\d{4})[-/](?P<month>\d{1,2})(?!\d)(?:[-/](?P<day>\d{1,2})(?!\d))?"
+        r"(?:[T ](?P<time>\d\d:\d\d[:.\d]*))?",
         r"(?P<first>\d{1,2})[-/.](?P<second>\d{1,2})[-/.](?P<year>\d{4})(?!\d)",
         r"(?P<year>\d{3,4})$",
     )
@@ -42,7 +43,7 @@ _FORMS: Final = tuple(
 def date_keys(cells: Sequence[str]) -> list[DateKey | None] | None:
     """Return a key for each cell of a column of dates, None for a blank one; None where a cell is not a date.
 
-    Years alone are numbers, and no dates. In `3/4/2021` the month comes first, unless a first number of the column is
+    Years alone are numbers, not dates. In `3/4/2021` the month comes first, unless a first number of the column is
     above 12 or its numbers stand between full stops.
     """
     found = [_match(cell) for cell in cells]
@@ -53,7 +54,8 @@ def date_keys(cells: Sequence[str]) -> list[DateKey | None] | None:
         return None
     numbered = [int(part["first"]) for part in parts if part.get("first")]
     day_first = any(number > 12 for number in numbered) or any("." in cell for cell in cells)
-    return [_key(part, day_first) if part else None for part in parts]
+    keys = [_key(part, day_first) if part else None for part in parts]
+    return keys if all(key is None or (key[1] <= 12 and key[2] <= 31) for key in keys) else None
 
 
 def _match(cell: str) -> re.Match[str] | None:

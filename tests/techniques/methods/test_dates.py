@@ -44,7 +44,19 @@ def test_one_day_above_12_says_that_days_come_first() -> None:
     assert date_keys(["3/4/2021"]) == [(2021, 3, 4, "")]
 
 
-@pytest.mark.parametrize("cells", [["1886", "1920"], ["May 1901", "Martha"], ["9", "10"], [""], []])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1886", "1920"],
+        ["May 1901", "Martha"],
+        ["9", "10"],
+        ["1928-29"],
+        ["1234.5", "1234.10"],
+        ["40 May 1901"],
+        [""],
+        [],
+    ],
+)
 def test_other_columns_are_not_dates(cells: list[str]) -> None:
     assert date_keys(cells) is None
 
