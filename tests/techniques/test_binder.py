@@ -75,7 +75,7 @@ async def test_queries_vote_by_what_they_give_and_failed_ones_are_out(tmp_path: 
 
     answer = await bench.bind(samples=3)
 
-    assert (answer.value, answer.extra["unparsed"]) == ("Paris", 1)
+    assert (answer.value, answer.extra["unparsed"], bench.warned) == ("Paris", 1, ["program_failed"])
     assert [record.notes for record in bench.records if record.notes] == [("the query failed: no such table: nowhere",)]
 
 

@@ -80,6 +80,7 @@ async def test_a_fact_whose_query_fails_is_left_out(tmp_path: Path) -> None:
     answer = await bench.date()
 
     assert (answer.value, len(bench.texts), answer.extra["facts"]) == (2, 5, [])
+    assert bench.warned == ["program_failed"]
     assert "Facts computed" not in bench.of("reason")[0] and "teams with more" not in bench.of("reason")[0]
 
 

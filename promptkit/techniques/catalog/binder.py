@@ -50,6 +50,7 @@ async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: i
     try:
         result = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).result(query)
     except (InvalidCall, QueryFailed) as error:
+        task.warn("program_failed")
         return task.no_answer(str(error), exchange)
     except TooManyCalls as error:
         task.warn("capped")

@@ -142,6 +142,7 @@ async def run(task: Task, table: Table, exchange: Exchange) -> tuple[str, ...]:
         query = await task.read(exchange, program("sql"))
         selected = await task.sql(table, query or "", of=exchange)
     except QueryFailed:
+        task.warn("program_failed")
         return ()
     cells = [cell_text(scalar(cell)) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None]
     return tuple(cells) if len(cells) <= MOST_CELLS else ()
