@@ -46,10 +46,12 @@ def date_keys(cells: Sequence[str]) -> list[DateKey | None] | None:
     Years alone are numbers, not dates. In `3/4/2021` the month comes first, unless a first number of the column is
     above 12 or its numbers stand between full stops.
     """
-    found = [_match(cell) for cell in cells]
-    if any(match is None and cell.strip() for match, cell in zip(found, cells, strict=True)):
-        return None
-    parts = [match.groupdict() if match else {} for match in found]
+    parts: list[dict[str, str | None]] = []
+    for cell in cells:
+        match = _match(cell)
+        if match is None and cell.strip():
+            return None
+        parts.append(match.groupdict() if match else {})
     if not any(part.get("name") or part.get("month") or part.get("first") for part in parts):
         return None
     numbered = [int(part["first"]) for part in parts if part.get("first")]
