@@ -157,7 +157,7 @@ def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
             text = cell.strip()
             if text.lower() in _BLANK:
                 yield None
-            elif (number := _number(text)) is not None:
+            elif (number := number_of(text)) is not None:
                 yield number
             else:
                 return
@@ -165,7 +165,8 @@ def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
             yield cell
 
 
-def _number(text: str) -> int | float | None:
+def number_of(text: str) -> int | float | None:
+    """Return the number that a cell's text is (`1,234`, `$5`, `45%`) as a query reads it; None for another text."""
     match = _NUMBER.fullmatch(text)
     # A leading zero means a code or a telephone number.
     if match is None or (len(match["whole"]) > 1 and match["whole"].startswith("0")):

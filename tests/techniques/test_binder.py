@@ -284,6 +284,26 @@ async def test_cells_become_the_answer_of_the_type(tmp_path: Path, answer_type: 
     assert (await bench.bind()).value == expected
 
 
+@pytest.mark.parametrize(
+    ("answer_type", "query", "expected"),
+    [
+        ("list", "SELECT males FROM w", ["13 551", "$1,200"]),
+        ("text", "SELECT males FROM w WHERE males > 1200", "13 551"),
+        ("text", "SELECT males FROM w", "13 551, $1,200"),
+        ("text", "SELECT MAX(males) FROM w", "13551"),
+        ("number", "SELECT males FROM w LIMIT 1", 13551),
+        ({"list": {"of": "number"}}, "SELECT males FROM w", [13551, 1200]),
+        ({"label": ["$1,200", "13 551"]}, "SELECT males FROM w WHERE males < 2000", "$1,200"),
+    ],
+)
+async def test_a_number_that_is_a_cell_is_text_as_it_stands_in_the_table(
+    tmp_path: Path, answer_type: Any, query: str, expected: Any
+) -> None:
+    bench = Cities(tmp_path, [query], answer_type, table=[{"males": "13 551"}, {"males": "$1,200"}])
+
+    assert (await bench.bind()).value == expected
+
+
 async def test_odd_names_are_shown_as_a_query_can_write_them(tmp_path: Path) -> None:
     table = [{"Größe (m)": "3", "order": "x\ny", "Order": None, "": "1", "row_id": "7"}]
     query = "SELECT `Größe (m)` + `order_2` || row_id_2 FROM w"
