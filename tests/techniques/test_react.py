@@ -313,6 +313,8 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
         ('search("Ada")', Action("search", "Ada")),
         ("**search[Ada]**", Action("search", "Ada")),
         ("`calc(2, 3)`", Action("calc", "2, 3")),
+        ("search\nAction Input: Ada\nmore", Action("search", "Ada")),
+        ('`search`\n**Action Input 1:** "Ada"', Action("search", "Ada")),
         ("search[Ada", None),
         ("search", None),
         ("[Ada]", None),

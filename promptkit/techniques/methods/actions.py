@@ -12,6 +12,9 @@ _HEAD: Final = re.compile(r"[*_#]{0,3}[ \t]?Thought[ \t]*\d*[*_]{0,2}[ \t]*:[*_]
 _ACTION: Final = re.compile(r"(?:^|\n)[ \t*_#]*Action[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}", re.IGNORECASE)
 _INVENTED: Final = re.compile(r"\n[ \t*_#]*(?:Observation|Thought)[ \t]*\d*[*_]{0,2}[ \t]*:", re.IGNORECASE)
 _CALLED: Final = re.compile(r"[`*]*([A-Za-z]\w*)[ \t]*\((.*)\)[`*.]*[ \t]*", re.DOTALL)
+_WITH_INPUT: Final = re.compile(
+    r"[`*]*([A-Za-z]\w*)[`*]*[ \t]*\n[ \t*_#]*Action Input[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}([^\n]*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,11 @@ def read_step(reply: str) -> tuple[str, str]:
 def read_action(text: str) -> Action | None:
     """Return the action in a text, None if it does not have the form `name[argument]` or `name(argument)`.
 
-    Quotes around the whole argument are left out.
-    The argument ends at the last `]` of the line on which the first `[` is closed, so that it may contain brackets.
+    A name with a line `Action Input: argument` after it is read too. Quotes around the whole argument are left out. The
+    argument ends at the last `]` of the line on which the first `[` is closed, so that it may contain brackets.
     """
+    if given := _WITH_INPUT.match(text.strip()):
+        return Action(given[1], undressed(given[2]))
     line = text.strip().partition("\n")[0]
     if called := _CALLED.fullmatch(line):
         return Action(called[1], undressed(called[2]))
