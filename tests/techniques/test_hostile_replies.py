@@ -17,7 +17,7 @@ from promptkit.techniques.catalog.chain_of_knowledge import _FIRST, _SECOND
 from promptkit.techniques.catalog.tree_of_thoughts import read_step
 from promptkit.techniques.methods.table_chain import _ROW
 from promptkit.techniques.methods.tables import _RANGE
-from promptkit.techniques.methods.tool_calls import ToolForm
+from promptkit.techniques.methods.tool_calls import ToolSignature
 from promptkit.techniques.perform import perform
 from tests.techniques.steps import Bench
 
@@ -120,7 +120,7 @@ async def test_a_long_reply_of_one_sign_is_read_without_holding_up_others(name: 
     assert (found.value is None) == (found.flag == "unparsed") or found.flag == "truncated"
 
 
-ARGUMENTS = ToolForm("calc", "", {"a": True, "b": True}, {}).arguments
+ARGUMENTS = ToolSignature("calc", "", {"a": True, "b": True}, {}).arguments
 
 
 @pytest.mark.attack("fuzz")

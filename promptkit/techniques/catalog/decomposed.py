@@ -14,7 +14,7 @@ from promptkit.techniques.methods.sub_questions import (
     read_reply,
     read_sub_question,
 )
-from promptkit.techniques.methods.tool_calls import ToolForm
+from promptkit.techniques.methods.tool_calls import ToolSignature
 from promptkit.techniques.parameters import Count
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
@@ -67,11 +67,11 @@ class Decomposition:
 
     def __init__(self, task: Task, steps: int, limit: int) -> None:
         given = [name.removeprefix(OWN) for name in task.own_demo_names if name.startswith(OWN)]
-        self._tools = {name: ToolForm.of(name, tool) for name, tool in task.tools.items()}
+        self._tools = {name: ToolSignature.of(name, tool) for name, tool in task.tools.items()}
         self._handlers = [*dict.fromkeys([*self._tools, *given, DEFAULT])]
         shown = f"[{ITSELF}]" in str(task.demonstrations("decompose"))
         offered = [*self._handlers, *([ITSELF] if shown else [])]
-        self._offered = [self._tools.get(name, ToolForm(name, "", {}, {})).shown for name in offered]
+        self._offered = [self._tools.get(name, ToolSignature(name, "", {}, {})).shown for name in offered]
         self._steps = steps
         self._left = limit
         self.done: list[dict[str, Any]] = []
@@ -145,7 +145,7 @@ def _shown(answer: Any) -> dict[str, Any]:
     return {"failed": answer.reason} if isinstance(answer, Failure) else {"answer": answer}
 
 
-async def _use(task: Task, tool: ToolForm, question: str) -> Any:
+async def _use(task: Task, tool: ToolSignature, question: str) -> Any:
     given = tool.arguments(question)
     try:
         return await task.tool(tool.name, {"question": question} if given is None else given)

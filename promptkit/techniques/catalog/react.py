@@ -9,7 +9,7 @@ from promptkit.errors import ToolFailed
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.actions import Action, own_part, read_action, read_step
 from promptkit.techniques.methods.document_reader import DocumentReader
-from promptkit.techniques.methods.tool_calls import ToolForm
+from promptkit.techniques.methods.tool_calls import ToolSignature
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
@@ -81,7 +81,7 @@ async def step(task: Task, taken: list[dict[str, Any]], reading: Sequence[str]) 
     shown: dict[str, Any] = {
         "number": number,
         "steps": taken,
-        "tools": [ToolForm.of(name, tool).shown for name, tool in task.tools.items()],
+        "tools": [ToolSignature.of(name, tool).shown for name, tool in task.tools.items()],
         "reading": reading,
         "actions": [*task.tools, *reading, FINISH],
     }
@@ -102,7 +102,7 @@ async def act(task: Task, action: Action | None, reader: DocumentReader | None) 
     names = {name.casefold(): name for name in task.tools}
     name = names.get(action.name.casefold())
     if name is not None:
-        return await use(task, ToolForm.of(name, task.tools[name]), action.argument)
+        return await use(task, ToolSignature.of(name, task.tools[name]), action.argument)
     if reader and action.name.casefold() == SEARCH:
         return text_observation(await reader.search(action.argument))
     if reader and action.name.casefold() == LOOKUP:
@@ -111,7 +111,7 @@ async def act(task: Task, action: Action | None, reader: DocumentReader | None) 
     return {"found": "unknown"}
 
 
-async def use(task: Task, tool: ToolForm, argument: str) -> dict[str, Any]:
+async def use(task: Task, tool: ToolSignature, argument: str) -> dict[str, Any]:
     """Return the observation of a tool's use: its result, its failure, or how its arguments are written."""
     given = tool.arguments(argument)
     if given is None:

@@ -16,7 +16,7 @@ _LONGEST: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class ToolForm:
+class ToolSignature:
     """A step's tool: its name, a line on what it does, and its parameters.
 
     `takes` maps these to whether they are required, None where they are not known; `types` has those of a known type.
@@ -28,8 +28,8 @@ class ToolForm:
     types: Mapping[str, str]
 
     @classmethod
-    def of(cls, name: str, tool: Callable[..., Any]) -> ToolForm:
-        """Return the form of a step's tool, which is a method of an object that knows its parameters."""
+    def of(cls, name: str, tool: Callable[..., Any]) -> ToolSignature:
+        """Return the signature of a step's tool, which is a method of an object that knows its parameters."""
         owner = getattr(tool, "__self__", tool)
         takes = getattr(owner, "takes", None)
         return cls(

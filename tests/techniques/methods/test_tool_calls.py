@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.techniques.methods.tool_calls import ToolForm
+from promptkit.techniques.methods.tool_calls import ToolSignature
 
 TWO = {"a": True, "b": True}
 
 
-def form(takes: Mapping[str, bool] | None, **types: str) -> ToolForm:
-    return ToolForm("calc", "", takes, types)
+def signature(takes: Mapping[str, bool] | None, **types: str) -> ToolSignature:
+    return ToolSignature("calc", "", takes, types)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def form(takes: Mapping[str, bool] | None, **types: str) -> ToolForm:
 def test_an_argument_fits_the_parameters_of_a_tool_or_is_none(
     takes: Mapping[str, bool] | None, written: str, expected: dict[str, Any] | None
 ) -> None:
-    assert form(takes).arguments(written) == expected
+    assert signature(takes).arguments(written) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,15 @@ def test_an_argument_fits_the_parameters_of_a_tool_or_is_none(
     [("int", 5), ("float | None", 5), ("list[int]", 5), ("str", "5"), ("str | int", "5"), ("Any", "5")],
 )
 def test_a_text_becomes_a_value_of_the_parameters_type(kind: str, value: Any) -> None:
-    assert form({"a": True}, a=kind).arguments("5") == {"a": value}
+    assert signature({"a": True}, a=kind).arguments("5") == {"a": value}
 
 
 def test_a_text_that_is_not_of_the_type_stays() -> None:
-    assert form({"a": True}, a="int").arguments("five") == {"a": "five"}
+    assert signature({"a": True}, a="int").arguments("five") == {"a": "five"}
 
 
 @given(st.text(max_size=40), st.sampled_from([None, {}, {"a": True}, TWO, {"a": True, "b": False, "c": False}]))
 def test_any_text_is_arguments_that_fit_or_none(written: str, takes: Mapping[str, bool] | None) -> None:
-    found = form(takes).arguments(written)
+    found = signature(takes).arguments(written)
 
     assert found is None or takes is None or found.keys() <= takes.keys()
