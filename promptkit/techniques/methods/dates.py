@@ -54,7 +54,7 @@ def date_keys(cells: Sequence[str]) -> list[DateKey | None] | None:
         parts.append(match.groupdict() if match else {})
     if not any(part.get("name") or part.get("month") or part.get("first") for part in parts):
         return None
-    numbered = [int(part["first"]) for part in parts if part.get("first")]
+    numbered = [int(first) for part in parts if (first := part.get("first"))]
     day_first = any(number > 12 for number in numbered) or any("." in cell for cell in cells)
     keys = [_key(part, day_first) if part else None for part in parts]
     return keys if all(key is None or (key[1] <= 12 and key[2] <= 31) for key in keys) else None
