@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptkit.answers.base import AnswerType
-from promptkit.answers.build import build_answer_type
+from promptkit.answers.build import answer_type_names, build_answer_type
 from promptkit.errors import InputError, place
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.parsing import block_names
@@ -42,7 +42,8 @@ class CallFront(BaseModel):
     answers are. Its value is read after the call's `cue` where the reply `thinks`.
 
     `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
-    as the examples (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the
+    as the examples (`input`, `thoughts`, `output`). `demos_for` names the answer types of the steps that they suit;
+    left out, all. `roles`, `needs` and `modifier` (it lies beneath the calls of the
     technique in `over`) are for a technique of one template; others declare them with their function.
     """
 
@@ -59,6 +60,7 @@ class CallFront(BaseModel):
     stop: tuple[str, ...] = ()
     max_tokens: int | None = Field(default=None, gt=0)
     demos: tuple[dict[str, Any], ...] = ()
+    demos_for: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     modifier: bool = False
@@ -72,6 +74,15 @@ class CallFront(BaseModel):
             except InputError as error:
                 raise ValueError("; ".join(problem.message for problem in error.problems)) from None
         return produces
+
+    @field_validator("demos_for")
+    @classmethod
+    def _known_answer_types(cls, demos_for: tuple[str, ...]) -> tuple[str, ...]:
+        known = answer_type_names()
+        for name in demos_for:
+            if name not in known:
+                raise ValueError(f"no answer type `{name}`; known: {', '.join(known)}")
+        return demos_for
 
     @field_validator("roles")
     @classmethod
@@ -103,6 +114,10 @@ class CallSpec(CallFront):
         """The answer type of a typed aside; None for a call that produces the step's answer or a free reply."""
         is_free = self.answers or self.produces in FREE_REPLIES
         return None if is_free else build_answer_type(self.produces)
+
+    def demos_of(self, answer_type: str) -> tuple[dict[str, Any], ...]:
+        """Return the demonstrations that suit a step with an answer type of that name."""
+        return self.demos if not self.demos_for or answer_type in self.demos_for else ()
 
     def trigger(self, answer_type: str) -> str:
         """Return the answer trigger for an answer type of that name, or an empty string."""

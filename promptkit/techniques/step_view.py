@@ -115,8 +115,10 @@ class StepView:
         return {name: self.role(name) for name in self._bound}
 
     def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
-        """Return a call's demonstrations: the step's, else the technique's."""
-        return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
+        """Return a call's demonstrations: the step's, else the technique's where they suit the step's answer type."""
+        if self._chosen.demos.get(call) is not None:
+            return self.own_demos(call)
+        return self._call(call).demos_of(self.answer_type.name)
 
     @property
     def own_demo_names(self) -> tuple[str, ...]:
