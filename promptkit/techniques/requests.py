@@ -316,9 +316,16 @@ def _sampling_options(step: StepContext, call: CallArguments) -> dict[str, Any]:
 def _temperature(step: StepContext, call: CallArguments) -> float:
     """Return the technique's temperature, else the step's, which is for thoughts: deciding after them is greedy.
 
-    A deciding call that comes first is itself sampled.
+    A deciding call that comes first is itself sampled, and so is one of several samples that writes a new answer in
+    place of going on from thoughts.
     """
     if call.temperature is not None:
         return call.temperature
-    decides = call.spec.answers and not call.spec.thinks
-    return 0.0 if decides and level() > step.level else step.options.temperature or 0.0
+    decides_later = call.spec.answers and not call.spec.thinks and level() > step.level
+    is_new = is_sample(step) and not call.spec.begin
+    return 0.0 if decides_later and not is_new else step.options.temperature or 0.0
+
+
+def is_sample(step: StepContext) -> bool:
+    """Tell whether an execution is a sample of an enclosing technique: its number is then a path."""
+    return "/" in step.sample

@@ -12,7 +12,7 @@ from promptkit.prompts.prompt import Example, WrittenExample
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import StepContext
-from promptkit.techniques.requests import cue_of, example_types, written_examples
+from promptkit.techniques.requests import cue_of, example_types, is_sample, written_examples
 from promptkit.techniques.roles import SECTION, bind
 from promptkit.techniques.spec import ConfiguredTechnique, read_demos
 
@@ -132,8 +132,8 @@ class StepView:
 
     @property
     def _sampled(self) -> bool:
-        """True if this execution is a sample of an enclosing technique: its number is then a path."""
-        return "/" in self._step.sample
+        """True if this execution is a sample of an enclosing technique."""
+        return is_sample(self._step)
 
     def _call(self, name: str) -> CallSpec:
         files = self._chosen.technique.calls_by_name

@@ -13,10 +13,11 @@ from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer
+from promptkit.techniques.answer_forms import can_score
 from promptkit.techniques.artifacts import Row
 from promptkit.techniques.asides import ask_typed, read_free
 from promptkit.techniques.brief import Brief
-from promptkit.techniques.calls import ANSWER, CallSpec
+from promptkit.techniques.calls import ANSWER, CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
 from promptkit.techniques.exchanges import (
     decide_after,
@@ -29,7 +30,7 @@ from promptkit.techniques.levels import level, run_concurrently
 from promptkit.techniques.reading import with_cue
 from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
 from promptkit.techniques.roles import SECTION
-from promptkit.techniques.spec import ConfiguredTechnique
+from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.step_view import StepView
 
 if TYPE_CHECKING:
@@ -107,11 +108,12 @@ class Task(StepView):
         0.
 
         If this is itself one of several samples, the single call has their temperature. Raises InputError for several
-        samples at a temperature of 0, and for none.
+        samples at a temperature of 0, for several of a call that is scored, and for none.
         """
         if n == 1 and temperature == 0:
             return [await self.ask(call, temperature=None if self._sampled else 0.0, **values)]
         self._refuse_greedy(n, temperature)
+        await self._refuse_scored(n, [self._call(call)])
         return await self.each(
             lambda number: self.ask(call, sample=number, temperature=temperature, **values), range(n)
         )
@@ -136,6 +138,8 @@ class Task(StepView):
     async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
         """Perform another technique n times concurrently, each a sample. Raises InputError as `sample` does."""
         self._refuse_greedy(n, temperature)
+        sampled = with_nested(configure(technique, self._step.project), self._step.project)
+        await self._refuse_scored(n, (read_call(file) for nested in sampled for file in nested.technique.call_files))
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
@@ -185,7 +189,7 @@ class Task(StepView):
         return Answer(value=None, flag="truncated" if exchange and exchange.cut else flag, problem=problem)
 
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
-        """Return the majority answer by the type's vote key; of a tie, the value seen first.
+        """Return the majority answer by the type's vote key; of a tie, the value seen first, with a warning.
 
         Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`, or
         `truncated` where each was cut off. A single answer is returned as it is, so that it can be repaired.
@@ -203,14 +207,18 @@ class Task(StepView):
         if not tally:
             cut = bool(answers) and all(answer.flag == "truncated" for answer in answers)
             missing = (
-                self.no_answer("no sample has an answer: each ran out of tokens", flag="truncated")
+                self.no_answer(
+                    "no sample has an answer: each ran out of tokens; `max_tokens` of the technique allows more",
+                    flag="truncated",
+                )
                 if cut
                 else self.no_answer("no sample has an answer")
             )
             return missing.with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
-        return first[winner].with_extra(votes=votes, unparsed=unparsed)
+        is_tie = sum(weight == tally[winner] for weight in tally.values()) > 1
+        return replace(first[winner], warnings=("tie",) if is_tie else ()).with_extra(votes=votes, unparsed=unparsed)
 
     def vote_key(self, answer: Answer) -> Any:
         """Return a key that equal answers share (26, 26.0 and "$26.")."""
@@ -377,6 +385,13 @@ class Task(StepView):
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:
             raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
+
+    async def _refuse_scored(self, n: int, calls: Iterable[CallSpec]) -> None:
+        """Raise InputError for several samples of calls that are all scored, which is the same each time."""
+        decided_at_once = self._step.decide == "score" and all(call.answers and not call.thinks for call in calls)
+        if n > 1 and decided_at_once and await can_score(self._step):
+            message = f"technique `{self._technique}` samples answers that are scored: all samples would be the same"
+            raise InputError(message, hint="set `decide: constrain`, or sample a technique that thinks first")
 
     def _sample(self, number: int | None) -> str:
         return self._step.sample if number is None else f"{self._step.sample}/{number}"

@@ -111,6 +111,41 @@ async def test_a_tie_goes_to_the_value_seen_first_in_the_order_of_the_samples(tm
     assert answer.value == 9
 
 
+async def test_a_tie_is_a_warning(tmp_path: Path) -> None:
+    warned: list[str] = []
+
+    await ask(Bench(tmp_path, ["Output: 1", "Output: 2"]), spec(samples=2), warn=warned.extend)
+    await ask(Bench(tmp_path, ["Output: 1", "Output: 2", "Output: 2"]), spec(samples=3), warn=warned.extend)
+
+    assert warned == ["tie"]
+
+
+@pytest.mark.parametrize("over", ["vanilla", {"instructed": {"over": "vanilla"}}])
+async def test_samples_of_an_answer_that_is_scored_are_an_error_before_the_first_request(
+    tmp_path: Path, over: Any
+) -> None:
+    bench = Bench(tmp_path, [], {"label": ["yes", "no"]})
+
+    with pytest.raises(InputError, match="all samples would be the same"):
+        await ask(bench, spec(samples=2, over=over), decide="score")
+
+    assert not bench.records
+
+
+async def test_paths_that_were_all_cut_off_say_what_allows_more_tokens(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: Reply(text="so many", finish="length"))
+
+    answer = await ask(bench, spec(samples=2))
+
+    assert (answer.flag, answer.value) == ("truncated", None)
+    assert "`max_tokens` of the technique allows more" in (answer.problem or "")
+
+
+async def test_its_token_bound_is_refused_where_another_technique_writes_the_paths(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="chains of self_consistency's own"):
+        await ask(Bench(tmp_path, []), spec(max_tokens=9, over="chain_of_thought"))
+
+
 async def test_a_path_without_an_answer_is_out_of_the_vote_and_counted(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["no idea", "none", "a\nOutput: 3"])
 
@@ -240,11 +275,11 @@ async def test_over_another_technique_each_sample_runs_all_of_it_and_the_answers
         ({"instructed": {"over": "vanilla"}}, [" 26"], ["answer"], []),
         ("logical_thoughts", [" a", "yes", "no", "Verdict: TRUE", " 26"], ["think"], ["extract"]),
         ({"tree_of_thoughts": {"depth": 1}}, [" 26", " 26"], ["propose"], ["answer"]),
-        ("chain_of_verification", ["26", "Who?", "Ann", "26"], ["baseline", "plan", "execute"], ["final"]),
-        ("system_2_attention", ["the rest", " 26"], ["rewrite"], ["answer"]),
+        ("chain_of_verification", ["26", "Who?", "Ann", "26"], ["baseline", "plan", "execute", "final"], []),
+        ("system_2_attention", ["the rest", " 26"], ["rewrite", "answer"], []),
     ],
 )
-async def test_what_a_sample_decides_after_its_thoughts_is_greedy_and_what_it_decides_at_once_is_sampled(
+async def test_what_a_sample_decides_after_its_thoughts_is_greedy_and_an_answer_that_it_writes_is_sampled(
     tmp_path: Path, over: Any, replies: list[str], sampled: list[str], greedy: list[str]
 ) -> None:
     bench = Bench(tmp_path, by_sample(*([reply] * 2 for reply in replies)))
