@@ -155,11 +155,15 @@ class Exchange:
         return sum(token.logprob for token in tokens) / len(tokens) if tokens else None
 
     @property
+    def head(self) -> str:
+        """The line that its turn begins with, which ends the user's turn where a model cannot continue its own."""
+        begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")
+        return begun.rstrip().rpartition("\n")[2].strip()
+
+    @property
     def said(self) -> str:
         """The reply without the words that its turn begins with: a model that cannot continue a turn repeats them."""
-        begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")
-        head = begun.rstrip().rpartition("\n")[2].strip()
-        text = self.text.strip()
+        head, text = self.head, self.text.strip()
         repeated = head and text.casefold().startswith(head.casefold())
         return text[len(head) :].strip() if repeated else text
 

@@ -233,9 +233,11 @@ class Task(StepView):
         return await log_probabilities(self._step, await self._built(call, values, scored=True), texts)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text: the model's embeddings where they are good, else TF-IDF over these texts."""
-        if (await self._step.client.model()).embeds_well:
+        """Return a vector of each text: the model's embedding where these are good, else by TF-IDF, with a notice."""
+        model = await self._step.client.model()
+        if model.embeds_well:
             return await self._step.client.embed(texts)
+        self._step.notice(f"{model.reference} has no good embeddings: texts are compared by their words (TF-IDF)")
         from promptkit.prompts.tfidf import word_vectors
 
         return word_vectors(texts)
