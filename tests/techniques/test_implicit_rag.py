@@ -66,6 +66,15 @@ async def test_the_sections_are_read_in_other_writings(tmp_path: Path) -> None:
     assert answer.extra == {"sections": ["alpha\nbeta", "Delta is last."], "ungrounded": []}
 
 
+@pytest.mark.parametrize("answered", ["**Answer:** Delta", "Answer: **Delta**", "## Answer\nDelta"])
+async def test_a_text_is_read_without_the_cue_and_the_emphasis_and_is_no_section(tmp_path: Path, answered: str) -> None:
+    bench = Bench(tmp_path, [f"Section 1: Delta is last.\n{answered}"], "text", prompt=PROMPT)
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.extra["sections"]) == ("Delta", ["Delta is last."])
+
+
 async def test_a_list_of_passages_is_shown_and_searched_as_one_text(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [REPLY], "text", prompt=PROMPT.replace("context: {type: text}", "context: {type: list}"))
 

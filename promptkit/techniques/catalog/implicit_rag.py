@@ -4,7 +4,7 @@ import re
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import one_line
+from promptkit.techniques.reading import one_line, with_cue
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -33,7 +33,7 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
 
 def read_sections(exchange: Exchange) -> list[str]:
     """Return the sections that a reply lists before its answer, without quotes and emphasis around them."""
-    listed = exchange.text
+    listed = with_cue(exchange).text
     if exchange.cue:
         listed = re.split(rf"^\W*{re.escape(exchange.cue)}", listed, flags=re.IGNORECASE | re.MULTILINE)[0]
     copied = (section.strip(AROUND) for section in SECTION.split(listed)[1:])
