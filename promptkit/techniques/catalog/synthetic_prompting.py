@@ -16,7 +16,7 @@ from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.pool import clusters, count_answers
 from promptkit.techniques.methods.prepared import prepared_items
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import filled_lines, read_list
+from promptkit.techniques.reading import filled_lines
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 from promptkit.tools.python import cut_program
@@ -81,7 +81,7 @@ async def collect_words(task: Task, count: int, most_calls: int, temperature: fl
     found: dict[str, None] = {}
     for number in range(most_calls):
         reply = await task.ask("words", sample=number, temperature=temperature, some=list(found)[-10:])
-        named = (word.lower() for word in read_list(reply.text))
+        named = (word.lower() for word in reply.value or ())
         found |= dict.fromkeys(word for word in named if word.isalpha())
         if len(found) >= count:
             break
