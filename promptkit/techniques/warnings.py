@@ -22,6 +22,7 @@ WARNING_TEXTS: Final[Mapping[str, str]] = {
     "no_contrast": "made no wrong explanation",
     "no_paraphrase": "kept no paraphrase",
     "no_passage": "found no passage",
+    "no_recalled_problem": "recalled no problem",
     "no_step": "found no step",
     "single_step": "wrote a chain of one step",
     "nothing_filtered": "filtered nothing out",

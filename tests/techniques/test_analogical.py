@@ -82,9 +82,18 @@ async def test_an_echoed_heading_is_not_the_last_section(tmp_path: Path) -> None
     "reply", [f"{CUE} 44.", "We multiply: \\boxed{44}. That is 4 times 11.", "4 * 11 = 44, so it is 44."]
 )
 async def test_a_reply_that_recalls_no_problem_is_read_whole(tmp_path: Path, reply: str) -> None:
-    bench = Bench(tmp_path, [reply])
+    bench, warned = Bench(tmp_path, [reply]), list[str]()
 
-    assert (await ask(bench)).value == 44
+    assert (await ask(bench, warn=warned.extend)).value == 44
+    assert warned == ["no_recalled_problem"]
+
+
+async def test_a_reply_that_recalls_problems_has_no_warning(tmp_path: Path) -> None:
+    warned: list[str] = []
+
+    await ask(Bench(tmp_path, [SOLVED]), warn=warned.extend)
+
+    assert warned == []
 
 
 async def test_results_of_several_problems_without_a_heading_are_no_answer(tmp_path: Path) -> None:

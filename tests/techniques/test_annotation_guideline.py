@@ -278,4 +278,8 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await prepare(task_for(configure("annotation_guideline", bench.project), step), [row], rounds=2)
 
     answering = "persona instructions constraints context output_format examples input recap cue"
-    assert bench.shown == [("annotate", answering), ("rule", "persona instructions constraints output_format input"), ("annotate", answering)]
+    assert bench.shown == [
+        ("annotate", answering),
+        ("rule", "persona instructions constraints output_format input"),
+        ("annotate", answering),
+    ]

@@ -84,6 +84,14 @@ async def asked_with(demos: Any, folder: Path) -> None:
     assert [text for text in shipped if text in bench.texts[0]] == []
 
 
+def test_a_text_where_the_shipped_demonstrations_have_a_list_is_told(tmp_path: Path) -> None:
+    demo = {"input": "a", "questions": "MYQ?"}
+
+    assert messages({"least_to_most": {"demos": {"reduce": [demo]}}}, tmp_path) == [
+        "demonstration 1 of `reduce` must have a list as `questions`"
+    ]
+
+
 @pytest.mark.parametrize(
     ("demos", "message", "hint"),
     [

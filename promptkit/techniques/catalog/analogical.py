@@ -23,13 +23,16 @@ async def analogical(task: Task, *, exemplars: Count = 3, knowledge: bool = Fals
 
     `knowledge` asks for a tutorial on the core concepts first. `max_tokens` bounds all sections together; a reply
     that ends before the last one has no answer, whatever the recalled problems say. One that recalls none is read
-    whole.
+    whole, with a warning.
     """
     reply = await task.ask("solve", exemplars=exemplars, knowledge=knowledge, max_tokens=max_tokens, past_cue=True)
     *before, solution = _SOLVING.split(reply.text)
-    if not before and not reply.says_cue and recalls(reply.text):
+    recalled = any(part.strip() for part in before) if before else recalls(reply.text)
+    if recalled and not before and not reply.says_cue:
         missing = task.no_answer("the reply does not come to solving the initial problem", reply)
         return replace(missing, last=reply)
+    if not recalled:
+        task.warn("no_recalled_problem")
     text = solution
     if task.decides:
         thoughts = solution.partition(f"\n{reply.cue}")[0] if reply.cue else solution
@@ -38,5 +41,5 @@ async def analogical(task: Task, *, exemplars: Count = 3, knowledge: bool = Fals
 
 
 def recalls(text: str) -> bool:
-    """Tell whether a reply holds recalled problems: it speaks of them, or has the results of several."""
+    """Tell whether a reply without a section for the solution names recalled problems, or has several results."""
     return _RECALLING.search(text) is not None or text.count("\\boxed") > 1

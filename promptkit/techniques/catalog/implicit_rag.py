@@ -17,7 +17,7 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
     """Copy the sections of the context that matter most, then answer from them (Vatsal and Singh 2024).
 
     `sections` says how many, `words` how long each may be; `max_tokens` bounds both and the answer. What was copied is
-    in `extra`, with those `ungrounded` that stand nowhere in the context.
+    in `extra`, with those `ungrounded` that stand nowhere in the context. Warns where nothing was copied.
     """
     context = task.role("context")
     passages = context if isinstance(context, list) else []
@@ -26,6 +26,8 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
         "answer", replace=emptied, passages=passages, sections=sections, words=words, max_tokens=max_tokens
     )
     copied = read_sections(reply)
+    if not copied:
+        task.warn("no_passage")
     whole = one_line(" ".join(map(str, passages)) or str(context))
     ungrounded = [section for section in copied if one_line(section) not in whole]
     return (await task.decide(reply, marked=True)).with_extra(sections=copied, ungrounded=ungrounded)
