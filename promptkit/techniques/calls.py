@@ -43,8 +43,8 @@ class CallFront(BaseModel):
 
     `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
     as the examples (`input`, `thoughts`, `output`). `demos_for` names the answer types of the steps that they suit;
-    left out, all. `roles`, `needs` and `modifier` (it lies beneath the calls of the
-    technique in `over`) are for a technique of one template; others declare them with their function.
+    left out, all. `roles`, `needs` and `modifier` (it lies beneath the calls of the technique in `over`) are for a
+    technique of one template; others declare them with their function.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

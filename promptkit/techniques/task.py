@@ -138,8 +138,9 @@ class Task(StepView):
     async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
         """Perform another technique n times concurrently, each a sample. Raises InputError as `sample` does."""
         self._refuse_greedy(n, temperature)
-        sampled = with_nested(configure(technique, self._step.project), self._step.project)
-        await self._refuse_scored(n, (read_call(file) for nested in sampled for file in nested.technique.call_files))
+        if self._step.decide == "score":
+            sampled = with_nested(configure(technique, self._step.project), self._step.project)
+            await self._refuse_scored(n, (read_call(file) for over in sampled for file in over.technique.call_files))
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:

@@ -97,7 +97,7 @@ async def test_a_reply_that_recalls_problems_has_no_warning(tmp_path: Path) -> N
 
 
 async def test_results_of_several_problems_without_a_heading_are_no_answer(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["1. One. \\boxed{11}\n2. Two. \\boxed{12}"])
+    bench = Bench(tmp_path, ["1. One.\nSolution to the problem: \\boxed{11}\n2. Two. \\boxed{12}"])
 
     assert (await ask(bench)).flag == "unparsed"
 

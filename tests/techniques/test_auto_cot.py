@@ -117,6 +117,7 @@ async def test_under_constrain_the_extraction_is_the_deciding_request(tmp_path: 
     ("thoughts", "extracted", "problem"),
     [
         ("It is 4, and:", "4", "the thoughts break off"),
+        ("2 and 2 are added.\n\n**So the answer is 4**", "4", None),
         ("### Adding\n\n2 and 2 are added.\n\n**Result:**\n\nSo the answer is **4**", "4", None),
         ("It is four of them.", "4", "the thoughts do not end in the answer 4"),
         ("It is 4. No, it is 5.", "4", None),

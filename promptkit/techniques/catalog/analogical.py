@@ -11,7 +11,8 @@ from promptkit.techniques.task import Task
 
 _SOLVING: Final = re.compile(
     r"^[ \t#*_]*(?:\d{1,2}[.):][ \t]*)?[*_]*(?:solv(?:e|ing)|solution (?:to|of))[ \t]+(?:the )?"
-    r"(?:(?:initial|original|given)[ \t]+)?problem\b.*$",
+    r"(?:initial|original|given)[ \t]+problem\b.*$"
+    r"|^#+[ \t]*(?:\d{1,2}[.):][ \t]*)?solv(?:e|ing)[ \t]+the[ \t]+problem\b.*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _RECALLING: Final = re.compile(r"\b(?:relevant|related|similar) problems?\b", re.IGNORECASE)

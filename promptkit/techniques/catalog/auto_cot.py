@@ -13,7 +13,7 @@ from promptkit.techniques.reading import filled_lines, one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
-HEADING: Final = re.compile(r"\s*(?:#+ .*|\*\*[^*]+\*\*:?|[-*_]{3,})\s*")
+HEADING: Final = re.compile(r"\s*(?:#+ .*|\*\*[^*]+(?::\*\*|\*\*:)|[-*_]{3,})\s*")
 EMPHASIS: Final = re.compile(r"\*\*|__|(?<!\w)\*(?=\w)|(?<=[\w.])\*(?!\w)")
 
 

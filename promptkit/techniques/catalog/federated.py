@@ -99,7 +99,7 @@ async def wordings_of(task: Task, phrasings: int, temperature: float) -> list[st
         return [question]
     tokens = max(PARAPHRASE_TOKENS, len(question))  # A token has about four letters, in some scripts one.
     replies = await task.sample("paraphrase", phrasings - 1, temperature=temperature, max_tokens=tokens)
-    kept = [text for reply in replies if not reply.cut and (text := restated(reply.said, question))]
+    kept = [text for reply in replies if not reply.cut and (text := restated(reply.text, question))]
     wordings = list(dict.fromkeys([question, *kept]))
     if len(wordings) == 1:
         task.warn("no_paraphrase")
