@@ -16,7 +16,7 @@ from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, routed
 
 EXTRACT = "Therefore, the answer (arabic numerals) is"
-RESTATE = "Restate the question in other words"
+RESTATE = "Restate the whole problem in other words"
 TRIGGER = "Let's think step by step."
 WORDED = MARKED.replace("inputs: {question: {type: text}}", "inputs: {question: {type: text}, wordings: {type: list}}")
 WORDINGS = ["P-ONE?", "P-TWO?", "P-THREE?"]

@@ -80,7 +80,7 @@ def test_there_are_calls_that_think() -> None:
 
 
 @pytest.mark.parametrize(("name", "call"), thinking_calls())
-@pytest.mark.parametrize(("kind", "layout"), [("number", "xml"), ("label", "prefix"), ("choice", "json")])
+@pytest.mark.parametrize(("kind", "layout"), [("number", "prefix"), ("choice", "json")])
 async def test_a_call_for_thoughts_states_what_the_answer_is(
     tmp_path: Path, name: str, call: str, kind: str, layout: str
 ) -> None:
