@@ -11,7 +11,6 @@ from promptkit.answers.base import Unparsed
 from promptkit.runtimes.base import Reply
 from promptkit.techniques.catalog.chain_of_event import document_numbers, read_general
 from promptkit.techniques.catalog.dater import fill
-from promptkit.techniques.catalog.ensemble_refinement import before
 from promptkit.techniques.catalog.least_to_most import read_questions
 from promptkit.techniques.catalog.logical_thoughts import read_steps
 from promptkit.techniques.catalog.verify_and_edit import read_question
@@ -88,19 +87,6 @@ def test_expressions_are_read(reply: str, expression: str) -> None:
 def test_a_reply_without_an_expression_has_none(reply: str) -> None:
     with pytest.raises(Unparsed):
         read_expression(reply, ["A", "B"])
-
-
-@pytest.mark.parametrize(
-    ("reply", "explanation"),
-    [
-        ("Birds fly. Answer: (A)", "Birds fly."),
-        ("Birds fly. The answer is (B).", "Birds fly."),
-        ("Birds fly.\nOutput: 9", "Birds fly."),
-        ("Output: 9", ""),
-    ],
-)
-def test_an_explanation_ends_before_its_answer(reply: str, explanation: str) -> None:
-    assert before(reply, ["Output:"]) == explanation
 
 
 @pytest.mark.parametrize(

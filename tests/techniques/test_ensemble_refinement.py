@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers.build import build_answer_type
 from promptkit.errors import Unsupported
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Request
+from promptkit.techniques.catalog.ensemble_refinement import explanation as explanation_of
 from promptkit.techniques.context import Answer
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
@@ -108,6 +110,19 @@ async def test_without_any_explanation_the_refinement_thinks_for_itself_and_a_wa
     assert (answer.value, answer.extra["explanations"]) == ("zinc", [])
     assert STUDENTS not in bench.texts[1]
     assert warned == ["unread_call"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "explanation"),
+    [
+        ("Birds fly. Answer: (A)", "Birds fly."),
+        ("Birds fly. The answer is (B).", "Birds fly."),
+        ("Birds fly.\nOutput: 9", "Birds fly."),
+        ("Output: 9", ""),
+    ],
+)
+def test_an_explanation_ends_before_its_answer(reply: str, explanation: str) -> None:
+    assert explanation_of(reply, ["Output:"], build_answer_type(OPTIONS)) == explanation
 
 
 async def test_the_first_stage_is_short_and_the_numbers_of_both_stages_can_be_set(tmp_path: Path) -> None:
