@@ -96,8 +96,10 @@ async def test_a_call_for_thoughts_states_what_the_answer_is(
 async def test_a_prompts_own_form_is_said_to_be_that_of_the_answer_also_by_a_chat_alone(
     tmp_path: Path, name: str, call: str
 ) -> None:
-    chat = {"layout": "markdown", "capabilities": without("continue")}
-    text = await request_of(tmp_path, name, call, ANSWERS["label"][0], form=OWN_FORM, **chat)
+    chat = without("continue")
+    text = await request_of(
+        tmp_path, name, call, ANSWERS["label"][0], form=OWN_FORM, layout="markdown", capabilities=chat
+    )
 
     assert OWN_FORM in text
     assert "This form is for the answer alone" in text
