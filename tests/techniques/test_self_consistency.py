@@ -141,6 +141,25 @@ async def test_paths_that_were_all_cut_off_say_what_allows_more_tokens(tmp_path:
     assert "`max_tokens` of the technique allows more" in (answer.problem or "")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "options", "tokens"),
+    [
+        ({}, {}, 256),
+        ({}, {"max_tokens": 900}, 900),
+        ({"max_tokens": 500}, {}, 500),
+        ({"max_tokens": 9}, {"max_tokens": 5}, 5),
+    ],
+)
+async def test_a_path_has_the_tokens_of_the_technique_within_those_of_the_step(
+    tmp_path: Path, parameters: dict[str, Any], options: dict[str, Any], tokens: int
+) -> None:
+    bench = Bench(tmp_path, by_sample(PATHS, DECIDED))
+
+    await ask(bench, spec(**parameters), decide="constrain", options=Options(**options))
+
+    assert {request.max_tokens for request in bench.runtime.requests[:5]} == {tokens}
+
+
 async def test_its_token_bound_is_refused_where_another_technique_writes_the_paths(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="chains of self_consistency's own"):
         await ask(Bench(tmp_path, []), spec(max_tokens=9, over="chain_of_thought"))

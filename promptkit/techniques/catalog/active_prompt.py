@@ -100,11 +100,12 @@ def uncertainty(task: Task, answers: Sequence[Answer], metric: Metric) -> float:
     prepare=prepare,
 )
 async def active_prompt(
-    task: Task, *, samples: Count = 1, temperature: Temperature = 0.0, max_tokens: Tokens = 256
+    task: Task, *, samples: Count = 1, temperature: Temperature = 0.0, max_tokens: Tokens | None = None
 ) -> Answer:
     """Think as a person's examples show, written for the questions the model is least sure of (Diao et al. 2024).
 
-    Several samples need a temperature above 0, and vote. `max_tokens` bounds each chain.
+    Several samples need a temperature above 0, and vote. `max_tokens` bounds each chain, 256 where the step has no
+    bound.
     """
     shown = with_prepared_examples(task)
     chains = await shown.sample("reason", samples, temperature=temperature, max_tokens=max_tokens)

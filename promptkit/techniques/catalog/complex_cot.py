@@ -45,12 +45,12 @@ async def complex_cot(
     samples: Count = 1,
     temperature: Temperature = 0.0,
     keep: Count | None = None,
-    max_tokens: Tokens = 256,
+    max_tokens: Tokens | None = None,
 ) -> Answer:
     """Think as the examples with the most steps show; of several chains only the longest vote (Fu et al. 2023).
 
     Several samples need a temperature above 0. `keep` is how many chains vote, left out: three of five. A chain without
-    an answer is out before the longest are chosen. `max_tokens` bounds each chain.
+    an answer is out before the longest are chosen. `max_tokens` bounds each chain, 256 where the step has no bound.
     """
     shown = with_prepared_examples(task)
     chains = await shown.sample("reason", samples, temperature=temperature, max_tokens=max_tokens)

@@ -15,12 +15,13 @@ _WRONG_SIDE: Final = re.compile(r"\n[ \t#*_]*wrong (?:explanation|answer)\b[ \t*
 
 
 @technique(calls="1", requests="1 + decided")
-async def contrastive_cot(task: Task, *, seed: int = 0, max_tokens: Tokens = 256) -> Answer:
+async def contrastive_cot(task: Task, *, seed: int = 0, max_tokens: Tokens | None = None) -> Answer:
     """Think like the right explanation of each demonstration, not like its wrong one (Chia et al. 2023).
 
     The wrong ones are made from the user's examples with thoughts: numbers, names or other objects in these change
     places, drawn by `seed`. One's own demonstrations come before these; without either, the shipped ones are shown
-    where the answer is a number. `max_tokens` bounds the explanation. Warns where no wrong one could be shown.
+    where the answer is a number. `max_tokens` bounds the explanation, 256 where the step has no bound. Warns where no
+    wrong one could be shown.
     """
     demos = task.own_demos("reason") or contrasts(task, seed) or task.demonstrations("reason")
     if not any("wrong_thoughts" in demo for demo in demos):

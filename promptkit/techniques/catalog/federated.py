@@ -72,14 +72,14 @@ async def federated(
     phrasings: Count = 5,
     temperature: Warmth = 0.7,
     shown: Count = 4,
-    max_tokens: Tokens = 256,
+    max_tokens: Tokens | None = None,
 ) -> Answer:
     """Vote over wordings of one question, or learn from questions like it (Liu et al. 2023).
 
     `same`: each wording is answered alone. They are the first `phrasings` of the input that plays `wordings`, else the
     question and paraphrases of it, sampled at `temperature`; one with other numbers than the question's is dropped.
     `different`: think as the `shown` prepared questions show that are most like this one but for their numbers; their
-    answers are the model's and may be wrong. `max_tokens` bounds the thoughts.
+    answers are the model's and may be wrong. `max_tokens` bounds the thoughts, 256 where the step has no bound.
     """
     if variant == "different":
         like = with_prepared_examples(task, most_alike=shown)
@@ -124,7 +124,7 @@ def restates(text: str, question: str) -> bool:
     return asks and 2 * len(text.split()) >= len(question.split()) and numbers(text) == numbers(question)
 
 
-async def answer_one(task: Task, max_tokens: int) -> Answer:
+async def answer_one(task: Task, max_tokens: int | None) -> Answer:
     """Think about one wording, and go on to its answer."""
     thoughts = await task.ask("reason", max_tokens=max_tokens)
     return await task.decide(await task.continue_("extract", thoughts))
