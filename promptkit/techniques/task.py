@@ -209,7 +209,7 @@ class Task(StepView):
             cut = bool(answers) and all(answer.flag == "truncated" for answer in answers)
             missing = (
                 self.no_answer(
-                    "no sample has an answer: each ran out of tokens; `max_tokens` of the technique allows more",
+                    "no sample has an answer: each ran out of tokens; a larger `max_tokens` helps",
                     flag="truncated",
                 )
                 if cut

@@ -138,7 +138,7 @@ async def test_paths_that_were_all_cut_off_say_what_allows_more_tokens(tmp_path:
     answer = await ask(bench, spec(samples=2))
 
     assert (answer.flag, answer.value) == ("truncated", None)
-    assert "`max_tokens` of the technique allows more" in (answer.problem or "")
+    assert "a larger `max_tokens` helps" in (answer.problem or "")
 
 
 @pytest.mark.parametrize(
