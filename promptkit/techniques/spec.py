@@ -266,8 +266,8 @@ def _demo_problems(chosen: ConfiguredTechnique, project: Project, folder: Path |
         except InputError as error:
             yield from error.problems
             continue
-        if not demos:
-            yield Problem(f"there are no demonstrations for `{call}`" + (f" in {given}" if given else ""))
+        if not demos and isinstance(given, str):
+            yield Problem(f"there are no demonstrations for `{call}` in {given}; `[]` shows none")
         shipped = read_call(calls[base]).demos
         for number, demo in enumerate(demos, start=1):
             yield from (

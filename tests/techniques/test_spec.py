@@ -84,6 +84,15 @@ async def asked_with(demos: Any, folder: Path) -> None:
     assert [text for text in shipped if text in bench.texts[0]] == []
 
 
+def test_an_empty_list_shows_no_demonstrations_and_an_empty_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "demos.jsonl").write_text("")
+
+    assert messages({"pal": {"demos": {"program": []}}}, tmp_path) == []
+    assert messages({"pal": {"demos": {"program": "demos.jsonl"}}}, tmp_path) == [
+        "there are no demonstrations for `program` in demos.jsonl; `[]` shows none"
+    ]
+
+
 @pytest.mark.parametrize(
     ("demos", "message", "hint"),
     [
