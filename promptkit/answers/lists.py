@@ -19,6 +19,7 @@ from promptkit.answers.base import (
     nonblank_lines,
     paragraphs,
     quoted,
+    shown,
     stripped_forms,
     unique_by,
 )
@@ -72,7 +73,7 @@ class ListOf(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
+            raise ValueError(f"{shown(value)} is not a list")
         if not value:
             return EMPTY
         return self._between.join(self.of.write(item) for item in value)
@@ -190,7 +191,7 @@ class ListOf(AnswerType):
 
     def json_value(self, value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
+            raise ValueError(f"{shown(value)} is not a list")
         return [self.of.json_value(item) for item in value]
 
     def from_json(self, value: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted
+from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted, shown
 from promptkit.answers.reader.conclusion import last_box
 from promptkit.answers.reader.markers import text_after_marker
 from promptkit.answers.reader.numerals import plain_math
@@ -20,7 +20,7 @@ class Text(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a text")
+            raise ValueError(f"{shown(value)} is not a text")
         return value
 
     def read(self, text: str) -> str:

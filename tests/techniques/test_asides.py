@@ -17,7 +17,6 @@ from promptkit.techniques.catalog.logical_thoughts import read_steps
 from promptkit.techniques.catalog.verify_and_edit import read_question
 from promptkit.techniques.methods.actions import Action, read_action, read_step
 from promptkit.techniques.methods.math_templates import read_expression
-from promptkit.techniques.methods.programs import ending_in
 from promptkit.techniques.methods.qa_queries import read_query, read_values
 from promptkit.techniques.methods.sub_questions import read_sub_question
 from promptkit.techniques.perform import perform
@@ -214,28 +213,6 @@ def test_a_query_is_read_with_its_calls() -> None:
 )
 def test_a_blank_is_filled_by_its_own_cell(fact: str, cells: list[str], filled: str) -> None:
     assert fill(fact, cells) == filled
-
-
-@pytest.mark.parametrize(
-    ("program", "ending"),
-    [
-        ("print(6 * 7)", "ans = 6 * 7"),
-        ("x = 6\nx * 7", "x = 6\nans = x * 7"),
-        ("result = 42", "result = 42\nans = result"),
-        ("def f():\n    return 42", "def f():\n    return 42\nans = f()"),
-        ("ans = 42\nprint(ans)", "ans = 42\nprint(ans)"),
-        ("no program at all", "no program at all"),
-    ],
-)
-def test_a_program_is_made_to_assign_its_result(program: str, ending: str) -> None:
-    assert ending_in(program, "ans") == ending
-
-
-@pytest.mark.parametrize("labels", [["yes", "no"], ["true", "false"], ["incorrect", "correct"]])
-async def test_a_truth_value_of_a_program_is_the_label_that_says_so(tmp_path: Path, labels: list[str]) -> None:
-    bench = Bench(tmp_path, ["def solution():\n    return 6 * 7 > 3"], {"label": labels})
-    answer = await perform("pal", bench.step(decide="generate"))
-    assert answer.value == ("correct" if "correct" in labels else labels[0])
 
 
 async def test_an_aside_that_cannot_be_read_is_asked_for_again_with_what_was_wrong(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def bench_of(folder: Path, algebra: list[str], program: list[str], **settings: A
 
 
 async def ask(bench: Bench, question: str = QUESTION, **parameters: Any) -> Any:
+    parameters = {"attempts": 1, **parameters}
     step = bench.step(decide="generate", values={"question": question})
     return await perform({"math_prompter": parameters}, step)
 
@@ -96,6 +97,18 @@ async def test_a_function_that_fails_is_rejected_and_never_voted_for(
     answer = await ask(bench, rounds=1, cap=2)
 
     assert (answer.value, answer.flag, len(bench.texts)) == (None, "unparsed", 4)
+
+
+async def test_a_function_that_fails_is_written_again_with_its_error(tmp_path: Path) -> None:
+    failing = "def solution(A, B, C):\n    return tables * (B - C)"
+    script = routed(("The program failed", RIGHT), ("Answer =", "A*(B-C)"), ("Python", failing))
+    bench = Bench(tmp_path, script)
+
+    answer = await ask(bench, rounds=1, attempts=2)
+
+    assert (answer.value, answer.flag) == (35, None)
+    assert "line 2, `return tables * (B - C)`: NameError" in bench.texts[-1]
+    assert bench.levels == [("algebra", 1), ("program", 1), ("correct", 2)]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +198,12 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("parameters", "requests", "depth"),
-    [({}, 12, 4), ({"rounds": 2, "cap": 3}, 6, 2), ({"rounds": 4, "cap": 1, "template": "model"}, 3, 2)],
+    [
+        ({}, 18, 8),
+        ({"attempts": 1}, 12, 4),
+        ({"attempts": 1, "rounds": 2, "cap": 3}, 6, 2),
+        ({"attempts": 1, "rounds": 4, "cap": 1, "template": "model"}, 3, 2),
+    ],
 )
 def test_what_it_costs_at_most(tmp_path: Path, parameters: dict[str, Any], requests: int, depth: int) -> None:
     project = Bench(tmp_path, []).project

@@ -1,10 +1,13 @@
 """MathPrompter: an expression and a function over variables, accepted where both agree on random numbers."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 from promptkit.answers.reader.json_reader import read_json
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.attempts import answer_by_attempts
 from promptkit.techniques.methods.math_templates import (
     Number,
     NumberTemplate,
@@ -18,6 +21,8 @@ from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
+_COST: Final = "(1 + attempts) * cap + (1 if template == 'model' else 0)"
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -30,8 +35,8 @@ class Round:
 @technique(
     needs={"sandbox", "sampling"},
     roles=["question"],
-    calls="2 * cap + (1 if template == 'model' else 0)",
-    requests="2 * cap + (1 if template == 'model' else 0)",
+    calls=_COST,
+    requests=_COST,
 )
 async def math_prompter(
     task: Task,
@@ -41,17 +46,23 @@ async def math_prompter(
     draws: Count = 5,
     temperature: Warmth = 0.7,
     template: Literal["code", "model"] = "code",
+    attempts: Count = 2,
 ) -> Answer:
     """Accept what an expression and a function agree on, the most frequent of `rounds` (Imani et al. 2023).
 
     `rounds` are asked at once, then one at a time while fewer are accepted, up to `cap`. With none accepted, the
-    functions' most frequent value is the answer, flagged `no_consensus`.
+    functions' most frequent value is the answer, flagged `no_consensus`. A function that fails is written again with
+    its error, up to `attempts` functions a round.
     """
     question = await make_template(task, by_model=template == "model")
     on = task.replacing(question=question.text)
-    done = await task.each(lambda n: ask(on, question, draws, n, temperature), range(min(rounds, cap)))
+
+    def play(number: int) -> Awaitable[Round]:
+        return ask(on, question, draws, number, temperature=temperature, attempts=attempts)
+
+    done = await task.each(play, range(min(rounds, cap)))
     while sum(attempt.accepted for attempt in done) < rounds and len(done) < cap:
-        done.append(await ask(on, question, draws, len(done), temperature))
+        done.append(await play(len(done)))
     accepted = [attempt.value for attempt in done if attempt.accepted]
     found = accepted or [attempt.value for attempt in done if attempt.value is not None]
     answer = task.vote([value_answer(task, value) for value in found])
@@ -75,7 +86,9 @@ async def make_template(task: Task, *, by_model: bool) -> NumberTemplate:
     return found or to_template(str(task.role("question")))
 
 
-async def ask(task: Task, question: NumberTemplate, draws: int, number: int, temperature: float) -> Round:
+async def ask(
+    task: Task, question: NumberTemplate, draws: int, number: int, *, temperature: float, attempts: int
+) -> Round:
     """Ask for an expression and a function, at once, and try both on the same draws."""
 
     def send(call: str) -> Any:
@@ -83,6 +96,8 @@ async def ask(task: Task, question: NumberTemplate, draws: int, number: int, tem
 
     algebra, program = await task.each(send, ("algebra", "program"))
     tried = question.draws(draws)
-    *returned, value = await run_function(task, program, question.values, [*tried, question.values])
+    run = partial(run_function, task, question.values, [*tried, question.values])
+    found = await answer_by_attempts(task, program, run, attempts, sample=number)
+    *returned, value = found.value or [None] * (draws + 1)
     accepted = value is not None and await agree(task, algebra, tried, returned)
     return Round(value, accepted)
