@@ -40,6 +40,23 @@ async def test_the_value_of_ans_is_the_answer(tmp_path: Path) -> None:
     assert (answer.value, len(bench.texts)) == (18, 1)
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "To find the eggs:\neggs = 16 - 3 - 4\nans = eggs * 2\n\nSo there are 31.",
+        "```python\neggs = 16 - 3 - 4\n```\nThen\n```python\nans = eggs * 2\n```",
+        "```python\ndef double(x):\n    return x * 2\n```\nUse it:\n```python\nprint(double(9))\n```",
+        "import math\n\n\ndef eggs():\n    return math.ceil(17.5)\n\n\nprint(f'There are {eggs()} eggs.')",
+    ],
+)
+async def test_a_program_is_found_among_prose_and_in_parts(tmp_path: Path, reply: str) -> None:
+    bench = Bench(tmp_path, [reply])
+
+    answer = await ask(bench)
+
+    assert answer.value == 18
+
+
 @pytest.mark.parametrize(("program", "said"), FAILING)
 async def test_a_program_that_fails_gives_no_answer(tmp_path: Path, impatient: None, program: str, said: str) -> None:
     bench = Bench(tmp_path, [program])

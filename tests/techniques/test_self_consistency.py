@@ -193,6 +193,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     assert bench.shown == [("reason", ALL)] * 4
 
 
+PAL = {"pal": {"attempts": 1}}
 PROGRAMS = [f"def solution():\n    return {value}" for value in (18, 26, 26.0)]
 CHAINS = [" 9*2. Some say 99.", " 13*2. Some say 99.", " 26, clearly. Some say 99."]
 VALUES = [" 18", " 26", " 26.0"]
@@ -282,8 +283,9 @@ async def test_over_another_technique_it_costs_as_many_times_as_much_as_that(
 ) -> None:
     project = Bench(tmp_path, []).project
 
-    alone = cost(configure(name, project), project, decide=decide)
-    sampled = cost(configure(spec(samples=3, over=name), project), project, decide=decide)
+    over = PAL if name == "pal" else name
+    alone = cost(configure(over, project), project, decide=decide)
+    sampled = cost(configure(spec(samples=3, over=over), project), project, decide=decide)
 
     assert (sampled.calls, sampled.requests) == (3 * alone.calls, 3 * alone.requests)
     assert sampled.depth == alone.depth
@@ -315,7 +317,7 @@ async def test_two_levels_deep_each_inner_sample_has_a_path_of_numbers_and_the_v
         "0/2/2": 5,
     }
     bench = Bench(tmp_path, lambda request: f"def solution():\n    return {values[request.sample]}")
-    technique = spec(samples=3, over=spec(samples=3, over="pal"))
+    technique = spec(samples=3, over=spec(samples=3, over=PAL))
 
     answer = await ask(bench, technique)
 
@@ -338,7 +340,7 @@ async def test_a_modifier_between_reaches_every_call_of_what_is_sampled(tmp_path
 async def test_a_sample_of_another_technique_that_fails_is_out_of_the_vote(tmp_path: Path) -> None:
     bench = Bench(tmp_path, by_sample(["def solution():\n    return 1 / 0", "no program", PROGRAMS[1]]))
 
-    answer = await ask(bench, spec(samples=3, over="pal"))
+    answer = await ask(bench, spec(samples=3, over=PAL))
 
     assert (answer.value, answer.extra["unparsed"]) == (26, 2)
 

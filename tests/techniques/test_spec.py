@@ -162,7 +162,7 @@ def test_a_technique_that_searches_nothing_takes_no_folder(tmp_path: Path) -> No
         ({"pal": {"demo": {}}}, "did you mean `demos`?"),
         ({"react": {"fodler": "docs"}}, "did you mean `folder`?"),
         ({"instructed": {"ovre": "pal"}}, "did you mean `over`?"),
-        ({"pal": {3: 4}}, "known: demos, question, samples, temperature"),
+        ({"pal": {3: 4}}, "known: attempts, demos, question, samples, temperature"),
     ],
 )
 def test_an_unknown_parameter_is_told_with_the_nearest_of_all_that_may_stand_there(
