@@ -217,9 +217,8 @@ async def test_a_program_that_fails_is_written_again_with_its_error(
 
 
 async def test_a_program_that_fails_to_the_last_attempt_is_no_answer(tmp_path: Path) -> None:
-    sampling, greedy = (
-        Bench(tmp_path, ["for x in: no"] * 2, **settings) for settings in ({}, {"capabilities": without("sampling")})
-    )
+    sampling = Bench(tmp_path, ["for x in: no"] * 2)
+    greedy = Bench(tmp_path, ["for x in: no"] * 2, capabilities=without("sampling"))
 
     assert [(await ask(bench, attempts=2)).flag for bench in (sampling, greedy)] == ["unparsed"] * 2
     assert [bench.runtime.requests[1].temperature for bench in (sampling, greedy)] == [0.4, 0.0]

@@ -184,7 +184,7 @@ async def test_a_program_that_fails_gives_no_answer_and_the_trace_says_why(
 
     assert (answer.value, answer.flag) == (None, "unparsed")
     assert said in answer.problem
-    assert said in bench.records[0].problem
+    assert bench.records[0].problem == answer.problem
     assert not (tmp_path / "taken").exists()
 
 

@@ -54,7 +54,9 @@ def find_program(text: str, language: str, *, to_run: bool = False) -> Reading:
     blocks = fenced_blocks(text)
     fitting = _fitting_blocks(blocks, family)
     if fitting:
-        return Reading(_complete(fitting, family, to_run=to_run), "fence")
+        programs = [_without_prompts(block.text) for block in fitting]
+        python = family == _PYTHON
+        return Reading(_complete_python(programs, to_run=to_run) if python else _complete(programs, family), "fence")
     others = sorted({block.language for block in blocks if _rank(block, family) is None})
     if others:
         raise Unparsed(f"the code is {', '.join(others)}, not {language}")
@@ -90,19 +92,19 @@ def _fitting_blocks(blocks: Sequence[FencedBlock], family: str) -> list[FencedBl
     return []
 
 
-def _complete(blocks: Sequence[FencedBlock], family: str, *, to_run: bool) -> str:
-    """Return the last block that is a program of its own, after the Python blocks that it takes names from."""
-    if family != _PYTHON:
-        longest = max(len(block.text) for block in blocks)
-        last = next(block for block in reversed(blocks) if 2 * len(block.text) >= longest or family == _SQL)
-        return _without_prompts(last.text)
-    programs = [_without_prompts(block.text) for block in blocks]
+def _complete(programs: Sequence[str], family: str) -> str:
+    """Return the last program that is not much shorter than the longest one; in SQL the last query."""
+    longest = max(map(len, programs))
+    return next(program for program in reversed(programs) if 2 * len(program) >= longest or family == _SQL)
+
+
+def _complete_python(programs: Sequence[str], *, to_run: bool) -> str:
+    """Return the last program of its own, after those that it takes names from."""
     trees = list(map(_tree, programs))
-    counted = [at for at in range(len(blocks)) if not _uses_another(trees, at) or (to_run and not _checks(trees[at]))]
-    counted = counted or list(range(len(blocks)))
+    counted = [at for at, tree in enumerate(trees) if not _uses_another(trees, at) or (to_run and not _checks(tree))]
+    counted = counted or list(range(len(programs)))
     last = next((at for at in reversed(counted) if trees[at]), counted[-1])
-    chosen = [programs[last]]
-    missing = _missing(trees[last])
+    chosen, missing = [programs[last]], _missing(trees[last])
     for at in reversed(range(last)):
         if missing & _bound(trees[at]):
             chosen.insert(0, programs[at])

@@ -51,7 +51,7 @@ def find_result(program: str, *, variable: str = "", function: str = "") -> Prog
     names = assigned_names(program)
     if variable in names:
         return ProgramResult(program, variable)
-    if any(is_called_without_arguments(node) and node.name == function for node in tree.body):  # type: ignore[attr-defined]
+    if any(is_called_without_arguments(node) and node.name == function for node in tree.body):
         return ProgramResult(program, f"{function}()")
     program, last = _last_statement(program, tree)
     value = _concluding_value(last)
