@@ -23,15 +23,19 @@ OPTION: Final = "option"
 """The call that chooses a label or an option by the value of a program."""
 
 _LONGEST_LINE: Final = 100
-_MODULES: Final = (
-    "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "functools", "itertools", "json", "math",
-    "random", "re", "typing",
+_USEFUL_MODULES: Final = (
+    "math", "cmath", "fractions", "decimal", "statistics", "random", "itertools", "functools", "operator",
+    "collections", "heapq", "bisect", "datetime", "calendar", "dateutil", "re", "string", "json", "numpy", "sympy",
 )  # fmt: skip
+"""The modules that programs use to compute an answer. A prompt that listed all would distract small models."""
+_MONTY_MODULES: Final = frozenset(
+    ("math", "decimal", "random", "itertools", "functools", "collections", "bisect", "datetime", "re", "json")
+)
 
 
 def importable_modules(_task: Task) -> tuple[str, ...]:
-    """Return the modules that a program of this step can import."""
-    return _MODULES
+    """Return the modules that a prompt offers to a program of this step: the useful ones that its sandbox has."""
+    return tuple(name for name in _USEFUL_MODULES if name in _MONTY_MODULES)
 
 
 async def answer_by_attempts(
@@ -115,5 +119,6 @@ def failure_text(program: str, failure: Failure) -> str:
     lines = program.splitlines()
     if failure.line is None or not 0 < failure.line <= len(lines):
         return failure.message
-    line = textwrap.shorten(lines[failure.line - 1].strip(), _LONGEST_LINE, placeholder=" …")
-    return f"line {failure.line}, `{line}`: {failure.message}"
+    line = lines[failure.line - 1].strip()
+    shown = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
+    return f"line {failure.line}, `{shown}`: {failure.message}"
