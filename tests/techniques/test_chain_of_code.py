@@ -198,10 +198,10 @@ async def test_the_model_is_asked_so_often_and_not_more(tmp_path: Path, variant:
 @pytest.mark.parametrize(
     ("failing", "said"),
     [
-        ("x = 1\ny = (2 +\nanswer = 3", "line 3, `answer = 3`: "),
+        ("x = 1\ny = (2 +\nanswer = 3", "the program failed in line 3, `answer = 3`: "),
         ("I cannot write a program.", "the reply holds no program"),
         ("import math", "the program ends without a value"),
-        ("answer = [1, 2]", "its value is not an answer: [1, 2] is not a number"),
+        ("answer = [1, 2]", "the value of the program is not an answer: [1, 2] is not a number"),
     ],
 )
 async def test_a_program_that_fails_is_written_again_with_its_error(
@@ -212,7 +212,7 @@ async def test_a_program_that_fails_is_written_again_with_its_error(
     answer = await ask(bench, variant=variant, attempts=2)
 
     assert (answer.value, len(bench.texts)) == (42, 2)
-    assert f"The program failed: {said}" in bench.texts[1]
+    assert f"That program cannot be used: {said}" in bench.texts[1]
     assert [request.temperature for request in bench.runtime.requests] == [0.0, 0.4]
 
 

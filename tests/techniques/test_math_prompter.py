@@ -101,7 +101,7 @@ async def test_a_function_that_fails_is_rejected_and_never_voted_for(
 
 async def test_a_function_that_fails_is_written_again_with_its_error(tmp_path: Path) -> None:
     failing = "def solution(A, B, C):\n    return tables * (B - C)"
-    script = routed(("The program failed", RIGHT), ("Answer =", "A*(B-C)"), ("Python", failing))
+    script = routed(("That program cannot be used", RIGHT), ("Answer =", "A*(B-C)"), ("Python", failing))
     bench = Bench(tmp_path, script)
 
     answer = await ask(bench, rounds=1, attempts=2)

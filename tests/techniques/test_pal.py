@@ -114,7 +114,9 @@ async def test_a_program_that_was_cut_off_gets_twice_the_tokens(tmp_path: Path) 
 
 
 async def test_a_sample_corrects_its_own_program(tmp_path: Path) -> None:
-    script = routed(("The program failed", returning("42")), ("QUESTION-MARK", [returning("1 / 0"), returning("42")]))
+    script = routed(
+        ("That program cannot be used", returning("42")), ("QUESTION-MARK", [returning("1 / 0"), returning("42")])
+    )
     bench = Bench(tmp_path, script)
 
     answer = await ask(bench, samples=2, temperature=0.7, attempts=2)

@@ -111,14 +111,16 @@ async def computed_answer(
         return answer
     if chooses and task.answer_type.name in ("choice", "label"):
         return (await task.decide(await task.ask(OPTION, value=value))).with_extra(value=value)
-    return task.no_answer(f"its value is not an answer: {answer.problem}", exchange)
+    return task.no_answer(f"the value of the program is not an answer: {answer.problem}", exchange)
 
 
 def failure_text(program: str, failure: Failure) -> str:
     """Return what is wrong with a program, with the line where that is known."""
     lines = program.splitlines()
-    if failure.line is None or not 0 < failure.line <= len(lines):
+    if failure.message.startswith("the program"):
         return failure.message
+    if failure.line is None or not 0 < failure.line <= len(lines):
+        return f"the program failed: {failure.message}"
     line = lines[failure.line - 1].strip()
     shown = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
-    return f"line {failure.line}, `{shown}`: {failure.message}"
+    return f"the program failed in line {failure.line}, `{shown}`: {failure.message}"

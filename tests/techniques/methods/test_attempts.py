@@ -27,10 +27,10 @@ async def test_each_module_that_a_prompt_offers_can_be_imported(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("failure", "text"),
     [
-        (Failure("exception", "ValueError: no", 2), "line 2, `b = a`: ValueError: no"),
-        (Failure("exception", "ValueError: no", 9), "ValueError: no"),
+        (Failure("exception", "ValueError: no", 2), "the program failed in line 2, `b = a`: ValueError: no"),
+        (Failure("exception", "ValueError: no", 9), "the program failed: ValueError: no"),
         (Failure("time", "the program took longer than 5 seconds"), "the program took longer than 5 seconds"),
-        (Failure("syntax", "no", 3), f"line 3, `{'c + ' * 25}…`: no"),
+        (Failure("syntax", "no", 3), f"the program failed in line 3, `{'c + ' * 25}…`: no"),
     ],
 )
 def test_a_failure_names_its_line_where_that_is_in_the_program(failure: Failure, text: str) -> None:
