@@ -62,7 +62,7 @@ async def run(
 
 
 async def run_whole(emulator: Emulator, exchange: Exchange) -> Execution:
-    """Run the whole program with a function that asks the model for each name that it does not define. Raises Stuck."""
+    """Run the whole program with a function that asks the model for each name that it does not define."""
 
     def asking(name: str) -> Callable[..., Any]:
         async def function(*given: Any, **named: Any) -> Any:

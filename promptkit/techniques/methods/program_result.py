@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,7 @@ class ProgramResult:
 
 def find_result(program: str, *, variable: str = "", function: str = "") -> ProgramResult:
     """Return where a program leaves its answer; `variable` and `function` are those that the prompt asks for."""
+    program = "\n".join(re.split(r"\r\n?|\n", program))  # As Python counts its lines.
     tree = parsed(program)
     if tree is None or not tree.body:
         return ProgramResult(program, variable or _NO_VALUE)

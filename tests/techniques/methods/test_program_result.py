@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from promptkit.techniques.methods.program_result import find_result, last_value
+from promptkit.techniques.methods.syntax import is_python
 from promptkit.tools.python import run_python
 
 SOLUTION = "def solution():\n    return 6 * 7"
@@ -78,3 +81,37 @@ def test_the_lines_of_a_program_keep_their_numbers() -> None:
 )
 def test_the_answer_can_be_assigned_to_a_variable(program: str, expected: str) -> None:
     assert find_result(program, variable="answer").assigned_to("answer") == expected
+
+
+STATEMENTS = [
+    "x = 1",
+    "print(x)",
+    "print('Total:', x); y = 2",
+    "if x:\n    print(1)",
+    "if __name__ == '__main__': print(x)",
+    "if __name__ == '__main__':\n    if __name__:\n        y = '\\n'",
+    "def f(a=1): return a",
+    "@f\ndef g():\n    return 1",
+    "print(f'{x!r:>{y}} of {y}')",
+    "'é'; print(*[1], x)",
+    "(x\n + y)",
+    "class A: pass",
+    "match x:\n    case [a]: pass",
+    "x: int",
+    "# the end",
+    "",
+]
+
+
+@given(st.lists(st.sampled_from(STATEMENTS)), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_a_program_stays_python_whatever_it_ends_in(statements: list[str], end: str) -> None:
+    program = "\n".join(statements).replace("\n", end)
+
+    result = find_result(program, variable="ans", function="solution")
+
+    assert is_python(result.ending) and is_python(result.assigned_to("answer"))
+
+
+@given(st.text())
+def test_any_text_has_a_result_or_none(text: str) -> None:
+    assert find_result(text).value
