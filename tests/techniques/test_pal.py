@@ -81,6 +81,7 @@ async def test_a_program_that_fails_is_written_again_in_the_same_conversation_wi
     assert second.messages[:-1] == (*first.messages, Message("assistant", failing))
     assert "line 3, `return 42 / eggs`: ZeroDivisionError: division by zero" in second.messages[-1].content
     assert bench.levels == [("program", 1), ("correct", 2)]
+    assert [request.temperature for request in bench.runtime.requests] == [0.0, 0.4]
 
 
 @pytest.mark.parametrize(("attempts", "requests"), [(1, 1), (2, 2), (3, 3)])

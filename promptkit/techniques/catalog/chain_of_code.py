@@ -33,13 +33,13 @@ async def chain_of_code(
     `step` runs the program line by line, and the model evaluates each line that fails, as in the paper; `statements`
     bounds the lines. `function` runs the whole program, and the model evaluates each call of an undefined function.
     The model is asked `limit` times at most. A program that fails all the same is written again with its error, up to
-    `attempts` programs, at `temperature` where the model can sample.
+    `attempts` programs, the further ones at `temperature` where the model can sample.
     """
     emulator = Emulator(task, limit)
     execute = run_whole if variant == "function" else partial(run_by_line, statements)
     written = await task.ask("program", modules=importable_modules(task))
-    warm = temperature if await task.can("sampling") else None
-    answer = await answer_by_attempts(task, written, partial(run, emulator, execute), attempts, temperature=warm)
+    run_emulated = partial(run, emulator, execute)
+    answer = await answer_by_attempts(task, written, run_emulated, attempts, temperature=temperature)
     answer = answer.with_extra(emulated=emulator.asked)
     if emulator.capped:
         task.warn("capped")

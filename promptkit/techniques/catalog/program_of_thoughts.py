@@ -28,13 +28,13 @@ async def program_of_thoughts(
 ) -> Answer:
     """Write a program and run it; `ans` is the answer, or what an option is chosen by (Chen et al. 2023).
 
-    A program that fails is written again with its error, up to `attempts` programs, at `temperature` where the model
-    can sample. With `keep_prompting` a program may end with that flag, and the model goes on from its values in
+    A program that fails is written again with its error, up to `attempts` programs, the further ones at `temperature`
+    where the model can sample. With `keep_prompting` a program may end with that flag, and the model goes on from its values in
     thoughts.
     """
     written = await task.ask("program", keep_prompting=keep_prompting, modules=importable_modules(task))
-    warm = temperature if await task.can("sampling") else None
-    return await answer_by_attempts(task, written, partial(run, task, keep_prompting), attempts, temperature=warm)
+    run_flagged = partial(run, task, keep_prompting)
+    return await answer_by_attempts(task, written, run_flagged, attempts, temperature=temperature)
 
 
 async def run(task: Task, keep_prompting: bool, exchange: Exchange) -> Answer:

@@ -22,6 +22,9 @@ CORRECT: Final = "correct"
 OPTION: Final = "option"
 """The call that chooses a label or an option by the value of a program."""
 
+CORRECTING: Final = 0.4
+"""The temperature of a program that is written again."""
+
 _LONGEST_LINE: Final = 100
 _USEFUL_MODULES: Final = (
     "math", "cmath", "fractions", "decimal", "statistics", "random", "itertools", "functools", "operator",
@@ -45,13 +48,15 @@ async def answer_by_attempts(
     attempts: int,
     *,
     sample: int | None = None,
-    temperature: float | None = None,
+    temperature: float = CORRECTING,
 ) -> Answer:
     """Return the answer of a reply's program as `run` finds it, and of up to `attempts` programs if one fails.
 
-    Each further one is asked for by `correct` in the same conversation, with the error, at `temperature` or that of the
-    first. A program that reached a cap is not written again. Warns `program_failed` if the last one failed.
+    Each further one is asked for by `correct` in the same conversation, with the error, at the temperature of the first
+    or, after a greedy one, at `temperature` where the model can sample: greedy models repeat their program. A program
+    that reached a cap is not written again. Warns `program_failed` if the last one failed.
     """
+    warm = temperature if await task.can("sampling") else 0.0
     answer = await run(exchange)
     for _ in range(attempts - 1):
         if not _failed(answer) or "capped" in answer.extra:
@@ -60,7 +65,7 @@ async def answer_by_attempts(
             CORRECT,
             after=exchange,
             sample=sample,
-            temperature=exchange.request.temperature if temperature is None else temperature,
+            temperature=exchange.request.temperature or warm,
             max_tokens=2 * exchange.request.max_tokens if exchange.cut else None,
             problem="it was cut off before its end" if exchange.cut else answer.problem,
         )
