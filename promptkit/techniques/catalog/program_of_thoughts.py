@@ -29,8 +29,8 @@ async def program_of_thoughts(
     """Write a program and run it; `ans` is the answer, or what an option is chosen by (Chen et al. 2023).
 
     A program that fails is written again with its error, up to `attempts` programs, the further ones at `temperature`
-    where the model can sample. With `keep_prompting` a program may end with that flag, and the model
-    goes on from its values in thoughts.
+    where the model can sample. With `keep_prompting` a program may end with that flag, and the model goes on from its
+    values in thoughts.
     """
     written = await task.ask("program", keep_prompting=keep_prompting, modules=importable_modules(task))
     run_flagged = partial(run, task, keep_prompting)
