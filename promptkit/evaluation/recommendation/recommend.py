@@ -277,7 +277,7 @@ SAMPLED: Final = (
     *("column_samples", "row_samples", "cloze_samples", "query_samples"),
 )
 COUNTED: Final = (
-    *("questions", "steps", "operations", "rounds", "cap", "depth", "limit", "attempts"),
+    *("questions", "steps", "operations", "rounds", "cap", "depth", "limit"),
     *("asked", "clozes", "revisions", "sentences"),
 )
 SMALLER: Final[Mapping[str, tuple[str, ...]]] = {
