@@ -143,7 +143,15 @@ async def test_under_constrain_thoughts_about_the_values_are_decided(tmp_path: P
     assert (answer.value, [record.call for record in bench.records]) == (20, ["program", "finish", "finish"])
 
 
-@pytest.mark.parametrize("program", ["ans = 8\nkeep_prompting = False", "keep_prompting = 3 > 4\nans = 8", "ans = 8"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "ans = 8\nkeep_prompting = False",
+        "total = 8\nkeep_prompting = False",
+        "keep_prompting = 3 > 4\nans = 8",
+        "ans = 8",
+    ],
+)
 async def test_a_program_whose_flag_is_not_set_has_the_answer_itself(tmp_path: Path, program: str) -> None:
     bench = Bench(tmp_path, [program])
 

@@ -41,10 +41,12 @@ async def run(task: Task, keep_prompting: bool, exchange: Exchange) -> Answer:
     """Run the program of a reply; return `ans` as the answer, or what is thought about its variables by the flag."""
     program = read_program(exchange, f"def {SOLVER}():")
     result = find_result(program, variable=ANS, function=SOLVER)
-    names = assigned_names(result.program)
-    flag = FLAG if keep_prompting and FLAG in names else "False"
-    every = f"{{{', '.join(f'{name!r}: {name}' for name in names if name != FLAG)}}}"
-    ending = f"{result.program}\n[True, {every}] if {flag} else [False, {result.value}]"
+    assigned = assigned_names(result.program)
+    names = [name for name in assigned if name != FLAG]
+    flag = FLAG if keep_prompting and FLAG in assigned else "False"
+    every = f"{{{', '.join(f'{name!r}: {name}' for name in names)}}}"
+    answer = names[-1] if names and result.value == FLAG else result.value
+    ending = f"{result.program}\n[True, {every}] if {flag} else [False, {answer}]"
     execution = await task.code(ending, functions={"solve_equations": solve_equations}, of=exchange)
     is_flagged, value = execution.value or (False, None)
     if is_flagged:
