@@ -28,6 +28,7 @@ from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Answer, CallRecord, StepContext
 from promptkit.techniques.perform import perform, repair
+from promptkit.techniques.warnings import TechniqueWarning, merged_sources
 
 RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
@@ -291,7 +292,10 @@ async def step_context(
         session.emit(CallFinished(step=path, item=here.item, call=call))
 
     def warn(names: Sequence[str]) -> None:
-        here.trace.warnings = tuple(dict.fromkeys([*here.trace.warnings, *names]))
+        found = TechniqueWarning.of(session.technique(call).technique.name, names)
+        here.trace.warnings = tuple(dict.fromkeys([*here.trace.warnings, *map(str, found)]))
+        sources = ({str(warning): [warning.technique]} for warning in found)
+        here.trace.warned_by = merged_sources((here.trace.warned_by, *sources))
 
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))

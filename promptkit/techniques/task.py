@@ -31,6 +31,7 @@ from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import ConfiguredTechnique
 from promptkit.techniques.step_view import StepView
+from promptkit.techniques.warnings import TechniqueWarning
 
 if TYPE_CHECKING:
     from promptkit.tools.python import Execution
@@ -277,7 +278,7 @@ class Task(StepView):
 
         Runs, evaluations and thresholds count it by its name (`techniques/warnings.py` has the shipped ones).
         """
-        self._step.warn((name,))
+        self._step.warn(TechniqueWarning.of(self._technique, (name,)))
 
     def layer(self, call: str, **values: Any) -> Layer:
         """Return a call's template as a layer beneath another technique's calls."""

@@ -101,7 +101,7 @@ def test_techniques_are_compared_with_their_warnings(here: Here) -> None:
     done = here("techniques", "compare", *arguments, "--json")
     found = {result["technique"]: result["warnings"] for result in done.json["techniques"]}
     assert found == {"vanilla": {}, "guess": {"weak_reading": 2}}
-    assert f"2 {WORDS}" in here("techniques", "compare", *arguments).out
+    assert f"2 of 6 rows: {WORDS}" in here("techniques", "compare", *arguments).out
 
 
 def test_a_tuning_counts_those_of_start_and_incumbent(here: Here) -> None:

@@ -43,7 +43,7 @@ from promptkit.storage.yaml import load
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Spec
 from promptkit.techniques.spec import check_spec, spec_text
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 ACCURACY = "accuracy"
 UNFIT = (InputError, Unsupported, MissingExtra)
@@ -87,6 +87,7 @@ class TechniqueResult:
     unparsed: int = 0
     truncated: int = 0
     warnings: Mapping[str, int] = field(default_factory=dict)
+    warned_by: WarnedBy = field(default_factory=dict)
     missing: int = 0
     seen: int = 0
     spent: TechniqueUsage = TechniqueUsage()
@@ -412,6 +413,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
     """Return the numbers of a technique's cells; a row without a cell is missing too."""
     counts: Counter[str] = Counter()
     warnings: Counter[str] = Counter()
+    warned_by: dict[str, list[str]] = {}
     spent, reason = TechniqueUsage(), ""
     for cell in view.cells(name):
         if cell.flag == "error":
@@ -422,6 +424,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         counts["right"] += score is not None and score.value == 1
         counts[cell.flag or "parsed"] += 1
         warnings.update(cell.warned)
+        warned_by = merged_sources((warned_by, cell.warned_by))
     return TechniqueResult(
         spec=techniques.specs[name],
         name=name,
@@ -430,6 +433,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         unparsed=counts["unparsed"],
         truncated=counts["truncated"],
         warnings=in_table_order(warnings),
+        warned_by=warned_by,
         missing=rows - counts["parsed"] - counts["unparsed"] - counts["truncated"],
         seen=techniques.seen.get(name, 0),
         spent=spent,

@@ -31,6 +31,15 @@ GUESS = """
             exchange.record.warnings = ("weak_reading",) if number % 5 == 0 else ()
         return await task.decide(first)
 """
+SPLIT = """
+    from promptkit.techniques import technique
+
+    @technique()
+    async def guess(task):
+        if int(str(task.inputs["text"]).split()[1]) % 5 == 0:
+            task.warn("no_sub_question")
+        return await task.decide(await task.ask("answer"))
+"""
 GUESSED = PIPELINE.replace("{prompt: mood}", "{prompt: mood, technique: guess}")
 TWO = """
 name: mood
@@ -76,6 +85,15 @@ async def test_cells_that_are_known_have_their_warnings_too(bench: Bench) -> Non
     await bench.run()
     again = await bench.run(cached=False)
     assert (again.runtime.requests, again.variant()["warnings"]) == ([], {"weak_reading": 4})
+
+
+async def test_a_variant_knows_which_techniques_gave_a_warning_also_where_its_cells_are_known(bench: Bench) -> None:
+    bench.folder.write("techniques/guess.py", SPLIT)
+    for again in (False, True):
+        ran = await bench.run()
+        assert bool(ran.runtime.requests) is not again
+        assert ran.variant()["warnings"] == {"no_sub_question": 4}
+        assert ran.variant()["warned_by"] == {"no_sub_question": ["guess"]}
 
 
 async def test_where_several_steps_have_warnings_they_are_counted_by_step(bench: Bench) -> None:
