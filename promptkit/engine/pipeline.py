@@ -94,8 +94,8 @@ class PromptCall:
 
     `answer` is a built type, or one made for each row, in the step's scope or (front matter) in the prompt's inputs.
     `data` are the files of the examples. Paths in `technique` are relative to `technique_folder`. `inputs` are the
-    prompt's, typed by what fills them. `artifacts` are the files of prepared techniques, by technique; their names
-    begin with `home`.
+    prompt's, typed by what fills them. `strict` are the warnings that are errors. `artifacts` are the files of prepared
+    techniques, by technique; their names begin with `home`.
     """
 
     prompt: Prompt
@@ -116,6 +116,7 @@ class PromptCall:
     artifacts: Mapping[str, Path]
     home: str
     data: tuple[Path, ...] = ()
+    strict: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,7 @@ class DefaultsSpec(ClosedModel):
     tools: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     model: str | None = None
     think: ThinkSetting = None
+    strict: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
     options: OptionsSpec = OptionsSpec()
 
 

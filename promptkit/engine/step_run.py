@@ -18,6 +18,7 @@ from promptkit.errors import (
     Problem,
     PromptkitError,
     RuntimeFailure,
+    StrictWarning,
     ToolFailed,
     UnparsedAnswer,
     catching_unexpected,
@@ -28,9 +29,9 @@ from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Answer, CallRecord, StepContext
 from promptkit.techniques.perform import perform, repair
-from promptkit.techniques.warnings import TechniqueWarning, merged_sources
+from promptkit.techniques.warnings import TechniqueWarning, merged_sources, warning_text
 
-RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
+RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, StrictWarning, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
 """Items or rows that run concurrently: more than any server answers at once, few enough for a task each."""
 
@@ -222,6 +223,7 @@ class StepRun:
             repairs -= 1
         here.trace.extra = plain(answer.extra)
         here.trace.truncated += answer.flag == "truncated"
+        self._refuse_warnings(here.trace)
         if problem is None:
             return answer.value
         here.trace.problem = problem
@@ -230,6 +232,17 @@ class StepRun:
             return answer.value
         here.trace.unparsed += 1
         raise UnparsedAnswer(problem)
+
+    def _refuse_warnings(self, trace: Trace) -> None:
+        """Raise StrictWarning where the trace has a warning that is to be an error."""
+        assert self.step.prompt_call is not None, "only a step that asks has warnings"
+        strict = self.step.prompt_call.strict | self.session.settings.strict_on
+        found = [*trace.warnings, *(name for call in trace.calls for name in call.warnings)] if strict else []
+        refused = [name for name in dict.fromkeys(found) if name in strict]
+        if refused:
+            texts = [f"{warning_text(name, trace.warned_by)} (`{name}` is an error here)" for name in refused]
+            hint = "--trace shows the calls; try another technique or setting, or make the warning no error"
+            raise StrictWarning(", ".join(texts), hint=hint)
 
     def _problem(self, answer: Answer, here: ExecutionContext) -> str | None:
         """Return the problem with an answer that has no value, was cut off or fails the guard; None without one."""

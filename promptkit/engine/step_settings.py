@@ -30,6 +30,7 @@ from promptkit.techniques.context import Options
 from promptkit.techniques.spec import check_spec as check_technique
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import Think, read_think
+from promptkit.techniques.warning_names import wrong_names
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
 MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
@@ -156,6 +157,7 @@ class SettingsResolver:
             options=self._options(),
             tools=self._tools(tools),
             data=self._data(),
+            strict=self._strict(),
         )
 
     def answer(self) -> AnswerSetting:
@@ -206,6 +208,15 @@ class SettingsResolver:
         if decide and decide.value == "score" and name not in SCORABLE_TYPES:
             hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
             self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be scored", hint))
+
+    def _strict(self) -> frozenset[str]:
+        """Return the warnings that are errors of the step; unknown ones are reported."""
+        chosen = first_setting(self._sources, "strict")
+        if chosen is None:
+            return frozenset()
+        for problem in wrong_names(chosen.value, self._project):
+            self._problems.add(chosen.problem("strict", problem.message, problem.hint))
+        return frozenset(chosen.value)
 
     def _technique(self, inputs: Mapping[str, PromptInput]) -> ChosenSetting:
         chosen = first_setting(self._sources, "technique")

@@ -164,11 +164,11 @@ class Variant:
     model: str | None = None
     counted: str | None = None
 
-    def key(self, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
+    def key(self, models: Mapping[str | None, Model], *, exact: bool, strict_on: frozenset[str] = frozenset()) -> bytes:
         """Return the variant's part of a cell's key: all that the target can read, but for the row.
 
         These are its files as they were read, its settings, and the models by their digests. `exact` cells were asked
-        one at a time.
+        one at a time, and those with a warning of `strict_on` have failed.
         """
         content = {
             "version": [CELL_VERSION, version("promptkit")],
@@ -178,6 +178,7 @@ class Variant:
             "counted": self.counted,
             "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
             "exact": exact,
+            **({"strict_on": sorted(strict_on)} if strict_on else {}),
         }
         return content_key(json.dumps(content, default=str))
 
