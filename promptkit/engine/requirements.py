@@ -18,6 +18,7 @@ from promptkit.errors import InputError, ModelMissing, Problem, Unsupported, pla
 from promptkit.runtimes.base import Capability, Model
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
+from promptkit.techniques.definition import formula_problems
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import unmet_setting
@@ -39,6 +40,18 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
             for file in step.prompt_call.artifacts.values():
                 with problems.gather():
                     read_artifact(file)
+    return problems.found
+
+
+def definition_problems(pipeline: Pipeline) -> list[Problem]:
+    """Return what is wrong with the definitions of steps' techniques though a run would not meet it: their formulas."""
+    problems = Problems()
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            problems.add(definition_problems(step.pipeline))
+        if step.prompt_call is not None:
+            chosen = configure(step.prompt_call.technique, pipeline.project)
+            problems.add(formula_problems(chosen, pipeline.project))
     return problems.found
 
 

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type
 from promptkit.errors import InputError, place
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.parsing import block_names
+from promptkit.prompts.sections import CALL
 from promptkit.storage.files import Stamp, file_stamp, read_text
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
@@ -72,6 +74,17 @@ class CallFront(BaseModel):
             except InputError as error:
                 raise ValueError("; ".join(problem.message for problem in error.problems)) from None
         return produces
+
+    @field_validator("begin")
+    @classmethod
+    def _known_values(cls, begin: str) -> str:
+        try:
+            names = Expression.parse(begin).names
+        except InputError as error:
+            raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+        if unknown := sorted(names - {CALL}):
+            raise ValueError(f"`{unknown[0]}` is undefined: the values of a call are under `{CALL}.`")
+        return begin
 
     @field_validator("roles")
     @classmethod
