@@ -2,7 +2,8 @@
 
 No model is asked. A technique whose needs are not available is dropped, and so is one whose cheapest settings exceed
 the budget. The others get points for how they suit the task (the table `tasks.yaml`), for what the input asks for,
-for checked figures and needs that are met, less for their cost and for a model below their comfortable size.
+for checked figures and needs that are met, less for their cost, for a model below their comfortable size, and for
+thoughts that the model has by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import Cost, cost
-from promptkit.techniques.description import find_all
+from promptkit.techniques.description import call_specs, find_all
 from promptkit.techniques.needs import Available
 from promptkit.techniques.registry import Technique, find_technique
 from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure, spec_text
@@ -46,7 +47,13 @@ FAVOUR: Final = 2
 """Points for a property of the input that the technique is made for."""
 COST_OF_DOUBLE: Final = 0.25
 """Points lost with each doubling of the requests for a row."""
+THINKING_FAMILIES: Final = ("single call", "two-step", "decompose", "sample-and-vote", "pool preparation")
+"""Families whose techniques gain by the thoughts that they ask for, where one of their calls thinks."""
+THOUGHTS: Final = 3
+"""Points that such a technique loses on a model that thinks by itself."""
 BASELINE: Final = "vanilla"
+VOTE: Final = "self_consistency"
+"""Its gain is the vote, which a model that thinks by itself needs as others do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,7 @@ class StepProfile:
     `answer` is the answer type's name, `documents` the most texts of a row. `size` is the model's parameters in
     billions, None if unknown. `budget` is requests a row, `depth` the number of them that may wait for each other.
     `flags` are properties of the input, each with its reason. `met_by_data` are needs that the data meets (rows,
-    labels, rationales). `evidence` was measured in this project.
+    labels, rationales). `evidence` was measured in this project. `thinks`: the model thinks by itself in this step.
     """
 
     task: str
@@ -71,6 +78,7 @@ class StepProfile:
     flags: Mapping[Flag, str] = field(default_factory=dict)
     met_by_data: Collection[str] = ()
     evidence: Sequence[Evidence] = ()
+    thinks: bool = False
 
     @property
     def cost_inputs(self) -> dict[str, Any]:
@@ -136,12 +144,17 @@ def recommend(profile: StepProfile, project: Project) -> Recommendation:
         else:
             ranked.append(weighed)
     ranked.sort(key=_order)
+    baseline = [] if any(recommended.spec == BASELINE for recommended in ranked) else [_baseline(profile, project)]
+    ranked = sorted([*ranked, *baseline], key=_order) if profile.thinks else [*ranked, *baseline]
     ranked = [*_modifiers(ranked, profile, project), *ranked]
-    if all(recommended.spec != BASELINE for recommended in ranked):
-        baseline = cost(configure(BASELINE, project), project, **profile.cost_inputs)
-        reason = "the baseline: the gain of a technique is measured against it"
-        ranked.append(Recommended(spec=BASELINE, cost=baseline, score=0.0, basis="", reasons=(reason,)))
     return Recommendation(task=key, title=task.title, ranked=tuple(ranked), dropped=tuple(dropped))
+
+
+def _baseline(profile: StepProfile, project: Project) -> Recommended:
+    """Return the baseline for a task whose table does not name it: the last one, unless the model thinks by itself."""
+    spent = cost(configure(BASELINE, project), project, **profile.cost_inputs)
+    reason = "the baseline: the gain of a technique is measured against it"
+    return Recommended(spec=BASELINE, cost=spent, score=0.0, basis="", reasons=(reason,))
 
 
 def _order(recommended: Recommended) -> tuple[float, float, float, str]:
@@ -199,11 +212,24 @@ def _points(technique: Technique, spent: Cost, profile: StepProfile) -> tuple[fl
         reasons.append(f"would be helped by {', '.join(unmet)}, not available here")
     else:
         points += 1
+    if profile.thinks and technique.name == BASELINE:
+        points += 1
+        reasons.append("the model thinks by itself: asking once may be enough")
+    elif profile.thinks and _asks_for_thoughts(technique):
+        points -= THOUGHTS
+        reasons.append("asks for thoughts, and the model thinks by itself")
     points -= COST_OF_DOUBLE * log2(max(1.0, spent.requests))
     if profile.size is not None and profile.size < technique.card.size:
         points -= 1
         reasons.append(f"is recommended from {technique.card.size:g}B parameters; this model has {profile.size:g}B")
     return points, reasons
+
+
+def _asks_for_thoughts(technique: Technique) -> bool:
+    """Tell whether the gain of a technique is the thoughts that it asks for, and not a check, a program or a vote."""
+    if technique.name == VOTE or technique.card.family not in THINKING_FAMILIES:
+        return False
+    return any(call.thinks for call in call_specs(technique))
 
 
 def _evidence_points(spec: Spec, profile: StepProfile) -> Iterator[tuple[float, str]]:

@@ -109,6 +109,22 @@ def test_a_property_of_the_input_is_worth_two_points_to_the_techniques_made_for_
     assert with_numbers["chain_of_thought"] == plain["chain_of_thought"]
 
 
+@pytest.mark.parametrize("task", list(tasks()))
+def test_on_a_model_that_thinks_none_a_check_a_program_or_a_vote_comes_before_what_asks_for_thoughts(task: str) -> None:
+    plain, thinking = ranked(task), ranked(task, thinks=True)
+    lost = {name for name, score in thinking.items() if score == pytest.approx(plain[name] - 3)}
+    assert not lost & {"vanilla", "self_consistency", "pal", "program_of_thoughts", "chain_of_verification", "dater"}
+    assert lost >= plain.keys() & {"chain_of_thought", "plan_and_solve", "complex_cot", "thread_of_thought"}
+    assert next(iter(thinking)) not in lost
+
+
+def test_the_reason_is_that_the_model_thinks_by_itself() -> None:
+    found = {each.name: each for each in recommend(situation("classification", thinks=True), PROJECT).ranked}
+    assert next(iter(found)) == "vanilla"
+    assert "the model thinks by itself: asking once may be enough" in found["vanilla"].reasons
+    assert "asks for thoughts, and the model thinks by itself" in found["chain_of_thought"].reasons
+
+
 def measured(technique: str, right: int, low: float, high: float) -> Evidence:
     return Evidence(
         pipeline="p",
