@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from promptkit.errors import InputError, nearest_match
-from promptkit.evaluation.recommendation.evidence import Evidence
+from promptkit.evaluation.recommendation.evidence import BASELINE, Evidence
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.storage.models import read_model
@@ -51,7 +51,6 @@ THINKING_FAMILIES: Final = ("single call", "two-step", "decompose", "sample-and-
 """Families whose techniques gain by the thoughts that they ask for, where one of their calls thinks."""
 THOUGHTS: Final = 3
 """Points that such a technique loses on a model that thinks by itself."""
-BASELINE: Final = "vanilla"
 VOTE: Final = "self_consistency"
 """Its gain is the vote, which a model that thinks by itself needs as others do."""
 
@@ -233,23 +232,42 @@ def _asks_for_thoughts(technique: Technique) -> bool:
 
 
 def _evidence_points(spec: Spec, profile: StepProfile) -> Iterator[tuple[float, str]]:
-    """Yield the points for the last measurement of a technique with these settings, and the reason."""
-    found = [evidence for evidence in profile.evidence if evidence.technique == spec]
+    """Yield the points for the last measurement of a technique with these settings, and the reason.
+
+    Of what was measured for the whole task the settings may be others.
+    """
+    found = [
+        evidence
+        for evidence in profile.evidence
+        if evidence.technique == spec or (evidence.task and _name(evidence.technique) == _name(spec))
+    ]
     if not found:
         return
     last = found[-1]
     rate = f"{last.right / last.n:.0%} [{last.low:.0%}, {last.high:.0%}]"
-    measured = f"measured here: {rate}, n = {last.n}, {last.model.reference}"
-    baseline = [
-        evidence for evidence in profile.evidence if evidence.technique == BASELINE and evidence.data == last.data
-    ]
-    against = [] if spec == BASELINE else baseline
-    if against and last.low > against[-1].high:
+    where = f"on {last.data.file}" if last.task else "here"
+    measured = f"measured {where}: {rate}, n = {last.n}, {last.model.reference}"
+    ahead = 0 if spec == BASELINE else _ahead_of_baseline(last, profile.evidence)
+    if ahead > 0:
         yield 1.0, f"{measured}: better than {BASELINE}"
-    elif against and last.high < against[-1].low:
+    elif ahead < 0:
         yield -2.0, f"{measured}: worse than {BASELINE}"
     else:
         yield 0.0, measured
+
+
+def _ahead_of_baseline(measured: Evidence, others: Sequence[Evidence]) -> int:
+    """Return 1 for a technique measured to be better than the baseline, -1 for a worse one, 0 where neither is shown.
+
+    The difference on the same rows decides where it is known, else the two intervals.
+    """
+    if measured.gain is not None:
+        _, low, high = measured.gain
+        return (low > 0) - (high < 0)
+    against = [other for other in others if other.technique == BASELINE and other.data == measured.data]
+    if not against:
+        return 0
+    return (measured.low > against[-1].high) - (measured.high < against[-1].low)
 
 
 def _modifiers(ranked: Sequence[Recommended], profile: StepProfile, project: Project) -> list[Recommended]:

@@ -27,7 +27,14 @@ from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.metrics.base import MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
-from promptkit.evaluation.recommendation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
+from promptkit.evaluation.recommendation.evidence import (
+    BASELINE,
+    Evidence,
+    MeasuredData,
+    MeasuredModel,
+    files_hash,
+    now,
+)
 from promptkit.evaluation.record import EvalRecord
 from promptkit.evaluation.statistics.interval import Interval, wilson
 from promptkit.evaluation.stored_run import StoredRun
@@ -175,11 +182,27 @@ class TechniqueComparison:
                     right=result.right,
                     low=result.interval.low,
                     high=result.interval.high,
+                    gain=self._gain(result.name),
                     unparsed=result.unparsed,
+                    truncated=result.truncated,
+                    warnings=dict(result.warnings),
+                    calls=result.per_row("calls"),
                     requests=result.per_row("requests"),
                     tokens=result.per_row("tokens_in") + result.per_row("tokens_out"),
+                    tokens_out=result.per_row("tokens_out"),
+                    seconds=result.per_row("seconds"),
                     date=now(),
                 )
+
+    def _gain(self, name: str) -> tuple[float, float, float] | None:
+        """Return a technique's difference from the baseline with the ends of its interval, None without a test."""
+        comparisons = self.record.comparisons if self.record else ()
+        found = next(
+            (found for found in comparisons if (found.a, found.b, found.metric) == (name, BASELINE, ACCURACY)), None
+        )
+        if found is None or found.difference is None or found.low is None or found.high is None:
+            return None
+        return float(found.difference), float(found.low), float(found.high)
 
 
 Watch = Callable[[TechniqueSuite, Evaluation], AbstractContextManager[None]]
