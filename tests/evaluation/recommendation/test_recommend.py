@@ -163,6 +163,26 @@ def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part
     assert any("40% [31%, 50%], n = 100, embedded/smollm2: worse than vanilla" in reason for reason in told.reasons)
 
 
+@pytest.mark.parametrize(
+    ("gain", "points", "says"),
+    [
+        ((0.3, 0.1, 0.5), 1, "better than vanilla"),
+        ((0.05, -0.1, 0.2), 0, "n = 100, embedded/smollm2"),
+        ((-0.3, -0.5, -0.1), -2, "worse than vanilla"),
+    ],
+)
+def test_what_was_measured_for_the_task_counts_with_other_settings_by_the_gain_on_the_same_rows(
+    gain: tuple[float, float, float], points: int, says: str
+) -> None:
+    line = measured("pal", 60, 0.5, 0.7).model_copy(
+        update={"technique": {"pal": {"max_tokens": 200}}, "gain": gain, "task": "math"}
+    )
+    assert ranked("math", evidence=[line])["pal"] == pytest.approx(ranked("math")["pal"] + points)
+    found = next(each for each in recommend(situation("math", evidence=[line]), PROJECT).ranked if each.spec == "pal")
+    reason = next(reason for reason in found.reasons if reason.startswith("measured on rows.jsonl: 60%"))
+    assert reason.endswith(says)
+
+
 @pytest.mark.parametrize("task", list(tasks()))
 def test_the_baseline_closes_every_list_that_lacks_it_and_the_order_is_always_the_same(task: str) -> None:
     first, second = recommend(situation(task), PROJECT), recommend(situation(task), PROJECT)
