@@ -276,7 +276,8 @@ class Task(StepView):
     def warn(self, name: str) -> None:
         """Report a condition of this answer, which changes no value: what the technique could not do.
 
-        Runs, evaluations and thresholds count it by its name (`techniques/warnings.py` has the shipped ones).
+        Runs, evaluations and thresholds count it by its name, and reports name the technique (`techniques/warnings.py`
+        has the shipped ones). A name of one's own is read from the source, so it stands in the call or in a constant.
         """
         self._step.warn(TechniqueWarning.of(self._technique, (name,)))
 
