@@ -19,7 +19,7 @@ from promptkit.cli.results import code_lines
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Edge
-from promptkit.engine.requirements import definition_problems, unmet_requirements
+from promptkit.engine.requirements import technique_problems, unmet_requirements
 from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, place
 from promptkit.project import Project, is_artifact, is_suite
@@ -27,8 +27,7 @@ from promptkit.project_code.reference import CodeUse
 from promptkit.reports.output import emit, emit_folded, note
 from promptkit.reports.text import counted, json_text, visible
 from promptkit.storage.files import read_bytes, resolved
-from promptkit.techniques.definition import definition_problems as technique_problems
-from promptkit.techniques.definition import own_techniques
+from promptkit.techniques.definition import definition_problems, own_techniques
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -126,7 +125,7 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
             checked.files.append(name)
             pipeline = load_target(named.target, project)
             checked.edges[name] = pipeline.edges
-            checked.add_problems(unmet_requirements(pipeline), tune_problems(pipeline), definition_problems(pipeline))
+            checked.add_problems(unmet_requirements(pipeline), tune_problems(pipeline), technique_problems(pipeline))
             checked.add_code(code_of(pipeline))
         except InputError as error:
             checked.add_problems(error.problems)
@@ -137,7 +136,7 @@ def check_techniques(path: Path, project: Project, checked: CheckResult) -> None
     """Check the project's techniques that are defined in a file or folder, whether a step uses them or not."""
     for name, files in techniques_at(path, project).items():
         checked.files.append(place(files[0]) or name)
-        checked.add_problems(technique_problems(name, project))
+        checked.add_problems(definition_problems(name, project))
 
 
 def techniques_at(path: Path, project: Project) -> dict[str, tuple[Path, ...]]:
@@ -174,7 +173,7 @@ def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
     from promptkit.evaluation.suite.suite import suite_code
 
     suite = load_suite(path, project, run_code=False)
-    checked.add_problems(*(definition_problems(variant.pipeline) for variant in suite.variants))
+    checked.add_problems(*(technique_problems(variant.pipeline) for variant in suite.variants))
     checked.add_code(suite_code(suite))
     if suite.data.function is not None:
         checked.notes.append(f"{place(path)}: its rows are not checked, as {suite.data.function.code.shown} makes them")

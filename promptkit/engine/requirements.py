@@ -43,12 +43,12 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
     return problems.found
 
 
-def definition_problems(pipeline: Pipeline) -> list[Problem]:
+def technique_problems(pipeline: Pipeline) -> list[Problem]:
     """Return what is wrong with the definitions of steps' techniques though a run would not meet it: their formulas."""
     problems = Problems()
     for step in pipeline.steps.values():
         if step.pipeline is not None:
-            problems.add(definition_problems(step.pipeline))
+            problems.add(technique_problems(step.pipeline))
         if step.prompt_call is not None:
             chosen = configure(step.prompt_call.technique, pipeline.project)
             problems.add(formula_problems(chosen, pipeline.project))

@@ -241,7 +241,7 @@ class StepRun:
         refused = [name for name in dict.fromkeys(found) if name in strict]
         if refused:
             texts = [f"{warning_text(name, trace.warned_by)} (`{name}` is an error here)" for name in refused]
-            hint = "--trace shows the calls; try another technique or setting, or make the warning no error"
+            hint = "--trace shows the calls; try another technique or setting, or allow the warning"
             raise StrictWarning(", ".join(texts), hint=hint)
 
     def _problem(self, answer: Answer, here: ExecutionContext) -> str | None:

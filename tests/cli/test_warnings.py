@@ -136,6 +136,16 @@ def test_every_verb_names_the_technique_of_a_warning(here: Here) -> None:
     assert f"2 of 6 rows: {SPLIT_WORDS}" in here("techniques", "compare", *arguments).out
 
 
+def test_an_evaluation_of_fifty_rows_counts_what_the_technique_could_not_do_on_each(here: Here) -> None:
+    rows = [{"text": f"{'It' if at < 42 else 'So'} {at}", "expect": "good"} for at in range(50)]
+    (here.root / "evals/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    bound = SUITE.replace("weak_reading: {at_most: 0.1}", "no_sub_question: {at_most: 0.05}")
+    (here.root / "evals/mood.yaml").write_text(bound, "utf-8")
+    done = here("eval", "mood", "--set", STEP)
+    assert f"{SPLIT_WORDS} 42 of 50" in " ".join(done.out.split())
+    assert done.code == 1 and "no_sub_question: at most 0.05 is required" in done.err
+
+
 def test_a_chosen_warning_is_an_error_of_the_run_the_case_and_the_row(here: Here) -> None:
     strict = ("--set", STEP, "--strict-on", "no_sub_question")
     error = f"step `mood`: {SPLIT_WORDS} (`no_sub_question` is an error here)"
