@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from promptkit.techniques.context import StepContext
 from promptkit.techniques.requests import cue_of, example_types, written_examples
 from promptkit.techniques.roles import SECTION, bind
 from promptkit.techniques.spec import ConfiguredTechnique, read_demos
+from promptkit.techniques.warnings import TechniqueWarning
 
 
 class StepView:
@@ -25,14 +26,16 @@ class StepView:
     """
 
     def __init__(self, step: StepContext, chosen: ConfiguredTechnique) -> None:
-        self._step = step
         self._chosen = chosen
         self._technique = chosen.technique.name
         self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
         given = {name: step.replaced[role] for role, name in self._bound.items() if name and role in step.replaced}
-        if given:
-            self._step = replace(step, values={**step.values, **given})
+        self._step = replace(step, values={**step.values, **given}, warn=self._warn_of(step))
         self.params = chosen.parameters
+
+    def _warn_of(self, step: StepContext) -> Callable[[Sequence[str]], None]:
+        """Return the step's `warn`, with this technique's name on each warning that has none yet."""
+        return lambda names: step.warn(TechniqueWarning.of(self._technique, names))
 
     @property
     def inputs(self) -> Mapping[str, Any]:

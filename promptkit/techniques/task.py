@@ -31,7 +31,6 @@ from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import ConfiguredTechnique
 from promptkit.techniques.step_view import StepView
-from promptkit.techniques.warnings import TechniqueWarning
 
 if TYPE_CHECKING:
     from promptkit.tools.python import Execution
@@ -279,7 +278,7 @@ class Task(StepView):
         Runs, evaluations and thresholds count it by its name, and reports name the technique (`techniques/warnings.py`
         has the shipped ones). A name of one's own is read from the source, so it stands in the call or in a constant.
         """
-        self._step.warn(TechniqueWarning.of(self._technique, (name,)))
+        self._step.warn((name,))
 
     def layer(self, call: str, **values: Any) -> Layer:
         """Return a call's template as a layer beneath another technique's calls."""

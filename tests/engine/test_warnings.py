@@ -106,6 +106,15 @@ async def test_what_the_inner_technique_alone_gave_is_not_the_outer_ones(folder:
     assert result.totals.warned_by == {"my_condition": ["outer"], "no_sub_question": ["split"]}
 
 
+async def test_an_aside_that_cannot_be_read_is_the_inner_techniques(folder: Folder) -> None:
+    grade = "---\nproduces: {number: {min: 0, max: 10}}\n---\n{% extends prompt %}\n"
+    folder.write("templates/techniques/split/grade.j2", grade)
+    folder.write("techniques/split.py", SPLIT.replace('task.warn("no_sub_question")', 'await task.ask("grade")'))
+    folder.write("techniques/outer.py", OUTER.replace('        task.warn("no_sub_question")\n', ""))
+    result = await run(folder, ["no grade", "none at all", "fine", "fine"], "outer")
+    assert result.totals.warned_by == {"my_condition": ["outer"], "unread_call": ["split"]}
+
+
 async def test_an_answer_that_an_outer_technique_passes_on_keeps_the_technique_of_its_warnings(folder: Folder) -> None:
     folder.write("techniques/outer.py", OUTER.replace('over="split"', 'over="guess"'))
     result = await run(folder, ["why?", "fine"], "outer")
