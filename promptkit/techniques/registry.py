@@ -318,7 +318,8 @@ def argument_line(name: str, file: Path, argument: str) -> int | None:
     """Return the line of an argument of `@technique(…)` in a file that `read_declaration` reads."""
     function = functions_of(parse_source(file)).get(name)
     decorators = function.decorator_list if function is not None else []
-    keywords = (keyword for each in decorators for call in _as_call(DECORATOR, each) for keyword in call.keywords)
+    calls = (call for decorator in decorators for call in _as_call(DECORATOR, decorator))
+    keywords = (keyword for call in calls for keyword in call.keywords)
     return next((keyword.value.lineno for keyword in keywords if keyword.arg == argument), None)
 
 
