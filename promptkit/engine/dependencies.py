@@ -149,6 +149,8 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
             tools += step.prompt_call.tools.values()
             yield from _technique_uses(step.prompt_call, project, where)
             yield from _answer_code(step.prompt_call, project, where)
+            for reference in step.prompt_call.other_models if with_models else ():
+                yield from model_code(reference, pipeline.file.parent, f"model of {where}")
         yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")

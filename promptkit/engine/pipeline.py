@@ -95,7 +95,8 @@ class PromptCall:
     `answer` is a built type, or one made for each row, in the step's scope or (front matter) in the prompt's inputs.
     `data` are the files of the examples. Paths in `technique` are relative to `technique_folder`. `inputs` are the
     prompt's, typed by what fills them. `artifacts` are the files of prepared techniques, by technique; their names
-    begin with `home`.
+    begin with `home`. `models` are those of calls, by the call's name or `TECHNIQUE.CALL`; `references` are the models
+    that parameters of the technique name.
     """
 
     prompt: Prompt
@@ -116,6 +117,13 @@ class PromptCall:
     artifacts: Mapping[str, Path]
     home: str
     data: tuple[Path, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+
+    @property
+    def other_models(self) -> tuple[str, ...]:
+        """The models that answer calls of the step besides its own, each once."""
+        return tuple(dict.fromkeys((*self.models.values(), *self.references)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

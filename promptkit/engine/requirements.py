@@ -69,6 +69,8 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
                 if step.model is None:
                     raise
                 raise ModelMissing(f"step `{step.name}`: {missing.message}", hint=missing.hint) from missing
+            for other in step.prompt_call.other_models:
+                await session.client(other)
             for what in _unsupported(step.prompt_call, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 

@@ -132,6 +132,7 @@ class StepSpec(SettingsSpec):
     guard: GuardSpec | None = None
     on_error: Annotated[Any, BeforeValidator(_on_error)] = "fail"
     repairs: int | None = Field(default=None, ge=0)
+    models: dict[str, str] = {}
     cache: bool = True
 
     @model_validator(mode="after")

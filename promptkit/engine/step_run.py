@@ -12,6 +12,7 @@ from promptkit.engine.pipeline import ForEach, Pipeline, Repeat, Step
 from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
+from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import (
     CodeFailed,
     InputError,
@@ -24,6 +25,7 @@ from promptkit.errors import (
 )
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.client import Client
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Answer, CallRecord, StepContext
@@ -210,6 +212,7 @@ class StepRun:
         context = await step_context(
             self.step, self.session, path=self.path, model=self.model, values=values, here=here
         )
+        context = replace(context, guard=lambda value: self._guarded(value, here))
         assert self.step.prompt_call is not None, "only a step that asks has a technique"
         answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)
@@ -296,6 +299,10 @@ async def step_context(
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
 
+    async def client_of(reference: str) -> Client:
+        resolved = resolve_model(reference, call.technique_folder, session.project)
+        return await session.client(resolved, uses_cache=step.uses_cache, timeout=call.options.timeout)
+
     examples = call.examples.shown(values)
     answer, example_answers = _answer_types(step, values, examples, here)
     return StepContext(
@@ -321,6 +328,8 @@ async def step_context(
         history=_history(values.get("history"), step.place),
         options=call.options,
         tools={name: tool.call for name, tool in call.tools.items()},
+        models=call.models,
+        client_of=client_of,
         sample=here.sample,
         strict=session.settings.strict,
         record=record,

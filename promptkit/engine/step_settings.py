@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from promptkit.storage.files import resolved
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import artifact_file
 from promptkit.techniques.context import Options
+from promptkit.techniques.spec import call_names, configure, model_references, with_nested
 from promptkit.techniques.spec import check_spec as check_technique
-from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import Think, read_think
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
@@ -156,6 +157,8 @@ class SettingsResolver:
             options=self._options(),
             tools=self._tools(tools),
             data=self._data(),
+            models=self._call_models(technique),
+            references=self._references(technique),
         )
 
     def answer(self) -> AnswerSetting:
@@ -191,6 +194,40 @@ class SettingsResolver:
         except InputError as error:
             self._add(chosen, "model", error)
             return None
+
+    def _call_models(self, technique: ChosenSetting) -> dict[str, str]:
+        """Return the models of calls that the step names, their paths resolved."""
+        chosen = first_setting(self._sources, "models")
+        if chosen is None or not chosen.value:
+            return {}
+        found = {}
+        with suppress(InputError):  # An unknown technique is reported elsewhere.
+            known = call_names(configure(technique.value, self._project), self._project)
+            for call, reference in chosen.value.items():
+                if call not in known:
+                    message = f"the step's technique has no call `{call}`"
+                    self._problems.add(chosen.problem("models", message, nearest(call, known), path=(call,)))
+                    continue
+                try:
+                    found[call] = resolve_model(reference, chosen.source.folder, self._project)
+                except InputError as error:
+                    self._problems.add(
+                        chosen.problem("models", problem.message, problem.hint, path=(call,))
+                        for problem in error.problems
+                    )
+        return found
+
+    def _references(self, technique: ChosenSetting) -> tuple[str, ...]:
+        """Return the models that the technique's parameters name, their paths resolved."""
+        found: list[str] = []
+        with suppress(InputError):
+            references = model_references(configure(technique.value, self._project), self._project)
+            for reference in references:
+                try:
+                    found.append(resolve_model(reference, technique.source.folder, self._project))
+                except InputError as error:
+                    self._add(technique, "technique", error)
+        return tuple(found)
 
     def _get(self, key: str, default: Any) -> Any:
         chosen = first_setting(self._sources, key)

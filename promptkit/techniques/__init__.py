@@ -8,6 +8,7 @@ from promptkit.techniques.context import Exchange as Exchange
 from promptkit.techniques.context import Spec as Spec
 from promptkit.techniques.methods.pool import clusters as clusters
 from promptkit.techniques.parameters import Count as Count
+from promptkit.techniques.parameters import ModelReference as ModelReference
 from promptkit.techniques.parameters import Temperature as Temperature
 from promptkit.techniques.parameters import Tokens as Tokens
 from promptkit.techniques.parameters import Warmth as Warmth

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +81,9 @@ class StepContext:
     technique's settings are relative to `folder`. `artifacts` were prepared for the step, by technique; their files'
     names begin with `home`, which is `PIPELINE.STEP`.
 
+    `guard` returns the problem of a value with the step's guard. `models` are those of calls, by the call's name or
+    `TECHNIQUE.CALL`, and `client_of` gives the client of a reference.
+
     `repairs` is how often a reply that cannot be read is asked for again.
 
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
@@ -107,6 +110,9 @@ class StepContext:
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    guard: Callable[[Any], str | None] = lambda value: None
+    models: Mapping[str, str] = field(default_factory=dict)
+    client_of: Callable[[str], Awaitable[Client]] | None = None
     folder: Path = Path()
     home: str = ""
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
@@ -125,10 +131,10 @@ class StepContext:
 class Exchange:
     """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens.
 
-    `form` is the one in which the reply has its answer; where an answer in JSON was `unwrapped`, the text is the plain
-    one of its value, and the record keeps the reply. `ends` are the texts at which the reply was cut, `again` those at
-    which an answer after it has gone on to an example that the model invents. `value` is that of a typed aside, None
-    where no reply could be read.
+    `client` is that of the model that answered. `form` is the one in which the reply has its answer; where an answer in
+    JSON was `unwrapped`, the text is the plain one of its value, and the record keeps the reply. `ends` are the texts
+    at which the reply was cut, `again` those at which an answer after it has gone on to an example that the model
+    invents. `value` is that of a typed aside, None where no reply could be read.
     """
 
     call: str
@@ -138,6 +144,7 @@ class Exchange:
     thinks: bool
     record: CallRecord
     form: ReplyForm
+    client: Client
     unwrapped: bool = False
     scores: Scores | None = None
     value: Any = None

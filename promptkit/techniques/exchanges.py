@@ -24,7 +24,14 @@ from promptkit.techniques.answer_forms import (
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
 from promptkit.techniques.levels import next_level
-from promptkit.techniques.requests import BuiltCall, continue_turn, has_user_cue, stop_sequences, token_limit
+from promptkit.techniques.requests import (
+    BuiltCall,
+    continue_turn,
+    conversation,
+    has_user_cue,
+    stop_sequences,
+    token_limit,
+)
 from promptkit.techniques.thinking import missing_answer, no_thoughts, thought_warnings
 
 
@@ -154,8 +161,7 @@ async def decide_again(step: StepContext, exchange: Exchange, request: Request) 
 def repair_request(exchange: Exchange, message: str, *, begun: str = "") -> Request:
     """Return the request that asks for a reply again, with the reply and a message on what was wrong with it."""
     request = exchange.request
-    turns = (Message("assistant", request.begun + exchange.record.reply.text), Message("user", message))
-    return replace(request, messages=(*request.messages, *turns), begun=begun)
+    return replace(request, messages=(*conversation(exchange), Message("user", message)), begun=begun)
 
 
 def read_answer(step: StepContext, exchange: Exchange) -> Answer:
@@ -277,6 +283,7 @@ def _exchange(
         thinks=built.spec.thinks,
         record=record,
         form=built.form,
+        client=step.client,
         again=built.again,
         ends=built.ends,
     )

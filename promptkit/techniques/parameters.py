@@ -17,3 +17,6 @@ Warmth = Annotated[float, Field(gt=0, le=2)]
 
 Tokens = Annotated[int, Field(ge=1)]
 """The length of a reply in tokens; never unlimited."""
+
+ModelReference = Annotated[str, "model"]
+"""A model that a technique asks by `model=`, as a pipeline names it."""

@@ -114,6 +114,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     last = answer.last
     if last is None:
         return answer
+    step = replace(step, client=last.client)
     if answer.flag == "truncated":
         if window_ended_thoughts(last.request, last.reply):
             return answer

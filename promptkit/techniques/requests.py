@@ -19,7 +19,7 @@ from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Request
 from promptkit.techniques.answer_forms import deciding_form
 from promptkit.techniques.calls import CallSpec
-from promptkit.techniques.context import StepContext
+from promptkit.techniques.context import Exchange, StepContext
 from promptkit.techniques.levels import level
 from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
 
@@ -34,7 +34,8 @@ class CallArguments:
 
     `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
     log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
-    since answers to other problems come first. `scored`: texts are scored in place of a reply.
+    since answers to other problems come first. `scored`: texts are scored in place of a reply. The call goes on `after`
+    an exchange in the same conversation.
     """
 
     spec: CallSpec
@@ -47,6 +48,7 @@ class CallArguments:
     logprobs: bool = False
     past_cue: bool = False
     scored: bool = False
+    after: Exchange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +90,24 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     begin = _begin(spec, call.values) if shows_cue or answers else ""
     continues = bool(begin) and answers and not spec.thinks
     examples = _examples(step, call, layout, model if answers and form.writing != "plain" else None)
+    goes_on = call.after is not None
     composed = compose(
         sections,
         layout=layout,
-        mode=step.messages,
+        mode="one" if goes_on else step.messages,
         examples=examples,
         cue=cue if answers else NO_CUE,
         begin="" if continues else begin if begin or spec.thinks or not answers else None,
         continues=can_begin,
         system_role="system" in model.capabilities,
-        labels=step.answer.alternatives() if spec.hides != "all" else (),
-        history=step.history if spec.hides != "all" else (),
+        labels=step.answer.alternatives() if spec.hides != "all" and not goes_on else (),
+        history=step.history if spec.hides != "all" and not goes_on else (),
     )
     for notice in composed.notices:
         step.notice(notice)
     ends = _end_marks(step, call, composed.cue) if form.writing == "plain" else ()
     request = Request(
-        messages=composed.messages,
+        messages=(*(conversation(call.after) if call.after else ()), *composed.messages),
         begun=composed.begun,
         sample=call.sample,
         stop=stop_sequences(step, ends, model),
@@ -126,6 +129,12 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         return built
     silent = replace(request, **no_thoughts(model.capabilities).fields)  # the turn begins with the thoughts
     return continue_turn(step, replace(built, request=silent), begin, model)
+
+
+def conversation(exchange: Exchange) -> tuple[Message, ...]:
+    """Return the messages of an exchange with its reply, which further turns follow."""
+    reply = Message("assistant", exchange.request.begun + exchange.record.reply.text)
+    return (*exchange.request.messages, reply)
 
 
 async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:
@@ -198,7 +207,8 @@ def _sections(
 ) -> dict[str, str]:
     layer = Layer(call.spec.file, call.values)
     sections = step.prompt.sections(step.values, layers=(*step.layers, layer), delimiters=layout.delimiters)
-    shown = {name: text for name, text in sections.items() if call.spec.shows(name)}
+    shows = call.spec.shows if call.after is None else call.spec.writes.__contains__
+    shown = {name: text for name, text in sections.items() if shows(name)}
     written = shown.pop("output_format", "")
     words = _words_on_form(step, call.spec, form, kind, is_written=bool(written))
     if both := "\n".join(filter(None, (written, layout.as_data(words)))):
@@ -229,6 +239,8 @@ def _examples(
     Their answers are in the form to which `model` is held; plain without one.
     """
     spec = call.spec
+    if call.after is not None:
+        return ()
     if call.demos and EXAMPLES not in spec.writes:
         return tuple(_demonstration(step, demo, spec, layout, model) for demo in call.demos)
     if not spec.keeps(EXAMPLES):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import Project
@@ -20,6 +20,7 @@ from promptkit.storage.files import Stamp, file_stamp
 from promptkit.storage.models import Problems
 from promptkit.storage.rows import read_rows
 from promptkit.techniques.calls import read_call
+from promptkit.techniques.parameters import ModelReference
 from promptkit.techniques.registry import Technique, annotations_of, find_technique, parameters_of, technique_names
 from promptkit.techniques.roles import KINDS, Role, bind
 
@@ -283,6 +284,31 @@ def _wrong_fields(demo: Mapping[str, Any], shipped: Sequence[Mapping[str, Any]])
         yield f"lacks {', '.join(missing)}"
     no_texts = [key for key, value in usual if isinstance(value, str) and isinstance(demo.get(key), Mapping | list)]
     yield from (f"must have a text as `{key}`" for key in no_texts)
+
+
+def call_names(chosen: ConfiguredTechnique, project: Project) -> set[str]:
+    """Return the names of the calls of a technique and of those beneath it, alone and as `TECHNIQUE.CALL`."""
+    found = set[str]()
+    for nested in with_nested(chosen, project):
+        calls = nested.technique.calls_by_name
+        found |= {*calls, *(f"{nested.technique.name}.{call}" for call in calls)}
+    return found
+
+
+def model_references(chosen: ConfiguredTechnique, project: Project) -> list[str]:
+    """Return the models that parameters of the type ModelReference name, of a technique and of those beneath it."""
+    found: list[str] = []
+    for nested in with_nested(chosen, project):
+        annotations = annotations_of(nested.technique.function)
+        for name, parameter in nested.technique.parameters.items():
+            if _names_models(annotations.get(name)):
+                value = nested.parameters.get(name, parameter.default)
+                found += value if isinstance(value, list | tuple) else [value]
+    return [reference for reference in dict.fromkeys(found) if isinstance(reference, str)]
+
+
+def _names_models(annotation: Any) -> bool:
+    return annotation == ModelReference or any(map(_names_models, get_args(annotation)))
 
 
 def spec_text(spec: Any) -> str:

@@ -69,6 +69,8 @@ class Task(StepView):
         demos: Sequence[Mapping[str, Any]] | None = None,
         logprobs: bool = False,
         past_cue: bool = False,
+        model: str | None = None,
+        after: Exchange | None = None,
         **values: Any,
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
@@ -81,10 +83,14 @@ class Task(StepView):
         values to roles: the user's sections are rendered
         with them. `demos` are shown instead of the call's demonstrations. With `logprobs` the exchange has a
         `confidence`, if the runtime has log-probabilities. `past_cue` lets thoughts that are decided later go on past a
-        cue, where answers to other problems come first. Raises InputError for a missing or broken template, and what
-        the runtime raises.
+        cue, where answers to other problems come first. `model` is a reference to the model that answers; without one
+        it is that of the step's `models`, else the step's. The call goes on `after` an exchange in the same
+        conversation: its template's own sections are the next turn of the user.
+
+        Raises InputError for a missing or broken template, and what the runtime raises.
         """
         task = self.replacing(**replace) if replace else self
+        task = await task._answered_by(model or self._model_of(call))
         built = await task._built(
             call,
             values,
@@ -95,6 +101,7 @@ class Task(StepView):
             stop=tuple(stop),
             logprobs=logprobs,
             past_cue=past_cue,
+            after=after,
         )
         if built.spec.aside is not None:
             return await ask_typed(task._step, built, built.spec.aside)
@@ -124,13 +131,14 @@ class Task(StepView):
         temperature: float | None = None,
         beneath: Layer | None = None,
         replace: Mapping[str, Any] | None = None,
+        model: str | None = None,
     ) -> Answer:
-        """Perform another technique on this step and return its answer.
+        """Perform another technique on this step and return its answer, by another `model` where that is named.
 
         `sample` and `temperature` make it one of several samples. `beneath` lies between the user's prompt and the
         calls of the other technique. `replace` gives other values to roles of this one.
         """
-        task = self.replacing(**replace) if replace else self
+        task = await (self.replacing(**replace) if replace else self)._answered_by(model)
         return await self._perform(technique, task._nested(sample, temperature, beneath))
 
     async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
@@ -144,14 +152,14 @@ class Task(StepView):
         `reader` takes the reply's text and raises ValueError (Unparsed) with what is wrong. The reply is then asked for
         again, as often as the step's `repairs` allow. Returns None, with a warning, where no reply can be read.
         """
-        return await read_free(self._step, exchange, reader)
+        return await read_free(self._step_of(exchange), exchange, reader)
 
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
         """Continue from a reply's text with the answer trigger of `call`: a fixed extraction stage.
 
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
-        return await decide_after(self._step, exchange, self._call(call))
+        return await decide_after(self._step_of(exchange), exchange, self._call(call))
 
     async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
@@ -159,10 +167,16 @@ class Task(StepView):
         With `marked`, thoughts without their cue hold no answer under `generate`.
         """
         if exchange.thinks and self.decides:
-            exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces=ANSWER))
+            exchange = await decide_after(
+                self._step_of(exchange), exchange, CallSpec(name=exchange.call, produces=ANSWER)
+            )
         elif marked and exchange.cue and not (exchange := with_cue(exchange)).says_cue:
             return replace(self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange), last=exchange)
-        return read_answer(self._step, exchange)
+        return read_answer(self._step_of(exchange), exchange)
+
+    def check(self, value: Any) -> str | None:
+        """Return the problem of a value with the step's `guard`; None where it passes, or there is no guard."""
+        return self._step.guard(value)
 
     def answer(self, value: Any) -> Answer:
         """Return a value made by code as the answer, without a request; unparsed if it is none of the type's."""
@@ -328,6 +342,22 @@ class Task(StepView):
             return Documents.read(self._step.folder / self._chosen.documents)
         raise Unsupported(f"technique `{self._technique}` has no documents to search")
 
+    def _model_of(self, call: str) -> str | None:
+        models = self._step.models
+        return models.get(f"{self._technique}.{call}", models.get(call))
+
+    async def _answered_by(self, reference: str | None) -> Task:
+        """Return this task with another model's client, itself without a reference."""
+        if reference is None:
+            return self
+        if self._step.client_of is None:
+            raise Unsupported(f"technique `{self._technique}` cannot ask `{reference}` here: there are no other models")
+        return self._with(replace(self._step, client=await self._step.client_of(reference)))
+
+    def _step_of(self, exchange: Exchange) -> StepContext:
+        """Return the step with the client of the model that gave a reply, so that the same one goes on."""
+        return replace(self._step, client=exchange.client)
+
     def _with(self, step: StepContext) -> Task:
         return Task(step, self._chosen, self._perform)
 
@@ -351,6 +381,7 @@ class Task(StepView):
         logprobs: bool = False,
         past_cue: bool = False,
         scored: bool = False,
+        after: Exchange | None = None,
     ) -> BuiltCall:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
@@ -371,6 +402,7 @@ class Task(StepView):
             logprobs=logprobs,
             past_cue=past_cue,
             scored=scored,
+            after=after,
         )
         return await build_call(self._step, arguments)
 
