@@ -103,7 +103,7 @@ def test_list_prints_objects_for_programs(techniques: Run) -> None:
 
 
 def test_list_may_be_of_a_family_or_for_a_task(techniques: Run) -> None:
-    family = listed(techniques("list", "--family", "sample-and-vote"))
+    family = listed(techniques("list", "--family", "sample-and-vote", COLUMNS="160"))
     task = listed(techniques("list", "--task", "shouting"))
     both = techniques("list", "--task", "shouting", "--family", "modifier")
 
