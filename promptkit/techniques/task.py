@@ -26,6 +26,7 @@ from promptkit.techniques.exchanges import (
     send_deciding,
 )
 from promptkit.techniques.levels import level, run_concurrently
+from promptkit.techniques.own_thoughts import conclude, think
 from promptkit.techniques.reading import with_cue
 from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
 from promptkit.techniques.roles import SECTION
@@ -160,6 +161,21 @@ class Task(StepView):
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
         return await decide_after(self._step_of(exchange), exchange, self._call(call))
+
+    async def think(self, call: str, *, after: Exchange | None = None, max_tokens: int, **values: Any) -> Exchange:
+        """Let a model that thinks by itself think, and end with its thoughts; the exchange's text is the thoughts.
+
+        They go on `after` an exchange of thoughts, with the call's `begin` between. Raises Unsupported where the model
+        cannot continue its own thoughts.
+        """
+        built = await self._built(call, values, temperature=self._step.options.temperature or 0.0, begins=False)
+        begin = self._call(call).begin
+        thoughts = f"{after.text.rstrip()}\n{begin}" if after else begin
+        return await think(self._step, built, thoughts, max_tokens)
+
+    async def conclude(self, call: str, thoughts: Exchange, **values: Any) -> Exchange:
+        """End a model's own thoughts, and ask for the answer after them."""
+        return await conclude(self._step, await self._built(call, values, begins=False), thoughts.text)
 
     async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
@@ -382,8 +398,9 @@ class Task(StepView):
         past_cue: bool = False,
         scored: bool = False,
         after: Exchange | None = None,
+        begins: bool = True,
     ) -> BuiltCall:
-        spec = self._call(call)
+        spec = self._call(call) if begins else self._call(call).model_copy(update={"begin": ""})
         shown = self.demonstrations(call) if demos is None else tuple(demos)
         arguments = CallArguments(
             spec=spec,

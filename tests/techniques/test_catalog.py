@@ -11,6 +11,8 @@ import pytest
 from promptkit.engine.load import load_target
 from promptkit.engine.render import example_file, run_example
 from promptkit.project import LIBRARY, Project
+from promptkit.runtimes.base import Capability
+from promptkit.runtimes.scripted import CAPABILITIES
 from promptkit.techniques.cost import cost
 from promptkit.techniques.description import call_specs
 from promptkit.techniques.registry import find_technique, technique_names
@@ -70,6 +72,7 @@ NEWER = [
     "self_refine",
     "reflexion",
     "debate",
+    "budget_forcing",
 ]
 CATALOG = [*SURVEYED, *NEWER]
 
@@ -77,6 +80,11 @@ TAGS = "OBJECTIVE_AND_PERSONA|INSTRUCTIONS|CONSTRAINTS|CONTEXT|OUTPUT_FORMAT|FEW
 EMPTY_LINE_IN_A_SECTION = re.compile(rf"<(?:{TAGS})>\n\n|\n\n</(?:{TAGS})>")
 
 PROJECT = Project(LIBRARY / "pipelines" / "techniques")
+
+
+def abilities(name: str) -> frozenset[Capability]:
+    """Return what a scripted runtime can do, and that it thinks where a technique is for such models."""
+    return CAPABILITIES | ({"thinks"} & technique(name).needs)
 
 
 def technique(name: str) -> Any:
@@ -88,6 +96,10 @@ def technique(name: str) -> Any:
 def test_the_thirty_nine_of_the_survey_are_there_the_newer_ones_and_no_others() -> None:
     assert len(SURVEYED) == 39
     assert technique_names(PROJECT) == sorted(CATALOG)
+
+
+ANSWERABLE = [name for name in CATALOG if "thinks" not in technique(name).needs]
+"""The techniques that also a model answers that does not think by itself, such as the embedded one."""
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -147,13 +159,9 @@ async def test_no_prompt_of_the_example_has_blank_lines_in_a_row_or_an_empty_sec
     result = await run_example(technique(name), PROJECT)
     assert result is not None
 
-    texts = [
-        message.content
-        for node in result.trace.nodes()
-        for call in node.calls
-        for message in call.request.messages
-        if message.role == "user"
-    ]
+    requests = [call.request for node in result.trace.nodes() for call in node.calls]
+    texts = [message.content for request in requests for message in request.messages if message.role == "user"]
+    texts += [request.prompt.partition("\n<|assistant|>")[0] for request in requests if request.prompt]
     assert texts
     for text in texts:
         assert "\n\n\n" not in text
