@@ -1,7 +1,7 @@
 """Own thoughts: requests that go on with, or end, the thoughts of a model that thinks by itself.
 
-No chat interface takes begun thoughts. So the messages are rendered by the model's own chat template and sent as one raw
-text, in which the thoughts are open.
+No chat interface takes begun thoughts. So the messages are rendered by the model's own chat template and sent as one
+raw text, in which the thoughts are open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from promptkit.techniques.requests import BuiltCall
 
 _CLOSED: Final = re.compile(rf"{THINK_OPEN}\s*{THINK_CLOSE}\s*\Z")
 _OTHER_MARKS: Final = re.compile(r"\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|start\|>|<\|channel>")
-"""Marks in the chat templates of models that begin their thoughts otherwise: Magistral, Kimi, Command A, gpt-oss, Gemma."""
+"""Marks in the chat templates of Magistral, Kimi, Command A, gpt-oss and Gemma, whose thoughts begin otherwise."""
 
 
 async def think(step: StepContext, built: BuiltCall, thoughts: str, max_tokens: int) -> Exchange:
