@@ -166,8 +166,10 @@ class Task(StepView):
         """Let a model that thinks by itself think, and end with its thoughts; the exchange's text is the thoughts.
 
         They go on `after` an exchange of thoughts, with the call's `begin` between. Raises Unsupported where the model
-        cannot continue its own thoughts.
+        cannot continue its own thoughts, and InputError under `think: off`.
         """
+        if self._step.options.think is False:
+            raise InputError(f"technique `{self._technique}` needs thoughts, which the step's `think: off` forbids")
         built = await self._built(call, values, temperature=self._step.options.temperature or 0.0, begins=False)
         begin = self._call(call).begin
         thoughts = f"{after.text.rstrip()}\n{begin}" if after else begin

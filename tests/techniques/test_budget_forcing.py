@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.errors import Unsupported
+from promptkit.errors import InputError, Unsupported
 from promptkit.runtimes.base import Message
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 from promptkit.techniques.context import Answer, Options
@@ -92,6 +92,13 @@ async def test_a_model_that_cannot_is_refused_before_the_first_request(tmp_path:
         await ask(bench)
 
     assert bench.texts == []
+
+
+async def test_a_step_that_forbids_thoughts_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [], capabilities=THINKING | {"think"})
+
+    with pytest.raises(InputError, match="`think: off`"):
+        await perform("budget_forcing", bench.step(options=Options(think=False)))
 
 
 class Templated(Scripted):

@@ -84,7 +84,7 @@ PROJECT = Project(LIBRARY / "pipelines" / "techniques")
 
 def abilities(name: str) -> frozenset[Capability]:
     """Return what a scripted runtime can do, and that it thinks where a technique is for such models."""
-    return CAPABILITIES | ({"thinks"} & technique(name).needs)
+    return CAPABILITIES | {"thinks"} if "thinks" in technique(name).needs else CAPABILITIES
 
 
 def technique(name: str) -> Any:

@@ -336,12 +336,14 @@ TABLE = Path(__file__).with_name("tasks.yaml")
 FitKind = Literal["best", "best_on", "fallback", "applied"]
 POINTS: dict[FitKind, int] = {"best": 3, "best_on": 2, "fallback": 2, "applied": 1}
 CONFIRMED = "P"
+NEWER = "N"
 
 
 class SuitedTask(BaseModel):
     """A task with the techniques that were best on it or on some of its data, are cheap, or were tried.
 
-    `confirmed` are the techniques whose paper's figures were checked; `basis` is the source of the other entries.
+    `newer` techniques were tried by their own papers, which the survey does not have. `confirmed` are those whose
+    paper's figures were checked; `basis` is the source of the other entries.
     `brings` are the roles that inputs of such a task play.
     """
 
@@ -354,6 +356,7 @@ class SuitedTask(BaseModel):
     best_on: dict[str, str] = {}
     fallback: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
     confirmed: tuple[str, ...] = ()
     basis: str = ""
 
@@ -366,11 +369,13 @@ class SuitedTask(BaseModel):
             return TaskFit("best_on", self.best_on[technique], basis)
         if technique in self.fallback:
             return TaskFit("fallback", basis=basis)
+        if technique in self.newer:
+            return TaskFit("applied", basis=NEWER)
         return TaskFit("applied", basis=basis) if technique in self.applied else None
 
     def candidates(self) -> tuple[str, ...]:
         """Return the techniques with any fit for the task."""
-        return tuple(dict.fromkeys((*self.best, *self.best_on, *self.fallback, *self.applied)))
+        return tuple(dict.fromkeys((*self.best, *self.best_on, *self.fallback, *self.applied, *self.newer)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,15 @@ def test_a_card_names_only_tasks_of_the_table() -> None:
         assert technique and set(technique.card.tasks) <= set(tasks()), name
 
 
+def test_a_technique_that_is_newer_than_the_survey_counts_as_tried_by_its_own_paper() -> None:
+    found = recommend(situation("free_response", budget=20.0), PROJECT)
+
+    reasons = next(each.reasons for each in found.ranked if each.name == "self_refine")
+    assert reasons[0] == "was tried on this task (basis N)"
+    fit = tasks()["free_response"].suits("self_refine")
+    assert fit is not None and fit.points == 1
+
+
 def test_a_table_without_sql_gets_chain_of_table_and_not_what_needs_sql() -> None:
     found = ranked("table_qa", without={"sql"})
 
