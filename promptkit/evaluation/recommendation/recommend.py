@@ -273,16 +273,17 @@ FEWER: Final = (20, 5, 3, 2, 1)
 FEWER_SAMPLES: Final = (20, 5, 3, 2)
 """Numbers of samples to try; a vote needs at least 2."""
 SAMPLED: Final = (
-    *("samples", "first", "breadth", "width", "phrasings"),
+    *("samples", "first", "breadth", "width", "phrasings", "agents"),
     *("column_samples", "row_samples", "cloze_samples", "query_samples"),
 )
 COUNTED: Final = (
     *("questions", "steps", "operations", "rounds", "cap", "depth", "limit"),
-    *("asked", "clozes", "revisions", "sentences"),
+    *("asked", "clozes", "revisions", "sentences", "attempts", "points", "extensions"),
 )
 SMALLER: Final[Mapping[str, tuple[str, ...]]] = {
     "chain_of_verification": ("revise", "factored", "two_step", "joint"),
     "chain_of_event": ("chained", "single"),
+    "step_back": ("question", "principles"),
 }
 """The variants of a technique, the most expensive first."""
 
