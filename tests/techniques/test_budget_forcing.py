@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,19 @@ import pytest
 
 from promptkit.errors import InputError, Unsupported
 from promptkit.runtimes.base import Message
+from promptkit.runtimes.client import Client
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted
+from promptkit.runtimes.servers.ollama import Ollama
 from promptkit.techniques.context import Answer, Options
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform, repair
 from promptkit.techniques.spec import configure
+from tests.runtimes.conftest import no_kept_findings
+from tests.runtimes.servers.ollama_server import Answer as Served
+from tests.runtimes.servers.ollama_server import FakeModel, OllamaServer
 from tests.techniques.steps import MARKED, Bench
+
+__all__ = ["no_kept_findings"]
 
 THINKING: frozenset[Any] = CAPABILITIES | {"thinks"}
 
@@ -155,6 +163,32 @@ async def test_an_answer_that_cannot_be_read_is_repaired_in_the_conversation(tmp
     assert repaired.value == 7
     assert [message.role for message in bench.runtime.requests[-1].messages] == ["user", "assistant", "user"]
     assert bench.runtime.requests[-1].messages[1] == Message("assistant", "no idea")
+
+
+async def test_over_ollama_the_thinking_template_is_rendered_and_sent_raw(tmp_path: Path) -> None:
+    async def respond(prompt: str, body: dict[str, Any]) -> Served:
+        if not body.get("raw"):
+            return Served("Hello!")
+        return Served("7" if prompt.endswith("</think>\n\n") else ", no: 7." if prompt.endswith("Wait") else "So 8.")
+
+    model = FakeModel("reasoner", respond=respond, capabilities=("completion", "thinking"), leaves_open=False)
+    with OllamaServer(model) as server:
+        runtime = Ollama("reasoner", host=server.url)
+        bench = Bench(tmp_path, [])
+        step = replace(bench.step(), client=Client(runtime))
+        answer = await perform("budget_forcing", step)
+        await runtime.close()
+
+    rendered = [seen.body for seen in server.requests if seen.body.get("_debug_render_only")]
+    raw = [seen.body for seen in server.asked if seen.body.get("raw") and "<think>" in seen.body["prompt"]]
+    assert answer.value == 7
+    assert rendered[-1]["think"] is True
+    assert [body["prompt"].rpartition("assistant\n")[2] for body in raw] == [
+        "<think>\n",
+        "<think>\nSo 8.\nWait",
+        "<think>\nSo 8.\nWait, no: 7.\n</think>\n\n",
+    ]
+    assert "format" in raw[2] and "format" not in raw[1]
 
 
 async def test_it_costs_what_it_says(tmp_path: Path) -> None:
