@@ -212,7 +212,8 @@ class StepRun:
         context = await step_context(
             self.step, self.session, path=self.path, model=self.model, values=values, here=here
         )
-        context = replace(context, guard=lambda value: self._guarded(value, here))
+        if self.step.guard is not None:
+            context = replace(context, guard=lambda value: self._guarded(value, here))
         assert self.step.prompt_call is not None, "only a step that asks has a technique"
         answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)

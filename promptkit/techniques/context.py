@@ -110,7 +110,7 @@ class StepContext:
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    guard: Callable[[Any], str | None] = lambda value: None
+    guard: Callable[[Any], str | None] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None
     folder: Path = Path()

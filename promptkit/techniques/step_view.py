@@ -77,6 +77,11 @@ class StepView:
         return self._step.tools
 
     @property
+    def has_guard(self) -> bool:
+        """True if the step has a guard for `check`."""
+        return self._step.guard is not None
+
+    @property
     def has_documents(self) -> bool:
         """True if there are documents for `retrieve` to search."""
         return bool(self.role("documents") or self._chosen.documents)

@@ -194,7 +194,7 @@ class Task(StepView):
 
     def check(self, value: Any) -> str | None:
         """Return the problem of a value with the step's `guard`; None where it passes, or there is no guard."""
-        return self._step.guard(value)
+        return self._step.guard(value) if self._step.guard else None
 
     def answer(self, value: Any) -> Answer:
         """Return a value made by code as the answer, without a request; unparsed if it is none of the type's."""

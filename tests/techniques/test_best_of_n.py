@@ -187,13 +187,18 @@ async def test_a_tool_gets_the_answer_and_the_inputs_that_it_takes(tmp_path: Pat
     [
         ("tool:scor", {"score": Checking(answer=True).call}, "no tool `scor`"),
         ("tool:score", {"score": Checking(text=True).call}, "must have a parameter `answer`"),
+        ("guard", {}, "has no guard"),
     ],
 )
-async def test_a_tool_that_cannot_verify_is_an_error(
+async def test_a_verifier_that_the_step_has_not_is_an_error_before_the_first_request(
     tmp_path: Path, verifier: str, tools: Mapping[str, Any], problem: str
 ) -> None:
+    bench = Bench(tmp_path, [])
+
     with pytest.raises(InputError, match=problem):
-        await ask(Bench(tmp_path, ["1"]), spec(samples=1, verifier=verifier), tools=tools)
+        await ask(bench, spec(verifier=verifier), tools=tools)
+
+    assert bench.texts == []
 
 
 async def test_a_program_is_accepted_that_runs(tmp_path: Path) -> None:
@@ -221,7 +226,7 @@ def test_what_is_wrong_in_its_settings_is_a_problem_at_check(
 async def test_it_costs_what_it_says(tmp_path: Path, verifier: str) -> None:
     bench = Bench(tmp_path, graded(["1", "2", "3"], {"1": "1", "2": "2", "3": "3"}))
 
-    await ask(bench, spec(samples=3, verifier=verifier))
+    await ask(bench, spec(samples=3, verifier=verifier), guard=lambda value: None)
 
     most = cost(configure(spec(samples=3, verifier=verifier), bench.project), bench.project, decide="generate")
     assert most.requests == len(bench.records)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from promptkit.techniques.context import Answer, Spec
 from promptkit.techniques.methods.solutions import solution
-from promptkit.techniques.methods.verifier import JUDGE, Verdict, Verifier, verify
+from promptkit.techniques.methods.verifier import JUDGE, Verdict, Verifier, check_verifier, verify
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -36,6 +36,8 @@ async def best_of_n(
     that says what is wrong. A `threshold` is the score that is good enough: answers are then sampled one after the
     other, up to the first that reaches it. Of equal scores the first wins.
     """
+
+    check_verifier(task, verifier)
 
     async def sample(number: int) -> Verified:
         answer = await task.run(over, sample=number, temperature=temperature)

@@ -7,7 +7,7 @@ from typing import Final
 
 from promptkit.techniques.context import Answer, Spec
 from promptkit.techniques.methods.solutions import Solution, solution
-from promptkit.techniques.methods.verifier import JUDGE, Verdict, Verifier, verify
+from promptkit.techniques.methods.verifier import JUDGE, Verdict, Verifier, check_verifier, verify
 from promptkit.techniques.parameters import Count, Tokens
 from promptkit.techniques.reading import before_cue
 from promptkit.techniques.registry import technique
@@ -46,6 +46,7 @@ async def reflexion(
     a failure the model says what to do differently; the last `memory` failures stand in the next attempt. `max_tokens`
     bounds an evaluation and a reflection. Where no attempt is accepted, the last one is the answer.
     """
+    check_verifier(task, evaluator)
     failed: list[Attempt] = []
     while True:
         beneath = task.layer("attempt", attempts=failed[-memory:]) if failed else None

@@ -29,12 +29,27 @@ class Verdict:
     problem: str = ""
 
 
+def check_verifier(task: Task, verifier: str) -> None:
+    """Raise InputError where the step has not got its verifier, before anything is asked."""
+    if verifier == "guard" and not task.has_guard:
+        hint = "`guard: {expr: …, say: …}` on the step"
+        raise InputError("the step has no guard to verify answers with", hint=hint)
+    if not verifier.startswith(_TOOL):
+        return
+    name = verifier.removeprefix(_TOOL)
+    if name not in task.tools:
+        raise InputError(f"the step has no tool `{name}` to verify answers with", hint=nearest(name, task.tools))
+    parameters = takes(task.tools[name])
+    if parameters is not None and "answer" not in parameters:
+        raise InputError(f"the tool `{name}` verifies answers, so it must have a parameter `answer`")
+
+
 async def verify(task: Task, answer: Answer, verifier: str) -> Verdict:
     """Return the verdict on an answer of a verifier that is not the judge.
 
     An answer without a value is rejected with its problem. A tool gets the value as `answer`, and the prompt's inputs
     that it takes, by their names. It returns True or False, a number, or a text that says what is wrong: an empty one,
-    or None, accepts. Raises InputError for an unknown tool, and ToolFailed.
+    or None, accepts. Raises ToolFailed.
     """
     if answer.flag is not None:
         return Verdict(False, answer.problem or "")
@@ -54,11 +69,7 @@ async def _run(task: Task, answer: Answer) -> Verdict:
 
 
 async def _verdict_of_tool(task: Task, answer: Answer, name: str) -> Verdict:
-    if name not in task.tools:
-        raise InputError(f"the step has no tool `{name}` to verify answers with", hint=nearest(name, task.tools))
     parameters = takes(task.tools[name])
-    if parameters is not None and "answer" not in parameters:
-        raise InputError(f"the tool `{name}` verifies answers, so it must have a parameter `answer`")
     known = task.inputs if parameters is None else {key: task.inputs[key] for key in parameters if key in task.inputs}
     result: Any = await task.tool(name, {**known, "answer": answer.value})
     if isinstance(result, bool | int | float):
