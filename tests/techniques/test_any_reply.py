@@ -87,6 +87,7 @@ def strange(seed: int, name: str) -> Scripted:
 
 
 @pytest.mark.attack("fuzz")
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", CATALOG)
 @pytest.mark.parametrize("decide", ["generate", "constrain"])
 async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: str) -> None:
