@@ -134,6 +134,7 @@ async def test_without_log_probabilities_they_are_no_weights_and_nothing_is_aske
 def test_weights_have_a_mean_of_one() -> None:
     assert weights([0.5, 1.0]) == pytest.approx([2 / 3, 4 / 3])
     assert weights([0.0, 0.0]) == [1.0, 1.0]
+    assert weights([0.5, None, 0.5]) == [1.0, 0.0, 1.0], "an answer without a vote has no part in the mean"
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0])

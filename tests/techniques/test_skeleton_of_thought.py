@@ -73,6 +73,14 @@ async def test_without_a_skeleton_it_answers_directly_with_warnings(tmp_path: Pa
     assert (answer.value, warned) == ("TEXT-ALL", ["unread_call", "no_step"])
 
 
+async def test_a_skeleton_of_one_point_is_warned_of(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, routed(("Write only its skeleton", "1. POINT-ONE"), *ROUTES[1:]), "text")
+
+    answer, warned = await ask(bench)
+
+    assert (answer.value, warned) == ("POINT-ONE\nTEXT-ONE", ["single_step"])
+
+
 async def test_it_costs_at_most_what_it_says(tmp_path: Path) -> None:
     bench = Bench(tmp_path, routed(*ROUTES, ("TEXT-TWO", "7")))
 

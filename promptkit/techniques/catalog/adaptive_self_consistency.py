@@ -19,6 +19,7 @@ Probability = Annotated[float, Field(gt=0.5, lt=1)]
 Weight = Literal["none", "logprob", "judge"]
 
 BEST_GRADE = 10
+LARGEST_EXPONENT = 700.0
 
 
 @technique(
@@ -47,7 +48,7 @@ async def adaptive_self_consistency(
             "`weigh: logprob` needs log-probabilities, which the model does not give", hint="`weigh: judge`"
         )
     answers: list[Answer] = []
-    confidences: list[float] = []
+    confidences: list[float | None] = []
     voted, probability = task.vote([]), 0.0
     while len(answers) < samples and probability < threshold:
         numbers = range(len(answers), min(len(answers) + batch, samples))
@@ -61,26 +62,32 @@ async def adaptive_self_consistency(
     return warn_of_tie(task, voted).with_extra(samples=len(answers), probability=round(probability, 4))
 
 
-async def confidence(task: Task, answer: Answer, weigh: Weight) -> float:
-    """Return the confidence in an answer, from 0 to 1; 1 for all where votes are not weighed."""
-    if weigh == "none" or answer.flag is not None:
+async def confidence(task: Task, answer: Answer, weigh: Weight) -> float | None:
+    """Return the confidence in an answer, from 0 to 1; 1 where votes are not weighed, None for one without a vote."""
+    if answer.flag is not None:
+        return None
+    if weigh == "none":
         return 1.0
     shown = solution(task, answer)
     if weigh == "judge":
         grade = (await task.ask("grade", solution=shown)).value
         return 0.0 if grade is None else float(grade) / BEST_GRADE
     try:
-        yes, no = map(math.exp, await task.logprob("right", ["yes", "no"], solution=shown))
+        yes, no = await task.logprob("right", ["yes", "no"], solution=shown)
     except Unsupported:  # a reply without a token has no log-probability
         task.warn("unread_call")
         return 0.0
-    return yes / (yes + no)
+    return 1 / (1 + math.exp(min(no - yes, LARGEST_EXPONENT)))
 
 
-def weights(confidences: Sequence[float]) -> list[float]:
-    """Return confidences as votes: their mean is 1, so that they count as much evidence as plain votes."""
-    total = sum(confidences)
-    return [value * len(confidences) / total for value in confidences] if total else [1.0] * len(confidences)
+def weights(confidences: Sequence[float | None]) -> list[float]:
+    """Return confidences as votes: their mean is 1, so that they count as much evidence as plain votes.
+
+    Where all are 0 the votes are plain.
+    """
+    known = [value for value in confidences if value is not None]
+    mean = sum(known) / len(known) if known else 0.0
+    return [0.0 if value is None else value / mean if mean else 1.0 for value in confidences]
 
 
 def probability_of_staying(votes: Sequence[float]) -> float:

@@ -14,11 +14,13 @@ async def skeleton_of_thought(task: Task, *, points: Count = 8, max_tokens: Toke
     """Write the skeleton of an answer and expand its points concurrently (Ning et al. 2024).
 
     A text is the expanded points, one after the other; an answer of another type is decided from them. `points` caps
-    the points, `max_tokens` bounds each. Without a skeleton the task is answered directly.
+    the points, `max_tokens` bounds each. Without a skeleton the task is answered directly, with a warning.
     """
     skeleton = (await task.ask("skeleton", points=points, max_tokens=max(64, 16 * points))).value or []
     if len(skeleton) > points:
         task.warn("capped")
+    if len(skeleton) == 1:
+        task.warn("single_step")
     kept = skeleton[:points]
     expanded = await task.each(
         lambda point: task.ask("expand", skeleton=kept, point=point, max_tokens=max_tokens), kept
