@@ -165,19 +165,21 @@ class Task(StepView):
     async def think(self, call: str, *, after: Exchange | None = None, max_tokens: int, **values: Any) -> Exchange:
         """Let a model that thinks by itself think, and end with its thoughts; the exchange's text is the thoughts.
 
-        They go on `after` an exchange of thoughts, with the call's `begin` between. Raises Unsupported where the model
-        cannot continue its own thoughts, and InputError under `think: off`.
+        They go on `after` an exchange of the same model's thoughts, with the call's `begin` between. Raises Unsupported
+        where the model cannot continue its own thoughts, and InputError under `think: off`.
         """
         if self._step.options.think is False:
             raise InputError(f"technique `{self._technique}` needs thoughts, which the step's `think: off` forbids")
-        built = await self._built(call, values, temperature=self._step.options.temperature or 0.0, begins=False)
+        task = self._with(self._step_of(after)) if after else await self._answered_by(self._model_of(call))
+        built = await task._built(call, values, temperature=self._step.options.temperature or 0.0, begins=False)
         begin = self._call(call).begin
         thoughts = f"{after.text.rstrip()}\n{begin}" if after else begin
-        return await think(self._step, built, thoughts, max_tokens)
+        return await think(task._step, built, thoughts, max_tokens)
 
     async def conclude(self, call: str, thoughts: Exchange, **values: Any) -> Exchange:
         """End a model's own thoughts, and ask for the answer after them."""
-        return await conclude(self._step, await self._built(call, values, begins=False), thoughts.text)
+        task = self._with(self._step_of(thoughts))
+        return await conclude(task._step, await task._built(call, values, begins=False), thoughts.text)
 
     async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
