@@ -134,7 +134,8 @@ class Exchange:
     `client` is that of the model that answered. `form` is the one in which the reply has its answer; where an answer in
     JSON was `unwrapped`, the text is the plain one of its value, and the record keeps the reply. `ends` are the texts
     at which the reply was cut, `again` those at which an answer after it has gone on to an example that the model
-    invents. `value` is that of a typed aside, None where no reply could be read.
+    invents. `value` is that of a typed aside, None where no reply could be read. `before` is the text that an answer
+    goes on from: thoughts.
     """
 
     call: str
@@ -150,6 +151,7 @@ class Exchange:
     value: Any = None
     again: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
+    before: str = ""
 
     @property
     def text(self) -> str:

@@ -286,4 +286,5 @@ def _exchange(
         client=step.client,
         again=built.again,
         ends=built.ends,
+        before=built.before,
     )

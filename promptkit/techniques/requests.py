@@ -55,7 +55,7 @@ class CallArguments:
 class BuiltCall:
     """A call ready to be sent. `form` is that of its answer, and `cue` the text that this follows. `ends` are texts at
     which its reply is cut, whether or not the runtime stopped there; `again` are those at which an answer has gone on
-    to an invented example.
+    to an invented example. The answer goes on from the text `before` it, which is not the prompt's: thoughts.
     """
 
     spec: CallSpec
@@ -65,6 +65,7 @@ class BuiltCall:
     ends: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    before: str = ""
 
 
 async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
@@ -167,13 +168,14 @@ def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) 
     request, cue, writing = built.request, built.cue, built.form.writing
     continues = "continue" in model.capabilities
     if continues and writing == "plain":
-        return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()))
+        return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()), before=text)
     asks = cue if writing == "plain" else ""
     turn = Message("user", asks or instruction(step.answer, writing, project=step.project))
     messages = (*request.messages, Message("assistant", text), turn)
     reason = "the answer is JSON" if continues else "the runtime cannot continue one"
     note = f"the text before the cue sent as a turn: {reason}"
-    return replace(built, request=replace(request, messages=messages, begun=cue if continues else ""), notes=(note,))
+    request = replace(request, messages=messages, begun=cue if continues else "")
+    return replace(built, request=request, notes=(note,), before=text)
 
 
 def example_types(step: StepContext) -> tuple[AnswerType, ...]:

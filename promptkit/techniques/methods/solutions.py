@@ -28,14 +28,11 @@ def solution(task: Task, answer: Answer) -> Solution:
 
 
 def _thoughts(answer: Answer) -> str:
-    """Return the thoughts in the deciding reply, or in the turn that it goes on from."""
+    """Return the thoughts in the deciding reply, or those that it goes on from."""
     last = answer.last
     if last is None:
         return ""
-    if last.thinks:
-        return before_cue(last.text, last.cue)
-    before = [message.content for message in last.request.messages if message.role == "assistant"]
-    return before_cue(last.request.begun or (before[-1] if before else ""), last.cue)
+    return before_cue(last.text if last.thinks else last.before, last.cue)
 
 
 def with_answers(answers: Sequence[Answer]) -> list[Answer]:
