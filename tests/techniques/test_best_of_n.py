@@ -201,6 +201,11 @@ async def test_a_verifier_that_the_step_has_not_is_an_error_before_the_first_req
     assert bench.texts == []
 
 
+async def test_a_program_of_another_language_is_not_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the step's answer is sql"):
+        await ask(Bench(tmp_path, [], {"code": "sql"}), spec(verifier="program"))
+
+
 async def test_a_program_is_accepted_that_runs(tmp_path: Path) -> None:
     programs = ["```python\nanswer = 1 / 0\n```", "```python\nanswer = 1\n```"]
     bench = Bench(tmp_path, graded(programs, {}), {"code": "python"})

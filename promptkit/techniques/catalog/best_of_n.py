@@ -24,7 +24,7 @@ async def best_of_n(
     task: Task,
     *,
     samples: Count = 5,
-    verifier: Verifier = JUDGE,
+    verifier: Verifier = "judge",
     threshold: float | None = None,
     temperature: Warmth = 0.7,
     over: Spec = "chain_of_thought",
@@ -36,7 +36,6 @@ async def best_of_n(
     that says what is wrong. A `threshold` is the score that is good enough: answers are then sampled one after the
     other, up to the first that reaches it. Of equal scores the first wins.
     """
-
     check_verifier(task, verifier)
 
     async def sample(number: int) -> Verified:

@@ -33,7 +33,7 @@ async def reflexion(
     task: Task,
     *,
     attempts: Count = 3,
-    evaluator: Verifier = JUDGE,
+    evaluator: Verifier = "judge",
     threshold: float = 1.0,
     memory: Count = 3,
     over: Spec = "chain_of_thought",

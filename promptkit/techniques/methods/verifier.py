@@ -34,6 +34,9 @@ def check_verifier(task: Task, verifier: str) -> None:
     if verifier == "guard" and not task.has_guard:
         hint = "`guard: {expr: …, say: …}` on the step"
         raise InputError("the step has no guard to verify answers with", hint=hint)
+    language = task.answer_type.description().get("language", "python")
+    if verifier == "program" and language != "python":
+        raise InputError(f"the verifier `program` runs Python, and the step's answer is {language}")
     if not verifier.startswith(_TOOL):
         return
     name = verifier.removeprefix(_TOOL)
