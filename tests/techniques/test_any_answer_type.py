@@ -64,3 +64,16 @@ async def test_a_program_may_be_beneath(tmp_path: Path, name: str) -> None:
     answer = await perform({name: {"over": "pal"}}, bench.step())
 
     assert (answer.value, answer.flag) == (7, None)
+
+
+NAMED = "{% block instructions %}Do it.{% endblock %}\n{% block input %}{{ task }} {{ shown }}{% endblock %}\n"
+
+
+@pytest.mark.parametrize("name", NEWER)
+async def test_an_input_may_have_the_name_of_a_macro_of_the_templates(tmp_path: Path, name: str) -> None:
+    bench = Bench(tmp_path, answering("7"), prompt=NAMED, capabilities=abilities(name))
+
+    answer = await perform(name, bench.step(values={"task": "TASK-MARK", "shown": "SHOWN-MARK"}))
+
+    assert answer.value == 7
+    assert "TASK-MARK SHOWN-MARK" in (bench.runtime.requests[0].prompt or bench.texts[0])
