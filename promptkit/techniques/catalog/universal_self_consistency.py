@@ -20,12 +20,10 @@ async def universal_self_consistency(
     shown = with_answers(sampled)
     if len({task.vote_key(answer) for answer in shown}) < 2:
         return task.vote(sampled)
-    picked = (await task.ask("select", solutions=[solution(task, answer) for answer in shown])).value
-    number = 0 if picked is None else int(picked)
-    if not 1 <= number <= len(shown):
-        if picked is not None:
-            task.warn("unread_call")
-        number = 1
+    solutions = [solution(task, answer) for answer in shown]
+    among = {"number": {"min": 1, "max": len(shown), "decimals": 0}}
+    picked = (await task.ask("select", produces=among, solutions=solutions)).value
+    number = 1 if picked is None else int(picked)
     return shown[number - 1].with_extra(
         candidates=[answer.value for answer in shown], picked=number, unparsed=len(sampled) - len(shown)
     )
