@@ -20,6 +20,7 @@
     │   ├── ToolFailed                     a tool raised, or returned what is not JSON
     │   └── TechniqueFailed                a technique of the project raised, or returned no answer
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
+    ├── StrictWarning                  3   a step's answer has a warning that `strict` makes an error
     ├── BudgetSpent                    3   the budget of the command is spent
     ├── StoreFailed                    3   the store cannot be read or written
     │   └── DamagedRecord                  a record in it is not one that promptkit writes
@@ -195,6 +196,10 @@ class TechniqueFailed(CodeFailed):
 
 class UnparsedAnswer(PromptkitError):
     """A step's answer does not parse and its `on_error` is `fail`."""
+
+
+class StrictWarning(PromptkitError):
+    """A step's answer has a warning that its `strict`, or `--strict-on`, makes an error."""
 
 
 class BudgetSpent(PromptkitError):

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,16 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from promptkit.errors import InputError, nearest
-from promptkit.storage.files import SETTINGS_FILE, check_named, check_there, find_root, read_bytes, resolved
+from promptkit.storage.files import (
+    SETTINGS_FILE,
+    check_named,
+    check_there,
+    find_root,
+    found_file,
+    read_bytes,
+    resolved,
+    resolved_once,
+)
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import Document, load_file
 
@@ -129,19 +139,17 @@ class Project:
     def inside(self, path: Path) -> bool:
         """Tell whether a path, all symlinks followed, lies in the root or among the shipped files."""
         target = resolved(path)
-        shipped = (LIBRARY / folder for folder in _FOLDERS.values())
-        return any(target.is_relative_to(folder) for folder in (resolved(self.root), *shipped))
+        return target.is_relative_to(resolved(self.root)) or _is_shipped(target, LIBRARY)
 
     def owns(self, path: Path) -> bool:
         """Tell whether a path lies in the root, and not among the shipped files of another project."""
         root, target = resolved(self.root), resolved(path)
-        shipped = (LIBRARY / folder for folder in _FOLDERS.values())
-        return target.is_relative_to(root) and (root == LIBRARY or not any(map(target.is_relative_to, shipped)))
+        return target.is_relative_to(root) and (root == LIBRARY or not _is_shipped(target, LIBRARY))
 
     def portable_name(self, path: Path) -> str:
         """Return a file's path within the project or promptkit, the same wherever these lie; else its name."""
-        file = resolved(path)
-        folder = next((folder for folder in (resolved(self.root), LIBRARY) if file.is_relative_to(folder)), None)
+        file = resolved_once(path)
+        folder = next((folder for folder in (resolved_once(self.root), LIBRARY) if file.is_relative_to(folder)), None)
         return file.name if folder is None else file.relative_to(folder).as_posix()
 
     def target(self, name: str) -> Path:
@@ -185,6 +193,10 @@ class Project:
         return nearest(name, [*self.names("pipelines"), *self.names("prompts")])
 
     def _find(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
+        key = (self.root, LIBRARY, kind, name, beside)
+        return found_file(key, lambda: self._search(kind, name, beside))
+
+    def _search(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
         if name in ("", ".", "..") or "\0" in name:
             return None
         folders = self._folders(kind)
@@ -206,6 +218,16 @@ class Project:
     def _folders(self, kind: FileKind) -> tuple[Path, ...]:
         folders = (self.root / _FOLDERS[kind], LIBRARY / _FOLDERS[kind])
         return (*folders, LIBRARY / TECHNIQUE_PIPELINES) if kind == "pipelines" else folders
+
+
+@lru_cache(maxsize=4)
+def _shipped_folders(library: Path) -> frozenset[Path]:
+    return frozenset(library / folder for folder in _FOLDERS.values())
+
+
+def _is_shipped(path: Path, library: Path) -> bool:
+    """Tell whether a resolved path lies in one of the shipped folders."""
+    return not _shipped_folders(library).isdisjoint((path, *path.parents))
 
 
 def is_artifact(path: Path) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from promptkit import project as module
 from promptkit.errors import InputError
 from promptkit.project import FileKind, Project
+from promptkit.storage.files import frozen_files
 
 
 @pytest.fixture
@@ -148,3 +149,14 @@ def test_a_portable_name_is_the_same_wherever_the_project_and_promptkit_lie(root
     assert project.portable_name(root / "pipelines" / "chain.yaml") == "pipelines/chain.yaml"
     assert project.portable_name(library / "pipelines" / "feedback.yaml") == "pipelines/feedback.yaml"
     assert project.portable_name(root.parent / "elsewhere" / "x.yaml") == "x.yaml"
+
+
+def test_a_name_that_was_found_stays_where_it_was_found_while_files_are_frozen(root: Path, library: Path) -> None:
+    project = Project(root)
+    with frozen_files():
+        assert project.find_prompt("later") is None
+        shipped = project.find_prompt("shipped")
+        write(root, "templates/prompts/shipped.j2", "templates/prompts/later.j2")
+        assert project.find_prompt("shipped") == shipped
+        assert project.find_prompt("later") == root / "templates/prompts/later.j2"
+    assert project.find_prompt("shipped") == root / "templates/prompts/shipped.j2"

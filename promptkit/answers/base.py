@@ -72,9 +72,9 @@ class AnswerType(ABC):
         try:
             back = read(text)
         except Unparsed as unparsed:
-            raise ValueError(f"{value!r} is not an answer of the type {self.name}: {unparsed}") from None
+            raise ValueError(f"{shown(value)} is not an answer of the type {self.name}: {unparsed}") from None
         if back != value:
-            raise ValueError(f"{value!r} cannot be written as {self.name}: it would be read back as {back!r}")
+            raise ValueError(f"{shown(value)} cannot be written as {self.name}: it would be read back as {shown(back)}")
         return text
 
     def parse(self, text: str) -> Any:
@@ -258,6 +258,12 @@ def quoted(text: str, limit: int = 80) -> str:
     """Return a text for a message, in quotes and cut to `limit` characters."""
     text = text.strip()
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def shown(value: Any, limit: int = 200) -> str:
+    """Return a value for a message, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def hashable(value: Any) -> Hashable:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from promptkit.answers.base import Unparsed, quoted
+from promptkit.answers.base import Unparsed, quoted, shown
 from promptkit.answers.constraints.gbnf import Grammar, one_of
 from promptkit.answers.labels import Named, begins
 from promptkit.answers.reader.contrast import Mention, without_asides
@@ -43,7 +43,7 @@ class Boolean(Named):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, bool):
-            raise ValueError(f"{value!r} is neither true nor false")
+            raise ValueError(f"{shown(value)} is neither true nor false")
         return "true" if value else "false"
 
     def read(self, text: str) -> bool:

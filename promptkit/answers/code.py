@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Reading, Unparsed, quoted
+from promptkit.answers.base import AnswerType, Reading, Unparsed, quoted, shown
 from promptkit.answers.constraints.gbnf import BLANKS, Grammar, any_of, literal, none_of
 from promptkit.answers.reader.code_reader import find_program
 from promptkit.errors import InputError
@@ -28,7 +28,7 @@ class Code(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a program")
+            raise ValueError(f"{shown(value)} is not a program")
         return f"```{self.language}\n{value}\n```"
 
     def read(self, text: str) -> str:

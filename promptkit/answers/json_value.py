@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Reading, Refusal, Unparsed, after_marker, hashable, quoted
+from promptkit.answers.base import AnswerType, Reading, Refusal, Unparsed, after_marker, hashable, quoted, shown
 from promptkit.answers.constraints.gbnf import Grammar, literal
 from promptkit.answers.constraints.json_schema import JsonSchema
 from promptkit.answers.constraints.number_grammar import range_expression
@@ -110,7 +110,7 @@ def json_text(value: Any) -> str:
         return "[" + ", ".join(map(json_text, value)) + "]"
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return "{" + ", ".join(f"{json_text(key)}: {json_text(item)}" for key, item in value.items()) + "}"
-    raise ValueError(f"{value!r} is not a JSON value")
+    raise ValueError(f"{shown(value)} is not a JSON value")
 
 
 _CHARACTER = r'[^"\\\x00-\x1F] | "\\" ["\\/bfnrt] | "\\u00" [0-1] [0-9a-fA-F]'

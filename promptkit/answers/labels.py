@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.base import AnswerType, Unparsed, shown
 from promptkit.answers.closed_sets import ClosedSet, check_known, read_names, separator_for
 from promptkit.answers.constraints.gbnf import Grammar, literal, one_of
 from promptkit.answers.lists import EMPTY, says_none, without_bullet
@@ -171,7 +171,7 @@ class Labels(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list of labels")
+            raise ValueError(f"{shown(value)} is not a list of labels")
         if not value:
             return EMPTY
         return self.separator.join(check_known(label, self.labels, "label") for label in value)

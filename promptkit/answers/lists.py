@@ -19,6 +19,7 @@ from promptkit.answers.base import (
     nonblank_lines,
     paragraphs,
     quoted,
+    shown,
     stripped_forms,
     unique_by,
 )
@@ -33,7 +34,9 @@ from promptkit.answers.reader.list_reader import (
     listed_items,
     names_several,
     plain_lines,
+    quoted_items,
     sentence_items,
+    with_line_breaks,
 )
 from promptkit.answers.reader.markers import text_after_marker
 from promptkit.answers.reader.refusals import declines, refuses
@@ -57,22 +60,30 @@ class ListOf(AnswerType):
 
     `unique` drops items that count as the same answer as an earlier one. `most` (`max` in a file) limits the number of
     items: the grammar ends there, and a longer reply is not an answer. Without it a small model may continue until it
-    is cut off.
+    is cut off. `in_full` is for items that are sentences: commas and the words
+    of an answer (`the answer is`) are a part of them, and so are explanations after a name.
     """
 
     name = "list"
 
     def __init__(
-        self, of: AnswerType | None = None, *, separator: Any = None, unique: Any = False, most: Any = None
+        self,
+        of: AnswerType | None = None,
+        *,
+        separator: Any = None,
+        unique: Any = False,
+        most: Any = None,
+        in_full: bool = False,
     ) -> None:
         self.of = of or Text()
+        self.in_full = in_full
         self.separator = _read_separator(separator, self.of)
         self.unique = read_flag("unique", unique)
         self.most = read_max_items(most)
 
     def format(self, value: Any) -> str:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
+            raise ValueError(f"{shown(value)} is not a list")
         if not value:
             return EMPTY
         return self._between.join(self.of.write(item) for item in value)
@@ -80,13 +91,18 @@ class ListOf(AnswerType):
     def read(self, text: str) -> list[Any]:
         if says_none(text) and EMPTY not in self.of.alternatives():
             return []
+        text = with_line_breaks(text)
         listed = self._listed(text)
         return self._values(listed.texts if listed else self._plain_items(text))
 
     def conclude(self, text: str, cue: str, *, thinks: bool = False, cut: bool = False, question: str = "") -> Reading:
         if refuses(text):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
+        text = with_line_breaks(text)
         listed = self._listed(text)
+        if self.in_full and not says_none(text):
+            items = listed.texts if listed else quoted_items(text) or self._plain_items(text)
+            return Reading(self._values(items), listed.rule if listed else WHOLE_REPLY)
         if listed and listed.rule == ANSWER_LINES:
             return Reading(self._values(listed.texts), ANSWER_LINES)
         rest, marked = after_marker(text, cue)
@@ -104,14 +120,15 @@ class ListOf(AnswerType):
 
     def _listed(self, text: str) -> Items | None:
         """Return the items of a reply that marks them. A single line with separators is none of these."""
-        listed = listed_items(text)
+        listed = listed_items(text, in_full=self.in_full)
         alone = listed is not None and listed.rule == "list" and len(listed.texts) == 1
         return None if alone and self.separator != "\n" and self.separator in text else listed
 
     def _unlisted(self, text: str) -> Reading:
         """Return the list of a reply without thoughts that marks no items."""
         lines = nonblank_lines(text)
-        is_sentence = self.separator != "\n" or names_several(text) or (_FRAME.match(text.strip()) and "," in text)
+        is_joined = names_several(text) or quoted_items(text) or (_FRAME.match(text.strip()) and "," in text)
+        is_sentence = self.separator != "\n" or is_joined
         if len(lines) == 1 and is_sentence and not says_none(text):
             return Reading(self._sentence(text), "first sentence")
         try:
@@ -150,6 +167,8 @@ class ListOf(AnswerType):
             return []
         if declines(text[:MOST_DECLINING]):
             raise Refusal(f"the reply declines to answer: {quoted(text)}")
+        if in_quotes := quoted_items(text):
+            return self._values(in_quotes)
         framed = _FRAME.match(text.strip())
         text = text.strip()[framed.end() :] if framed else text
         with suppress(Unparsed):
@@ -190,7 +209,7 @@ class ListOf(AnswerType):
 
     def json_value(self, value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
+            raise ValueError(f"{shown(value)} is not a list")
         return [self.of.json_value(item) for item in value]
 
     def from_json(self, value: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Unparsed, quoted
+from promptkit.answers.base import AnswerType, Unparsed, quoted, shown
 from promptkit.answers.constraints.gbnf import Grammar
 from promptkit.answers.constraints.number_grammar import LONGEST_WHOLE, range_expression
 from promptkit.answers.reader.concluded_number import number_of, whole_number
@@ -44,7 +44,7 @@ class Number(AnswerType):
 
     def format(self, value: Any) -> str:
         if not _is_number(value):
-            raise ValueError(f"{value!r} is not a number")
+            raise ValueError(f"{shown(value)} is not a number")
         return number_text(value)
 
     def read(self, text: str) -> int | float:
@@ -140,7 +140,7 @@ def number_text(value: int | float) -> str:
     if isinstance(value, int):
         return format(Decimal(value), "f")
     if not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
+        raise ValueError(f"{shown(value)} is not a finite number")
     if value == 0:
         return "0"
     return format(Decimal(value) if value.is_integer() else Decimal(repr(value)), "f")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted
+from promptkit.answers.base import WHOLE_REPLY, AnswerType, Reading, Refusal, Unparsed, paragraphs, quoted, shown
 from promptkit.answers.reader.conclusion import last_box
 from promptkit.answers.reader.markers import text_after_marker
 from promptkit.answers.reader.numerals import plain_math
@@ -20,7 +20,7 @@ class Text(AnswerType):
 
     def format(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a text")
+            raise ValueError(f"{shown(value)} is not a text")
         return value
 
     def read(self, text: str) -> str:
@@ -54,13 +54,14 @@ _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」", "'": 
 
 
 def undressed(text: str) -> str:
-    """Return a text without emphasis and quotes around the whole of it."""
+    """Return a text without emphasis and quotes around the whole of it, or all but its full stop."""
     text = text.strip()
     while True:
-        emphasis = _EMPHASIS.fullmatch(text)
+        body, end = (text[:-1], text[-1:]) if text.endswith((".", "!", "?")) else (text, "")
+        emphasis = _EMPHASIS.fullmatch(body)
         if emphasis and emphasis[1] not in emphasis[2]:
-            text = emphasis[2].strip()
-        elif len(text) > 2 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
-            text = text[1:-1].strip()
+            text = emphasis[2].strip() + end
+        elif len(body) > 2 and _QUOTES.get(body[0]) == body[-1] and not {body[0], body[-1]} & set(body[1:-1]):
+            text = body[1:-1].strip() + end
         else:
             return text

@@ -145,6 +145,7 @@ def read_options(**options: Unpack[EvalArguments]) -> SuiteOptions:
         record=record,
         no_cache=options.get("no_cache", False) or fresh,
         strict=options.get("strict", False),
+        strict_on=tuple(as_list(options.get("strict_on", ()))),
         timeout=options.get("timeout"),
     )
     cells = EvalOptions(
@@ -154,6 +155,7 @@ def read_options(**options: Unpack[EvalArguments]) -> SuiteOptions:
         fresh=fresh or record is not None,
         retry_errors=options.get("retry_errors", False),
         strict=model.strict,
+        strict_on=frozenset(model.strict_on),
     )
     rules = ReportRules(allow_missing=options.get("allow_missing", False))
     return SuiteOptions(

@@ -96,9 +96,9 @@ def run(
     """Run a pipeline or a prompt once, and keep the run in the project's store.
 
     `target` is a name, a path or what `load` returned; without `inputs` the examples of its inputs are used. `options`
-    are those of `ModelArguments`: `model`, `sets`, `record`, `no_cache`, `strict`, `timeout`. `progress` shows each
-    step on stderr. Raises InputError before a model is asked, and the error that ended the run; with `check=False` that
-    is in the result's `error`.
+    are those of `ModelArguments`: `model`, `sets`, `record`, `no_cache`, `strict`, `strict_on`, `timeout`. `progress`
+    shows each step on stderr. Raises InputError before a model is asked, and the error that ended the run; with
+    `check=False` that is in the result's `error`.
     """
     return run_sync("run", arun(target, inputs, check=check, progress=progress, **options))
 

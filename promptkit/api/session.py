@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from promptkit.runtimes.client import Cache
 from promptkit.runtimes.models import Models, default_reference
 from promptkit.runtimes.replay import Recorder
 from promptkit.storage.store import Store
+from promptkit.techniques.warning_names import wrong_names
 
 T = TypeVar("T")
 
@@ -33,7 +34,8 @@ class ModelArguments(TypedDict, total=False):
 
     `model` is a reference such as "ollama/qwen2.5:1.5b"; `sets` changes settings, as "STEP.KEY=VALUE"; `record` names a
     file that keeps every request and reply; `no_cache` asks again what is cached; `strict` makes what the model cannot
-    enforce an error; `timeout` is the seconds for a request, all attempts included.
+    enforce an error, and `strict_on` names warnings that are errors; `timeout` is the seconds for a request, all
+    attempts included.
     """
 
     model: str | None
@@ -41,6 +43,7 @@ class ModelArguments(TypedDict, total=False):
     record: str | Path | None
     no_cache: bool
     strict: bool
+    strict_on: Sequence[str]
     timeout: float | None
 
 
@@ -53,6 +56,7 @@ class ModelOptions:
     record: str | Path | None = None
     no_cache: bool = False
     strict: bool = False
+    strict_on: Sequence[str] = ()
     timeout: float | None = None
 
     def __post_init__(self) -> None:
@@ -158,6 +162,8 @@ async def open_session(
     `apart` are models that `--model` does not stand for.
     """
     project = pipeline.project
+    if wrong := wrong_names(options.strict_on, project):
+        raise InputError(replace(problem, message=f"--strict-on: {problem.message}") for problem in wrong)
     reference, why, base = default_model(project, pipeline, options.model)
     recorder = Recorder(Path(options.record)) if options.record else None
     try:
@@ -179,7 +185,7 @@ async def open_session(
                 apart=apart,
             )
             async with models:
-                settings = RunSettings(strict=options.strict)
+                settings = RunSettings(strict=options.strict, strict_on=frozenset(options.strict_on))
                 yield Session(project=project, models=models, store=store, settings=settings, reference=reference)
     finally:
         if recorder:

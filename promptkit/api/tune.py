@@ -134,6 +134,7 @@ def read_options(**options: Unpack[TuneArguments]) -> TuneSettings:
         record=options.get("record"),
         no_cache=options.get("no_cache", False),
         strict=options.get("strict", False),
+        strict_on=tuple(as_list(options.get("strict_on", ()))),
         timeout=options.get("timeout"),
     )
     return TuneSettings(tuning=tuning, model=model, write=write, apply=apply)
@@ -170,7 +171,7 @@ async def tune_suite(
     ) as session:
         # A recording must hold every request, those of known cells too: kept replies answer them.
         fresh = settings.model.no_cache or settings.model.record is not None
-        cells = EvalOptions(fresh=fresh, strict=settings.model.strict)
+        cells = EvalOptions(fresh=fresh, strict=settings.model.strict, strict_on=frozenset(settings.model.strict_on))
         tuning = Tuning(suite, models=session.models, store=session.store, options=settings.tuning, eval_options=cells)
         if approve is not None:
             with showing(progress):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from promptkit.cli.results import code_lines
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Edge
-from promptkit.engine.requirements import unmet_requirements
+from promptkit.engine.requirements import technique_problems, unmet_requirements
 from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, place
 from promptkit.project import Project, is_artifact, is_suite
@@ -26,6 +27,7 @@ from promptkit.project_code.reference import CodeUse
 from promptkit.reports.output import emit, emit_folded, note
 from promptkit.reports.text import counted, json_text, visible
 from promptkit.storage.files import read_bytes, resolved
+from promptkit.techniques.definition import definition_problems, own_techniques
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,10 +39,14 @@ _NOT_PROMPTS = {"layouts", "answers", "techniques"}
 
 @dataclass(frozen=True, slots=True)
 class CheckTarget:
-    """A target or a suite named on the command line, or found in a `folder` that is."""
+    """A target or a suite named on the command line, or found in a `folder` that is.
+
+    With `techniques` it is the techniques that are defined in a file or folder.
+    """
 
     target: str
     folder: Path | None = None
+    techniques: bool = False
 
     def project(self) -> Project:
         """Return its project. Without a `promptkit.yaml` its root is the folder, or the one that `run` would take."""
@@ -57,6 +63,10 @@ class CheckResult:
     edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
     code: dict[tuple[str, str], CodeUse] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def add_problems(self, *problems: Iterable[Problem]) -> None:
+        """Add problems, without repeats."""
+        self.problems.update(dict.fromkeys(chain.from_iterable(problems)))
 
     def add_code(self, uses: Iterable[CodeUse]) -> None:
         """Add the Python that a target would run."""
@@ -103,6 +113,9 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
     for named in targets:
         try:
             project = named.project()
+            if named.techniques:
+                check_techniques(Path(named.target), project, checked)
+                continue
             suite = find_suite(named, project)
             if suite is not None:
                 checked.files.append(place(suite) or named.target)
@@ -112,11 +125,28 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
             checked.files.append(name)
             pipeline = load_target(named.target, project)
             checked.edges[name] = pipeline.edges
-            checked.problems.update(dict.fromkeys((*unmet_requirements(pipeline), *tune_problems(pipeline))))
+            checked.add_problems(unmet_requirements(pipeline), tune_problems(pipeline), technique_problems(pipeline))
             checked.add_code(code_of(pipeline))
         except InputError as error:
-            checked.problems.update(dict.fromkeys(error.problems))
+            checked.add_problems(error.problems)
     return checked
+
+
+def check_techniques(path: Path, project: Project, checked: CheckResult) -> None:
+    """Check the project's techniques that are defined in a file or folder, whether a step uses them or not."""
+    for name, files in techniques_at(path, project).items():
+        checked.files.append(place(files[0]) or name)
+        checked.add_problems(definition_problems(name, project))
+
+
+def techniques_at(path: Path, project: Project) -> dict[str, tuple[Path, ...]]:
+    """Return the project's techniques of which a part lies in a folder, or that a file is part of."""
+    at = resolved(path)
+    return {
+        name: files
+        for name, files in own_techniques(project).items()
+        if any(at.is_relative_to(resolved(file)) or resolved(file).is_relative_to(at) for file in files)
+    }
 
 
 def find_suite(named: CheckTarget, project: Project) -> Path | None:
@@ -143,6 +173,7 @@ def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
     from promptkit.evaluation.suite.suite import suite_code
 
     suite = load_suite(path, project, run_code=False)
+    checked.add_problems(*(technique_problems(variant.pipeline) for variant in suite.variants))
     checked.add_code(suite_code(suite))
     if suite.data.function is not None:
         checked.notes.append(f"{place(path)}: its rows are not checked, as {suite.data.function.code.shown} makes them")
@@ -154,12 +185,15 @@ def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
 
 
 def find_targets(paths: Iterable[str]) -> Iterator[CheckTarget]:
-    """Yield the targets that are named, and those in folders that are named."""
+    """Yield the targets that are named, those in folders that are named, and the techniques of both."""
     for name in paths:
         folder = Path(name)
         if os.path.isdir(folder):
             found = sorted(path for path in folder.rglob("*") if _is_target(path, folder))
             yield from (CheckTarget(str(path), folder) for path in found)
+            yield CheckTarget(name, folder, techniques=True)
+        elif os.path.isfile(name) and techniques_at(folder, find_project(name)):
+            yield CheckTarget(name, techniques=True)
         else:
             yield CheckTarget(name)
 

@@ -16,7 +16,18 @@ import typer
 from promptkit.api.evaluate import SuiteOptions, evaluate_suite, find_suite, read_options
 from promptkit.api.session import ModelOptions
 from promptkit.cli.better_model import suggest_better_model
-from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Timeout, command_options, complete_suite
+from promptkit.cli.options import (
+    Json,
+    Model,
+    NoCache,
+    Record,
+    Sets,
+    Strict,
+    StrictOn,
+    Timeout,
+    command_options,
+    complete_suite,
+)
 from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, PromptkitError, place
 from promptkit.evaluation.evaluate import EvalResult
@@ -77,6 +88,7 @@ def evaluate(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    strict_on: StrictOn = None,
     timeout: Timeout = None,
 ) -> None:
     """Measure a target on data: each metric with its 95 % interval, each variant against the first.
@@ -97,6 +109,7 @@ def evaluate(
         record=record,
         no_cache=no_cache,
         strict=strict,
+        strict_on=strict_on or (),
         timeout=timeout,
     )
     if html is not None:

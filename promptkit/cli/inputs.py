@@ -85,7 +85,9 @@ def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
     try:
         for number, fields in enumerate(read_inputs(path), start=1):
             try:
-                filled.append(InputRow(number, fields, fill_row(pipeline, fields, typed=path.suffix in TEXT_SUFFIXES)))
+                typed = path.suffix in TEXT_SUFFIXES
+                values = fill_row(pipeline, fields, typed=typed, folder=path.parent)
+                filled.append(InputRow(number, fields, values))
             except InputError as error:
                 problems += (_row_problem(problem, number, path) for problem in error.problems)
                 if len(problems) >= MAX_PROBLEMS:
@@ -97,8 +99,11 @@ def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
     return filled
 
 
-def fill_row(pipeline: Pipeline, fields: Mapping[str, Any], *, typed: bool) -> Mapping[str, Any]:
-    """Return the inputs of a row; `typed` reads its texts by the inputs' types. Raises InputError."""
+def fill_row(pipeline: Pipeline, fields: Mapping[str, Any], *, typed: bool, folder: Path) -> Mapping[str, Any]:
+    """Return the inputs of a row; `typed` reads its texts by the inputs' types, and a table may be a file in `folder`.
+
+    Raises InputError.
+    """
     given = {name: value for name, value in fields.items() if name in pipeline.inputs}
     missing = [name for name, spec in pipeline.inputs.items() if name not in given and not spec.has_default]
     if missing or (pipeline.inputs and not given):
@@ -110,7 +115,8 @@ def fill_row(pipeline: Pipeline, fields: Mapping[str, Any], *, typed: bool) -> M
             )
             for name in missing or pipeline.inputs
         )
-    return fill_inputs(pipeline, texts=given).values if typed else fill_inputs(pipeline, given).values
+    filled = fill_inputs(pipeline, None if typed else given, texts=given if typed else None, folder=folder)
+    return filled.values
 
 
 def extra_fields(pipeline: Pipeline, row: InputRow) -> dict[str, Any]:

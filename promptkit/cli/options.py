@@ -67,6 +67,10 @@ NoCache: TypeAlias = Annotated[bool, typer.Option("--no-cache", help="Ask again 
 Strict: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Fail where the model cannot enforce something, instead of noting it.")
 ]
+StrictOn: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--strict-on", metavar="WARNING", help="Fail on answers with this warning; repeatable."),
+]
 Timeout: TypeAlias = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", help="Time limit of a request, all attempts included (default 600)."),

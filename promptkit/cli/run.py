@@ -15,7 +15,7 @@ from promptkit.api.run import RunResult, run_target
 from promptkit.api.session import ModelOptions, load, open_session
 from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled, read_texts
-from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, StrictOn, Target, Timeout, Values
 from promptkit.cli.results import answered_by, in_order, show_models, show_result, spent_text
 from promptkit.cli.session import keeping_partial_text, run_to_end
 from promptkit.engine.dependencies import code_of
@@ -52,6 +52,7 @@ def run(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    strict_on: StrictOn = None,
     timeout: Timeout = None,
 ) -> None:
     """Run a pipeline or a prompt and print its answer.
@@ -63,7 +64,13 @@ def run(
     if out is not None and rows is None:
         raise InputError("--out is for the rows of --input", hint="--input FILE")
     options = ModelOptions(
-        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+        model=model,
+        sets=tuple(sets or ()),
+        record=record,
+        no_cache=no_cache,
+        strict=strict,
+        strict_on=tuple(strict_on or ()),
+        timeout=timeout,
     )
     pipeline = load(target, sets=options.sets)
     texts = read_texts(values or ())
@@ -181,7 +188,7 @@ async def run_rows(
 def note_warnings(totals: Totals) -> None:
     """Print how many answers of rows were cut off, and their warnings, if there are some."""
     cut = [f"{totals.truncated} cut off"] if totals.truncated else []
-    if texts := [*cut, *warning_texts(totals.warnings)]:
+    if texts := [*cut, *warning_texts(totals.warnings, totals.warned_by)]:
         note(", ".join(texts))
 
 

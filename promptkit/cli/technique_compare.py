@@ -204,6 +204,7 @@ def result_record(result: TechniqueResult) -> dict[str, Any]:
         "unparsed": result.unparsed,
         "truncated": result.truncated,
         "warnings": dict(result.warnings),
+        "warned_by": dict(result.warned_by),
         "missing": result.missing,
         "seen": result.seen,
         "dominated_by": result.dominated_by,

@@ -162,19 +162,20 @@ def _profile_on_model(
     profile: StepProfile, model: RunningModel, pipeline: Pipeline | None, step: Step | None
 ) -> StepProfile:
     """Return the profile with what is available on a model, and with what was measured on it in this project."""
-    from promptkit.evaluation.recommendation.evidence import files_hash, read_evidence
+    from promptkit.evaluation.recommendation.evidence import files_hash, measured_on, read_evidence
     from promptkit.evaluation.recommendation.recommend import with_task_inputs
-    from promptkit.evaluation.recommendation.step_profile import available_for
+    from promptkit.evaluation.recommendation.step_profile import available_for, thinks_by_itself
     from promptkit.runtimes.model_size import billions
     from promptkit.techniques.needs import Available
 
+    profile = replace(profile, size=billions(model), thinks=thinks_by_itself(step, model))
     if pipeline is None or step is None:
         available = with_task_inputs(Available(capabilities=model.capabilities), profile.task)
-        return replace(profile, available=available, size=billions(model))
+        return replace(profile, available=available, evidence=measured_on(model, profile.task))
     here = (pipeline.name, step.name, files_hash(pipeline, step), model.digest)
-    evidence = [
+    evidence = [*measured_on(model, profile.task)] + [
         evidence
         for evidence in read_evidence(pipeline.project)
         if (evidence.pipeline, evidence.step, evidence.files, evidence.model.digest) == here
     ]
-    return replace(profile, available=available_for(pipeline, step, model), size=billions(model), evidence=evidence)
+    return replace(profile, available=available_for(pipeline, step, model), evidence=evidence)

@@ -10,6 +10,7 @@ import typer
 from promptkit.cli.options import Json
 from promptkit.cli.technique_compare import compare
 from promptkit.cli.technique_prepare import prepare
+from promptkit.cli.technique_programs import programs
 from promptkit.cli.technique_recommend import recommend
 from promptkit.errors import InputError, PromptkitError, nearest
 
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command()(recommend)
 app.command()(compare)
 app.command()(prepare)
+app.command()(programs)
 
 
 @app.command("list")

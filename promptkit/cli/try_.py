@@ -17,7 +17,7 @@ import typer
 from promptkit.api.session import ModelOptions, Session, find_project, load, open_session
 from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.inputs import read_texts
-from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, StrictOn, Target, Timeout, Values
 from promptkit.cli.results import announced_models, answered_by, in_order
 from promptkit.cli.session import keeping_partial_text, refuse_shipped, run_to_end
 from promptkit.engine.dependencies import files_of
@@ -53,6 +53,7 @@ def try_(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    strict_on: StrictOn = None,
     timeout: Timeout = None,
 ) -> None:
     """Run the pinned cases and compare each answer with the previous one, word by word.
@@ -62,7 +63,13 @@ def try_(
     if expect is not None and pin is None:
         raise InputError("--expect belongs to a pinned case", hint="add --pin NAME")
     options = ModelOptions(
-        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+        model=model,
+        sets=tuple(sets or ()),
+        record=record,
+        no_cache=no_cache,
+        strict=strict,
+        strict_on=tuple(strict_on or ()),
+        timeout=timeout,
     )
     cases = (WatchRun if watch else TryRun)(target, read_texts(values or ()), options, json=json)
     if pin is not None:

@@ -15,7 +15,7 @@ from promptkit.project import LIBRARY, Project
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference, CodeUse
 from promptkit.runtimes.references import parse_reference
-from promptkit.storage.files import SETTINGS_FILE, read_bytes, resolved
+from promptkit.storage.files import SETTINGS_FILE, read_bytes, resolved, resolved_once
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
 
@@ -29,13 +29,13 @@ def files_of(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
     These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines. All steps
     read the pipeline's own file and `promptkit.yaml`.
     """
-    found: dict[Path, set[str]] = {resolved(pipeline.file): set(pipeline.steps)}
+    found: dict[Path, set[str]] = {resolved_once(pipeline.file): set(pipeline.steps)}
     settings = pipeline.project.root / SETTINGS_FILE
     if settings.is_file():
-        found[resolved(settings)] = set(pipeline.steps)
+        found[resolved_once(settings)] = set(pipeline.steps)
     for name, step in pipeline.steps.items():
         for path in _step_files(step, pipeline):
-            found.setdefault(resolved(path), set()).add(name)
+            found.setdefault(resolved_once(path), set()).add(name)
     return {path: frozenset(steps) for path, steps in found.items()}
 
 

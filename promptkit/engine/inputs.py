@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from promptkit.engine.pipeline import ForEach, Input, Pipeline, Step
 from promptkit.engine.scope import INDEX, PREVIOUS, ROUND, STEPS, ItemResults
+from promptkit.engine.table_inputs import TABLE_FORMS, is_table, table_rows
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import parse_json, plain
@@ -23,12 +25,16 @@ class FilledInputs:
 
 
 def fill_inputs(
-    pipeline: Pipeline, given: Mapping[str, Any] | None = None, *, texts: Mapping[str, str] | None = None
+    pipeline: Pipeline,
+    given: Mapping[str, Any] | None = None,
+    *,
+    texts: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> FilledInputs:
     """Return the inputs of a run. `given` are values; `texts` are `NAME=VALUE` texts, read by the input's type.
 
-    Without either, the examples are used. Raises InputError for unknown and missing inputs and for values of another
-    type.
+    Without either, the examples are used. A table, in whatever form, becomes a list of mappings; a value may name a
+    .csv file in `folder`. Raises InputError for unknown and missing inputs and for values of another type.
     """
     given, texts = given or {}, texts or {}
     problems = Problems()
@@ -39,29 +45,52 @@ def fill_inputs(
     from_examples: list[str] = []
     for name, spec in pipeline.inputs.items():
         if name in given:
-            values[name] = given[name]
+            with problems.gather():
+                values[name] = _given_value(spec, given[name], folder)
         elif name in texts:
             with problems.gather():
-                values[name] = read_text_value(spec, texts[name])
+                values[name] = read_text_value(spec, texts[name], folder=folder)
         elif spec.has_example and not (given or texts):
-            values[name] = spec.example
+            values[name] = _with_rows(spec, spec.example)
             from_examples.append(name)
         elif spec.has_default:
-            values[name] = spec.default
+            values[name] = _with_rows(spec, spec.default)
         else:
             about = f" ({spec.about})" if spec.about else ""
             problems.add(Problem(f"the input `{name}`{about} is missing", hint=f"{name}=VALUE, {name}=@FILE"))
-        is_default = spec.has_default and values.get(name) == spec.default
-        if name in given and not is_default and (wrong := wrong_value(spec, values[name])):
-            problems.add(Problem(f"the input `{name}` {wrong}"))
     problems.check()
     return FilledInputs(values=values, examples=tuple(from_examples))
 
 
-def read_text_value(spec: Input, text: str) -> Any:
-    """Parse the text of an input by its type. Raises InputError."""
+def _given_value(spec: Input, value: Any, folder: Path | None) -> Any:
+    """Return a value that was given for an input. Raises InputError for one of another type."""
+    if spec.has_default and value == spec.default:
+        return _with_rows(spec, value)
+    if spec.type == "table":
+        value = _table(spec, value, folder)
+    if wrong := wrong_value(spec, value):
+        raise InputError(Problem(f"the input `{spec.name}` {wrong}"))
+    return value
+
+
+def _with_rows(spec: Input, value: Any) -> Any:
+    """Return a value of a file, a table as a list of mappings. A null default leaves the input out."""
+    return table_rows(value) if spec.type == "table" and value is not None else value
+
+
+def _table(spec: Input, value: Any, folder: Path | None) -> Any:
+    try:
+        return table_rows(value, folder=folder)
+    except ValueError as error:
+        raise InputError(Problem(f"the input `{spec.name}` is not a table: {error}", hint=TABLE_FORMS)) from None
+
+
+def read_text_value(spec: Input, text: str, *, folder: Path | None = None) -> Any:
+    """Parse the text of an input by its type; a table may be a .csv file in `folder`. Raises InputError."""
     value: Any = text
-    if spec.type in ("number", "boolean", "list", "table"):
+    if spec.type == "table":
+        value = _table(spec, text, folder)
+    elif spec.type in ("number", "boolean", "list"):
         value = load(text, file=f"{spec.name}=").value
     elif spec.type == "json":
         try:
@@ -93,7 +122,7 @@ def _has_type(kind: str, value: Any) -> bool:
         case "list":
             return isinstance(value, list | tuple)
         case "table":
-            return isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value)
+            return is_table(value)
     return True
 
 

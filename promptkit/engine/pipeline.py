@@ -20,6 +20,7 @@ from promptkit.prompts.prompt import Prompt
 from promptkit.runtimes.models import default_reference
 from promptkit.runtimes.references import parse_reference
 from promptkit.techniques.context import Decide, Options
+from promptkit.tools.backends import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +95,9 @@ class PromptCall:
 
     `answer` is a built type, or one made for each row, in the step's scope or (front matter) in the prompt's inputs.
     `data` are the files of the examples. Paths in `technique` are relative to `technique_folder`. `inputs` are the
-    prompt's, typed by what fills them. `artifacts` are the files of prepared techniques, by technique; their names
-    begin with `home`. `models` are those of calls, by the call's name or `TECHNIQUE.CALL`; `references` are the models
-    that parameters of the technique name.
+    prompt's, typed by what fills them. `strict` are the warnings that are errors. `artifacts` are the files of prepared
+    techniques, by technique; their names begin with `home`. `models` are those of calls, by the call's name or
+    `TECHNIQUE.CALL`; `references` are the models that parameters of the technique name.
     """
 
     prompt: Prompt
@@ -111,12 +112,14 @@ class PromptCall:
     calibrate: Mapping[str, Any] | None
     examples: Examples
     options: Options
+    programs: Backend
     tools: Mapping[str, Tool]
     technique_folder: Path
     inputs: Mapping[str, PromptInput]
     artifacts: Mapping[str, Path]
     home: str
     data: tuple[Path, ...] = ()
+    strict: frozenset[str] = frozenset()
     models: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -18,9 +19,11 @@ from promptkit.errors import InputError, ModelMissing, Problem, Unsupported, pla
 from promptkit.runtimes.base import Capability, Model
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
+from promptkit.techniques.definition import formula_problems
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import unmet_setting
+from promptkit.tools.backends import jail_fault, no_jail
 from promptkit.tools.search import Documents
 
 
@@ -42,6 +45,18 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
     return problems.found
 
 
+def technique_problems(pipeline: Pipeline) -> list[Problem]:
+    """Return what is wrong with the definitions of steps' techniques though a run would not meet it: their formulas."""
+    problems = Problems()
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            problems.add(technique_problems(step.pipeline))
+        if step.prompt_call is not None:
+            chosen = configure(step.prompt_call.technique, pipeline.project)
+            problems.add(formula_problems(chosen, pipeline.project))
+    return problems.found
+
+
 async def check_requirements(pipeline: Pipeline, session: Session, *, model: str | None = None) -> None:
     """Check all requirements, opening the model of each step.
 
@@ -50,10 +65,20 @@ async def check_requirements(pipeline: Pipeline, session: Session, *, model: str
     problems = unmet_requirements(pipeline)
     if problems:
         raise InputError(problems)
+    await _check_programs(pipeline)
     missing = [text async for text in _missing_capabilities(pipeline, session, model)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"
         raise Unsupported("\n".join(dict.fromkeys(missing)), hint=hint)
+
+
+async def _check_programs(pipeline: Pipeline) -> None:
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            await _check_programs(step.pipeline)
+        is_jailed = step.prompt_call is not None and step.prompt_call.programs == "cpython"
+        if is_jailed and (why := await asyncio.to_thread(jail_fault)):
+            raise no_jail(why, f"step `{step.name}`: ")
 
 
 async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited: str | None) -> AsyncIterator[str]:

@@ -12,7 +12,7 @@ from promptkit.runtimes.base import Model
 from promptkit.runtimes.serialization import reply_record, request_record
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.context import CallRecord
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 Status = Literal["done", "skipped", "failed", "capped"]
 TraceKind = Literal["run", "step", "item", "round", "pipeline"]
@@ -23,9 +23,9 @@ class Trace:
     """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
 
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
-    answers that no repair fixed. `warnings` are those of its techniques' answers, each once; each call has those of its
-    reply. `failure` is an error that `on_error` tolerated. `extra` is what the technique reports beside its answer,
-    such as votes, scores or verdicts.
+    answers that no repair fixed. `warnings` are those of its techniques, each once, and `warned_by` maps them to the
+    techniques that gave them; each call has those of its reply. `failure` is an error that `on_error` tolerated.
+    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Trace:
     unparsed: int = 0
     truncated: int = 0
     warnings: tuple[str, ...] = ()
+    warned_by: WarnedBy = field(default_factory=dict)
     failure: PromptkitError | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
@@ -54,7 +55,8 @@ class Trace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """Sums over calls. `calls` and `cached` count requests, `unparsed` answers that no repair fixed, `truncated`
-    answers that stayed cut off; `warnings` counts replies and answers by the name of the warning.
+    answers that stayed cut off; `warnings` counts replies and answers by the name of the warning, and `warned_by` maps
+    those of techniques to their techniques.
     """
 
     calls: int = 0
@@ -65,6 +67,11 @@ class Totals:
     unparsed: int = 0
     truncated: int = 0
     warnings: Mapping[str, int] = field(default_factory=dict)
+    warned_by: WarnedBy = field(default_factory=dict)
+
+
+_WARNING_FIELDS = ("warnings", "warned_by")
+"""Fields of totals that a record has only where there is something in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,7 @@ class Result:
 
 def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
     """Return the totals over nodes of a trace."""
+    nodes = list(nodes)
     calls = cached = tokens_in = tokens_out = unparsed = truncated = 0
     warnings: Counter[str] = Counter()
     for node in nodes:
@@ -127,6 +135,7 @@ def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
         unparsed=unparsed,
         truncated=truncated,
         warnings=in_table_order(warnings),
+        warned_by=merged_sources(node.warned_by for node in nodes),
     )
 
 
@@ -145,16 +154,19 @@ def step_result(trace: Trace) -> StepResult:
 def totals_record(totals: Totals) -> dict[str, Any]:
     """Return totals as JSON-able data; without warnings there is no such key."""
     record = {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
-    if not totals.warnings:
-        del record["warnings"]
+    for name in _WARNING_FIELDS:
+        if not record[name]:
+            del record[name]
     return record
 
 
 def add_totals(totals: Totals, more: Mapping[str, Any]) -> Totals:
     """Return totals with those of a record of `totals_record` added."""
     warnings = Counter(totals.warnings) + Counter(more.get("warnings", {}))
-    counts = {name: getattr(totals, name) + more[name] for name in Totals.__dataclass_fields__ if name != "warnings"}
-    return Totals(**counts, warnings=in_table_order(warnings))
+    warned_by = merged_sources((totals.warned_by, more.get("warned_by", {})))
+    fields = [name for name in Totals.__dataclass_fields__ if name not in _WARNING_FIELDS]
+    counts = {name: getattr(totals, name) + more[name] for name in fields}
+    return Totals(**counts, warnings=in_table_order(warnings), warned_by=warned_by)
 
 
 def _step_record(step: StepResult) -> dict[str, Any]:
@@ -177,6 +189,7 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         "value": plain(trace.value),
         **problem,
         **({"warnings": list(trace.warnings)} if trace.warnings else {}),
+        **({"warned_by": dict(trace.warned_by)} if trace.warned_by else {}),
         **({"extra": dict(trace.extra)} if trace.extra else {}),
         "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],

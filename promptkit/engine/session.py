@@ -40,11 +40,13 @@ class ClientProvider(Protocol):
 class RunSettings:
     """Settings of a run. `repairs` is the number for steps that give none.
 
+    `strict` makes what a model cannot enforce an error, `strict_on` makes these warnings of every step errors.
     `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the kind of run in the
     store.
     """
 
     strict: bool = False
+    strict_on: frozenset[str] = frozenset()
     repairs: int = 1
     sample: str = "0"
     kind: str = "run"

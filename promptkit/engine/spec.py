@@ -11,6 +11,7 @@ from promptkit.engine.scope import Key
 from promptkit.errors import Problem, nearest
 from promptkit.storage.models import Problems, schema_error_text
 from promptkit.techniques.thinking import EFFORT_BUDGETS, LARGEST_BUDGET, WORDS, read_think
+from promptkit.tools.backends import DEFAULT_BACKEND, Backend
 
 Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
@@ -69,6 +70,12 @@ class OptionsSpec(ClosedModel):
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
+class ProgramsSpec(ClosedModel):
+    """`programs:`, the sandbox of programs that a model writes."""
+
+    backend: Backend = DEFAULT_BACKEND
+
+
 class DefaultsSpec(ClosedModel):
     """`defaults:`, the settings that may be given for all steps."""
 
@@ -84,6 +91,8 @@ class DefaultsSpec(ClosedModel):
     tools: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     model: str | None = None
     think: ThinkSetting = None
+    programs: ProgramsSpec | None = None
+    strict: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
     options: OptionsSpec = OptionsSpec()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Input, Pipeline, Step
+from promptkit.engine.table_inputs import table_rows
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.storage.rows import read_rows
 from promptkit.techniques.artifacts import Row
@@ -161,6 +162,8 @@ class _StepRowReader:
             kind = Input(name=name, type=spec.type or "json", choices=tuple(spec.choices))
             if wrong := wrong_value(kind, value):
                 problems.append(self._in_row(number, f"the input `{name}` {wrong}"))
+            elif kind.type == "table" and value is not None:
+                value = table_rows(value)
             yield name, value
 
     def _is_own(self, name: str, fields: Mapping[str, Any]) -> bool:

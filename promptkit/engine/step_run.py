@@ -19,6 +19,7 @@ from promptkit.errors import (
     Problem,
     PromptkitError,
     RuntimeFailure,
+    StrictWarning,
     ToolFailed,
     UnparsedAnswer,
     catching_unexpected,
@@ -30,8 +31,9 @@ from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Answer, CallRecord, StepContext
 from promptkit.techniques.perform import perform, repair
+from promptkit.techniques.warnings import TechniqueWarning, merged_sources, warning_text
 
-RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
+RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, StrictWarning, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
 """Items or rows that run concurrently: more than any server answers at once, few enough for a task each."""
 
@@ -212,7 +214,8 @@ class StepRun:
         context = await step_context(
             self.step, self.session, path=self.path, model=self.model, values=values, here=here
         )
-        context = replace(context, guard=lambda value: self._guarded(value, here))
+        if self.step.guard is not None:
+            context = replace(context, guard=lambda value: self._guarded(value, here))
         assert self.step.prompt_call is not None, "only a step that asks has a technique"
         answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)
@@ -224,6 +227,7 @@ class StepRun:
             repairs -= 1
         here.trace.extra = plain(answer.extra)
         here.trace.truncated += answer.flag == "truncated"
+        self._refuse_warnings(here.trace)
         if problem is None:
             return answer.value
         here.trace.problem = problem
@@ -232,6 +236,17 @@ class StepRun:
             return answer.value
         here.trace.unparsed += 1
         raise UnparsedAnswer(problem)
+
+    def _refuse_warnings(self, trace: Trace) -> None:
+        """Raise StrictWarning where the trace has a warning that is to be an error."""
+        assert self.step.prompt_call is not None, "only a step that asks has warnings"
+        strict = self.step.prompt_call.strict | self.session.settings.strict_on
+        found = [*trace.warnings, *(name for call in trace.calls for name in call.warnings)] if strict else []
+        refused = [name for name in dict.fromkeys(found) if name in strict]
+        if refused:
+            texts = [f"{warning_text(name, trace.warned_by)} (`{name}` is an error here)" for name in refused]
+            hint = "--trace shows the calls; try another technique or setting, or allow the warning"
+            raise StrictWarning(", ".join(texts), hint=hint)
 
     def _problem(self, answer: Answer, here: ExecutionContext) -> str | None:
         """Return the problem with an answer that has no value, was cut off or fails the guard; None without one."""
@@ -294,7 +309,10 @@ async def step_context(
         session.emit(CallFinished(step=path, item=here.item, call=call))
 
     def warn(names: Sequence[str]) -> None:
-        here.trace.warnings = tuple(dict.fromkeys([*here.trace.warnings, *names]))
+        found = TechniqueWarning.of(session.technique(call).technique.name, names)
+        here.trace.warnings = tuple(dict.fromkeys([*here.trace.warnings, *map(str, found)]))
+        sources = ({str(warning): [warning.technique]} for warning in found)
+        here.trace.warned_by = merged_sources((here.trace.warned_by, *sources))
 
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
@@ -327,6 +345,7 @@ async def step_context(
         examples_for=call.examples.shown,
         history=_history(values.get("history"), step.place),
         options=call.options,
+        programs=call.programs,
         tools={name: tool.call for name, tool in call.tools.items()},
         models=call.models,
         client_of=client_of,

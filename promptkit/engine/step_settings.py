@@ -15,7 +15,7 @@ from promptkit.answers.build import check_answer_type as check_answer
 from promptkit.answers.calibration import check_calibration
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
-from promptkit.engine.spec import DefaultsSpec, OptionsSpec, validate_usable
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, ProgramsSpec, validate_usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
@@ -31,6 +31,7 @@ from promptkit.techniques.context import Options
 from promptkit.techniques.spec import call_names, configure, model_references, with_nested
 from promptkit.techniques.spec import check_spec as check_technique
 from promptkit.techniques.thinking import Think, read_think
+from promptkit.techniques.warning_names import wrong_names
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
 MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
@@ -155,10 +156,12 @@ class SettingsResolver:
             calibrate=self._calibrate(),
             examples=examples,
             options=self._options(),
+            programs=self._get("programs", ProgramsSpec()).backend,
             tools=self._tools(tools),
             data=self._data(),
             models=self._call_models(technique),
             references=self._references(technique),
+            strict=self._strict(),
         )
 
     def answer(self) -> AnswerSetting:
@@ -243,6 +246,15 @@ class SettingsResolver:
         if decide and decide.value == "score" and name not in SCORABLE_TYPES:
             hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
             self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be scored", hint))
+
+    def _strict(self) -> frozenset[str]:
+        """Return the warnings that are errors of the step; unknown ones are reported."""
+        chosen = first_setting(self._sources, "strict")
+        if chosen is None:
+            return frozenset()
+        for problem in wrong_names(chosen.value, self._project):
+            self._problems.add(chosen.problem("strict", problem.message, problem.hint))
+        return frozenset(chosen.value)
 
     def _technique(self, inputs: Mapping[str, PromptInput]) -> ChosenSetting:
         chosen = first_setting(self._sources, "technique")

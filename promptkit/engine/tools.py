@@ -6,7 +6,7 @@ import ast
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ from promptkit.project_code.source import functions_of, parse_source
 class Tool:
     """A function that steps may call. It is imported when it is first called.
 
-    `takes` maps its parameters to whether they are required; None where they are unknown or open. `kind` is its name in
-    messages.
+    `takes` maps its parameters to whether they are required; None where they are unknown or open. `types` has the
+    annotations of those that have one, and `about` is the first line of its docstring. `kind` is its name in messages.
     """
 
     name: str
     code: CodeReference
     takes: Mapping[str, bool] | None
     kind: str = "tool"
+    about: str = ""
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def file(self) -> Path | None:
@@ -68,15 +70,17 @@ def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind
     `kind` is its name in messages.
     """
     code = find_code(reference, folder, project, what=f"{kind} `{name}`")
-    return Tool(name, code, _takes(code), kind)
+    function = functions_of(parse_source(code.file)).get(code.name) if code.file is not None else None
+    if function is None:
+        return Tool(name, code, None, kind)
+    about = (ast.get_docstring(function) or "").partition("\n")[0].strip()
+    return Tool(name, code, _parameters(function.args), kind, about, _annotations(function.args))
 
 
-def _takes(code: CodeReference) -> Mapping[str, bool] | None:
-    """Read a function's parameters from its file, without running it. None where they are unknown."""
-    if code.file is None:
-        return None
-    function = functions_of(parse_source(code.file)).get(code.name)
-    return None if function is None else _parameters(function.args)
+def _annotations(arguments: ast.arguments) -> Mapping[str, str]:
+    """Return the parameters' annotations as they are written."""
+    given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return {each.arg: ast.unparse(each.annotation) for each in given if each.annotation is not None}
 
 
 def _parameters(arguments: ast.arguments) -> Mapping[str, bool] | None:

@@ -90,7 +90,8 @@ class MetricRecord(Record):
 class VariantRecord(Record):
     """A variant: its metrics, the first being the primary one, and what its answers cost.
 
-    `warnings` counts answers by the name of a warning, `step_warnings` does so for each step where several have some.
+    `warnings` counts answers by the name of a warning, `step_warnings` does so for each step where several have some,
+    and `warned_by` maps the warnings that techniques gave to these.
     An earlier promptkit did not record the warnings of `unrecorded` answers.
     """
 
@@ -103,6 +104,7 @@ class VariantRecord(Record):
     truncated: int = 0
     warnings: dict[str, int] = {}
     step_warnings: dict[str, dict[str, int]] = {}
+    warned_by: dict[str, list[str]] = {}
     unrecorded: int = 0
     calls: int = 0
     cached: int = 0

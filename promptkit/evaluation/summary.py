@@ -86,6 +86,7 @@ def variant_record(
     spent, by_step = tally.spent, tally.count_step_warnings()
     # Keys that are written where there is something to say.
     more: dict[str, Any] = {"step_warnings": by_step} if len(by_step) > 1 else {}
+    more |= {"warned_by": tally.warned_by} if tally.warned_by else {}
     more |= {"unrecorded": tally.unrecorded} if tally.unrecorded else {}
     return VariantRecord(
         name=name,

@@ -10,13 +10,15 @@ import asyncio
 import dis
 import hashlib
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -163,8 +165,14 @@ def is_project_code(path: Path, project: Project) -> bool:
 def installed_entry_points(group: str, root: Path) -> list[EntryPoint]:
     """Return the entry points of installed packages. Metadata inside the project's folder is ignored."""
     project = Project(root)
-    found = entry_points(group=group)
+    found = _entry_points(group, tuple(map(os.path.abspath, sys.path)))
     return [entry for entry in found if entry.dist is None or not is_project_code(_place_of(entry), project)]
+
+
+@lru_cache(maxsize=50)
+def _entry_points(group: str, _folders: tuple[str, ...]) -> EntryPoints:
+    """Return the entry points of a group, read again only when Python looks for packages in other folders."""
+    return entry_points(group=group)
 
 
 def _place_of(entry: EntryPoint) -> Path:

@@ -84,6 +84,7 @@ class FrontMatter(BaseModel):
     calibrate: Any = None
     technique: Any = None
     think: Any = None
+    programs: Any = None
     options: Any = None
     cue: str | None = None
     cases: Any = None

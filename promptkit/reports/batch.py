@@ -87,7 +87,7 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
         lines.append(f"answered by {one_line(run.model['reference'])}")
     totals = record["totals"]
     spent = [batch_summary(record), calls_text(totals["calls"], totals["cached"]), seconds_text(totals["seconds"])]
-    lines.append(" · ".join([*spent, *warning_texts(totals.get("warnings", {}))]))
+    lines.append(" · ".join([*spent, *warning_texts(totals.get("warnings", {}), totals.get("warned_by"))]))
     if record["failed"]:
         lines += ["", "rows that failed:"]
     for row, result in islice(failed, MOST_FAILED):

@@ -25,7 +25,7 @@ from promptkit.reports.text import (
     warning_texts,
 )
 from promptkit.reports.word_diff import marked_diff
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import in_table_order, merged_sources
 
 CaseVerdict = Literal["new", "same", "changed", "better", "worse"]
 _STYLES = {"better": "green", "worse": "red", "changed": "yellow", "new": "cyan", "same": "dim"}
@@ -128,6 +128,7 @@ def answer_record(result: Result) -> dict[str, Any]:
         **speed_record(result.trace),
         **({"truncated": totals.truncated} if totals.truncated else {}),
         **({"warnings": dict(totals.warnings)} if totals.warnings else {}),
+        **({"warned_by": dict(totals.warned_by)} if totals.warned_by else {}),
         "models": {model.reference: model.digest for model in result.answered.values()},
     }
 
@@ -194,7 +195,7 @@ def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
         title.append("  unparsed", style="red")
     if answer.get("truncated") and answer["error"] is None:
         title.append("  cut off", style="red")
-    if warnings := warning_texts(answer.get("warnings", {})):
+    if warnings := warning_texts(answer.get("warnings", {}), answer.get("warned_by")):
         title.append(f"  {', '.join(warnings)}", style="yellow")
     spent = [calls_text(answer["calls"], answer["cached"]), tokens_text(answer["tokens_in"], answer["tokens_out"])]
     spent.append(seconds_text(answer["seconds"]))
@@ -302,7 +303,8 @@ class TryScreen:
             for line in outcome_lines(outcome):
                 for part in self._wrapped(line):
                     self._console.print(part)
-        counts = [tally_text(tally(self._last)), *warning_texts(count_warnings(self._last))]
+        warned_by = merged_sources(outcome.answer.get("warned_by", {}) for outcome in self._last)
+        counts = [tally_text(tally(self._last)), *warning_texts(count_warnings(self._last), warned_by)]
         self._console.print(f"\n{' · '.join(counts)}", style="bold")
         # Where the screen was cleared, the notice is gone.
         noticed = frozenset[str]() if self._clear else frozenset().union(*(outcome.noticed for outcome in self._last))

@@ -34,6 +34,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "flag": cell.flag,
         "problem": cell.problem,
         "warnings": cell.warnings,
+        "warned_by": dict(cell.warned_by),
         "scores": {name: score_record(score) for name, score in cell.scores.items()},
         "steps": dict(cell.steps),
         **{name: getattr(cell, name) for name in COST_FIELDS},

@@ -236,7 +236,7 @@ class Progress:
         parts += [] if result.status == "done" else [str(result.status)]
         parts += [f"{result.unparsed} unparsed"] if result.unparsed else []
         parts += [f"{result.truncated} cut off"] if result.truncated else []
-        parts += warning_texts(result.warnings)
+        parts += warning_texts(result.warnings, result.warned_by)
         line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)}"
         self._print("\n    ".join([line, *self._values(result)]))
 

@@ -27,7 +27,7 @@ from promptkit.reports.runs import score_text, when_text
 from promptkit.reports.text import counted, one_line, outline, visible
 from promptkit.reports.trace import SentPrompt, sent_prompts
 from promptkit.reports.word_diff import marked_diff
-from promptkit.techniques.warnings import warning_text
+from promptkit.techniques.warnings import merged_sources, warning_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -165,7 +165,8 @@ def _warnings(record: CompareRecord, width: int) -> Iterator[Text]:
     sides = (record.b, record.a)
     counts = counts_by_warning([(side.warnings, side.recorded) for side in sides])
     rows: list[list[TableCell]] = [["answers with a warning", *((side.name, "dim") for side in sides)]]
-    rows += [[warning_text(name), *((text, "yellow") for text in texts)] for name, texts in counts.items()]
+    warned_by = merged_sources(side.warned_by for side in sides)
+    rows += [[warning_text(name, warned_by), *((text, "yellow") for text in texts)] for name, texts in counts.items()]
     return iter(grid(rows, right=(1, 2), width=width) if counts else ())
 
 

@@ -138,7 +138,7 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
 
 def _step_line(name: str, step: Mapping[str, Any]) -> tuple[str, ...]:
     spent = calls_text(step["calls"], step["cached"]), tokens_text(step["tokens_in"], step["tokens_out"])
-    warnings = ", ".join(warning_texts(step.get("warnings", {})))
+    warnings = ", ".join(warning_texts(step.get("warnings", {}), step.get("warned_by")))
     return (name, step["status"], *spent, seconds_text(step["seconds"]), warnings)
 
 
@@ -187,7 +187,7 @@ def answer_lines(cell: Cell) -> Iterator[str]:
     if cell.output is not None:
         yield from _named_lines("answer", cell.output)
     if cell.warned:
-        yield f"  warnings: {', '.join(map(warning_text, cell.warned))}"
+        yield f"  warnings: {', '.join(warning_text(name, cell.warned_by) for name in cell.warned)}"
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
         for exchange in score.detail.get(JUDGE_DETAIL, ()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.evaluation.comparisons import comparison_lines, comparison_notes
 from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
-from promptkit.reports.text import counted, one_line, seconds_text, tokens_text, visible, warning_texts
+from promptkit.reports.text import counted, one_line, row_warning_texts, seconds_text, tokens_text, visible
 from promptkit.storage.strict_json import plain
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def _notes(result: TechniqueResult) -> str:
         f"{result.n} of {result.rows} rows" if result.missing else "",
         f"{result.unparsed} unparsed" if result.unparsed else "",
         f"{result.truncated} cut off" if result.truncated else "",
-        *warning_texts(result.warnings),
+        *row_warning_texts(result.warnings, result.n, result.warned_by),
         f"{counted(result.seen, 'row')} seen when it was prepared" if result.seen else "",
         f"dominated by {result.dominated_by}" if result.dominated_by else "",
     ]

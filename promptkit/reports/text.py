@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from promptkit.techniques.warnings import warning_text
+from promptkit.techniques.warnings import WarnedBy, warning_text
 
 # Line and paragraph separators, and characters that a terminal would show as nothing or use to reorder text. Joiners
 # (200C, 200D) stay: scripts and emoji need them.
@@ -118,9 +118,20 @@ def calls_text(calls: int, cached: int) -> str:
     return counted(calls, "call") + (f" ({cached} cached)" if cached else "")
 
 
-def warning_texts(counts: Mapping[str, int]) -> list[str]:
-    """Return warnings with their counts: `3 read by a weak rule`."""
-    return [f"{count:,} {warning_text(name)}" for name, count in counts.items() if count]
+def warning_texts(counts: Mapping[str, int], warned_by: WarnedBy | None = None) -> list[str]:
+    """Return warnings with their counts: `3 read by a weak rule`, `least_to_most found no sub-question (42)`."""
+    return [_warning_count(name, count, warned_by or {}) for name, count in counts.items() if count]
+
+
+def _warning_count(name: str, count: int, warned_by: WarnedBy) -> str:
+    if not warned_by.get(name):
+        return f"{count:,} {warning_text(name)}"
+    return f"{warning_text(name, warned_by)} ({'once' if count == 1 else f'{count:,}'})"
+
+
+def row_warning_texts(counts: Mapping[str, int], of: int, warned_by: WarnedBy) -> list[str]:
+    """Return how many rows have each warning: `42 of 50 rows: least_to_most found no sub-question`."""
+    return [f"{count:,} of {counted(of, 'row')}: {warning_text(name, warned_by)}" for name, count in counts.items()]
 
 
 def speed_texts(first_token: float | None, tokens_a_second: float | None) -> list[str]:

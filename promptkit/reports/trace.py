@@ -48,7 +48,7 @@ def _title(record: TraceRecord) -> str:
     parts += [record["status"]] if record["status"] != "done" else []
     parts.append(seconds_text(record["seconds"]))
     parts += [f"waited for {seconds_text(record['waited'])}"] if record["waited"] else []
-    parts += map(warning_text, record.get("warnings", ()))
+    parts += (warning_text(name, record.get("warned_by")) for name in record.get("warnings", ()))
     parts += [one_line(hint_in_brackets(record["problem"]))] if record.get("problem") else []
     return " · ".join(parts)
 

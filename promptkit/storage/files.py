@@ -8,7 +8,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from errno import ELOOP
@@ -36,6 +36,7 @@ class _FileSnapshot:
 
     stamps: dict[Path, Stamp | None] = field(default_factory=dict)
     contents: dict[Path, bytes] = field(default_factory=dict)
+    found: dict[Hashable, Path] = field(default_factory=dict)
 
 
 _snapshot: ContextVar[_FileSnapshot | None] = ContextVar("held_files", default=None)
@@ -62,6 +63,18 @@ def file_stamp(path: Path) -> Stamp | None:
     if path not in held.stamps:
         held.stamps[path] = _stamp(path)
     return held.stamps[path]
+
+
+def found_file(name: Hashable, find: Callable[[], Path | None]) -> Path | None:
+    """Return the file that `find` finds for a name; where files are frozen, the one that it found at the first look."""
+    held = _snapshot.get()
+    if held is None:
+        return find()
+    if name not in held.found:
+        if (path := find()) is None:
+            return None
+        held.found[name] = path
+    return held.found[name]
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -300,6 +313,11 @@ def resolved(path: Path) -> Path:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):  # A NUL, or a folder that nobody may enter.
         return path.absolute()
+
+
+def resolved_once(path: Path) -> Path:
+    """As `resolved`, but where files are frozen the links of a path are followed at the first look alone."""
+    return found_file(path, lambda: resolved(path)) or path
 
 
 def find_root(folder: Path) -> Path | None:

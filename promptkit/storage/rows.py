@@ -128,10 +128,13 @@ def _text_lines(path: Path, file: str) -> Iterator[NumberedRow]:
 
 
 def _comma_separated(path: Path, file: str) -> Iterator[NumberedRow]:
-    """Read values between commas, or semicolons, which spreadsheets write where the comma is the decimal point."""
     _, header = next(_lines(path, file), (1, ""))
-    separator = ";" if isinstance(header, str) and ";" in header and "," not in header else ","
-    return _table(path, file, separator)
+    return _table(path, file, csv_separator(header) if isinstance(header, str) else ",")
+
+
+def csv_separator(header: str) -> str:
+    """Return the comma, or the semicolon, which spreadsheets write where the comma is the decimal point."""
+    return ";" if ";" in header and "," not in header else ","
 
 
 def _tab_separated(path: Path, file: str) -> Iterator[NumberedRow]:

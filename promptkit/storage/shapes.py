@@ -85,6 +85,7 @@ class OutcomeShape(TypedDict):
     tokens_out: Count
     seconds: Seconds
     warnings: NotRequired[dict[Text, list[Text]]]
+    warned_by: NotRequired[dict[Text, list[Text]]]
 
 
 @_open
@@ -194,6 +195,7 @@ class TraceShape(TypedDict):
     value: Any
     problem: NotRequired[Text]
     warnings: NotRequired[list[Text]]
+    warned_by: NotRequired[dict[Text, list[Text]]]
     extra: NotRequired[dict[Text, Any]]
     calls: list[CallShape]
     parts: list[TraceShape]
@@ -293,6 +295,7 @@ class AnswerShape(TypedDict):
     seconds: Seconds
     models: dict[Text, Text]
     warnings: NotRequired[dict[Text, Count]]
+    warned_by: NotRequired[dict[Text, list[Text]]]
     first_token: NotRequired[Seconds]
     tokens_a_second: NotRequired[Number]
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import aside_repair_message, repair_message
 from promptkit.answers.decide import lead_after, score_answer, score_needs
+from promptkit.answers.lists import ListOf
 from promptkit.runtimes.thoughts import without_marks
 from promptkit.techniques.answer_forms import unwrapped
 from promptkit.techniques.calls import CallSpec
@@ -17,6 +18,7 @@ from promptkit.techniques.exchanges import (
     ask_built,
     constrains_after_thoughts,
     find_value,
+    note_cut,
     repair_request,
     scored_exchange,
 )
@@ -43,17 +45,30 @@ async def ask_typed(step: StepContext, built: BuiltCall, kind: AnswerType) -> Ex
         if not request.constrained or await constrains_after_thoughts(step, request):
             built = replace(built, request=request)
     exchange = unwrapped(await ask_built(step, built))
+    read_kind = _whole_list(kind) if isinstance(kind, ListOf) else kind
 
     def read(reply: Exchange) -> Any:
-        reading = find_value(kind, unwrapped(reply))
-        reply.record.parsed, reply.record.rule = reading.value, reading.rule
-        return reading.value
+        if reply.cut and not reply.thinks and not kind.alternatives():
+            note_cut(reply)
+        shown = unwrapped(replace(reply, form=replace(reply.form, answer=read_kind)))
+        reading = find_value(read_kind, shown if shown.unwrapped else shown.with_text(shown.said))
+        value = reading.value
+        if isinstance(kind, ListOf) and kind.most is not None and len(value) > kind.most:
+            value = value[: kind.most]
+            step.warn(("capped",))
+        reply.record.parsed, reply.record.rule = value, reading.rule
+        return value
 
     def message(problem: str) -> str:
         return repair_message(kind, problem, built.form.writing, project=step.project)
 
     exchange, value = await _read(step, exchange, read, message)
     return replace(unwrapped(exchange), value=value)
+
+
+def _whole_list(kind: ListOf) -> ListOf:
+    """Return a list type that reads its items in full, and too many of them: a plan is cut, not asked for again."""
+    return ListOf(kind.of, separator=kind.separator, unique=kind.unique, in_full=True)
 
 
 async def read_free(step: StepContext, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:

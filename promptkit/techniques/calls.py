@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptkit.answers.base import AnswerType
-from promptkit.answers.build import build_answer_type
+from promptkit.answers.build import answer_type_names, build_answer_type, check_answer_type
 from promptkit.errors import InputError, place
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.parsing import block_names
+from promptkit.prompts.sections import CALL
 from promptkit.storage.files import Stamp, file_stamp, read_text
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
@@ -39,11 +42,13 @@ class CallFront(BaseModel):
 
     `produces` is `answer`, the step's answer; `text`, `code`, `list` or `json`, a free reply; or an answer type with
     its options (`number`, `{label: [yes, no]}`): a typed aside, which is constrained, read, repaired and scored as
-    answers are. Its value is read after the call's `cue` where the reply `thinks`.
+    answers are. Its value is read after the call's `cue` where the reply `thinks`. The options may be expressions over
+    `call`: `{number: {max: "{{ call.candidates | length }}"}}`.
 
     `demos` are the technique's demonstrations: `call.demos` in the template and, where that writes no examples, shown
-    as the examples (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the
-    technique in `over`) are for a technique of one template; others declare them with their function.
+    as the examples (`input`, `thoughts`, `output`). `demos_for` names the answer types of the steps that they suit;
+    left out, all. `roles`, `needs` and `modifier` (it lies beneath the calls of the technique in `over`) are for a
+    technique of one template; others declare them with their function.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +64,7 @@ class CallFront(BaseModel):
     stop: tuple[str, ...] = ()
     max_tokens: int | None = Field(default=None, gt=0)
     demos: tuple[dict[str, Any], ...] = ()
+    demos_for: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     modifier: bool = False
@@ -66,12 +72,29 @@ class CallFront(BaseModel):
     @field_validator("produces")
     @classmethod
     def _known_produce(cls, produces: str | dict[str, Any]) -> str | dict[str, Any]:
-        if produces != ANSWER and produces not in FREE_REPLIES:
-            try:
-                build_answer_type(produces)
-            except InputError as error:
-                raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+        if produces != ANSWER and produces not in FREE_REPLIES and (problems := check_answer_type(produces)):
+            raise ValueError("; ".join(problems))
         return produces
+
+    @field_validator("demos_for")
+    @classmethod
+    def _known_answer_types(cls, demos_for: tuple[str, ...]) -> tuple[str, ...]:
+        known = answer_type_names()
+        for name in demos_for:
+            if name not in known:
+                raise ValueError(f"no answer type `{name}`; known: {', '.join(known)}")
+        return demos_for
+
+    @field_validator("begin")
+    @classmethod
+    def _known_values(cls, begin: str) -> str:
+        try:
+            names = Expression.parse(begin).names
+        except InputError as error:
+            raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+        if unknown := sorted(names - {CALL}):
+            raise ValueError(f"`{unknown[0]}` is undefined: the values of a call are under `{CALL}.`")
+        return begin
 
     @field_validator("roles")
     @classmethod
@@ -104,6 +127,23 @@ class CallSpec(CallFront):
         is_free = self.answers or self.produces in FREE_REPLIES
         return None if is_free else build_answer_type(self.produces)
 
+    @property
+    def shows_thoughts(self) -> bool:
+        """True if examples show their thoughts in this call: those before its answer, or those that its turn begins
+        with.
+        """
+        return self.thinks or (self.answers and bool(self.begin))
+
+    def filled(self, values: Mapping[str, Any]) -> CallSpec:
+        """Return this call with the values of the expressions in the options of what it produces."""
+        if isinstance(self.produces, str) or "{{" not in str(self.produces):
+            return self
+        return CallSpec(**{**dict(self), "produces": _filled(self.produces, {"call": values})})
+
+    def demos_of(self, answer_type: str) -> tuple[dict[str, Any], ...]:
+        """Return the demonstrations that suit a step with an answer type of that name."""
+        return self.demos if not self.demos_for or answer_type in self.demos_for else ()
+
     def trigger(self, answer_type: str) -> str:
         """Return the answer trigger for an answer type of that name, or an empty string."""
         if isinstance(self.cue, str):
@@ -119,6 +159,15 @@ class CallSpec(CallFront):
     def shows(self, section: str) -> bool:
         """Tell whether a section is in this call, the user's or the template's."""
         return section in self.writes or self.keeps(section)
+
+
+def _filled(value: Any, scope: Mapping[str, Any]) -> Any:
+    """Return a value of YAML with the values of its expressions. Raises InputError."""
+    if isinstance(value, Mapping):
+        return {key: _filled(part, scope) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, scope) for part in value]
+    return Expression.parse(value).evaluate(scope) if isinstance(value, str) and "{{" in value else value
 
 
 def read_call(path: Path) -> CallSpec:

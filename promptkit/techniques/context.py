@@ -17,6 +17,7 @@ from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
+from promptkit.tools.backends import DEFAULT_BACKEND, Backend
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -82,7 +83,7 @@ class StepContext:
     names begin with `home`, which is `PIPELINE.STEP`.
 
     `guard` returns the problem of a value with the step's guard. `models` are those of calls, by the call's name or
-    `TECHNIQUE.CALL`, and `client_of` gives the client of a reference.
+    `TECHNIQUE.CALL`, and `client_of` gives the client of a reference. `programs` is the backend that runs programs.
 
     `repairs` is how often a reply that cannot be read is asked for again.
 
@@ -109,8 +110,9 @@ class StepContext:
     examples_for: Callable[[Mapping[str, Any]], tuple[Example, ...]] | None = None
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
+    programs: Backend = DEFAULT_BACKEND
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    guard: Callable[[Any], str | None] = lambda value: None
+    guard: Callable[[Any], str | None] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None
     folder: Path = Path()
@@ -134,7 +136,8 @@ class Exchange:
     `client` is that of the model that answered. `form` is the one in which the reply has its answer; where an answer in
     JSON was `unwrapped`, the text is the plain one of its value, and the record keeps the reply. `ends` are the texts
     at which the reply was cut, `again` those at which an answer after it has gone on to an example that the model
-    invents. `value` is that of a typed aside, None where no reply could be read.
+    invents. `value` is that of a typed aside, None where no reply could be read. `before` is the text that an answer
+    goes on from: thoughts.
     """
 
     call: str
@@ -150,6 +153,7 @@ class Exchange:
     value: Any = None
     again: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
+    before: str = ""
 
     @property
     def text(self) -> str:
@@ -162,11 +166,15 @@ class Exchange:
         return sum(token.logprob for token in tokens) / len(tokens) if tokens else None
 
     @property
+    def head(self) -> str:
+        """The line that its turn begins with, which ends the user's turn where a model cannot continue its own."""
+        begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")
+        return begun.rstrip().rpartition("\n")[2].strip()
+
+    @property
     def said(self) -> str:
         """The reply without the words that its turn begins with: a model that cannot continue a turn repeats them."""
-        begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")
-        head = begun.rstrip().rpartition("\n")[2].strip()
-        text = self.text.strip()
+        head, text = self.head, self.text.strip()
         repeated = head and text.casefold().startswith(head.casefold())
         return text[len(head) :].strip() if repeated else text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,25 +38,47 @@ def cost(
     input for a technique that reads each; and `over_calls`, `over_requests`, `over_depth` of the technique beneath.
     Raises InputError for a formula that cannot be evaluated.
     """
-    step = {
-        "decide": decide,
-        "decided": 0 if decide == "generate" else 1,
-        "examples_think": examples_think,
-        "answer": answer,
-        "documents": documents,
-    }
+    step = _step_values(decide, examples_think, answer, documents)
     total = Cost(0, 0, 0)
     for nested in reversed(list(with_nested(chosen, project))):
         total = _cost_over(nested, total, step)
     return total
 
 
+def wrong_formulas(chosen: ConfiguredTechnique) -> Iterator[tuple[str, Problem]]:
+    """Yield the name of each formula of a technique that cannot be evaluated with its settings, and its problem."""
+    technique, values = chosen.technique, _values(chosen)
+    over = {"over_calls": 1, "over_requests": 1, "over_depth": 1}
+    step = {**values, **_step_values("constrain", False, "text", 3), **over}
+    scopes = {**dict.fromkeys(_formulas(technique), step), "sampling": values}
+    for name, formula in {**_formulas(technique), "sampling": technique.sampling or "0"}.items():
+        try:
+            _evaluate_formula(name, formula, technique, scopes[name])
+        except InputError as error:
+            yield name, error.problems[0]
+
+
+def _step_values(decide: str, examples_think: bool, answer: str, documents: int) -> dict[str, Any]:
+    """Return a step's values that a formula may name."""
+    return {
+        "decide": decide,
+        "decided": 0 if decide == "generate" else 1,
+        "examples_think": examples_think,
+        "answer": answer,
+        "documents": documents,
+    }
+
+
+def _formulas(technique: Technique) -> dict[str, str]:
+    return {"calls": technique.calls, "requests": technique.requests, "depth": technique.card.depth}
+
+
 def _cost_over(chosen: ConfiguredTechnique, inner: Cost, step: Mapping[str, Any]) -> Cost:
     """Return the cost of a technique over one that costs `inner`."""
     over = {"over_calls": inner.calls, "over_requests": inner.requests, "over_depth": inner.depth}
     scope, technique = {**_values(chosen), **step, **over}, chosen.technique
-    formulas = {"calls": technique.calls, "requests": technique.requests, "depth": technique.card.depth}
-    return Cost(**{name: _evaluate_formula(name, formula, technique, scope) for name, formula in formulas.items()})
+    formulas = _formulas(technique).items()
+    return Cost(**{name: _evaluate_formula(name, formula, technique, scope) for name, formula in formulas})
 
 
 def samples(chosen: ConfiguredTechnique) -> bool:
@@ -72,6 +94,8 @@ def _values(chosen: ConfiguredTechnique) -> dict[str, Any]:
 
 def _evaluate_formula(name: str, formula: str, technique: Technique, scope: Mapping[str, Any]) -> float:
     problem = f"the formula `{name}` of technique `{technique.name}` cannot be evaluated: {formula}"
+    if not isinstance(formula, str):
+        raise InputError(Problem(f"{problem}: it must be a text", hint='such as "1 + samples"'))
     try:
         value = Expression.parse(formula, bare=True).evaluate(scope)
     except InputError as error:

@@ -12,6 +12,7 @@ from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading,
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, score_answer
+from promptkit.errors import Unsupported
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.techniques.answer_forms import (
     can_score,
@@ -39,9 +40,14 @@ async def send(step: StepContext, built: BuiltCall) -> Exchange:
     """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
     exchange = await ask_built(step, built)
     if exchange.cut and not exchange.thinks:
-        exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
-        exchange.record.warnings = (*exchange.record.warnings, "cut_call")
+        note_cut(exchange)
     return exchange
+
+
+def note_cut(exchange: Exchange) -> None:
+    """Note that an intermediate reply ran out of tokens."""
+    exchange.record.notes = (*exchange.record.notes, "the reply ran out of tokens")
+    exchange.record.warnings = (*exchange.record.warnings, "cut_call")
 
 
 async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: bool = False) -> Exchange:
@@ -255,8 +261,15 @@ async def _calibration(step: StepContext) -> Calibration | None:
 
 
 async def _ask(step: StepContext, request: Request) -> Reply:
+    """Send a request; once more without log-probabilities where the server gives none, since no call needs them."""
     on_text = partial(step.on_text, request) if step.on_text else None
-    return await step.client.ask(request, on_text)
+    try:
+        return await step.client.ask(request, on_text)
+    except Unsupported as error:
+        if not request.alternatives:
+            raise
+        step.notice(f"{error}; replies are compared without them")
+        return await step.client.ask(replace(request, alternatives=0), on_text)
 
 
 def _exchange(
@@ -286,4 +299,5 @@ def _exchange(
         client=step.client,
         again=built.again,
         ends=built.ends,
+        before=built.before,
     )

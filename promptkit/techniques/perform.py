@@ -22,6 +22,7 @@ from promptkit.techniques.registry import load_functions
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
 from promptkit.techniques.thinking import no_thoughts, window_ended_thoughts, with_more_tokens
+from promptkit.techniques.warnings import TechniqueWarning
 
 Result = TypeVar("Result", Answer, Prepared)
 
@@ -45,8 +46,12 @@ async def _run(spec: Any, step: StepContext) -> Answer:
     function = load_functions(chosen.technique).function
     with _as_technique_failure(function):
         answer = _checked_result(await function(task_for(chosen, step), **chosen.parameters), Answer, function)
-    step.warn(("no_consensus",) if answer.flag == "no_consensus" else answer.warnings)
-    return answer
+    names = dict.fromkeys([*answer.warnings, *(("no_consensus",) if answer.flag == "no_consensus" else ())])
+    if not names:
+        return answer
+    warnings = TechniqueWarning.of(chosen.technique.name, names)
+    step.warn(warnings)
+    return replace(answer, warnings=warnings)
 
 
 def task_for(chosen: ConfiguredTechnique, step: StepContext) -> Task:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.base import Unparsed
 from promptkit.answers.reader.code_reader import find_program
 from promptkit.answers.reader.list_reader import bare_item, listed_items, plain_lines
 from promptkit.techniques.context import Exchange
@@ -29,7 +29,7 @@ _ABBREVIATIONS: Final = (
     r"[A-Z]",
 )
 _SENTENCE_END: Final = re.compile("(?<=[.!?])" + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS) + r"\s+(?=\S)")
-_REASON: Final = re.compile(r"\b(?:because|since|as)\b", re.IGNORECASE)
+_QUESTION: Final = re.compile(r"[^?]+\?")
 
 
 def read_list(text: str, *, most: int | None = None) -> list[str]:
@@ -44,6 +44,18 @@ def some_items(text: str) -> list[str]:
     if items := read_list(text):
         return items
     raise Unparsed("the reply holds no list")
+
+
+def questions_in(reply: Exchange) -> list[str]:
+    """Return the questions of a typed list; several on one line are several.
+
+    What asks nothing counts only where the reply marks it as an item, has it on one of several lines, or can be nothing
+    but a list.
+    """
+    items: list[str] = reply.value or []
+    asking = [part.strip() for item in items for part in _QUESTION.findall(item)]
+    is_listed = reply.request.constrained or "\n" in reply.text.strip() or listed_items(reply.text) is not None
+    return list(dict.fromkeys(asking if len(asking) >= len(items) or not is_listed else items))
 
 
 def filled_text(text: str) -> str:
@@ -62,16 +74,6 @@ def program(language: str) -> Callable[[str], str]:
     return read
 
 
-def read_verdict(text: str, kind: AnswerType, marker: str = "") -> Any:
-    """Return the verdict of a reply: after the last `marker`, else in its last line. Its reasons are not read.
-
-    `kind` says which verdicts there are: true and false, or labels. Raises Unparsed.
-    """
-    _, found, after = _rpartition(text, marker)
-    line = first_line(after) if found else text.strip().rpartition("\n")[2]
-    return kind.find(_REASON.split(line, maxsplit=1)[0] or line).value
-
-
 def with_cue(exchange: Exchange) -> Exchange:
     """Return an exchange in which a heading of the cue's words (`## Summary` for `Summary:`) is the cue."""
     words = exchange.cue.strip(" :*_#")
@@ -88,12 +90,6 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if any(map(str.isalnum, line))), "")
 
 
-def _rpartition(text: str, marker: str) -> tuple[str, str, str]:
-    """Return the text before the last marker in any case, the marker, and the text after it."""
-    found = list(re.finditer(rf"\b{re.escape(marker)}\b\W", text, re.IGNORECASE)) if marker else []
-    return (text[: found[-1].start()], found[-1][0], text[found[-1].end() :]) if found else (text, "", "")
-
-
 def one_line(text: str) -> str:
     """Return a text with single spaces for all white space."""
     return " ".join(text.split())
@@ -101,8 +97,12 @@ def one_line(text: str) -> str:
 
 def read_sentences(text: str) -> list[str]:
     """Return the sentences of a text, without the numbers and bullets of its lines, repeated ones left out."""
-    sentences = (part.strip() for line in read_list(text) for part in _SENTENCE_END.split(line))
-    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
+    return list(dict.fromkeys(part for line in read_list(text) for part in sentences_of(line)))
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences of a text. Abbreviations do not end one."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
 
 
 def last_named(text: str, labels: Sequence[str]) -> str | None:

@@ -314,6 +314,15 @@ def read_declaration(name: str, file: Path) -> Declaration:
         raise InputError(Problem(f"technique `{name}` is nested too deeply to be read", place(file))) from None
 
 
+def argument_line(name: str, file: Path, argument: str) -> int | None:
+    """Return the line of an argument of `@technique(…)` in a file that `read_declaration` reads."""
+    function = functions_of(parse_source(file)).get(name)
+    decorators = function.decorator_list if function is not None else []
+    calls = (call for decorator in decorators for call in _as_call(DECORATOR, decorator))
+    keywords = (keyword for call in calls for keyword in call.keywords)
+    return next((keyword.value.lineno for keyword in keywords if keyword.arg == argument), None)
+
+
 class _DeclarationReader:
     def __init__(self, name: str, file: Path) -> None:
         self._name = name

@@ -55,7 +55,7 @@ class CallArguments:
 class BuiltCall:
     """A call ready to be sent. `form` is that of its answer, and `cue` the text that this follows. `ends` are texts at
     which its reply is cut, whether or not the runtime stopped there; `again` are those at which an answer has gone on
-    to an invented example.
+    to an invented example. The answer goes on from the text `before` it, which is not the prompt's: thoughts.
     """
 
     spec: CallSpec
@@ -65,6 +65,7 @@ class BuiltCall:
     ends: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    before: str = ""
 
 
 async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
@@ -79,7 +80,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
     if spec.thinks:
         call = replace(call, values={"cue": cue_of(step, spec), **call.values})
     layout = open_layout(step.layout)
-    is_read_directly = not spec.thinks and (answers or spec.aside is not None)
+    is_read_directly = not call.scored and not spec.thinks and (answers or spec.aside is not None)
     form = await deciding_form(step, kind) if is_read_directly else plain_form(kind)
     sections = _sections(step, call, layout, form, kind)
     # A begun turn leaves no place for thoughts.
@@ -167,13 +168,14 @@ def continue_turn(step: StepContext, built: BuiltCall, text: str, model: Model) 
     request, cue, writing = built.request, built.cue, built.form.writing
     continues = "continue" in model.capabilities
     if continues and writing == "plain":
-        return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()))
+        return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()), before=text)
     asks = cue if writing == "plain" else ""
     turn = Message("user", asks or instruction(step.answer, writing, project=step.project))
     messages = (*request.messages, Message("assistant", text), turn)
     reason = "the answer is JSON" if continues else "the runtime cannot continue one"
     note = f"the text before the cue sent as a turn: {reason}"
-    return replace(built, request=replace(request, messages=messages, begun=cue if continues else ""), notes=(note,))
+    request = replace(request, messages=messages, begun=cue if continues else "")
+    return replace(built, request=request, notes=(note,), before=text)
 
 
 def example_types(step: StepContext) -> tuple[AnswerType, ...]:
@@ -246,7 +248,7 @@ def _examples(
     if not spec.keeps(EXAMPLES):
         return ()
     written = written_examples(step, model)
-    if spec.thinks or not any(example.thoughts for example in written):
+    if spec.shows_thoughts or not any(example.thoughts for example in written):
         return written
     return tuple(replace(example, thoughts=None) for example in written)
 
@@ -255,7 +257,7 @@ def _demonstration(
     step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout, model: Model | None
 ) -> WrittenExample:
     """Return a demonstration as the model reads it; an output that is a list has the separator of the step's lists."""
-    thoughts = demo.get("thoughts") if spec.thinks or not spec.answers else None
+    thoughts = demo.get("thoughts") if spec.shows_thoughts or not spec.answers else None
     output = demo.get("output", "")
     if isinstance(output, list):
         separator = step.answer.description().get("separator", ",")
@@ -328,9 +330,16 @@ def _sampling_options(step: StepContext, call: CallArguments) -> dict[str, Any]:
 def _temperature(step: StepContext, call: CallArguments) -> float:
     """Return the technique's temperature, else the step's, which is for thoughts: deciding after them is greedy.
 
-    A deciding call that comes first is itself sampled.
+    A deciding call that comes first is itself sampled, and so is one of several samples that writes a new answer in
+    place of going on from thoughts.
     """
     if call.temperature is not None:
         return call.temperature
-    decides = call.spec.answers and not call.spec.thinks
-    return 0.0 if decides and level() > step.level else step.options.temperature or 0.0
+    decides_later = call.spec.answers and not call.spec.thinks and level() > step.level
+    is_new = is_sample(step) and not call.spec.begin
+    return 0.0 if decides_later and not is_new else step.options.temperature or 0.0
+
+
+def is_sample(step: StepContext) -> bool:
+    """Tell whether an execution is a sample of an enclosing technique: its number is then a path."""
+    return "/" in step.sample

@@ -267,8 +267,8 @@ def _demo_problems(chosen: ConfiguredTechnique, project: Project, folder: Path |
         except InputError as error:
             yield from error.problems
             continue
-        if not demos:
-            yield Problem(f"there are no demonstrations for `{call}`" + (f" in {given}" if given else ""))
+        if not demos and isinstance(given, str):
+            yield Problem(f"there are no demonstrations for `{call}` in {given}; `[]` shows none")
         shipped = read_call(calls[base]).demos
         for number, demo in enumerate(demos, start=1):
             yield from (
@@ -277,13 +277,15 @@ def _demo_problems(chosen: ConfiguredTechnique, project: Project, folder: Path |
 
 
 def _wrong_fields(demo: Mapping[str, Any], shipped: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the fields of the shipped demonstrations that one lacks, and those that are not texts as theirs are."""
+    """Yield the shipped demonstrations' fields that one lacks, and those that are not texts or lists as theirs are."""
     usual = [pair for example in shipped for pair in example.items()]
     missing = [f"`{key}`" for key, _ in usual if key not in demo]
     if missing:
         yield f"lacks {', '.join(missing)}"
     no_texts = [key for key, value in usual if isinstance(value, str) and isinstance(demo.get(key), Mapping | list)]
     yield from (f"must have a text as `{key}`" for key in no_texts)
+    no_lists = [key for key, value in usual if isinstance(value, list) and isinstance(demo.get(key), str)]
+    yield from (f"must have a list as `{key}`" for key in no_lists)
 
 
 def call_names(chosen: ConfiguredTechnique, project: Project) -> set[str]:

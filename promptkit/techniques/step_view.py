@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from promptkit.prompts.prompt import Example, WrittenExample
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import StepContext
-from promptkit.techniques.requests import cue_of, example_types, written_examples
+from promptkit.techniques.requests import cue_of, example_types, is_sample, written_examples
 from promptkit.techniques.roles import SECTION, bind
 from promptkit.techniques.spec import ConfiguredTechnique, read_demos
+from promptkit.techniques.warnings import TechniqueWarning
+from promptkit.tools.backends import Backend
 
 
 class StepView:
@@ -25,14 +27,16 @@ class StepView:
     """
 
     def __init__(self, step: StepContext, chosen: ConfiguredTechnique) -> None:
-        self._step = step
         self._chosen = chosen
         self._technique = chosen.technique.name
         self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
         given = {name: step.replaced[role] for role, name in self._bound.items() if name and role in step.replaced}
-        if given:
-            self._step = replace(step, values={**step.values, **given})
+        self._step = replace(step, values={**step.values, **given}, warn=self._warn_of(step))
         self.params = chosen.parameters
+
+    def _warn_of(self, step: StepContext) -> Callable[[Sequence[str]], None]:
+        """Return the step's `warn`, with this technique's name on each warning that has none yet."""
+        return lambda names: step.warn(TechniqueWarning.of(self._technique, names))
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -46,6 +50,11 @@ class StepView:
     @property
     def answer_type(self) -> AnswerType:
         return self._step.answer
+
+    @property
+    def programs(self) -> Backend:
+        """The backend of the sandbox in which the step's programs run."""
+        return self._step.programs
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -75,6 +84,11 @@ class StepView:
     def tools(self) -> Mapping[str, Callable[..., Any]]:
         """The step's tools by name."""
         return self._step.tools
+
+    @property
+    def has_guard(self) -> bool:
+        """True if the step has a guard for `check`."""
+        return self._step.guard is not None
 
     @property
     def has_documents(self) -> bool:
@@ -115,8 +129,10 @@ class StepView:
         return {name: self.role(name) for name in self._bound}
 
     def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
-        """Return a call's demonstrations: the step's, else the technique's."""
-        return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
+        """Return a call's demonstrations: the step's, else the technique's where they suit the step's answer type."""
+        if self._chosen.demos.get(call) is not None:
+            return self.own_demos(call)
+        return self._call(call).demos_of(self.answer_type.name)
 
     @property
     def own_demo_names(self) -> tuple[str, ...]:
@@ -130,8 +146,8 @@ class StepView:
 
     @property
     def _sampled(self) -> bool:
-        """True if this execution is a sample of an enclosing technique: its number is then a path."""
-        return "/" in self._step.sample
+        """True if this execution is a sample of an enclosing technique."""
+        return is_sample(self._step)
 
     def _call(self, name: str) -> CallSpec:
         files = self._chosen.technique.calls_by_name

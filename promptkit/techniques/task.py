@@ -13,10 +13,11 @@ from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer
+from promptkit.techniques.answer_forms import can_score
 from promptkit.techniques.artifacts import Row
 from promptkit.techniques.asides import ask_typed, read_free
 from promptkit.techniques.brief import Brief
-from promptkit.techniques.calls import ANSWER, CallSpec
+from promptkit.techniques.calls import ANSWER, CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
 from promptkit.techniques.exchanges import (
     decide_after,
@@ -26,10 +27,11 @@ from promptkit.techniques.exchanges import (
     send_deciding,
 )
 from promptkit.techniques.levels import level, run_concurrently
+from promptkit.techniques.own_thoughts import conclude, think
 from promptkit.techniques.reading import with_cue
 from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
 from promptkit.techniques.roles import SECTION
-from promptkit.techniques.spec import ConfiguredTechnique
+from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.step_view import StepView
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Task(StepView):
         past_cue: bool = False,
         model: str | None = None,
         after: Exchange | None = None,
+        produces: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
@@ -85,7 +88,8 @@ class Task(StepView):
         `confidence`, if the runtime has log-probabilities. `past_cue` lets thoughts that are decided later go on past a
         cue, where answers to other problems come first. `model` is a reference to the model that answers; without one
         it is that of the step's `models`, else the step's. The call goes on `after` an exchange in the same
-        conversation: its template's own sections are the next turn of the user.
+        conversation: its template's own sections are the next turn of the user. `produces` is the type of a typed aside
+        where that depends on the values, such as the largest number.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -102,6 +106,7 @@ class Task(StepView):
             logprobs=logprobs,
             past_cue=past_cue,
             after=after,
+            produces=produces,
         )
         if built.spec.aside is not None:
             return await ask_typed(task._step, built, built.spec.aside)
@@ -114,11 +119,12 @@ class Task(StepView):
         0.
 
         If this is itself one of several samples, the single call has their temperature. Raises InputError for several
-        samples at a temperature of 0, and for none.
+        samples at a temperature of 0, for several of a call that is scored, and for none.
         """
         if n == 1 and temperature == 0:
             return [await self.ask(call, temperature=None if self._sampled else 0.0, **values)]
         self._refuse_greedy(n, temperature)
+        await self._refuse_scored(n, [self._call(call)])
         return await self.each(
             lambda number: self.ask(call, sample=number, temperature=temperature, **values), range(n)
         )
@@ -144,6 +150,9 @@ class Task(StepView):
     async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
         """Perform another technique n times concurrently, each a sample. Raises InputError as `sample` does."""
         self._refuse_greedy(n, temperature)
+        if self._step.decide == "score":
+            sampled = with_nested(configure(technique, self._step.project), self._step.project)
+            await self._refuse_scored(n, (read_call(file) for over in sampled for file in over.technique.call_files))
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
@@ -161,6 +170,25 @@ class Task(StepView):
         """
         return await decide_after(self._step_of(exchange), exchange, self._call(call))
 
+    async def think(self, call: str, *, after: Exchange | None = None, max_tokens: int, **values: Any) -> Exchange:
+        """Let a model that thinks by itself think, and end with its thoughts; the exchange's text is the thoughts.
+
+        They go on `after` an exchange of the same model's thoughts, with the call's `begin` between. Raises Unsupported
+        where the model cannot continue its own thoughts, and InputError under `think: off`.
+        """
+        if self._step.options.think is False:
+            raise InputError(f"technique `{self._technique}` needs thoughts, which the step's `think: off` forbids")
+        task = self._with(self._step_of(after)) if after else await self._answered_by(self._model_of(call))
+        built = await task._built(call, values, temperature=self._step.options.temperature or 0.0, begins=False)
+        begin = self._call(call).begin
+        thoughts = f"{after.text.rstrip()}\n{begin}" if after else begin
+        return await think(task._step, built, thoughts, max_tokens)
+
+    async def conclude(self, call: str, thoughts: Exchange, **values: Any) -> Exchange:
+        """End a model's own thoughts, and ask for the answer after them."""
+        task = self._with(self._step_of(thoughts))
+        return await conclude(task._step, await task._built(call, values, begins=False), thoughts.text)
+
     async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
 
@@ -176,7 +204,7 @@ class Task(StepView):
 
     def check(self, value: Any) -> str | None:
         """Return the problem of a value with the step's `guard`; None where it passes, or there is no guard."""
-        return self._step.guard(value)
+        return self._step.guard(value) if self._step.guard else None
 
     def answer(self, value: Any) -> Answer:
         """Return a value made by code as the answer, without a request; unparsed if it is none of the type's."""
@@ -199,7 +227,7 @@ class Task(StepView):
         return Answer(value=None, flag="truncated" if exchange and exchange.cut else flag, problem=problem)
 
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
-        """Return the majority answer by the type's vote key; of a tie, the value seen first.
+        """Return the majority answer by the type's vote key; of a tie, the value seen first, with a warning.
 
         Answers without a value do not vote and are counted in `extra`. If none is left, the flag is `unparsed`, or
         `truncated` where each was cut off. A single answer is returned as it is, so that it can be repaired.
@@ -217,14 +245,18 @@ class Task(StepView):
         if not tally:
             cut = bool(answers) and all(answer.flag == "truncated" for answer in answers)
             missing = (
-                self.no_answer("no sample has an answer: each ran out of tokens", flag="truncated")
+                self.no_answer(
+                    "no sample has an answer: each ran out of tokens; a larger `max_tokens` helps",
+                    flag="truncated",
+                )
                 if cut
                 else self.no_answer("no sample has an answer")
             )
             return missing.with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
-        return first[winner].with_extra(votes=votes, unparsed=unparsed)
+        is_tie = sum(weight == tally[winner] for weight in tally.values()) > 1
+        return replace(first[winner], warnings=("tie",) if is_tie else ()).with_extra(votes=votes, unparsed=unparsed)
 
     def vote_key(self, answer: Answer) -> Any:
         """Return a key that equal answers share (26, 26.0 and "$26.")."""
@@ -239,9 +271,11 @@ class Task(StepView):
         return await log_probabilities(self._step, await self._built(call, values, scored=True), texts)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text: the model's embeddings where they are good, else TF-IDF over these texts."""
-        if (await self._step.client.model()).embeds_well:
+        """Return a vector of each text: the model's embedding where these are good, else by TF-IDF, with a notice."""
+        model = await self._step.client.model()
+        if model.embeds_well:
             return await self._step.client.embed(texts)
+        self._step.notice(f"{model.reference} has no good embeddings: texts are compared by their words (TF-IDF)")
         from promptkit.prompts.tfidf import word_vectors
 
         return word_vectors(texts)
@@ -257,7 +291,7 @@ class Task(StepView):
         """Run a program in the sandbox; its last expression is its value. A failure is noted at `of` in the trace."""
         from promptkit.tools.python import run_python
 
-        execution = await run_python(program, inputs=inputs, functions=functions)
+        execution = await run_python(program, inputs=inputs, functions=functions, backend=self.programs)
         if of is not None and execution.failure:
             self.note(of, f"the program failed ({execution.failure.kind}): {execution.failure.message}")
         return execution
@@ -289,7 +323,8 @@ class Task(StepView):
     def warn(self, name: str) -> None:
         """Report a condition of this answer, which changes no value: what the technique could not do.
 
-        Runs, evaluations and thresholds count it by its name (`techniques/warnings.py` has the shipped ones).
+        Runs, evaluations and thresholds count it by its name, and reports name the technique (`techniques/warnings.py`
+        has the shipped ones). A name of one's own is read from the source, so it stands in the call or in a constant.
         """
         self._step.warn((name,))
 
@@ -382,18 +417,23 @@ class Task(StepView):
         past_cue: bool = False,
         scored: bool = False,
         after: Exchange | None = None,
+        begins: bool = True,
+        produces: Mapping[str, Any] | None = None,
     ) -> BuiltCall:
-        spec = self._call(call)
+        spec = self._call(call) if begins else self._call(call).model_copy(update={"begin": ""})
+        if produces is not None:
+            spec = CallSpec(**{**dict(spec), "produces": dict(produces)})
         shown = self.demonstrations(call) if demos is None else tuple(demos)
+        values = {
+            **self._role_values(),
+            "demos": shown,
+            "examples_think": self.examples_think,
+            "brief": Brief(self._step),
+            **values,
+        }
         arguments = CallArguments(
-            spec=spec,
-            values={
-                **self._role_values(),
-                "demos": shown,
-                "examples_think": self.examples_think,
-                "brief": Brief(self._step),
-                **values,
-            },
+            spec=spec.filled(values),
+            values=values,
             demos=shown,
             sample=self._sample(sample),
             temperature=temperature,
@@ -409,6 +449,13 @@ class Task(StepView):
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:
             raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
+
+    async def _refuse_scored(self, n: int, calls: Iterable[CallSpec]) -> None:
+        """Raise InputError for several samples of calls that are all scored, which is the same each time."""
+        decided_at_once = self._step.decide == "score" and all(call.answers and not call.thinks for call in calls)
+        if n > 1 and decided_at_once and await can_score(self._step):
+            message = f"technique `{self._technique}` samples answers that are scored: all samples would be the same"
+            raise InputError(message, hint="set `decide: constrain`, or sample a technique that thinks first")
 
     def _sample(self, number: int | None) -> str:
         return self._step.sample if number is None else f"{self._step.sample}/{number}"

@@ -1,34 +1,19 @@
-"""The sandbox of model-written Python: its limits, its failures and its worker processes."""
+"""What the backends of the sandbox of model-written Python have in common: limits, failures, output, threads."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import builtins
 import os
-import re
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
-
-from promptkit.errors import Unsupported
-
-if TYPE_CHECKING:
-    from pydantic_monty import Monty, MontyError, MontySession, SyncSnapshot
+from typing import Any, Final, Literal, Protocol
 
 FailureKind = Literal[
     "syntax", "exception", "undefined", "time", "memory", "output", "unsupported", "forbidden", "crash"
 ]
 
-_LONGEST_MESSAGE = 300
-_UNSUPPORTED = re.compile(r"The monty syntax parser does not yet support (.*)")
-_MISSING_NAME = re.compile(r"name '(.*)' is not defined")
-_REFUSED = " is not supported in this environment"
+_LONGEST_MESSAGE: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +31,7 @@ class Limits:
     calls: int = 1_000
     """Calls of functions, refused calls and look-ups of undefined names together."""
     recursion: int = 500
+    """Monty's nested calls; CPython has its own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,161 +48,80 @@ class Failure:
     line: int | None = None
 
 
-def failure_of(error: MontyError, limits: Limits) -> Failure:
-    """Return the failure that an error of the interpreter means."""
-    from pydantic_monty import MontyCrashedError, MontyRuntimeError, MontySyntaxError
+class ProgramFailed(Exception):
+    """Ends a program, with the reason."""
 
-    line = _line(error) if isinstance(error, MontyRuntimeError | MontySyntaxError) else None
-    if isinstance(error, MontySyntaxError):
-        return Failure("syntax", _one_line(str(error)), line)
-    if isinstance(error, MontyCrashedError):
-        return _too_long(limits) if error.timed_out else Failure("crash", _one_line(str(error)))
-    return _raised(error.exception(), _one_line(str(error)), line, limits)
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
-def _raised(raised: BaseException, message: str, line: int | None, limits: Limits) -> Failure:
-    text = str(raised)
-    match raised:
-        case TimeoutError() if "time limit exceeded" in text:
-            return _too_long(limits)
-        case MemoryError():
-            return Failure("memory", f"the program needs more than {limits.memory / 2**20:g} MB of memory", line)
-        case NotImplementedError() if unsupported := _UNSUPPORTED.match(text):
-            return Failure("unsupported", f"{unsupported[1]} cannot be used here", line)
-        case NotImplementedError() if "cannot suspend" in text:
-            return Failure("unsupported", "a function that asks cannot be handed to a built-in function", line)
-        case ModuleNotFoundError():
-            return Failure("unsupported", message, line)
-        case NameError() if name := _MISSING_NAME.match(text):
-            return Failure("unsupported" if hasattr(builtins, name[1]) else "undefined", message, line)
-        case PermissionError():
-            return Failure("forbidden", message, line)
-        case RuntimeError() if text.endswith(_REFUSED):
-            return Failure("forbidden", f"{text.removesuffix(_REFUSED)} cannot be used here", line)
-    return Failure("exception", message, line)
-
-
-def _too_long(limits: Limits) -> Failure:
+def too_long(limits: Limits) -> Failure:
+    """Return the failure of a program that took too long."""
     return Failure("time", f"the program took longer than {limits.seconds:g} seconds")
 
 
-def _line(error: Any) -> int | None:
-    lines = [frame.line for frame in error.traceback() if frame.filename != "<string>"]
-    return lines[-1] if lines else None
+def too_large(limits: Limits, line: int | None = None) -> Failure:
+    """Return the failure of a program that needs too much memory."""
+    return Failure("memory", f"the program needs more than {limits.memory / 2**20:g} MB of memory", line)
 
 
-def _one_line(text: str) -> str:
+def too_many_calls(limits: Limits) -> Failure:
+    """Return the failure of a program that called too often."""
+    return Failure("forbidden", f"the program called out more than {limits.calls:,} times")
+
+
+def one_line(text: str) -> str:
+    """Return a message of a program's as one short line."""
     text = " ".join(text[: 4 * _LONGEST_MESSAGE].split())
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+class Printed:
+    """The printed output of a program. Beyond a limit the program is stopped."""
 
-# A program that waits for a function holds a worker, so there may be as many workers as programs.
-_MOST_WORKERS = 4096
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+    def __init__(self, most: int) -> None:
+        self.text = ""
+        self.failure: Failure | None = None
+        self._most = most
 
-# No more programs compute concurrently than there are processors, so that none times out because of the others.
-_threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="promptkit-python")
-# Ending a program does not wait in that queue, so that its worker is free for the next.
-_ending = ThreadPoolExecutor(1, thread_name_prefix="promptkit-python-end")
-_beginning = threading.Lock()
+    def add(self, text: str) -> None:
+        """Add a text. Raises ValueError, and keeps the failure, where there is more than may be."""
+        self.text += text[: self._most + 1 - len(self.text)]
+        if len(self.text) > self._most:
+            self.text = self.text[: self._most]
+            self.failure = Failure("output", f"the program printed more than {self._most:,} characters")
+            raise ValueError(self.failure.message)
+
+    def clear(self) -> None:
+        """Forget the output of a program that starts again."""
+        self.text = ""
 
 
-class Worker:
-    """One sandbox in a worker process, with its state after the last program that succeeded.
+Call = Callable[[str, Sequence[Any], Mapping[str, Any]], Awaitable[Any]]
+"""Calls one of a program's functions by its name. Its exceptions are raised in the program, except for promptkit's."""
 
-    Cancelling a task that waits for it ends the process.
-    """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._session: MontySession | None = None
-        self._process: int | None = None
-        self._saved: bytes | None = None
-        self._cancelled = False
+class Session(Protocol):
+    """A backend's interpreter, with the state after the last program that succeeded."""
 
-    async def start(self, program: str, inputs: dict[str, Any], printed: Callable[[str, str], None]) -> SyncSnapshot:
-        """Start a program and return its snapshot when it waits or is complete. Raises Unsupported without Monty."""
-        try:
-            return await self.turn(self._start, _pool(), program, inputs, printed)
-        except (ImportError, OSError, RuntimeError) as error:
-            message = f"a program cannot be run: {error}"
-            raise Unsupported(message, hint="pip install --force-reinstall pydantic-monty") from None
+    async def run(self, program: str, inputs: Mapping[str, Any], printed: Printed, call: Call) -> Any:
+        """Run a program and return the value of its last expression as plain data.
 
-    async def turn(
-        self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        """Call a function of the sandbox that may take long, in a thread.
-
-        The package's asynchronous API sometimes aborts the process when the interpreter ends.
+        Raises ProgramFailed, after which the session must be closed; TypeError for inputs that are not plain data;
+        Unsupported where the backend cannot run; and errors of promptkit that `call` raises.
         """
-        turn = _threads.submit(partial(function, *args, **kwargs))
-        try:
-            return await asyncio.wrap_future(turn)
-        except asyncio.CancelledError:
-            self._cancelled = True
-            if self._process is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(self._process, _KILL)
-            turn.add_done_callback(lambda _: self._leave())
-            raise
 
     async def close(self) -> None:
-        """Release the process; end it in the middle of a program. The next program gets the state before that."""
-        if not self._cancelled:
-            await asyncio.wrap_future(_ending.submit(self._leave))
-
-    def _start(
-        self, pool: Monty, program: str, inputs: dict[str, Any], printed: Callable[[str, str], None]
-    ) -> SyncSnapshot:
-        if self._session is None:
-            with _keeping_standard_error():
-                self._session = pool.checkout(limits=_limits(self._limits), os_policy=_POLICY).__enter__()
-            self._process = self._session.worker_pid
-            if self._saved is not None:
-                self._session.load_session(self._saved)
-        else:
-            self._saved = self._session.dump()
-        return self._session.feed_start(program, inputs=inputs, print_callback=printed)
-
-    def _leave(self) -> None:
-        session, self._session, self._process = self._session, None, None
-        if session is not None:
-            session.__exit__(None, None, None)
+        """Release the process. A further program starts with the state after the last one that succeeded."""
 
 
-_POLICY: Any = {"datetime": "call_host", "random_start": {"seed": 0}, "sleep": "zero"}
+# No more programs compute concurrently than there are processors, so that none times out because of the others.
+program_threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="promptkit-python")
+# Ending a program does not wait in that queue, so that its process is free for the next.
+_ending = ThreadPoolExecutor(1, thread_name_prefix="promptkit-python-end")
 
 
-def _limits(limits: Limits) -> Any:
-    return {
-        "max_feed_duration_secs": limits.seconds,
-        "max_memory": limits.memory,
-        "max_recursion_depth": limits.recursion,
-        "max_suspensions": 2**31,
-    }
-
-
-@contextmanager
-def _keeping_standard_error() -> Iterator[None]:
-    """Keep processes that start inside the block from writing to standard error, as a worker out of memory does."""
-    with _beginning:
-        with suppress(OSError):
-            os.set_inheritable(2, False)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                os.set_inheritable(2, True)
-
-
-@cache
-def _pool() -> Monty:
-    from pydantic_monty import Monty
-
-    pool = Monty(min_processes=0, max_processes=_MOST_WORKERS)
-    pool.__enter__()
-    atexit.register(pool.__exit__, None, None, None)
-    return pool
+async def end_in_thread(function: Callable[[], None]) -> None:
+    """Call a function that ends a program, in the thread for this."""
+    await asyncio.wrap_future(_ending.submit(function))

@@ -29,13 +29,19 @@ class Table:
 
     @classmethod
     def of(cls, value: Any) -> Table:
-        """Return the table of a list of mappings, or of a list of lists, the first of which names the columns.
+        """Return the table of a list of mappings, of a list of lists whose first names the columns, or of a mapping of
+        `columns` and `rows` (or `data`, as pandas writes it).
 
         Missing cells are None. A blank name becomes `column_2`, a repeated one `name_2`. Raises ValueError for other
         values.
         """
         if isinstance(value, Table):
             return value
+        if isinstance(value, Mapping):
+            columns, rows = value.get("columns"), value.get("rows", value.get("data"))
+            if not isinstance(columns, list | tuple) or not isinstance(rows, list | tuple):
+                raise ValueError("a table in a mapping must have the lists `columns` and `rows`")
+            value = [columns, *rows]
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             raise ValueError("a table must be a list of rows")
         if all(isinstance(row, Mapping) for row in value):
@@ -78,8 +84,8 @@ class Table:
 
 
 def distinct_names(names: Iterable[Any]) -> list[str]:
-    """Return names on one line each, none blank and all different in lower case."""
-    texts = ["" if name is None else " ".join(str(name).split()) for name in names]
+    """Return names on one line each, without control characters, none blank and all different in lower case."""
+    texts = ["" if name is None else " ".join(_UNPRINTED.sub(" ", str(name)).split()) for name in names]
     given = {text.lower() for text in texts}
     taken: set[str] = set()
     found = []
@@ -98,10 +104,13 @@ def _cells(row: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
     return tuple(row[place] for place in places)
 
 
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBER = re.compile(
-    r"(?P<sign>[-+−–]?)\s?(?P<currency>[$€£¥]?)\s?(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,18})"
+    r"(?P<sign>[-+−–]?)\s?(?P<currency>[$€£¥]?)\s?"
+    r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:[ \u00a0\u202f][0-9]{3})+|[0-9]{1,18})"
     r"(?P<decimals>\.[0-9]{1,30})?\s?(?P<percent>%?)"
 )
+_SEPARATORS = str.maketrans("", "", ", \u00a0\u202f")
 _BLANK = frozenset({"", "-", "–", "—", "n/a"})
 _LARGEST = 2**63
 
@@ -109,8 +118,8 @@ _LARGEST = 2**63
 def serialize(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a database with the table `w`: its first column counts the rows from 0, the others are `names[1:]`.
 
-    A column whose cells are all numbers, including such as `1,234`, `$5` and `45%`, is numeric, and its blank cells are
-    NULL; any other is text that compares without regard to case.
+    A column whose cells are all numbers, including such as `1,234`, `1 234`, `$5` and `45%`, is numeric, and its blank
+    cells are NULL; any other is text that compares without regard to case.
     """
     columns = list(zip(*rows, strict=True)) or [()] * (len(names) - 1)
     typed = [_typed(column) for column in columns]
@@ -148,7 +157,7 @@ def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
             text = cell.strip()
             if text.lower() in _BLANK:
                 yield None
-            elif (number := _number(text)) is not None:
+            elif (number := number_of(text)) is not None:
                 yield number
             else:
                 return
@@ -156,12 +165,13 @@ def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
             yield cell
 
 
-def _number(text: str) -> int | float | None:
+def number_of(text: str) -> int | float | None:
+    """Return the number that a cell's text is (`1,234`, `$5`, `45%`) as a query reads it; None for another text."""
     match = _NUMBER.fullmatch(text)
     # A leading zero means a code or a telephone number.
     if match is None or (len(match["whole"]) > 1 and match["whole"].startswith("0")):
         return None
-    whole = int(match["whole"].replace(",", ""))
+    whole = int(match["whole"].translate(_SEPARATORS))
     sign = -1 if match["sign"] in ("-", "−", "–") else 1
     if match["decimals"] or match["currency"] or match["percent"]:
         return sign * float(f"{whole}{match['decimals'] or ''}")

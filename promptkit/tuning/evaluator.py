@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -28,6 +28,7 @@ from promptkit.runtimes.models import Models
 from promptkit.runtimes.serialization import request_record
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
+from promptkit.techniques.warnings import WarnedBy, merged_sources
 from promptkit.tuning.data_split import clusters_of
 from promptkit.tuning.search_space.candidate import Candidate, distinct
 
@@ -47,7 +48,7 @@ class RowResult:
     `score`: in [0, 1], higher is better; None if missing. `values`: the numbers that the metric estimates from, one
     tuple per repeat that has a score. `unparsed`: the share of repeats that do not parse or were cut off. `calls`
     includes those of a judge, whose tokens are `judge_tokens`. `cell_numbers`: the cells in the store, one per repeat.
-    `warnings`: those of all repeats.
+    `warnings`: those of all repeats; `warned_by`: the techniques that gave them.
     """
 
     score: float | None
@@ -62,6 +63,7 @@ class RowResult:
     problem: str
     cell_numbers: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    warned_by: WarnedBy = field(default_factory=dict)
 
 
 class Evaluator:
@@ -274,6 +276,7 @@ class Evaluator:
             problem=next(filter(None, [*(cell.problem for cell in cells), *(score.why for score in given)]), ""),
             cell_numbers=tuple(cell.number for cell in cells),
             warnings=tuple(name for cell in cells for name in cell.warned),
+            warned_by=merged_sources(cell.warned_by for cell in cells),
         )
 
     def normalized(self, value: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.runtimes.base import Model
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import in_table_order, merged_sources
 from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
 from promptkit.tuning.data_split import DataSplit
@@ -156,8 +156,12 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
 
 def _warnings(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
     """Return how many answers have each warning, if there are some."""
-    found = Counter(name for result in evaluator.results(candidate, rows) for name in result.warnings)
-    return {"warnings": in_table_order(found)} if found else {}
+    results = list(evaluator.results(candidate, rows))
+    found = Counter(name for result in results for name in result.warnings)
+    if not found:
+        return {}
+    warned_by = merged_sources(result.warned_by for result in results)
+    return {"warnings": in_table_order(found), **({"warned_by": warned_by} if warned_by else {})}
 
 
 def _estimated(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:

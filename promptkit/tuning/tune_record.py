@@ -41,10 +41,14 @@ class ObjectiveRecord(Record):
 
 
 class SplitMean(EstimateRecord):
-    """A mean over the rows of one side of the split; `warnings` counts their answers by the name of a warning."""
+    """A mean over the rows of one side of the split.
+
+    `warnings` counts their answers by the name of a warning, and `warned_by` maps those of techniques to these.
+    """
 
     n: int = 0
     warnings: dict[str, int] = Field(default_factory=dict)
+    warned_by: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class BudgetRecord(Record):

@@ -103,7 +103,7 @@ def test_list_prints_objects_for_programs(techniques: Run) -> None:
 
 
 def test_list_may_be_of_a_family_or_for_a_task(techniques: Run) -> None:
-    family = listed(techniques("list", "--family", "sample-and-vote"))
+    family = listed(techniques("list", "--family", "sample-and-vote", COLUMNS="160"))
     task = listed(techniques("list", "--task", "shouting"))
     both = techniques("list", "--task", "shouting", "--family", "modifier")
 
@@ -372,3 +372,17 @@ def test_recommend_may_be_typed_in_any_folder_of_the_project(
 
     assert done.code == 0, done.err
     assert " on scripted:" in done.err
+
+
+def test_programs_shows_the_backends_and_what_programs_may_import(
+    techniques: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptkit.reports.programs.jail_fault", lambda: None)
+    done = techniques("programs")
+    monty, cpython = " ".join(done.out.split()).split("cpython runs here; programs may import ")
+    assert monty.startswith("monty runs here; programs may import bisect, collections,")
+    assert " fractions," in cpython and " fractions," not in monty
+
+    monkeypatch.setattr("promptkit.reports.programs.jail_fault", lambda: "the kernel refuses it")
+    assert "cpython  does not run here: the kernel refuses it\n" in techniques("programs").out
+    assert [record["problem"] for record in techniques("programs", "--json").json] == [None, "the kernel refuses it"]

@@ -33,8 +33,8 @@ prints each prompt that a technique sends.
 
 A *call* is one rendered template and its reply, as papers count. A *request* is sent to a server: thoughts that are
 then decided under a grammar are two. The column *requests* has the most for one row at the defaults, under `decide:
-constrain`. A call *leaves out* sections of the user's prompt; one that leaves out all but the persona sees only the
-technique's values.
+constrain`. A call *leaves out* sections of the user's prompt; one that leaves out the instructions and judges or plans
+has them, and what the answer is, in its own words.
 """
 
 

@@ -63,3 +63,13 @@ async def test_an_edited_file_is_run_again_unless_files_are_held(folder: Folder)
         held = await call(folder, "tool.py:f")
 
     assert (before, held, await call(folder, "tool.py:f")) == ("one", "one", "another")
+
+
+def test_a_tool_has_the_first_line_of_its_docstring_and_its_parameters_types(folder: Folder) -> None:
+    folder.write("tool.py", 'def f(a: int, b="x", *, c: list[str] = ()):\n    """Add.\n\n    More.\n    """\n')
+
+    tool = find_tool("t", "tool.py:f", folder.root, folder.project)
+
+    assert tool.about == "Add."
+    assert tool.types == {"a": "int", "c": "list[str]"}
+    assert tool.takes == {"a": True, "b": False, "c": False}

@@ -1,4 +1,4 @@
-"""A project on disk and the command line as a process of its own, for the journeys."""
+"""A project on disk and the command line, as a process of its own where it is killed, for the journeys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.command import Done, run_command
 
 PIPELINE = """\
 name: shout
@@ -55,8 +57,6 @@ def start(folder: Path, server: str, *arguments: str, **more: str) -> subprocess
     )
 
 
-def finish(folder: Path, server: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run promptkit in a project to its end."""
-    process = start(folder, server, *arguments, **more)
-    out, err = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+def finish(folder: Path, server: str, *arguments: str, **more: str) -> Done:
+    """Run promptkit in a project to its end, in the tests' own process."""
+    return run_command(*arguments, folder=folder, variables={"OLLAMA_HOST": server, **more})

@@ -52,8 +52,8 @@ def test_a_killed_run_asks_only_for_what_is_missing_when_it_is_run_again(
 
         assert victim.returncode == code
         assert "Traceback" not in said
-        assert again.returncode == 0, again.stderr
-        assert json.loads(again.stdout) == [word.upper() for word in WORDS]
+        assert again.code == 0, again.err
+        assert json.loads(again.out) == [word.upper() for word in WORDS]
         most_in_flight = 5
         assert len(asked(server)) <= len(WORDS) + most_in_flight
         assert len(asked(server)) - before < len(WORDS)
@@ -89,12 +89,12 @@ def test_a_second_run_is_answered_from_the_store_and_no_cache_asks_anew(tmp_path
         first = finish(folder, server.url, *arguments)
         second = finish(folder, server.url, *arguments)
 
-        assert first.stdout == second.stdout
+        assert first.out == second.out
         assert len(asked(server)) == 3
 
         third = finish(folder, server.url, *arguments, "--no-cache")
 
-        assert third.stdout == first.stdout
+        assert third.out == first.out
         assert len(asked(server)) == 6
 
 

@@ -71,10 +71,10 @@ def test_the_key_reaches_the_server_and_no_file_or_message(tmp_path: Path, serve
     )
 
     assert f"Bearer {KEY}" in server.keys
-    assert done.returncode == (3 if fails else 0), done.stderr
+    assert done.code == (3 if fails else 0), done.err
     written = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
     assert KEY.encode() not in written
-    assert KEY not in done.stdout + done.stderr
+    assert KEY not in done.out + done.err
 
 
 # Servers that repeat the key

@@ -56,7 +56,7 @@ def test_a_preparation_that_is_interrupted_asks_only_for_what_is_missing_when_it
         assert (victim.returncode, written) == (130, False)
         assert "what was answered is kept" in said
         assert "Traceback" not in said
-        assert again.returncode == 0, again.stderr
+        assert again.code == 0, again.err
         assert len(asked(server)) - before < len(WORDS)
         assert all(word.upper() in artifact.read_text() for word in WORDS)
 
@@ -75,11 +75,11 @@ def test_rows_that_a_server_fails_on_are_missing_until_the_same_command_fills_th
         asked_before, tired = len(asked(server)), False
         filled = finish(folder, server.url, *arguments, "ollama/tiny")
 
-        assert failed.returncode == 3, failed.stderr
-        assert "11 of 12 rows" in failed.stdout
-        assert "1 of 12 rows of vanilla have no answer" in failed.stderr
-        assert filled.returncode == 0, filled.stderr
-        assert "12/12" in filled.stdout
+        assert failed.code == 3, failed.err
+        assert "11 of 12 rows" in failed.out
+        assert "1 of 12 rows of vanilla have no answer" in failed.err
+        assert filled.code == 0, filled.err
+        assert "12/12" in filled.out
         assert len(asked(server)) - asked_before == 1
     evidence = (folder / ".promptkit" / "techniques.jsonl").read_text().splitlines()
     assert [json.loads(line)["n"] for line in evidence] == [12]
@@ -100,7 +100,7 @@ def test_a_comparison_that_is_interrupted_shows_its_numbers_and_is_resumed(tmp_p
 
         assert victim.returncode == 130
         assert "vanilla" in stderr and "of 12 rows" in stderr and "Traceback" not in stderr
-        assert again.returncode == 0, again.stderr
+        assert again.code == 0, again.err
         assert len(asked(server)) - before < 3 * len(WORDS)
-    listed = finish(folder, server.url, "runs", "list").stdout
+    listed = finish(folder, server.url, "runs", "list").out
     assert "interrupted" in listed and "done" in listed

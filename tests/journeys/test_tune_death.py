@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from promptkit.storage.store import Store
+from tests.command import Done
 from tests.journeys.project import finish, start
 from tests.journeys.test_eval_death import mood_of
 from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
@@ -129,10 +130,10 @@ def without_times(value: Any) -> Any:
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
 
-def ended(folder: Path, process: subprocess.CompletedProcess[str]) -> Ended:
+def ended(folder: Path, done: Done) -> Ended:
     """Return what a tuning left that ended by itself."""
-    assert process.returncode == 0, process.stderr
-    record = json.loads(process.stdout)
+    assert done.code == 0, done.err
+    record = json.loads(done.out)
     files = {name: (folder / name).read_text() for name in record["written"]}
     return Ended(without_times(record), in_store(folder)[0], files)
 
@@ -210,10 +211,10 @@ def test_interrupted_it_shows_the_best_so_far_and_the_same_command_goes_on(tmp_p
         assert len(finished) > CALLS * share / 3
         assert "Traceback" not in said + complaint
         assert "the same command asks only what is missing" in complaint
-        assert again.returncode == 0, again.stderr
+        assert again.code == 0, again.err
         assert finished.isdisjoint(asked(server)[seen:])
     assert "interrupted" in said
     assert "not shown" in said
-    record = json.loads(kept.stdout)
+    record = json.loads(kept.out)
     assert (record["status"], record["stopped_by"], record["verdict"]) == ("interrupted", "interrupted", "not shown")
-    assert json.loads(again.stdout)["verdict"] == "improved"
+    assert json.loads(again.out)["verdict"] == "improved"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from promptkit.runtimes.in_process.embedded_models import default_model
+from tests.command import Done, run_command
 from tests.embedded import model_file
 
 __all__ = ["model_file"]
@@ -19,7 +17,7 @@ PROMPT = """\
 inputs: {text: {example: A lovely meal.}}
 answer: {label: [positive, negative]}
 decide: generate
-options: {max_tokens: 12}
+options: {max_tokens: 4}
 cue: none
 ---
 {% block instructions %}How does the writer feel about it?{% endblock %}
@@ -37,7 +35,7 @@ ROWS = [
 
 
 def make(folder: Path, model_file: Path) -> dict[str, str]:
-    """Write a project of 40 rows, and return an environment in which the embedded model is the only one."""
+    """Write a project of 40 rows, and return variables under which the embedded model is the only one."""
     files = {
         "promptkit.yaml": f"model: {default_model().reference}\n",
         "templates/prompts/mood.j2": PROMPT,
@@ -50,35 +48,31 @@ def make(folder: Path, model_file: Path) -> dict[str, str]:
     kept = folder / "cache" / "models" / default_model().file
     kept.parent.mkdir(parents=True)
     kept.symlink_to(model_file)
-    given = {"PROMPTKIT_CACHE": str(folder / "cache"), "OLLAMA_HOST": "127.0.0.1:9", "NO_COLOR": "1"}
-    return {name: value for name, value in os.environ.items() if name != "PROMPTKIT_MODEL"} | given
+    return {"PROMPTKIT_CACHE": str(folder / "cache"), "OLLAMA_HOST": "127.0.0.1:9"}
 
 
 def test_a_prompt_is_tuned_by_one_command_and_what_is_written_runs(tmp_path: Path, model_file: Path) -> None:
-    environment = make(tmp_path, model_file)
+    variables = make(tmp_path, model_file)
 
-    def promptkit(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "promptkit", *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+    def promptkit(*arguments: str) -> Done:
+        return run_command(*arguments, folder=tmp_path, variables=variables)
 
     tuned = promptkit("tune", "mood", "--budget", f"calls={CALLS}", "--yes")
     again = promptkit("tune", "mood", "--budget", f"calls={CALLS}", "--yes", "--json")
     shown = promptkit("runs", "show", "1", "--json")
 
-    assert (tuned.returncode, again.returncode, shown.returncode) == (0, 0, 0), tuned.stderr + again.stderr
-    assert "24 held out to confirm the result" in tuned.stderr
-    assert f"{CALLS} calls at most" in tuned.stderr
-    record, first = json.loads(again.stdout), json.loads(shown.stdout)
+    assert (tuned.code, again.code, shown.code) == (0, 0, 0), tuned.err + again.err
+    assert "24 held out to confirm the result" in tuned.err
+    assert f"{CALLS} calls at most" in tuned.err
+    record, first = json.loads(again.out), json.loads(shown.out)
     assert record["calls"] == record["cached"] == first["calls"] <= CALLS
     assert (record["model"]["reference"], record["rows"]["confirm"]) == ("embedded/smollm2", 24)
     assert record["best"] == first["best"]
-    assert record["verdict"] in tuned.stdout
+    assert record["verdict"] in tuned.out
     assert record["written"], "the start is so bad that something is better"
-    assert all(name in tuned.stdout for name in record["written"])
+    assert all(name in tuned.out for name in record["written"])
     assert (tmp_path / "templates/prompts/mood.j2").read_text() == PROMPT
 
     ran = promptkit("run", record["written"][-1], "text=I adored this play.", "--json")
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["output"] in SAID
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["output"] in SAID

@@ -27,6 +27,7 @@ from promptkit.runtimes.replay import Recorder, Replay
 from tests.pipelines.asking import Given
 
 RECORDING = Path(__file__).parent / "recording.jsonl"
+FEEDBACK = "My bill doubled and nobody answers the hotline."
 CATEGORIES = {"service reliability", "pricing concerns", "customer support quality", "others"}
 
 
@@ -106,7 +107,7 @@ def checked_feedback(output: Mapping[str, Any]) -> None:
 
 
 async def test_feedback_goes_from_issues_over_categories_to_recommendations(models: Given) -> None:
-    result = await answered(models, "feedback", {"feedback": "My bill doubled and nobody answers the hotline."})
+    result = await answered(models, "feedback", {"feedback": FEEDBACK})
     checked_feedback(result.output)
     assert [step.status for step in result.steps.values()] == ["done", "done", "done"]
 
@@ -117,7 +118,8 @@ def test_the_main_journey_is_one_command(model_file: Path, tmp_path: Path) -> No
     kept.symlink_to(model_file)
     environment = {**os.environ, "PROMPTKIT_CACHE": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
     environment.pop("PROMPTKIT_MODEL", None)
-    command = [sys.executable, "-m", "promptkit", "run", "pipelines/feedback.yaml", "--no-cache", "--json"]
+    command = [sys.executable, "-m", "promptkit", "run", "pipelines/feedback.yaml", f"feedback={FEEDBACK}"]
+    command += ["--no-cache", "--json"]
     done = subprocess.run(
         command, cwd=LIBRARY, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -60,6 +60,17 @@ def test_what_a_package_names_is_found_without_running_it(site: Path, tmp_path: 
     assert list(load_entry_points(GROUP, tmp_path / "project")) == ["unrun_of_a_test"]
 
 
+def test_packages_are_read_again_where_python_looks_in_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, site = tmp_path / "project", tmp_path / "site"
+    install(site, "later_of_a_test", "")
+
+    assert load_entry_points(GROUP, root) == {}
+    monkeypatch.syspath_prepend(str(site))
+    assert list(load_entry_points(GROUP, root)) == ["later_of_a_test"]
+
+
 def test_what_a_package_names_is_loaded(site: Path, tmp_path: Path) -> None:
     install(
         site,

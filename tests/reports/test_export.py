@@ -183,12 +183,13 @@ def test_every_answer_gives_valid_xml_a_whole_table_and_exact_json(output: Any, 
 
 
 def test_json_holds_all_of_a_cell() -> None:
-    warnings = {"mood": ["weak_reading"]}
+    warnings = {"mood": ["weak_reading", "tie"]}
     made = cell(
         7,
         0.5,
         steps={"mood": "good"},
         warnings=warnings,
+        warned_by={"tie": ["self_consistency"]},
         calls=2,
         cached=1,
         tokens_in=9,
@@ -207,6 +208,7 @@ def test_json_holds_all_of_a_cell() -> None:
         "flag": "",
         "problem": "",
         "warnings": warnings,
+        "warned_by": {"tie": ["self_consistency"]},
         "scores": {"accuracy": {"value": 0.5, "detail": {"predicted": "good"}, "why": ""}},
         "steps": {"mood": "good"},
         "calls": 2,

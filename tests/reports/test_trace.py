@@ -75,7 +75,7 @@ async def test_a_call_says_by_which_rule_its_value_was_read_and_its_warnings(tmp
         (await project.run(PIPELINE.replace("TECHNIQUE", "telling"), Scripted([reply]))).trace
     ).splitlines()
 
-    assert lines[1].endswith(" · refused to answer")
+    assert lines[1].endswith(" · telling refused to answer")
     title = "9+11 tokens · 1.5 s · first token 500 ms · 10 tokens/s · read by a weak rule"
     assert lines[2] == f"   └─ call answer · {title}"
     assert lines[-1] == "      parsed by any value: 7"

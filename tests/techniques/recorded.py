@@ -82,7 +82,7 @@ async def record(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    from tests.techniques.test_catalog import CATALOG
+    from tests.techniques.test_catalog import ANSWERABLE
 
     FOLDER.mkdir(exist_ok=True)
-    asyncio.run(record(sys.argv[1:] or CATALOG))
+    asyncio.run(record(sys.argv[1:] or ANSWERABLE))

@@ -55,7 +55,9 @@ PROMPT = """\
 
 
 class Bench:
-    """A step whose prompt holds a marker in each section; `records` is its trace, `notices` what it said."""
+    """A step whose prompt holds a marker in each section; `records` is its trace, `notices` what it said, `warned` the
+    warnings of its techniques.
+    """
 
     def __init__(
         self, folder: Path, answers: Any, answer: Any = "number", *, prompt: str = PROMPT, **runtime: Any
@@ -66,6 +68,7 @@ class Bench:
         self.runtime = Scripted(answers, **runtime)
         self.records: list[CallRecord] = []
         self.notices: list[str] = []
+        self.warned: list[str] = []
         self.answer = build_answer_type(answer)
         self.prompt = Prompts(self.project).load("ask", beside=folder / "here.yaml")
 
@@ -78,8 +81,7 @@ class Bench:
             client=Client(self.runtime),
             project=self.project,
             record=self.records.append,
-            notice=self.notices.append,
-            **settings,
+            **{"notice": self.notices.append, "warn": self.warned.extend, **settings},
         )
 
     @property

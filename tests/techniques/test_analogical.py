@@ -61,6 +61,9 @@ async def test_knowledge_comes_before_the_recalled_problems(tmp_path: Path) -> N
         "# Solve the initial problem:\nIt is 44",
         "## solve the initial problem\nIt is 44",
         "**Solve the initial problem:**\nIt is 44",
+        "# 2. Solve the initial problem\nIt is \\boxed{44} (out of 100).",
+        "### Solving the original problem\nIt is 44",
+        "3. Solution to the given problem\nIt is 44",
     ],
 )
 async def test_what_follows_a_recalled_problems_cue_is_not_read(tmp_path: Path, last: str) -> None:
@@ -73,6 +76,30 @@ async def test_an_echoed_heading_is_not_the_last_section(tmp_path: Path) -> None
     bench = Bench(tmp_path, [f"# Solve the initial problem:\nlater, not 7.\n{SOLVED}"])
 
     assert (await ask(bench)).value == 44
+
+
+@pytest.mark.parametrize(
+    "reply", [f"{CUE} 44.", "We multiply: \\boxed{44}. That is 4 times 11.", "4 * 11 = 44, so it is 44."]
+)
+async def test_a_reply_that_recalls_no_problem_is_read_whole(tmp_path: Path, reply: str) -> None:
+    bench, warned = Bench(tmp_path, [reply]), list[str]()
+
+    assert (await ask(bench, warn=warned.extend)).value == 44
+    assert warned == ["no_recalled_problem"]
+
+
+async def test_a_reply_that_recalls_problems_has_no_warning(tmp_path: Path) -> None:
+    warned: list[str] = []
+
+    await ask(Bench(tmp_path, [SOLVED]), warn=warned.extend)
+
+    assert warned == []
+
+
+async def test_results_of_several_problems_without_a_heading_are_no_answer(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["1. One.\nSolution to the problem: \\boxed{11}\n2. Two. \\boxed{12}"])
+
+    assert (await ask(bench)).flag == "unparsed"
 
 
 @pytest.mark.parametrize("decide", ["generate", "constrain"])

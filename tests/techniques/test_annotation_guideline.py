@@ -55,6 +55,17 @@ async def test_the_guideline_alone_needs_no_preparation(tmp_path: Path) -> None:
     assert "Rules:" not in bench.texts[0]
 
 
+@pytest.mark.parametrize("reply", ["I cannot do that.", "EXHAUSTED"])
+async def test_a_reply_that_is_no_copy_of_the_text_is_not_the_answer_that_there_are_no_spans(
+    tmp_path: Path, reply: str
+) -> None:
+    bench = bench_of(tmp_path, [reply])
+
+    answer = await ask(bench, decide="generate")
+
+    assert (answer.value, answer.flag) == (None, "unparsed")
+
+
 async def test_the_rules_learnt_stand_after_the_guideline_and_before_the_input(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, [MARKUP])
 
@@ -278,4 +289,8 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await prepare(task_for(configure("annotation_guideline", bench.project), step), [row], rounds=2)
 
     answering = "persona instructions constraints context output_format examples input recap cue"
-    assert bench.shown == [("annotate", answering), ("rule", "persona input"), ("annotate", answering)]
+    assert bench.shown == [
+        ("annotate", answering),
+        ("rule", "persona instructions constraints output_format input"),
+        ("annotate", answering),
+    ]

@@ -18,7 +18,7 @@ from promptkit.runtimes.scripted import Scripted
 from promptkit.techniques.cost import cost
 from promptkit.techniques.spec import configure
 from tests.pipelines.asking import Given
-from tests.techniques.test_catalog import CATALOG, PROJECT
+from tests.techniques.test_catalog import CATALOG, PROJECT, abilities
 
 STRANGE = [
     "",
@@ -74,7 +74,7 @@ PIECES = [
 ]
 
 
-def strange(seed: int) -> Scripted:
+def strange(seed: int, name: str) -> Scripted:
     """A runtime that replies anything, cut off now and then."""
     random = Random(seed)
 
@@ -83,10 +83,11 @@ def strange(seed: int) -> Scripted:
         text = random.choice(STRANGE) if random.random() < 0.6 else "".join(pieces)
         return Reply(text=text, finish="length") if random.random() < 0.2 else text
 
-    return Scripted(script)
+    return Scripted(script, capabilities=abilities(name))
 
 
 @pytest.mark.attack("fuzz")
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", CATALOG)
 @pytest.mark.parametrize("decide", ["generate", "constrain"])
 async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: str) -> None:
@@ -101,7 +102,7 @@ async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: st
     most = cost(chosen, pipeline.project, decide=decide, examples_think=thinks).requests
 
     for seed in range(8):
-        runtime = strange(seed)
+        runtime = strange(seed, name)
         result = await run(
             pipeline, fill_inputs(pipeline).values, models=Given(runtime), settings=RunSettings(repairs=0)
         )

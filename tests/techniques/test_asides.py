@@ -9,15 +9,12 @@ import pytest
 
 from promptkit.answers.base import Unparsed
 from promptkit.runtimes.base import Reply
-from promptkit.techniques.catalog.chain_of_event import document_numbers, read_general
+from promptkit.techniques.catalog.chain_of_event import document_numbers
 from promptkit.techniques.catalog.dater import fill
-from promptkit.techniques.catalog.ensemble_refinement import before
-from promptkit.techniques.catalog.least_to_most import read_questions
 from promptkit.techniques.catalog.logical_thoughts import read_steps
 from promptkit.techniques.catalog.verify_and_edit import read_question
 from promptkit.techniques.methods.actions import Action, read_action, read_step
 from promptkit.techniques.methods.math_templates import read_expression
-from promptkit.techniques.methods.programs import ending_in
 from promptkit.techniques.methods.qa_queries import read_query, read_values
 from promptkit.techniques.methods.sub_questions import read_sub_question
 from promptkit.techniques.perform import perform
@@ -27,23 +24,6 @@ from promptkit.techniques.task import Task
 from tests.techniques.steps import Bench
 
 ALPHA, BETA = "What is alpha?", "What is beta?"
-
-
-@pytest.mark.parametrize(
-    ("reply", "questions"),
-    [
-        (f"1. **{ALPHA}**\n2. **{BETA}**", [ALPHA, BETA]),
-        (f"### 1. {ALPHA}\n### 2. {BETA}", [ALPHA, BETA]),
-        (f"**Question 1:** {ALPHA}\n**Question 2:** {BETA}", [ALPHA, BETA]),
-        (f"Here they are:\n- {ALPHA}\n- {BETA}\nThat is all.", [ALPHA, BETA]),
-        (f"{ALPHA} {BETA}", [ALPHA, BETA]),
-        (f"'{ALPHA}', '{BETA}'", [ALPHA, BETA]),
-        (f'We ask "{ALPHA}" and "{BETA}".', [ALPHA, BETA]),
-        ("1. Find alpha.\n2. Find beta.", ["Find alpha.", "Find beta."]),
-    ],
-)
-def test_sub_questions_are_read(reply: str, questions: list[str]) -> None:
-    assert read_questions(reply, "What is gamma?") == questions
 
 
 @pytest.mark.parametrize(
@@ -91,19 +71,6 @@ def test_a_reply_without_an_expression_has_none(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "explanation"),
-    [
-        ("Birds fly. Answer: (A)", "Birds fly."),
-        ("Birds fly. The answer is (B).", "Birds fly."),
-        ("Birds fly.\nOutput: 9", "Birds fly."),
-        ("Output: 9", ""),
-    ],
-)
-def test_an_explanation_ends_before_its_answer(reply: str, explanation: str) -> None:
-    assert before(reply, ["Output:"]) == explanation
-
-
-@pytest.mark.parametrize(
     ("reply", "question"),
     [
         (f"\n{ALPHA}", ALPHA),
@@ -139,13 +106,6 @@ def test_sentences_do_not_end_after_abbreviations() -> None:
 )
 def test_documents_are_named_in_any_way(given: Any, numbers: list[int]) -> None:
     assert document_numbers(given, 3) == numbers
-
-
-def test_general_events_are_read_from_a_list_too() -> None:
-    assert read_general("1. A mill burned (documents 1, 3)\n2. It rained (document 2)", 3) == [
-        {"event": "A mill burned", "docs": [1, 3]},
-        {"event": "It rained", "docs": [2]},
-    ]
 
 
 @pytest.mark.parametrize(
@@ -216,68 +176,55 @@ def test_a_blank_is_filled_by_its_own_cell(fact: str, cells: list[str], filled: 
     assert fill(fact, cells) == filled
 
 
-@pytest.mark.parametrize(
-    ("program", "ending"),
-    [
-        ("print(6 * 7)", "ans = 6 * 7"),
-        ("x = 6\nx * 7", "x = 6\nans = x * 7"),
-        ("result = 42", "result = 42\nans = result"),
-        ("def f():\n    return 42", "def f():\n    return 42\nans = f()"),
-        ("ans = 42\nprint(ans)", "ans = 42\nprint(ans)"),
-        ("no program at all", "no program at all"),
-    ],
-)
-def test_a_program_is_made_to_assign_its_result(program: str, ending: str) -> None:
-    assert ending_in(program, "ans") == ending
+def question_in(text: str) -> str:
+    """Return a reply that asks. Raises Unparsed for others."""
+    if text.endswith("?"):
+        return text
+    raise Unparsed("the reply holds no question")
 
 
-@pytest.mark.parametrize("labels", [["yes", "no"], ["true", "false"], ["incorrect", "correct"]])
-async def test_a_truth_value_of_a_program_is_the_label_that_says_so(tmp_path: Path, labels: list[str]) -> None:
-    bench = Bench(tmp_path, ["def solution():\n    return 6 * 7 > 3"], {"label": labels})
-    answer = await perform("pal", bench.step(decide="generate"))
-    assert answer.value == ("correct" if "correct" in labels else labels[0])
+async def free_reply(bench: Bench, **settings: Any) -> tuple[Task, Any]:
+    """Return a task and the exchange of one of its free replies."""
+    task = Task(bench.step(decide="generate", **settings), configure("logical_thoughts", bench.project), perform)
+    return task, await task.ask("think", max_tokens=40)
 
 
 async def test_an_aside_that_cannot_be_read_is_asked_for_again_with_what_was_wrong(tmp_path: Path) -> None:
-    replies = ["No idea.", f"1. {ALPHA}\n2. {BETA}", "1", "2", "3"]
-    bench = Bench(tmp_path, replies)
+    bench = Bench(tmp_path, ["No idea.", ALPHA])
+    task, exchange = await free_reply(bench, repairs=1)
 
-    answer = await perform("least_to_most", bench.step(decide="generate", repairs=1))
-
-    calls = [(record.call, record.repair) for record in bench.records]
-    assert calls == [("reduce", False), ("reduce", True), ("solve", False), ("solve", False), ("answer", False)]
+    assert await task.read(exchange, question_in) == ALPHA
+    assert [(record.call, record.repair) for record in bench.records] == [("think", False), ("think", True)]
     asked_again = bench.records[1].request.messages
     assert [message.role for message in asked_again[-2:]] == ["assistant", "user"]
     assert asked_again[-1].content.startswith("That reply cannot be used: the reply holds no question")
     assert bench.records[0].notes == ("the reply cannot be read: the reply holds no question",)
-    assert [pair["question"] for pair in answer.extra["questions"]] == [ALPHA, BETA]
 
 
 async def test_an_aside_that_was_cut_off_is_asked_for_again_with_twice_the_tokens(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [Reply(text="So", finish="length"), ALPHA, "1", "3"])
+    bench = Bench(tmp_path, [Reply(text="So", finish="length"), ALPHA])
+    task, exchange = await free_reply(bench, repairs=1)
 
-    await perform("least_to_most", bench.step(decide="generate", repairs=1))
+    await task.read(exchange, question_in)
 
     first, again = bench.records[0].request, bench.records[1].request
     assert again.messages == first.messages
-    assert again.max_tokens == 2 * first.max_tokens
+    assert (first.max_tokens, again.max_tokens) == (40, 80)
 
 
 @pytest.mark.parametrize("repairs", [0, 2])
 async def test_it_is_asked_for_as_often_as_repairs_allow(tmp_path: Path, repairs: int) -> None:
-    bench = Bench(tmp_path, ["No idea."] * (repairs + 1) + ["3"])
+    bench = Bench(tmp_path, ["No idea."] * (repairs + 1))
+    task, exchange = await free_reply(bench, repairs=repairs)
 
-    answer = await perform("least_to_most", bench.step(decide="generate", repairs=repairs))
-
-    assert (answer.value, len(bench.records)) == (3, repairs + 2)
+    assert await task.read(exchange, question_in) is None
+    assert (len(bench.records), bench.warned) == (repairs + 1, ["unread_call"])
 
 
 async def test_a_reader_gets_the_reply_without_marks(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["<think>Hm?</think>No idea.<|im_end|>"])
-    step = bench.step()
-    task = Task(step, configure("least_to_most", bench.project), perform)
+    task, exchange = await free_reply(Bench(tmp_path, ["<think>Hm?</think>No idea.<|im_end|>"]))
 
-    assert await task.read(await task.ask("reduce", most=2), str) == "No idea."
+    assert await task.read(exchange, str) == "No idea."
 
 
 async def test_the_wrong_side_that_a_model_adds_is_no_answer(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from promptkit.techniques.catalog.auto_cot import prepare
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform, task_for
 from promptkit.techniques.spec import configure
-from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, routed
+from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, routed, without
 
 TRIGGER = "Let's think step by step."
 EXTRACT = "Therefore, the answer (arabic numerals) is"
@@ -116,7 +116,9 @@ async def test_under_constrain_the_extraction_is_the_deciding_request(tmp_path: 
 @pytest.mark.parametrize(
     ("thoughts", "extracted", "problem"),
     [
-        ("It is 4", "4", "the thoughts do not end in a full stop"),
+        ("It is 4, and:", "4", "the thoughts break off"),
+        ("2 and 2 are added.\n\n**So the answer is 4**", "4", None),
+        ("### Adding\n\n2 and 2 are added.\n\n**Result:**\n\nSo the answer is **4**", "4", None),
         ("It is four of them.", "4", "the thoughts do not end in the answer 4"),
         ("It is 4. No, it is 5.", "4", None),
         ("It is 4. " + "And so on and so on. " * 3, "4", "the thoughts do not end in the answer 4"),
@@ -144,6 +146,23 @@ async def test_without_embeddings_words_tell_the_clusters(tmp_path: Path) -> Non
     made = await prepare(task, [Row(inputs={"question": question}) for question in questions], chosen=2)
 
     assert [item["input"]["question"].split()[0] for item in made.items] == ["apples", "trains"]
+    assert bench.notices == ["scripted has no good embeddings: texts are compared by their words (TF-IDF)"]
+
+
+async def test_demonstrations_begin_with_the_trigger_where_the_runtime_cannot_continue(tmp_path: Path) -> None:
+    made = await prepared(bench_of(tmp_path, capabilities=without("continue")))
+
+    assert [item["thoughts"].partition(" R-")[0] for item in made.items] == [TRIGGER, TRIGGER]
+
+
+async def test_the_thoughts_of_a_demonstration_are_plain_text(tmp_path: Path) -> None:
+    reply = "### Adding\n\n2 and **2** are added.\n\nSo the answer is **4**"
+    bench = Bench(tmp_path, routed((EXTRACT, "4"), ("ONLYQ", reply)))
+    task = task_for(configure("auto_cot", bench.project), bench.step(decide="generate", values={}))
+
+    (item,) = (await prepare(task, [Row(inputs={"question": "ONLYQ?"})])).items
+
+    assert item["thoughts"] == f"{TRIGGER} 2 and 2 are added. So the answer is 4"
 
 
 async def test_clusters_are_walked_at_once(tmp_path: Path) -> None:

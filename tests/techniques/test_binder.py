@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Reply, Token
@@ -23,6 +24,16 @@ CITIES = [
     {"name": "Ulm", "pop": "126 thousand"},
 ]
 MAPPED = """SELECT name FROM w WHERE QA("map@is it above 500000?"; pop) = 'yes' ORDER BY name"""
+
+
+ONE_RECORD: Any = {
+    "json": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "id": {"type": "integer"}},
+        "required": ["name", "id"],
+        "additionalProperties": False,
+    }
+}
 
 
 class Cities(TableBench):
@@ -64,7 +75,7 @@ async def test_queries_vote_by_what_they_give_and_failed_ones_are_out(tmp_path: 
 
     answer = await bench.bind(samples=3)
 
-    assert (answer.value, answer.extra["unparsed"]) == ("Paris", 1)
+    assert (answer.value, answer.extra["unparsed"], bench.warned) == ("Paris", 1, ["program_failed"])
     assert [record.notes for record in bench.records if record.notes] == [("the query failed: no such table: nowhere",)]
 
 
@@ -135,22 +146,70 @@ async def test_a_question_is_asked_once_for_cells_that_are_the_same_and_in_chunk
     assert most.calls == most.requests == 4
 
 
-async def test_a_query_that_would_ask_too_often_is_no_answer_before_it_asks(tmp_path: Path) -> None:
-    table = [{"name": f"n{number}", "pop": str(number)} for number in range(100)]
-    bench = Cities(tmp_path, [MAPPED], table=table)
+@pytest.mark.parametrize(
+    ("query", "rows", "problem"),
+    [
+        ('SELECT QA("map@a"; pop), QA("map@b"; pop), QA("map@c"; pop) FROM w', 2, "more than 2 QA calls"),
+        (MAPPED, 2001, "more than 100 requests"),
+    ],
+)
+async def test_a_query_that_would_ask_too_often_is_no_answer(
+    tmp_path: Path, query: str, rows: int, problem: str
+) -> None:
+    table = [{"name": f"n{number}", "pop": str(number)} for number in range(rows)]
+    bench = Cities(tmp_path, lambda request: "a\nb" if request.begun.startswith("row") else query, table=table)
 
-    answer = await bench.bind()
+    answer = await bench.bind(asked=2)
 
-    assert (answer.value, answer.extra["capped"], bench.calls()) == (None, True, ["parse"])
+    assert (answer.value, answer.extra["capped"], bench.warned) == (None, True, ["capped"])
+    assert problem in (answer.problem or "")
+    assert len(bench.calls()) <= 3
+
+
+async def test_samples_without_an_answer_say_why_the_first_has_none(tmp_path: Path) -> None:
+    bench = Cities(tmp_path, lambda request: "SELECT name FROM nowhere")
+
+    answer = await bench.bind(samples=2)
+
+    assert answer.problem == "no sample has an answer; the first: no such table: nowhere"
+
+
+async def test_a_call_about_each_row_grows_with_the_table(tmp_path: Path) -> None:
+    table = [{"name": f"n{number}", "pop": str(number)} for number in range(200)]
+
+    def script(request: Any) -> str:
+        count = sum(
+            line.startswith("row ") for line in request.messages[-1].content.partition("<INPUT>")[2].split("\n")
+        )
+        return "\n".join(["yes"] * count) if request.begun.startswith("row") else MAPPED
+
+    bench = Cities(tmp_path, script, table=table)
+
+    assert (len((await bench.bind()).value), len(bench.texts)) == (200, 1 + 10)
+
+
+async def test_rows_that_a_call_does_not_read_are_said_and_reported(tmp_path: Path) -> None:
+    table = [{"name": f"n{number}"} for number in range(201)]
+    bench = Cities(tmp_path, ['QA("ans@which?"; name)', "n7"], "text", table=table)
+
+    assert (await bench.bind()).value == "n7"
+    assert "row 200 : n199\nand 1 more rows" in bench.texts[1]
+    assert bench.warned == ["rows_left_out"]
+    assert "2 | n2\nand 198 more rows" in bench.texts[0]
 
 
 @pytest.mark.parametrize(
     ("query", "replies", "expected"),
     [
         ('SELECT name FROM w WHERE name IN QA("ans@which?"; name)', ["Paris\nUlm"], ["Paris", "Ulm"]),
+        ('SELECT name FROM w WHERE name IN (QA("ans@which?"; name))', ["1. Paris\n2. Ulm"], ["Paris", "Ulm"]),
+        ('SELECT name FROM w WHERE name NOT IN (QA("ans@which?"; name))', ["Paris"], ["Lyon", "Ulm"]),
+        ('SELECT name FROM w WHERE name IN (QA("ans@which?"; name))', ["none"], None),
         ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["it's"], None),
         ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["x' OR 1=1 --"], None),
         ("SELECT name FROM w WHERE row_id < QA(\"ans@how many?\"; 'two of them')", ["2"], ["Paris", "Lyon"]),
+        ('SELECT name FROM w WHERE 6 < QA("ans@how many?"; name)', ["3"], None),
+        ('SELECT name FROM w WHERE 2 < QA("ans@how many?"; name) LIMIT 1', ["3"], ["Paris"]),
         ("SELECT name FROM w ORDER BY QA('map@rank', `pop`) + 0", ["2\n3\n1"], ["Ulm", "Paris", "Lyon"]),
         ("```sql\nSELECT name FROM w WHERE QA(\"map@x?\"; [name]; POP) = 'y';\n```", ["n\ny\nn"], ["Lyon"]),
         ('QA("map@in which country?"; name)', ["France\nFrance\nGermany"], ["France", "France", "Germany"]),
@@ -207,10 +266,40 @@ async def test_a_query_that_writes_or_is_wrong_or_gives_nothing_is_no_answer(tmp
         ({"list": {"of": "number"}}, "SELECT row_id FROM w", [0, 1, 2]),
         ({"label": ["Ulm", "Paris"]}, "SELECT name FROM w ORDER BY name DESC LIMIT 1", "Ulm"),
         ({"label": ["Ulm", "Paris"]}, "SELECT 'Rome'", None),
+        ({"label": ["true", "false"]}, "SELECT COUNT(*) = 3 FROM w", "true"),
+        ({"label": ["yes", "no"]}, "SELECT COUNT(*) = 4 FROM w", "no"),
+        ("json", "SELECT name, row_id AS id FROM w LIMIT 1", [{"name": "Paris", "id": 0}]),
+        (ONE_RECORD, "SELECT name, row_id AS id FROM w LIMIT 1", {"name": "Paris", "id": 0}),
+        (
+            {"list": {"of": {"json": ONE_RECORD["json"]}}},
+            "SELECT name, 1 AS id FROM w LIMIT 1",
+            [{"name": "Paris", "id": 1}],
+        ),
+        ("text", "SELECT name, row_id FROM w LIMIT 1", "Paris, 0"),
     ],
 )
 async def test_cells_become_the_answer_of_the_type(tmp_path: Path, answer_type: Any, query: str, expected: Any) -> None:
     bench = Cities(tmp_path, [query], answer_type)
+
+    assert (await bench.bind()).value == expected
+
+
+@pytest.mark.parametrize(
+    ("answer_type", "query", "expected"),
+    [
+        ("list", "SELECT males FROM w", ["13 551", "$1,200"]),
+        ("text", "SELECT males FROM w WHERE males > 1200", "13 551"),
+        ("text", "SELECT males FROM w", "13 551, $1,200"),
+        ("text", "SELECT MAX(males) FROM w", "13551"),
+        ("number", "SELECT males FROM w LIMIT 1", 13551),
+        ({"list": {"of": "number"}}, "SELECT males FROM w", [13551, 1200]),
+        ({"label": ["$1,200", "13 551"]}, "SELECT males FROM w WHERE males < 2000", "$1,200"),
+    ],
+)
+async def test_a_number_that_is_a_cell_is_text_as_it_stands_in_the_table(
+    tmp_path: Path, answer_type: Any, query: str, expected: Any
+) -> None:
+    bench = Cities(tmp_path, [query], answer_type, table=[{"males": "13 551"}, {"males": "$1,200"}])
 
     assert (await bench.bind()).value == expected
 
@@ -236,12 +325,12 @@ inputs: {table: {type: table}, question: {type: text}}
 
 
 async def test_a_prompt_holds_three_rows_of_a_table_however_large(tmp_path: Path) -> None:
-    table = [{"name": f"ROW{number}", "pop": "1"} for number in range(100_000)]
+    table = [{"name": f"ROW{number}", "pop": "1"} for number in range(10_000)]
     bench = Cities(tmp_path, ["SELECT COUNT(*) FROM w"], "number", table=table)
 
     answer = await bench.bind()
 
-    assert answer.value == 100_000
+    assert answer.value == 10_000
     assert "ROW2" in bench.texts[0] and "ROW3" not in bench.texts[0]
 
 
@@ -288,7 +377,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     assert sorted((record.call, held(flat(record.request))) for record in bench.records) == [
         ("ans", "persona"),
         ("map", "persona"),
-        ("parse", "persona instructions constraints context input"),
+        ("parse", "persona instructions constraints context output_format input"),
     ]
     assert in_order(bench.texts[0], ["INSTRUCTIONS-MARK", "Write one SQLite query", "QUESTION-MARK", "CREATE TABLE w"])
 
@@ -324,6 +413,9 @@ def test_a_call_that_is_not_closed_or_not_of_its_form_is_told(query: str) -> Non
     [
         "yes\n\nno\nyes",
         "row 1 : yes\nrow 2: no\nrow 3 | yes",
+        "1 | yes\n2 | no\n3 | yes",
+        "| 1 | yes |\n| 2 | no |\n| 3 | yes |",
+        "Answers:\nyes\nno\nyes",
         "1. yes\n2. no\n3) yes",
         "yes, no, yes",
         '["yes", "no", "yes"]',
@@ -331,6 +423,12 @@ def test_a_call_that_is_not_closed_or_not_of_its_form_is_told(query: str) -> Non
 )
 def test_values_are_read_in_the_forms_that_models_write(reply: str) -> None:
     assert read_values(reply, 3) == ["yes", "no", "yes"]
+
+
+@pytest.mark.parametrize("reply", ["Arl | yes\nBenz | no\nCorv | yes", "yes\nno", "yes", ""])
+def test_values_in_another_form_are_refused(reply: str) -> None:
+    with pytest.raises(Unparsed):
+        read_values(reply, 3)
 
 
 def test_values_of_one_row_may_hold_commas() -> None:

@@ -11,12 +11,14 @@ import pytest
 from promptkit.engine.load import load_target
 from promptkit.engine.render import example_file, run_example
 from promptkit.project import LIBRARY, Project
+from promptkit.runtimes.base import Capability
+from promptkit.runtimes.scripted import CAPABILITIES
 from promptkit.techniques.cost import cost
 from promptkit.techniques.description import call_specs
 from promptkit.techniques.registry import find_technique, technique_names
 from promptkit.techniques.spec import configure
 
-CATALOG = [
+SURVEYED = [
     "vanilla",
     "chain_of_thought",
     "self_consistency",
@@ -57,11 +59,32 @@ CATALOG = [
     "term_definitions",
     "annotation_guideline",
 ]
+"""The techniques of the survey of Vatsal and Dubey."""
+
+NEWER = [
+    "chain_of_draft",
+    "step_back",
+    "rephrase_and_respond",
+    "skeleton_of_thought",
+    "universal_self_consistency",
+    "adaptive_self_consistency",
+    "best_of_n",
+    "self_refine",
+    "reflexion",
+    "debate",
+    "budget_forcing",
+]
+CATALOG = [*SURVEYED, *NEWER]
 
 TAGS = "OBJECTIVE_AND_PERSONA|INSTRUCTIONS|CONSTRAINTS|CONTEXT|OUTPUT_FORMAT|FEW_SHOT_EXAMPLES|INPUT|RECAP"
 EMPTY_LINE_IN_A_SECTION = re.compile(rf"<(?:{TAGS})>\n\n|\n\n</(?:{TAGS})>")
 
 PROJECT = Project(LIBRARY / "pipelines" / "techniques")
+
+
+def abilities(name: str) -> frozenset[Capability]:
+    """Return what a scripted runtime can do, and that it thinks where a technique is for such models."""
+    return CAPABILITIES | {"thinks"} if "thinks" in technique(name).needs else CAPABILITIES
 
 
 def technique(name: str) -> Any:
@@ -70,9 +93,13 @@ def technique(name: str) -> Any:
     return found
 
 
-def test_all_thirty_nine_are_there_and_no_others() -> None:
-    assert len(CATALOG) == 39
+def test_the_thirty_nine_of_the_survey_are_there_the_newer_ones_and_no_others() -> None:
+    assert len(SURVEYED) == 39
     assert technique_names(PROJECT) == sorted(CATALOG)
+
+
+ANSWERABLE = [name for name in CATALOG if "thinks" not in technique(name).needs]
+"""The techniques that also a model answers that does not think by itself, such as the embedded one."""
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -132,13 +159,9 @@ async def test_no_prompt_of_the_example_has_blank_lines_in_a_row_or_an_empty_sec
     result = await run_example(technique(name), PROJECT)
     assert result is not None
 
-    texts = [
-        message.content
-        for node in result.trace.nodes()
-        for call in node.calls
-        for message in call.request.messages
-        if message.role == "user"
-    ]
+    requests = [call.request for node in result.trace.nodes() for call in node.calls]
+    texts = [message.content for request in requests for message in request.messages if message.role == "user"]
+    texts += [request.prompt.partition("\n<|assistant|>")[0] for request in requests if request.prompt]
     assert texts
     for text in texts:
         assert "\n\n\n" not in text

@@ -1,4 +1,4 @@
-"""`chain_of_code` (Li et al. 2024): the interpreter runs what it can, the model says what the rest comes to."""
+"""`chain_of_code` (Li et al. 2024): the interpreter runs what it can, and the model evaluates the rest."""
 
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ VARIANTS = ("function", "step")
 
 
 async def ask(bench: Bench, **parameters: Any) -> Any:
+    parameters = {"attempts": 1, **parameters}
     return await perform({"chain_of_code": parameters}, bench.step(decide="generate"))
 
 
@@ -29,7 +30,7 @@ async def ask(bench: Bench, **parameters: Any) -> Any:
 async def test_an_undefined_function_asks_the_model_at_each_call(tmp_path: Path, decide: Any) -> None:
     bench = Bench(tmp_path, [PROGRAM, "True", "False", "True"])
 
-    answer = await perform("chain_of_code", bench.step(decide=decide))
+    answer = await perform({"chain_of_code": {"variant": "function"}}, bench.step(decide=decide))
 
     assert (answer.value, answer.extra["emulated"]) == (20, 3)
     lines = [request.messages[-1].content.rsplit("Line: ", 1)[1] for request in bench.runtime.requests[1:]]
@@ -40,7 +41,7 @@ async def test_an_undefined_function_asks_the_model_at_each_call(tmp_path: Path,
 async def test_step_by_step_the_model_gets_the_failing_line_with_the_state_and_the_lines_done(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [PROGRAM, "True", "False", "True"])
 
-    answer = await ask(bench, variant="step")
+    answer = await ask(bench)
 
     assert (answer.value, len(bench.texts)) == (20, 4)
     for text, item in zip(bench.texts[1:], "abc", strict=True):
@@ -68,7 +69,72 @@ async def test_the_request_for_a_line_is_greedy_and_ends_with_it(tmp_path: Path,
     await ask(bench, variant=variant)
 
     request = bench.runtime.requests[1]
-    assert (request.temperature, request.stop, request.max_tokens, request.begun) == (0.0, ("\n",), 32, "Value:")
+    assert (request.temperature, request.stop, request.begun) == (0.0, ("\n",), "Value:")
+
+
+async def test_the_request_for_a_line_has_room_for_the_variables_of_the_state(tmp_path: Path) -> None:
+    words = ", ".join(f"'word{number}'" for number in range(60))
+    bench = Bench(tmp_path, [f"words = [{words}]\nanswer = shout(words)", "42"])
+
+    answer = await ask(bench)
+
+    assert answer.value == 42
+    assert bench.runtime.requests[1].max_tokens > 400
+
+
+async def test_a_chat_that_cannot_continue_a_turn_may_write_a_value_on_several_lines(tmp_path: Path) -> None:
+    replies = ["answer = legs('spider')", '```json\n{\n  "answer": 42\n}\n```']
+    bench = Bench(tmp_path, replies, capabilities=without("continue"))
+
+    answer = await ask(bench)
+
+    assert (answer.value, bench.runtime.requests[1].stop) == (42, ())
+
+
+async def test_the_request_for_a_line_states_the_task_and_its_labels(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["answer = tone_of('Great, more rain.')", "'ironic'"], {"label": ["ironic", "literal"]})
+
+    answer = await ask(bench)
+
+    assert answer.value == "ironic"
+    assert "INSTRUCTIONS-MARK" in bench.texts[1] and '"ironic", "literal"' in bench.texts[1]
+
+
+@pytest.mark.parametrize("labels", [["yes", "no"], ["no", "yes"]])
+async def test_what_the_model_affirms_is_the_label_that_says_so(tmp_path: Path, labels: list[str]) -> None:
+    bench = Bench(tmp_path, ["answer = is_sarcastic('Great, more rain.')", "yes"], {"label": labels})
+
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.texts)) == ("yes", 2)
+
+
+@pytest.mark.parametrize(
+    ("program", "reply"),
+    [
+        ('y = "3" + 39\nanswer = y', "42"),
+        ("import atlas\nanswer = 42", "{}"),
+        ('answer = world.population("Atlantis")', "42"),
+    ],
+)
+async def test_by_default_the_model_takes_over_any_line_that_fails(tmp_path: Path, program: str, reply: str) -> None:
+    bench = Bench(tmp_path, [program, reply])
+
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.texts)) == (42, 2)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "program", ["n = 42\nprint(n)", "def solution():\n    return 42", "print('so')\nif 1 > 0:\n    print(42)"]
+)
+async def test_the_answer_is_found_in_another_form(tmp_path: Path, variant: str, program: str) -> None:
+    bench = Bench(tmp_path, [program])
+
+    answer = await ask(bench, variant=variant)
+
+    assert (answer.value, len(bench.texts)) == (42, 1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -120,30 +186,42 @@ async def test_values_are_typed_and_a_reply_without_one_gives_no_answer(
 async def test_the_model_is_asked_so_often_and_not_more(tmp_path: Path, variant: str) -> None:
     bench = Bench(tmp_path, [PROGRAM, "True", "False"])
 
-    answer = await ask(bench, variant=variant, limit=2)
+    spec, warned = {"chain_of_code": {"variant": variant, "limit": 2}}, list[str]()
+
+    answer = await perform(spec, bench.step(warn=warned.extend))
 
     assert (answer.value, answer.flag, answer.extra["capped"]) == (None, "unparsed", True)
-    assert len(bench.texts) == 3
+    assert (len(bench.texts), warned) == (3, ["program_failed", "capped"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-async def test_what_is_no_python_is_written_once_more(tmp_path: Path, variant: str) -> None:
-    bench = Bench(tmp_path, ["for x in: no", "answer = 6 * 7"])
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ("x = 1\ny = (2 +\nanswer = 3", "the program failed in line 3, `answer = 3`: "),
+        ("I cannot write a program.", "the reply holds no program"),
+        ("import math", "the program ends without a value"),
+        ("answer = [1, 2]", "the value of the program is not an answer: [1, 2] is not a number"),
+    ],
+)
+async def test_a_program_that_fails_is_written_again_with_its_error(
+    tmp_path: Path, variant: str, failing: str, said: str
+) -> None:
+    bench = Bench(tmp_path, [failing, "answer = 6 * 7"])
 
-    answer = await ask(bench, variant=variant)
+    answer = await ask(bench, variant=variant, attempts=2)
 
     assert (answer.value, len(bench.texts)) == (42, 2)
+    assert f"That program cannot be used: {said}" in bench.texts[1]
     assert [request.temperature for request in bench.runtime.requests] == [0.0, 0.4]
 
 
-async def test_what_is_no_python_twice_is_no_answer(tmp_path: Path) -> None:
-    twice, greedy = (
-        Bench(tmp_path, ["for x in: no"] * 2),
-        Bench(tmp_path, ["for x in: no"], capabilities=without("sampling")),
-    )
+async def test_a_program_that_fails_to_the_last_attempt_is_no_answer(tmp_path: Path) -> None:
+    sampling = Bench(tmp_path, ["for x in: no"] * 2)
+    greedy = Bench(tmp_path, ["for x in: no"] * 2, capabilities=without("sampling"))
 
-    assert [(await ask(bench)).flag for bench in (twice, greedy)] == ["unparsed", "unparsed"]
-    assert (len(twice.texts), len(greedy.texts)) == (2, 1)
+    assert [(await ask(bench, attempts=2)).flag for bench in (sampling, greedy)] == ["unparsed"] * 2
+    assert [bench.runtime.requests[1].temperature for bench in (sampling, greedy)] == [0.4, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +231,7 @@ async def test_what_is_no_python_twice_is_no_answer(tmp_path: Path) -> None:
         "while True:\n    print('x' * 999)",
         "def numbers():\n    yield 1\nanswer = list(numbers())",
         "answer = list(map(is_fruit, ['a']))",
-        "n = 42",
+        "import math",
         "open('taken', 'w')\nanswer = 1",
     ],
 )
@@ -162,10 +240,10 @@ async def test_run_at_once_what_the_sandbox_does_not_run_gives_no_answer(
 ) -> None:
     bench = Bench(tmp_path, [program])
 
-    answer = await ask(bench)
+    answer = await ask(bench, variant="function")
 
     assert (answer.value, answer.flag, len(bench.texts)) == (None, "unparsed", 1)
-    assert bench.records[0].notes
+    assert bench.records[0].problem
 
 
 @pytest.mark.parametrize(
@@ -200,7 +278,9 @@ async def test_self_consistency_over_it_samples_programs_and_votes_but_lines_sta
     script = routed(("Line: dozen()", "12"), ("QUESTION-MARK", ["answer = 7", "answer = dozen() + 30", "answer = 42"]))
     bench = Bench(tmp_path, script)
 
-    answer = await perform({"self_consistency": {"over": "chain_of_code", "samples": 3}}, bench.step())
+    over = {"chain_of_code": {"variant": "function"}}
+
+    answer = await perform({"self_consistency": {"over": over, "samples": 3}}, bench.step())
 
     warm = {record.call: record.request.temperature > 0 for record in bench.records}
     assert answer.value == 42
@@ -214,8 +294,8 @@ async def test_each_call_shows_and_hides(tmp_path: Path, variant: str) -> None:
     await perform({"chain_of_code": {"variant": variant}}, bench.step(examples=(marked_example(2),)))
 
     assert bench.shown == [
-        ("program", "persona instructions constraints context input"),
-        ("emulate", "persona input"),
+        ("program", "persona instructions constraints context output_format input"),
+        ("emulate", "persona instructions constraints output_format input"),
     ]
 
 
@@ -225,3 +305,4 @@ def test_what_it_costs_at_most(tmp_path: Path) -> None:
     found = cost(configure({"chain_of_code": {"limit": 5}}, project), project)
 
     assert (found.calls, found.requests, found.depth) == (7, 7, 7)
+    assert cost(configure("chain_of_code", project), project, answer="label").requests == 23

@@ -91,7 +91,7 @@ async def test_half_of_the_documents_are_enough_where_nothing_is_said(tmp_path: 
 
 
 async def test_where_no_event_is_shared_all_are_summarized_and_that_is_said(tmp_path: Path) -> None:
-    general = json.dumps([{"event": "EVA", "docs": [1]}, {"event": "EVB", "docs": [7, "x", None]}])
+    general = json.dumps([{"event": "EVA", "docs": [1]}, {"event": "EVB", "docs": [7, "x"]}])
     bench = bench_of(tmp_path, script(general))
 
     answer = await ask(bench)
@@ -99,6 +99,25 @@ async def test_where_no_event_is_shared_all_are_summarized_and_that_is_said(tmp_
     assert answer.extra["common"] is False
     assert answer.extra["summarized"] == ["EVA", "EVB"]
     assert answer.extra["events"][1]["docs"] == []
+    assert bench.warned == ["nothing_filtered"]
+
+
+async def test_general_events_are_held_to_a_schema_where_the_runtime_can(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, script())
+
+    await ask(bench, decide="constrain")
+
+    assert [record.call for record in bench.records if record.request.constrained] == ["extract"] * 3 + ["generalise"]
+
+
+@pytest.mark.parametrize("docs", ["1, 2", ["Document 1", "Document 2"], "documents 1 and 2"])
+async def test_documents_that_are_named_in_another_way_count_too(tmp_path: Path, docs: Any) -> None:
+    general = json.dumps([{"event": "EVA", "docs": docs}, {"event": "EVB", "docs": "3"}])
+    bench = bench_of(tmp_path, script(general))
+
+    answer = await ask(bench)
+
+    assert (answer.extra["summarized"], answer.extra["common"]) == (["EVA"], True)
 
 
 @pytest.mark.parametrize("general", ["No JSON here.", "[1, 2]", "{}", '"EVA"'])
@@ -110,6 +129,7 @@ async def test_general_events_that_cannot_be_read_leave_the_specific_ones(tmp_pa
     assert (answer.value, answer.extra["common"]) == ("S", False)
     assert answer.extra["summarized"] == ["EVA", "EVC", "EVB"]
     assert bench.records[3].notes
+    assert bench.warned == ["unread_call", "nothing_filtered"]
 
 
 async def test_general_events_are_read_out_of_an_object_and_with_one_number_alone(tmp_path: Path) -> None:
@@ -134,7 +154,7 @@ async def test_of_one_document_at_most_so_many_events_are_taken(tmp_path: Path) 
 
     await ask(bench, events=1)
 
-    assert "at most 1," in bench.texts[0]
+    assert "at most 1." in bench.texts[0]
     assert "EVC" not in bench.texts[3]
 
 
@@ -146,7 +166,7 @@ async def test_single_asks_for_all_four_steps_in_one_reply(tmp_path: Path) -> No
     (text,) = bench.texts
     assert answer.value == "S"
     assert in_order(
-        text, ["1. List", "2. Rewrite", "3. Say", "4. Write", '"Summary:"', "Document 1: DOC1", "Document 3:"]
+        text, ["1. List", "2. Rewrite", "3. State", "4. Write", '"Summary:"', "Document 1: DOC1", "Document 3:"]
     )
     assert [text.count(document) for document in DOCUMENTS] == [1, 1, 1]
 
@@ -183,7 +203,8 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await perform("chain_of_event", bench.step(values=values, examples=(marked_example("two"),)))
 
     answering = "persona instructions constraints context output_format examples input recap cue"
-    assert bench.shown == [("extract", "persona")] * 3 + [("generalise", "persona"), ("summary", answering)]
+    knowing = "persona instructions constraints output_format"
+    assert bench.shown == [("extract", knowing)] * 3 + [("generalise", knowing), ("summary", answering)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
 from promptkit.techniques.task import Task
 from promptkit.tools.search import Passage
-from tests.techniques.steps import MARKED, Bench, flat, marked_example, without
+from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, without
 
 CHAINS = [
     "First, A was BAD1. Second, B was BAD2. The answer is x",
@@ -131,6 +131,7 @@ async def test_what_nothing_is_found_about_stays_and_is_not_edited(
 
     assert (answer.value, len(bench.texts)) == ("y", 8)
     assert bench.of("final")[0].endswith("First, A was BAD1. Second, B depends GOOD1b.\nThe answer is")
+    assert bench.warned == ["no_passage"] * 2
 
 
 async def test_samples_without_an_answer_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,13 +167,22 @@ async def test_under_constrain_each_sample_is_decided_after_its_rationales(
 
 
 async def test_queries_may_be_written_for_each_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Chains(tmp_path, CHAINS, domain=["medical, Factual, medical, alchemy"], query=["q1", "q2", "q3", "q4"])
+    bench = Chains(tmp_path, CHAINS, domain=["medical, Factual, medical"], query=["q1", "q2", "q3", "q4"])
 
     answer = await bench.ask(monkeypatch, write_queries=True)
 
     assert answer.extra["domains"] == ["medical", "factual"]
     assert sorted(bench.queries) == ["q1", "q2", "q3", "q4"]
     assert len(bench.texts) == 10 + 4
+
+
+@pytest.mark.parametrize("reply", ["alchemy", "none", ""])
+async def test_a_question_of_no_known_domain_is_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: str
+) -> None:
+    bench = Chains(tmp_path, CHAINS, domain=[reply])
+
+    assert (await bench.ask(monkeypatch)).extra["domains"] == ["factual"]
 
 
 async def test_documents_of_other_domains_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,14 +215,21 @@ async def test_each_call_shows_and_hides(tmp_path: Path, monkeypatch: pytest.Mon
 
     await bench.ask(monkeypatch, examples=(marked_example("two"),), write_queries=True)
 
-    answering = "persona instructions constraints context output_format examples input recap cue"
-    thinking = "persona instructions constraints context output_format examples thoughts input recap cue"
-    shown = dict(bench.shown)
-    assert shown == {
-        "domain": "persona input",
-        "reason": thinking,
+    assert dict(bench.shown) == {
+        "domain": "persona instructions constraints context output_format input",
+        "reason": ALL,
         "query": "persona",
         "edit": "persona",
-        "next": "persona instructions constraints context examples input",
-        "final": answering,
+        "next": "persona instructions constraints context output_format examples input",
+        "final": ALL,
     }
+
+
+async def test_the_last_call_shows_the_demonstrations_with_their_rationales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Chains(tmp_path, CHAINS)
+
+    await bench.ask(monkeypatch)
+
+    assert in_order(bench.of("final")[0], ["Second, Mozart was born in Salzburg", "The answer is Austria"])

@@ -44,7 +44,7 @@ async def test_the_prompt_holds_the_legend_and_chains_of_symbols_and_no_thoughts
 
 @pytest.mark.parametrize(
     ("kind", "output"),
-    [("list", "B\nA"), ({"list": {"separator": ";"}}, "B; A"), ("text", "B, A"), ({"labels": ["A", "B"]}, "B, A")],
+    [("list", "B\nA"), ({"list": {"separator": ";"}}, "B; A"), ("text", "B, A")],
 )
 async def test_a_list_is_shown_as_the_answers_lists_are_written(tmp_path: Path, kind: Any, output: str) -> None:
     bench = Bench(tmp_path, [f"A//B\n{CUE} {output}"], kind)

@@ -11,8 +11,9 @@ from promptkit.errors import InputError
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Reply, Token
 from promptkit.techniques.cost import cost
+from promptkit.techniques.methods.sort_keys import number_in, sort_keys
 from promptkit.techniques.methods.table_chain import read_added
-from promptkit.techniques.methods.tables import WorkingTable, number_in, read_columns, read_rows
+from promptkit.techniques.methods.tables import WorkingTable, read_columns, read_rows
 from promptkit.techniques.spec import configure
 from promptkit.tools.tables import Table
 from tests.techniques.steps import flat, held, in_order
@@ -68,16 +69,14 @@ async def test_arguments_that_do_not_fit_leave_the_operation_out_and_it_is_not_o
 
     answer = await bench.chain()
 
-    offered = [
-        text.partition("must be one of: ")[2].partition("\n")[0] for text in bench.texts if "must be one" in text
-    ]
+    offered = [text.partition("nothing else: ")[2].partition(".\n")[0] for text in bench.texts[:-1]]
     assert (answer.value, len(bench.texts), answer.extra["skipped"]) == ("Bob", 6, ["sort_column"])
-    assert offered == [
+    assert [line for line in offered if line] == [
         "f_add_column, f_select_row, f_select_column, f_group_column, f_sort_column",
         "f_select_column, f_group_column, f_sort_column, <END>",
         "f_select_column, f_group_column, <END>",
     ]
-    assert "f_sort" not in bench.texts[4].partition("<INPUT>")[2]
+    assert "- f_sort_column" not in bench.texts[4]
 
 
 async def test_a_plan_that_names_nothing_allowed_ends_the_chain(tmp_path: Path) -> None:
@@ -88,13 +87,16 @@ async def test_a_plan_that_names_nothing_allowed_ends_the_chain(tmp_path: Path) 
     assert (answer.value, bench.calls, answer.extra["operations"]) == ("Bob", ["plan", "answer"], [])
 
 
-async def test_the_plan_shows_the_chain_so_far_and_takes_the_papers_names_too(tmp_path: Path) -> None:
-    bench = Chained(tmp_path, [*SELECT, "f_sort_by(goals)", SORTED, "Bob"])
+async def test_the_plan_shows_the_operations_so_far_and_the_task(tmp_path: Path) -> None:
+    bench = Chained(tmp_path, [*SELECT, SORT, SORTED, "true"], {"label": ["true", "false"]})
 
     await bench.chain()
 
-    assert bench.runtime.requests[0].begun == "Operations:"
-    assert bench.runtime.requests[2].begun == "Operations: f_select_row(1, 2) ->"
+    assert "Operations so far: none\n" in bench.texts[0].partition("<INPUT>")[2]
+    assert "Operations so far: f_select_row(1, 2)\n" in bench.texts[2].partition("<INPUT>")[2]
+    assert bench.runtime.requests[2].begun == "Next operation:"
+    for text in bench.texts[:-1]:
+        assert in_order(text, ["INSTRUCTIONS-MARK", 'these labels: "true", "false".'])
 
 
 async def test_at_the_cap_no_further_plan_is_asked_for(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ async def test_at_the_cap_no_further_plan_is_asked_for(tmp_path: Path) -> None:
 
 
 async def test_rows_keep_the_numbers_that_they_had_at_first(tmp_path: Path) -> None:
-    bench = Chained(tmp_path, ["f_select_row", "row 2, row 3])", "f_select_column", "name])", "<END>", "Bob"])
+    bench = Chained(tmp_path, ["f_select_row", "row 2, row 3])", "f_select_column", "name", "<END>", "Bob"])
 
     await bench.chain()
 
@@ -118,7 +120,7 @@ async def test_rows_keep_the_numbers_that_they_had_at_first(tmp_path: Path) -> N
 
 async def test_grouping_adds_a_view_and_keeps_the_rows(tmp_path: Path) -> None:
     table = [{"city": f"c{number}", "country": "NO" if number != 1 else "SE"} for number in range(5)]
-    bench = Chained(tmp_path, ["f_group_by(country)", "country)", "<END>", "NO"], table=table)
+    bench = Chained(tmp_path, ["f_group_column(country)", "country", "<END>", "NO"], table=table)
 
     answer = await bench.chain()
 
@@ -127,7 +129,7 @@ async def test_grouping_adds_a_view_and_keeps_the_rows(tmp_path: Path) -> None:
 
 
 async def test_grouping_what_differs_in_most_rows_is_left_out(tmp_path: Path) -> None:
-    bench = Chained(tmp_path, ["f_group_column(name)", "name)", "no", "Bob"])
+    bench = Chained(tmp_path, ["f_group_column(name)", "name", "no", "Bob"])
 
     answer = await bench.chain()
 
@@ -160,7 +162,7 @@ async def test_a_column_is_added_by_a_call_a_row_where_that_is_allowed(tmp_path:
         text = flat(request)
         if request.begun == "country:":
             return " ESP" if "Ruiz (ESP) | 4" in text else " SWE"
-        replies = {"f_add_column(": ADDED, "Operations:": "f_add_column"}
+        replies = {"f_add_column(": ADDED, "Next operation:": "f_add_column"}
         return replies.get(request.begun, "<END>" if request.begun else "SWE")
 
     bench = Chained(tmp_path, script, table=RUNNERS)
@@ -196,17 +198,19 @@ async def test_a_column_that_is_there_or_no_part_of_another_is_left_out(tmp_path
 
 
 async def test_a_column_is_not_offered_to_a_large_table(tmp_path: Path) -> None:
-    table = [{"name": f"ROW{number}.", "goals": number} for number in range(100_000)]
+    table = [{"name": f"ROW{number}.", "goals": number} for number in range(10_000)]
     said = 'goals), the order is "large to small". The datatype is Numerical.'
-    bench = Chained(tmp_path, ["f_sort_column(goals)", said, "ROW99999."], table=table)
+    bench = Chained(tmp_path, ["f_sort_column(goals)", said, "ROW9999."], table=table)
 
     answer = await bench.chain(shown_rows=4)
 
-    assert answer.value == "ROW99999."
-    assert "f_add_column," not in bench.texts[0].partition("must be one of")[2]
+    assert answer.value == "ROW9999."
+    assert "- f_add_column" not in bench.texts[0]
     assert all("ROW4." not in text for text in bench.texts)
-    assert "and 99996 more rows" in bench.texts[0]
-    assert in_order(bench.texts[2], ["ROW99999.", "ROW99996."]) and "ROW99995." not in bench.texts[2]
+    assert "and 9996 more rows" in bench.texts[0]
+    assert in_order(bench.texts[2], ["ROW9999.", "ROW9996.", "has 10000 rows. Only 4 of them are shown."])
+    assert "ROW9995." not in bench.texts[2]
+    assert bench.warned == ["rows_left_out"]
 
 
 async def test_of_several_selections_the_best_two_are_united(tmp_path: Path) -> None:
@@ -253,11 +257,12 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await bench.chain(examples=(example,))
 
     shown = [(record.call, held(flat(record.request))) for record in bench.records]
+    planning = "persona instructions constraints output_format input"
     assert shown == [
-        ("plan", "persona input"),
-        ("select_row", "persona input"),
-        ("plan", "persona input"),
-        ("sort_column", "persona input"),
+        ("plan", planning),
+        ("select_row", planning),
+        ("plan", planning),
+        ("sort_column", planning),
         ("answer", "persona instructions constraints context output_format examples input recap cue"),
     ]
 
@@ -270,6 +275,10 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
         ("-3", -3),
         ("−3 °C", -3),
         ("about 5 km", 5),
+        ("1 420 436", 1420436),
+        ("5 2020", 5),
+        ("2:07", 127),
+        ("1:02:03.5 h", 3723.5),
         (".5", 0.5),
         (7, 7),
         ("x", None),
@@ -281,25 +290,54 @@ def test_the_number_of_a_cell_is_read_without_what_stands_around_it(cell: Any, n
 
 
 @pytest.mark.parametrize(
-    ("numeric", "descending", "order"),
+    ("datatype", "descending", "order"),
     [
-        (True, False, ["-4", "9", "10", "", "x"]),
-        (True, True, ["10", "9", "-4", "", "x"]),
-        (False, False, ["-4", "10", "9", "x", ""]),
+        ("Numerical", False, ["-4", "9", "1,000 km", "", "x"]),
+        ("Numerical", True, ["1,000 km", "9", "-4", "", "x"]),
+        ("String", False, ["-4", "1,000 km", "9", "x", ""]),
+        ("", False, ["-4", "1,000 km", "9", "x", ""]),
     ],
 )
-def test_sorting_is_by_number_or_by_text_and_blank_cells_come_last(
-    numeric: bool, descending: bool, order: list[str]
+def test_sorting_is_by_number_or_by_text_and_cells_without_a_key_come_last(
+    datatype: str, descending: bool, order: list[str]
 ) -> None:
-    work = WorkingTable.of(Table.of([{"a": cell} for cell in ["10", "", "9", "x", "-4"]]))
+    work = WorkingTable.of(Table.of([{"a": cell} for cell in ["1,000 km", "", "9", "x", "-4"]]))
+    keys = sort_keys(work.column("a"), datatype)
 
-    assert work.sort("a", descending=descending, numeric=numeric).column("a") == order
+    assert keys is not None
+    assert work.sort(keys, descending=descending).column("a") == order
+
+
+@pytest.mark.parametrize("datatype", ["Date", "Boolean", "Currency"])
+def test_a_datatype_that_cannot_be_sorted_has_no_keys(datatype: str) -> None:
+    assert sort_keys(["b", "a"], datatype) is None
+
+
+@pytest.mark.parametrize("datatype", ["Date", "Numerical", "String", ""])
+def test_dates_sort_in_time_whatever_the_datatype_is_said_to_be(datatype: str) -> None:
+    born = ["13 February 1686", "October 1679", "19 July 1681", "15 July 1689", ""]
+    keys = sort_keys(born, datatype)
+
+    assert keys is not None and keys.pop() is None
+    assert sorted(born[:-1], key=lambda cell: keys[born.index(cell)]) == [
+        "October 1679",
+        "19 July 1681",
+        "13 February 1686",
+        "15 July 1689",
+    ]
+
+
+async def test_a_column_that_cannot_be_sorted_leaves_the_operation_out(tmp_path: Path) -> None:
+    said = 'name), the order is "small to large". The datatype is Colour.'
+    bench = Chained(tmp_path, ["f_sort_column", said, "<END>", "Bob"])
+
+    assert (await bench.chain()).extra["skipped"] == ["sort_column"]
 
 
 def test_names_are_read_in_any_case_and_the_longest_first() -> None:
     columns = ["Goals", "Goals (away)", "a", "Größe"]
 
-    assert read_columns("f_col([goals (AWAY), größe, nothing])", columns) == ["Goals (away)", "Größe"]
+    assert read_columns("f_sort_column(goals (AWAY), größe, nothing)", columns) == ["Goals (away)", "Größe"]
 
 
 def test_rows_are_read_by_their_numbers() -> None:
@@ -307,6 +345,9 @@ def test_rows_are_read_by_their_numbers() -> None:
     assert read_rows("*", [2, 7]) == [2, 7]
     assert read_rows("f_row([*])", [2, 7]) == [2, 7]
     assert read_rows("none", [2, 7]) == []
+    assert read_rows("row 7 to row 9, row 2", range(1, 20)) == [2, 7, 8, 9]
+    assert read_rows("rows 7-9", range(1, 20)) == [7, 8, 9]
+    assert read_rows("row 3 … row 5", range(1, 5)) == [3, 4]
 
 
 def test_an_added_column_is_read_with_its_name_its_derivation_and_its_cells() -> None:

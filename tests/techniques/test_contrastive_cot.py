@@ -10,9 +10,9 @@ import pytest
 
 from promptkit.answers.build import build_answer_type
 from promptkit.prompts.prompt import Example
-from promptkit.techniques.catalog.contrastive_cot import wrong_side
 from promptkit.techniques.context import Answer
 from promptkit.techniques.cost import cost
+from promptkit.techniques.methods.contrast import wrong_side
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
@@ -116,13 +116,59 @@ def test_thoughts_that_no_draw_makes_wrong_have_no_wrong_side(tmp_path: Path, th
     assert sides(tmp_path, thoughts, output) == {}
 
 
-async def test_an_example_without_a_wrong_side_is_shown_with_its_right_one(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [REPLY])
+MOZART = "The Magic Flute was written by Wolfgang Mozart, who came from Salzburg. Salzburg is in Austria."
+BORED = "Every minute was felt by the critic. The length is a burden, so it is negative."
 
-    await ask(bench, decide="generate", examples=(Example({"question": "FIRST?"}, 4, "Nothing to count."),))
+
+def test_names_change_places_where_the_answer_is_one_of_them(tmp_path: Path) -> None:
+    wrong = sides(tmp_path, MOZART, "Austria", "text")
+
+    said, names = wrong["wrong_thoughts"], r"Magic Flute|Wolfgang Mozart|Salzburg|Austria"
+    assert re.sub(names, "_", said) == re.sub(names, "_", MOZART)
+    assert Counter(re.findall(names, said)) == Counter(re.findall(names, MOZART))
+    assert said.endswith(f"{wrong['wrong_output']}.")
+    assert wrong["wrong_output"] in ("Magic Flute", "Wolfgang Mozart", "Salzburg")
+
+
+def test_without_numbers_and_names_other_objects_change_places_and_the_explanation_ends_in_the_wrong_label(
+    tmp_path: Path,
+) -> None:
+    wrong = sides(tmp_path, BORED, "negative", {"label": ["positive", "negative"]})
+
+    assert wrong["wrong_output"] == "positive"
+    assert wrong["wrong_thoughts"].endswith("so it is positive.")
+    words = re.compile("minute|critic|length|burden")
+    assert words.findall(wrong["wrong_thoughts"]) != words.findall(BORED)
+
+
+def test_an_explanation_without_objects_ends_in_the_wrong_label(tmp_path: Path) -> None:
+    wrong = sides(tmp_path, "It bores, so it is negative.", "negative", {"label": ["positive", "negative"]})
+
+    assert wrong == {"wrong_thoughts": "It bores, so it is positive.", "wrong_output": "positive"}
+
+
+def test_words_at_the_beginning_of_a_sentence_are_not_names(tmp_path: Path) -> None:
+    assert sides(tmp_path, "He said so. They agree: I see. We leave.", "He", "text") == {}
+
+
+async def test_without_a_wrong_side_nothing_is_said_of_wrong_ones_and_a_warning_tells(tmp_path: Path) -> None:
+    bench, warned = Bench(tmp_path, [REPLY]), list[str]()
+    example = Example({"question": "FIRST?"}, 4, "Nothing to count.")
+
+    await ask(bench, decide="generate", examples=(example,), warn=warned.extend)
 
     assert "Explanation: Nothing to count.\nAnswer: 4" in bench.texts[0]
-    assert "Wrong explanation" not in bench.texts[0]
+    assert "rong" not in bench.texts[0]
+    assert warned == ["no_contrast"]
+
+
+async def test_a_step_without_demonstrations_of_its_kind_asks_for_thoughts(tmp_path: Path) -> None:
+    bench, warned = Bench(tmp_path, ["Answer: yes"], {"label": ["yes", "no"]}), list[str]()
+
+    await ask(bench, decide="generate", examples=(), warn=warned.extend)
+
+    assert "Think step by step first. Then write the answer on a last line" in bench.texts[0]
+    assert warned == ["no_contrast"]
 
 
 async def test_without_examples_that_think_the_shipped_demonstrations_are_shown(tmp_path: Path) -> None:

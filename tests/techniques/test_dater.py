@@ -24,11 +24,11 @@ TEAMS = [
 ]
 ONES = {"column_samples": 1, "row_samples": 1, "cloze_samples": 1, "query_samples": 1, "samples": 1}
 REPLIES: Mapping[str, Any] = {
-    "columns": "f_col([team, goals])",
+    "columns": "team, goals",
     "rows": "f_row([row 1, row 3])",
     "cloze": "there are {} teams with more than 2 goals",
     "sql": "SELECT COUNT(*) FROM w WHERE goals > 2",
-    "reason": "I count them. therefore,the answer is : 2",
+    "reason": "I count them. Therefore, the answer is: 2",
     "decided": " 2",
 }
 
@@ -43,7 +43,7 @@ class Teams(TableBench):
         super().__init__(folder, self.script, table, "QUESTION-MARK how many?", answer, **(runtime or {}))
 
     def script(self, request: Any) -> Any:
-        heads = {"f_col([": "columns", "f_row([": "rows", "Facts:": "cloze", "SQL:": "sql", "": "reason"}
+        heads = {"Columns:": "columns", "f_row([": "rows", "Facts:": "cloze", "SQL:": "sql", "": "reason"}
         reply = self.replies[heads.get(request.begun, "decided")]
         return reply[int(request.sample.rpartition("/")[2])] if isinstance(reply, list) else reply
 
@@ -80,11 +80,12 @@ async def test_a_fact_whose_query_fails_is_left_out(tmp_path: Path) -> None:
     answer = await bench.date()
 
     assert (answer.value, len(bench.texts), answer.extra["facts"]) == (2, 5, [])
-    assert "In the table" not in bench.of("reason")[0] and "teams with more" not in bench.of("reason")[0]
+    assert bench.warned == ["program_failed"]
+    assert "Facts computed" not in bench.of("reason")[0] and "teams with more" not in bench.of("reason")[0]
 
 
 async def test_the_part_is_the_union_of_the_best_selections(tmp_path: Path) -> None:
-    bench = Teams(tmp_path, columns=["team])", "team])", "goals])"])
+    bench = Teams(tmp_path, columns=["team", "team", "goals"])
 
     answer = await bench.date(column_samples=3, column_sets=2)
 
@@ -93,7 +94,7 @@ async def test_the_part_is_the_union_of_the_best_selections(tmp_path: Path) -> N
 
 
 async def test_only_the_best_selections_are_in_the_union(tmp_path: Path) -> None:
-    bench = Teams(tmp_path, columns=["goals])", "team])", "team])"])
+    bench = Teams(tmp_path, columns=["goals", "team", "team"])
 
     answer = await bench.date(column_samples=3, column_sets=1)
 
@@ -123,6 +124,9 @@ async def test_the_first_calls_may_run_at_once_then_the_queries_then_the_reasoni
         ("a {}", "SELECT SUM(goals) / 3.0 FROM w", ["a 3.666667"]),
         ("a {}", "SELECT 4.0", ["a 4"]),
         ("a {..} and b", "SELECT team FROM w LIMIT 2", ["a Reds, Blues and b"]),
+        ("a {value} and b", "SELECT 7", ["a 7 and b"]),
+        ("1. a {} and b {}", "SELECT 7, 8", ["a 7 and b 8"]),
+        ("a {} and b {}", "SELECT 7", []),
         ("a {}", "SELECT team FROM w, (SELECT 1 UNION SELECT 2 UNION SELECT 3)", []),
         ("a {}", "SELECT NULL", []),
         ("none", "", []),
@@ -170,9 +174,7 @@ async def test_a_fact_keeps_its_own_value_where_another_has_none(tmp_path: Path)
     assert (await bench.date()).extra["facts"] == ["b 5"]
 
 
-@pytest.mark.parametrize(
-    ("columns", "rows"), [("", ""), ("f_col([])", "f_row([*])"), ("f_col([nothing])", "f_row([row 9])")]
-)
+@pytest.mark.parametrize(("columns", "rows"), [("", ""), ("none", "f_row([*])"), ("nothing", "f_row([row 9])")])
 async def test_an_empty_selection_keeps_all(tmp_path: Path, columns: str, rows: str) -> None:
     bench = Teams(tmp_path, columns=columns, rows=rows)
 
@@ -183,7 +185,7 @@ async def test_an_empty_selection_keeps_all(tmp_path: Path, columns: str, rows: 
 
 async def test_answers_weigh_by_how_likely_their_reasoning_was(tmp_path: Path) -> None:
     def reply(number: int, logprob: float) -> Reply:
-        text = f"so therefore,the answer is : {number}"
+        text = f"So therefore, the answer is: {number}"
         return Reply(text=text, tokens=(Token(b"so", logprob),))
 
     bench = Teams(tmp_path, reason=[reply(1, -3.0), reply(2, -0.1), reply(1, -3.0)])
@@ -195,7 +197,7 @@ async def test_answers_weigh_by_how_likely_their_reasoning_was(tmp_path: Path) -
 
 
 async def test_without_log_probabilities_answers_are_counted(tmp_path: Path) -> None:
-    reasons = [f"therefore,the answer is : {number}" for number in (2, 1, 1)]
+    reasons = [f"Therefore, the answer is: {number}" for number in (2, 1, 1)]
     bench = Teams(tmp_path, reason=reasons, runtime={"capabilities": without("logprobs")})
 
     answer = await bench.date(samples=3)
@@ -205,15 +207,38 @@ async def test_without_log_probabilities_answers_are_counted(tmp_path: Path) -> 
 
 
 async def test_no_prompt_holds_more_than_the_shown_rows(tmp_path: Path) -> None:
-    table = [{"team": f"TEAM{number}.", "goals": number} for number in range(100_000)]
+    table = [{"team": f"TEAM{number}.", "goals": number} for number in range(10_000)]
     bench = Teams(tmp_path, table=table, rows="*])", cloze="{} teams in all", sql="SELECT COUNT(*) FROM w")
 
     answer = await bench.date(shown_rows=5)
 
-    assert answer.extra["facts"] == ["100000 teams in all"]
+    assert answer.extra["facts"] == ["10000 teams in all"]
     assert all("TEAM5." not in text for text in bench.texts)
     assert "TEAM4." in bench.of("rows")[0] and "TEAM4." in bench.of("reason")[0]
     assert "TEAM3." not in bench.of("columns")[0] + bench.of("cloze")[0] + bench.of("sql")[0]
+
+
+async def test_rows_chosen_out_of_sight_reach_the_reasoning(tmp_path: Path) -> None:
+    table = [{"team": f"TEAM{number}.", "goals": number} for number in range(200)]
+    bench = Teams(tmp_path, table=table, rows="row 150, row 198 to row 199])")
+
+    answer = await bench.date()
+
+    assert answer.extra["rows"] == [150, 198, 199]
+    assert in_order(bench.of("reason")[0], ["TEAM149.", "TEAM197.", "TEAM198."])
+    assert "TEAM0." not in bench.of("reason")[0]
+    assert bench.warned == []
+
+
+async def test_rows_that_are_not_shown_are_said_and_reported(tmp_path: Path) -> None:
+    table = [{"team": f"TEAM{number}.", "goals": number} for number in range(200)]
+    bench = Teams(tmp_path, table=table, rows="*])")
+
+    await bench.date()
+
+    assert "and 150 more rows" in bench.of("rows")[0]
+    assert "The table has 200 rows. Only 50 of them are shown." in bench.of("reason")[0]
+    assert bench.warned == ["rows_left_out"]
 
 
 async def test_a_prompt_that_names_a_column_that_was_not_chosen_reads_it_as_blank(tmp_path: Path) -> None:
@@ -221,7 +246,7 @@ async def test_a_prompt_that_names_a_column_that_was_not_chosen_reads_it_as_blan
         "---\ninputs: {table: {type: table}, question: {type: text}}\n---\n"
         "{% block input %}{% for row in table %}<{{ row.team }}/{{ row.YAK9 }}>{% endfor %}{{ question }}{% endblock %}"
     )
-    bench = Teams(tmp_path, columns="team])", runtime={"prompt": prompt})
+    bench = Teams(tmp_path, columns="team", runtime={"prompt": prompt})
 
     await bench.date()
 
@@ -250,10 +275,11 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await bench.date(decide="constrain", examples=(example,))
 
     everything = "persona instructions constraints context output_format examples thoughts input recap cue"
+    planning = "persona instructions constraints output_format input"
     assert [(record.call, held(flat(record.request))) for record in bench.records] == [
-        ("columns", "persona input"),
-        ("rows", "persona input"),
-        ("cloze", "persona input"),
+        ("columns", planning),
+        ("rows", planning),
+        ("cloze", planning),
         ("sql", "persona"),
         ("reason", everything),
         ("reason", everything),
@@ -264,6 +290,6 @@ async def test_selections_weigh_by_how_likely_they_were(tmp_path: Path) -> None:
     def reply(text: str, logprob: float) -> Reply:
         return Reply(text=text, tokens=(Token(b"x", logprob),))
 
-    bench = Teams(tmp_path, columns=[reply("team])", -5.0), reply("team])", -5.0), reply("goals])", -0.1)])
+    bench = Teams(tmp_path, columns=[reply("team", -5.0), reply("team", -5.0), reply("goals", -0.1)])
 
     assert (await bench.date(column_samples=3, column_sets=1)).extra["columns"] == ["goals"]

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers.build import build_answer_type
 from promptkit.errors import Unsupported
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Request
+from promptkit.techniques.catalog.ensemble_refinement import explanation as explanation_of
 from promptkit.techniques.context import Answer
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
@@ -61,7 +63,7 @@ async def test_each_refinement_sees_the_question_the_examples_and_every_explanat
 
     answer = await ask(bench)
 
-    shown = ["1. reasoning: ALPHA speaks for it.", "2. reasoning: BETA speaks", "3. reasoning: GAMMA is against it."]
+    shown = ["Reasoning 1: ALPHA speaks for it.", "Reasoning 2: BETA speaks", "Reasoning 3: GAMMA is against it."]
     assert len(set(bench.texts[3:])) == 1
     assert in_order(bench.texts[3], [STUDENTS, "FIRST?", "R-ONE", "QUESTION-MARK", *shown])
     assert "(A)" not in bench.texts[3] and "(B)" not in bench.texts[3]
@@ -75,16 +77,16 @@ async def test_the_first_explanations_are_asked_for_independently_and_know_the_o
 
     assert len(set(bench.texts[:3])) == 1
     assert not any(word in bench.texts[0] for word in ("ALPHA", "BETA", "GAMMA", "students"))
-    assert in_order(bench.texts[0], ["R-ONE", "QUESTION-MARK", "A) iron\nB) zinc\nC) lead"])
+    assert in_order(bench.texts[0], ["A) iron\nB) zinc\nC) lead", "R-ONE", "QUESTION-MARK"])
 
 
-async def test_the_labels_that_there_are_stand_with_the_question_too(tmp_path: Path) -> None:
+async def test_the_first_explanations_know_the_labels(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["a", "b", "c", "Output: no", "Output: no", "Output: yes"], {"label": ["yes", "no"]})
 
     answer = await ask(bench, examples=())
 
     assert answer.value == "no"
-    assert "QUESTION-MARK 3+4?\n\nPossible answers: yes; no\n" in bench.texts[0]
+    assert '"yes", "no"' in bench.texts[0]
     assert all(request.begun == "Explanation:" for request in bench.runtime.requests)
 
 
@@ -95,6 +97,32 @@ async def test_a_reply_that_is_its_answer_alone_is_no_explanation(tmp_path: Path
 
     assert len(answer.extra["explanations"]) == len(FIRST) - 1
     assert "ALPHA" not in " ".join(answer.extra["explanations"])
+
+
+@pytest.mark.parametrize("reply", ["", "**", "(B)", "**Answer:** B", "Output: B", "The answer is (B)", "\\boxed{B}"])
+async def test_without_any_explanation_the_refinement_thinks_for_itself_and_a_warning_tells(
+    tmp_path: Path, reply: str
+) -> None:
+    bench, warned = Bench(tmp_path, [reply, "So. Output: B"], OPTIONS), list[str]()
+
+    answer = await ask(bench, {"ensemble_refinement": {"first": 1, "samples": 1}}, examples=(), warn=warned.extend)
+
+    assert (answer.value, answer.extra["explanations"]) == ("zinc", [])
+    assert STUDENTS not in bench.texts[1]
+    assert warned == ["unread_call"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "explanation"),
+    [
+        ("Birds fly. Answer: (A)", "Birds fly."),
+        ("Birds fly. The answer is (B).", "Birds fly."),
+        ("Birds fly.\nOutput: 9", "Birds fly."),
+        ("Output: 9", ""),
+    ],
+)
+def test_an_explanation_ends_before_its_answer(reply: str, explanation: str) -> None:
+    assert explanation_of(reply, ["Output:"], build_answer_type(OPTIONS)) == explanation
 
 
 async def test_the_first_stage_is_short_and_the_numbers_of_both_stages_can_be_set(tmp_path: Path) -> None:
@@ -146,5 +174,5 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
     await ask(bench, one, decide="constrain", examples=(marked_example(2),))
 
-    explaining = "persona instructions constraints context examples thoughts input"
+    explaining = "persona instructions constraints context output_format examples thoughts input"
     assert bench.shown == [("reason", explaining), ("refine", ALL), ("refine", ALL)]

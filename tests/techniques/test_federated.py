@@ -9,14 +9,14 @@ import pytest
 
 from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Artifact, Prepared, Row
-from promptkit.techniques.catalog.federated import prepare
+from promptkit.techniques.catalog.federated import prepare, restated
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform, task_for
 from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, routed
 
 EXTRACT = "Therefore, the answer (arabic numerals) is"
-RESTATE = "Restate the problem in other words"
+RESTATE = "Restate the whole problem in other words"
 TRIGGER = "Let's think step by step."
 WORDED = MARKED.replace("inputs: {question: {type: text}}", "inputs: {question: {type: text}, wordings: {type: list}}")
 WORDINGS = ["P-ONE?", "P-TWO?", "P-THREE?"]
@@ -98,6 +98,47 @@ async def test_a_paraphrase_is_the_paragraph_that_announces_no_other(tmp_path: P
     assert answer.extra["wordings"] == ["Is a whale a fish?", "Is a whale one of the FISHES?"]
 
 
+LONG = "Nora owns 3 boxes of pens.\n\nEach box has 12 pens. How many pens does she own?"
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "kept"),
+    [
+        (LONG, f"Sure:\n\n{LONG.replace('owns', 'has')}\n\nI kept the 2 numbers.", LONG.replace("owns", "has")),
+        (LONG, "Nora has three boxes of twelve pens each. How many has she?", True),
+        (LONG, "Nora has one box, then three boxes of 12 pens. How many pens are in all of them?", True),
+        (LONG, "Nora has 3 boxes of pens.\n\nEach has 11 pens. How many pens does she have?", ""),
+        (LONG, "Nora has 3 boxes of 12 pens each, which makes a lot of pens for her.", ""),
+        (LONG, "3 times 12?", ""),
+        ("Is a whale a fish?", "A whale is a mammal.", ""),
+    ],
+)
+def test_a_paraphrase_is_kept_that_has_the_numbers_the_question_and_the_length(
+    question: str, reply: str, kept: str | bool
+) -> None:
+    assert restated(reply, question) == (reply if kept is True else kept)
+
+
+async def test_without_a_paraphrase_the_question_is_asked_alone_and_a_warning_tells(tmp_path: Path) -> None:
+    bench, warned = Bench(tmp_path, routed((RESTATE, "Of 3 and 5?"), (EXTRACT, "7"), ("", " so."))), list[str]()
+
+    answer = await ask(bench, bench.step(decide="generate", warn=warned.extend), phrasings=2)
+
+    assert (answer.value, len(answer.extra["wordings"])) == (7, 1)
+    assert warned == ["no_paraphrase"]
+
+
+async def test_a_paraphrase_may_be_as_long_as_the_question(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, routed((RESTATE, "Of 3 and 5?"), (EXTRACT, "7"), ("", " so.")))
+
+    for length in (10, 1000):
+        step = bench.step(values={"question": length * "x"}, decide="generate")
+        await perform({"federated": {"phrasings": 2}}, step)
+
+    bounds = [record.request.max_tokens for record in bench.records if record.call == "paraphrase"]
+    assert bounds == [128, 1000]
+
+
 async def test_paraphrases_that_are_the_same_are_asked_once(tmp_path: Path) -> None:
     bench = Bench(
         tmp_path,
@@ -167,6 +208,18 @@ async def test_pool_questions_labelled_by_a_vote_are_the_demonstrations_of_one_c
     assert in_order(text, [*shown, "Output: 4", "QUESTION-MARK", TRIGGER])
     assert not any(word in text for word in ("A-ODD", "B-ODD", "GOLD-999", "Output: 9", "Output: 2"))
     assert [request.temperature > 0 for request in bench.runtime.requests] == [True] * 6 + [False]
+
+
+async def test_the_questions_most_like_the_given_one_but_for_its_numbers_are_shown(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: " so.\nOutput: 40")
+    pool = ["Tom has 3 apples and eats 1.", "A train runs 80 km in 2 hours.", "Ann has 70 apples and eats 21."]
+    items = [{"input": {"question": text}, "thoughts": "B", "output": 1} for text in pool]
+    step = step_of(bench, items, values={"question": "Sue has 80 apples and eats 2."})
+
+    await ask(bench, step, variant="different", shown=2)
+
+    assert in_order(bench.texts[0], [pool[0], pool[2], "Sue has 80"])
+    assert pool[1] not in bench.texts[0]
 
 
 async def test_samples_that_do_not_agree_are_told(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from promptkit.answers.reader.json_reader import read_json
 from promptkit.techniques.catalog.chain_of_knowledge import _FIRST, _SECOND
 from promptkit.techniques.catalog.tree_of_thoughts import read_step
-from promptkit.techniques.methods.qa_queries import read_lines
 from promptkit.techniques.methods.table_chain import _ROW
+from promptkit.techniques.methods.tables import _RANGE
+from promptkit.techniques.methods.tool_calls import ToolSignature
 from promptkit.techniques.perform import perform
 from tests.techniques.steps import Bench
 
@@ -119,8 +120,13 @@ async def test_a_long_reply_of_one_sign_is_read_without_holding_up_others(name: 
     assert (found.value is None) == (found.flag == "unparsed") or found.flag == "truncated"
 
 
+ARGUMENTS = ToolSignature("calc", "", {"a": True, "b": True}, {}).arguments
+
+
 @pytest.mark.attack("fuzz")
-@pytest.mark.parametrize("read", [read_lines, read_step, read_json, _SECOND.split, _FIRST.search, _ROW.search])
+@pytest.mark.parametrize(
+    "read", [ARGUMENTS, read_step, read_json, _SECOND.split, _FIRST.search, _ROW.search, _RANGE.findall]
+)
 @pytest.mark.parametrize("sign", [" ", "\t", "[", "("])
 async def test_a_line_that_is_long_and_blank_is_read_in_one_pass(read: Callable[[str], Any], sign: str) -> None:
     await asyncio.sleep(0)

@@ -21,8 +21,10 @@ inputs: {context: {type: text}, question: {type: text}}
 """
 
 
-async def ask(bench: Bench, context: Any = CONTEXT, *, decide: Any = "generate", **parameters: Any) -> Any:
-    step = bench.step(values={"context": context, "question": "What follows?"}, decide=decide)
+async def ask(
+    bench: Bench, context: Any = CONTEXT, *, decide: Any = "generate", warn: Any = lambda names: None, **parameters: Any
+) -> Any:
+    step = bench.step(values={"context": context, "question": "What follows?"}, decide=decide, warn=warn)
     return await perform({"implicit_rag": parameters}, step)
 
 
@@ -64,6 +66,24 @@ async def test_the_sections_are_read_in_other_writings(tmp_path: Path) -> None:
 
     assert answer.value == "Delta"
     assert answer.extra == {"sections": ["alpha\nbeta", "Delta is last."], "ungrounded": []}
+
+
+@pytest.mark.parametrize("answered", ["**Answer:** Delta", "Answer: **Delta**", "## Answer\nDelta"])
+async def test_a_text_is_read_without_the_cue_and_the_emphasis_and_is_no_section(tmp_path: Path, answered: str) -> None:
+    bench = Bench(tmp_path, [f"Section 1: Delta is last.\n{answered}"], "text", prompt=PROMPT)
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.extra["sections"]) == ("Delta", ["Delta is last."])
+
+
+async def test_an_answer_without_copied_sections_is_a_warning(tmp_path: Path) -> None:
+    warned: list[str] = []
+
+    for reply in ["Answer: Delta", "Section 1: alpha\nAnswer: Delta"]:
+        await ask(Bench(tmp_path, [reply], "text", prompt=PROMPT), warn=warned.extend)
+
+    assert warned == ["no_passage"]
 
 
 async def test_a_list_of_passages_is_shown_and_searched_as_one_text(tmp_path: Path) -> None:

@@ -64,14 +64,14 @@ async def test_over_self_consistency_each_sample_holds_it_once(tmp_path: Path) -
     assert len({request.sample for request in bench.runtime.requests}) == 3
 
 
-async def test_over_chain_of_verification_the_calls_aside_do_not_hold_it(tmp_path: Path) -> None:
+async def test_over_chain_of_verification_it_is_a_part_of_the_task_that_is_planned_for(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["12", "1. How many boxes?", "3", "12"])
 
     await ask(bench, OVER_VERIFICATION)
 
     assert [(record.call, text.count(PERMISSION)) for record, text in zip(bench.records, bench.texts, strict=True)] == [
         ("baseline", 1),
-        ("plan", 0),
+        ("plan", 1),
         ("execute", 0),
         ("final", 1),
     ]

@@ -66,6 +66,7 @@ async def test_without_a_list_the_question_is_the_only_one(tmp_path: Path, reply
     answer = await ask(bench)
 
     assert (answer.value, len(bench.texts)) == (9, 2)
+    assert "no_sub_question" in bench.warned
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,77 @@ async def test_the_number_of_questions_is_capped(tmp_path: Path) -> None:
     answer = await ask(bench, questions=2)
 
     assert [record.call for record in bench.records] == ["reduce", "solve", "answer"]
-    assert answer.extra["capped"] is True
+    assert (answer.value, bench.warned) == (9, ["capped"])
     assert "at most 1" in bench.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "asked"),
+    [
+        ("1. **SUB-ONE?**\n2. **SUB-TWO?**", ["SUB-ONE?", "SUB-TWO?"]),
+        ("Here they are:\n- SUB-ONE?\n- SUB-TWO?\nThat is all.", ["SUB-ONE?", "SUB-TWO?"]),
+        ("SUB-ONE? SUB-TWO?", ["SUB-ONE?", "SUB-TWO?"]),
+        ("'SUB-ONE?', 'SUB-TWO?'", ["SUB-ONE?", "SUB-TWO?"]),
+        ('We ask "SUB-ONE?" and "SUB-TWO?".', ["SUB-ONE?", "SUB-TWO?"]),
+        ("1. Find the pages of Tuesday.", ["Find the pages of Tuesday."]),
+        ("Find SUB-ONE\nFind SUB-TWO", ["Find SUB-ONE", "Find SUB-TWO"]),
+    ],
+)
+async def test_sub_questions_are_read_in_any_dress(tmp_path: Path, reply: str, asked: list[str]) -> None:
+    bench = Bench(tmp_path, [reply, *["MARK"] * len(asked), "The answer is 9."])
+
+    answer = await ask(bench)
+
+    assert [pair["question"] for pair in answer.extra["questions"]] == asked
+
+
+async def test_a_decomposition_is_held_to_a_list_where_the_runtime_can(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["Find the pages of Tuesday.", "MARK", "Nine.", " 9"])
+
+    answer = await perform("least_to_most", bench.step())
+
+    assert bench.runtime.requests[0].constrained
+    assert [pair["question"] for pair in answer.extra["questions"]] == ["Find the pages of Tuesday."]
+
+
+async def test_other_inputs_than_the_question_stay_in_every_call(tmp_path: Path) -> None:
+    prompt = """\
+---
+inputs: {date: {type: text}, context: {type: text}, question: {type: text}}
+---
+{% block input %}
+Today is {{ date }}.
+{{ context }}
+Question: {{ question }}
+{% endblock %}
+"""
+    bench = Bench(tmp_path, [REDUCED, *SOLVED], prompt=prompt)
+    values = {"date": "DATE-MARK", "context": "PASSAGE-MARK", "question": QUESTION}
+
+    await perform("least_to_most", bench.step(values=values, decide="generate"))
+
+    for text in bench.texts[1:]:
+        assert in_order(text, ["Today is DATE-MARK.\nPASSAGE-MARK\n", "Q: "])
+        assert "Question:" not in text
+
+
+async def test_the_last_request_has_the_problem_first_then_the_pairs_then_the_question(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED])
+    problem = "Dr. Ida has 3 apples.\nShe buys 4. How many has she?"
+
+    await perform("least_to_most", bench.step(values={"question": problem}, decide="generate"))
+
+    for solving in bench.texts[1:3]:
+        assert "Dr. Ida has 3 apples.\nShe buys 4.\nQ: SUB-ONE?" in solving
+    assert in_order(bench.texts[3], ["She buys 4.\nQ: SUB-ONE?", "Q: SUB-TWO?", "Q: How many has she?"])
+
+
+async def test_the_shipped_word_problems_are_not_shown_where_the_answer_is_no_number(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, "MARK1", "MARK2", "The answer is a."], {"label": ["a", "b"]})
+
+    await ask(bench)
+
+    assert not any("stamps" in text for text in bench.texts)
 
 
 async def test_a_context_is_shown_with_every_question_and_the_question_alone_is_reduced(tmp_path: Path) -> None:
@@ -105,7 +175,7 @@ async def test_a_context_is_shown_with_every_question_and_the_question_alone_is_
     _, first, second, last = bench.texts
     assert all(text.count("PASSAGE-MARK") == 1 for text in bench.texts)
     assert QUESTION not in first + second and in_order(last, ["PASSAGE-MARK", "SUB-ONE?", f"Q: {QUESTION}"])
-    assert "INPUT-MARK" in bench.texts[0] and not any("INPUT-MARK" in text for text in bench.texts[1:])
+    assert all("INPUT-MARK" in text for text in bench.texts)
 
 
 async def test_a_context_that_stands_in_its_own_section_is_not_repeated(tmp_path: Path) -> None:
@@ -145,7 +215,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
     await perform("least_to_most", bench.step(examples=(marked_example(2),)))
 
-    making = "persona instructions constraints context input"
+    making = "persona instructions constraints context output_format input"
     answering = "persona instructions constraints context output_format input recap cue"
     assert bench.shown == [
         ("reduce", making),

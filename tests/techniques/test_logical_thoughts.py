@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers.base import Unparsed
-from promptkit.answers.boolean import Boolean
 from promptkit.runtimes.base import Request
 from promptkit.techniques.catalog.logical_thoughts import read_steps
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
-from promptkit.techniques.reading import read_verdict
 from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
 
@@ -122,24 +119,42 @@ async def test_a_chain_that_nothing_changed_is_asked_once(tmp_path: Path) -> Non
     assert (answer.flag, calls(bench)) == ("unparsed", ["think", *REVIEWS, "extract"])
 
 
-async def test_steps_beyond_the_cap_are_left_out_of_the_chain(tmp_path: Path) -> None:
+async def test_steps_beyond_the_cap_stay_in_the_chain_unjudged(tmp_path: Path) -> None:
     bench = Bench(tmp_path, script(chain=" ONE\n#2. TWO\n#3. THREE"))
 
     answer = await ask(bench, steps=2)
 
-    assert (answer.extra["chain"], answer.extra["capped"]) == (["ONE", "TWO"], True)
-    assert "THREE" not in bench.texts[-1]
+    assert (answer.extra["chain"], answer.extra["capped"]) == (["ONE", "TWO", "THREE"], True)
+    assert len(answer.extra["steps"]) == 2
+    assert bench.warned == ["capped"]
 
 
-async def test_a_false_step_that_may_not_be_revised_ends_the_chain(tmp_path: Path) -> None:
+async def test_thirty_steps_are_judged_as_in_the_papers_release(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, script(chain="".join(f" S{n}\n#{n + 1}." for n in range(1, 33))))
+
+    answer = await perform("logical_thoughts", bench.step(decide="generate"))
+
+    assert (len(answer.extra["steps"]), len(answer.extra["chain"]), bench.warned) == (30, 32, ["capped"])
+
+
+async def test_a_false_step_that_may_not_be_revised_stays(tmp_path: Path) -> None:
     bench = Bench(tmp_path, script(chain=" ONE BAD\n#2. TWO", wrong="BAD"))
     bench.runtime.script = _always_bad(bench.runtime.script)
 
     answer = await ask(bench)
 
-    assert answer.extra["chain"] == ["still BAD"]
+    assert answer.extra["chain"] == ["still BAD", "more BAD"]
     assert answer.extra["capped"]
     assert calls(bench) == ["think", *REVIEWS, "revise", "regrow", *REVIEWS, "extract"]
+
+
+@pytest.mark.parametrize(("chain", "warning"), [(" ONE", "single_step"), (" \n", "no_step")])
+async def test_a_chain_that_leaves_nothing_to_verify_is_reported(tmp_path: Path, chain: str, warning: str) -> None:
+    bench = Bench(tmp_path, script(chain=chain))
+
+    await ask(bench)
+
+    assert warning in bench.warned
 
 
 def _always_bad(script: Any) -> Callable[[Request], str]:
@@ -182,13 +197,14 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
     await perform({"logical_thoughts": SETTINGS}, bench.step(examples=(marked_example(2),)))
 
-    making = "persona instructions constraints context examples input"
-    answering = "persona instructions constraints context output_format examples input recap"
+    knowing = "persona instructions constraints context output_format input"
+    making = "persona instructions constraints context output_format examples input"
+    answering = "persona instructions constraints context output_format examples thoughts input recap"
     assert {*bench.shown} == {
         ("think", making),
         ("revise", making),
         ("regrow", making),
-        *((call, "persona input") for call in REVIEWS),
+        *((call, knowing) for call in REVIEWS),
         ("extract", answering),
     }
 
@@ -225,20 +241,22 @@ def test_only_the_next_number_begins_a_step(text: str, first: int, steps: list[s
 
 
 @pytest.mark.parametrize(
-    ("text", "verdict"),
+    ("reply", "verdict"),
     [
-        ("It is true, says one.\nVerdict: FALSE", False),
-        ("Verdict: FALSE? No.\n**Verdict:** true", True),
-        ("One says it is FALSE.\nTRUE.", True),
-        ("Verdict: not true", False),
-        ("Verdict: The step is TRUE because the claim it is false is wrong.", True),
+        ("It is true, says one.\nVerdict: FALSE", "FALSE"),
+        ("Verdict: FALSE? No.\n**Verdict:** true", "TRUE"),
+        ("One says it is FALSE.\nTRUE.", "TRUE"),
+        ("Verdict: not true", "FALSE"),
+        ("Verdict: The step is TRUE because the claim it is false is wrong.", "TRUE"),
+        ("It is TRUE, but I do not know.\nHard to say.", None),
+        ("", None),
     ],
 )
-def test_the_last_verdict_counts_and_not_its_reason(text: str, verdict: bool) -> None:
-    assert read_verdict(text, Boolean(), "verdict") is verdict
+async def test_the_last_verdict_counts_and_not_its_reason(tmp_path: Path, reply: str, verdict: str | None) -> None:
+    bench = Bench(tmp_path, script(chain=" ONE"))
+    plain = bench.runtime.script
+    bench.runtime.script = lambda request: reply if "Two reviewers" in flat(request) else plain(request)
 
+    answer = await ask(bench, revisions=1)
 
-@pytest.mark.parametrize("text", ["It is TRUE, but I do not know.\nHard to say.", ""])
-def test_a_reply_without_a_verdict_has_none(text: str) -> None:
-    with pytest.raises(Unparsed):
-        read_verdict(text, Boolean(), "verdict")
+    assert answer.extra["steps"][0]["verdict"] == verdict

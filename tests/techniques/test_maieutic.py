@@ -52,8 +52,7 @@ def model(
         text = flat(request)
         statement = between(text, "Statement:")
         if "must the second be true too" in text:
-            relation = relations.get((between(text, "First:"), between(text, "Second:")), "is neutral to")
-            return f" {relation} the second."
+            return relations.get((between(text, "First:"), between(text, "Second:")), "neutral")
         if "Is it true or false" in text:
             return believe(beliefs[statement])
         if "Say in one short sentence" in text:
@@ -127,7 +126,7 @@ async def test_where_all_branches_are_pruned_the_belief_decides(tmp_path: Path) 
 
     answer = await ask(bench)
 
-    assert (answer.value, len(bench.texts)) == (False, 11)
+    assert (answer.value, len(bench.texts), bench.warned) == (False, 11, ["all_pruned"])
 
 
 async def test_a_tool_tells_how_statements_go_together(tmp_path: Path) -> None:
@@ -220,7 +219,7 @@ async def test_the_formula_is_what_a_tree_at_its_caps_asks(tmp_path: Path) -> No
 
     await ask(bench)
 
-    most = cost(configure({"maieutic": SMALL}, bench.project), bench.project)
+    most = cost(configure({"maieutic": SMALL}, bench.project), bench.project, answer="boolean")
     assert (most.calls, most.depth) == (len(bench.texts), max(record.level for record in bench.records)) == (19, 8)
 
 
@@ -268,6 +267,17 @@ async def test_without_log_probabilities_a_belief_is_the_share_of_true_among_sam
     assert {request.sample for request in beliefs} == {f"0/{number}" for number in range(5)}
 
 
+@pytest.mark.parametrize("reply", ["Therefore, the statement is true.", "correct", "**True**", "not false"])
+async def test_a_belief_is_read_in_any_dress_on_a_chat_server(tmp_path: Path, reply: str) -> None:
+    lacking = without("continue", "logprobs", "grammar", "schema", "guidance")
+    script = model(beliefs={QUESTION: 0.9, "NOTQ.": 0.1}, believe=lambda known: reply if known > 0.5 else "untrue")
+    bench = Bench(tmp_path, script, "boolean", capabilities=lacking)
+
+    answer = await perform("maieutic", bench.step())
+
+    assert (answer.value, answer.extra["beliefs"]) == (True, [1.0, 0.0])
+
+
 async def test_a_belief_that_nobody_states_settles_nothing(tmp_path: Path) -> None:
     script = model(believe=lambda probability: "who knows")
     bench = Bench(tmp_path, script, "boolean", capabilities=without("logprobs"))
@@ -287,12 +297,46 @@ async def test_a_belief_without_a_probability_settles_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("labels", "value"), [(["yes", "no"], "no"), (["no", "yes"], "no"), (["plausible", "odd"], "odd")]
+    ("labels", "value"),
+    [
+        (["yes", "no"], "no"),
+        (["no", "yes"], "no"),
+        (["incorrect", "correct"], "incorrect"),
+        (["true", "unsure"], "unsure"),
+        (["unsure", "false"], "false"),
+    ],
 )
-async def test_one_of_two_labels_may_stand_for_true(tmp_path: Path, labels: list[str], value: str) -> None:
+async def test_the_words_of_two_labels_may_say_which_is_true(tmp_path: Path, labels: list[str], value: str) -> None:
     bench = Bench(tmp_path, model(), {"label": labels})
 
     assert (await ask(bench)).value == value
+    assert "true_label" not in counted(bench)
+
+
+@pytest.mark.parametrize("labels", [["refuted", "supported"], ["supported", "refuted"]])
+async def test_else_the_model_is_asked_which_label_a_true_statement_gets(tmp_path: Path, labels: list[str]) -> None:
+    plain = model()
+    script = {"true_label": " supported"}
+    bench = Bench(
+        tmp_path,
+        lambda request: script["true_label"] if "two labels" in flat(request) else plain(request),
+        {"label": labels},
+    )
+
+    answer = await ask(bench)
+
+    assert answer.value == "refuted"
+    assert bench.levels[0] == ("true_label", 1)
+    assert "INSTRUCTIONS-MARK" in bench.texts[0]
+
+
+async def test_without_a_label_of_true_statements_there_is_no_answer_and_nothing_else_is_asked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["Who knows?"], {"label": ["refuted", "supported"]})
+
+    answer = await perform("maieutic", bench.step(decide="generate"))
+
+    assert (answer.value, answer.problem) == (None, "the model does not say which label a true statement gets")
+    assert bench.warned == ["unread_call"]
 
 
 @pytest.mark.parametrize("answer", ["text", "number", {"label": ["a", "b", "c"]}])
@@ -313,9 +357,9 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     assert {*bench.shown} == {
         ("negate", "persona input"),
         ("negate", "persona"),
-        ("belief", "persona input"),
-        ("belief", "persona"),
-        ("explain", "persona input"),
+        ("belief", "persona instructions constraints input"),
+        ("belief", "persona instructions constraints"),
+        ("explain", "persona instructions constraints input"),
         ("relate", "persona input"),
         ("relate", "persona"),
     }
@@ -338,7 +382,7 @@ async def test_an_explanation_speaks_once_for_a_side_however_many_relations_say_
 
     answer = await ask(bench)
 
-    assert (answer.value, answer.extra["score"]) == (True, 0)
+    assert (answer.value, answer.extra["score"], bench.warned) == (True, 0, ["tie"])
 
 
 async def test_negations_and_relations_are_greedy_whatever_the_step_says(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.errors import InputError
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
@@ -21,6 +22,7 @@ def bench_of(folder: Path, algebra: list[str], program: list[str], **settings: A
 
 
 async def ask(bench: Bench, question: str = QUESTION, **parameters: Any) -> Any:
+    parameters = {"attempts": 1, **parameters}
     step = bench.step(decide="generate", values={"question": question})
     return await perform({"math_prompter": parameters}, step)
 
@@ -42,6 +44,33 @@ async def test_no_prompt_holds_a_number_of_the_question(tmp_path: Path) -> None:
 
     assert all(TEMPLATE in text for text in bench.texts)
     assert not any(number in text for text in bench.texts for number in ("5", "15", "8"))
+
+
+@pytest.mark.parametrize("answer", [{"label": ["a", "b"]}, {"json": {"type": "object"}}, "boolean"])
+async def test_another_answer_than_a_number_is_an_error_before_the_first_call(tmp_path: Path, answer: Any) -> None:
+    bench = bench_of(tmp_path, [], [], answer=answer)
+
+    with pytest.raises(InputError, match="technique `math_prompter` computes a number"):
+        await ask(bench)
+
+
+async def test_accepted_values_that_all_differ_lead_to_further_rounds(tmp_path: Path) -> None:
+    differing = ["A+B+C", "A*B*C", "A*(B-C)", "A*(B-C)"]
+    bench = bench_of(tmp_path, differing, [f"return {each}" for each in differing])
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.extra["rounds"], bench.warned) == (35, 4, [])
+    assert "capped" not in answer.extra
+
+
+async def test_accepted_values_that_still_differ_at_the_cap_are_a_tie(tmp_path: Path) -> None:
+    differing = ["A+B+C", "A*B*C", "A*(B-C)"]
+    bench = bench_of(tmp_path, differing, [f"return {each}" for each in differing])
+
+    answer = await ask(bench, cap=3)
+
+    assert (answer.value, bench.warned) == (28, ["capped", "tie"])
 
 
 async def test_what_agrees_by_chance_on_the_real_numbers_is_not_accepted(tmp_path: Path) -> None:
@@ -96,6 +125,18 @@ async def test_a_function_that_fails_is_rejected_and_never_voted_for(
     answer = await ask(bench, rounds=1, cap=2)
 
     assert (answer.value, answer.flag, len(bench.texts)) == (None, "unparsed", 4)
+
+
+async def test_a_function_that_fails_is_written_again_with_its_error(tmp_path: Path) -> None:
+    failing = "def solution(A, B, C):\n    return tables * (B - C)"
+    script = routed(("That program cannot be used", RIGHT), ("Answer =", "A*(B-C)"), ("Python", failing))
+    bench = Bench(tmp_path, script)
+
+    answer = await ask(bench, rounds=1, attempts=2)
+
+    assert (answer.value, answer.flag) == (35, None)
+    assert "line 2, `return tables * (B - C)`: NameError" in bench.texts[-1]
+    assert bench.levels == [("algebra", 1), ("program", 1), ("correct", 2)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +194,7 @@ async def test_a_question_without_numbers_is_asked_as_it_is(tmp_path: Path) -> N
 
 async def test_the_model_may_take_the_question_apart(tmp_path: Path) -> None:
     taken = json.dumps({"template": "Half a dozen (A) of B. QUESTION-MARK", "values": {"A": 6, "B": 7}})
-    bench = Bench(tmp_path, routed(("Write JSON", taken), ("Answer =", "A*B"), ("Python", "return A*B")))
+    bench = Bench(tmp_path, routed(("Write one JSON", taken), ("Answer =", "A*B"), ("Python", "return A*B")))
 
     answer = await ask(bench, rounds=1, template="model")
 
@@ -163,7 +204,7 @@ async def test_the_model_may_take_the_question_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reply", ["I do not know.", '{"template": "5 of A", "values": {"A": 15}}'])
 async def test_a_template_of_no_use_is_made_by_code(tmp_path: Path, reply: str) -> None:
-    script = routed(("Write JSON", reply), ("Answer =", "A*(B-C)"), ("Python", RIGHT))
+    script = routed(("Write one JSON", reply), ("Answer =", "A*(B-C)"), ("Python", RIGHT))
     bench = Bench(tmp_path, script)
 
     answer = await ask(bench, rounds=1, template="model")
@@ -173,19 +214,25 @@ async def test_a_template_of_no_use_is_made_by_code(tmp_path: Path, reply: str) 
 
 
 async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
-    script = routed(("Write JSON", "none"), ("Answer =", "A+B"), ("Python", "return A+B"))
+    script = routed(("Write one JSON", "none"), ("Answer =", "A+B"), ("Python", "return A+B"))
     bench = Bench(tmp_path, script, prompt=MARKED)
     step = bench.step(examples=(marked_example(2),))
 
     await perform({"math_prompter": {"rounds": 1, "template": "model"}}, step)
 
     making = "persona instructions constraints context input"
-    assert sorted(bench.shown) == [("algebra", making), ("program", making), ("template", making)]
+    knowing = "persona instructions constraints context output_format input"
+    assert sorted(bench.shown) == [("algebra", knowing), ("program", knowing), ("template", making)]
 
 
 @pytest.mark.parametrize(
     ("parameters", "requests", "depth"),
-    [({}, 12, 4), ({"rounds": 2, "cap": 3}, 6, 2), ({"rounds": 4, "cap": 1, "template": "model"}, 3, 2)],
+    [
+        ({}, 18, 8),
+        ({"attempts": 1}, 12, 4),
+        ({"attempts": 1, "rounds": 2, "cap": 3}, 6, 2),
+        ({"attempts": 1, "rounds": 4, "cap": 1, "template": "model"}, 3, 2),
+    ],
 )
 def test_what_it_costs_at_most(tmp_path: Path, parameters: dict[str, Any], requests: int, depth: int) -> None:
     project = Bench(tmp_path, []).project

@@ -21,7 +21,7 @@ from tests.techniques.test_users_sections import LONG, VALUES
 CHOICE = {"choice": ["16", "18"]}
 CALLS: list[tuple[str, Any, Any, str, list[str]]] = [
     ("pal", {}, "number", "program", ["def solution():\n    return 1"]),
-    ("program_of_thoughts", {}, CHOICE, "program option", ["ans = 18", "B"]),
+    ("program_of_thoughts", {}, CHOICE, "program option", ["ans = 17", "B"]),
     (
         "program_of_thoughts",
         {"keep_prompting": True},

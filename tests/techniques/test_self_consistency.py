@@ -111,6 +111,60 @@ async def test_a_tie_goes_to_the_value_seen_first_in_the_order_of_the_samples(tm
     assert answer.value == 9
 
 
+async def test_a_tie_is_a_warning(tmp_path: Path) -> None:
+    warned: list[str] = []
+
+    await ask(Bench(tmp_path, ["Output: 1", "Output: 2"]), spec(samples=2), warn=warned.extend)
+    await ask(Bench(tmp_path, ["Output: 1", "Output: 2", "Output: 2"]), spec(samples=3), warn=warned.extend)
+
+    assert warned == ["tie"]
+
+
+@pytest.mark.parametrize("over", ["vanilla", {"instructed": {"over": "vanilla"}}])
+async def test_samples_of_an_answer_that_is_scored_are_an_error_before_the_first_request(
+    tmp_path: Path, over: Any
+) -> None:
+    bench = Bench(tmp_path, [], {"label": ["yes", "no"]})
+
+    with pytest.raises(InputError, match="all samples would be the same"):
+        await ask(bench, spec(samples=2, over=over), decide="score")
+
+    assert not bench.records
+
+
+async def test_paths_that_were_all_cut_off_say_what_allows_more_tokens(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: Reply(text="so many", finish="length"))
+
+    answer = await ask(bench, spec(samples=2))
+
+    assert (answer.flag, answer.value) == ("truncated", None)
+    assert "a larger `max_tokens` helps" in (answer.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "options", "tokens"),
+    [
+        ({}, {}, 256),
+        ({}, {"max_tokens": 900}, 900),
+        ({"max_tokens": 500}, {}, 500),
+        ({"max_tokens": 9}, {"max_tokens": 5}, 5),
+    ],
+)
+async def test_a_path_has_the_tokens_of_the_technique_within_those_of_the_step(
+    tmp_path: Path, parameters: dict[str, Any], options: dict[str, Any], tokens: int
+) -> None:
+    bench = Bench(tmp_path, by_sample(PATHS, DECIDED))
+
+    await ask(bench, spec(**parameters), decide="constrain", options=Options(**options))
+
+    assert {request.max_tokens for request in bench.runtime.requests[:5]} == {tokens}
+
+
+async def test_its_token_bound_is_refused_where_another_technique_writes_the_paths(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="chains of self_consistency's own"):
+        await ask(Bench(tmp_path, []), spec(max_tokens=9, over="chain_of_thought"))
+
+
 async def test_a_path_without_an_answer_is_out_of_the_vote_and_counted(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["no idea", "none", "a\nOutput: 3"])
 
@@ -193,6 +247,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     assert bench.shown == [("reason", ALL)] * 4
 
 
+PAL = {"pal": {"attempts": 1}}
 PROGRAMS = [f"def solution():\n    return {value}" for value in (18, 26, 26.0)]
 CHAINS = [" 9*2. Some say 99.", " 13*2. Some say 99.", " 26, clearly. Some say 99."]
 VALUES = [" 18", " 26", " 26.0"]
@@ -240,11 +295,11 @@ async def test_over_another_technique_each_sample_runs_all_of_it_and_the_answers
         ({"instructed": {"over": "vanilla"}}, [" 26"], ["answer"], []),
         ("logical_thoughts", [" a", "yes", "no", "Verdict: TRUE", " 26"], ["think"], ["extract"]),
         ({"tree_of_thoughts": {"depth": 1}}, [" 26", " 26"], ["propose"], ["answer"]),
-        ("chain_of_verification", ["26", "Who?", "Ann", "26"], ["baseline", "plan", "execute"], ["final"]),
-        ("system_2_attention", ["the rest", " 26"], ["rewrite"], ["answer"]),
+        ("chain_of_verification", ["26", "Who?", "Ann", "26"], ["baseline", "plan", "execute", "final"], []),
+        ("system_2_attention", ["the rest", " 26"], ["rewrite", "answer"], []),
     ],
 )
-async def test_what_a_sample_decides_after_its_thoughts_is_greedy_and_what_it_decides_at_once_is_sampled(
+async def test_what_a_sample_decides_after_its_thoughts_is_greedy_and_an_answer_that_it_writes_is_sampled(
     tmp_path: Path, over: Any, replies: list[str], sampled: list[str], greedy: list[str]
 ) -> None:
     bench = Bench(tmp_path, by_sample(*([reply] * 2 for reply in replies)))
@@ -282,8 +337,9 @@ async def test_over_another_technique_it_costs_as_many_times_as_much_as_that(
 ) -> None:
     project = Bench(tmp_path, []).project
 
-    alone = cost(configure(name, project), project, decide=decide)
-    sampled = cost(configure(spec(samples=3, over=name), project), project, decide=decide)
+    over = PAL if name == "pal" else name
+    alone = cost(configure(over, project), project, decide=decide)
+    sampled = cost(configure(spec(samples=3, over=over), project), project, decide=decide)
 
     assert (sampled.calls, sampled.requests) == (3 * alone.calls, 3 * alone.requests)
     assert sampled.depth == alone.depth
@@ -315,7 +371,7 @@ async def test_two_levels_deep_each_inner_sample_has_a_path_of_numbers_and_the_v
         "0/2/2": 5,
     }
     bench = Bench(tmp_path, lambda request: f"def solution():\n    return {values[request.sample]}")
-    technique = spec(samples=3, over=spec(samples=3, over="pal"))
+    technique = spec(samples=3, over=spec(samples=3, over=PAL))
 
     answer = await ask(bench, technique)
 
@@ -338,7 +394,7 @@ async def test_a_modifier_between_reaches_every_call_of_what_is_sampled(tmp_path
 async def test_a_sample_of_another_technique_that_fails_is_out_of_the_vote(tmp_path: Path) -> None:
     bench = Bench(tmp_path, by_sample(["def solution():\n    return 1 / 0", "no program", PROGRAMS[1]]))
 
-    answer = await ask(bench, spec(samples=3, over="pal"))
+    answer = await ask(bench, spec(samples=3, over=PAL))
 
     assert (answer.value, answer.extra["unparsed"]) == (26, 2)
 

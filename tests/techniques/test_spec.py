@@ -84,6 +84,23 @@ async def asked_with(demos: Any, folder: Path) -> None:
     assert [text for text in shipped if text in bench.texts[0]] == []
 
 
+def test_a_text_where_the_shipped_demonstrations_have_a_list_is_told(tmp_path: Path) -> None:
+    demo = {"input": "a", "questions": "MYQ?"}
+
+    assert messages({"least_to_most": {"demos": {"reduce": [demo]}}}, tmp_path) == [
+        "demonstration 1 of `reduce` must have a list as `questions`"
+    ]
+
+
+def test_an_empty_list_shows_no_demonstrations_and_an_empty_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "demos.jsonl").write_text("")
+
+    assert messages({"pal": {"demos": {"program": []}}}, tmp_path) == []
+    assert messages({"pal": {"demos": {"program": "demos.jsonl"}}}, tmp_path) == [
+        "there are no demonstrations for `program` in demos.jsonl; `[]` shows none"
+    ]
+
+
 @pytest.mark.parametrize(
     ("demos", "message", "hint"),
     [
@@ -153,7 +170,7 @@ def test_a_technique_that_searches_nothing_takes_no_folder(tmp_path: Path) -> No
         ({"pal": {"demo": {}}}, "did you mean `demos`?"),
         ({"react": {"fodler": "docs"}}, "did you mean `folder`?"),
         ({"instructed": {"ovre": "pal"}}, "did you mean `over`?"),
-        ({"pal": {3: 4}}, "known: demos, question, samples, temperature"),
+        ({"pal": {3: 4}}, "known: attempts, demos, question, samples, temperature"),
     ],
 )
 def test_an_unknown_parameter_is_told_with_the_nearest_of_all_that_may_stand_there(

@@ -62,6 +62,13 @@ async def test_of_several_code_blocks_the_last_is_the_program(tmp_path: Path) ->
     assert answer.value == PROGRAM
 
 
+async def test_an_example_of_use_after_the_program_is_not_the_program(tmp_path: Path) -> None:
+    reply = f"{fenced(PROGRAM)}\nUse it so:\n{fenced('print(tri(3))  # 6')}"
+    bench = Bench(tmp_path, [STRUCTURE, reply], {"code": "python"})
+
+    assert (await ask(bench)).value == PROGRAM
+
+
 async def test_a_reply_without_a_program_has_no_answer(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [STRUCTURE, "```python\n```"], {"code": "python"})
 
@@ -93,7 +100,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await perform("structured_cot", bench.step(values=REQUIREMENT, examples=(marked_example("x = 1"),)))
 
     assert bench.shown == [
-        ("structure", "persona instructions constraints context input"),
+        ("structure", "persona instructions constraints context output_format input"),
         ("code", "persona instructions constraints context output_format input recap cue"),
     ]
     assert bench.levels == [("structure", 1), ("code", 2)]

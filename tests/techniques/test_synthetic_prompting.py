@@ -238,6 +238,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     assert bench.shown == [
         ("words", "persona"),
         ("question", "persona"),
-        *[("program", making)] * 3,
-        ("program", f"{making} input"),
+        *[("program", f"{making} output_format")] * 3,
+        ("program", f"{making} output_format input"),
     ]

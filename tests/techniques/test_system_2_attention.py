@@ -152,10 +152,11 @@ async def test_the_two_parts_are_read_in_other_writings_and_without_what_is_said
 
 
 async def test_a_rewriting_without_labels_stands_whole_and_the_trace_says_so(tmp_path: Path) -> None:
-    bench = bench_of(tmp_path, ["Where was mayor YAK9 born?", "Saratoga"])
+    bench, warned = bench_of(tmp_path, ["Where was mayor YAK9 born?", "Saratoga"]), list[str]()
 
-    answer = await ask(bench)
+    answer = await ask(bench, warn=warned.extend)
 
+    assert warned == ["unread_call"]
     assert answer.extra["rewritten"] == {"context": "", "question": "Where was mayor YAK9 born?"}
     assert "CONTEXT" not in bench.texts[1] and "ZEBRA7" not in bench.texts[1]
     assert any("lacks its labels" in note for note in bench.records[0].notes)

@@ -98,6 +98,24 @@ async def test_of_terms_that_overlap_the_longest_is_meant(tmp_path: Path) -> Non
     assert defined(bench.texts[0]) == ["- PA form: LONG", "- C++: SIGNS"]
 
 
+@pytest.mark.parametrize(
+    ("question", "terms"),
+    [
+        ("How many PAs are open?", ["PA"]),
+        ("Two policies and three boxes of forms?", ["policy", "box", "form"]),
+        ("Is it in its pass?", []),
+        ("Was IT or were ITs meant?", ["IT"]),
+    ],
+)
+async def test_the_plural_of_a_term_is_the_term(tmp_path: Path, question: str, terms: list[str]) -> None:
+    glossary = dict.fromkeys(["PA", "policy", "box", "form"], "D") | ({"IT": "D"} if "IT" in question else {})
+    bench = bench_of(tmp_path)
+
+    answer = await ask(bench, question, glossary=glossary)
+
+    assert answer.extra["terms"] == terms
+
+
 async def test_at_most_so_many_are_defined_the_first_ones(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
 
@@ -161,7 +179,7 @@ async def test_it_lies_over_and_beneath_other_techniques(tmp_path: Path) -> None
 
     assert [(record.call, len(defined(text))) for record, text in zip(bench.records, bench.texts, strict=True)] == [
         ("baseline", 1),
-        ("plan", 0),
+        ("plan", 1),
         ("execute", 0),
         ("final", 1),
     ]

@@ -369,7 +369,7 @@ async def test_samples_that_were_all_cut_are_said_to_be(tmp_path: Path) -> None:
     answer = await ask(bench, {"self_consistency": {"samples": 3}}, decide="generate")
 
     assert (answer.value, answer.flag) == (None, "truncated")
-    assert answer.problem == "no sample has an answer: each ran out of tokens"
+    assert answer.problem == "no sample has an answer: each ran out of tokens; a larger `max_tokens` helps"
     assert [record.warnings for record in bench.records] == [("thoughts_cut",)] * 3
 
 
@@ -377,4 +377,4 @@ async def test_a_call_for_a_technique_that_was_cut_is_noted(tmp_path: Path) -> N
     bench = Bench(tmp_path, lambda request: Reply(text="How many are", finish="length"))
     await ask(bench, "least_to_most")
 
-    assert bench.records[0].notes == ("the reply ran out of tokens", "the reply cannot be read: it was cut off")
+    assert bench.records[0].notes == ("the reply ran out of tokens",)

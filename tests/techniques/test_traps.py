@@ -25,8 +25,8 @@ from promptkit.techniques.perform import perform
 from promptkit.techniques.registry import find_technique
 from promptkit.techniques.spec import check_spec
 from tests.pipelines.asking import Given
-from tests.techniques.steps import Bench, without
-from tests.techniques.test_catalog import CATALOG, PROJECT
+from tests.techniques.steps import Bench
+from tests.techniques.test_catalog import CATALOG, PROJECT, abilities
 
 EXAMPLES = (Example({"question": "FIRST?"}, 4, "R-ONE"),)
 ABILITIES = ("sampling", "logprobs", "stop", "continue")
@@ -168,7 +168,7 @@ async def _example_on(name: str, lacking: str | None) -> Scripted:
     assert folder is not None
     replies = await open_runtime(f"scripted:{folder / 'replies.yaml'}", base=folder)
     assert isinstance(replies, Scripted)
-    runtime = Scripted(replies.script, capabilities=without(*([lacking] if lacking else [])))
+    runtime = Scripted(replies.script, capabilities=abilities(name) - {lacking})
     work = run(pipeline, fill_inputs(pipeline).values, models=Given(runtime), settings=RunSettings(repairs=0))
     if lacking is None:
         assert (await work).error is None

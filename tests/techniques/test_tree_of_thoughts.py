@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import CAPABILITIES
-from promptkit.techniques.catalog.tree_of_thoughts import read_value, read_vote
+from promptkit.techniques.catalog.tree_of_thoughts import CLASSES
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
-from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
+from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, without
 
-PROPOSING, WRITING, JUDGING, VOTING = "List at most", "Write only step", "Look ahead", "best choice is, and"
+PROPOSING, WRITING, JUDGING, VOTING = "List possible next", "Write only step", "Look ahead", "Compare several"
 STEPS = ("ALFA", "BRAVO", "CHARLIE", "DELTA", "XRAY", "YANKEE", "ZULU")
 BEAM = {"depth": 2, "breadth": 1, "candidates": 2, "final": False}
 DEEP = {"variant": "dfs", "depth": 2, "candidates": 2, "final": False}
@@ -161,7 +160,7 @@ async def test_a_vote_sees_all_candidates_and_most_votes_win(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "choice"),
+    ("reply", "choice"),
     [
         ("Choice 1 is good.\nThe best choice is 2 (left: 8, 14).", 2),
         ("The best choice is 1? No.\nthe best choice is **choice 3**", 3),
@@ -169,27 +168,39 @@ async def test_a_vote_sees_all_candidates_and_most_votes_win(tmp_path: Path) -> 
         ("Choice 1 is bad.\nChoice 2", 2),
         ("Best choice: 2", 2),
         ("Choice 2 is best.", 2),
-        ("I pick choice 2.", 2),
+        ("**I pick choice 2.**", 2),
+        ("Choice 1 is bad.", 1),
+        ("The best choice is 9", None),
+        ("", None),
     ],
 )
-def test_a_vote_is_what_a_reply_ends_in(text: str, choice: int) -> None:
-    assert read_vote(text) == choice
+async def test_a_vote_is_what_a_reply_ends_in(tmp_path: Path, reply: str, choice: int | None) -> None:
+    bench = Bench(tmp_path, lambda request: reply if VOTING in flat(request) else "ALFA\nBRAVO\nCHARLIE", "text")
+
+    await ask(bench, {**BEAM, "depth": 1, "candidates": 3, "evaluate": "vote"})
+
+    assert bench.records[-1].parsed == choice
 
 
-@pytest.mark.parametrize("text", ["Choice 2 leaves 6 and 18, and 18 * 18 = 256", ""])
-def test_a_reply_without_a_vote_has_none(text: str) -> None:
-    with pytest.raises(Unparsed):
-        read_vote(text)
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("It fits.\nVerdict: sure", "sure"),
+        ("It fits.\nsure", "sure"),
+        ("It is likely.", "likely"),
+        ("**Verdict:** Impossible.", "impossible"),
+        ("Verdict: likely, since two are left", "likely"),
+        ("It is impossible to be sure", None),
+        ("Verdict: not sure", None),
+    ],
+)
+async def test_a_state_has_the_value_of_the_verdict(tmp_path: Path, reply: str, verdict: str | None) -> None:
+    bench = Bench(tmp_path, lambda request: reply if JUDGING in flat(request) else "ALFA", "text")
 
+    answer = await ask(bench, {**BEAM, "depth": 1})
 
-@pytest.mark.parametrize(("text", "value"), [("It fits.\nsure", 20), ("It is likely.", 1), ("**Impossible**", 0.001)])
-def test_a_state_has_the_value_of_the_class_that_the_last_line_names(text: str, value: float) -> None:
-    assert read_value(text) == value
-
-
-def test_a_line_that_names_several_classes_names_none() -> None:
-    with pytest.raises(Unparsed):
-        read_value("It is impossible to be sure")
+    assert bench.records[-1].parsed == verdict
+    assert answer.extra["score"] == CLASSES[verdict or "likely"]
 
 
 async def test_a_sampled_step_goes_on_from_the_path(tmp_path: Path) -> None:
@@ -222,9 +233,13 @@ async def test_several_evaluations_of_a_state_are_samples_of_their_own(tmp_path:
     assert len({request.sample for request in bench.runtime.requests if JUDGING in flat(request)}) == 3
 
 
-async def test_several_evaluations_without_a_temperature_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="temperature > 0"):
-        await ask(Bench(tmp_path, BREADTH, "text"), {**BEAM, "evaluations": 2})
+async def test_several_evaluations_without_a_temperature_are_an_error_before_the_first_call(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, BREADTH, "text")
+
+    with pytest.raises(InputError, match="`evaluation_temperature` of 0 would be the same"):
+        await ask(bench, {**BEAM, "evaluations": 2})
+
+    assert not bench.records
 
 
 @pytest.mark.parametrize("decide", ["generate", "constrain"])
@@ -246,6 +261,25 @@ async def test_a_budget_ends_a_depth_first_search_with_the_best_state_so_far(tmp
 
     assert [record.call for record in bench.records] == ["propose", "value", "answer"]
     assert (answer.value, answer.extra["path"], answer.extra["capped"]) == ("LAST", [], True)
+    assert bench.warned == ["capped"]
+
+
+async def test_a_depth_first_search_that_prunes_every_path_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: "impossible" if JUDGING in flat(request) else "ALFA\nBRAVO", "text")
+
+    answer = await ask(bench, {**DEEP, "final": True})
+
+    assert (answer.extra["path"], bench.warned) == ([], ["all_pruned"])
+
+
+async def test_a_vote_that_ends_in_a_tie_says_so(tmp_path: Path) -> None:
+    votes = iter(["The best choice is 1", "The best choice is 2"])
+    bench = Bench(tmp_path, lambda request: next(votes) if VOTING in flat(request) else "ALFA\nBRAVO", "text")
+    twice = {"evaluate": "vote", "evaluations": 2, "evaluation_temperature": 0.5}
+
+    answer = await ask(bench, {**BEAM, "depth": 1, **twice})
+
+    assert (answer.value, bench.warned) == ("ALFA", ["tie"])
 
 
 async def test_a_search_that_finds_nothing_has_no_answer_of_its_own(tmp_path: Path) -> None:
@@ -323,12 +357,13 @@ async def test_a_search_that_never_ends_by_itself_ends_at_its_caps(tmp_path: Pat
 async def test_replies_that_say_nothing_end_in_an_answer_from_the_question(
     tmp_path: Path, variant: str, evaluate: str, generate: str
 ) -> None:
-    bench = Bench(tmp_path, lambda request: "" if "answer" not in flat(request).casefold() else "7", "text")
+    asides = (PROPOSING, WRITING, JUDGING, VOTING)
+    bench = Bench(tmp_path, lambda request: "" if any(map(flat(request).__contains__, asides)) else "7", "text")
 
     answer = await ask(bench, {"variant": variant, "evaluate": evaluate, "generate": generate})
 
-    assert answer.extra["path"] == []
-    assert bench.records[-1].call == "answer"
+    assert (answer.value, answer.extra["path"]) == ("7", [])
+    assert "no_step" in bench.warned
 
 
 async def test_a_judgement_that_names_no_class_neither_prunes_nor_prefers(tmp_path: Path) -> None:
@@ -343,15 +378,15 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
     await perform({"tree_of_thoughts": {**BEAM, "final": True}}, bench.step(examples=(marked_example("two"),)))
 
-    making = "persona instructions constraints context input"
+    knowing = "persona instructions constraints context output_format input"
     assert bench.shown == [
-        ("propose", making),
-        ("value", "persona input"),
-        ("value", "persona input"),
-        ("propose", making),
-        ("value", "persona input"),
-        ("value", "persona input"),
-        ("answer", "persona instructions constraints context output_format examples input recap cue"),
+        ("propose", knowing),
+        ("value", knowing),
+        ("value", knowing),
+        ("propose", knowing),
+        ("value", knowing),
+        ("value", knowing),
+        ("answer", ALL),
     ]
 
 

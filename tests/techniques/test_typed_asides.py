@@ -58,6 +58,54 @@ async def test_an_aside_is_constrained_to_its_type_and_has_its_value(
     assert "FORMAT-MARK" not in bench.texts[0]
 
 
+async def test_the_options_of_an_aside_may_be_expressions_over_the_call(tmp_path: Path) -> None:
+    produces = 'produces: {number: {max: "{{ call.question | length }}"}}'
+    bench = graded(tmp_path, ["18"], produces)
+
+    answer = await perform("graded", bench.step(decide="generate"))
+
+    assert answer.value == 18
+    assert "It is at most 18." in bench.texts[0]
+
+
+async def test_items_of_an_aside_are_whole_and_those_beyond_the_bound_are_left_out_and_reported(tmp_path: Path) -> None:
+    warned: list[str] = []
+    bench = graded(tmp_path, ["1. **A**: as b\n2. **C**: as d\n3. e"], "produces: {list: {max: 2}}")
+
+    answer = await perform("graded", bench.step(decide="generate", warn=warned.extend))
+
+    assert (answer.value, warned, len(bench.records)) == (["**A**: as b", "**C**: as d"], ["capped"], 1)
+    assert "at most 2 items" in bench.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "items"),
+    [
+        ("Which of Paris, Rome and Oslo is largest?", ["Which of Paris, Rome and Oslo is largest?"]),
+        ("1. Add A.\n2. Say that the answer is A.", ["Add A.", "Say that the answer is A."]),
+        ('We need to know: "A?", "B, or C?"', ["A?", "B, or C?"]),
+        ("1. Add A, B. 2. Halve it.", ["Add A, B.", "Halve it."]),
+        ("Steps: Add A, then B.", ["Add A, then B."]),
+        ("none", []),
+    ],
+)
+async def test_the_items_of_a_list_may_be_sentences(tmp_path: Path, reply: str, items: list[str]) -> None:
+    bench = graded(tmp_path, [reply], 'produces: {list: {max: 3}}\nbegin: "Steps:"')
+
+    answer = await perform("graded", bench.step(decide="generate"))
+
+    assert answer.value == items
+
+
+async def test_items_that_a_constrained_reply_numbers_on_one_line_are_cut_at_the_bound_too(tmp_path: Path) -> None:
+    bench = graded(tmp_path, ["1. Add A. 2. Add B. 3. Halve it."], "produces: {list: {max: 2}}")
+
+    answer = await perform("graded", bench.step())
+
+    assert (answer.value, bench.warned) == (["Add A.", "Add B."], ["capped"])
+    assert bench.runtime.requests[0].constrained
+
+
 async def test_an_aside_is_searched_where_nothing_constrains_it(tmp_path: Path) -> None:
     bench = graded(tmp_path, ["I would give it a 7."], "produces: number")
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from promptkit.errors import Unsupported
+from promptkit.errors import InputError, Unsupported
 from promptkit.runtimes.base import Reply, Request, Token
 from promptkit.techniques.cost import cost
 from promptkit.techniques.perform import perform
 from promptkit.techniques.reading import read_sentences
 from promptkit.techniques.spec import configure
 from promptkit.tools.search import Documents
-from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
+from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, without
 
 CITIES = ("Paris", "Paris", "Rome", "Rome", "Oslo")
 CONFIDENT = ("Rome", "Paris", "Paris", "Paris", "Paris")
@@ -142,6 +142,40 @@ async def test_the_threshold_is_a_count_of_votes(tmp_path: Path) -> None:
     assert (answer.value, len(bench.texts)) == ("Paris", 5)
 
 
+@pytest.mark.parametrize(("samples", "votes", "calls"), [(2, 2, 2), (2, 1, 7), (4, 3, 4), (4, 2, 9), (5, 3, 5)])
+async def test_more_than_half_of_the_votes_are_enough(tmp_path: Path, samples: int, votes: int, calls: int) -> None:
+    bench = bench_of(tmp_path, script(("Paris",) * votes + ("Rome", "Oslo")))
+
+    await ask(bench, samples=samples)
+
+    assert len(bench.texts) == calls
+
+
+async def test_a_threshold_that_cannot_be_reached_is_an_error_before_the_first_call(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, script())
+
+    with pytest.raises(InputError, match="2 `samples` cannot reach a `threshold` of 3 votes"):
+        await ask(bench, samples=2, threshold=3)
+
+    assert not bench.records
+
+
+async def test_a_server_that_gives_no_log_probabilities_after_all_is_asked_without_them(tmp_path: Path) -> None:
+    plain = script(CONFIDENT)
+
+    def reply(request: Request) -> Any:
+        if request.alternatives:
+            raise Unsupported("the server gives no log-probabilities")
+        return plain(request)
+
+    bench = bench_of(tmp_path, reply)
+
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.records)) == ("Paris", 5)
+    assert bench.notices == ["the server gives no log-probabilities; replies are compared without them"] * 5
+
+
 async def test_votes_are_counted_by_value(tmp_path: Path) -> None:
     replies = [f"OLD-S1 so.\nCUE-MARK: {said}" for said in ("26", "26.0", "$26", "3", "4")]
     bench = Bench(tmp_path, replies, "number", prompt=PROMPT)
@@ -176,6 +210,7 @@ async def test_a_sentence_for_which_nothing_is_found_stays(tmp_path: Path) -> No
 
     assert (answer.value, len(bench.texts), len(texts_of(bench, "verify"))) == ("Lima.", 9, 1)
     assert "First, OLD-S1 PATH0. NEW-A2." in bench.texts[-1]
+    assert bench.warned == ["no_passage"]
 
 
 async def test_sentences_beyond_the_cap_are_left_out(tmp_path: Path) -> None:
@@ -183,7 +218,7 @@ async def test_sentences_beyond_the_cap_are_left_out(tmp_path: Path) -> None:
 
     answer = await ask(bench, sentences=1)
 
-    assert answer.extra["capped"]
+    assert (answer.extra["capped"], bench.warned) == (True, ["capped"])
     assert "NEW-A1." in bench.texts[-1] and "NEW-A2." not in bench.texts[-1]
 
 
@@ -230,13 +265,13 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
     await perform("verify_and_edit", bench.step(decide="generate", values=values, examples=(marked_example("seven"),)))
 
-    answering = "persona instructions constraints context output_format examples"
     assert {*bench.shown} == {
-        ("reason", f"{answering} thoughts input recap cue"),
-        ("question", "persona input"),
+        ("reason", ALL),
+        ("question", "persona instructions constraints context output_format input"),
         ("verify", "persona"),
-        ("answer", f"{answering} input recap cue"),
+        ("answer", ALL),
     }
+    assert in_order(bench.texts[-1], ["THOUGHTS-MARK", "CUE-MARK: seven", "NEW-A1."])
 
 
 @pytest.mark.parametrize(

@@ -94,4 +94,4 @@ async def test_explanations_to_refine_begin_once(tmp_path: Path) -> None:
     answer, bench = await ask(tmp_path, {"ensemble_refinement": {"first": 1, "samples": 1}}, script)
 
     assert answer.value == 7
-    assert "1. reasoning: WHY." in bench.texts[1]
+    assert "Reasoning 1: WHY." in bench.texts[1]

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from promptkit.tools.backends import Backend
 from promptkit.tools.python import Execution, run_python
 from promptkit.tools.sandbox import Limits
 
-LIMITS = Limits(seconds=0.4, memory=32 * 2**20, calls=200)
+LIMITS = Limits(seconds=0.2, memory=32 * 2**20, calls=200)
 SECRET = "swordfish-93127"
 
 # Each case: its name, the program, and the kind of failure it ends in (of two, whichever comes first); "value" is a
@@ -264,8 +265,27 @@ async def test_it_stays_in_its_limits(
 
 
 @pytest.mark.attack("python")
-async def test_many_at_once_leave_room_for_a_good_one() -> None:
-    bad = [run_python(program, functions=FUNCTIONS, limits=LIMITS) for _, program, _ in HOSTILE[:12]]
-    *others, good = await asyncio.gather(*bad, run_python("sum(range(10))", limits=LIMITS))
+@pytest.mark.usefixtures("jail")
+@pytest.mark.parametrize("program", [case[1] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+async def test_it_stays_in_its_limits_under_cpython(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython knows more of Python, so the kinds of failures are others."""
+    monkeypatch.setenv("PROMPTKIT_SECRET", SECRET)
+    (tmp_path / "secret.txt").write_text(SECRET)
+    limits = replace(LIMITS, seconds=0.1)
+    async with asyncio.timeout(20):
+        execution = await run_python(
+            program.replace("{folder}", str(tmp_path)), functions=FUNCTIONS, limits=limits, backend="cpython"
+        )
+    assert SECRET not in str(execution.value) + execution.output + str(execution.failure)
+    assert len(execution.output) <= LIMITS.output
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.txt"]
+
+
+@pytest.mark.attack("python")
+async def test_many_at_once_leave_room_for_a_good_one(backend: Backend) -> None:
+    bad = [run_python(case[1], functions=FUNCTIONS, limits=LIMITS, backend=backend) for case in HOSTILE[:12]]
+    *others, good = await asyncio.gather(*bad, run_python("sum(range(10))", limits=LIMITS, backend=backend))
     assert good == Execution(value=45)
     assert len(others) == 12

@@ -118,6 +118,8 @@ async def test_values_compare_as_a_person_expects(query: str, value: Any) -> Non
         (["007", "12"], "text"),
         (["1", "two"], "text"),
         (["1,23", "4"], "text"),
+        (["1 420 436", "317\u00a0169", "12"], "integer"),
+        (["1 42", "4"], "text"),
         (["12-13", "14"], "text"),
         (["1", 2, 3.5], "real"),
         ([True, False], "integer"),
@@ -135,7 +137,7 @@ async def test_odd_names_and_cells_are_only_data() -> None:
     name = 'a"); DROP TABLE w; --'
     table = Table.of([{name: "x'); DROP TABLE w; --", "row_id": "mine", "half \ud800": "\ud800", "": "\0"}])
     selection = await run_query(table, "SELECT * FROM w")
-    assert selection.columns == ("row_id", name, "row_id_2", "half ?", "column_4")
+    assert selection.columns == ("row_id", name, "row_id_2", "half", "column_4")
     assert selection.rows == ((0, "x'); DROP TABLE w; --", "mine", "?", "\0"),)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import textwrap
 from collections.abc import Sequence
@@ -39,11 +40,12 @@ MOST_DECLINING: Final = 1_000
 _SQL: Final = "sql"
 
 
-def find_program(text: str, language: str) -> Reading:
+def find_program(text: str, language: str, *, to_run: bool = False) -> Reading:
     """Return the program of a reply in a language, and the rule that found it.
 
     Of several fences it is the last one whose language fits and that is a program of its own: neither output nor an
-    example of how another one is used. Raises Unparsed, a Refusal for a reply that declines.
+    example of how another one is used, which may count in a program `to_run`. Earlier fences that it takes names from
+    belong to it. Raises Unparsed, a Refusal for a reply that declines.
     """
     text = fences_on_own_lines(text.lstrip() if text.lstrip().startswith(("```", "~~~")) else text)
     family = _family(language)
@@ -52,7 +54,9 @@ def find_program(text: str, language: str) -> Reading:
     blocks = fenced_blocks(text)
     fitting = _fitting_blocks(blocks, family)
     if fitting:
-        return Reading(_without_prompts(_complete(fitting, family).text), "fence")
+        programs = [_without_prompts(block.text) for block in fitting]
+        python = family == _PYTHON
+        return Reading(_complete_python(programs, to_run=to_run) if python else _complete(programs, family), "fence")
     others = sorted({block.language for block in blocks if _rank(block, family) is None})
     if others:
         raise Unparsed(f"the code is {', '.join(others)}, not {language}")
@@ -88,14 +92,49 @@ def _fitting_blocks(blocks: Sequence[FencedBlock], family: str) -> list[FencedBl
     return []
 
 
-def _complete(blocks: Sequence[FencedBlock], family: str) -> FencedBlock:
-    """Return the last block that is a program of its own."""
-    if family == _PYTHON:
-        trees = [_tree(_without_prompts(block.text)) for block in blocks]
-        own = [block for at, block in enumerate(blocks) if not _uses_another(trees, at)] or list(blocks)
-        return next((block for block in reversed(own) if _tree(_without_prompts(block.text))), own[-1])
-    longest = max(len(block.text) for block in blocks)
-    return next(block for block in reversed(blocks) if 2 * len(block.text) >= longest or family == _SQL)
+def _complete(programs: Sequence[str], family: str) -> str:
+    """Return the last program that is not much shorter than the longest one; in SQL the last query."""
+    longest = max(map(len, programs))
+    return next(program for program in reversed(programs) if 2 * len(program) >= longest or family == _SQL)
+
+
+def _complete_python(programs: Sequence[str], *, to_run: bool) -> str:
+    """Return the last program of its own, after those that it takes names from."""
+    trees = list(map(_tree, programs))
+    counted = [at for at, tree in enumerate(trees) if not _uses_another(trees, at) or (to_run and not _checks(tree))]
+    counted = counted or list(range(len(programs)))
+    last = next((at for at in reversed(counted) if trees[at]), counted[-1])
+    chosen, missing = [programs[last]], _missing(trees[last])
+    for at in reversed(range(last)):
+        if missing & _bound(trees[at]):
+            chosen.insert(0, programs[at])
+            missing = (missing - _bound(trees[at])) | _missing(trees[at])
+    return "\n".join(chosen)
+
+
+def _checks(tree: ast.Module | None) -> bool:
+    """Tell whether a program asserts something."""
+    return tree is not None and any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def _missing(tree: ast.Module | None) -> set[str]:
+    """Return the names that a program reads and never binds."""
+    nodes = list(ast.walk(tree)) if tree else []
+    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return read - _bound(tree) - arguments - set(dir(builtins))
+
+
+def _bound(tree: ast.Module | None) -> set[str]:
+    """Return the names that a program assigns, defines or imports."""
+    found: set[str] = set()
+    for node in ast.walk(tree) if tree else ():
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.alias(name=name, asname=other):
+                found.add(other or name.partition(".")[0])
+    return found
 
 
 def _uses_another(trees: Sequence[ast.Module | None], at: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from promptkit.answers.base import WHOLE_REPLY, Unparsed
@@ -115,6 +116,47 @@ def sentence_items(text: str, separator: str = ",") -> list[str]:
     elif before and len(ends := re.split(r"[ \t]+(?:and|&|und|et|y)[ \t]+", last)) == 2:
         parts = [*before, *ends]
     return [undressed(part) for part in parts]
+
+
+_QUOTED: Final = re.compile(r'"([^"“”]{1,500})"|“([^"“”]{1,500})”|(?<!\w)[\'‘]([^\'‘’]{1,500})[\'’](?!\w)')
+_JOINS_QUOTES: Final = re.compile(r"[\s,;.]{0,9}(?:and|or|then|&|und|et|y)?[\s,;.]{0,9}", re.IGNORECASE)
+
+
+def quoted_items(text: str) -> list[str]:
+    """Return the items of a line that puts each in quotes, after the words that announce them: `first "a", then "b"`.
+
+    One alone must follow a colon or nothing; without quotes, or with words after them, there is no item.
+    """
+    found = list(_QUOTED.finditer(text))
+    if not found:
+        return []
+    announcing, colon, listed = text.rpartition(": ")
+    if colon and _QUOTED.search(announcing):  # To answer "…", we need: "…"
+        return quoted_items(listed)
+    between = [text[one.end() : other.start()] for one, other in pairwise(found)]
+    lead = text[: found[0].start()].strip()
+    is_alone = len(found) == 1 and lead and not _LEAD_END.search(lead)
+    if is_alone or not all(map(_JOINS_QUOTES.fullmatch, [*between, text[found[-1].end() :]])):
+        return []
+    return [item for match in found if (item := next(filter(None, match.groups())).strip())]
+
+
+_NEXT_NUMBER: Final = re.compile(r"(?<=\S)[ \t]+(?=\(?[0-9]{1,2}[.)][ \t]+\S)")
+
+
+def with_line_breaks(text: str) -> str:
+    """Return a reply that numbers its items on one line (`1. a 2. b`) with a line for each; any other as it is."""
+    if "\n" in text.strip():
+        return text
+    lines: list[str] = []
+    for part in _NEXT_NUMBER.split(text.strip()):
+        if part.lstrip("(").startswith((f"{len(lines) + 1}.", f"{len(lines) + 1})")):
+            lines.append(part)
+        elif lines:
+            lines[-1] += f" {part}"
+        else:
+            return text
+    return "\n".join(lines)
 
 
 def without_last_stop(items: list[str]) -> list[str]:

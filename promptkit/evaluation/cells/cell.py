@@ -24,7 +24,7 @@ from promptkit.storage.cells import CellRecord, KeptCell, RunCell
 from promptkit.storage.records import read_record
 from promptkit.storage.shapes import MOST_COUNT, OutcomeShape, ScoresShape
 from promptkit.storage.strict_json import compact, plain, trace_bytes
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 REQUEST_FAILURES = (RequestRefused, ContextOverflow)
@@ -41,6 +41,7 @@ _OUTCOME: Final = (
     "tokens_out",
     "seconds",
     "warnings",
+    "warned_by",
 )
 
 
@@ -52,6 +53,7 @@ class Cell:
     A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
     exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
     `warnings` are the kinds that occurred in each step; None where an earlier promptkit did not record them.
+    `warned_by` maps those that techniques gave to their techniques.
 
     While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
     that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
@@ -74,6 +76,7 @@ class Cell:
     tokens_out: int = 0
     seconds: float = 0.0
     warnings: Mapping[str, Sequence[str]] | None = None
+    warned_by: WarnedBy = field(default_factory=dict)
     read_trace: Callable[[], Mapping[str, Any]] = dict
     scores: Mapping[str, Score] = field(default_factory=dict)
     number: int = 0
@@ -116,12 +119,14 @@ class Cell:
         """Mark the cell as missing, with nothing of an answer."""
         self.output, self.flag, self.problem, self.defect, self.steps = None, "error", problem, defect, {}
         self.calls = self.cached = self.tokens_in = self.tokens_out = 0
-        self.seconds, self.warnings, self.read_trace = 0.0, {}, dict
+        self.seconds, self.warnings, self.warned_by, self.read_trace = 0.0, {}, {}, dict
         self.trace_text = self.outcome_text = None
 
     def encode(self) -> None:
         """Write the outcome and the trace as the store keeps them. Raises ValueError where JSON cannot hold them."""
         record = {name: value for name in _OUTCOME if (value := getattr(self, name)) is not None or name == "output"}
+        if not self.warned_by:
+            del record["warned_by"]
         self.outcome_text = compact({**record, "defect": self.defect} if self.defect else record)
         trace = self.trace
         self.trace_text = trace_bytes(trace) if trace else None
@@ -195,7 +200,7 @@ def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: s
     cell.problem = "" if failure is None else failure.message
     cell.defect = failure.defect if isinstance(failure, UnexpectedError) else ""
     cell.steps = {name: step.value for name, step in result.steps.items()}
-    cell.warnings = {} if cell.flag == "error" else _step_warnings(result, counted)
+    cell.warnings, cell.warned_by = ({}, {}) if cell.flag == "error" else _step_warnings(result, counted)
     cell.calls, cell.cached = totals.calls, totals.cached
     cell.tokens_in, cell.tokens_out = totals.tokens_in, totals.tokens_out
     # As short as it is kept: a cell is the same when it was asked and when it is known.
@@ -204,14 +209,14 @@ def take_result(cell: Cell, result: Result, *, read: Collection[str], counted: s
     return failure
 
 
-def _step_warnings(result: Result, counted: str | None) -> dict[str, list[str]]:
-    """Return the warnings of each step that has some; of the step `counted` alone where that ran."""
+def _step_warnings(result: Result, counted: str | None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the warnings of each step that has some, of the step `counted` alone where that ran, and the techniques
+    that gave each.
+    """
     alone = counted in result.steps
-    return {
-        name: list(step.warnings)
-        for name, step in result.steps.items()
-        if step.warnings and (name == counted or not alone)
-    }
+    steps = {name: step for name, step in result.steps.items() if step.warnings and (name == counted or not alone)}
+    warned_by = merged_sources(step.warned_by for step in steps.values())
+    return {name: list(step.warnings) for name, step in steps.items()}, warned_by
 
 
 def _flag(result: Result, read: Collection[str], failure: PromptkitError | None) -> CellFlag:

@@ -83,11 +83,12 @@ class Execution:
     async def open(self) -> Model:
         """Open the models of all variants and return the baseline's. Raises RuntimeFailure where one is not there."""
         metrics = [measure.metric for measure in self.suite.measures]
-        settings = RunSettings(strict=self._options.strict, repairs=0, kind="eval")
+        options = self._options
+        settings = RunSettings(strict=options.strict, strict_on=options.strict_on, repairs=0, kind="eval")
         for variant in self.suite.variants:
             runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
             await runner.open()
-            key = variant.key(self._answering(runner), exact=self._options.exact)
+            key = variant.key(self._answering(runner), exact=options.exact, strict_on=options.strict_on)
             self.variants.append(
                 VariantRun(
                     variant=variant,

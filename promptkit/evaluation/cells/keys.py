@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from promptkit.storage.files import SETTINGS_FILE
 from promptkit.storage.hashes import content_key
 from promptkit.storage.strict_json import json_bytes
 from promptkit.storage.yaml import load_file
+from promptkit.tools.backends import DEFAULT_BACKEND, importable
 
 # Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
 CELL_VERSION = 1  # of what a cell means: a change here makes all cells new
@@ -31,6 +32,17 @@ def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
     )
     parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
     return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
+
+
+def modules_of_programs(pipeline: Pipeline) -> dict[str, Sequence[str]]:
+    """Return what the programs of each step may import here, where the step names a backend other than Monty."""
+    found: dict[str, Sequence[str]] = {}
+    for name, step in pipeline.steps.items():
+        if step.prompt_call is not None and step.prompt_call.programs != DEFAULT_BACKEND:
+            found[name] = importable(step.prompt_call.programs)
+        if step.pipeline is not None:
+            found |= {f"{name}.{inner}": modules for inner, modules in modules_of_programs(step.pipeline).items()}
+    return found
 
 
 def without_timeouts(settings: Any) -> Any:

@@ -20,7 +20,8 @@ class EvalOptions:
     """Options of a run. `in_flight` is the number of concurrent requests (None: the number that the model suggests).
 
     `exact` asks one at a time, since answers made in a batch can differ. `fresh` asks known cells again,
-    `retry_errors` failed ones. `gives_up_on_defects` ends the run where one defect follows the other.
+    `retry_errors` failed ones. `strict` and `strict_on` are those of `RunSettings`. `gives_up_on_defects` ends the run
+    where one defect follows the other.
     """
 
     in_flight: int | None = None
@@ -28,6 +29,7 @@ class EvalOptions:
     fresh: bool = False
     retry_errors: bool = False
     strict: bool = False
+    strict_on: frozenset[str] = frozenset()
     gives_up_on_defects: bool = True
 
 

@@ -48,6 +48,7 @@ class Tally:
         self._recorded = bytearray()
         self._warned: dict[tuple[str, str], bytearray] = {}
         self._warning_counts: Counter[str] = Counter()
+        self.warned_by: dict[str, list[str]] = {}
 
     def put(self, row: int, cell: Cell, *, known: bool) -> None:
         """Add the cell of a row's index, or set it again. An earlier run made the requests of a `known` cell."""
@@ -78,6 +79,9 @@ class Tally:
             for name in names:
                 self._warned.setdefault((step, name), bytearray(len(self._states)))[at] = True
         self._warning_counts.update(set(chain.from_iterable(warnings.values())))
+        for name, techniques in cell.warned_by.items():
+            known = self.warned_by.setdefault(name, [])
+            known += [technique for technique in techniques if technique not in known]
 
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""

@@ -38,6 +38,7 @@ class ComparedRun(Record):
     repeat: int
     started: float
     warnings: dict[str, int] = Field(default_factory=dict)
+    warned_by: dict[str, list[str]] = Field(default_factory=dict)
     recorded: int = 0
 
 
@@ -141,6 +142,7 @@ def _side_record(side: RunRows) -> ComparedRun:
         repeat=side.repeat,
         started=side.run.started,
         warnings=variant.warnings,
+        warned_by=variant.warned_by,
         recorded=variant.recorded,
     )
 

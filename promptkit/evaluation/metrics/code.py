@@ -30,6 +30,7 @@ from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference
 from promptkit.storage.files import read_bytes
+from promptkit.tools.backends import DEFAULT_BACKEND, Backend, jail_fault, no_jail, resolve_backend
 from promptkit.tools.python import cut_program, open_sandbox
 from promptkit.tools.sandbox import Failure, Limits
 
@@ -38,17 +39,22 @@ _NO_VALUE = "\nNone"
 
 
 class CodeParameters(ClosedModel):
-    """`tests` is a Python program of asserts, the same for all rows; by default it is the expected answer."""
+    """`tests` is a Python program of asserts, the same for all rows; by default it is the expected answer.
+
+    `backend` is the sandbox of the programs: `monty`, `cpython` or `auto`.
+    """
 
     tests: str | None = None
     seconds: float = Field(default=5.0, gt=0, le=60)
+    backend: Backend = Field(default=DEFAULT_BACKEND, exclude=True)  # in the key only where it differs
 
 
 class CodeTests(Proportion):
     """1 where the program and then its tests run; 0, with the reason, where either fails or takes too long.
 
-    The score is missing where the sandbox cannot run the program (it lacks a module, or knows no `yield`). The tests
-    run after the program, in its namespace and not as part of its text, so that no text can swallow them.
+    The score is missing where the sandbox cannot run the program (it lacks a module, or Monty knows no `yield`). The
+    tests run after the program, in its namespace and not as part of its text, so that no text can swallow them. Under
+    `cpython` a program that changes Python itself could still make them pass.
     """
 
     kind = "code"
@@ -64,6 +70,14 @@ class CodeTests(Proportion):
         self.needs_expected = parameters.tests is None
         if parameters.tests is not None and (wrong := _wrong_tests(parameters.tests)):
             raise InputError(f"`tests`: {wrong}")
+        if parameters.backend == "cpython" and (why := jail_fault()):
+            error = no_jail(why, "`backend`: ")
+            raise InputError(error.message, hint=error.hint)
+
+    @property
+    def key(self) -> str:
+        backend = resolve_backend(self.parameters.backend)
+        return super().key if backend == DEFAULT_BACKEND else f"{super().key}:{backend}"
 
     def wrong_expected(self, expected: Any) -> str | None:
         return _wrong_tests(expected) if self.needs_expected else None
@@ -75,7 +89,8 @@ class CodeTests(Proportion):
         program = cut_program(text_of(given.got))
         if not program:
             return Score(0.0, {"problem": "the answer holds no program"})
-        async with open_sandbox(limits=Limits(seconds=self.parameters.seconds)) as sandbox:
+        limits = Limits(seconds=self.parameters.seconds)
+        async with open_sandbox(limits=limits, backend=self.parameters.backend) as sandbox:
             failure, where = (await sandbox.run(program + _NO_VALUE)).failure, "the program"
             if failure is None:
                 failure, where = (await sandbox.run(tests + _NO_VALUE)).failure, "a test"

@@ -2,7 +2,8 @@
 
 No model is asked. A technique whose needs are not available is dropped, and so is one whose cheapest settings exceed
 the budget. The others get points for how they suit the task (the table `tasks.yaml`), for what the input asks for,
-for checked figures and needs that are met, less for their cost and for a model below their comfortable size.
+for checked figures and needs that are met, less for their cost, for a model below their comfortable size, and for
+thoughts that the model has by itself.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from promptkit.errors import InputError, nearest_match
-from promptkit.evaluation.recommendation.evidence import Evidence
+from promptkit.evaluation.recommendation.evidence import BASELINE, Evidence
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import Cost, cost
-from promptkit.techniques.description import find_all
+from promptkit.techniques.description import call_specs, find_all
 from promptkit.techniques.needs import Available
 from promptkit.techniques.registry import Technique, find_technique
 from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure, spec_text
@@ -46,7 +47,12 @@ FAVOUR: Final = 2
 """Points for a property of the input that the technique is made for."""
 COST_OF_DOUBLE: Final = 0.25
 """Points lost with each doubling of the requests for a row."""
-BASELINE: Final = "vanilla"
+THINKING_FAMILIES: Final = ("single call", "two-step", "decompose", "sample-and-vote", "pool preparation")
+"""Families whose techniques gain by the thoughts that they ask for, where one of their calls thinks."""
+THOUGHTS: Final = 3
+"""Points that such a technique loses on a model that thinks by itself."""
+VOTE: Final = "self_consistency"
+"""Its gain is the vote, which a model that thinks by itself needs as others do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +62,7 @@ class StepProfile:
     `answer` is the answer type's name, `documents` the most texts of a row. `size` is the model's parameters in
     billions, None if unknown. `budget` is requests a row, `depth` the number of them that may wait for each other.
     `flags` are properties of the input, each with its reason. `met_by_data` are needs that the data meets (rows,
-    labels, rationales). `evidence` was measured in this project.
+    labels, rationales). `evidence` was measured in this project. `thinks`: the model thinks by itself in this step.
     """
 
     task: str
@@ -71,6 +77,7 @@ class StepProfile:
     flags: Mapping[Flag, str] = field(default_factory=dict)
     met_by_data: Collection[str] = ()
     evidence: Sequence[Evidence] = ()
+    thinks: bool = False
 
     @property
     def cost_inputs(self) -> dict[str, Any]:
@@ -136,12 +143,17 @@ def recommend(profile: StepProfile, project: Project) -> Recommendation:
         else:
             ranked.append(weighed)
     ranked.sort(key=_order)
+    baseline = [] if any(recommended.spec == BASELINE for recommended in ranked) else [_baseline(profile, project)]
+    ranked = sorted([*ranked, *baseline], key=_order) if profile.thinks else [*ranked, *baseline]
     ranked = [*_modifiers(ranked, profile, project), *ranked]
-    if all(recommended.spec != BASELINE for recommended in ranked):
-        baseline = cost(configure(BASELINE, project), project, **profile.cost_inputs)
-        reason = "the baseline: the gain of a technique is measured against it"
-        ranked.append(Recommended(spec=BASELINE, cost=baseline, score=0.0, basis="", reasons=(reason,)))
     return Recommendation(task=key, title=task.title, ranked=tuple(ranked), dropped=tuple(dropped))
+
+
+def _baseline(profile: StepProfile, project: Project) -> Recommended:
+    """Return the baseline for a task whose table does not name it: the last one, unless the model thinks by itself."""
+    spent = cost(configure(BASELINE, project), project, **profile.cost_inputs)
+    reason = "the baseline: the gain of a technique is measured against it"
+    return Recommended(spec=BASELINE, cost=spent, score=0.0, basis="", reasons=(reason,))
 
 
 def _order(recommended: Recommended) -> tuple[float, float, float, str]:
@@ -199,6 +211,12 @@ def _points(technique: Technique, spent: Cost, profile: StepProfile) -> tuple[fl
         reasons.append(f"would be helped by {', '.join(unmet)}, not available here")
     else:
         points += 1
+    if profile.thinks and technique.name == BASELINE:
+        points += 1
+        reasons.append("the model thinks by itself: asking once may be enough")
+    elif profile.thinks and _asks_for_thoughts(technique):
+        points -= THOUGHTS
+        reasons.append("asks for thoughts, and the model thinks by itself")
     points -= COST_OF_DOUBLE * log2(max(1.0, spent.requests))
     if profile.size is not None and profile.size < technique.card.size:
         points -= 1
@@ -206,24 +224,50 @@ def _points(technique: Technique, spent: Cost, profile: StepProfile) -> tuple[fl
     return points, reasons
 
 
+def _asks_for_thoughts(technique: Technique) -> bool:
+    """Tell whether the gain of a technique is the thoughts that it asks for, and not a check, a program or a vote."""
+    if technique.name == VOTE or technique.card.family not in THINKING_FAMILIES:
+        return False
+    return any(call.thinks for call in call_specs(technique))
+
+
 def _evidence_points(spec: Spec, profile: StepProfile) -> Iterator[tuple[float, str]]:
-    """Yield the points for the last measurement of a technique with these settings, and the reason."""
-    found = [evidence for evidence in profile.evidence if evidence.technique == spec]
+    """Yield the points for the last measurement of a technique with these settings, and the reason.
+
+    Of what was measured for the whole task the settings may be others.
+    """
+    found = [
+        evidence
+        for evidence in profile.evidence
+        if evidence.technique == spec or (evidence.task and _name(evidence.technique) == _name(spec))
+    ]
     if not found:
         return
     last = found[-1]
     rate = f"{last.right / last.n:.0%} [{last.low:.0%}, {last.high:.0%}]"
-    measured = f"measured here: {rate}, n = {last.n}, {last.model.reference}"
-    baseline = [
-        evidence for evidence in profile.evidence if evidence.technique == BASELINE and evidence.data == last.data
-    ]
-    against = [] if spec == BASELINE else baseline
-    if against and last.low > against[-1].high:
+    where = f"on {last.data.file}" if last.task else "here"
+    measured = f"measured {where}: {rate}, n = {last.n}, {last.model.reference}"
+    ahead = 0 if spec == BASELINE else _ahead_of_baseline(last, profile.evidence)
+    if ahead > 0:
         yield 1.0, f"{measured}: better than {BASELINE}"
-    elif against and last.high < against[-1].low:
+    elif ahead < 0:
         yield -2.0, f"{measured}: worse than {BASELINE}"
     else:
         yield 0.0, measured
+
+
+def _ahead_of_baseline(measured: Evidence, others: Sequence[Evidence]) -> int:
+    """Return 1 for a technique measured to be better than the baseline, -1 for a worse one, 0 where neither is shown.
+
+    The difference on the same rows decides where it is known, else the two intervals.
+    """
+    if measured.gain is not None:
+        _, low, high = measured.gain
+        return (low > 0) - (high < 0)
+    against = [other for other in others if other.technique == BASELINE and other.data == measured.data]
+    if not against:
+        return 0
+    return (measured.low > against[-1].high) - (measured.high < against[-1].low)
 
 
 def _modifiers(ranked: Sequence[Recommended], profile: StepProfile, project: Project) -> list[Recommended]:
@@ -273,16 +317,17 @@ FEWER: Final = (20, 5, 3, 2, 1)
 FEWER_SAMPLES: Final = (20, 5, 3, 2)
 """Numbers of samples to try; a vote needs at least 2."""
 SAMPLED: Final = (
-    *("samples", "first", "breadth", "width", "phrasings"),
+    *("samples", "first", "breadth", "width", "phrasings", "agents"),
     *("column_samples", "row_samples", "cloze_samples", "query_samples"),
 )
 COUNTED: Final = (
-    *("questions", "steps", "operations", "rounds", "cap", "depth", "limit"),
-    *("asked", "clozes", "revisions", "sentences"),
+    *("questions", "steps", "operations", "rounds", "cap", "depth", "limit", "attempts"),
+    *("asked", "clozes", "revisions", "sentences", "points", "extensions"),
 )
 SMALLER: Final[Mapping[str, tuple[str, ...]]] = {
     "chain_of_verification": ("revise", "factored", "two_step", "joint"),
     "chain_of_event": ("chained", "single"),
+    "step_back": ("question", "principles"),
 }
 """The variants of a technique, the most expensive first."""
 
@@ -336,12 +381,14 @@ TABLE = Path(__file__).with_name("tasks.yaml")
 FitKind = Literal["best", "best_on", "fallback", "applied"]
 POINTS: dict[FitKind, int] = {"best": 3, "best_on": 2, "fallback": 2, "applied": 1}
 CONFIRMED = "P"
+NEWER = "N"
 
 
 class SuitedTask(BaseModel):
     """A task with the techniques that were best on it or on some of its data, are cheap, or were tried.
 
-    `confirmed` are the techniques whose paper's figures were checked; `basis` is the source of the other entries.
+    `newer` techniques were tried by their own papers, which the survey does not have. `confirmed` are those whose
+    paper's figures were checked; `basis` is the source of the other entries.
     `brings` are the roles that inputs of such a task play.
     """
 
@@ -354,6 +401,7 @@ class SuitedTask(BaseModel):
     best_on: dict[str, str] = {}
     fallback: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
     confirmed: tuple[str, ...] = ()
     basis: str = ""
 
@@ -366,11 +414,13 @@ class SuitedTask(BaseModel):
             return TaskFit("best_on", self.best_on[technique], basis)
         if technique in self.fallback:
             return TaskFit("fallback", basis=basis)
+        if technique in self.newer:
+            return TaskFit("applied", basis=NEWER)
         return TaskFit("applied", basis=basis) if technique in self.applied else None
 
     def candidates(self) -> tuple[str, ...]:
         """Return the techniques with any fit for the task."""
-        return tuple(dict.fromkeys((*self.best, *self.best_on, *self.fallback, *self.applied)))
+        return tuple(dict.fromkeys((*self.best, *self.best_on, *self.fallback, *self.applied, *self.newer)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from promptkit.prompts.front_matter import PromptInput
 from promptkit.runtimes.base import Model
 from promptkit.techniques.needs import Available
 from promptkit.techniques.roles import kind_of
+from promptkit.techniques.thinking import thoughts_of
 
 SENTIMENTS: Final = frozenset({"positive", "negative", "neutral", "mixed"})
 MAJORITY: Final = 0.5
@@ -32,15 +33,14 @@ _OPINION: Final = re.compile(r"\b(?:I (?:really |do |don't )?(?:think|believe|fe
 def likely_task(step: Step) -> tuple[str, str] | None:
     """Return the task that a step's answer type and inputs imply, with the reason; None if they imply none."""
     assert step.prompt_call is not None, "only a step that asks has a task"
-    answer, inputs = step.prompt_call.answer, step.prompt_call.inputs
-    kinds = {name: kind_of(spec) for name, spec in inputs.items()}
-    name = answer.name if isinstance(answer, AnswerType) else "choice"
+    answer, inputs, name = step.prompt_call.answer, step.prompt_call.inputs, step.prompt_call.answer_name
+    kinds = {role: kind_of(spec) for role, spec in inputs.items()}
     labels = (
         frozenset(label.lower() for label in answer.alternatives()) if isinstance(answer, AnswerType) else frozenset()
     )
     if "table" in kinds.values():
         return ("table_fact" if name in ("label", "boolean") else "table_qa"), "an input is a table"
-    if name == "label" and labels <= SENTIMENTS:
+    if name == "label" and labels and labels <= SENTIMENTS:
         return "sentiment", f"the labels are {', '.join(sorted(labels))}"
     by_answer = {
         "spans": ("ner", "the answer is spans in a text"),
@@ -76,6 +76,12 @@ def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
     return Available(capabilities=model.capabilities, inputs=inputs, has_tools=bool(asking.tools), prepared=prepared)
 
 
+def thinks_by_itself(step: Step | None, model: Model) -> bool:
+    """Tell whether a model thinks before it answers a step, without being asked to; without a step, by its default."""
+    asking = step.prompt_call if step is not None else None
+    return thoughts_of(asking.options.think if asking else None, model.capabilities).tokens > 0
+
+
 def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
     """Return a step's and its data's values for cost formulas."""
     assert step.prompt_call is not None, "only a step that asks is asked"
@@ -83,7 +89,7 @@ def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
     lists = [value for row in rows.rows for value in row.inputs.values() if isinstance(value, list)] if rows else []
     return {
         "decide": asking.decide,
-        "answer": asking.answer.name if isinstance(asking.answer, AnswerType) else "choice",
+        "answer": asking.answer_name,
         "examples_think": any(example.thoughts for example in asking.examples.all),
         **({"documents": max(map(len, lists))} if lists else {}),
     }

@@ -27,7 +27,14 @@ from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.metrics.base import MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
-from promptkit.evaluation.recommendation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
+from promptkit.evaluation.recommendation.evidence import (
+    BASELINE,
+    Evidence,
+    MeasuredData,
+    MeasuredModel,
+    files_hash,
+    now,
+)
 from promptkit.evaluation.record import EvalRecord
 from promptkit.evaluation.statistics.interval import Interval, wilson
 from promptkit.evaluation.stored_run import StoredRun
@@ -43,7 +50,7 @@ from promptkit.storage.yaml import load
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Spec
 from promptkit.techniques.spec import check_spec, spec_text
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 ACCURACY = "accuracy"
 UNFIT = (InputError, Unsupported, MissingExtra)
@@ -87,6 +94,7 @@ class TechniqueResult:
     unparsed: int = 0
     truncated: int = 0
     warnings: Mapping[str, int] = field(default_factory=dict)
+    warned_by: WarnedBy = field(default_factory=dict)
     missing: int = 0
     seen: int = 0
     spent: TechniqueUsage = TechniqueUsage()
@@ -174,11 +182,27 @@ class TechniqueComparison:
                     right=result.right,
                     low=result.interval.low,
                     high=result.interval.high,
+                    gain=self._gain(result.name),
                     unparsed=result.unparsed,
+                    truncated=result.truncated,
+                    warnings=dict(result.warnings),
+                    calls=result.per_row("calls"),
                     requests=result.per_row("requests"),
                     tokens=result.per_row("tokens_in") + result.per_row("tokens_out"),
+                    tokens_out=result.per_row("tokens_out"),
+                    seconds=result.per_row("seconds"),
                     date=now(),
                 )
+
+    def _gain(self, name: str) -> tuple[float, float, float] | None:
+        """Return a technique's difference from the baseline with the ends of its interval, None without a test."""
+        comparisons = self.record.comparisons if self.record else ()
+        found = next(
+            (found for found in comparisons if (found.a, found.b, found.metric) == (name, BASELINE, ACCURACY)), None
+        )
+        if found is None or found.difference is None or found.low is None or found.high is None:
+            return None
+        return float(found.difference), float(found.low), float(found.high)
 
 
 Watch = Callable[[TechniqueSuite, Evaluation], AbstractContextManager[None]]
@@ -412,6 +436,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
     """Return the numbers of a technique's cells; a row without a cell is missing too."""
     counts: Counter[str] = Counter()
     warnings: Counter[str] = Counter()
+    warned_by: dict[str, list[str]] = {}
     spent, reason = TechniqueUsage(), ""
     for cell in view.cells(name):
         if cell.flag == "error":
@@ -422,6 +447,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         counts["right"] += score is not None and score.value == 1
         counts[cell.flag or "parsed"] += 1
         warnings.update(cell.warned)
+        warned_by = merged_sources((warned_by, cell.warned_by))
     return TechniqueResult(
         spec=techniques.specs[name],
         name=name,
@@ -430,6 +456,7 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         unparsed=counts["unparsed"],
         truncated=counts["truncated"],
         warnings=in_table_order(warnings),
+        warned_by=warned_by,
         missing=rows - counts["parsed"] - counts["unparsed"] - counts["truncated"],
         seen=techniques.seen.get(name, 0),
         spent=spent,

@@ -27,7 +27,9 @@ class Binder:
 
     def __init__(self, suite: Suite) -> None:
         self._suite = suite
-        self._texts = suite.data.file is not None and suite.data.file.suffix in _TEXT_FILES
+        file = suite.data.file
+        self._texts = file is not None and file.suffix in _TEXT_FILES
+        self._folder = (file or suite.file).parent
         self._has_own_expect = suite.expect is not None
 
     def bind(self, row: DataRow, index: int) -> BoundRow:
@@ -87,7 +89,7 @@ class Binder:
                 Problem(f"nothing gives the input `{name}`", hint=f"the row gives: {fields}") for name in missing
             )
         # With a value for each required input no example is ever taken.
-        return fill_inputs(pipeline, taken).values if pipeline.inputs else {}
+        return fill_inputs(pipeline, taken, folder=self._folder).values if pipeline.inputs else {}
 
     def _is_left_out(self, pipeline: Pipeline, name: str, value: Any) -> bool:
         """Tell whether a field of a table leaves an input to its default: a blank one, as tables have no null."""
@@ -96,7 +98,9 @@ class Binder:
 
     def _typed(self, pipeline: Pipeline, name: str, value: Any) -> Any:
         spec = pipeline.inputs[name]
-        return read_text_value(spec, value) if isinstance(value, str) and spec.type in _TYPED else value
+        if not isinstance(value, str) or spec.type not in _TYPED:
+            return value
+        return read_text_value(spec, value, folder=self._folder)
 
     def _expect(self, row: DataRow) -> Any:
         if self._suite.expect is not None:

@@ -34,7 +34,7 @@ from promptkit.project import Project
 from promptkit.storage.files import check_named, resolved
 from promptkit.storage.models import Problems, read_rest
 from promptkit.storage.yaml import Document, load_file
-from promptkit.techniques.warnings import WARNING_TEXTS
+from promptkit.techniques.warning_names import warning_names, wrong_names
 
 PathKey = str | int
 METRIC_TOTALS = ("tokens", "latency")
@@ -267,12 +267,13 @@ class SuiteReader:
         return labels_as_written(value, lambda below: self._document.text((*path, *below)))
 
     def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
-        known = [*(measure.name for measure in measures), *TOTALS, *WARNING_TEXTS]
+        measured = [*(measure.name for measure in measures), *TOTALS]
         found: list[Threshold] = []
         for name, given in self._spec.thresholds.items():
             path = ("thresholds", name)
-            if name not in known:
-                self._problems.add(self._problem(path, f"there is no metric `{name}`", nearest(name, known)))
+            if name not in measured and wrong_names([name], self._project):
+                hint = nearest(name, [*measured, *warning_names(self._project)])
+                self._problems.add(self._problem(path, f"there is no metric or warning `{name}`", hint))
                 continue
             spec = validate_usable(given, BoundSpec, self._parts.report(path), self._problems)
             if spec is not None:

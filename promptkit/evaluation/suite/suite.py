@@ -21,7 +21,7 @@ from promptkit.engine.scope import CompiledValue
 from promptkit.engine.single_step import find_step, pipeline_up_to, single_step_pipeline
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, without_timeouts
+from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, modules_of_programs, without_timeouts
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
@@ -164,11 +164,11 @@ class Variant:
     model: str | None = None
     counted: str | None = None
 
-    def key(self, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
+    def key(self, models: Mapping[str | None, Model], *, exact: bool, strict_on: frozenset[str] = frozenset()) -> bytes:
         """Return the variant's part of a cell's key: all that the target can read, but for the row.
 
         These are its files as they were read, its settings, and the models by their digests. `exact` cells were asked
-        one at a time.
+        one at a time, and those with a warning of `strict_on` have failed.
         """
         content = {
             "version": [CELL_VERSION, version("promptkit")],
@@ -178,7 +178,10 @@ class Variant:
             "counted": self.counted,
             "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
             "exact": exact,
+            **({"strict_on": sorted(strict_on)} if strict_on else {}),
         }
+        if modules := modules_of_programs(self.pipeline):
+            content["programs"] = modules
         return content_key(json.dumps(content, default=str))
 
 

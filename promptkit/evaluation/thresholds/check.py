@@ -24,7 +24,6 @@ from promptkit.evaluation.record import ThresholdRecord, VariantRecord
 from promptkit.evaluation.statistics.power import rows_for_bound
 from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
-from promptkit.evaluation.thresholds.definition import SHARES
 from promptkit.techniques.warnings import warning_text
 
 MOST_LISTED = 10
@@ -197,7 +196,6 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
         lack = "its model has no price under `prices` in promptkit.yaml"
         there = run.cells - run.variant.missing
         return Measurement(mean=cost, low=cost, high=cost, cells=there, rows=0, bounds=None, what="in all", lack=lack)
-    assert name in SHARES, "the reader knows no other total without a metric"
     is_warning = name != "unparsed"
     sample = run.tally.warned(name, run.clusters) if is_warning else run.tally.unanswered(run.clusters)
     found = bounded_estimate(sample, (0.0, 1.0), binary=True)

@@ -15,11 +15,10 @@ from promptkit.evaluation.stored_run import KIND
 from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.storage.models import Problems
 from promptkit.storage.store import Store
-from promptkit.techniques.warnings import WARNING_TEXTS
 
 ENDS = ("at_least", "at_most")
-SHARES = ("unparsed", *WARNING_TEXTS)
-"""Totals that are shares of the answers."""
+AMOUNTS = ("tokens", "latency", "cost")
+"""Totals that are not shares of the answers, as `unparsed` and each warning are."""
 
 
 def threshold_problems(
@@ -30,7 +29,7 @@ def threshold_problems(
     `measure` is None for a threshold on a total, such as `cost`.
     """
     metric = measure.metric if measure else None
-    limits = metric.bounds if metric else (0.0, 1.0) if name in SHARES else None
+    limits = metric.bounds if metric else None if name in AMOUNTS else (0.0, 1.0)
     for key in ENDS:
         value = bounds.get(key)
         if value is not None and limits is not None and not limits[0] <= value <= limits[1]:

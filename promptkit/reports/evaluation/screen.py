@@ -17,7 +17,7 @@ from promptkit.reports.evaluation.variants import cost_text, metric_lines
 from promptkit.reports.output import note
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import calls_text, hint_in_brackets, one_line, seconds_text, tokens_text, warning_texts
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import in_table_order, merged_sources
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
@@ -155,13 +155,14 @@ class EvaluationScreen:
         yield tokens_text(sum(cost.tokens_in for cost in spent), sum(cost.tokens_out for cost in spent))
         counts = {"unparsed": 0, "cut off": 0, "failed": 0}
         warnings: Counter[str] = Counter()
+        warned_by = merged_sources(tally.warned_by for tally in tallies)
         for tally in tallies:
             warnings.update(tally.count_warnings())
             counts["unparsed"] += tally.unparsed
             counts["cut off"] += tally.truncated
             counts["failed"] += tally.missing
         yield from (f"{count:,} {what}" for what, count in counts.items() if count)
-        yield from warning_texts(in_table_order(warnings))
+        yield from warning_texts(in_table_order(warnings), warned_by)
         if (cost := live_cost(self._evaluation)) is not None:
             yield f"cost {cost_text(cost)}"
 

@@ -12,7 +12,7 @@ from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import metric_decimals, metric_parts
 from promptkit.reports.layout import GAP, TableCell, cell_width, column_width, grid, paragraph
 from promptkit.reports.text import seconds_text, visible
-from promptkit.techniques.warnings import in_table_order, warning_text
+from promptkit.techniques.warnings import in_table_order, merged_sources, warning_text
 
 NAME_SHARE = 0.3
 """The share of the width above which a variant's name is too long for tables."""
@@ -141,7 +141,8 @@ def warning_lines(variants: Variants, width: int) -> Iterator[Text]:
     if not counts:
         return
     tags = variant_tags(variants, width)
-    first: list[TableCell] = ["", *map(warning_text, counts)]
+    warned_by = merged_sources(variant.warned_by for variant in variants)
+    first: list[TableCell] = ["", *(warning_text(name, warned_by) for name in counts)]
     columns: list[list[TableCell]] = [
         [tags[variant.name] if len(variants) > 1 else "", *((found[at], "yellow") for found in counts.values())]
         for at, variant in enumerate(variants)

@@ -11,7 +11,7 @@ from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, Eval
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
-from promptkit.techniques.warnings import warning_text
+from promptkit.techniques.warnings import merged_sources, warning_text
 
 MOST_CLASSES = 30
 MOST_PAIRS = 20
@@ -85,9 +85,10 @@ def _warnings(variants: Sequence[VariantRecord]) -> WarningTable | None:
     counts = warning_counts(variants)
     if not counts:
         return None
+    warned_by = merged_sources(variant.warned_by for variant in variants)
     return WarningTable(
         tuple(variant.name for variant in variants),
-        [(warning_text(name), list(found)) for name, found in counts.items()],
+        [(warning_text(name, warned_by), list(found)) for name, found in counts.items()],
     )
 
 

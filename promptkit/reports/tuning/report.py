@@ -162,7 +162,7 @@ def warning_notes(record: TuneRecord) -> Iterator[str]:
         mean = side.confirm or side.search
         if mean is not None and mean.warnings:
             of = "confirm" if side.confirm else "search"
-            yield f"{title}: {', '.join(warning_texts(mean.warnings))}, of {mean.n} {of} rows"
+            yield f"{title}: {', '.join(warning_texts(mean.warnings, mean.warned_by))}, of {mean.n} {of} rows"
 
 
 def best_name(record: TuneRecord) -> str:

@@ -158,7 +158,9 @@ class Ollama(Runtime):
         self, messages: Sequence[Message], window: int, capabilities: frozenset[Capability]
     ) -> str | None:
         """Return the text that Ollama makes of the messages, None for a server before 0.11.5."""
-        body = self._body(Request(messages=tuple(messages), max_tokens=1), capabilities, window)
+        thought_tokens = int("thinks" in capabilities)  # the template of a model that thinks, as it does unasked
+        request = Request(messages=tuple(messages), max_tokens=1, thought_tokens=thought_tokens)
+        body = self._body(request, capabilities, window)
         async with aclosing(self._server.lines("/api/chat", {**body, "_debug_render_only": True})) as lines:
             first = self._part(await anext(lines, b"{}"))
         with self._understood():

@@ -15,7 +15,7 @@ from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.pool import count_answers, draw_rows
 from promptkit.techniques.methods.prepared import with_prepared_examples
-from promptkit.techniques.parameters import Count, Temperature, Warmth
+from promptkit.techniques.parameters import Count, Temperature, Tokens, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -99,10 +99,14 @@ def uncertainty(task: Task, answers: Sequence[Answer], metric: Metric) -> float:
     requests="samples * (1 + decided)",
     prepare=prepare,
 )
-async def active_prompt(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0) -> Answer:
+async def active_prompt(
+    task: Task, *, samples: Count = 1, temperature: Temperature = 0.0, max_tokens: Tokens | None = None
+) -> Answer:
     """Think as a person's examples show, written for the questions the model is least sure of (Diao et al. 2024).
 
-    Several samples need a temperature above 0, and vote.
+    Several samples need a temperature above 0, and vote. `max_tokens` bounds each chain, 256 where the step has no
+    bound.
     """
-    chains = await with_prepared_examples(task).sample("reason", samples, temperature=temperature)
+    shown = with_prepared_examples(task)
+    chains = await shown.sample("reason", samples, temperature=temperature, max_tokens=max_tokens)
     return task.vote(await task.each(task.decide, chains))

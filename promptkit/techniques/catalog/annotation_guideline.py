@@ -11,7 +11,6 @@ from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, Spec
 from promptkit.techniques.methods.pool import AnswerComparison, Mistake, compare_answer, f1, question_of
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -69,7 +68,8 @@ async def draft(task: Task, mistakes: Sequence[Frequent]) -> list[str]:
     """Return the rules that the model drafts against mistakes; without mistakes none, and without a call."""
     if not mistakes:
         return []
-    return read_list((await task.ask("rule", mistakes=mistakes)).said, most=len(mistakes))
+    rules = (await task.ask("rule", mistakes=mistakes)).value or []
+    return list(dict.fromkeys(rules))[: len(mistakes)]
 
 
 def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[AnswerComparison]) -> list[Frequent]:

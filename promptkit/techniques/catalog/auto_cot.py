@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.pool import clusters, draw_rows, question_of
 from promptkit.techniques.methods.prepared import with_prepared_examples
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import filled_lines
+from promptkit.techniques.reading import filled_lines, one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
+
+HEADING: Final = re.compile(r"\s*(?:#+ .*|\*\*[^*]+(?::\*\*|\*\*:)|[-*_]{3,})\s*")
+EMPHASIS: Final = re.compile(r"\*\*|__|(?<!\w)\*(?=\w)|(?<=[\w.])\*(?!\w)")
 
 
 async def prepare(
@@ -56,17 +59,23 @@ async def demonstrate(task: Task, question: str, words: int, lines: int, max_tok
     if len(question.split()) > words:
         return f"the question has more than {words} words"
     exchange = await task.ask("reason", max_tokens=max_tokens)
-    thoughts = exchange.text.strip()
-    if len(filled_lines(thoughts)) > lines:
+    thoughts = plain_thoughts(exchange.said)
+    if len(thoughts) > lines:
         return f"the thoughts have more than {lines} lines"
-    if not thoughts.endswith("."):
-        return "the thoughts do not end in a full stop"
+    if exchange.cut or not thoughts or thoughts[-1][-1] in ",;:":
+        return "the thoughts break off"
     answer = await task.decide(await task.continue_("extract", exchange))
     if answer.flag is not None:
         return f"there is no answer: {answer.problem}"
-    if task.answer_type.name == "number" and not concludes(task, thoughts, answer):
+    if task.answer_type.name == "number" and not concludes(task, " ".join(thoughts), answer):
         return f"the thoughts do not end in the answer {answer.value}"
-    return {"thoughts": " ".join(f"{exchange.request.begun} {thoughts}".split()), "output": answer.value}
+    return {"thoughts": one_line(" ".join([exchange.head, *thoughts])), "output": answer.value}
+
+
+def plain_thoughts(text: str) -> list[str]:
+    """Return the lines of thoughts without those that are headings, and without emphasis."""
+    lines = (line for line in filled_lines(text) if not HEADING.fullmatch(line))
+    return [plain for line in lines if (plain := EMPHASIS.sub("", line).strip())]
 
 
 def concludes(task: Task, thoughts: str, answer: Answer) -> bool:

@@ -65,11 +65,8 @@ async def chain_of_knowledge(
 
 
 async def choose(task: Task, domains: Sequence[str]) -> list[str]:
-    """Return the domains of a question in the order of the reply; an unknown one counts as the first."""
-    reply = await task.ask("domain", domains=domains)
-    named = [name.strip(" .").casefold() for name in re.split(r"[,\n]", reply.said) if name.strip(" .")]
-    known = {domain.casefold(): domain for domain in domains}
-    return list(dict.fromkeys(known.get(name, domains[0]) for name in named or [""]))
+    """Return the domains of a question in the order of the reply; the first of all where it names none."""
+    return (await task.ask("domain", domains=list(domains))).value or [domains[0]]
 
 
 async def reason(task: Task, samples: int, temperature: float) -> list[tuple[Exchange, Answer]]:
@@ -100,6 +97,8 @@ async def search(
 
 async def correct(task: Task, rationale: str, snippets: list[str]) -> dict[str, Any]:
     """Return a rationale with the passages about it and its correction, unchanged if none were found."""
+    if not snippets:
+        task.warn("no_passage")
     edited = one_line((await task.ask("edit", sentence=rationale, snippets=snippets)).said) if snippets else ""
     return {"rationale": rationale, "knowledge": snippets, "edited": edited or rationale}
 

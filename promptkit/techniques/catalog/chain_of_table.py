@@ -1,22 +1,18 @@
 """Chain of table: the model chooses operations, code does them, and the last table shows the answer."""
 
-import re
 from typing import Annotated
 
 from pydantic import Field
 
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.table_chain import OPERATIONS, Operation
-from promptkit.techniques.methods.tables import WorkingTable, table_lines, table_of, with_table
+from promptkit.techniques.methods.tables import WorkingTable, rows_shown, table_lines, table_of, with_table
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Calls = Annotated[int, Field(ge=0, le=1000)]
 END = "<END>"
-
-_NAMED = re.compile(r"(add_column|select_row|select_column|group_column|group_by|sort_column|sort_by)|<END>|\[E\]")
-_OTHER_NAMES = {"group_by": "group_column", "sort_by": "sort_column"}
 
 
 @technique(
@@ -59,7 +55,7 @@ async def chain_of_table(
 
     for _ in range(operations):
         step = now()
-        operation = await plan(step, done, allowed(step, done, skipped))
+        operation = await plan(step, done, skipped)
         if operation is None:
             ended = True
             break
@@ -71,9 +67,13 @@ async def chain_of_table(
         done[operation] = f"f_{operation}({', '.join(arguments)})"
     step = now()
     counts = None if work.counts is None else table_lines(work.counts, most=shown_rows)
-    answer = await step.task.decide(await step.task.ask("answer", counts=counts))
+    shown = rows_shown(task, work.table, shown_rows)
+    answer = await step.task.decide(await step.task.ask("answer", counts=counts, **shown))
     answer = answer.with_extra(operations=list(done.values()), skipped=skipped)
-    return answer if ended or not allowed(step, done, skipped) else answer.with_extra(capped=True)
+    if ended or not allowed(step, done, skipped):
+        return answer
+    task.warn("capped")
+    return answer.with_extra(capped=True)
 
 
 def allowed(step: Operation, done: dict[str, str], skipped: list[str]) -> list[str]:
@@ -84,14 +84,11 @@ def allowed(step: Operation, done: dict[str, str], skipped: list[str]) -> list[s
     return after if step.can_add_a_column else [name for name in after if name != "add_column"]
 
 
-async def plan(step: Operation, done: dict[str, str], names: list[str]) -> str | None:
+async def plan(step: Operation, done: dict[str, str], skipped: list[str]) -> str | None:
     """Return the operation that comes next; None where none may, or the reply names none of them."""
+    names = allowed(step, done, skipped)
     if not names:
         return None
-    offered = [*(f"f_{name}" for name in names), *([END] if done else [])]
-    reply = await step.task.ask("plan", rows=step.rows, chain=" -> ".join(done.values()), allowed=offered)
-    for named in _NAMED.finditer(reply.said):
-        name = _OTHER_NAMES.get(named[1], named[1])
-        if name is None or name in names:
-            return name
-    return None
+    offered = [*(f"f_{name}" for name in names), *([END] if done or skipped else [])]
+    reply = await step.task.ask("plan", rows=step.rows, done=list(done.values()), allowed=offered)
+    return None if reply.value in (None, END) else str(reply.value).removeprefix("f_")

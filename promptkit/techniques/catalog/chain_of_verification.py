@@ -1,4 +1,4 @@
-"""Chain of verification: draft an answer, question its facts, answer the questions, write the answer anew."""
+"""Chain of verification: draft an answer, question its facts, answer the questions, rewrite the answer."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from promptkit.answers.reader.json_reader import read_json
 from promptkit.answers.reader.list_reader import bare_item
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.reading import filled_lines, last_named, read_list
+from promptkit.techniques.reading import filled_lines, questions_in
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Variant = Literal["joint", "two_step", "factored", "revise"]
-VERDICTS: Final = ("PARTIALLY CONSISTENT", "INCONSISTENT", "CONSISTENT")
-UNCLEAR: Final = VERDICTS[0]
+UNCLEAR: Final = "PARTIALLY CONSISTENT"
 ANSWER_TOKENS: Final = 64
 
 _NUMBER: Final = re.compile(r"\s*\(?(\d+)[.):]\s+")
-_NONE: Final = re.compile(r"\W*(?:none|no (?:verification )?questions?|nothing)\b", re.IGNORECASE)
-_DENIED: Final = re.compile(r"\bnot\s+consistent\b", re.IGNORECASE)
 _CALLS: Final = "{'joint': 3, 'two_step': 4, 'factored': 3 + questions, 'revise': 3 + 2 * questions}[variant]"
 
 
@@ -38,9 +35,9 @@ async def chain_of_verification(task: Task, *, variant: Variant = "factored", qu
         pairs = (await task.read(asked, read_pairs) or [])[:questions]
     else:
         planned = await task.ask("plan", draft=draft, most=questions)
-        plan = (await task.read(planned, read_questions) or [])[:questions]
-        pairs = await execute(task, plan, together=variant == "two_step")
+        pairs = await execute(task, questions_in(planned)[:questions], together=variant == "two_step")
     if not pairs:
+        task.warn("no_sub_question")
         return (await task.decide(first)).with_extra(questions=[])
     if variant == "revise":
         verdicts = await task.each(lambda pair: check(task, draft, pair), pairs)
@@ -65,27 +62,7 @@ async def execute(task: Task, plan: list[str], *, together: bool) -> list[dict[s
 
 async def check(task: Task, draft: str, pair: dict[str, str]) -> str:
     """Return the model's verdict on the draft's agreement with an answer that was found without it."""
-    reply = await task.ask("check", draft=draft, pair=pair)
-    return await task.read(reply, read_agreement) or UNCLEAR
-
-
-def read_agreement(text: str) -> str:
-    """Return the verdict that a reply names last. Raises Unparsed where it names none."""
-    named = last_named(_DENIED.sub("INCONSISTENT", text), VERDICTS)
-    if named is None:
-        raise Unparsed(f"the reply says none of {', '.join(VERDICTS)}")
-    return named
-
-
-def read_questions(text: str) -> list[str]:
-    """Return the questions of a plan: the items that ask, or, where none has its mark, the numbered ones. Raises
-    Unparsed without one.
-    """
-    asked = [line for line in read_list(text) if "?" in line]
-    found = asked or read_list("\n".join(line for line in text.splitlines() if _NUMBER.match(line)))
-    if not found and not _NONE.match(text):
-        raise Unparsed("the reply holds no question")
-    return found
+    return (await task.ask("check", draft=draft, pair=pair)).value or UNCLEAR
 
 
 def read_answers(text: str, count: int) -> list[str]:

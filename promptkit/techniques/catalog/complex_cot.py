@@ -6,7 +6,7 @@ from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.prepared import with_prepared_examples
-from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.parameters import Count, Temperature, Tokens
 from promptkit.techniques.reading import before_cue, filled_lines
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -40,14 +40,20 @@ async def prepare(task: Task, rows: Sequence[Row], *, chosen: Count = 4) -> Prep
     prepare=prepare,
 )
 async def complex_cot(
-    task: Task, *, samples: Count = 1, temperature: Temperature = 0.0, keep: Count | None = None
+    task: Task,
+    *,
+    samples: Count = 1,
+    temperature: Temperature = 0.0,
+    keep: Count | None = None,
+    max_tokens: Tokens | None = None,
 ) -> Answer:
     """Think as the examples with the most steps show; of several chains only the longest vote (Fu et al. 2023).
 
     Several samples need a temperature above 0. `keep` is how many chains vote, left out: three of five. A chain without
-    an answer is out before the longest are chosen.
+    an answer is out before the longest are chosen. `max_tokens` bounds each chain, 256 where the step has no bound.
     """
-    chains = await with_prepared_examples(task).sample("reason", samples, temperature=temperature)
+    shown = with_prepared_examples(task)
+    chains = await shown.sample("reason", samples, temperature=temperature, max_tokens=max_tokens)
     answers = await task.each(task.decide, chains)
     steps = [count_steps(chain) for chain in chains]
     answered = [number for number, answer in enumerate(answers) if answer.flag is None]

@@ -13,8 +13,8 @@ from promptkit.techniques.methods.tables import (
     EXAMPLE_ROWS,
     cell_text,
     likelihood,
-    read_columns,
     read_rows,
+    rows_shown,
     table_lines,
     table_of,
     table_schema,
@@ -33,7 +33,7 @@ CHOOSING, ASKING = 0.5, 0.4
 MOST_CELLS = 10
 """The number of cells up to which a query's result fills a fact."""
 
-_BLANK = re.compile(r"\{[\s.…_]*\}|_{3,}")
+_BLANK = re.compile(r"\{[^{}\n]{0,40}\}|_{3,}")
 
 
 @technique(
@@ -59,33 +59,44 @@ async def dater(
     """Choose a part of the table, find the facts that SQL can compute, and reason over both (Ye et al. 2023).
 
     The part is the union of the best `column_sets` and `row_sets`; at most `clozes` facts are looked for. No prompt
-    holds more than the first `shown_rows` rows.
+    holds more than `shown_rows` rows: the first ones of the table, and of those chosen.
     """
     source = table_of(task)
     table = source.table
     short = with_table(task, source, table.select(rows=range(len(table.rows))[:EXAMPLE_ROWS]))
-    read = table.select(rows=range(len(table.rows))[:shown_rows])
-    choosing = partial(short.sample, temperature=CHOOSING, logprobs=True)
     begun: list[Start] = [
-        partial(choosing, "columns", column_samples, rows=table_lines(table, most=EXAMPLE_ROWS)),
-        partial(choosing, "rows", row_samples, rows=table_lines(table, most=shown_rows)),
+        partial(choose_columns, short, table, column_samples),
+        partial(choose_rows, short, table, row_samples, shown_rows),
         partial(find_facts, short, table, cloze_samples, query_samples, clozes),
     ]
     by_column, by_row, facts = await task.each(lambda start: start(), begun)
-    columns = union_of_best(
-        [(exchange, read_columns(exchange.said, table.columns)) for exchange in by_column], column_sets
-    )
+    columns = union_of_best([(exchange, exchange.value or []) for exchange in by_column], column_sets)
     rows = union_of_best(
-        [(exchange, read_rows(exchange.said, range(1, len(read.rows) + 1))) for exchange in by_row], row_sets
+        [(exchange, read_rows(exchange.said, range(1, len(table.rows) + 1))) for exchange in by_row], row_sets
     )
-    part = read.select(
+    part = table.select(
         [name for name in table.columns if name in columns] or None, sorted(row - 1 for row in rows) or None
     )
-    reasoning = with_table(task, source, part)
-    thoughts = await reasoning.sample("reason", samples, temperature=temperature, logprobs=True, facts=facts)
+    shown = rows_shown(task, part, shown_rows)
+    reasoning = with_table(task, source, part.select(rows=range(shown["shown"])))
+    thoughts = await reasoning.sample("reason", samples, temperature=temperature, logprobs=True, facts=facts, **shown)
     answers = await task.each(reasoning.decide, thoughts)
     voted = task.vote(answers, [likelihood(exchange) for exchange in thoughts])
     return voted.with_extra(columns=list(part.columns), rows=sorted(rows), facts=facts)
+
+
+async def choose_columns(task: Task, table: Table, samples: int) -> list[Exchange]:
+    """Return selections of columns; none of a table without columns."""
+    if not table.columns:
+        return []
+    rows = table_lines(table, most=EXAMPLE_ROWS)
+    return await task.sample("columns", samples, temperature=CHOOSING, logprobs=True, rows=rows)
+
+
+async def choose_rows(task: Task, table: Table, samples: int, shown: int) -> list[Exchange]:
+    """Return selections of rows, of which the first ones are shown."""
+    rows = table_lines(table, most=shown)
+    return await task.sample("rows", samples, temperature=CHOOSING, logprobs=True, rows=rows)
 
 
 async def find_facts(task: Task, table: Table, samples: int, queries: int, most: int) -> list[str]:
@@ -96,8 +107,7 @@ async def find_facts(task: Task, table: Table, samples: int, queries: int, most:
     written = await task.sample(
         "cloze", samples, temperature=ASKING, logprobs=True, rows=table_lines(table, most=EXAMPLE_ROWS)
     )
-    best = max(written, key=likelihood)
-    listed = await task.read(best, some_items) or []
+    listed = await task.read(max(written, key=likelihood), some_items) or []
     facts = [_BLANK.sub("{}", line) for line in listed if _BLANK.search(line)][:most]
     sketch = await table_schema(task, table)
     values = await task.each(partial(find_value, task, table, sketch, queries), facts)
@@ -132,6 +142,7 @@ async def run(task: Task, table: Table, exchange: Exchange) -> tuple[str, ...]:
         query = await task.read(exchange, program("sql"))
         selected = await task.sql(table, query or "", of=exchange)
     except QueryFailed:
+        task.warn("program_failed")
         return ()
     cells = [cell_text(scalar(cell)) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None]
     return tuple(cells) if len(cells) <= MOST_CELLS else ()

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 
+from promptkit.answers.base import AnswerType
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Tokens, Warmth
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
-_ANSWER = r"(?:(?:so|thus|therefore|hence),? )?(?:the |my )?(?:final |correct )?answer(?: is\b|[*_]*:)"
+_ANSWER = r"(?:(?:so|thus|therefore|hence),? )?(?:the |my )?(?:final |correct )?answer(?: is\b|[*_]*:)|\\boxed\{"
 
 
 @technique(needs={"sampling"}, calls="first + samples", requests="first + samples * (1 + decided)")
@@ -18,17 +19,22 @@ async def ensemble_refinement(
 ) -> Answer:
     """Explain several times, then refine all explanations at once, several times, and vote (Singhal et al. 2023).
 
-    Only the refined answers are in the vote. `max_tokens` bounds each explanation of the `first` stage.
+    Only the refined answers are in the vote. `max_tokens` bounds each explanation of the `first` stage. Warns where
+    none of its replies explains anything.
     """
-    possible = task.answer_type.description()
-    reasons = await task.sample("reason", first, temperature=temperature, max_tokens=max_tokens, answer=possible)
+    reasons = await task.sample("reason", first, temperature=temperature, max_tokens=max_tokens)
     cues = [task.cue("refine"), *(exchange.cue for exchange in reasons)]
-    explanations = list(filter(None, (before(exchange.said, cues) for exchange in reasons)))
+    explanations = [text for reason in reasons if (text := explanation(reason.said, cues, task.answer_type))]
+    if not explanations:
+        task.warn("unread_call")
     refined = await task.sample("refine", samples, temperature=temperature, explanations=explanations)
     return task.vote(await task.each(task.decide, refined)).with_extra(explanations=explanations)
 
 
-def before(text: str, cues: Iterable[str]) -> str:
+def explanation(text: str, cues: Iterable[str], kind: AnswerType) -> str:
     """Return a reply on one line, up to the answer that it goes on to give; empty where it is the answer alone."""
     cue = "|".join([*(re.escape(text) for text in cues if text), _ANSWER])
-    return one_line(re.split(cue, text, maxsplit=1, flags=re.IGNORECASE)[0])
+    before = one_line(re.split(cue, text, maxsplit=1, flags=re.IGNORECASE)[0])
+    has_words = any(map(str.isalnum, before))
+    is_answer = kind.name != "text" and kind.whole(before.strip(" *_.")) is not None
+    return before if has_words and not is_answer else ""

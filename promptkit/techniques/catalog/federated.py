@@ -5,23 +5,25 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from promptkit.answers.number import Number
+from promptkit.answers.reader.numerals import word_numerals
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.pool import count_answers, draw_rows
 from promptkit.techniques.methods.prepared import with_prepared_examples
-from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.parameters import Count, Tokens, Warmth
 from promptkit.techniques.reading import before_cue
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Variant = Literal["same", "different"]
+PARAPHRASE_TOKENS = 128
 
 
 async def prepare(
     task: Task,
     rows: Sequence[Row],
     *,
-    pool: Count = 4,
+    pool: Count = 12,
     samples: Count = 3,
     temperature: Warmth = 0.7,
     seed: int = 0,
@@ -64,45 +66,73 @@ async def prepare(
     prepare=prepare,
 )
 async def federated(
-    task: Task, *, variant: Variant = "same", phrasings: Count = 5, temperature: Warmth = 0.7
+    task: Task,
+    *,
+    variant: Variant = "same",
+    phrasings: Count = 5,
+    temperature: Warmth = 0.7,
+    shown: Count = 4,
+    max_tokens: Tokens | None = None,
 ) -> Answer:
     """Vote over wordings of one question, or learn from questions like it (Liu et al. 2023).
 
     `same`: each wording is answered alone. They are the first `phrasings` of the input that plays `wordings`, else the
     question and paraphrases of it, sampled at `temperature`; one with other numbers than the question's is dropped.
-    `different`: think as prepared questions show, whose answers the model gave and which may be wrong.
+    `different`: think as the `shown` prepared questions show that are most like this one but for their numbers; their
+    answers are the model's and may be wrong. `max_tokens` bounds the thoughts, 256 where the step has no bound.
     """
     if variant == "different":
-        return await task.decide(await with_prepared_examples(task).ask("answer"))
+        like = with_prepared_examples(task, most_alike=shown)
+        return await task.decide(await like.ask("answer", max_tokens=max_tokens))
     wordings = await wordings_of(task, phrasings, temperature)
-    answers = await task.each(lambda wording: answer_one(task.replacing(question=wording)), wordings)
+    answers = await task.each(lambda wording: answer_one(task.replacing(question=wording), max_tokens), wordings)
     return task.vote(answers).with_extra(wordings=wordings)
 
 
 async def wordings_of(task: Task, phrasings: int, temperature: float) -> list[str]:
-    """Return different wordings of the question, those given or made."""
+    """Return different wordings of the question, those given or made; warn where no paraphrase was kept."""
     given = task.role("wordings")
     if given:
         return list(dict.fromkeys(text for wording in given if (text := str(wording).strip())))[:phrasings]
     question = str(task.role("question")).strip()
     if phrasings == 1:
         return [question]
-    replies = await task.sample("paraphrase", phrasings - 1, temperature=temperature)
-    made = [text for reply in replies if (text := restated(reply.text)) and numbers(text) == numbers(question)]
-    return list(dict.fromkeys([question, *made]))
+    tokens = max(PARAPHRASE_TOKENS, len(question))  # A token has about four letters, in some scripts one.
+    replies = await task.sample("paraphrase", phrasings - 1, temperature=temperature, max_tokens=tokens)
+    kept = [text for reply in replies if not reply.cut and (text := restated(reply.text, question))]
+    wordings = list(dict.fromkeys([question, *kept]))
+    if len(wordings) == 1:
+        task.warn("no_paraphrase")
+    return wordings
 
 
-def restated(reply: str) -> str:
-    """Return the first paragraph of a reply, but for one that only announces the next."""
-    paragraphs = (part.strip() for part in reply.split("\n\n"))
-    return next((part for part in paragraphs if part and not part.endswith(":")), "")
+def restated(reply: str, question: str) -> str:
+    """Return the paraphrase in a reply: its first paragraphs that restate the question; empty where none do.
+
+    They have the same numbers, a question mark where it has one, and at least half as many words. A paragraph that only
+    announces the next is not among them.
+    """
+    paragraphs = [part.strip() for part in reply.split("\n\n")]
+    paragraphs = [part for part in paragraphs if part and not part.endswith(":")]
+    beginnings = ("\n\n".join(paragraphs[:count]) for count in range(1, len(paragraphs) + 1))
+    return next((text for text in beginnings if restates(text, question)), "")
 
 
-async def answer_one(task: Task) -> Answer:
+def restates(text: str, question: str) -> bool:
+    """Tell whether a text may stand for a question."""
+    asks = "?" in text or "?" not in question
+    return asks and 2 * len(text.split()) >= len(question.split()) and numbers(text) == numbers(question)
+
+
+async def answer_one(task: Task, max_tokens: int | None) -> Answer:
     """Think about one wording, and go on to its answer."""
-    return await task.decide(await task.continue_("extract", await task.ask("reason")))
+    thoughts = await task.ask("reason", max_tokens=max_tokens)
+    return await task.decide(await task.continue_("extract", thoughts))
 
 
-def numbers(text: str) -> Counter[int | float]:
-    """Return the numbers in a text, each as often as it stands there."""
-    return Counter(Number().mentions(text))
+def numbers(text: str) -> Counter[float]:
+    """Return the numbers in a text, each as often as it stands there, in digits or as a word other than `one`."""
+    worded = (numeral.value for numeral in word_numerals(text))
+    return Counter(
+        [*map(float, Number().mentions(text)), *(float(value) for value in worded if value not in (None, 1))]
+    )

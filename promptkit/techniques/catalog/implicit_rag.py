@@ -4,7 +4,7 @@ import re
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import one_line
+from promptkit.techniques.reading import one_line, with_cue
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -17,7 +17,7 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
     """Copy the sections of the context that matter most, then answer from them (Vatsal and Singh 2024).
 
     `sections` says how many, `words` how long each may be; `max_tokens` bounds both and the answer. What was copied is
-    in `extra`, with those `ungrounded` that stand nowhere in the context.
+    in `extra`, with those `ungrounded` that stand nowhere in the context. Warns where nothing was copied.
     """
     context = task.role("context")
     passages = context if isinstance(context, list) else []
@@ -26,6 +26,8 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
         "answer", replace=emptied, passages=passages, sections=sections, words=words, max_tokens=max_tokens
     )
     copied = read_sections(reply)
+    if not copied:
+        task.warn("no_passage")
     whole = one_line(" ".join(map(str, passages)) or str(context))
     ungrounded = [section for section in copied if one_line(section) not in whole]
     return (await task.decide(reply, marked=True)).with_extra(sections=copied, ungrounded=ungrounded)
@@ -33,7 +35,7 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
 
 def read_sections(exchange: Exchange) -> list[str]:
     """Return the sections that a reply lists before its answer, without quotes and emphasis around them."""
-    listed = exchange.text
+    listed = with_cue(exchange).text
     if exchange.cue:
         listed = re.split(rf"^\W*{re.escape(exchange.cue)}", listed, flags=re.IGNORECASE | re.MULTILINE)[0]
     copied = (section.strip(AROUND) for section in SECTION.split(listed)[1:])

@@ -1,62 +1,51 @@
 """Least-to-most: reduce a problem to easier questions, answer them in order, each with the answers before it."""
 
 import re
-from functools import partial
-from typing import Annotated, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from promptkit.answers.base import Unparsed
-from promptkit.answers.reader.list_reader import listed_items
-from promptkit.techniques.context import Answer
-from promptkit.techniques.reading import read_list
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.problem import problem_of
+from promptkit.techniques.reading import questions_in
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Questions = Annotated[int, Field(ge=2, le=50)]
-
-_QUOTED: Final = re.compile(r"[\"“]([^\"“”]+\?\s*)[\"”]|(?<!\w)['‘]([^'‘’]+\?\s*)['’](?!\w)")
-_QUESTION: Final = re.compile(r"[^?]+\?")
 
 
 @technique(roles=["question", "context?"], calls="1 + questions", requests="1 + questions + decided")
 async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     """Reduce the question to easier ones and answer them in order, itself last (Zhou et al. 2023).
 
-    `questions` caps how many are answered, the question itself among them. Without a `context`, the question is the
-    whole problem. The answer is read from the last reply alone.
+    `questions` caps how many are answered, the question itself among them. The answer is read from the last reply
+    alone. The shipped demonstrations are word problems, shown where the answer is a number.
     """
-    question, context = str(task.role("question")), _paragraphs(task.role("context"))
-    whole = "" if context else task.section("input")
-    problem = "" if all(text in task.section("context") for text in context) else "\n\n".join(context)
-    reduced = await task.ask("reduce", most=questions - 1)
-    easier = await task.read(reduced, partial(read_questions, question=question)) or []
-    demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
-    for asked in easier[: questions - 1]:
-        solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
+    problem = problem_of(task)
+    reduced = await task.ask("reduce", most=questions - 1, demos=shown(task, "reduce"))
+    easier = easier_questions(reduced, str(task.role("question")))
+    if not easier:
+        task.warn("no_sub_question")
+    demos, pairs = shown(task, "solve"), list[dict[str, str]]()
+    for asked in easier:
+        known = problem.text or problem.question
+        solved = await task.ask("solve", problem=known, pairs=pairs, asked=asked, demos=demos)
         pairs = [*pairs, {"question": asked, "answer": solved.said}]
-    shown = problem or (whole if whole != question else "")
-    answered = await task.ask("answer", problem=shown, pairs=pairs, asked=question, demos=demos)
-    answer = (await task.decide(answered)).with_extra(questions=pairs)
-    return answer.with_extra(capped=True) if len(easier) >= questions else answer
+    answered = await task.ask("answer", problem=problem.text, pairs=pairs, asked=problem.question, demos=demos)
+    return (await task.decide(answered)).with_extra(questions=pairs)
 
 
-def read_questions(text: str, question: str) -> list[str]:
-    """Return the easier questions of a reply, in quotes or as a list, without the question itself. Raises Unparsed."""
-    found = [line.strip() for quotes in _QUOTED.findall(text) for line in quotes if line]
-    if not found:
-        items = read_list(text)
-        asking = [part for item in items for part in _QUESTION.findall(item)]
-        found = asking if len(asking) >= len(items) or not listed_items(text) else items
-    if not found:
-        raise Unparsed("the reply holds no question")
+def shown(task: Task, call: str) -> Sequence[Mapping[str, Any]]:
+    """Return the step's demonstrations of a call, else the shipped ones for a number."""
+    return task.own_demos(call) or (task.demonstrations(call) if task.answer_type.name == "number" else ())
+
+
+def easier_questions(reply: Exchange, question: str) -> list[str]:
+    """Return the easier questions of a reply, without the question itself and what it repeats of it."""
     whole = _plain(question)
-    return [line for line in dict.fromkeys(map(str.strip, found)) if not whole.endswith(_plain(line))]
+    return [line for line in questions_in(reply) if not whole.endswith(_plain(line))]
 
 
 def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def _paragraphs(context: object) -> list[str]:
-    return [str(text) for text in (context if isinstance(context, list) else [context]) if text]

@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any, Final
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.boolean import Boolean
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.problem import unshown
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import read_verdict
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -28,19 +27,22 @@ _NUMBER: Final = re.compile(
     calls="3 + 3 * steps + 2 * revisions",
     requests="3 + 3 * steps + 2 * revisions",
 )
-async def logical_thoughts(task: Task, *, steps: Count = 6, revisions: Count = 2, max_tokens: Tokens = 256) -> Answer:
+async def logical_thoughts(task: Task, *, steps: Count = 30, revisions: Count = 2, max_tokens: Tokens = 256) -> Answer:
     """Verify a chain of thought step by step, and regrow it from a step that does not hold (Zhao et al. 2024).
 
-    `steps` caps how many are judged, `revisions` how many are written anew; the chain ends where either is used up.
-    `max_tokens` bounds the thoughts.
+    `steps` caps how many are judged, `revisions` how many are written again; steps that are left when either is used up
+    stay in the chain as they are. `max_tokens` bounds the thoughts.
     """
     thought = await task.ask("think", max_tokens=max_tokens)
     untouched = await task.read(thought, partial(some_steps, first=1)) or []
+    if len(untouched) < 2:
+        task.warn("single_step" if untouched else "no_step")
+    facts = unshown(task, "context")
     chain: list[str] = []
     judged: list[dict[str, str | None]] = []
     left, revised = untouched, 0
     while left and len(judged) < steps:
-        review = await look_at(task, chain, left[0])
+        review = await look_at(task, chain, left[0], facts)
         judged.append({"step": left[0], "verdict": review.verdict})
         if review.verdict != "FALSE":
             chain, left = [*chain, left[0]], left[1:]
@@ -50,6 +52,9 @@ async def logical_thoughts(task: Task, *, steps: Count = 6, revisions: Count = 2
         revised += 1
         chain = [*chain, *await revise(task, chain, left[0], review.attack)]
         left = await regrow(task, chain, max_tokens)
+    if left:
+        task.warn("capped")
+        chain = [*chain, *left]
     answer = await task.decide(await task.ask("extract", chain=chain))
     if answer.flag and chain != untouched:
         answer = await task.decide(await task.ask("extract", chain=untouched))
@@ -65,13 +70,12 @@ class Review:
     verdict: str | None
 
 
-async def look_at(task: Task, prefix: Sequence[str], step: str) -> Review:
+async def look_at(task: Task, prefix: Sequence[str], step: str, facts: Sequence[str]) -> Review:
     """Defend and attack a step, each without the other, and judge the two."""
-    seen: dict[str, Any] = {"prefix": prefix, "step": step, "number": len(prefix) + 1}
+    seen: dict[str, Any] = {"prefix": prefix, "step": step, "number": len(prefix) + 1, "facts": facts}
     defence, attack = await task.each(lambda call: task.ask(call, **seen), ["defend", "attack"])
     judged = await task.ask("judge", defence=defence.said, attack=attack.said, **seen)
-    verdict = await task.read(judged, partial(read_verdict, kind=Boolean(), marker="verdict"))
-    return Review(attack.said, NAMES[verdict])
+    return Review(attack.said, NAMES[judged.value])
 
 
 async def revise(task: Task, prefix: Sequence[str], step: str, attack: str) -> list[str]:

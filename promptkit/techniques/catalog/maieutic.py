@@ -5,29 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import permutations
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from promptkit.answers.boolean import Boolean
-from promptkit.answers.labels import Label
+from promptkit.answers.reader.verdicts import verdict
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.max_sat import Clause, satisfy
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import last_named, read_verdict
+from promptkit.techniques.reading import first_line, last_named
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 LABELS: Final = ("true", "false")
-POSITIVE: Final = ("true", "yes")
 RELATIONS: Final = {"entails": 1, "entailment": 1, "contradicts": -1, "contradiction": -1, "neutral": 0}
 TRIES: Final = 2
 
 _EXPLANATIONS: Final = "(2 * width * ((2 * deeper_width) ** depth - 1) / (2 * deeper_width - 1))"
-_CALLS: Final = f"3 + 5 * {_EXPLANATIONS} + (0 if nli else {_EXPLANATIONS} ** 2 + {_EXPLANATIONS})"
+_CALLS: Final = (
+    f"3 + 5 * {_EXPLANATIONS} + (0 if nli else {_EXPLANATIONS} ** 2 + {_EXPLANATIONS})"
+    " + (0 if answer == 'boolean' else 1)"
+)
 
 
 @technique(needs={"sampling"}, roles=["question"], calls=_CALLS, requests=_CALLS)
@@ -48,13 +48,17 @@ async def maieutic(
     `width` explanations a side are written for the statement, `deeper_width` for what explains it. A statement is
     settled where the beliefs in it and in its negation differ by more than `integrity`. Without log-probabilities a
     belief is the share of "true" in `samples`. `nli` names a tool of the step that takes `premise` and `hypothesis`
-    and returns `entails`, `contradicts` or `neutral`; without one the model is asked. Raises InputError where the
-    answer is not one of two, or there is no such tool.
+    and returns `entails`, `contradicts` or `neutral`; without one the model is asked. So it is, where the words of two
+    labels do not say which of them a true statement gets. Raises InputError where the answer is not one of two, or
+    there is no such tool.
     """
     if len(task.answer_type.alternatives()) != len(LABELS):
         raise InputError("technique `maieutic` says true or false: `answer` must be a boolean, or one of two labels")
     if nli is not None and nli not in task.tools:
         raise InputError(f"the step has no tool `{nli}`", hint=nearest(nli, task.tools))
+    labels = await labels_of(task)
+    if labels is None:
+        return task.no_answer("the model does not say which label a true statement gets")
     garden = Garden(
         task=task,
         depth=depth,
@@ -67,12 +71,30 @@ async def maieutic(
     root = await garden.grow(str(task.role("question")), 0)
     kept = list(kept_below(root))
     if not kept:
-        return by_belief(task, root).with_extra(beliefs=[root.belief, root.doubt], explanations=[])
+        if not root.settled:
+            task.warn("all_pruned")
+        return by_belief(task, root, labels).with_extra(beliefs=[root.belief, root.doubt], explanations=[])
     judge = Judge(task, nli)
     values = await judge.assign(kept)
     score = sum(await task.each(lambda node: judge.support(node, root), kept_true(kept, values)))
     explanations = [{"statement": node.side, "true": value} for node, value in zip(kept, values, strict=True)]
-    return truth(task, score >= 0).with_extra(beliefs=[root.belief, root.doubt], explanations=explanations, score=score)
+    if not score:
+        task.warn("tie")
+    return task.parse(labels[score < 0]).with_extra(
+        beliefs=[root.belief, root.doubt], explanations=explanations, score=score
+    )
+
+
+async def labels_of(task: Task) -> tuple[str, str] | None:
+    """Return the labels of true and of false statements, by their words or as the model says; None if it does not."""
+    first, second = task.answer_type.alternatives()
+    means = verdict(first), verdict(second)
+    if means[0] == means[1]:
+        true_label = (await task.ask("true_label", labels=[first, second])).value
+        if true_label is None:
+            return None
+        means = true_label == first, true_label == second
+    return (second, first) if means[0] is False or means[1] is True else (first, second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +136,7 @@ class Garden:
 
     async def grow(self, statement: str, level: int) -> Node:
         """Return a statement with its beliefs and, where they do not settle it, the explanations of both sides."""
-        negation = (await self.task.ask("negate", temperature=0.0, statement=statement)).said
+        negation = first_line((await self.task.ask("negate", temperature=0.0, statement=statement)).said)
         belief, doubt = await self.task.each(self._belief, [statement, negation])
         settled = belief is not None and doubt is not None and abs(belief - doubt) > self.integrity
         node = Node(statement, negation, belief, doubt, settled)
@@ -136,7 +158,7 @@ class Garden:
             except Unsupported:  # A reply without a token has no log-probability either.
                 return None
         replies = await self.task.sample("belief", self.samples, temperature=1.0, statement=statement)
-        beliefs = await self.task.each(lambda reply: self.task.read(reply, _read_belief), replies)
+        beliefs = [reply.value for reply in replies]
         return beliefs.count(True) / len(beliefs) if set(beliefs) - {None} else None
 
     async def _explain(self, statement: str, label: str, level: int) -> list[str]:
@@ -153,7 +175,7 @@ class Garden:
                 ),
                 numbers,
             )
-            found = distinct([*found, *(read_explanation(reply.said) for reply in replies)], but=statement)
+            found = distinct([*found, *(read_explanation(first_line(reply.said)) for reply in replies)], but=statement)
         return found
 
 
@@ -172,8 +194,7 @@ class Judge:
         if self.nli is not None:
             reply = str(await self.task.tool(self.nli, pair))
         else:
-            asked = await self.task.ask("relate", temperature=0.0, **pair)
-            return await self.task.read(asked, _read_relation) or 0
+            reply = (await self.task.ask("relate", temperature=0.0, **pair)).value or ""
         return RELATIONS[last_named(reply, tuple(RELATIONS)) or "neutral"]
 
     async def assign(self, nodes: Sequence[Node]) -> tuple[bool, ...]:
@@ -196,14 +217,6 @@ class Judge:
         return max(-1, min(1, relations[0] - relations[1]))
 
 
-_read_belief = partial(read_verdict, kind=Boolean())
-
-
-def _read_relation(text: str) -> int:
-    """Return the number of the relation that a reply names. Raises Unparsed."""
-    return RELATIONS[read_verdict(text, Label(list(RELATIONS)))]
-
-
 def kept_below(node: Node) -> Iterator[Node]:
     """Yield the nodes below one that are settled, or have a settled one below them."""
     for child in node.children:
@@ -217,21 +230,13 @@ def kept_true(nodes: Sequence[Node], values: Sequence[bool]) -> list[Node]:
     return [node for node, value in zip(nodes, values, strict=True) if value]
 
 
-def by_belief(task: Task, root: Node) -> Answer:
+def by_belief(task: Task, root: Node, labels: tuple[str, str]) -> Answer:
     """Return the answer by the beliefs in the statement alone."""
     if root.belief is None and root.doubt is None:
         return task.no_answer("the model calls the statement neither true nor false")
     belief = root.belief if root.belief is not None else 1 - (root.doubt or 0.0)
     doubt = root.doubt if root.doubt is not None else 1 - belief
-    return truth(task, belief >= doubt)
-
-
-def truth(task: Task, value: bool) -> Answer:
-    """Return true or false as the answer type has it; of two labels, the first is true unless the second says so."""
-    first, second = task.answer_type.alternatives()
-    if second.casefold() in POSITIVE:
-        first, second = second, first
-    return task.parse(first if value else second)
+    return task.parse(labels[belief < doubt])
 
 
 def read_explanation(text: str) -> str:

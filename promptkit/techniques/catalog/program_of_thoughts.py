@@ -1,62 +1,54 @@
 """Program of thoughts: the model writes a program, an interpreter computes `ans`."""
 
 from dataclasses import replace
+from functools import partial
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.programs import calls, computed_answer, ending_in, functions, read_program
-from promptkit.techniques.parameters import Warmth
+from promptkit.techniques.methods.attempts import answer_by_attempts, computed_answer, importable_modules, read_program
+from promptkit.techniques.methods.program_result import find_result
+from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 from promptkit.tools.algebra import solve_equations
-from promptkit.tools.python import Execution, assigned_names
+from promptkit.tools.python import assigned_names
 
 ANS = "ans"
 FLAG = "keep_prompting"
-HEAD = "def solver():"
+SOLVER = "solver"
+_CHOICE = "1 if answer in ['choice', 'label'] else 0"
 
 
 @technique(
     needs={"sandbox"},
-    calls="1 + (1 if retry else 0) + (1 if keep_prompting or answer == 'choice' else 0)",
-    requests="1 + (1 if retry else 0) + (1 + decided if keep_prompting else 1 if answer == 'choice' else 0)",
+    calls=f"attempts + (1 if keep_prompting else {_CHOICE})",
+    requests=f"attempts + (1 + decided if keep_prompting else {_CHOICE})",
 )
 async def program_of_thoughts(
-    task: Task, *, retry: bool = True, temperature: Warmth = 0.4, keep_prompting: bool = False
+    task: Task, *, attempts: Count = 2, temperature: Warmth = 0.4, keep_prompting: bool = False
 ) -> Answer:
     """Write a program and run it; `ans` is the answer, or what an option is chosen by (Chen et al. 2023).
 
-    `retry` asks once more, at `temperature`, for a program that failed. With `keep_prompting` a program may end with
-    that flag, and its values are thought about.
+    A program that fails is written again with its error, up to `attempts` programs, the further ones at `temperature`
+    where the model can sample. With `keep_prompting` a program may end with that flag, and the model goes on from its
+    values in thoughts.
     """
-    written = await task.ask("program", keep_prompting=keep_prompting)
-    flag, ran = await run(task, written, keep_prompting)
-    if ran.value is None and retry and await task.can("sampling"):
-        written = await task.ask("program", keep_prompting=keep_prompting, sample=1, temperature=temperature)
-        flag, ran = await run(task, written, keep_prompting)
-    if ran.value is None:
-        return task.no_answer(ran.failure.message if ran.failure else f"`{ANS}` is None", written)
-    if flag:
-        return await task.decide(await task.ask("finish", computed=ran.value))
-    if task.answer_type.name == "choice":
-        return (await task.decide(await task.ask("option", value=ran.value))).with_extra(value=ran.value)
-    return computed_answer(task, ran, written)
+    written = await task.ask("program", keep_prompting=keep_prompting, modules=await importable_modules(task))
+    run_flagged = partial(run, task, keep_prompting)
+    return await answer_by_attempts(task, written, run_flagged, attempts, temperature=temperature)
 
 
-async def run(task: Task, exchange: Exchange, keep_prompting: bool) -> tuple[bool, Execution]:
-    """Run the program of a reply; return whether it ends with the flag, and `ans`, or with the flag all variables."""
-    program = ending_in_ans(exchange)
-    names = assigned_names(program)
-    flag = FLAG if keep_prompting and FLAG in names else "False"
-    every = f"{{{', '.join(f'{name!r}: {name}' for name in names if name != FLAG)}}}"
-    value = f"[True, {every}] if {flag} else [False, {ANS}]"
-    ran = await task.code(f"{program}\n{value}", functions={"solve_equations": solve_equations}, of=exchange)
-    flagged, found = ran.value or (False, None)
-    return flagged, replace(ran, value=found)
-
-
-def ending_in_ans(exchange: Exchange) -> str:
-    """Return the program of a reply; one that defines `solver()`, or went on in it, is made to call it."""
-    program = read_program(exchange, HEAD)
-    if "solver" in functions(program) and ANS not in assigned_names(program) and not calls(program, "solver"):
-        return f"{program}\n{ANS} = solver()"
-    return ending_in(program, ANS)
+async def run(task: Task, keep_prompting: bool, exchange: Exchange) -> Answer:
+    """Run the program of a reply; return `ans` as the answer, or what is thought about its variables by the flag."""
+    program = read_program(exchange, f"def {SOLVER}():")
+    result = find_result(program, variable=ANS, function=SOLVER)
+    assigned = assigned_names(result.program)
+    names = [name for name in assigned if name != FLAG]
+    flag = FLAG if keep_prompting and FLAG in assigned else "False"
+    every = f"{{{', '.join(f'{name!r}: {name}' for name in names)}}}"
+    answer = names[-1] if names and result.value == FLAG else result.value
+    ending = f"{result.program}\n[True, {every}] if {flag} else [False, {answer}]"
+    execution = await task.code(ending, functions={"solve_equations": solve_equations}, of=exchange)
+    is_flagged, value = execution.value or (False, None)
+    if is_flagged:
+        return await task.decide(await task.ask("finish", computed=value))
+    return await computed_answer(task, program, replace(execution, value=value), exchange)

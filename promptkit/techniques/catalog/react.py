@@ -1,13 +1,15 @@
 """ReAct: thoughts and actions in turn, each action with its observation."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+from promptkit.errors import ToolFailed
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.actions import Action, arguments, own_part, read_action, read_step, takes
+from promptkit.techniques.methods.actions import Action, own_part, read_action, read_step
 from promptkit.techniques.methods.document_reader import DocumentReader
+from promptkit.techniques.methods.tool_calls import ToolSignature
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
@@ -60,12 +62,15 @@ async def walk(task: Task, most: int, longest: int) -> Answer:
         action = read_action(written)
         if action and action.name.casefold() == FINISH:
             taken.append({"thought": thought, "action": written})
-            answer = await task.decide(exchange) if task.decides else task.parse(action.argument)
+            answer = task.parse(action.argument)
+            if answer.flag and task.decides:
+                answer = await task.decide(exchange)
             return answer.with_extra(steps=taken)
         seen = await act(task, action, reader)
         if "text" in seen:
             seen["text"] = short_line(seen["text"], longest)
         taken.append({"thought": thought, "action": short_line(written, longest), **seen})
+    task.warn("capped")
     return task.no_answer(f"no answer within {most} steps").with_extra(steps=taken, capped=True)
 
 
@@ -76,7 +81,7 @@ async def step(task: Task, taken: list[dict[str, Any]], reading: Sequence[str]) 
     shown: dict[str, Any] = {
         "number": number,
         "steps": taken,
-        "tools": [{"name": name, "takes": listed(takes(tool))} for name, tool in task.tools.items()],
+        "tools": [ToolSignature.of(name, tool).shown for name, tool in task.tools.items()],
         "reading": reading,
         "actions": [*task.tools, *reading, FINISH],
     }
@@ -91,14 +96,13 @@ async def step(task: Task, taken: list[dict[str, Any]], reading: Sequence[str]) 
 
 
 async def act(task: Task, action: Action | None, reader: DocumentReader | None) -> dict[str, Any]:
-    """Return the observation of an action, or the reason why there is none. A tool that fails raises ToolFailed."""
+    """Return the observation of an action, or the reason why there is none."""
     if action is None:
-        return {"found": "misused"}
+        return {"found": "unread"}
     names = {name.casefold(): name for name in task.tools}
     name = names.get(action.name.casefold())
     if name is not None:
-        given = arguments(takes(task.tools[name]), action.argument)
-        return {"found": "misused"} if given is None else text_observation(await task.tool(name, given))
+        return await use(task, ToolSignature.of(name, task.tools[name]), action.argument)
     if reader and action.name.casefold() == SEARCH:
         return text_observation(await reader.search(action.argument))
     if reader and action.name.casefold() == LOOKUP:
@@ -107,14 +111,22 @@ async def act(task: Task, action: Action | None, reader: DocumentReader | None) 
     return {"found": "unknown"}
 
 
+async def use(task: Task, tool: ToolSignature, argument: str) -> dict[str, Any]:
+    """Return the observation of a tool's use: its result, its failure, or how its arguments are written."""
+    given = tool.arguments(argument)
+    if given is None:
+        return {"found": "misused", "tool": tool.name}
+    try:
+        return text_observation(await task.tool(tool.name, given))
+    except ToolFailed as error:
+        task.warn("tool_failed")
+        return {"found": "failed", "text": str(error)}
+
+
 def text_observation(result: Any) -> dict[str, Any]:
     """Return a tool's result as an observation."""
     text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
     return {"found": "text", "text": text} if text.strip() else {"found": "nothing"}
-
-
-def listed(parameters: Mapping[str, bool] | None) -> list[str] | None:
-    return None if parameters is None else list(parameters)
 
 
 def short_line(text: str, longest: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Annotated, Any
 
@@ -13,13 +14,13 @@ from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.catalog.pal import run
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.attempts import importable_modules, read_program
 from promptkit.techniques.methods.pool import clusters, count_answers
 from promptkit.techniques.methods.prepared import prepared_items
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import filled_lines, read_list
+from promptkit.techniques.reading import filled_lines
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import cut_program
 
 ENTRY = "def solution"
 Example = Mapping[str, Any]
@@ -81,7 +82,7 @@ async def collect_words(task: Task, count: int, most_calls: int, temperature: fl
     found: dict[str, None] = {}
     for number in range(most_calls):
         reply = await task.ask("words", sample=number, temperature=temperature, some=list(found)[-10:])
-        named = (word.lower() for word in read_list(reply.text))
+        named = (word.lower() for word in reply.value or ())
         found |= dict.fromkeys(word for word in named if word.isalpha())
         if len(found) >= count:
             break
@@ -90,11 +91,14 @@ async def collect_words(task: Task, count: int, most_calls: int, temperature: fl
 
 async def solve(task: Task, question: str, samples: int, temperature: float) -> Example:
     """Return the shortest program of those whose value more than half have, or why there is none."""
-    written = await task.sample("program", samples, temperature=temperature, replace={"question": question})
-    answers = await task.each(lambda exchange: run(task, exchange), written)
+    modules = await importable_modules(task)
+    written = await task.sample(
+        "program", samples, temperature=temperature, replace={"question": question}, modules=modules
+    )
+    answers = await task.each(partial(run, task, chooses=False), written)
     keys = [None if answer.flag else task.vote_key(answer) for answer in answers]
     agreeing = [
-        cut_program(exchange.text)
+        read_program(exchange)
         for exchange, key in zip(written, keys, strict=True)
         if key is not None and 2 * keys.count(key) > samples
     ]
@@ -134,4 +138,5 @@ def fault(question: str, topic: str, asked: Collection[str]) -> str:
 @technique(needs={"rows", "sandbox", "sampling"}, roles=["question"], prepare=prepare)
 async def synthetic_prompting(task: Task) -> Answer:
     """Write a program as demonstrations show that the model made itself, and run it (Shao et al. 2023)."""
-    return await run(task, await task.ask("program", demos=prepared_items(task, "input", "output")))
+    demos, modules = prepared_items(task, "input", "output"), await importable_modules(task)
+    return await run(task, await task.ask("program", demos=demos, modules=modules), chooses=False)

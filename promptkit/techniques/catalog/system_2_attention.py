@@ -23,8 +23,8 @@ async def system_2_attention(task: Task, *, over: Spec = "vanilla", max_tokens: 
     """Rewrite context and question without bias, then answer from the rewriting only (Weston and Sukhbaatar 2023).
 
     The rewriting stands in place of the sections `context` and `input` and of the inputs that are bound, in every call
-    of `over`. A rewriting without its two labels is taken whole, as the question. It is in `extra`, with the numbers of
-    the question that it lost. `max_tokens` bounds it.
+    of `over`. A rewriting without its two labels is taken whole, as the question, with a warning. It is in `extra`,
+    with the numbers of the question that it lost. `max_tokens` bounds it.
     """
     rewriting = await task.ask("rewrite", text=original(task), max_tokens=max_tokens)
     if rewriting.cut:
@@ -62,6 +62,7 @@ def read_parts(task: Task, rewriting: Exchange) -> dict[str, str]:
         if parts["question"]:
             return parts
     task.note(rewriting, "the rewriting lacks its labels, and stands whole in place of the input")
+    task.warn("unread_call")
     return {"context": "", "question": text.strip()}
 
 

@@ -44,17 +44,32 @@ async def term_definitions(task: Task, *, over: Spec = "vanilla", most: Count = 
 def terms_in(text: str, glossary: list[Term]) -> list[Term]:
     """Return the terms that a text holds as whole words in any case, in the order in which they first stand in it.
 
-    Where one term's words are part of another's, the longer one is meant.
+    A term's plural is the term; that of an abbreviation has its capitals (`PAs`). Where one term's words are part of
+    another's, the longer one is meant.
     """
-    folded = fold(text)
+    spaced = " ".join(text.split())
+    folded = spaced.casefold()
     called: dict[str, Term] = {}
     for term in glossary:
         for name in map(fold, term.names):
             if name in folded:
                 called.setdefault(name, term)
+    for term in glossary:
+        for name in term.names:
+            held = [form for form in plurals(name) if (form in spaced if name.isupper() else fold(form) in folded)]
+            for form in held:
+                called.setdefault(fold(form), term)
     longest_first = sorted(called, key=len, reverse=True)
     pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\w)"
     return list(dict.fromkeys(called[name] for name in re.findall(pattern, folded)))
+
+
+def plurals(name: str) -> list[str]:
+    """Return the plurals that a term may have in English."""
+    if name.isupper():
+        return [f"{name}s"]
+    regular = [f"{name}s", f"{name}es"]
+    return [*regular, f"{name[:-1]}ies"] if name.endswith("y") else regular
 
 
 def fold(text: str) -> str:

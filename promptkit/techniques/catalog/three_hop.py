@@ -24,7 +24,5 @@ async def three_hop(task: Task, *, label: bool = True) -> Answer:
     if label or task.decides:
         answer = await task.decide(await task.continue_("label", polarity))
     else:
-        value = await task.read(polarity, lambda text: task.answer_type.find(text, thinks=True).value)
-        none = "the reply affirms none of the labels"
-        answer = task.no_answer(none, polarity) if value is None else task.answer(value)
+        answer = await task.decide(polarity)
     return answer.with_extra(aspect=aspect, opinion=opinion, polarity=polarity.text.strip())

@@ -8,29 +8,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from promptkit.answers.base import Unparsed
-from promptkit.answers.labels import Label
+from promptkit.errors import InputError
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.reading import read_verdict, some_items
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 CLASSES: Final = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
-UNCLEAR: Final = CLASSES["likely"]
+UNCLEAR: Final = "likely"
 CONFIDENCES: Final = {"certain": 1.0, "high": 0.5, "medium": 0.2, "low": 0.1}
 
 Path = tuple[str, ...]
 
 _HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
 _CONFIDENCE: Final = re.compile(rf"(?:(?<!\s)\s+)?[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
-_CHOICE: Final = re.compile(
-    r"(?:choice is|(?:best|final|my) (?:choice|vote|option|candidate)\W{1,4}(?:is)?"
-    r"|(?:pick|choose|select|vote for|prefer)\b)"
-    r"[^\d\n]{0,20}(\d+)|(?:choice|option|candidate)\s*#?(\d+)\W{1,4}(?:is|seems|looks)(?: the)? (?:best|most)",
-    re.IGNORECASE,
-)
-_ONLY_CHOICE: Final = re.compile(r"\A\W*(?:choice\W*)?(\d+)\W*\Z", re.IGNORECASE)
 
 _CALLS: Final = (
     "(1 + (depth - 1) * breadth if variant == 'bfs' else nodes)"
@@ -63,7 +54,14 @@ async def tree_of_thoughts(
     `evaluations` calls, several of which need an `evaluation_temperature` above 0. `breadth` bounds the states of a
     level in a breadth-first search; `nodes` the states judged, and `threshold` those worth going on from, in a
     depth-first one. Without `final` the last step is the answer.
+
+    Raises InputError for several evaluations at a temperature of 0, which would all be the same.
     """
+    if evaluations > 1 and not evaluation_temperature:
+        raise InputError(
+            "technique `tree_of_thoughts`: several `evaluations` at an `evaluation_temperature` of 0 would be the same",
+            hint="set `evaluation_temperature` above 0, such as 0.7",
+        )
     tree = Tree(
         task=task,
         generate=generate,
@@ -127,23 +125,21 @@ class Tree:
                 most=self.candidates,
                 confidence=self.confidence,
             )
-            proposed = await self.task.each(lambda reply: self.task.read(reply, some_items), listed)
-            steps = [read_step(line) for lines in proposed for line in lines or []]
+            steps = [read_step(line) for reply in listed for line in reply.value or []]
         return [State((*state.path, step)) for step in heaviest(steps)[: self.candidates]]
 
     async def judge(self, states: Sequence[State]) -> list[State]:
         """Return the states with their scores: the votes of each among all, or the mean value of each by itself."""
         if self.evaluate == "vote" and states:
             replies = await self._evaluate("vote", candidates=[state.path for state in states])
-            cast = await self.task.each(lambda reply: self.task.read(reply, read_vote), replies)
-            votes = Counter(cast)
+            votes = Counter(reply.value for reply in replies)
             return [replace(state, score=float(votes[number])) for number, state in enumerate(states, start=1)]
         return await self.task.each(self._value, states)
 
     async def _value(self, state: State) -> State:
         replies = await self._evaluate("value", path=state.path)
-        values = await self.task.each(lambda reply: self.task.read(reply, read_value), replies)
-        return replace(state, score=sum(UNCLEAR if value is None else value for value in values) / len(values))
+        values = [CLASSES[reply.value or UNCLEAR] for reply in replies]
+        return replace(state, score=sum(values) / len(values))
 
     async def _evaluate(self, call: str, **values: Any) -> list[Exchange]:
         """Return the replies of the evaluations, a single one as warm as it is said to be in a sampled search too."""
@@ -159,8 +155,12 @@ async def breadth_first(tree: Tree, breadth: int) -> State:
         grown = await tree.task.each(tree.expand, kept)
         states = await tree.judge([state for states in grown for state in states])
         if not states:
+            tree.task.warn("no_step")
             break
-        kept = sorted(states, key=_score, reverse=True)[:breadth]
+        ranked = sorted(states, key=_score, reverse=True)
+        kept = ranked[:breadth]
+        if tree.evaluate == "vote" and len(ranked) > breadth and ranked[breadth].score == kept[-1].score:
+            tree.task.warn("tie")
     return kept[0]
 
 
@@ -168,26 +168,30 @@ async def depth_first(tree: Tree, nodes: int, threshold: float) -> tuple[State, 
     """Return the first state of full depth that is not pruned, else the deepest, and whether the budget ended it."""
     best = State()
     stack = [best]
-    judged = 0
+    judged, pruned = 0, False
     while stack:
         state = stack.pop()
         if state.path and state.score is None:
             if judged == nodes:
+                tree.task.warn("capped")
                 return best, True
             judged += 1
             [state] = await tree.judge([state])
         if state.path and _score(state) <= threshold:
+            pruned = True
             continue
         best = max(best, state, key=lambda candidate: (len(candidate.path), _score(candidate)))
         if len(state.path) == tree.depth:
             return state, False
         if judged == nodes:
+            tree.task.warn("capped")
             return best, True
         grown = await tree.expand(state)
         if tree.evaluate == "vote":
             grown = sorted(await tree.judge(grown[: nodes - judged]), key=_score, reverse=True)
             judged += len(grown)
         stack.extend(reversed(grown))
+    tree.task.warn("all_pruned" if pruned else "no_step")
     return best, False
 
 
@@ -208,23 +212,6 @@ def read_step(line: str) -> tuple[str, float]:
     found = _CONFIDENCE.search(line)
     weight = CONFIDENCES[found[1].lower() if found else "low"]
     return _HEAD.sub("", line[: found.start()] if found else line).strip(), weight
-
-
-def read_value(text: str) -> float:
-    """Return the value of the class that the last line names. Raises Unparsed for none or several."""
-    return CLASSES[read_verdict(text, Label(list(CLASSES)))]
-
-
-def read_vote(text: str) -> int:
-    """Return the number of the best choice, said last or alone in the last line. Raises Unparsed without one."""
-    found = [next(filter(None, numbers)) for numbers in _CHOICE.findall(text)] or _ONLY_CHOICE.findall(_last_line(text))
-    if not found:
-        raise Unparsed("the reply does not say which choice is best")
-    return int(found[-1])
-
-
-def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2]
 
 
 def _score(state: State) -> float:

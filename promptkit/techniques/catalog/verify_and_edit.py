@@ -1,4 +1,4 @@
-"""Verify and edit: where reasoning paths differ, their sentences are looked up, and the answer is found anew."""
+"""Verify and edit: where reasoning paths differ, their sentences are looked up and corrected before the answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from promptkit.answers.base import Unparsed
+from promptkit.errors import InputError
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens, Warmth
 from promptkit.techniques.reading import before_cue, filled_text, read_list, read_sentences
@@ -24,23 +25,32 @@ async def verify_and_edit(
     *,
     samples: Count = 5,
     temperature: Warmth = 0.7,
-    threshold: Count = 3,
+    threshold: Count | None = None,
     sentences: Count = 4,
     passages: Count = 3,
     max_tokens: Tokens = 256,
 ) -> Answer:
     """Vote; without `threshold` votes for one answer, verify a rationale, edit it and answer (Zhao et al. 2023).
 
-    `sentences` caps how many of the rationale are verified, the others being left out; `passages` how many are found
-    for each; `max_tokens` bounds the thoughts.
+    `threshold`, left out, is more than half of the `samples`. `sentences` caps how many of the rationale are verified,
+    the others being left out; `passages` how many are found for each; `max_tokens` bounds the thoughts. Raises
+    InputError for a threshold that the samples cannot reach.
     """
+    enough = threshold or samples // 2 + 1
+    if enough > samples:
+        raise InputError(
+            f"technique `verify_and_edit`: {samples} `samples` cannot reach a `threshold` of {enough} votes",
+            hint="set `threshold` to at most `samples`",
+        )
     thoughts = await task.sample("reason", samples, temperature=temperature, max_tokens=max_tokens, logprobs=True)
     answers = await task.each(task.decide, thoughts)
     voted = task.vote(answers)
-    if max((vote["weight"] for vote in voted.extra["votes"]), default=0) >= threshold:
+    if max((vote["weight"] for vote in voted.extra["votes"]), default=0) >= enough:
         return voted
     rationale = read_sentences(likeliest(task, thoughts, answers, voted))
     edits = await task.each(lambda sentence: edit(task, sentence, passages), rationale[:sentences])
+    if len(rationale) > sentences:
+        task.warn("capped")
     found = await task.ask("answer", statements=[edit["statement"] for edit in edits])
     answer = (await task.decide(found)).with_extra(**voted.extra, edits=edits)
     return answer.with_extra(capped=True) if len(rationale) > sentences else answer
@@ -68,6 +78,7 @@ async def edit(task: Task, sentence: str, count: int) -> dict[str, str]:
     verifying = await task.read(await task.ask("question", sentence=sentence), read_question) or ""
     found = await task.retrieve(verifying, count) if verifying else []
     if not found:
+        task.warn("no_passage")
         return {"sentence": sentence, "question": verifying, "statement": sentence}
     reply = await task.ask("verify", verifying=verifying, passages=[passage.text for passage in found])
     statement = await task.read(reply, filled_text)

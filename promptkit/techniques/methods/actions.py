@@ -1,19 +1,20 @@
-"""Thoughts and actions as a model writes them, and an action's argument as values for its tool's parameters."""
+"""Thoughts and actions as a model writes them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from promptkit.answers.reader.json_reader import read_json
 from promptkit.answers.text import undressed
 
 _HEAD: Final = re.compile(r"[*_#]{0,3}[ \t]?Thought[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}", re.IGNORECASE)
 _ACTION: Final = re.compile(r"(?:^|\n)[ \t*_#]*Action[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}", re.IGNORECASE)
 _INVENTED: Final = re.compile(r"\n[ \t*_#]*(?:Observation|Thought)[ \t]*\d*[*_]{0,2}[ \t]*:", re.IGNORECASE)
 _CALLED: Final = re.compile(r"[`*]*([A-Za-z]\w*)[ \t]*\((.*)\)[`*.]*[ \t]*", re.DOTALL)
+_WITH_INPUT: Final = re.compile(
+    r"[`*]*([A-Za-z]\w*)[`*]*[ \t]*\n[ \t*_#]*Action Input[ \t]*\d*[*_]{0,2}[ \t]*:[*_]{0,2}([^\n]*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,11 @@ def read_step(reply: str) -> tuple[str, str]:
 def read_action(text: str) -> Action | None:
     """Return the action in a text, None if it does not have the form `name[argument]` or `name(argument)`.
 
-    Quotes around the whole argument are left out.
-    The argument ends at the last `]` of the line on which the first `[` is closed, so that it may contain brackets.
+    A name with a line `Action Input: argument` after it is read too. Quotes around the whole argument are left out. The
+    argument ends at the last `]` of the line on which the first `[` is closed, so that it may contain brackets.
     """
+    if given := _WITH_INPUT.match(text.strip()):
+        return Action(given[1], undressed(given[2]))
     line = text.strip().partition("\n")[0]
     if called := _CALLED.fullmatch(line):
         return Action(called[1], undressed(called[2]))
@@ -66,34 +69,3 @@ def _closing(text: str) -> int | None:
         if depth == 0:
             return sign.start()
     return text.rindex("]") if "]" in text else None
-
-
-def takes(tool: Callable[..., Any]) -> Mapping[str, bool] | None:
-    """Return the parameters of a step's tool, True for required ones; None if they are not known."""
-    owner = getattr(tool, "__self__", tool)  # A step calls a method of the tool, which knows its parameters.
-    known = getattr(owner, "takes", None)
-    return known if isinstance(known, Mapping) else None
-
-
-def arguments(parameters: Mapping[str, bool] | None, argument: str) -> dict[str, Any] | None:
-    """Return an action's argument as values for a tool's parameters; None if it does not fit them.
-
-    The text is the value of the only parameter, or of the only required one; otherwise it is a JSON object of several.
-    """
-    required = [name for name, needed in (parameters or {}).items() if needed]
-    if parameters is not None and not parameters and not argument:
-        return {}
-    given = _object(argument)
-    if given is not None and (parameters is None or (set(required) <= given.keys() <= parameters.keys())):
-        return given
-    if parameters and (len(parameters) == 1 or len(required) == 1) and argument:
-        return {(required or list(parameters))[0]: argument}
-    return None
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        found = read_json(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and text.startswith("{") else None

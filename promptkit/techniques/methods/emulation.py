@@ -1,10 +1,11 @@
-"""A program run line by line: the sandbox runs each statement, the model emulates what no interpreter can run."""
+"""A program run line by line: the sandbox runs each statement, the model evaluates what no interpreter can run."""
 
 from __future__ import annotations
 
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 from promptkit.answers.reader.json_reader import read_json
@@ -44,17 +45,21 @@ class ProgramStepper:
         self._emulate = emulate
         self._left = most
         self._loops = 0
+        self._output = ""
         self.state: dict[str, Any] = {}
         self.trace: list[dict[str, Any]] = []
         self.capped = False
 
     async def run(self, program: str) -> Execution:
-        """Run a program and return the value of `answer`. Raises Stuck, and SyntaxError for text that is not Python."""
+        """Run a program and return the value of `answer`, with what its statements printed.
+
+        Raises Stuck, and SyntaxError for text that is not Python.
+        """
         try:
             await self._block(ast.parse(program).body)
         except RecursionError:
             raise Stuck("the program is nested too deep") from None
-        return await self._sandbox.run("answer")
+        return replace(await self._sandbox.run("answer"), output=self._output)
 
     async def _block(self, body: Sequence[ast.stmt]) -> Flow | None:
         for node in body:
@@ -123,6 +128,7 @@ class ProgramStepper:
     async def _statement(self, node: ast.stmt) -> None:
         self._count()
         ran = await self._sandbox.run(ast.unparse(node))
+        self._output += ran.output
         if ran.failure:
             changes = await self._ask(ast.unparse(node), "changes", node)
             if not isinstance(changes, Mapping):
@@ -185,6 +191,8 @@ def _same(one: Any, other: Any) -> bool:
     return json.dumps(one) == json.dumps(other)
 
 
+VALUE_TOKENS: Final = 128
+"""The tokens for a line's value, besides those for writing the variables of the state again."""
 LONGEST_VALUE: Final = 4_000
 """The characters of a variable's value that a request shows."""
 LONGEST_RESULT: Final = 200
@@ -196,10 +204,10 @@ _YES_NO: Final = {"yes": True, "no": False}
 
 
 class Emulator:
-    """The model as the interpreter of a program's lines; the same line with the same values is asked once."""
+    """The model as the interpreter of lines of `program`; the same line with the same values is asked once."""
 
-    def __init__(self, task: Task, program: str, limit: int) -> None:
-        self.task, self.program = task, program
+    def __init__(self, task: Task, limit: int) -> None:
+        self.task, self.program = task, ""
         self.asked, self.capped = 0, False
         self._limit = limit
         self._known: dict[str, Any] = {}
@@ -227,12 +235,18 @@ class Emulator:
         shown["trace"] = [
             {**done, "result": _shortened(done["result"], LONGEST_RESULT)} for done in shown["trace"][-MOST_LINES:]
         ]
-        reply = await self.task.ask("emulate", temperature=0.0, program=self.program, **shown)
-        try:
-            return read_value(reply.said)
-        except ValueError:
-            self.task.note(reply, "the reply is not a value")
-            raise Stuck(f"the model gives no value for `{shown['line']}`") from None
+        reply = await self.task.ask(
+            "emulate",
+            temperature=0.0,
+            max_tokens=VALUE_TOKENS + len(json.dumps(shown["state"])) // 2,
+            stop=("\n",) if await self.task.can("continue") else (),
+            program=self.program,
+            **shown,
+        )
+        found = await self.task.read(reply, lambda text: [read_value(text)])
+        if found is None:
+            raise Stuck(f"the model gives no value for `{shown['line']}`")
+        return found[0]
 
 
 def _shortened(value: Any, most: int) -> Any:
@@ -243,10 +257,18 @@ def _shortened(value: Any, most: int) -> Any:
 
 def read_value(text: str) -> Any:
     """Return the value in a reply: a literal, yes or no, or one word as text. Raises ValueError."""
-    text = text.strip().partition("\n")[0].strip("` ").removesuffix(".")
-    if text.lower() in _YES_NO:
-        return _YES_NO[text.lower()]
-    return text if text.isalpha() and text.lower() not in ("true", "false", "null", "none") else read_json(text)
+    text = text.strip()
+    first = text.partition("\n")[0].strip("` ").removesuffix(".")
+    if text.startswith("```"):
+        return read_json(text)
+    if first.lower() in _YES_NO:
+        return _YES_NO[first.lower()]
+    if first.isalpha() and first.lower() not in ("true", "false", "null", "none"):
+        return first
+    try:
+        return read_json(first)
+    except ValueError:
+        return read_json(text)
 
 
 def literal(value: Any) -> str:

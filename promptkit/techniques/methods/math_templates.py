@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from promptkit.answers.base import Unparsed
 from promptkit.answers.reader.fences import fenced_blocks
-from promptkit.techniques.context import Exchange
-from promptkit.techniques.methods.programs import functions, read_program
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.attempts import failure_text, read_program
+from promptkit.techniques.methods.syntax import functions
 from promptkit.techniques.task import Task
 from promptkit.tools.algebra import evaluate_expression
 
@@ -95,28 +96,37 @@ def _value(found: re.Match[str]) -> Number:
 
 
 _CALLS: Final = """\
-def outcome_of_(each):
+outcomes_ = []
+for each in assignments:
     try:
-        return {call}
+        outcomes_.append({call})
     except ZeroDivisionError:
-        return None
-[outcome_of_(each) for each in assignments]"""
+        outcomes_.append(None)
+outcomes_"""
 _MARK: Final = re.compile(r"answer[ \t*_]*(?:=|:|is\b)", re.IGNORECASE)
 
 
 async def run_function(
-    task: Task, exchange: Exchange, values: Mapping[str, Number], assignments: Sequence[Mapping[str, Number]]
-) -> list[Number | None]:
-    """Run the function of a reply on each assignment; None for one on which it divides by zero or fails."""
+    task: Task, values: Mapping[str, Number], assignments: Sequence[Mapping[str, Number]], exchange: Exchange
+) -> Answer:
+    """Run the function of a reply on each assignment; the answer's value is the list of its numbers, None where it
+    divides by zero.
+    """
     program = read_program(exchange, f"def solution({', '.join(values)}):")
+    if not program:
+        return task.no_answer("the reply holds no program", exchange)
     name, parameters = next(reversed(functions(program).items()), ("solution", []))
     sources = parameters if set(parameters) <= values.keys() else list(values)
     arguments = ", ".join(f"{name}=each[{source!r}]" for name, source in zip(parameters, sources, strict=False))
-    calls = _CALLS.format(call=f"{name}({arguments})")
-    ran = await task.code(f"{program}\n{calls}", inputs={"assignments": assignments}, of=exchange)
-    if ran.failure or any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in ran.value):
-        return [None] * len(assignments)
-    return list(ran.value)
+    call = f"{name}({arguments})"
+    ran = await task.code(f"{program}\n{_CALLS.format(call=call)}", inputs={"assignments": assignments}, of=exchange)
+    if failure := ran.failure:
+        if failure.kind in ("exception", "undefined"):  # A `try` hides the line on which it was raised.
+            failure = (await task.code(f"{program}\n{call}", inputs={"each": assignments[-1]})).failure or failure
+        return task.no_answer(failure_text(program, failure), exchange)
+    if any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in ran.value):
+        return task.no_answer("the function returns something that is not a number", exchange)
+    return Answer(value=list(ran.value))
 
 
 async def agree(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts.tfidf import LexicalIndex
 from promptkit.techniques.needs import not_prepared
 from promptkit.techniques.task import Task
+
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 ItemProblem = tuple[str, str | None]
 """The problem of an item, and a hint."""
@@ -23,17 +27,34 @@ def prepared_items(task: Task, *keys: str) -> tuple[Mapping[str, Any], ...]:
     return task.artifact.items
 
 
-def with_prepared_examples(task: Task) -> Task:
+def with_prepared_examples(task: Task, *, most_alike: int | None = None) -> Task:
     """Return the task with the prepared items as its examples, without an item that has the same input.
 
-    Raises InputError if there are none, and for each item without input, thoughts or output, with an input that the
-    step does not have, or with an output that is not an answer.
+    `most_alike` keeps so many, whose inputs have the most words in common with the task's; numbers do not tell them
+    apart. Raises InputError if there are none, and for each item without input, thoughts or output, with an input that
+    the step does not have, or with an output that is not an answer.
     """
     items = prepared_items(task)
     _raise_problems(task, (_without_input(task, item) or _unfilled(item, ("thoughts", "output")) for item in items))
     kinds = task.showing(items).example_types
     _raise_problems(task, (_no_answer(kind, item["output"]) for kind, item in zip(kinds, items, strict=True)))
-    return task.showing(item for item in items if not _is_asked(item["input"], task.inputs))
+    others = [item for item in items if not _is_asked(item["input"], task.inputs)]
+    return task.showing(others if most_alike is None else _most_alike(others, task.inputs, most_alike))
+
+
+def _most_alike(
+    items: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any], count: int
+) -> Sequence[Mapping[str, Any]]:
+    """Return the items whose inputs are most like the given ones but for their numbers, in their order."""
+    if len(items) <= count:
+        return items
+    asked = {name: inputs.get(name, "") for name in items[0]["input"]}
+    nearest = LexicalIndex([_shape(item["input"]) for item in items]).nearest(_shape(asked), count)
+    return [items[at] for at in sorted(nearest)]
+
+
+def _shape(inputs: Mapping[str, Any]) -> str:
+    return _NUMBER.sub("0", " ".join(map(str, inputs.values())))
 
 
 def _raise_problems(task: Task, wrong: Iterable[ItemProblem | None]) -> None:

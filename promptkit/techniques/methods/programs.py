@@ -1,43 +1,82 @@
-"""Programs that a model wrote: reading them from a reply, and their value as an answer."""
+"""The value of a program as the answer of a step."""
 
 from __future__ import annotations
 
-import ast
 import json
 import math
-import textwrap
-from collections.abc import Mapping
-from itertools import takewhile
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from promptkit.answers.reader.verdicts import verdict
-from promptkit.techniques.context import Answer, Exchange
+from promptkit.answers.reader.verdicts import judgements, verdict
+from promptkit.techniques.context import Answer
 from promptkit.techniques.task import Task
-from promptkit.tools.python import Execution, assigned_names, cut_program
 
-
-def computed_answer(task: Task, execution: Execution, exchange: Exchange) -> Answer:
-    """Return a program's value as the answer; no answer if it failed, which the trace of its reply notes."""
-    if execution.failure:
-        return task.no_answer(execution.failure.message, exchange)
-    return value_answer(task, execution.value)
+_MIDNIGHT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T00:00:00")
+_AFFIRM: Final = frozenset(("supports", "entails", "entailment", "pass", "passed"))
+_DENY: Final = frozenset(("refutes", "contradicts", "contradiction", "contradicted", "fail", "failed"))
+_NEGATING: Final = re.compile(r"^(?:not|non|no|un|in|im|ir|dis)[ _-]?", re.IGNORECASE)
 
 
 def value_answer(task: Task, value: Any) -> Answer:
-    """Return a program's value as the answer: as it is, else its items as texts, its only item, or its text."""
-    value = scalar(value)
+    """Return a program's value as the answer: as it is, or in the form nearest to it that the answer type takes.
+
+    Tried in this order: the value; its items, a row of one cell as its cell, as they are and as texts; the only item;
+    the label that says what True and False or 1 and 0 do. Last, the text of the value is read.
+    """
+    value = plain(value)
     alone = single(value)
-    for candidate in (value, _texts(value), alone, _texts(alone), _label_of(task, alone)):
+    unfit = task.answer(value)
+    for candidate in _forms(task, value, alone):
         if (answer := task.answer(candidate)).flag is None:
             return answer
-    read = answer if alone is None else task.parse(text_of(alone))
-    return answer if read.flag else read
+    read = unfit if alone is None else task.parse(text_of(alone))
+    return unfit if read.flag else read
 
 
-def _label_of(task: Task, value: Any) -> str | None:
-    """Return the label that says what True or False does (`yes`, `incorrect`); None where no label or several do."""
-    meant = [name for name in task.answer_type.alternatives() if verdict(name) is value]
-    return meant[0] if len(meant) == 1 and isinstance(value, bool) else None
+def _forms(task: Task, value: Any, alone: Any) -> Iterator[Any]:
+    rows = [_only_cell(row) for row in value] if isinstance(value, list) else value
+    yield from (value, rows, _texts(rows), alone, _texts(alone))
+    if isinstance(alone, int) and alone in (0, 1):
+        yield bool(alone)
+        yield label_of(task.answer_type.alternatives(), bool(alone))
+
+
+def label_of(labels: tuple[str, ...], value: bool) -> str | None:
+    """Return the label that says what True or False does (`yes`, `refuted`, `not spam`); None if that is not clear."""
+    meanings = _meanings(labels)
+    meant = [label for label, meaning in zip(labels, meanings, strict=True) if meaning is value]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _meanings(labels: tuple[str, ...]) -> tuple[bool | None, ...]:
+    """Return what each label says, None where it affirms and denies nothing; of two, one is the other's denial."""
+    if len(labels) != 2:
+        return tuple(map(_meaning, labels))
+    one, other = labels
+    if _is_denial(one, other) or _is_denial(other, one):
+        return (_is_denial(other, one), _is_denial(one, other))
+    first, second = _meaning(one), _meaning(other)
+    if first is None and second is not None:
+        return (not second, second)
+    return (first, not first) if second is None and first is not None else (first, second)
+
+
+def _is_denial(label: str, other: str) -> bool:
+    """Tell whether a label is another one with a negating word or syllable before it."""
+    rest = _NEGATING.sub("", label, count=1)
+    return rest != label and rest.casefold() == other.casefold()
+
+
+def _meaning(label: str) -> bool | None:
+    """Return whether a label alone affirms or denies; None where it does neither."""
+    word = label.casefold()
+    if word in _AFFIRM or word in _DENY:
+        return word in _AFFIRM
+    if (found := verdict(label)) is not None:
+        return found
+    judged = {bool(mention.value) for mention in judgements(label)}
+    return judged.pop() if len(judged) == 1 else None
 
 
 def text_of(value: Any) -> str:
@@ -48,6 +87,22 @@ def text_of(value: Any) -> str:
 def _texts(value: Any) -> Any:
     """Return the items of a list as texts; others as they are."""
     return list(map(text_of, value)) if isinstance(value, list) else value
+
+
+def _only_cell(row: Any) -> Any:
+    """Return the cell of a row that has one; others as they are."""
+    return single(row) if isinstance(row, list | Mapping) and len(row) == 1 else row
+
+
+def plain(value: Any) -> Any:
+    """Return a value with its numbers as `scalar` has them, and a time at midnight as its date."""
+    if isinstance(value, list):
+        return list(map(plain, value))
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, str) and (date := _MIDNIGHT.fullmatch(value)):
+        return date[1]
+    return scalar(value)
 
 
 def scalar(value: Any) -> Any:
@@ -65,80 +120,3 @@ def single(value: Any) -> Any:
     if isinstance(value, Mapping) and value:
         return scalar(next(iter(value.values())))
     return value
-
-
-def read_program(exchange: Exchange, head: str) -> str:
-    """Return the program of a reply; if the reply is only the body of a function, the function with `head`.
-
-    It is only a body if the turn was begun with the head, or if the program's top level returns.
-    """
-    text = exchange.text.strip("\n")
-    if exchange.request.begun and text[:1].isspace():
-        text = "\n".join(takewhile(lambda line: not line or line[0].isspace(), text.split("\n")))
-    program = cut_program(text)
-    tree = _parsed(program)
-    if tree is None or not any(isinstance(node, ast.Return) for node in _outside_functions(tree)):
-        return program
-    return f"{head}\n{textwrap.indent(program, '    ')}"
-
-
-def calls(program: str, name: str) -> bool:
-    """Tell whether the top level of a program calls a function of its own."""
-    tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
-    return any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == name for node in _outside_functions(tree))
-
-
-def ending_in(program: str, name: str) -> str:
-    """Return a program that assigns a name; one that ends in a value, printed or not, or in another name, is made to
-    assign that.
-    """
-    tree = _parsed(program)
-    if tree is None or not tree.body or name in assigned_names(program):
-        return program
-    last = tree.body[-1]
-    match last:
-        case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[printed])):
-            value: ast.expr = printed
-        case ast.Expr(value=value):
-            pass
-        case ast.FunctionDef(name=function, args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[])):
-            return f"{program}\n{name} = {function}()"
-        case ast.Assign(targets=[ast.Name() as value]) | ast.AnnAssign(target=ast.Name() as value):
-            return f"{program}\n{name} = {value.id}"
-        case _:
-            return program
-    tree.body[-1] = ast.copy_location(ast.Assign(targets=[ast.Name(id=name, ctx=ast.Store())], value=value), last)
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def is_python(program: str) -> bool:
-    """Tell whether a text is a Python program."""
-    return bool(program.strip()) and _parsed(program) is not None
-
-
-def functions(program: str) -> dict[str, list[str]]:
-    """Return the functions at the top level of a program, each with the names of its parameters."""
-    tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
-    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {
-        node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-        for node in defined
-    }
-
-
-def _parsed(program: str) -> ast.Module | None:
-    try:
-        return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _outside_functions(tree: ast.Module) -> list[ast.AST]:
-    found: list[ast.AST] = []
-    waiting: list[ast.AST] = list(tree.body)
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            waiting.extend(ast.iter_child_nodes(node))
-    return found

@@ -14,7 +14,7 @@ from promptkit.answers.reader.code_reader import find_program
 from promptkit.answers.reader.fences import fenced_blocks
 from promptkit.answers.reader.list_reader import bare_item, listed_items
 from promptkit.techniques.context import Exchange
-from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
+from promptkit.techniques.methods.tables import ROW_ID, cell_text, rows_shown, sql_literal, sql_name, table_lines
 from promptkit.techniques.reading import filled_lines
 from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
@@ -155,23 +155,16 @@ def read_values(reply: str, count: int) -> list[str]:
     return values
 
 
-def read_lines(reply: str) -> list[str]:
-    """Return the items of a list, else the lines of a reply that are not blank. Raises Unparsed without any."""
-    listed = listed_items(reply, in_full=True)
-    found = listed.texts if listed else [value for line in reply.splitlines() if (value := _bare(line))]
-    if not found:
-        raise Unparsed("the reply is empty")
-    return found
-
-
 def _bare(line: str) -> str:
     return bare_item(_ROW.sub("", line, count=1))
 
 
 DEEPEST: Final = 3
 """The depth to which calls may be nested."""
-MOST_SHOWN: Final = 50
+MOST_SHOWN: Final = 200
 """The number of rows that a call for one value reads."""
+MOST_REQUESTS: Final = 100
+"""The number of requests of one query, a safety stop."""
 LONGEST_READ: Final = 2_000
 """The characters of a cell that a call reads, since cells may be long texts."""
 
@@ -180,18 +173,19 @@ _QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _IN: Final = re.compile(r"\bIN\s*$", re.IGNORECASE)
 _IN_BRACKETS: Final = re.compile(r"\bIN\s*\(\s*$", re.IGNORECASE)
 _TOKENS_A_ROW: Final = 16
+_DIGITS: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,15})?")
 
 
 class TooManyCalls(Exception):
-    """A query that needs more calls than it may make."""
+    """A query that needs more calls or requests than it may make."""
 
 
 class NeuralQuery:
     """A query that a model wrote, with calls of the model. Each call that answers row by row adds a column to the
     table.
 
-    One call answers for at most `chunk` different rows, and there may be `most` calls. Raises InvalidCall or
-    QueryFailed if the query, or the reply to a call, cannot be used, and TooManyCalls.
+    There may be `most` calls. One that answers row by row takes a request for each `chunk` different rows. Raises
+    InvalidCall or QueryFailed if the query, or the reply to a call, cannot be used, and TooManyCalls.
     """
 
     def __init__(self, task: Task, exchange: Exchange, table: Table, *, chunk: int, most: int) -> None:
@@ -200,15 +194,17 @@ class NeuralQuery:
         self._table = table
         self._chunk = chunk
         self._most = most
-        self._asked = 0
+        self._calls = 0
+        self._requests = 0
 
-    async def cells(self, query: str) -> list[Any]:
-        """Return the cells of a query's result; for a query that is only a call, the call's answers."""
+    async def result(self, query: str) -> Table:
+        """Return the result of a query; for a query that is only a call, the call's answers in one column."""
         calls = outermost_calls(query)
         if len(calls) == 1 and not (query[: calls[0].start] + query[calls[0].end :]).strip("() \n"):
-            return await (self._answers(calls[0], 1) if calls[0].kind == "ans" else self._values(calls[0], 1))
+            values = await (self._answers(calls[0], 1) if calls[0].kind == "ans" else self._values(calls[0], 1))
+            return Table(("answer",), tuple((value,) for value in values))
         selected = await self._select(await self._bound(query, 1))
-        return [cell for row in selected.rows for cell in row]
+        return Table(selected.columns, selected.rows)
 
     async def _bound(self, query: str, depth: int) -> str:
         """Return a query with a column or a value in place of each call, inner calls before outer ones."""
@@ -237,10 +233,13 @@ class NeuralQuery:
         """Return the model's answers from the cells that a call names."""
         _, cells = await self._cells_of(call, depth)
         self._count(1)
+        rows_shown(self._task, cells, MOST_SHOWN)
         reply = await self._task.ask(
             "ans", rows=table_lines(cells, most=MOST_SHOWN, longest=LONGEST_READ), asked=call.question
         )
-        return await self._task.read(reply, read_lines) or []
+        if reply.value is None:
+            raise InvalidCall(f"the reply to `{call.question}` holds no answer")
+        return list(reply.value)
 
     async def _values(self, call: QACall, depth: int) -> list[Any]:
         """Return a value for each row of the table, None for rows that the call does not name."""
@@ -297,20 +296,29 @@ class NeuralQuery:
     async def _select(self, query: str) -> Any:
         return await self._task.sql(self._table, query, of=self._exchange)
 
-    def _count(self, calls: int) -> None:
-        self._asked += calls
-        if self._asked > self._most:
-            raise TooManyCalls(f"the query needs more than {self._most} calls; `asked` allows more")
+    def _count(self, requests: int) -> None:
+        """Count a call that takes so many requests. Raises TooManyCalls."""
+        self._calls += 1
+        self._requests += requests
+        if self._calls > self._most:
+            raise TooManyCalls(f"the query needs more than {self._most} QA calls; `asked` allows more")
+        if self._requests > MOST_REQUESTS:
+            raise TooManyCalls(f"the query needs more than {MOST_REQUESTS} requests; a larger `chunk` needs fewer")
 
 
 def _written(stand_in: str | list[Any], before: str, after: str) -> str:
     """Return the SQL that stands in for a call: a column, all values after IN, else the first value."""
     if isinstance(stand_in, str):
         return stand_in
-    values = [sql_literal(value) for value in stand_in] or ["NULL"]
+    values = [_literal(value) for value in stand_in] or ["NULL"]
     if _IN.search(before):
         return f"({', '.join(values)})"
     return ", ".join(values) if _IN_BRACKETS.search(before) and after.lstrip().startswith(")") else values[0]
+
+
+def _literal(value: Any) -> str:
+    """Return a value as an SQL literal; digits as a number, since SQLite holds any text to be more than a number."""
+    return value if isinstance(value, str) and _DIGITS.fullmatch(value) else sql_literal(value)
 
 
 def _without_brackets(query: str) -> str:

@@ -12,8 +12,11 @@ from promptkit.answers.reader.list_reader import bare_item
 from promptkit.techniques.reading import first_line
 
 END: Final = "EOQ"
+DEFAULT: Final = "ask"
+"""The handler of a sub-question that names none."""
 
-_LINE: Final = re.compile(r"\s*(?:\((?P<operation>[A-Za-z]\w*)\)\s*)?\[(?P<handler>[^\[\]\n]+)\](?P<text>[^\n]*)")
+_LINE: Final = re.compile(r"\s*(?:\((?P<operation>[A-Za-z]\w*)\)\s*)?(?:\[(?P<handler>[^\[\]\n]+)\])?(?P<text>[^\n]*)")
+_END_LINE: Final = re.compile(r"\W*EOQ\W*")
 _QUESTION_HEAD: Final = re.compile(r"[*_\s]*QS\d*[*_]{0,2}[ \t]*:[*_\s]*", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"#(\d+|C)\b")
 _BASES: Final = ("select", "project", "projectKeys", "projectValues", "filter")
@@ -87,15 +90,22 @@ class SubQuestion:
 
 
 def read_sub_question(reply: str) -> SubQuestion:
-    """Return the sub-question in the first line of a reply. Raises InvalidSubQuestion for other text."""
+    """Return the sub-question in the first line of a reply; one that names no handler is for the default one.
+
+    Raises InvalidSubQuestion for an unknown operation and for a reply without a question.
+    """
     line = _QUESTION_HEAD.sub("", bare_item(first_line(reply)), count=1).strip(" *_`")
+    if _END_LINE.fullmatch(line):
+        return SubQuestion(line, "select", (), END, "")
     found = _LINE.match(line)
-    if found is None:
-        raise InvalidSubQuestion("the reply names no handler")
+    assert found is not None, "every part of the pattern is optional"
     operation, *suffixes = (found["operation"] or "select").split("_")
     if operation not in _BASES or not set(suffixes) <= set(_SUFFIXES):
         raise InvalidSubQuestion(f"there is no operation `{found['operation']}`")
-    return SubQuestion(line, operation, tuple(suffixes), found["handler"].strip(), found["text"].strip())
+    handler, text = (found["handler"] or DEFAULT).strip(), found["text"].strip()
+    if not text and handler != END:
+        raise InvalidSubQuestion("the reply holds no question")
+    return SubQuestion(line, operation, tuple(suffixes), handler, text)
 
 
 def read_reply(text: str) -> Any:

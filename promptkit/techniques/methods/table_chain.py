@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from promptkit.techniques.methods.sort_keys import sort_keys
 from promptkit.techniques.methods.tables import (
     WorkingTable,
     cell_text,
-    number_in,
     read_columns,
     read_rows,
     table_lines,
@@ -35,6 +35,9 @@ TOKENS_A_ROW: Final = 16
 _DERIVED: Final = re.compile(r"(?:(?<!\s)\s+)?derived from\s*:\s*", re.IGNORECASE)
 _ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*\d{1,9}\s*[:|]\s*", re.IGNORECASE)
 _ORDER: Final = re.compile(r"\bthe order is\b", re.IGNORECASE)
+_DESCENDING: Final = re.compile(
+    r"\b(?:large to small|(?:late|new)\w* to (?:early|earliest|old\w*)|descending)\b", re.IGNORECASE
+)
 _KIND: Final = re.compile(r"\bdatatype\s*(?:is|:)?\s*(\w+)", re.IGNORECASE)
 
 
@@ -102,35 +105,39 @@ async def select_row(step: Operation) -> Changed:
 
 async def select_column(step: Operation) -> Changed:
     """Keep some columns: of several selections, those of the best."""
+    if not step.work.table.columns:
+        return None
     chosen = await step.task.sample(
         "select_column", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
     )
-    known = step.work.table.columns
-    columns = union_of_best([(reply, read_columns(reply.said, known)) for reply in chosen], BEST_SELECTIONS)
+    columns = union_of_best([(reply, reply.value or []) for reply in chosen], BEST_SELECTIONS)
     kept = step.work.select_columns(columns)
     return (kept, list(kept.table.columns)) if columns else None
 
 
 async def group_column(step: Operation) -> Changed:
     """Count the values of a column, unless most of them differ."""
-    named = read_columns((await step.task.ask("group_column", rows=step.rows)).said, step.work.table.columns)
-    if not named:
+    if not step.work.table.columns:
         return None
-    grouped = step.work.group(named[0])
+    named = (await step.task.ask("group_column", rows=step.rows)).value
+    if named is None:
+        return None
+    grouped = step.work.group(named)
     different = len(grouped.counts.rows) if grouped.counts else 0
-    return (grouped, named[:1]) if different <= MOST_DIFFERENT * len(step.work.table.rows) else None
+    return (grouped, [named]) if different <= MOST_DIFFERENT * len(step.work.table.rows) else None
 
 
 async def sort_column(step: Operation) -> Changed:
-    """Sort by a column, unless the rows are in that order already."""
+    """Sort by a column, unless its cells cannot be sorted or the rows are in that order already."""
     reply = (await step.task.ask("sort_column", rows=step.rows)).said
     named = read_columns(_ORDER.split(reply, maxsplit=1)[0], step.work.table.columns)
     if not named:
         return None
     kind = _KIND.search(reply)
-    cells = [cell for cell in step.work.column(named[0]) if cell_text(cell)]
-    numeric = kind[1].lower().startswith("num") if kind else all(number_in(cell) is not None for cell in cells)
-    ordered = step.work.sort(named[0], descending="large to small" in reply.lower(), numeric=numeric)
+    keys = sort_keys(step.work.column(named[0]), kind[1] if kind else "")
+    if keys is None:
+        return None
+    ordered = step.work.sort(keys, descending=_DESCENDING.search(reply) is not None)
     return (ordered, named[:1]) if ordered.numbers != step.work.numbers else None
 
 

@@ -85,8 +85,18 @@ def table_lines(
     Rows are numbered from 1 unless `numbers` are given.
     """
     numbered = zip(numbers or range(1, len(table.rows) + 1), table.rows[:most], strict=False)
-    rows = [{"number": number, "cells": [cell_text(cell, longest) for cell in row]} for number, row in numbered]
+    rows = [{"number": number, "cells": [shown_cell(cell, longest) for cell in row]} for number, row in numbered]
     return {"columns": list(table.columns), "rows": rows, "more": len(table.rows) - len(rows)}
+
+
+def rows_shown(task: Task, table: Table, most: int) -> dict[str, Any]:
+    """Return how many rows of a table the macro `left_out` of `_table.j2` says are `shown`, and how many `more` there
+    are. Warns where there are more.
+    """
+    shown = min(most, len(table.rows))
+    if shown < len(table.rows):
+        task.warn("rows_left_out")
+    return {"shown": shown, "more": len(table.rows) - shown}
 
 
 async def table_schema(task: Task, table: Table) -> dict[str, Any]:
@@ -99,7 +109,8 @@ async def table_schema(task: Task, table: Table) -> dict[str, Any]:
         {"name": name, "type": kind.upper() if kind in ("integer", "real") else "TEXT"}
         for name, kind in zip(names, types, strict=True)
     ]
-    return {"columns": columns, "rows": [[cell_text(cell) for cell in row] for row in first.rows]}
+    shown = [[shown_cell(cell) for cell in row] for row in first.rows]
+    return {"columns": columns, "rows": shown, "more": len(table.rows) - len(shown)}
 
 
 def sql_name(column: str) -> str:
@@ -122,6 +133,11 @@ def cell_text(cell: Any, longest: int = LONGEST_CELL) -> str:
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
+def shown_cell(cell: Any, longest: int = LONGEST_CELL) -> str:
+    """Return a cell as a prompt shows it: it cannot end the comment in which its table stands."""
+    return cell_text(cell, longest).replace("*/", "* /")
+
+
 def sql_literal(value: Any) -> str:
     """Return a value as an SQL literal."""
     if value is None:
@@ -133,8 +149,10 @@ def sql_literal(value: Any) -> str:
 
 Selected = TypeVar("Selected", bound=Hashable)
 
-_NUMBER: Final = re.compile(r"([-−–]?)[^\d.]{0,2}(\d[\d,]*(?:\.\d+)?|\.\d+)")
 _ALL: Final = re.compile(r"[\s\[({'\"]*\*")
+_RANGE: Final = re.compile(
+    r"(\d{1,9})\s*(?:to|through|until|bis|\.\.\.?|[-–—…])\s*(?:rows?\s*)?(\d{1,9})", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +183,10 @@ class WorkingTable:
         rows = tuple((*row, value) for row, value in zip(self.table.rows, values, strict=True))
         return replace(self, table=Table((*self.table.columns, name), rows))
 
-    def sort(self, column: str, *, descending: bool, numeric: bool) -> WorkingTable:
-        """Return the table sorted by a column, by the numbers in its cells or by their texts, blank ones last."""
-        cells = self.column(column)
-        keys = [number_in(cell) if numeric else cell_text(cell).casefold() or None for cell in cells]
+    def sort(self, keys: Sequence[Any], *, descending: bool) -> WorkingTable:
+        """Return the table sorted by a key for each row; rows without one come last."""
         filled = [place for place, key in enumerate(keys) if key is not None]
-        filled.sort(key=lambda place: keys[place], reverse=descending)  # type: ignore[arg-type, return-value]
+        filled.sort(key=lambda place: keys[place], reverse=descending)
         return self._with_rows([*filled, *(place for place, key in enumerate(keys) if key is None)])
 
     def group(self, column: str) -> WorkingTable:
@@ -191,30 +207,25 @@ class WorkingTable:
         return replace(self, table=table, numbers=tuple(self.numbers[place] for place in places))
 
 
-def number_in(cell: Any) -> float | None:
-    """Return the first number in a cell (`$1,234`, `about 5`), None without one."""
-    found = _NUMBER.search(cell_text(cell))
-    if found is None:
-        return None
-    number = float(found[2].replace(",", ""))
-    return -number if found[1] else number
-
-
 def read_columns(text: str, columns: Sequence[str]) -> list[str]:
-    """Return the columns named in `f_col([…])`, or else in the text, in any case; of overlapping names the longest."""
+    """Return the columns that a text names, in any case; of overlapping names the longest."""
     known = {name.casefold(): name for name in columns}
     names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.rpartition("f_col")[2].casefold()) if names else []
+    found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.casefold()) if names else []
     return list(dict.fromkeys(known[name] for name in found))
 
 
 def read_rows(text: str, numbers: Sequence[int]) -> list[int]:
-    """Return the existing rows named in `f_row([…])`, or else in the text, in order; `*` means all."""
+    """Return the existing rows named in `f_row([…])`, or else in the text, in order.
+
+    `*` means all, and `row 7 to row 9` those between too.
+    """
     text = text.rpartition("f_row")[2]
     if _ALL.match(text):
         return list(numbers)
+    ranges = [range(int(first), int(last) + 1) for first, last in _RANGE.findall(text)]
     named = {int(number) for number in re.findall(r"\d{1,9}", text)}
-    return [number for number in numbers if number in named]
+    return [number for number in numbers if number in named or any(number in between for between in ranges)]
 
 
 def union_of_best(chosen: Sequence[tuple[Exchange, Sequence[Selected]]], most: int) -> set[Selected]:

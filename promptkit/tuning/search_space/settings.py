@@ -13,7 +13,7 @@ from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import StepProfile, recommend
-from promptkit.evaluation.recommendation.step_profile import available_for, cost_inputs, likely_task
+from promptkit.evaluation.recommendation.step_profile import available_for, cost_inputs, likely_task, thinks_by_itself
 from promptkit.project import LIBRARY
 from promptkit.prompts.messages import open_layout
 from promptkit.prompts.prompt import Example
@@ -225,6 +225,7 @@ def technique_parameter(pipeline: Pipeline, step: Step, model: Model) -> tuple[P
         available=available_for(pipeline, step, model),
         size=billions(model),
         budget=MOST_REQUESTS,
+        thinks=thinks_by_itself(step, model),
         **cost_inputs(step, None),
     )
     recommendation = recommend(situation, pipeline.project)

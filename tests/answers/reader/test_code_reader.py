@@ -9,6 +9,7 @@ from promptkit.answers.build import build_answer_type
 from promptkit.answers.reader.code_reader import find_program
 
 DOUBLE = "def double(x):\n    return 2 * x"
+QUADRUPLE = "def quadruple(x):\n    return double(double(x))"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,9 @@ DOUBLE = "def double(x):\n    return 2 * x"
         ("python", "    return x + 1", "    return x + 1"),
         ("python", "(a + b) * 2", "(a + b) * 2"),
         ("python", "while True:\n    pass", "while True:\n    pass"),
+        ("python", f"```python\n{DOUBLE}\n```\nand\n```python\n{QUADRUPLE}\n```", f"{DOUBLE}\n{QUADRUPLE}"),
+        ("python", "```python\nimport math\n```\n```python\ny = math.pi\n```", "import math\ny = math.pi"),
+        ("python", "```python\nx = 1\n```\n```python\ny = 2\n```", "y = 2"),
         ("sql", "The query is SELECT a FROM b WHERE c = 'x;y'; it gives two rows.", "SELECT a FROM b WHERE c = 'x;y';"),
         ("sql", "To find it we sort:\nSELECT a\nFROM b\nORDER BY c\n\nThis gives one.", "SELECT a\nFROM b\nORDER BY c"),
         ("sql", "```sql\nSELECT 1;\n```\n| 1 |\n|---|\n| 1 |", "SELECT 1;"),
@@ -54,6 +58,16 @@ DOUBLE = "def double(x):\n    return 2 * x"
 )
 def test_the_program_is_found(language: str, reply: str, program: str) -> None:
     assert find_program(reply, language).value == program
+
+
+@pytest.mark.parametrize(
+    ("last", "program"),
+    [("print(double(2))", f"{DOUBLE}\nprint(double(2))"), ("assert double(2) == 4", DOUBLE)],
+)
+def test_a_program_to_run_has_its_use_and_not_its_checks(last: str, program: str) -> None:
+    reply = f"```python\n{DOUBLE}\n```\nThen:\n```python\n{last}\n```"
+
+    assert find_program(reply, "python", to_run=True).value == program
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ConnectionFailed, RequestRefused, ServerFailed
+from promptkit.evaluation.cells import keys as own_module
 from promptkit.evaluation.cells.failures import MOST_FAILURES
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.runtimes.base import Reply, Request
+from promptkit.tools.backends import importable
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PIPELINE, PROMPT, SUITE, Bench, echo, moods, number_of
 
@@ -263,6 +265,22 @@ async def test_settings_that_the_target_reads_are_part_of_the_cell(bench: Bench,
     before = bench.suite().baseline.content
     bench.folder.write("promptkit.yaml", f"model: auto\n{line}\n")
     assert bench.suite().baseline.content != before
+
+
+async def test_the_backend_that_runs_programs_is_part_of_the_cell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(backend: str) -> bytes:
+        text = PIPELINE.replace("{prompt: mood}", f"{{prompt: mood, programs: {{backend: {backend}}}}}")
+        bench.folder.write("pipelines/mood.yaml", text)
+        return bench.suite().baseline.key({}, exact=False)
+
+    keys = {backend: key(backend) for backend in ("monty", "cpython", "auto")}
+    assert len(set(keys.values())) == 3
+    for backend in ("monty", "cpython"):
+        monkeypatch.setattr(own_module, "importable", lambda _, backend=backend: importable(backend))
+        keys[f"auto: {backend}"] = key("auto")
+    assert len(set(keys.values())) == 4
 
 
 async def test_a_template_that_promptkit_no_longer_ships_leaves_the_cells_of_older_stores_known(bench: Bench) -> None:

@@ -31,6 +31,15 @@ GUESS = """
             exchange.record.warnings = ("weak_reading",) if number % 5 == 0 else ()
         return await task.decide(first)
 """
+SPLIT = """
+    from promptkit.techniques import technique
+
+    @technique()
+    async def guess(task):
+        if int(str(task.inputs["text"]).split()[1]) % 5 == 0:
+            task.warn("no_sub_question")
+        return await task.decide(await task.ask("answer"))
+"""
 GUESSED = PIPELINE.replace("{prompt: mood}", "{prompt: mood, technique: guess}")
 TWO = """
 name: mood
@@ -76,6 +85,15 @@ async def test_cells_that_are_known_have_their_warnings_too(bench: Bench) -> Non
     await bench.run()
     again = await bench.run(cached=False)
     assert (again.runtime.requests, again.variant()["warnings"]) == ([], {"weak_reading": 4})
+
+
+async def test_a_variant_knows_which_techniques_gave_a_warning_also_where_its_cells_are_known(bench: Bench) -> None:
+    bench.folder.write("techniques/guess.py", SPLIT)
+    for again in (False, True):
+        ran = await bench.run()
+        assert bool(ran.runtime.requests) is not again
+        assert ran.variant()["warnings"] == {"no_sub_question": 4}
+        assert ran.variant()["warned_by"] == {"no_sub_question": ["guess"]}
 
 
 async def test_where_several_steps_have_warnings_they_are_counted_by_step(bench: Bench) -> None:
@@ -151,9 +169,27 @@ async def test_a_threshold_is_not_judged_by_answers_without_their_warnings(bench
 
 def test_a_threshold_on_an_unknown_warning_or_beyond_a_share_is_refused(bench: Bench) -> None:
     (unknown,) = bench.problems(SUITE + "thresholds: {weak_readings: {at_most: 0.1}}\n")
-    assert (unknown.message, unknown.hint) == ("there is no metric `weak_readings`", "did you mean `weak_reading`?")
+    assert (unknown.message, unknown.hint) == (
+        "there is no metric or warning `weak_readings`",
+        "did you mean `weak_reading`?",
+    )
     (beyond,) = bench.problems(GATE.replace("LIMIT", "5"))
     assert beyond.message == "`weak_reading` is never 5: it lies between 0 and 1"
+
+
+async def test_a_threshold_may_be_on_a_warning_of_a_technique_and_on_one_of_the_projects_own(bench: Bench) -> None:
+    bench.folder.write("techniques/guess.py", SPLIT.replace("no_sub_question", "short_text"))
+    suite = SUITE + "thresholds: {short_text: {at_most: 0.42}, no_sub_question: {at_most: 0.17}}\n"
+    short, none = (await bench.run(suite)).record["thresholds"]
+    assert (short["passed"], none["passed"]) == (True, True)
+    assert short["says"].endswith("at most 0.42 is required; 20 rows show ≤ 0.42 (4 of 20 short text)")
+    bench.folder.write("techniques/guess.py", SPLIT)
+    assert [
+        found["passed"] for found in (await bench.run(suite.replace("short_text", "tie"))).record["thresholds"]
+    ] == [
+        True,
+        False,
+    ]
 
 
 async def test_a_metric_of_the_name_of_a_warning_is_what_the_threshold_is_on(bench: Bench) -> None:

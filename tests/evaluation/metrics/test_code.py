@@ -17,6 +17,7 @@ from promptkit.evaluation.metrics import code as own_module
 from promptkit.evaluation.metrics.base import Metric, MetricInput
 from promptkit.evaluation.metrics.score import Score
 from promptkit.runtimes.scripted import Scripted
+from promptkit.tools.backends import importable, jail_fault
 from tests.engine.helpers import Folder
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric, sample
@@ -65,6 +66,37 @@ async def test_no_program_can_swallow_its_tests(program: str) -> None:
 async def test_what_the_sandbox_cannot_run_is_missing_not_wrong(program: str) -> None:
     found = await score(program)
     assert found.value is None and "sandbox" in found.why
+
+
+async def test_the_backend_of_programs_may_be_cpython() -> None:
+    if why := jail_fault():
+        pytest.skip(why)
+    program = "def add(a, b):\n    import numpy\n    yield int(numpy.add(a, b))"
+    if "numpy" not in importable("cpython"):
+        program = program.replace("import numpy", "").replace("int(numpy.add(a, b))", "a + b")
+    tests = "assert list(add(1, 2)) == [3]"
+    assert (await score(program, tests, backend="cpython")).value == 1
+    found = await score(program, tests.replace("3", "4"), backend="cpython")
+    assert found.value == 0 and "a test, line 1: AssertionError" in found.detail["problem"]
+    found = await score(f"import socket\n{ADD}", backend="cpython")
+    assert found.value is None and "No module named 'socket'" in found.why
+
+
+def test_a_backend_that_is_not_there_is_an_error_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_module, "jail_fault", lambda: "it is no Linux")
+    with pytest.raises(InputError, match="`backend`: CPython cannot run programs here: it is no Linux"):
+        metric("code", {"backend": "cpython"})
+    assert metric("code", {"backend": "auto"})
+
+
+def test_scores_of_another_backend_have_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_module, "jail_fault", lambda: None)
+    usual = metric("code").key
+    assert usual == metric("code", {"backend": "monty"}).key == 'code:{"tests":null,"seconds":5.0}'
+    assert metric("code", {"backend": "cpython"}).key == f"{usual}:cpython"
+    for backend, key in (("cpython", f"{usual}:cpython"), ("monty", usual)):
+        monkeypatch.setattr(own_module, "resolve_backend", lambda _, backend=backend: backend)
+        assert metric("code", {"backend": "auto"}).key == key
 
 
 async def test_tests_may_be_the_same_for_all_rows() -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from promptkit.evaluation.recommendation.evidence import Evidence, keep_evidence, read_evidence
+from promptkit.evaluation.recommendation.evidence import (
+    Evidence,
+    keep_evidence,
+    measured_on,
+    read_evidence,
+    read_measured,
+)
+from promptkit.evaluation.recommendation.recommend import tasks
+from promptkit.runtimes.base import Model
 from tests.engine.helpers import Folder
 
 GIVEN: dict[str, Any] = {
@@ -65,3 +74,20 @@ def test_nothing_is_kept_where_there_is_no_store(folder: Folder) -> None:
     keep_evidence(folder.project, [Evidence(**GIVEN)])
 
     assert not folder.project.store_folder.exists()
+
+
+@pytest.mark.parametrize(("reference", "digest"), [("ollama/tiny", "other"), ("gguf:tiny.gguf", "abc")])
+def test_what_was_measured_for_a_task_is_found_by_the_models_name_or_digest(
+    tmp_path: Path, reference: str, digest: str
+) -> None:
+    file = tmp_path / "measured.jsonl"
+    lines = [Evidence(**GIVEN, task="math"), Evidence(**GIVEN, task="sentiment")]
+    lines.append(Evidence(**{**GIVEN, "model": {"reference": "ollama/large", "digest": "def"}}, task="math"))
+    file.write_text("".join(f"{line.model_dump_json(exclude_defaults=True)}\n" for line in lines))
+    model = Model(reference=reference, digest=digest, capabilities=frozenset())
+    assert measured_on(model, "math", file) == [lines[0]]
+    assert measured_on(model, "code", file) == []
+
+
+def test_the_shipped_measurements_are_of_tasks_that_there_are() -> None:
+    assert {line.task for line in read_measured()} <= tasks().keys()

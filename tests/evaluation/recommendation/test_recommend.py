@@ -48,6 +48,15 @@ def test_a_card_names_only_tasks_of_the_table() -> None:
         assert technique and set(technique.card.tasks) <= set(tasks()), name
 
 
+def test_a_technique_that_is_newer_than_the_survey_counts_as_tried_by_its_own_paper() -> None:
+    found = recommend(situation("free_response", budget=20.0), PROJECT)
+
+    reasons = next(each.reasons for each in found.ranked if each.name == "self_refine")
+    assert reasons[0] == "was tried on this task (basis N)"
+    fit = tasks()["free_response"].suits("self_refine")
+    assert fit is not None and fit.points == 1
+
+
 def test_a_table_without_sql_gets_chain_of_table_and_not_what_needs_sql() -> None:
     found = ranked("table_qa", without={"sql"})
 
@@ -109,6 +118,22 @@ def test_a_property_of_the_input_is_worth_two_points_to_the_techniques_made_for_
     assert with_numbers["chain_of_thought"] == plain["chain_of_thought"]
 
 
+@pytest.mark.parametrize("task", list(tasks()))
+def test_on_a_model_that_thinks_none_a_check_a_program_or_a_vote_comes_before_what_asks_for_thoughts(task: str) -> None:
+    plain, thinking = ranked(task), ranked(task, thinks=True)
+    lost = {name for name, score in thinking.items() if score == pytest.approx(plain[name] - 3)}
+    assert not lost & {"vanilla", "self_consistency", "pal", "program_of_thoughts", "chain_of_verification", "dater"}
+    assert lost >= plain.keys() & {"chain_of_thought", "plan_and_solve", "complex_cot", "thread_of_thought"}
+    assert next(iter(thinking)) not in lost
+
+
+def test_the_reason_is_that_the_model_thinks_by_itself() -> None:
+    found = {each.name: each for each in recommend(situation("classification", thinks=True), PROJECT).ranked}
+    assert next(iter(found)) == "vanilla"
+    assert "the model thinks by itself: asking once may be enough" in found["vanilla"].reasons
+    assert "asks for thoughts, and the model thinks by itself" in found["chain_of_thought"].reasons
+
+
 def measured(technique: str, right: int, low: float, high: float) -> Evidence:
     return Evidence(
         pipeline="p",
@@ -145,6 +170,26 @@ def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part
     told = next(each for each in found.ranked if each.name == "chain_of_thought")
     assert told.score == without["chain_of_thought"] - 2
     assert any("40% [31%, 50%], n = 100, embedded/smollm2: worse than vanilla" in reason for reason in told.reasons)
+
+
+@pytest.mark.parametrize(
+    ("gain", "points", "says"),
+    [
+        ((0.3, 0.1, 0.5), 1, "better than vanilla"),
+        ((0.05, -0.1, 0.2), 0, "n = 100, embedded/smollm2"),
+        ((-0.3, -0.5, -0.1), -2, "worse than vanilla"),
+    ],
+)
+def test_what_was_measured_for_the_task_counts_with_other_settings_by_the_gain_on_the_same_rows(
+    gain: tuple[float, float, float], points: int, says: str
+) -> None:
+    line = measured("pal", 60, 0.5, 0.7).model_copy(
+        update={"technique": {"pal": {"max_tokens": 200}}, "gain": gain, "task": "math"}
+    )
+    assert ranked("math", evidence=[line])["pal"] == pytest.approx(ranked("math")["pal"] + points)
+    found = next(each for each in recommend(situation("math", evidence=[line]), PROJECT).ranked if each.spec == "pal")
+    reason = next(reason for reason in found.reasons if reason.startswith("measured on rows.jsonl: 60%"))
+    assert reason.endswith(says)
 
 
 @pytest.mark.parametrize("task", list(tasks()))
@@ -208,5 +253,5 @@ def test_no_vote_is_recommended_over_one_sample() -> None:
 def test_points_are_for_the_fit_for_checked_figures_and_for_help_that_is_there() -> None:
     found = ranked("math")
 
-    assert found["pal"] == 2 + 1 + 1  # best on some data, its paper's figures checked, nothing that it lacks
+    assert found["pal"] == 2 + 1 + 1 - 0.25  # best on some data, its paper's figures checked, two requests
     assert found["program_of_thoughts"] == 3 + 1 - 0.25  # best, nothing that it lacks, two requests

@@ -18,8 +18,9 @@ from promptkit.evaluation.recommendation.step_profile import (
     likely_task,
     needs_met_by_rows,
     parse_flags,
+    thinks_by_itself,
 )
-from promptkit.runtimes.base import Model
+from promptkit.runtimes.base import Capability, Model
 from tests.engine.helpers import Folder
 
 PIPELINE = """
@@ -64,6 +65,9 @@ def rows_of(folder: Folder, *rows: dict[str, Any], **inputs: str) -> StepRows:
         ("text", {"question": "text", "context": "text"}, "contextual_qa"),
         ("text", {"question": "text", "passages": "list"}, "contextual_qa"),
         ("list", {"text": "text"}, "factoid"),
+        ('{spans: {classes: [person, place], text: "{{ text }}"}}', {"text": "text"}, "ner"),
+        ('{label: "{{ kinds }}"}', {"text": "text", "kinds": "list"}, "classification"),
+        ('{labels: "{{ kinds }}"}', {"text": "text", "kinds": "list"}, "multilabel"),
         ("{label: [delivery, payment]}", {"text": "text"}, "classification"),
         ("{label: [delivery, payment]}", {"text": "text", "context": "text"}, "classification"),
         ('{choice: "{{ options }}"}', {"text": "text", "options": "list"}, "classification"),
@@ -99,6 +103,26 @@ def test_what_is_at_hand_is_what_the_step_and_its_model_have(folder: Folder) -> 
 
     assert (list(hand.inputs), hand.has_tools, list(hand.prepared)) == (["question"], False, ["active_prompt"])
     assert hand.capabilities == {"chat"}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "setting", "thinks"),
+    [
+        (("thinks",), "auto", True),
+        (("thinks", "think"), "off", False),
+        (("think",), "auto", False),
+        (("think",), "low", True),
+        ((), "auto", False),
+    ],
+)
+def test_a_model_thinks_by_itself_unless_the_step_switches_it_off(
+    folder: Folder, capabilities: tuple[Capability, ...], setting: str, thinks: bool
+) -> None:
+    text = pipeline_text("number", {"text": {"type": "text"}}).replace("answer:", f"think: {setting}\n    answer:")
+    step = find_prompt_step(folder.load(text), None)
+    model = Model(reference="ollama/m", digest="d", capabilities=frozenset(capabilities))
+    assert thinks_by_itself(step, model) is thinks
+    assert thinks_by_itself(None, model) is ("thinks" in capabilities)
 
 
 def test_rows_bring_the_needs_that_they_hold(folder: Folder) -> None:

@@ -267,6 +267,15 @@ async def test_the_evidence_says_what_was_measured_on_what(folder: Folder) -> No
     assert (evidence.low, evidence.high) == found.results[0].interval
 
 
+async def test_the_evidence_has_the_gain_over_vanilla_on_the_same_rows_and_none_over_another(folder: Folder) -> None:
+    gains = {each.technique: each.gain for each in (await compared(folder, "vanilla,chain_of_thought")).evidence()}
+    gain = gains["chain_of_thought"]
+    assert gains["vanilla"] is None and gain is not None
+    assert gain[0] == pytest.approx(0.75) and gain[1] < gain[0] < gain[2]
+    other = {each.technique: each.gain for each in (await compared(folder, "chain_of_thought,vanilla")).evidence()}
+    assert other == {"vanilla": None, "chain_of_thought": None}
+
+
 async def test_an_edit_of_what_the_step_is_made_of_makes_the_evidence_that_of_another(folder: Folder) -> None:
     (before,) = (await compared(folder, "vanilla")).evidence()
     (again,) = (await compared(folder, "vanilla")).evidence()

@@ -89,7 +89,7 @@ repeats: 3
         (SUITE + "variants: {a: {mod.layout: xml}}\n", "mod"),
         (SUITE + "variants: {a: {model: 'no such'}}\n", "no such"),
         (SUITE + "variants: [a]\n", "variants"),
-        (SUITE + "thresholds: {acuracy: {at_least: 0.8}}\n", "there is no metric `acuracy`"),
+        (SUITE + "thresholds: {acuracy: {at_least: 0.8}}\n", "there is no metric or warning `acuracy`"),
         (SUITE + "thresholds: {accuracy: {}}\n", "the threshold has no bound"),
         (SUITE + "steps: {moods: {metrics: {a: label}}}\n", "there is no step `moods`"),
         (SUITE + "repeat: 0\n", "repeat"),

@@ -16,6 +16,7 @@ from promptkit.runtimes.in_process.embedded import Embedded
 
 REVIEW = (Message("user", "Classify the review as positive or negative: I loved every minute."),)
 LABELS = 'root ::= " positive" | " negative"'
+ENDLESS = "root ::= [a-z] root"
 
 
 def chat(text: str, **options: object) -> Request:
@@ -173,9 +174,8 @@ async def test_the_time_of_an_answer_leaves_out_the_wait_for_a_slot(embedded: Em
 
 async def test_cancelling_frees_the_slots_at_once(embedded: Embedded) -> None:
     pieces: list[str] = []
-    running = [
-        asyncio.create_task(embedded.answer(chat(f"Count to {n}000.", max_tokens=900), pieces.append)) for n in range(5)
-    ]
+    asked = [chat(f"Count to {n}000.", max_tokens=900, grammar=ENDLESS) for n in range(5)]
+    running = [asyncio.create_task(embedded.answer(request, pieces.append)) for request in asked]
     while len(pieces) < 8:
         await asyncio.sleep(0.01)
     for task in running:

@@ -20,8 +20,9 @@ from promptkit.runtimes.base import Message, Request, Runtime
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.servers.ollama import Ollama
 from promptkit.runtimes.servers.ollama_server import installed_models
+from promptkit.runtimes.servers.openai import OpenAI
 from tests.runtimes.servers.openai_server import LM_STUDIO, OLD_VLLM, OPENAI, VLLM, OpenAIServer, serving
-from tests.runtimes.servers.test_llama_server import llama_server  # noqa: F401
+from tests.runtimes.servers.test_llama_server import llama, llama_server  # noqa: F401
 from tests.runtimes.servers.test_openai import opened
 
 TYPES: list[Any] = [
@@ -65,15 +66,15 @@ async def test_a_stand_in_of_each_dialect_takes_the_form_and_is_read(server: str
     assert answer.parse(answer.write(value)) == value
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("form", ["grammar", "schema"])
 @pytest.mark.parametrize("spec", TYPES, ids=IDS)
-async def test_a_real_llama_server_keeps_to_the_form(llama_server: str, spec: Any, form: Any) -> None:  # noqa: F811
+async def test_a_real_llama_server_keeps_to_the_form(llama: OpenAI, spec: Any, form: Any) -> None:  # noqa: F811
     answer = build_answer_type(spec)
     reply_in = reply_form(answer, {form})
     words = f"Name any of them.\n{instruction(answer, reply_in.writing)}"
     request = reply_in.constrain(Request(messages=(Message("user", words),), max_tokens=80))
-    async with opened(llama_server) as runtime:
-        reply = await runtime.answer(request)
+    reply = await llama.answer(request)
     value = reply_in.read(reply.text)
     assert answer.parse(answer.write(value)) == value
 

@@ -29,6 +29,11 @@ def ask(line: str, replies: list[Any] | None = None) -> tuple[list[str], Any]:
         ("(project_values_flat_unique) [ask]  Who is #1?", "project", "ask", "Who is #1?"),
         ("QS: [merge] Put [a] together.", "select", "merge", "Put [a] together."),
         ("[EOQ]", "select", "EOQ", ""),
+        ("- [EOQ]", "select", "EOQ", ""),
+        ("EOQ.", "select", "EOQ", ""),
+        ("**QS:** [ask] Who?", "select", "ask", "Who?"),
+        ("Who wrote #1?", "select", "ask", "Who wrote #1?"),
+        ("(project) Who wrote #1?", "project", "ask", "Who wrote #1?"),
         ("[ask] Who wrote [EOQ]?\nA: nobody\nQS: [EOQ]", "select", "ask", "Who wrote [EOQ]?"),
     ],
 )
@@ -39,7 +44,7 @@ def test_a_line_is_read(line: str, operation: str, handler: str, text: str) -> N
 
 
 @pytest.mark.parametrize(
-    "line", ["", "Who?", "(sort) [ask] #1?", "(project_sorted) [ask] #1?", "(Project) [ask] #1?", "\n"]
+    "line", ["", "[ask]", "(sort) [ask] #1?", "(project_sorted) [ask] #1?", "(Project) [ask] #1?", "\n"]
 )
 def test_a_line_that_is_none_is_told(line: str) -> None:
     with pytest.raises(InvalidSubQuestion):

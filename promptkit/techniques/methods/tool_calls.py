@@ -1,0 +1,113 @@
+"""A step's tools as a model reads them, and what it writes for one as the values of its parameters."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from promptkit.answers.reader.json_reader import read_json
+from promptkit.answers.text import undressed
+
+_LONGEST: Final = 10_000
+"""The characters up to which a text is read as the arguments of a Python call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSignature:
+    """A step's tool: its name, a line on what it does, and its parameters.
+
+    `takes` maps these to whether they are required, None where they are not known; `types` has those of a known type.
+    """
+
+    name: str
+    about: str
+    takes: Mapping[str, bool] | None
+    types: Mapping[str, str]
+
+    @classmethod
+    def of(cls, name: str, tool: Callable[..., Any]) -> ToolSignature:
+        """Return the signature of a step's tool, which is a method of an object that knows its parameters."""
+        owner = getattr(tool, "__self__", tool)
+        takes = getattr(owner, "takes", None)
+        return cls(
+            name,
+            getattr(owner, "about", ""),
+            takes if isinstance(takes, Mapping) else None,
+            getattr(owner, "types", {}),
+        )
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The tool for the macros of `_tools.j2`."""
+        takes = self.takes
+        parameters = None
+        if takes is not None:
+            parameters = [
+                {"name": name, "type": self.types.get(name, ""), "optional": not needed}
+                for name, needed in takes.items()
+            ]
+        return {"name": self.name, "about": self.about.rstrip("."), "parameters": parameters}
+
+    def arguments(self, written: str) -> dict[str, Any] | None:
+        """Return a text as values for the parameters; None if it does not fit them.
+
+        The text is the value of the only parameter, or of the only required one; otherwise it is a JSON object of
+        several, or their values in order, with commas between.
+        """
+        given = _object(written)
+        if given is None or not self._fits(given):
+            given = self._from_text(written)
+        return None if given is None else {name: self._typed(name, value) for name, value in given.items()}
+
+    def _from_text(self, written: str) -> dict[str, Any] | None:
+        values, named = _call_arguments(written)
+        if named and not values and self._fits(named):
+            return named
+        if self.takes is None:
+            return None
+        names, required = list(self.takes), [name for name, needed in self.takes.items() if needed]
+        if not written:
+            return None if required or names else {}
+        if len(names) == 1 or len(required) == 1:
+            return {(required or names)[0]: written}
+        values = values or [undressed(part) for part in written.split(",")]
+        filled = {**dict(zip(names, values, strict=False)), **named}
+        return filled if len(values) <= len(names) and self._fits(filled) else None
+
+    def _fits(self, given: Mapping[str, Any]) -> bool:
+        if self.takes is None:
+            return True
+        return {name for name, needed in self.takes.items() if needed} <= given.keys() <= self.takes.keys()
+
+    def _typed(self, name: str, value: Any) -> Any:
+        """Return a text as JSON where the parameter's type is not a text's."""
+        kind = self.types.get(name, "str")
+        if not isinstance(value, str) or "str" in kind.partition("[")[0] or kind in ("Any", "object"):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = read_json(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and text.startswith("{") else None
+
+
+def _call_arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return the values and the named values of a text that stands in a Python call; none where it cannot."""
+    try:
+        call = ast.parse(f"f({text[:_LONGEST]})", mode="eval").body
+        if not isinstance(call, ast.Call) or len(text) > _LONGEST:
+            return [], {}
+        named = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in call.keywords}
+        return [ast.literal_eval(value) for value in call.args], named
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return [], {}
