@@ -122,7 +122,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         spec=spec,
         request=request,
         form=form,
-        cue=composed.cue if spec.aside is None else spec.trigger(kind.name),
+        cue=composed.cue if spec.aside is None else cue_of(step, spec),
         ends=(*ends, *again) if decides else ends,
         again=again,
     )
@@ -196,8 +196,10 @@ def written_examples(step: StepContext, model: Model | None = None) -> tuple[Wri
 def cue_of(step: StepContext, spec: CallSpec) -> str:
     """Return the cue of a call, the words that its answer follows; empty without one.
 
-    It is the user's, else the technique's, else the layout's.
+    It is the user's, else the technique's, else the layout's; a typed aside has the technique's alone.
     """
+    if spec.aside is not None:
+        return spec.trigger(spec.aside.name)
     written = step.prompt.sections(step.values, layers=step.layers, only=("cue",)).get("cue", "")
     given = (step.cue, written, spec.trigger(step.answer.name), open_layout(step.layout).cue)
     cue = next((text.strip() for text in given if text and text.strip()), "")

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import nodes
 
 from promptkit.engine.load import load_target
 from promptkit.engine.render import example_file, run_example
 from promptkit.project import LIBRARY, Project
+from promptkit.prompts.front_matter import cut_front_matter
+from promptkit.prompts.sandbox import ENVIRONMENT
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.scripted import CAPABILITIES
 from promptkit.techniques.cost import cost
@@ -167,6 +170,15 @@ async def test_no_prompt_of_the_example_has_blank_lines_in_a_row_or_an_empty_sec
         assert "\n\n\n" not in text
         assert not EMPTY_LINE_IN_A_SECTION.search(text)
         assert not text.endswith("\n")
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_a_template_imports_macros_in_blocks_alone_so_that_none_hides_an_input_of_its_name(name: str) -> None:
+    for file in (LIBRARY / "templates" / "techniques" / name).rglob("*.j2"):
+        tree = ENVIRONMENT.parse(cut_front_matter(file.read_text())[1])
+        layers = tree.find(nodes.Extends) is not None
+
+        assert not (layers and [node for node in tree.body if isinstance(node, nodes.Import | nodes.FromImport)]), file
 
 
 def test_an_artifact_is_no_pipeline(tmp_path: Path) -> None:

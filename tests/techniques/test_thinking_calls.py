@@ -1,4 +1,7 @@
-"""Each call of the catalog that asks for thoughts states what the answer is, and never orders to write nothing else."""
+"""Each call of the catalog that asks for thoughts states what the answer is, and never orders to write nothing else.
+
+A call whose verdict is not the step's answer quotes the task with its form, and asks for the verdict in its own form.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,10 @@ inputs:
 {{% block instructions %}}Decide.{{% endblock %}}
 {{% block output_format %}}{form}{{% endblock %}}
 {{% block input %}}{{{{ question }}}}{{% endblock %}}
+{{% block cue %}}OWN CUE:{{% endblock %}}
 """
 OWN_FORM = "Give one word."
+STRICT_FORM = "Answer with one word and nothing else."
 ONLY = re.compile(
     r"nothing else|nothing before|no words|\bonly (?:the|with) (?:answer|label|letter|number)", re.IGNORECASE
 )
@@ -41,15 +46,19 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "label": ({"label": ["spam", "mail"]}, 'The answer is exactly one of these labels: "spam", "mail"'),
     "choice": ({"choice": ["red", "blue"]}, "A) red\nB) blue\nThe answer is the letter"),
 }
-VALUES: dict[str, Any] = {"number": 1, "most": 3, "exemplars": 3, "sections": 3, "words": 50, "computed": {}}
-"""What the calls are given that is not a list; their templates take an empty list for the rest."""
+SOLUTION = {"thoughts": "", "answer": "A DRAFT."}
+VALUES: dict[str, Any] = {
+    **{"number": 1, "most": 3, "exemplars": 3, "sections": 3, "words": 50, "computed": {}},
+    **{"candidates": [["A STEP."]], "draft": SOLUTION, "solution": SOLUTION},
+}
+"""What the calls are given that is not an empty list; their templates take one for the rest."""
 
 
-def thinking_calls() -> list[tuple[str, str]]:
+def thinking_calls(*, answers: bool | None = None) -> list[tuple[str, str]]:
+    """Return the techniques and calls that think: all, or those whose reply ends in the step's answer, or in another."""
     found = [(name, find_technique(name, PROJECT)) for name in CATALOG]
-    return [
-        (name, call.name) for name, technique in found if technique for call in call_specs(technique) if call.thinks
-    ]
+    calls = [(name, call) for name, technique in found if technique for call in call_specs(technique) if call.thinks]
+    return [(name, call.name) for name, call in calls if answers in (None, call.answers)]
 
 
 async def request_of(
@@ -76,7 +85,8 @@ async def request_of(
 
 
 def test_there_are_calls_that_think() -> None:
-    assert len(thinking_calls()) > 20
+    assert len(thinking_calls(answers=True)) > 20
+    assert ("self_refine", "feedback") in thinking_calls(answers=False)
 
 
 @pytest.mark.parametrize(("name", "call"), thinking_calls())
@@ -92,7 +102,7 @@ async def test_a_call_for_thoughts_states_what_the_answer_is(
     assert not ONLY.search(text)
 
 
-@pytest.mark.parametrize(("name", "call"), thinking_calls())
+@pytest.mark.parametrize(("name", "call"), thinking_calls(answers=True))
 async def test_a_prompts_own_form_is_said_to_be_that_of_the_answer_also_by_a_chat_alone(
     tmp_path: Path, name: str, call: str
 ) -> None:
@@ -104,3 +114,20 @@ async def test_a_prompts_own_form_is_said_to_be_that_of_the_answer_also_by_a_cha
     assert OWN_FORM in text
     assert "This form is for the answer alone" in text
     assert not ONLY.search(text)
+
+
+@pytest.mark.parametrize(("name", "call"), thinking_calls(answers=False))
+async def test_a_verdict_after_thoughts_is_asked_for_apart_from_the_form_and_cue_of_the_answer(
+    tmp_path: Path, name: str, call: str
+) -> None:
+    technique = find_technique(name, PROJECT)
+    assert technique
+    cue = next(spec.cue for spec in call_specs(technique) if spec.name == call)
+    text = await request_of(tmp_path, name, call, ANSWERS["label"][0], form=STRICT_FORM, layout="markdown")
+
+    before, task, after = text.split('"""')
+    assert STRICT_FORM in task
+    assert f'"{cue}' in before + after
+    assert "The form that the task asks for is that of its answer, not of your reply." in after
+    assert not ONLY.search(before + after)
+    assert "OWN CUE:" not in text
