@@ -55,7 +55,7 @@ VALUES: dict[str, Any] = {
 
 
 def thinking_calls(*, answers: bool | None = None) -> list[tuple[str, str]]:
-    """Return the techniques and calls that think: all, or those whose reply ends in the step's answer, or in another."""
+    """Return the techniques and calls that think: all, or those that end in the step's answer, or those that do not."""
     found = [(name, find_technique(name, PROJECT)) for name in CATALOG]
     calls = [(name, call) for name, technique in found if technique for call in call_specs(technique) if call.thinks]
     return [(name, call.name) for name, call in calls if answers in (None, call.answers)]
