@@ -32,7 +32,8 @@ async def ask_typed(step: StepContext, built: BuiltCall, kind: AnswerType) -> Ex
     """Send the call of a typed aside and return its exchange with the `value`, None where no reply can be read.
 
     The aside is held to its type as the step's answer would be: constrained, or scored where it is one of a closed set
-    and `decide` is `score`. Where that would forbid thoughts, it is only read.
+    and `decide` is `score`. Where that would forbid thoughts, it is only read. Where thoughts come without a value,
+    which is then asked for by itself, the exchange is that of the thoughts.
     """
     model = await step.client.model()
     if step.decide == "score" and not built.spec.thinks and not score_needs(kind) - model.capabilities:
@@ -62,8 +63,9 @@ async def ask_typed(step: StepContext, built: BuiltCall, kind: AnswerType) -> Ex
     def message(problem: str) -> str:
         return repair_message(kind, problem, built.form.writing, project=step.project)
 
-    exchange, value = await _read(step, exchange, read, message)
-    return replace(unwrapped(exchange), value=value)
+    last, value = await _read(step, exchange, read, message)
+    has_thoughts = built.spec.thinks and not exchange.cut
+    return replace(exchange if has_thoughts else unwrapped(last), value=value)
 
 
 def _whole_list(kind: ListOf) -> ListOf:

@@ -37,6 +37,14 @@ async def test_it_refines_until_the_feedback_is_good(tmp_path: Path) -> None:
     assert answer.extra == {"drafts": ["1"], "feedback": ["It lacks FEEDBACK-ONE."]}
 
 
+async def test_feedback_stands_though_its_verdict_had_to_be_asked_for_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["1", "It lacks FEEDBACK-ONE.", "improve", "2", GOOD])
+
+    answer, _ = await ask(bench, spec(), repairs=1)
+
+    assert answer.extra == {"drafts": ["1"], "feedback": ["It lacks FEEDBACK-ONE."]}
+
+
 async def test_a_draft_that_is_good_stands(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["1", GOOD])
 
