@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptkit.runtimes.base import Message
-from promptkit.techniques.methods.solutions import Solution, solution, warn_of_tie
+from promptkit.techniques.methods.solutions import Solution, solution
 from promptkit.techniques.perform import perform, task_for
 from promptkit.techniques.spec import configure
 from promptkit.techniques.task import Task
@@ -54,13 +54,3 @@ async def test_an_answer_that_code_made_has_no_thoughts_and_a_missing_one_no_tex
 
     assert await solved(bench, "pal") == Solution("", "7")
     assert await solved(bench, "vanilla", decide="generate") == Solution("", "")
-
-
-@pytest.mark.parametrize(("values", "warned"), [([7, 8], ["tie"]), ([7, 8, 8], []), ([7, 7], [])])
-def test_a_vote_that_two_answers_share_is_warned_of(tmp_path: Path, values: list[int], warned: list[str]) -> None:
-    found: list[str] = []
-    task = task_of(Bench(tmp_path, []), warn=found.extend)
-
-    warn_of_tie(task, task.vote([task.answer(value) for value in values]))
-
-    assert found == warned
