@@ -60,8 +60,8 @@ class ListOf(AnswerType):
 
     `unique` drops items that count as the same answer as an earlier one. `most` (`max` in a file) limits the number of
     items: the grammar ends there, and a longer reply is not an answer. Without it a small model may continue until it
-    is cut off. `in_full` is for items that are sentences: commas and the words
-    of an answer (`the answer is`) are a part of them, and so are explanations after a name.
+    is cut off. `in_full` is for items that are sentences: commas and the words of an answer (`the answer is`) are a
+    part of them, and so are explanations after a name.
     """
 
     name = "list"

@@ -80,7 +80,7 @@ def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind
 def _annotations(arguments: ast.arguments) -> Mapping[str, str]:
     """Return the parameters' annotations as they are written."""
     given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return {each.arg: ast.unparse(each.annotation) for each in given if each.annotation is not None}
+    return {one.arg: ast.unparse(one.annotation) for one in given if one.annotation is not None}
 
 
 def _parameters(arguments: ast.arguments) -> Mapping[str, bool] | None:

@@ -91,8 +91,8 @@ class VariantRecord(Record):
     """A variant: its metrics, the first being the primary one, and what its answers cost.
 
     `warnings` counts answers by the name of a warning, `step_warnings` does so for each step where several have some,
-    and `warned_by` maps the warnings that techniques gave to these.
-    An earlier promptkit did not record the warnings of `unrecorded` answers.
+    and `warned_by` maps the warnings that techniques gave to these. An earlier promptkit did not record the warnings of
+    `unrecorded` answers.
     """
 
     name: str

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
@@ -32,13 +29,7 @@ from promptkit.techniques.reading import with_cue
 from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
-from promptkit.techniques.step_view import StepView
-
-if TYPE_CHECKING:
-    from promptkit.tools.python import Execution
-    from promptkit.tools.search import Documents, Passage
-    from promptkit.tools.tables import Selection, Table
-
+from promptkit.techniques.step_tools import StepTools
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -52,7 +43,7 @@ class Perform(Protocol):
     async def __call__(self, spec: Any, step: StepContext) -> Answer: ...
 
 
-class Task(StepView):
+class Task(StepTools):
     """One execution of a step: all that its technique sees of it, and all ways to ask the model."""
 
     def __init__(self, step: StepContext, chosen: ConfiguredTechnique, perform: Perform) -> None:
@@ -83,13 +74,13 @@ class Task(StepView):
 
         The exchange of a typed aside has its `value`. A call that produces an answer and does not think is decided
         directly, as the step's `decide` says; a call that thinks leaves its answer to `decide`. `replace` gives other
-        values to roles: the user's sections are rendered
-        with them. `demos` are shown instead of the call's demonstrations. With `logprobs` the exchange has a
-        `confidence`, if the runtime has log-probabilities. `past_cue` lets thoughts that are decided later go on past a
-        cue, where answers to other problems come first. `model` is a reference to the model that answers; without one
-        it is that of the step's `models`, else the step's. The call goes on `after` an exchange in the same
-        conversation: its template's own sections are the next turn of the user. `produces` is the type of a typed aside
-        where that depends on the values, such as the largest number.
+        values to roles: the user's sections are rendered with them. `demos` are shown instead of the call's
+        demonstrations. With `logprobs` the exchange has a `confidence`, if the runtime has log-probabilities.
+        `past_cue` lets thoughts that are decided later go on past a cue, where answers to other problems come first.
+        `model` is a reference to the model that answers; without one it is that of the step's `models`, else the
+        step's. The call goes on `after` an exchange in the same conversation: its template's own sections are the next
+        turn of the user. `produces` is the type of a typed aside where that depends on the values, such as the largest
+        number.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -234,24 +225,18 @@ class Task(StepView):
         """
         if len(answers) == 1:
             return answers[0]
-        tally: Counter[Any] = Counter()
+        tally: dict[Any, float] = {}
         first: dict[Any, Answer] = {}
         for answer, weight in zip(answers, weights or [1.0] * len(answers), strict=True):
             if answer.flag is None:
                 key = self.vote_key(answer)
-                tally[key] += weight  # type: ignore[assignment]
+                tally[key] = tally.get(key, 0.0) + weight
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
             cut = bool(answers) and all(answer.flag == "truncated" for answer in answers)
-            missing = (
-                self.no_answer(
-                    "no sample has an answer: each ran out of tokens; a larger `max_tokens` helps",
-                    flag="truncated",
-                )
-                if cut
-                else self.no_answer("no sample has an answer")
-            )
+            why = ": each ran out of tokens; a larger `max_tokens` helps" if cut else ""
+            missing = self.no_answer(f"no sample has an answer{why}", flag="truncated" if cut else "unparsed")
             return missing.with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
@@ -269,56 +254,6 @@ class Task(StepView):
     async def logprob(self, call: str, texts: Sequence[str], **values: Any) -> tuple[float, ...]:
         """Return the log-probability of each text after the begun turn of `call`, only up to where the texts differ."""
         return await log_probabilities(self._step, await self._built(call, values, scored=True), texts)
-
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector of each text: the model's embedding where these are good, else by TF-IDF, with a notice."""
-        model = await self._step.client.model()
-        if model.embeds_well:
-            return await self._step.client.embed(texts)
-        self._step.notice(f"{model.reference} has no good embeddings: texts are compared by their words (TF-IDF)")
-        from promptkit.prompts.tfidf import word_vectors
-
-        return word_vectors(texts)
-
-    async def code(
-        self,
-        program: str,
-        *,
-        inputs: Mapping[str, Any] | None = None,
-        functions: Mapping[str, Callable[..., Any]] | None = None,
-        of: Exchange | None = None,
-    ) -> Execution:
-        """Run a program in the sandbox; its last expression is its value. A failure is noted at `of` in the trace."""
-        from promptkit.tools.python import run_python
-
-        execution = await run_python(program, inputs=inputs, functions=functions, backend=self.programs)
-        if of is not None and execution.failure:
-            self.note(of, f"the program failed ({execution.failure.kind}): {execution.failure.message}")
-        return execution
-
-    async def sql(self, table: Table, query: str, *, of: Exchange | None = None) -> Selection:
-        """Query a table, called `w` and with a `row_id`, by read-only SQL. Raises QueryFailed, noted at `of`."""
-        from promptkit.tools.tables import QueryFailed, run_query
-
-        try:
-            return await run_query(table, query)
-        except QueryFailed as error:
-            if of is not None:
-                self.note(of, f"the query failed: {error}")
-            raise
-
-    async def tool(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call one of the step's tools. Raises KeyError for an unknown one, and ToolFailed."""
-        result = self._step.tools[name](arguments)
-        return await result if inspect.isawaitable(result) else result
-
-    async def retrieve(self, query: str, count: int = 3) -> list[Passage]:
-        """Return the passages of the step's documents that match a query best. Raises Unsupported without documents."""
-        return self._documents.retrieve(query, count)
-
-    def note(self, exchange: Exchange, text: str) -> None:
-        """Add a note about a reply to the trace."""
-        exchange.record.notes = (*exchange.record.notes, text)
 
     def warn(self, name: str) -> None:
         """Report a condition of this answer, which changes no value: what the technique could not do.
@@ -365,17 +300,6 @@ class Task(StepView):
         if SECTION in roles and self._bound[SECTION] is None:
             layers = (*layers, Layer(_REPLACED_INPUT, {"text": roles[SECTION]}))
         return self._with(replace(self._step, layers=layers, replaced={**self._step.replaced, **roles}))
-
-    @cached_property
-    def _documents(self) -> Documents:
-        from promptkit.tools.search import Documents
-
-        given = self.role("documents")
-        if given:
-            return Documents.of(given)
-        if self._chosen.documents:
-            return Documents.read(self._step.folder / self._chosen.documents)
-        raise Unsupported(f"technique `{self._technique}` has no documents to search")
 
     def _model_of(self, call: str) -> str | None:
         models = self._step.models

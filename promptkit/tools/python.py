@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import builtins
 import inspect
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from promptkit.answers.base import Unparsed
 from promptkit.answers.reader.code_reader import find_program
+from promptkit.answers.reader.python_syntax import names_bound_by, syntax_tree
 from promptkit.tools.backends import Backend, open_session
 from promptkit.tools.sandbox import Failure, Limits, Printed, ProgramFailed, Session
 
@@ -136,21 +136,11 @@ def cut_program(reply: str, language: str = "python") -> str:
     return textwrap.dedent(str(program)).strip("\n")
 
 
-def undefined_names(program: str) -> set[str]:
-    """Return the names that a program reads or calls, binds in none of its scopes, and that are not builtins.
-
-    Empty for text that is not Python: running it says why.
-    """
-    nodes = list(_walk(program))
-    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    bound = {name for node in nodes for name in _bound_by(node)}
-    return read - bound - set(dir(builtins))
-
-
 def assigned_names(program: str) -> list[str]:
     """Return the variables that a program assigns at its top level, in order; not functions, classes and modules."""
     found: dict[str, None] = {}
-    waiting = [_parse(program)]
+    tree = syntax_tree(program)
+    waiting: list[ast.AST] = [tree] if tree else []
     while waiting:
         node = waiting.pop()
         if isinstance(node, _SCOPES):
@@ -159,33 +149,6 @@ def assigned_names(program: str) -> list[str]:
             waiting.extend((*node.ifs, node.iter))
             continue
         if isinstance(node, ast.Name | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
-            found |= dict.fromkeys(_bound_by(node))
+            found |= dict.fromkeys(names_bound_by(node))
         waiting.extend(reversed(list(ast.iter_child_nodes(node))))
     return list(found)
-
-
-def _parse(program: str) -> ast.AST:
-    try:
-        return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module(body=[], type_ignores=[])
-
-
-def _walk(program: str) -> Iterator[ast.AST]:
-    return ast.walk(_parse(program))
-
-
-def _bound_by(node: ast.AST) -> Iterator[str]:
-    match node:
-        case ast.Name(id=name, ctx=ast.Store()):
-            yield name
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.arg(arg=name):
-            yield name
-        case ast.alias(name=name, asname=other):
-            yield other or name.partition(".")[0]
-        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-            yield name
-        case ast.MatchMapping(rest=str(name)):
-            yield name

@@ -1,4 +1,4 @@
-"""What the backends of the sandbox of model-written Python have in common: limits, failures, output, threads."""
+"""The common parts of the backends of the sandbox of model-written Python: limits, failures, output, threads."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 
 from promptkit.errors import PromptkitError
 from promptkit.tools.backends import Backend
-from promptkit.tools.python import Execution, assigned_names, cut_program, open_sandbox, run_python, undefined_names
+from promptkit.tools.python import Execution, assigned_names, cut_program, open_sandbox, run_python
 from promptkit.tools.sandbox import Failure, Limits
 from tests.tools.processes import children, running_threads, state_of
 
@@ -352,23 +352,6 @@ async def test_a_program_that_fails_leaves_a_session_as_it_was(failing: str, bac
 )
 def test_the_program_is_cut_out_of_a_reply_and_dedented(reply: str, program: str) -> None:
     assert cut_program(reply) == program
-
-
-@pytest.mark.parametrize(
-    ("program", "names"),
-    [
-        ("fruits = ['plum']\nsum(is_sweet(fruit) for fruit in fruits) + bonus", {"is_sweet", "bonus"}),
-        ("def f(a, *b, c=d, **e):\n    return a, b, c, e, g", {"d", "g"}),
-        ("import os.path as where, math\nfrom re import match\nwhere, math, match, os", {"os"}),
-        ("try:\n    x = 1\nexcept ValueError as error:\n    print(error)", set()),
-        ("with ask() as answer:\n    answer.text", {"ask"}),
-        ("match reply:\n    case {'a': first, **rest}: first, rest\n    case [*others]: others", {"reply"}),
-        ("[y := 3, y]\nclass Point: pass\nPoint()", set()),
-        ("no python at all", set()),
-    ],
-)
-def test_undefined_names_are_those_that_nothing_binds(program: str, names: set[str]) -> None:
-    assert undefined_names(program) == names
 
 
 def test_assigned_names_are_the_variables_of_the_top_level() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Final
 
 from promptkit.answers.base import WHOLE_REPLY, Reading, Refusal, Unparsed, quoted
 from promptkit.answers.reader.fences import FencedBlock, fenced_blocks, fences_on_own_lines
+from promptkit.answers.reader.python_syntax import bound_names, syntax_tree, undefined_names
 from promptkit.answers.reader.refusals import declines
 
 _ALIASES: Final = (
@@ -104,37 +104,17 @@ def _complete_python(programs: Sequence[str], *, to_run: bool) -> str:
     counted = [at for at, tree in enumerate(trees) if not _uses_another(trees, at) or (to_run and not _checks(tree))]
     counted = counted or list(range(len(programs)))
     last = next((at for at in reversed(counted) if trees[at]), counted[-1])
-    chosen, missing = [programs[last]], _missing(trees[last])
+    chosen, missing = [programs[last]], undefined_names(trees[last])
     for at in reversed(range(last)):
-        if missing & _bound(trees[at]):
+        if missing & bound_names(trees[at]):
             chosen.insert(0, programs[at])
-            missing = (missing - _bound(trees[at])) | _missing(trees[at])
+            missing = (missing - bound_names(trees[at])) | undefined_names(trees[at])
     return "\n".join(chosen)
 
 
 def _checks(tree: ast.Module | None) -> bool:
     """Tell whether a program asserts something."""
     return tree is not None and any(isinstance(node, ast.Assert) for node in ast.walk(tree))
-
-
-def _missing(tree: ast.Module | None) -> set[str]:
-    """Return the names that a program reads and never binds."""
-    nodes = list(ast.walk(tree)) if tree else []
-    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
-    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return read - _bound(tree) - arguments - set(dir(builtins))
-
-
-def _bound(tree: ast.Module | None) -> set[str]:
-    """Return the names that a program assigns, defines or imports."""
-    found: set[str] = set()
-    for node in ast.walk(tree) if tree else ():
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add(name)
-            case ast.alias(name=name, asname=other):
-                found.add(other or name.partition(".")[0])
-    return found
 
 
 def _uses_another(trees: Sequence[ast.Module | None], at: int) -> bool:
@@ -152,10 +132,7 @@ def _defined(tree: ast.Module) -> set[str]:
 
 
 def _tree(program: str) -> ast.Module | None:
-    try:
-        return ast.parse(textwrap.dedent(program))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    return syntax_tree(textwrap.dedent(program))
 
 
 _PROMPT: Final = re.compile(r"[ \t]*(?:>>>|\.\.\.|In \[\d{1,5}\]:)(?: |$)")

@@ -53,7 +53,7 @@ async def best_of_n(
     answer, verdict = max(verified, key=rank)
     if is_tied(task, verified):
         task.warn("tie")
-    scores = [{"value": each.value, "score": given.score} for each, given in verified]
+    scores = [{"value": scored.value, "score": given.score} for scored, given in verified]
     return answer.with_extra(score=verdict.score, candidates=scores)
 
 

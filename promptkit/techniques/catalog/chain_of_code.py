@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Literal
 
+from promptkit.answers.reader.python_syntax import syntax_tree, undefined_names
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.attempts import answer_by_attempts, computed_answer, importable_modules, read_program
 from promptkit.techniques.methods.emulation import Emulator, ProgramStepper, Stuck, literal
@@ -12,7 +13,7 @@ from promptkit.techniques.methods.syntax import is_python
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools.python import Execution, open_sandbox, undefined_names
+from promptkit.tools.python import Execution, open_sandbox
 
 ANSWER = "answer"
 _COST = "attempts + limit + (1 if answer in ['choice', 'label'] else 0)"
@@ -71,7 +72,7 @@ async def run_whole(emulator: Emulator, exchange: Exchange) -> Execution:
 
         return function
 
-    functions = {name: asking(name) for name in undefined_names(emulator.program)}
+    functions = {name: asking(name) for name in undefined_names(syntax_tree(emulator.program))}
     ending = find_result(emulator.program, variable=ANSWER).ending
     return await emulator.task.code(ending, functions=functions, of=exchange)
 

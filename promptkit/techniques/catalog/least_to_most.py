@@ -1,8 +1,7 @@
 """Least-to-most: reduce a problem to easier questions, answer them in order, each with the answers before it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -23,22 +22,17 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     alone. The shipped demonstrations are word problems, shown where the answer is a number.
     """
     problem = problem_of(task)
-    reduced = await task.ask("reduce", most=questions - 1, demos=shown(task, "reduce"))
+    reduced = await task.ask("reduce", most=questions - 1)
     easier = easier_questions(reduced, str(task.role("question")))
     if not easier:
         task.warn("no_sub_question")
-    demos, pairs = shown(task, "solve"), list[dict[str, str]]()
+    demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
     for asked in easier:
         known = problem.text or problem.question
         solved = await task.ask("solve", problem=known, pairs=pairs, asked=asked, demos=demos)
         pairs = [*pairs, {"question": asked, "answer": solved.said}]
     answered = await task.ask("answer", problem=problem.text, pairs=pairs, asked=problem.question, demos=demos)
     return (await task.decide(answered)).with_extra(questions=pairs)
-
-
-def shown(task: Task, call: str) -> Sequence[Mapping[str, Any]]:
-    """Return the step's demonstrations of a call, else the shipped ones for a number."""
-    return task.own_demos(call) or (task.demonstrations(call) if task.answer_type.name == "number" else ())
 
 
 def easier_questions(reply: Exchange, question: str) -> list[str]:

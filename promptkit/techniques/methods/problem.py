@@ -14,7 +14,7 @@ _LABEL: Final = re.compile(r"[^\n.?!]{0,40}:[ \t]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is known, and what is asked about it. `text` is empty where the question is all that there is."""
+    """A problem: the `text` of what is known, empty where the question is all that there is, and the `question`."""
 
     text: str
     question: str

@@ -16,7 +16,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from promptkit.techniques.methods.syntax import is_called_without_arguments, parsed
+from promptkit.answers.reader.python_syntax import syntax_tree
+from promptkit.techniques.methods.syntax import is_called_without_arguments
 from promptkit.tools.python import Execution, assigned_names
 
 USUAL_NAMES: Final = ("answer", "ans", "result", "final_answer")
@@ -47,7 +48,7 @@ class ProgramResult:
 def find_result(program: str, *, variable: str = "", function: str = "") -> ProgramResult:
     """Return where a program leaves its answer; `variable` and `function` are those that the prompt asks for."""
     program = "\n".join(re.split(r"\r\n?|\n", program))  # As Python counts its lines.
-    tree = parsed(program)
+    tree = syntax_tree(program)
     if tree is None or not tree.body:
         return ProgramResult(program, variable or _NO_VALUE)
     names = assigned_names(program)

@@ -1,4 +1,4 @@
-"""Answers of a technique as other calls show them: the thoughts and the written value; and votes over them."""
+"""Answers of a technique as other calls show them: the thoughts and the written value."""
 
 from __future__ import annotations
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 import ast
 from typing import TypeGuard
 
-
-def parsed(program: str) -> ast.Module | None:
-    """Return the syntax tree of a program, None for text that is not Python."""
-    try:
-        return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+from promptkit.answers.reader.python_syntax import syntax_tree
 
 
 def is_python(program: str) -> bool:
     """Tell whether a text is a Python program."""
-    return bool(program.strip()) and parsed(program) is not None
+    return bool(program.strip()) and syntax_tree(program) is not None
 
 
 def functions(program: str) -> dict[str, list[str]]:
     """Return the functions at the top level of a program, each with the names of its parameters."""
-    tree = parsed(program) or ast.Module(body=[], type_ignores=[])
+    tree = syntax_tree(program) or ast.Module(body=[], type_ignores=[])
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     return {
         node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
@@ -39,7 +33,7 @@ def is_called_without_arguments(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
 
 def returns_outside_functions(program: str) -> bool:
     """Tell whether the top level of a program returns, as the body of a function does."""
-    tree = parsed(program)
+    tree = syntax_tree(program)
     waiting: list[ast.AST] = list(tree.body) if tree else []
     while waiting:
         node = waiting.pop()

@@ -146,7 +146,7 @@ class _Programs:
 
 
 class _Output(io.TextIOBase):
-    """What a program prints, sent line by line."""
+    """The output of a program, sent line by line."""
 
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel
