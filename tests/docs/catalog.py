@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from promptkit.engine.render import example_file
@@ -68,7 +68,7 @@ def _section(technique: Technique, project: Project) -> Iterator[str]:
         "prepared": "by `promptkit techniques prepare`" if technique.prepare else "",
         "the paper": ", ".join(f"{name} {_plain(value)}" for name, value in paper_facts(technique).items()),
         "use": f"`{usage(technique)}`",
-        "leaves out": _left_out(card.leaves_out),
+        "leaves out": "; ".join(f"`{given}`" if given.isidentifier() else given for given in card.leaves_out),
     }
     yield from _table([("", ""), *((name, text) for name, text in facts.items() if text)])
     yield ""
@@ -84,11 +84,6 @@ def _section(technique: Technique, project: Project) -> Iterator[str]:
             yield from (line for part in parameter_notes(function) for line in (part, ""))
     if example_file(technique.name, project):
         yield from (f"Example: [`{technique.name}`](../pipelines/techniques/{technique.name}.yaml).", "")
-
-
-def _left_out(sections: Sequence[str]) -> str:
-    named = ", ".join(f"`{section}`" for section in sections)
-    return f"{named}: in no call, since code makes the answer" if named else ""
 
 
 def _calls(technique: Technique) -> Iterator[tuple[str, ...]]:

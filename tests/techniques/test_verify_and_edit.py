@@ -142,7 +142,9 @@ async def test_the_threshold_is_a_count_of_votes(tmp_path: Path) -> None:
     assert (answer.value, len(bench.texts)) == ("Paris", 5)
 
 
-@pytest.mark.parametrize(("samples", "votes", "calls"), [(2, 2, 2), (2, 1, 7), (4, 3, 4), (4, 2, 9), (5, 3, 5)])
+@pytest.mark.parametrize(
+    ("samples", "votes", "calls"), [(1, 1, 6), (2, 2, 2), (2, 1, 7), (4, 3, 4), (4, 2, 9), (5, 3, 5)]
+)
 async def test_more_than_half_of_the_votes_are_enough(tmp_path: Path, samples: int, votes: int, calls: int) -> None:
     bench = bench_of(tmp_path, script(("Paris",) * votes + ("Rome", "Oslo")))
 

@@ -48,9 +48,9 @@ async def maieutic(
     `width` explanations a side are written for the statement, `deeper_width` for what explains it. A statement is
     settled where the beliefs in it and in its negation differ by more than `integrity`. Without log-probabilities a
     belief is the share of "true" in `samples`. `nli` names a tool of the step that takes `premise` and `hypothesis`
-    and returns `entails`, `contradicts` or `neutral`; without one the model is asked. So it is, where the words of two
-    labels do not say which of them a true statement gets. Raises InputError where the answer is not one of two, or
-    there is no such tool.
+    and returns `entails`, `contradicts` or `neutral`; without one the model is asked. Where the words of two labels do
+    not tell which of them a true statement gets, the model is asked for that too. Raises InputError where the answer is
+    not one of two, or there is no such tool.
     """
     if len(task.answer_type.alternatives()) != len(LABELS):
         raise InputError("technique `maieutic` says true or false: `answer` must be a boolean, or one of two labels")

@@ -83,7 +83,10 @@ async def tree_of_thoughts(
     else:
         answer = task.parse(best.path[-1]) if best.path else task.no_answer("the search found no step")
     answer = answer.with_extra(path=list(best.path), score=best.score)
-    return answer.with_extra(capped=True) if capped else answer
+    if not capped:
+        return answer
+    task.warn("capped")
+    return answer.with_extra(capped=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ class Tree:
         return replace(state, score=sum(values) / len(values))
 
     async def _evaluate(self, call: str, **values: Any) -> list[Exchange]:
-        """Return the replies of the evaluations, a single one as warm as it is said to be in a sampled search too."""
+        """Return the replies of the evaluations. A single one keeps its temperature in a sampled search too."""
         if self.evaluations == 1:
             return [await self.task.ask(call, temperature=self.evaluation_temperature, **values)]
         return await self.task.sample(call, self.evaluations, temperature=self.evaluation_temperature, **values)
@@ -173,7 +176,6 @@ async def depth_first(tree: Tree, nodes: int, threshold: float) -> tuple[State, 
         state = stack.pop()
         if state.path and state.score is None:
             if judged == nodes:
-                tree.task.warn("capped")
                 return best, True
             judged += 1
             [state] = await tree.judge([state])
@@ -184,7 +186,6 @@ async def depth_first(tree: Tree, nodes: int, threshold: float) -> tuple[State, 
         if len(state.path) == tree.depth:
             return state, False
         if judged == nodes:
-            tree.task.warn("capped")
             return best, True
         grown = await tree.expand(state)
         if tree.evaluate == "vote":
@@ -197,12 +198,12 @@ async def depth_first(tree: Tree, nodes: int, threshold: float) -> tuple[State, 
 
 def heaviest(steps: Iterable[tuple[str, float]]) -> list[str]:
     """Return the steps by the sum of their weights, those that differ only in case and blanks as one."""
-    weights: Counter[str] = Counter()
+    weights: dict[str, float] = {}
     first: dict[str, str] = {}
     for step, weight in steps:
         key = " ".join(step.casefold().split())
         if key:
-            weights[key] += weight  # type: ignore[assignment]
+            weights[key] = weights.get(key, 0.0) + weight
             first.setdefault(key, step)
     return [first[key] for key in sorted(first, key=lambda key: weights[key], reverse=True)]
 

@@ -32,9 +32,9 @@ async def verify_and_edit(
 ) -> Answer:
     """Vote; without `threshold` votes for one answer, verify a rationale, edit it and answer (Zhao et al. 2023).
 
-    `threshold`, left out, is more than half of the `samples`. `sentences` caps how many of the rationale are verified,
-    the others being left out; `passages` how many are found for each; `max_tokens` bounds the thoughts. Raises
-    InputError for a threshold that the samples cannot reach.
+    `threshold`, left out, is more than half of the `samples`; a single sample is always verified. `sentences` caps how
+    many of the rationale are verified, the others being left out; `passages` how many are found for each; `max_tokens`
+    bounds the thoughts. Raises InputError for a threshold that the samples cannot reach.
     """
     enough = threshold or samples // 2 + 1
     if enough > samples:
@@ -45,7 +45,7 @@ async def verify_and_edit(
     thoughts = await task.sample("reason", samples, temperature=temperature, max_tokens=max_tokens, logprobs=True)
     answers = await task.each(task.decide, thoughts)
     voted = task.vote(answers)
-    if max((vote["weight"] for vote in voted.extra["votes"]), default=0) >= enough:
+    if max((vote["weight"] for vote in voted.extra.get("votes", ())), default=0) >= enough:
         return voted
     rationale = read_sentences(likeliest(task, thoughts, answers, voted))
     edits = await task.each(lambda sentence: edit(task, sentence, passages), rationale[:sentences])
