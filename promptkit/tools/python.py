@@ -6,7 +6,7 @@ import ast
 import asyncio
 import inspect
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from promptkit.answers.base import Unparsed
 from promptkit.answers.reader.code_reader import find_program
 from promptkit.answers.reader.python_syntax import names_bound_by, syntax_tree
-from promptkit.tools.backends import Backend, open_session
+from promptkit.tools.backends import DEFAULT_BACKEND, Backend, open_session
 from promptkit.tools.sandbox import Failure, Limits, Printed, ProgramFailed, Session
 
 Functions = Mapping[str, Callable[..., Any]]
@@ -35,7 +35,7 @@ async def run_python(
     inputs: Mapping[str, Any] | None = None,
     functions: Functions | None = None,
     limits: Limits | None = None,
-    backend: Backend = "monty",
+    backend: Backend = DEFAULT_BACKEND,
 ) -> Execution:
     """Run a program with the variables `inputs` and `functions` to call. Nothing else is reachable.
 
@@ -49,7 +49,7 @@ async def run_python(
 
 @asynccontextmanager
 async def open_sandbox(
-    *, functions: Functions | None = None, limits: Limits | None = None, backend: Backend = "monty"
+    *, functions: Functions | None = None, limits: Limits | None = None, backend: Backend = DEFAULT_BACKEND
 ) -> AsyncIterator[Sandbox]:
     """Open a sandbox whose state lasts from one program to the next; `limits` are for each program."""
     functions, limits = functions or {}, limits or Limits()
@@ -67,7 +67,6 @@ class Sandbox:
         self._session = session
         self._functions = functions
         self._limits = limits
-        self._ran: list[tuple[Iterable[str], str]] = []
 
     async def run(self, program: str, *, inputs: Mapping[str, Any] | None = None) -> Execution:
         """Run a program, as `run_python` does, after setting the variables of `inputs`."""
@@ -79,18 +78,7 @@ class Sandbox:
         except ProgramFailed as failed:
             await self.close()
             return Execution(output=printed.text, failure=failed.failure)
-        self._ran.append((tuple(inputs or ()), program))
         return Execution(value=value, output=printed.text)
-
-    async def variables(self) -> dict[str, Any]:
-        """Return the variables of plain data, in the order in which they were first set."""
-        found = {}
-        names = [name for given, program in self._ran for name in (*given, *assigned_names(program))]
-        for name in dict.fromkeys(names):
-            read = await self.run(name)
-            if read.failure is None:
-                found[name] = read.value
-        return found
 
     async def close(self) -> None:
         """Release the process. A further program starts with the state after the last one that succeeded."""
