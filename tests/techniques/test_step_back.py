@@ -56,7 +56,7 @@ async def test_principles_are_named_in_one_call_with_the_task_and_its_labels(tmp
     assert answer.value == "LABEL-ONE"
     assert in_order(bench.texts[0], ["INSTRUCTIONS-MARK", "LABEL-TWO", "QUESTION-MARK"])
     assert "PRINCIPLE-ONE\nPRINCIPLE-TWO" in bench.texts[1]
-    assert "A more general question" not in bench.texts[1]
+    assert "more general question" not in bench.texts[1]
 
 
 async def test_documents_are_searched_for_both_questions(tmp_path: Path) -> None:
