@@ -64,7 +64,6 @@ class Task(StepTools):
         past_cue: bool = False,
         model: str | None = None,
         after: Exchange | None = None,
-        produces: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
@@ -79,8 +78,7 @@ class Task(StepTools):
         `past_cue` lets thoughts that are decided later go on past a cue, where answers to other problems come first.
         `model` is a reference to the model that answers; without one it is that of the step's `models`, else the
         step's. The call goes on `after` an exchange in the same conversation: its template's own sections are the next
-        turn of the user. `produces` is the type of a typed aside where that depends on the values, such as the largest
-        number.
+        turn of the user.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -97,7 +95,6 @@ class Task(StepTools):
             logprobs=logprobs,
             past_cue=past_cue,
             after=after,
-            produces=produces,
         )
         if built.spec.aside is not None:
             return await ask_typed(task._step, built, built.spec.aside)
@@ -342,11 +339,8 @@ class Task(StepTools):
         scored: bool = False,
         after: Exchange | None = None,
         begins: bool = True,
-        produces: Mapping[str, Any] | None = None,
     ) -> BuiltCall:
         spec = self._call(call) if begins else self._call(call).model_copy(update={"begin": ""})
-        if produces is not None:
-            spec = CallSpec(**{**dict(spec), "produces": dict(produces)})
         shown = self.demonstrations(call) if demos is None else tuple(demos)
         values = {
             **self._role_values(),

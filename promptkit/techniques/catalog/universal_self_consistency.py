@@ -21,8 +21,7 @@ async def universal_self_consistency(
     if len({task.vote_key(answer) for answer in shown}) < 2:
         return task.vote(sampled)
     solutions = [solution(task, answer) for answer in shown]
-    among = {"number": {"min": 1, "max": len(shown), "decimals": 0}}
-    picked = (await task.ask("select", produces=among, solutions=solutions)).value
+    picked = (await task.ask("select", solutions=solutions)).value
     number = 1 if picked is None else int(picked)
     return shown[number - 1].with_extra(
         candidates=[answer.value for answer in shown], picked=number, unparsed=len(sampled) - len(shown)
