@@ -115,10 +115,10 @@ def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any,
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-def cut_program(reply: str, language: str = "python") -> str:
+def cut_program(reply: str, *, to_run: bool = False) -> str:
     """Return the program in a model's reply, dedented, as `find_program` finds it; empty where there is none."""
     try:
-        program = find_program(reply, language).value
+        program = find_program(reply, "python", to_run=to_run).value
     except Unparsed:
         return ""
     return textwrap.dedent(str(program)).strip("\n")

@@ -8,15 +8,13 @@ from collections.abc import Awaitable, Callable
 from itertools import takewhile
 from typing import Final
 
-from promptkit.answers.base import Unparsed
-from promptkit.answers.reader.code_reader import find_program
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.program_result import last_value
 from promptkit.techniques.methods.programs import value_answer
 from promptkit.techniques.methods.syntax import returns_outside_functions
 from promptkit.techniques.task import Task
 from promptkit.tools.backends import importable
-from promptkit.tools.python import Execution
+from promptkit.tools.python import Execution, cut_program
 from promptkit.tools.sandbox import Failure
 
 CORRECT: Final = "correct"
@@ -88,10 +86,7 @@ def read_program(exchange: Exchange, head: str = "") -> str:
     text = exchange.text.strip("\n")
     if exchange.request.begun and text[:1].isspace():
         text = "\n".join(takewhile(lambda line: not line or line[0].isspace(), text.split("\n")))
-    try:
-        program = textwrap.dedent(str(find_program(text, "python", to_run=True).value)).strip("\n")
-    except Unparsed:
-        return ""
+    program = cut_program(text, to_run=True)
     if head and returns_outside_functions(program):
         return f"{head}\n{textwrap.indent(program, '    ')}"
     return program
