@@ -12,7 +12,8 @@ from promptkit.storage.models import Problems
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.calls import CARD_FILE
 from promptkit.techniques.cost import wrong_formulas
-from promptkit.techniques.registry import Technique, argument_line
+from promptkit.techniques.declarations import argument_line
+from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure, with_nested
 
 

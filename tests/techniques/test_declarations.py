@@ -11,8 +11,9 @@ import pytest
 from promptkit.errors import InputError
 from promptkit.project import Project
 from promptkit.techniques import catalog
+from promptkit.techniques.declarations import read_declaration
 from promptkit.techniques.description import step_parameters
-from promptkit.techniques.registry import annotations_of, find_technique, parameters_of, read_declaration, technique
+from promptkit.techniques.registry import annotations_of, find_technique, parameters_of, technique
 from promptkit.techniques.spec import check_spec
 from tests.engine.helpers import Folder
 

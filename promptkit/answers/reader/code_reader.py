@@ -10,7 +10,7 @@ from typing import Final
 
 from promptkit.answers.base import WHOLE_REPLY, Reading, Refusal, Unparsed, quoted
 from promptkit.answers.reader.fences import FencedBlock, fenced_blocks, fences_on_own_lines
-from promptkit.answers.reader.python_syntax import bound_names, syntax_tree, undefined_names
+from promptkit.answers.reader.python_syntax import names_bound_in, syntax_tree, undefined_names
 from promptkit.answers.reader.refusals import declines
 
 _ALIASES: Final = (
@@ -106,9 +106,9 @@ def _complete_python(programs: Sequence[str], *, to_run: bool) -> str:
     last = next((at for at in reversed(counted) if trees[at]), counted[-1])
     chosen, missing = [programs[last]], undefined_names(trees[last])
     for at in reversed(range(last)):
-        if missing & bound_names(trees[at]):
+        if missing & names_bound_in(trees[at]):
             chosen.insert(0, programs[at])
-            missing = (missing - bound_names(trees[at])) | undefined_names(trees[at])
+            missing = (missing - names_bound_in(trees[at])) | undefined_names(trees[at])
     return "\n".join(chosen)
 
 

@@ -23,10 +23,10 @@ def undefined_names(tree: ast.Module | None) -> set[str]:
     nodes = list(ast.walk(tree)) if tree else []
     arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return read - bound_names(tree) - arguments - set(dir(builtins))
+    return read - names_bound_in(tree) - arguments - set(dir(builtins))
 
 
-def bound_names(tree: ast.Module | None) -> set[str]:
+def names_bound_in(tree: ast.Module | None) -> set[str]:
     """Return the names that a program assigns, defines or imports in any of its scopes."""
     return {name for node in ast.walk(tree) for name in names_bound_by(node)} if tree else set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.answers.reader.python_syntax import bound_names, syntax_tree, undefined_names
+from promptkit.answers.reader.python_syntax import names_bound_in, syntax_tree, undefined_names
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_undefined_names_are_those_that_nothing_binds(program: str, names: set[s
 
 def test_bound_names_are_those_of_all_scopes_but_no_parameters() -> None:
     program = "import a.b\nasync def c(d):\n    e = d\nclass F: pass\ntry: g()\nexcept H as i: pass"
-    assert bound_names(syntax_tree(program)) == {"a", "c", "e", "F", "i"}
+    assert names_bound_in(syntax_tree(program)) == {"a", "c", "e", "F", "i"}
