@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.base import Metric, Sample
 from promptkit.evaluation.metrics.score import Score
-from promptkit.techniques.warnings import in_table_order
+from promptkit.techniques.warnings import in_table_order, merged_sources
 
 PENDING, ANSWERED, UNPARSED, TRUNCATED, MISSING = range(5)
 _STATES = {"": ANSWERED, "unparsed": UNPARSED, "truncated": TRUNCATED, "error": MISSING}
@@ -79,9 +79,8 @@ class Tally:
             for name in names:
                 self._warned.setdefault((step, name), bytearray(len(self._states)))[at] = True
         self._warning_counts.update(set(chain.from_iterable(warnings.values())))
-        for name, techniques in cell.warned_by.items():
-            known = self.warned_by.setdefault(name, [])
-            known += [technique for technique in techniques if technique not in known]
+        if cell.warned_by:
+            self.warned_by = merged_sources((self.warned_by, cell.warned_by))
 
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""
