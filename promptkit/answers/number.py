@@ -101,7 +101,11 @@ class Number(AnswerType):
         return None if numeral is None else self._value(numeral)
 
     def _fits(self, numeral: Numeral) -> bool:
-        return self._value(numeral) is not None
+        return not self._is_rating(numeral) and self._value(numeral) is not None
+
+    def _is_rating(self, numeral: Numeral) -> bool:
+        """Tell whether a fraction is one of the maximum, as `8/10` is a grade where at most 10 is given."""
+        return self._high is not None and self._high > 1 and numeral.under == self._high
 
     def _value(self, numeral: Numeral) -> int | float | None:
         """Return the number of a numeral, None where it is out of range."""

@@ -337,5 +337,5 @@ def _numerator(text: str, numeral: Numeral, fits: Fits) -> Numeral | None:
     written = re.fullmatch(r"([0-9]+) ?[/⁄] ?[0-9]+", text[numeral.start : numeral.end])
     if written is None:
         return None
-    whole = replace(numeral, value=Decimal(written[1]), is_whole=True)
+    whole = replace(numeral, value=Decimal(written[1]), is_whole=True, under=None)
     return whole if fits(whole) else None

@@ -18,13 +18,14 @@ EXACT: Final = Context(prec=LONGEST_WHOLE + _MOST_DIGITS + 10)
 class Numeral:
     """A number at a place of a text. `value` is None where a float cannot hold it: too long, a root, a multiple of π.
 
-    `is_whole` tells that it is written without decimals.
+    `is_whole` tells that it is written without decimals; `under` is the denominator of a fraction.
     """
 
     start: int
     end: int
     value: Decimal | None
     is_whole: bool
+    under: int | None = None
 
 
 _VULGAR: Final = {
@@ -70,7 +71,7 @@ def _numeral(match: re.Match[str]) -> Numeral:
         value = None
     if value is not None and (match["sign"] or match["inner_sign"]):
         value = value.copy_negate() if value else value
-    return Numeral(match.start(), match.end(), value, is_whole)
+    return Numeral(match.start(), match.end(), value, is_whole, int(match["under"]) if match["under"] else None)
 
 
 def _value(match: re.Match[str]) -> tuple[Decimal | None, bool]:
