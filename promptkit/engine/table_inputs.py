@@ -53,8 +53,10 @@ def _read(text: str, folder: Path | None) -> Any:
         return load(text, file="table").value
     if _FILE.fullmatch(text.strip()):
         return _read_csv(_read_file(text.strip(), folder), tabs=text.strip().lower().endswith(".tsv"))
+    if not text.strip():
+        raise ValueError("the table is empty: a table in CSV begins with a line of column names")
     if "\n" not in text.strip():
-        raise ValueError("a table must be a list of rows")
+        raise ValueError("a table in CSV must have a line of column names and at least one row")
     return _read_csv(text)
 
 

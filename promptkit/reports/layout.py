@@ -53,13 +53,13 @@ def columns(rows: Iterable[tuple[str, ...]], *, right: Collection[int] = (), wid
     """Return rows as lines of plain text with aligned columns; those in `right` are right-aligned.
 
     Where rows are wider than `width`, cells are wrapped: those of the last column at words, if need be those of the
-    first, and then those of the widest columns, also within words.
+    first and of the others, and then those of the widest columns, also within words.
     """
     cells = [[(visible(cell), "") for cell in row] for row in rows]
     widths = [max(cell_width(text) for text, _ in column) for column in zip(*cells, strict=True)]
     if width is not None:
         room = width - GAP * (len(widths) - 1)
-        for at in (-1, 0):
+        for at in (-1, 0, *range(1, len(widths) - 1)):
             longest = max(cell_width(word) for row in cells for word in (*row[at][0].split(" "), ""))
             widths[at] -= max(0, min(sum(widths) - room, widths[at] - longest))
         widths = shared_widths(widths, room)

@@ -30,7 +30,8 @@ WITH_TITLES = 140
 def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int = PARAGRAPH_WIDTH) -> str:
     """Return the techniques as a table of at most `width`: name, most requests at its defaults, family, needs, tasks.
 
-    A table of WITH_TITLES characters has a column of titles.
+    A table of WITH_TITLES characters has a column of titles; one below PARAGRAPH_WIDTH has no families, so that
+    names are not broken.
     """
     from promptkit.techniques.description import default_cost
 
@@ -48,6 +49,9 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
                 _first_tasks(technique.card.tasks),
             )
         )
+    if width < PARAGRAPH_WIDTH:
+        rows = [(name, "requests" if at == 0 else most, *rest) for at, (name, _, most, _, *rest) in enumerate(rows)]
+        return "\n".join(columns(rows, right=[1], width=width))
     if width < WITH_TITLES:
         rows = [(name, "requests" if at == 0 else most, *rest) for at, (name, _, most, *rest) in enumerate(rows)]
         return "\n".join(columns(rows, right=[1], width=width))

@@ -236,7 +236,8 @@ def _value_problems(found: Technique, function: Callable[..., Any], key: str, va
     try:
         TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError as error:
-        yield Problem(f"`{key}` of technique `{found.name}`: {error.errors()[0]['msg']}")
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        yield Problem(f"`{key}` of technique `{found.name}`: {message}")
 
 
 def _folder_problems(given: Any, project: Project, folder: Path) -> Iterator[Problem]:

@@ -78,6 +78,8 @@ def test_an_example_and_a_case_may_have_any_form(folder: Folder) -> None:
         ("nothing.csv", "`nothing.csv`: no such file"),
         ("one line", "is not a table"),
         ({"a": 1}, "`columns` and `rows`"),
+        ("", "the table is empty"),
+        ("a,b\n", "at least one row"),
     ],
 )
 def test_a_wrong_table_is_an_error_with_what_to_do(folder: Folder, value: Any, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.techniques.context import Answer
@@ -15,7 +15,14 @@ from promptkit.techniques.task import Task
 JUDGE: Final = "judge"
 _TOOL: Final = "tool:"
 
-Verifier = Annotated[str, Field(pattern=r"^(judge|guard|program|tool:.+)$")]
+
+def _known(verifier: str) -> str:
+    if verifier in (JUDGE, "guard", "program") or (verifier.startswith(_TOOL) and verifier != _TOOL):
+        return verifier
+    raise ValueError(f"must be `judge`, `guard`, `program` or `tool:NAME`, not `{verifier}`")
+
+
+Verifier = Annotated[str, AfterValidator(_known)]
 """`judge`, a call of the technique; `guard`, the step's own; `program`, which runs the program of the answer; or
 `tool:NAME`, a tool of the step.
 """
