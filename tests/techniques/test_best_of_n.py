@@ -217,7 +217,8 @@ async def test_a_program_is_accepted_that_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "named"), [({"verifier": "jury"}, "verifier"), ({"samples": 0}, "samples"), ({"over": "x"}, "x")]
+    ("parameters", "named"),
+    [({"verifier": "jury"}, "must be `judge`, `guard`"), ({"samples": 0}, "samples"), ({"over": "x"}, "x")],
 )
 def test_what_is_wrong_in_its_settings_is_a_problem_at_check(
     tmp_path: Path, parameters: dict[str, Any], named: str
