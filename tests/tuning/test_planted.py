@@ -14,7 +14,7 @@ from tests.tuning.logs import number_in
 from tests.tuning.planted import ADVISED_SUITE, FAULTY, STEP_LABELS, WRONG, advise, advised, faults, noted, reviews
 from tests.tuning.tunings import Ran, TuneBench, luck, row_of, truth
 
-ONE_STEP_CALLS, TWO_STEPS_CALLS, TOGETHER_CALLS = 500, 1_200, 1_000
+ONE_STEP_CALLS, TWO_STEPS_CALLS, TOGETHER_CALLS = 500, 900, 500
 
 NOTED_SUITE = "data: rows.jsonl\ntarget: noted\nmetrics: {accuracy: label}\n"
 LAYOUTS = "{note.layout: [xml, markdown, json], mood.layout: [xml, markdown, json]}"
@@ -40,7 +40,7 @@ async def test_three_faults_of_one_step_are_found(folder: Folder) -> None:
 
 @pytest.mark.parametrize("mode", ["stepwise", "joint", "both"])
 async def test_three_faults_in_two_steps_are_found(folder: Folder, mode: str) -> None:
-    bench, target = advised(folder, 160)
+    bench, target = advised(folder, 120)
     ran = await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=TWO_STEPS_CALLS, mode=mode)
 
     changes = ran.record["best"]["changes"]
@@ -78,7 +78,7 @@ class TestChoicesThatOnlyPayTogether:
         return truth(number) if luck(number, share) else WRONG[truth(number)]
 
     async def tune(self, folder: Folder, **options: Any) -> Ran:
-        bench, target = noted(folder, 120, LAYOUTS)
+        bench, target = noted(folder, 80, LAYOUTS)
         return await bench.tune(self.answer, text=NOTED_SUITE, target=target, calls=TOGETHER_CALLS, **options)
 
     async def test_each_step_alone_misses_them(self, folder: Folder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from tests.evaluation.suites import SUITE, Given
 from tests.tuning.logs import stored
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised
 from tests.tuning.test_budget import Clock
-from tests.tuning.tunings import PROMPT, TuneBench, luck, right_where, row_of, rows, truth
+from tests.tuning.tunings import PROMPT, Ran, TuneBench, luck, right_where, row_of, rows, truth
 
 CALLS = 400
 
@@ -42,9 +43,23 @@ def bench(folder: Folder) -> TuneBench:
     return TuneBench(folder, 100)
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneBench, Ran]:
+    """Return a tuning that ended, with its bench; both are read only."""
+    bench = TuneBench(Folder(tmp_path_factory.mktemp("first")), 100)
+    return bench, asyncio.run(bench.tune(answer, calls=CALLS))
+
+
+@pytest.fixture
+def tuned_bench(first: tuple[TuneBench, Ran], bench: TuneBench) -> TuneBench:
+    """Return a bench on which that tuning was run before."""
+    shutil.copytree(first[0].store_folder, bench.store_folder)
+    return bench
+
+
 class TestVerdict:
-    async def test_a_pick_that_is_better_is_shown_to_be_improved(self, bench: TuneBench) -> None:
-        ran = await bench.tune(answer, calls=CALLS)
+    def test_a_pick_that_is_better_is_shown_to_be_improved(self, first: tuple[TuneBench, Ran]) -> None:
+        bench, ran = first
 
         assert (ran.record["status"], ran.record["verdict"]) == ("done", "improved")
         assert "Mood:" in str(ran.record["best"]["changes"])
@@ -71,19 +86,20 @@ class TestVerdict:
         assert "confirm" not in {entry["name"] for entry in ran.record["stages"]}
         assert ran.tuned.candidate is None
 
-    async def test_a_second_pick_on_the_same_confirm_rows_is_tested_at_half_the_level(self, bench: TuneBench) -> None:
-        first = await bench.tune(answer, calls=CALLS)
-        second = await bench.tune(answer, calls=CALLS, only=("decide",))
-        third = await bench.tune(answer, calls=CALLS)
+    async def test_a_second_pick_on_the_same_confirm_rows_is_tested_at_half_the_level(
+        self, first: tuple[TuneBench, Ran], tuned_bench: TuneBench
+    ) -> None:
+        second = await tuned_bench.tune(answer, calls=CALLS, only=("decide",))
+        third = await tuned_bench.tune(answer, calls=CALLS)
 
-        assert first.record["best"]["changes"] != second.record["best"]["changes"]
-        assert [each.record["ordinal"] for each in (first, second, third)] == [1, 2, 1]
-        assert [each.record["difference"]["level"] for each in (first, second, third)] == [0.95, 0.975, 0.95]
+        records = [ran.record for ran in (first[1], second, third)]
+        assert records[0]["best"]["changes"] != records[1]["best"]["changes"]
+        assert [record["ordinal"] for record in records] == [1, 2, 1]
+        assert [record["difference"]["level"] for record in records] == [0.95, 0.975, 0.95]
 
-    async def test_new_confirm_rows_begin_the_count_anew(self, bench: TuneBench) -> None:
-        await bench.tune(answer, calls=CALLS)
-        bench.rows(rows(140))
-        second = await bench.tune(answer, calls=CALLS)
+    async def test_new_confirm_rows_begin_the_count_anew(self, tuned_bench: TuneBench) -> None:
+        tuned_bench.rows(rows(140))
+        second = await tuned_bench.tune(answer, calls=CALLS)
 
         assert second.record["ordinal"] == 1
 
@@ -94,7 +110,7 @@ def last_line(request: Request) -> str:
 
 class TestLimits:
     @settings(
-        max_examples=6,
+        max_examples=2,
         deadline=None,
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
@@ -172,10 +188,12 @@ class TestPlan:
             )
             return dict((await tuning.plan()).record())
 
-    async def test_a_plan_asks_nothing_and_says_the_most_that_is_spent(self, bench: TuneBench) -> None:
+    async def test_a_plan_asks_nothing_and_says_the_most_that_is_spent(
+        self, bench: TuneBench, first: tuple[TuneBench, Ran]
+    ) -> None:
         runtime = Scripted(answer)
         values = await self.plan(bench, runtime, limits=Limits(calls=CALLS))
-        ran = await bench.tune(answer, calls=CALLS)
+        _, ran = first
 
         assert runtime.requests == []
         assert values["calls"] == CALLS >= ran.record["calls"]
