@@ -20,10 +20,10 @@ import stamina
 from tests.journeys.project import finish, start
 from tests.runtimes.servers.ollama_server import Answer, FakeModel, OllamaServer
 
-ROWS = 120
+ROWS = 80
 IN_FLIGHT = 10
 PAUSE = 0.05
-KILLS = 6
+KILLS = 3
 ARGUMENTS = ["eval", "evals/moods.yaml", "--model", "ollama/tiny", "-j", str(IN_FLIGHT), "--json"]
 PROMPT = """\
 ---
@@ -145,7 +145,7 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_again_what_
         with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
             finished: dict[int, Any] = {}
             own = 0
-            for _ in range(chance.randint(1, 4)):
+            for _ in range(chance.randint(1, 3)):
                 seen = len(asked(server))
                 own += killed(folder, server, chance)
                 assert finished.keys().isdisjoint(asked(server)[seen:])
