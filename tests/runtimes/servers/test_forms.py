@@ -22,7 +22,7 @@ from promptkit.runtimes.servers.ollama import Ollama
 from promptkit.runtimes.servers.ollama_server import installed_models
 from promptkit.runtimes.servers.openai import OpenAI
 from tests.runtimes.servers.openai_server import LM_STUDIO, OLD_VLLM, OPENAI, VLLM, OpenAIServer, serving
-from tests.runtimes.servers.test_llama_server import llama, llama_server  # noqa: F401
+from tests.runtimes.servers.test_llama_server import llama, llama_server, notices  # noqa: F401
 from tests.runtimes.servers.test_openai import opened
 
 TYPES: list[Any] = [

@@ -77,10 +77,16 @@ def llama_server(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     yield address
 
 
+@pytest.fixture(scope="module")
+def notices() -> list[str]:
+    """The notices of `llama` in all tests."""
+    return []
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def llama(llama_server: str) -> AsyncIterator[OpenAI]:
+async def llama(llama_server: str, notices: list[str]) -> AsyncIterator[OpenAI]:
     """The adapter of that server: it finds out once what the server can do, which takes seconds."""
-    async with opened(llama_server) as runtime:
+    async with opened(llama_server, notices) as runtime:
         yield runtime
 
 
@@ -120,19 +126,18 @@ def scale_adapter(address: str, scale: float) -> None:
 
 
 @asynccontextmanager
-async def opened(url: str, name: str = "mini", notices: list[str] | None = None) -> AsyncIterator[OpenAI]:
-    runtime = OpenAI(name, base_url=url, notice=None if notices is None else notices.append)
+async def opened(url: str, notices: list[str] | None = None) -> AsyncIterator[OpenAI]:
+    runtime = OpenAI("mini", base_url=url, notice=None if notices is None else notices.append)
     try:
         yield runtime
     finally:
         await runtime.close()
 
 
-async def test_a_llama_server_is_known_for_what_it_is(llama_server: str) -> None:
-    async with opened(llama_server, "any") as runtime:
-        model = await runtime.model()
+async def test_a_llama_server_is_known_for_what_it_is(llama: OpenAI, llama_server: str) -> None:
+    model = await llama.model()
     assert model.capabilities == CAPABLE
-    assert (model.context, model.parallel, model.reference) == (512, 2, f"openai/any@{llama_server}")
+    assert (model.context, model.parallel, model.reference) == (512, 2, f"openai/mini@{llama_server}")
 
 
 async def test_a_llama_server_goes_on_from_a_begun_turn_under_a_grammar(llama: OpenAI) -> None:
@@ -191,24 +196,22 @@ async def test_a_prompt_too_long_for_a_llama_server_says_so(llama: OpenAI) -> No
         await llama.answer(Request(messages=(Message("user", "word " * 2000),)))
 
 
-async def test_cancelling_frees_the_slot_of_a_llama_server(llama_server: str) -> None:
+async def test_cancelling_frees_the_slot_of_a_llama_server(llama: OpenAI) -> None:
     arrived = asyncio.Event()
-    async with opened(llama_server) as runtime:
-        long = Request(messages=(Message("user", "Tell a long story."),), max_tokens=400)
-        tasks = [asyncio.create_task(runtime.answer(long, lambda piece: arrived.set())) for _ in range(2)]
-        async with asyncio.timeout(10):
-            await arrived.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(10):
-            await runtime.answer(MAKES_UP)
+    long = Request(messages=(Message("user", "Tell a long story."),), max_tokens=400)
+    tasks = [asyncio.create_task(llama.answer(long, lambda piece: arrived.set())) for _ in range(2)]
+    async with asyncio.timeout(10):
+        await arrived.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(10):
+        await llama.answer(MAKES_UP)
 
 
-async def test_requests_one_after_another_do_not_meet_a_closed_connection(llama_server: str) -> None:
-    async with opened(llama_server) as runtime:
-        for _ in range(5):
-            await runtime.answer(Request(messages=MAKES_UP.messages, max_tokens=1))
+async def test_requests_one_after_another_do_not_meet_a_closed_connection(llama: OpenAI) -> None:
+    for _ in range(5):
+        await llama.answer(Request(messages=MAKES_UP.messages, max_tokens=1))
 
 
 # the same weights as in the process
@@ -290,21 +293,20 @@ async def test_a_grammar_that_cannot_be_read_is_refused_with_the_servers_words(l
 # its weights
 
 
-async def test_an_adapter_of_llama_server_makes_other_weights(llama_server: str) -> None:
-    digests = []
-    for scale in (0.05, 0.0):
-        scale_adapter(llama_server, scale)
+async def test_an_adapter_of_llama_server_makes_other_weights(llama: OpenAI, llama_server: str) -> None:
+    without = (await llama.model()).digest
+    scale_adapter(llama_server, 0.05)
+    try:
         async with opened(llama_server) as runtime:
-            digests.append((await runtime.model()).digest)
-    assert digests[0] != digests[1]
+            assert (await runtime.model()).digest != without
+    finally:
+        scale_adapter(llama_server, 0.0)
 
 
-async def test_a_llama_server_names_its_model_alike_in_chats_and_raw_texts(llama_server: str) -> None:
-    notices: list[str] = []
-    async with opened(llama_server, notices=notices) as runtime:
-        for request in (MAKES_UP, Request(prompt="Hello", max_tokens=1)):
-            await runtime.answer(request)
-    assert len(runtime._served) == 1
+async def test_a_llama_server_names_its_model_alike_in_chats_and_raw_texts(llama: OpenAI, notices: list[str]) -> None:
+    for request in (MAKES_UP, Request(prompt="Hello", max_tokens=1)):
+        await llama.answer(request)
+    assert len(llama._served) == 1
     assert not notices
 
 
