@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptkit.answers.reader.json_reader import read_json
@@ -81,6 +81,7 @@ def endless(replies: list[str]) -> Iterator[str]:
 
 @pytest.mark.attack("fuzz")
 @pytest.mark.parametrize("name", TECHNIQUES)
+@settings(max_examples=40)
 @given(
     replies=st.lists(REPLY, max_size=6),
     table=st.sampled_from(TABLES),

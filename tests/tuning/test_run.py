@@ -21,7 +21,7 @@ from tests.tuning.logs import stored
 from tests.tuning.scoring import REFERENCE, model
 from tests.tuning.tunings import PROMPT, Ran, TuneBench, luck, right_where, row_of, rows, truth
 
-CALLS = 500
+CALLS = 350
 
 
 def longer_is_better(request: Request) -> str:
@@ -38,7 +38,7 @@ def tokens(ran: Ran) -> float:
 
 @pytest.fixture
 def bench(folder: Folder) -> TuneBench:
-    return TuneBench(folder, 120)
+    return TuneBench(folder, 80)
 
 
 async def test_what_is_preferred_is_picked_and_confirmed(bench: TuneBench) -> None:
@@ -157,7 +157,7 @@ async def test_an_error_of_the_program_itself_leaves_a_record_and_is_raised(
 
 async def test_a_repeated_row_is_asked_as_often_and_means_are_over_rows(bench: TuneBench) -> None:
     text = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\nrepeat: 2\n"
-    ran = await bench.tune(right_where(lambda text: 0.9 if "Mood:" in text else 0.5), text=text, calls=900)
+    ran = await bench.tune(right_where(lambda text: 0.9 if "Mood:" in text else 0.5), text=text, calls=700)
 
     confirmed = ran.record["rows"]["confirm"]
     assert ran.record["status"] == "done"

@@ -72,14 +72,14 @@ async def test_nothing_is_made_where_examples_are_not_to_vary(folder: Folder) ->
 
 
 async def test_steps_without_labels_get_what_they_were_given_and_gave_in_runs_that_ended_right(folder: Folder) -> None:
-    bench, target = noted(folder, 120, "{}")
+    bench, target = noted(folder, 80, "{}")
     answer = right_where(lambda text: 0.7)
 
     def script(request: Request) -> str:
         is_note = "Note what is said" in request_text(request)
         return f"a note of {number_in(request_text(request))}" if is_note else answer(request)
 
-    ran = await bench.tune(script, text=SUITE, target=target, calls=2_000)
+    ran = await bench.tune(script, text=SUITE, target=target, calls=1_200)
     levels = {name for entry in ran.record["candidates"] for name in entry["choices"].values()}
 
     assert len(made(ran)) == 1
