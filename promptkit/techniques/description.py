@@ -29,8 +29,11 @@ class Parameter:
     paper: Any = None
 
 
-def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
-    """Return the techniques that a step may use here, by name, and the problems of those that are broken."""
+def find_all(project: Project, *, task: str | None = None) -> tuple[list[Technique], list[Problem]]:
+    """Return the techniques that a step may use here, by name, and the problems of those that are broken.
+
+    With `task` they are only those whose cards name it.
+    """
     usable: list[Technique] = []
     problems = Problems()
     for name in technique_names(project):
@@ -38,6 +41,8 @@ def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
             technique = find_technique(name, project)
             if technique is None:
                 raise InputError(Problem(f"technique `{name}` has no template", hint=f"templates/techniques/{name}/"))
+            if task is not None and task not in technique.card.tasks:
+                continue
             call_specs(technique)
             default_cost(technique, project)
             usable.append(technique)

@@ -129,7 +129,7 @@ def recommend(profile: StepProfile, project: Project) -> Recommendation:
     key, task = find_task(profile.task)
     ranked: list[Recommended] = []
     dropped: list[Dropped] = []
-    by_card = [technique.name for technique in find_all(project)[0] if key in technique.card.tasks]
+    by_card = [technique.name for technique in find_all(project, task=key)[0]]
     for name in dict.fromkeys((*task.candidates(), *by_card)):
         try:
             technique = find_technique(name, project)

@@ -91,11 +91,11 @@ def read_variant(name: str, sets: Mapping[str, Any], source: TargetSource, where
             )
     pipeline: Pipeline | None = None
     try:
-        before = load_target(source.target, source.project, sets=source.sets)
-        pipeline = load_target(source.target, source.project, sets=source.sets, changes=changes) if changes else before
+        pipeline = load_target(source.target, source.project, sets=source.sets, changes=changes)
         if source.step is not None:
             find_step(pipeline, source.step)
             if source.recorded:
+                before = load_target(source.target, source.project, sets=source.sets)
                 # The model is that of the step alone: its inputs must be the same in all variants.
                 pipeline, model = (
                     pipeline_up_to(_with_step_model(pipeline, source.step, model), source.step, before),
