@@ -15,7 +15,7 @@ from tests.fuzz.kinds import KINDS, Place
 from tests.fuzz.limits import limited
 from tests.fuzz.mutate import ODD, mutated, odd_files
 
-FILES = {kind: 40 for kind in KINDS} | {"suite": 15, "anything": 4}
+FILES = {kind: 24 for kind in KINDS} | {"suite": 9, "anything": 4}
 CASES = [(kind, number) for kind, count in FILES.items() for number in range(count)]
 
 
