@@ -2,10 +2,14 @@
 `real_model` are left out unless `-m` names them."""
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from promptkit.storage import database
 from tests.loop_watch import free_event_loop
 
 __all__ = ["free_event_loop"]
@@ -17,6 +21,21 @@ settings.load_profile("ci" if os.environ.get("CI") else "promptkit")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_model: asks the real embedded model what a recording answers by default")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_without_waiting_for_the_disk() -> Iterator[None]:
+    """Let stores wait for no disk: no power is lost here, and there are thousands of stores."""
+    real = database.connect
+
+    def quick(path: Path) -> sqlite3.Connection:
+        connection = real(path)
+        connection.execute("pragma synchronous = off")
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "connect", quick)
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

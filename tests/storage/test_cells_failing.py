@@ -110,20 +110,13 @@ def test_whichever_statement_fails_no_cell_is_half_and_the_next_try_asks_only_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, late: bool
 ) -> None:
     real = database.connect
-
-    def quick(path: Path) -> sqlite3.Connection:
-        connection = real(path)
-        connection.execute("pragma synchronous = off")  # No power is lost here, and there are hundreds of stores.
-        return connection
-
-    monkeypatch.setattr(database, "connect", quick)
     for statement in range(1, 1000):
         folder = tmp_path / str(statement)
         countdown = [statement]
         saved: list[int] = []
 
         def failing(path: Path, left: list[int] = countdown) -> FailingConnection:
-            return FailingConnection(quick(path), left, failure, late=late)
+            return FailingConnection(real(path), left, failure, late=late)
 
         with monkeypatch.context() as patch:
             patch.setattr(database, "connect", failing)
