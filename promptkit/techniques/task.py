@@ -130,18 +130,23 @@ class Task(StepTools):
         """Perform another technique on this step and return its answer, by another `model` where that is named.
 
         `sample` and `temperature` make it one of several samples. `beneath` lies between the user's prompt and the
-        calls of the other technique. `replace` gives other values to roles of this one.
+        calls of the other technique. `replace` gives other values to roles of this one. Raises InputError for a sample
+        of calls that are all scored, since it would be the same each time.
         """
+        if sample is not None:
+            await self._refuse_scored_beneath(technique)
         task = await (self.replacing(**replace) if replace else self)._answered_by(model)
         return await self._perform(technique, task._nested(sample, temperature, beneath))
 
     async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
         """Perform another technique n times concurrently, each a sample. Raises InputError as `sample` does."""
         self._refuse_greedy(n, temperature)
-        if self._step.decide == "score":
-            sampled = with_nested(configure(technique, self._step.project), self._step.project)
-            await self._refuse_scored(n, (read_call(file) for over in sampled for file in over.technique.call_files))
         return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
+
+    def needs_of(self, technique: Spec) -> frozenset[str]:
+        """Return the needs of another technique and of those beneath it. Raises InputError for an unknown one."""
+        chain = with_nested(configure(technique, self._step.project), self._step.project)
+        return frozenset(need for beneath in chain for need in beneath.technique.needs)
 
     async def read(self, exchange: Exchange, reader: Callable[[str], Outcome]) -> Outcome | None:
         """Return a reader's value of a free reply, for what no answer type reads: a program, a chain of steps.
@@ -367,6 +372,11 @@ class Task(StepTools):
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:
             raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
+
+    async def _refuse_scored_beneath(self, technique: Spec) -> None:
+        if self._step.decide == "score":
+            beneath = with_nested(configure(technique, self._step.project), self._step.project)
+            await self._refuse_scored(2, (read_call(file) for over in beneath for file in over.technique.call_files))
 
     async def _refuse_scored(self, n: int, calls: Iterable[CallSpec]) -> None:
         """Raise InputError for several samples of calls that are all scored, which is the same each time."""

@@ -188,6 +188,7 @@ async def test_a_tool_gets_the_answer_and_the_inputs_that_it_takes(tmp_path: Pat
         ("tool:scor", {"score": Checking(answer=True).call}, "no tool `scor`"),
         ("tool:score", {"score": Checking(text=True).call}, "must have a parameter `answer`"),
         ("guard", {}, "has no guard"),
+        ("program", {}, "needs an answer that is code"),
     ],
 )
 async def test_a_verifier_that_the_step_has_not_is_an_error_before_the_first_request(
@@ -237,3 +238,10 @@ async def test_it_costs_what_it_says(tmp_path: Path, verifier: str) -> None:
     most = cost(configure(spec(samples=3, verifier=verifier), bench.project), bench.project, decide="generate")
     assert most.requests == len(bench.records)
     assert most.depth == max(record.level for record in bench.records)
+
+
+async def test_samples_that_are_scored_alike_are_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: "red", {"label": ["red", "blue"]})
+
+    with pytest.raises(InputError, match="all samples would be the same"):
+        await perform({"best_of_n": {"over": "vanilla"}}, bench.step(decide="score"))

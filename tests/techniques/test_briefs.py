@@ -32,6 +32,7 @@ NUMBER: tuple[Any, list[str]] = {"number": {"max": 98765}}, ["98765"]
 ANSWERS: dict[str, tuple[Any, list[str]]] = {
     **dict.fromkeys(("auto_cot", "complex_cot", "math_prompter", "synthetic_prompting", "plan_and_solve"), NUMBER),
     **dict.fromkeys(NEWER, NUMBER),
+    "reflexion": ({"code": "python"}, ["block of python code"]),
     "active_prompt": ("boolean", ["true or false"]),
     "annotation_guideline": ({"spans": {"classes": ["person", "place"], "text": "{{ text }}"}}, ["person, place"]),
     "maieutic": ({"label": OPTIONS}, OPTIONS),

@@ -36,7 +36,7 @@ async def best_of_n(
     that says what is wrong. A `threshold` is the score that is good enough: answers are then sampled one after the
     other, up to the first that reaches it. Of equal scores the first wins.
     """
-    check_verifier(task, verifier)
+    check_verifier(task, verifier, over)
 
     async def sample(number: int) -> Verified:
         answer = await task.run(over, sample=number, temperature=temperature)

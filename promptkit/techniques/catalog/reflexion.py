@@ -46,7 +46,7 @@ async def reflexion(
     a failure the model says what to do differently; the last `memory` failures stand in the next attempt. `max_tokens`
     bounds an evaluation and a reflection. Where no attempt is accepted, the last one is the answer.
     """
-    check_verifier(task, evaluator)
+    check_verifier(task, evaluator, over)
     failed: list[Attempt] = []
     while True:
         beneath = task.layer("attempt", attempts=failed[-memory:]) if failed else None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator
 
 from promptkit.errors import InputError, ToolFailed, nearest
-from promptkit.techniques.context import Answer
+from promptkit.techniques.context import Answer, Spec
 from promptkit.techniques.methods.tool_calls import ToolSignature
 from promptkit.techniques.task import Task
 
@@ -36,14 +36,19 @@ class Verdict:
     problem: str = ""
 
 
-def check_verifier(task: Task, verifier: str) -> None:
-    """Raise InputError where the step has not got its verifier, before anything is asked."""
+def check_verifier(task: Task, verifier: str, over: Spec) -> None:
+    """Raise InputError where the step, or the technique `over` which it answers, has not got its verifier, before
+    anything is asked.
+    """
     if verifier == "guard" and not task.has_guard:
         hint = "`guard: {expr: …, say: …}` on the step"
         raise InputError("the step has no guard to verify answers with", hint=hint)
     language = task.answer_type.description().get("language", "python")
     if verifier == "program" and language != "python":
         raise InputError(f"the verifier `program` runs Python, and the step's answer is {language}")
+    if verifier == "program" and task.answer_type.name != "code" and "sandbox" not in task.needs_of(over):
+        message = "the verifier `program` needs an answer that is code, or a technique in `over` that runs programs"
+        raise InputError(message, hint="`over: pal` computes the answer by a program")
     if not verifier.startswith(_TOOL):
         return
     name = verifier.removeprefix(_TOOL)
