@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, TypeVar, get_args
 
 from promptkit.errors import PromptkitError
@@ -165,8 +166,10 @@ class CPythonSession:
         raise ProgramFailed(Failure("crash", "the program broke its process"))
 
     def _new_modules(self, names: Sequence[Any]) -> list[str]:
-        known = [name for name in names if isinstance(name, str) and len(name) < _LONGEST_NAME and is_loadable(name)]
-        return [name for name in dict.fromkeys(known) if name not in self._modules][:_MOST_MODULES]
+        """Return the first modules among `names` that can be loaded and are not, each once."""
+        known = set(self._modules)
+        texts = dict.fromkeys(name for name in names if isinstance(name, str) and name not in known)
+        return list(islice((name for name in texts if len(name) < _LONGEST_NAME and is_loadable(name)), _MOST_MODULES))
 
     async def _answer(self, reply: Mapping[str, Any], call: Call) -> bytes:
         """Call a function and return the message for the program."""
