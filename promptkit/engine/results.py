@@ -258,9 +258,9 @@ def _speeds(first_token: float | None, tokens_a_second: float | None) -> dict[st
 
 
 def _reading_record(call: CallRecord) -> dict[str, Any]:
-    """Return the rule by which the reply was read and its warnings, where there are some."""
-    rule = {} if call.rule is None else {"rule": call.rule}
-    return {**rule, "warnings": list(call.warnings)} if call.warnings else rule
+    """Return the other model that answered, the rule by which the reply was read, and its warnings, where there are."""
+    found = {"model": call.model, "rule": call.rule, "warnings": list(call.warnings)}
+    return {name: value for name, value in found.items() if value}
 
 
 def _calls_with_path(trace: Trace, path: tuple[str, ...]) -> Iterator[tuple[CallRecord, tuple[str, ...]]]:

@@ -55,6 +55,7 @@ def _title(record: TraceRecord) -> str:
 
 def _call_title(call: TraceRecord) -> str:
     parts = [f"call {visible(call['call'])}"]
+    parts += [visible(call["model"])] if call.get("model") else []
     if "/" in call["sample"]:  # One of several samples.
         parts.append(f"sample {call['sample']}")
         temperature = call["options"]["temperature"]

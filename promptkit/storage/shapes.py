@@ -177,6 +177,7 @@ class CallShape(TypedDict):
     deciding: Truth
     repair: Truth
     notes: list[Text]
+    model: NotRequired[Text]
     rule: NotRequired[Text]
     warnings: NotRequired[list[Text]]
     first_token: NotRequired[Seconds]
@@ -277,6 +278,7 @@ class StoredCallShape(TypedDict):
     cached: Truth
     repair: Truth
     problem: Text | None
+    model: NotRequired[Text]
     rule: NotRequired[Text]
     warnings: NotRequired[list[Text]]
 

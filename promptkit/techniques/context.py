@@ -47,10 +47,11 @@ class Options:
 class CallRecord:
     """One request of a call, for the trace. `parsed` and `problem` are filled in when the answer is decided.
 
-    `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer. Scoring is
-    one record of `requests` requests. `level` counts requests that had to wait for each other: those of one level may
-    run concurrently. `notes` say what happened with the reply: a program that failed, a table that was queried. `rule`
-    names the rule by which the answer was read. `warnings` are counted in reports.
+    `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer. Scoring
+    is one record of `requests` requests. `level` counts requests that had to wait for each other: those of one
+    level may run concurrently. `notes` say what happened with the reply: a program that failed, a table that was
+    queried. `rule` names the rule by which the answer was read. `model` is the reference of another model than the
+    step's that answered. `warnings` are counted in reports.
     """
 
     call: str
@@ -66,6 +67,7 @@ class CallRecord:
     problem: str | None = None
     notes: tuple[str, ...] = ()
     rule: str | None = None
+    model: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -83,7 +85,8 @@ class StepContext:
     names begin with `home`, which is `PIPELINE.STEP`.
 
     `guard` returns the problem of a value with the step's guard. `models` are those of calls, by the call's name or
-    `TECHNIQUE.CALL`, and `client_of` gives the client of a reference. `programs` is the backend that runs programs.
+    `TECHNIQUE.CALL`, and `client_of` gives the client of a reference. `other_model` is the one whose `client`
+    answers in place of the step's. `programs` is the backend that runs programs.
 
     `repairs` is how often a reply that cannot be read is asked for again.
 
@@ -115,6 +118,7 @@ class StepContext:
     guard: Callable[[Any], str | None] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None
+    other_model: str | None = None
     folder: Path = Path()
     home: str = ""
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)

@@ -36,6 +36,11 @@ from promptkit.techniques.requests import (
 from promptkit.techniques.thinking import missing_answer, no_thoughts, thought_warnings
 
 
+def with_model_of(step: StepContext, exchange: Exchange) -> StepContext:
+    """Return the step with the model that gave a reply, so that the same one goes on."""
+    return replace(step, client=exchange.client, other_model=exchange.record.model)
+
+
 async def send(step: StepContext, built: BuiltCall) -> Exchange:
     """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
     exchange = await ask_built(step, built)
@@ -285,6 +290,7 @@ def _exchange(
         deciding=deciding,
         repair=is_repair,
         notes=built.notes,
+        model=step.other_model,
         warnings=thought_warnings(built.request, reply, cue=built.cue if built.spec.thinks else None),
     )
     step.record(record)

@@ -15,7 +15,7 @@ from promptkit.project_code.reference import guarded
 from promptkit.techniques.answer_forms import constrained_form
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
-from promptkit.techniques.exchanges import decide_again, read_answer, repair_request
+from promptkit.techniques.exchanges import decide_again, read_answer, repair_request, with_model_of
 from promptkit.techniques.levels import reset_level
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
 from promptkit.techniques.registry import load_functions
@@ -119,7 +119,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     last = answer.last
     if last is None:
         return answer
-    step = replace(step, client=last.client)
+    step = with_model_of(step, last)
     if answer.flag == "truncated":
         if window_ended_thoughts(last.request, last.reply):
             return answer

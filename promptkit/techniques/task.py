@@ -22,6 +22,7 @@ from promptkit.techniques.exchanges import (
     read_answer,
     send,
     send_deciding,
+    with_model_of,
 )
 from promptkit.techniques.levels import level, run_concurrently
 from promptkit.techniques.own_thoughts import conclude, think
@@ -154,14 +155,14 @@ class Task(StepTools):
         `reader` takes the reply's text and raises ValueError (Unparsed) with what is wrong. The reply is then asked for
         again, as often as the step's `repairs` allow. Returns None, with a warning, where no reply can be read.
         """
-        return await read_free(self._step_of(exchange), exchange, reader)
+        return await read_free(with_model_of(self._step, exchange), exchange, reader)
 
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
         """Continue from a reply's text with the answer trigger of `call`: a fixed extraction stage.
 
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
-        return await decide_after(self._step_of(exchange), exchange, self._call(call))
+        return await decide_after(with_model_of(self._step, exchange), exchange, self._call(call))
 
     async def think(self, call: str, *, after: Exchange | None = None, max_tokens: int, **values: Any) -> Exchange:
         """Let a model that thinks by itself think, and end with its thoughts; the exchange's text is the thoughts.
@@ -171,7 +172,7 @@ class Task(StepTools):
         """
         if self._step.options.think is False:
             raise InputError(f"technique `{self._technique}` needs thoughts, which the step's `think: off` forbids")
-        task = self._with(self._step_of(after)) if after else await self._answered_by(self._model_of(call))
+        task = self._with(with_model_of(self._step, after)) if after else await self._answered_by(self._model_of(call))
         built = await task._built(call, values, temperature=self._step.options.temperature or 0.0, begins=False)
         begin = self._call(call).begin
         thoughts = f"{after.text.rstrip()}\n{begin}" if after else begin
@@ -179,7 +180,7 @@ class Task(StepTools):
 
     async def conclude(self, call: str, thoughts: Exchange, **values: Any) -> Exchange:
         """End a model's own thoughts, and ask for the answer after them."""
-        task = self._with(self._step_of(thoughts))
+        task = self._with(with_model_of(self._step, thoughts))
         return await conclude(task._step, await task._built(call, values, begins=False), thoughts.text)
 
     async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
@@ -189,11 +190,11 @@ class Task(StepTools):
         """
         if exchange.thinks and self.decides:
             exchange = await decide_after(
-                self._step_of(exchange), exchange, CallSpec(name=exchange.call, produces=ANSWER)
+                with_model_of(self._step, exchange), exchange, CallSpec(name=exchange.call, produces=ANSWER)
             )
         elif marked and exchange.cue and not (exchange := with_cue(exchange)).says_cue:
             return replace(self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange), last=exchange)
-        return read_answer(self._step_of(exchange), exchange)
+        return read_answer(with_model_of(self._step, exchange), exchange)
 
     def check(self, value: Any) -> str | None:
         """Return the problem of a value with the step's `guard`; None where it passes, or there is no guard."""
@@ -313,11 +314,8 @@ class Task(StepTools):
             return self
         if self._step.client_of is None:
             raise Unsupported(f"technique `{self._technique}` cannot ask `{reference}` here: there are no other models")
-        return self._with(replace(self._step, client=await self._step.client_of(reference)))
-
-    def _step_of(self, exchange: Exchange) -> StepContext:
-        """Return the step with the client of the model that gave a reply, so that the same one goes on."""
-        return replace(self._step, client=exchange.client)
+        client = await self._step.client_of(reference)
+        return self._with(replace(self._step, client=client, other_model=reference))
 
     def _with(self, step: StepContext) -> Task:
         return Task(step, self._chosen, self._perform)

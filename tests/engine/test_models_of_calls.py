@@ -6,6 +6,7 @@ import pytest
 
 from promptkit.engine.requirements import check_requirements
 from promptkit.engine.session import RunSettings, Session
+from promptkit.reports.trace import trace_text
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder, Given
 
@@ -38,6 +39,7 @@ async def test_a_call_is_answered_by_the_model_that_the_step_names_for_it(folder
     assert result.output == 7
     assert len(strong.requests) == 2, "the extraction goes on from its reply"
     assert not usual.requests
+    assert "call reason · ollama/strong" in trace_text(result.trace)
 
 
 @pytest.mark.parametrize(

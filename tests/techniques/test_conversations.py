@@ -69,6 +69,7 @@ async def test_a_call_to_another_model_is_answered_by_it_and_the_rest_by_the_ste
     assert answer.value == 7
     assert len(bench.runtime.requests) == 2
     assert len(other.requests) == 1
+    assert [record.model for record in bench.records] == [None, "other", None]
 
 
 @pytest.mark.parametrize("name", ["feedback", "revised.feedback"])
