@@ -46,7 +46,7 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
 
 
 def technique_problems(pipeline: Pipeline) -> list[Problem]:
-    """Return what is wrong with the definitions of steps' techniques though a run would not meet it: their formulas."""
+    """Return the problems in the formulas of steps' techniques, which a run would not meet."""
     problems = Problems()
     for step in pipeline.steps.values():
         if step.pipeline is not None:

@@ -47,7 +47,7 @@ def _lines(models: Sequence[LocalModel]) -> list[str]:
 
 
 def _state_text(model: LocalModel) -> str:
-    """Return whether a model is ready to answer, and until when a server keeps it loaded, in local time."""
+    """Return the state of a model: ready to answer or not, and until when a server keeps it loaded, in local time."""
     if not model.ready:
         return "not here"
     if model.loaded_until is None:

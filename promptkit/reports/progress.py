@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 NAME_WIDTH = 18
 _MARKS = {"done": "✓", "skipped": "-", "failed": "✗", "capped": "✓"}
 TAIL = 2_000
-"""How many of the last characters of a streaming reply are kept for the screen."""
+"""The number of last characters of a streaming reply that are kept for the screen."""
 STREAM_LINES = 6
 """Lines of streaming replies on the screen, shared by the steps that run."""
 STREAM_INDENT = "    "

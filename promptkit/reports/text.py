@@ -130,7 +130,7 @@ def _warning_count(name: str, count: int, warned_by: WarnedBy) -> str:
 
 
 def row_warning_texts(counts: Mapping[str, int], of: int, warned_by: WarnedBy) -> list[str]:
-    """Return how many rows have each warning: `42 of 50 rows: least_to_most found no sub-question`."""
+    """Return the number of rows with each warning: `42 of 50 rows: least_to_most found no sub-question`."""
     return [f"{count:,} of {counted(of, 'row')}: {warning_text(name, warned_by)}" for name, count in counts.items()]
 
 

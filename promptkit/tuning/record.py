@@ -155,7 +155,7 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
 
 
 def _warnings(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
-    """Return how many answers have each warning, if there are some."""
+    """Return the number of answers with each warning, if there are some."""
     results = list(evaluator.results(candidate, rows))
     found = Counter(name for result in results for name in result.warnings)
     if not found:

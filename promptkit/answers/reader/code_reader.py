@@ -72,7 +72,7 @@ def _family(language: str) -> str:
 
 
 def _rank(block: FencedBlock, family: str) -> int | None:
-    """Return how well the language of a block fits, 0 being best; None for another language."""
+    """Return the rank of a block's language, 0 being the best fit; None for another language."""
     if not block.language:
         return 1
     if _family(block.language) == family:

@@ -35,7 +35,7 @@ def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
 
 
 def modules_of_programs(pipeline: Pipeline) -> dict[str, Sequence[str]]:
-    """Return what the programs of each step may import here, where the step names a backend other than Monty."""
+    """Return the modules that programs of each step may import here, for steps of another backend than Monty."""
     found: dict[str, Sequence[str]] = {}
     for name, step in pipeline.steps.items():
         if step.prompt_call is not None and step.prompt_call.programs != DEFAULT_BACKEND:

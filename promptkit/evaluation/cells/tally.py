@@ -113,11 +113,11 @@ class Tally:
         return int((self._answered() & ~_truths(self._recorded)).sum())
 
     def count_warnings(self) -> dict[str, int]:
-        """Return how many cells have each warning, in the order of the table of warnings."""
+        """Return the number of cells with each warning, in the order of the table of warnings."""
         return in_table_order(self._warning_counts)
 
     def count_step_warnings(self) -> dict[str, dict[str, int]]:
-        """Return how many cells have each warning in each step."""
+        """Return the number of cells with each warning in each step."""
         counts: dict[str, dict[str, int]] = {}
         for (step, name), marks in self._warned.items():
             counts.setdefault(step, {})[name] = marks.count(True)

@@ -1,4 +1,4 @@
-"""How many requests an Ollama server answers concurrently, which it does not report (OLLAMA_NUM_PARALLEL)."""
+"""The number of requests that an Ollama server answers concurrently, which it does not report (OLLAMA_NUM_PARALLEL)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTING = "1, 2, 3, 4, 5, 6, 7, 8, 9,"
 
 
 async def slots(server: Server, name: str, weights: str, options: dict[str, Any]) -> int:
-    """Return how many requests the server answers concurrently with a model, at least 1 and at most MOST_SLOTS.
+    """Return the number of requests that the server answers concurrently with a model, 1 to MOST_SLOTS.
 
     The result is kept for a day, because a restarted server may have another number. `weights` are what tells models
     apart, `options` what the model was loaded with.
@@ -36,7 +36,7 @@ async def slots(server: Server, name: str, weights: str, options: dict[str, Any]
 
 
 async def concurrent_answers(server: Server, name: str, options: dict[str, Any]) -> int:
-    """Return how many of MOST_SLOTS equal requests had begun, by the server's clock, when the first one ended.
+    """Return the number of MOST_SLOTS equal requests that had begun, by the server's clock, when the first ended.
 
     A request without a slot begins only then. The others are cancelled. Raises RuntimeFailure where the first fails.
     """

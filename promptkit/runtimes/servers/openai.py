@@ -283,7 +283,7 @@ class OpenAI(Runtime):
         return found | {"after_thoughts"} if names_or_hides and not self._llama else found
 
     def _probe_past_thoughts(self, thinking: frozenset[Capability]) -> Ask:
-        """Return how to ask for answers in probes: without thoughts, or with room for them."""
+        """Return the options of probes that ask for answers: without thoughts, or with room for them."""
         fields = {"think": False} if "think" in thinking else {"thought_tokens": PROBE_THOUGHTS}
         return lambda request, dialect: self._send(replace(request, **fields), dialect)
 

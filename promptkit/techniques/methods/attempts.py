@@ -115,7 +115,7 @@ async def computed_answer(
 
 
 def failure_text(program: str, failure: Failure) -> str:
-    """Return what is wrong with a program, with the line where that is known."""
+    """Return the failure of a program in words, with the line where that is known."""
     lines = program.splitlines()
     if failure.message.startswith("the program"):
         return failure.message

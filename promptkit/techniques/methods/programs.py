@@ -50,7 +50,7 @@ def label_of(labels: tuple[str, ...], value: bool) -> str | None:
 
 
 def _meanings(labels: tuple[str, ...]) -> tuple[bool | None, ...]:
-    """Return what each label says, None where it affirms and denies nothing; of two, one is the other's denial."""
+    """Return the truth value of each label, None where it affirms and denies nothing; of two, one denies the other."""
     if len(labels) != 2:
         return tuple(map(_meaning, labels))
     one, other = labels
@@ -69,7 +69,7 @@ def _is_denial(label: str, other: str) -> bool:
 
 
 def _meaning(label: str) -> bool | None:
-    """Return whether a label alone affirms or denies; None where it does neither."""
+    """Return the truth value that a label has by itself; None where it neither affirms nor denies."""
     word = label.casefold()
     if word in _AFFIRM or word in _DENY:
         return word in _AFFIRM

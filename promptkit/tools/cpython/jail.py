@@ -61,7 +61,7 @@ class NotJailed(Exception):
 
 
 def missing_for_jail() -> str | None:
-    """Return what this system lacks to jail a process, as far as it can be told without trying; None for nothing."""
+    """Return the reason why this system cannot jail a process, as far as it is known untried; None without one."""
     if sys.platform != "linux":
         return "programs are jailed by seccomp, which only Linux has"
     if platform.machine() not in _SYSTEM_CALLS or sys.maxsize < 2**32:
