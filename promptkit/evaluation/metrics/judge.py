@@ -1,31 +1,18 @@
-"""LLM judges: the prompt and model of a judge, and the metric that scores one answer by a rubric."""
+"""A model as a judge of one answer, by a rubric and levels."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
 from math import nan
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from promptkit.answers.calibration import probabilities
-from promptkit.engine.dependencies import code_in, hashed_files
-from promptkit.engine.load import load_target
-from promptkit.engine.pipeline import Pipeline
-from promptkit.engine.results import Trace
-from promptkit.engine.run import Runner
-from promptkit.engine.scope import Location, Unplaced, compile_value
-from promptkit.engine.session import RunSettings
 from promptkit.engine.spec import ClosedModel
-from promptkit.engine.step_settings import resolve_model
-from promptkit.errors import InputError, PromptkitError, UnparsedAnswer, nearest
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     Graded,
@@ -33,6 +20,14 @@ from promptkit.evaluation.metrics.estimation import (
     finite,
     graded_difference,
     metric_difference,
+)
+from promptkit.evaluation.metrics.judge_prompt import (
+    SAME_MODEL,
+    JudgePrompt,
+    NoVerdict,
+    fields_read,
+    question_of,
+    read_value,
 )
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
@@ -43,189 +38,7 @@ from promptkit.evaluation.statistics.agreement import (
     length_correlation,
 )
 from promptkit.evaluation.statistics.interval import CONFIDENCE
-from promptkit.project import LIBRARY
 from promptkit.project_code.reference import CodeReference
-from promptkit.prompts.expressions import Expression
-from promptkit.storage.models import Problems
-
-SAME_MODEL: Final = "the judge is the model under test, and models prefer their own answers; set another one by `model`"
-SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
-_BEGINNING = 120
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeVerdict:
-    """The verdict of a judge, with the log-probabilities of its choices where the runtime gives them.
-
-    `exchange` is a record for people: its prompt, its reply, and the calls and tokens used.
-    """
-
-    value: Any
-    logprobs: Mapping[str, float] | None
-    exchange: Mapping[str, Any]
-
-
-class NoVerdict(Exception):
-    """The judge's reply is not a verdict; the message has its beginning."""
-
-
-class JudgePrompt:
-    """The prompt of a judge, as a pipeline of one step. It gets only the values that it takes as inputs.
-
-    `gives` are the names of the values that `ask` gets. Raises InputError for a prompt that does not exist, is broken,
-    or needs another input.
-    """
-
-    def __init__(self, prompt: str, model: str | None, context: MetricContext, gives: frozenset[str]) -> None:
-        path = context.project.find_prompt(prompt, beside=context.folder)
-        if path is None:
-            raise InputError(f"there is no prompt `{prompt}`", hint=nearest(prompt, context.project.names("prompts")))
-        self.model = None if model is None else resolve_model(model, context.folder, context.project)
-        self._pipeline = _with_model(load_target(path, context.project), self.model)
-        lacking = [
-            name for name, declared in self._pipeline.inputs.items() if name not in gives and not declared.has_default
-        ]
-        if lacking:
-            message = (
-                f"the prompt `{prompt}` needs {', '.join(f'`{name}`' for name in lacking)}, which a judge does not get"
-            )
-            raise InputError(message, hint=nearest(lacking[0], gives))
-        # A project's own prompt may have a technique that thinks first.
-        self._thinks = any(
-            step.prompt_call and step.prompt_call.technique != "vanilla" for step in self._pipeline.steps.values()
-        )
-        self._clients: Clients | None = None
-        self._opening: asyncio.Task[tuple[Runner, bool]] | None = None
-
-    @cached_property
-    def key(self) -> str:
-        """A hash of all files that the judge's prompt is made of."""
-        return _pipeline_hash(self._pipeline)
-
-    @property
-    def code(self) -> tuple[CodeReference, ...]:
-        """The Python of the project that the prompt needs, without that of the judge's `model`."""
-        return tuple(found.code for found in code_in(self._pipeline, with_models=self.model is None))
-
-    async def ask(self, values: Mapping[str, Any], clients: Clients) -> JudgeVerdict:
-        """Ask once. Raises Babble, and what asking raises."""
-        runner, _ = await self._opened(clients)
-        inputs = {name: values.get(name, declared.default) for name, declared in self._pipeline.inputs.items()}
-        result = await runner.run(inputs)
-        if result.error is not None and not isinstance(result.error, UnparsedAnswer):
-            raise result.error
-        step = result.trace.children[0]
-        if result.error is not None or not self._is_verdict(step, result.output):
-            raise NoVerdict(f"the judge's reply is not a verdict: {shown_value(step.calls[-1].reply.text, _BEGINNING)}")
-        last = step.calls[-1]
-        asked = [*(message.content for message in last.request.messages), last.request.begun]
-        spent = result.totals
-        exchange = {
-            "asked": "\n\n".join(filter(None, asked)),
-            "reply": last.reply.text,
-            "calls": spent.calls,
-            "tokens": spent.tokens_in + spent.tokens_out,
-        }
-        return JudgeVerdict(result.output, step.extra.get("scores"), exchange)
-
-    async def is_judged(self, clients: Clients) -> bool:
-        """Tell whether the judge is the model of the run."""
-        return (await self._opened(clients))[1]
-
-    def _is_verdict(self, step: Trace, value: Any) -> bool:
-        """Tell whether a reply is a verdict: it was constrained, may come after thoughts, or begins with a choice."""
-        request = step.calls[-1].request
-        held = "scores" in step.extra or request.constrained
-        return held or self._thinks or _begins_with(step.calls[-1].reply.text, value)
-
-    async def _opened(self, clients: Clients) -> tuple[Runner, bool]:
-        if self._opening is None or self._clients is not clients:
-            self._clients = clients
-            self._opening = asyncio.ensure_future(self._open(clients))
-        return await asyncio.shield(self._opening)
-
-    async def _open(self, clients: Clients) -> tuple[Runner, bool]:
-        runner = Runner(self._pipeline, models=clients, settings=RunSettings(repairs=0))
-        await runner.open()
-        digests = {model.digest for model in runner.session.answered.values()}
-        try:
-            default = (await (await clients.get(None)).model()).digest
-        except PromptkitError:  # steps name their models, and the default one is not there
-            return runner, False
-        return runner, default in digests
-
-
-def _begins_with(reply: str, value: Any) -> bool:
-    """Tell whether a free reply begins with a verdict, perhaps after a cue (`Level: good`).
-
-    A reply that only mentions one (`I cannot say whether it is good`) is not a verdict, though it would parse as one.
-    """
-    return (
-        re.match(rf"[\W_]*(?:\w[\w ]{{0,30}}:[\W_]*)?{re.escape(str(value))}(?!\w)", reply, re.IGNORECASE) is not None
-    )
-
-
-def question_of(given: MetricInput, question: str | None, hidden: frozenset[str]) -> dict[str, str]:
-    """Return the question as texts by name: the value of `question`, else the fields of the row.
-
-    The `hidden` fields and the expected answer are left out. Raises InputError for an expression that fails, ValueError
-    for a field that the row lacks.
-    """
-    if question is not None:
-        if "{{" not in question and question not in given.cell.fields:
-            raise ValueError(f"the row has no field `{question}`, which `question` names")
-        value = read_value(question, given)
-        fields = value if isinstance(value, Mapping) else {"question": value}
-    else:
-        expected = given.expected
-        row = given.cell.fields
-        fields = {name: row[name] for name in row if name not in hidden and (expected is None or row[name] != expected)}
-    return {str(name): text_of(value) for name, value in fields.items() if value is not None}
-
-
-def read_value(text: str, given: MetricInput) -> Any:
-    """Return the value of an expression over `row`, `output`, `expected` and `steps`, or of a field of the row.
-
-    A field that the row lacks is None. Raises InputError for an expression that fails.
-    """
-    if "{{" not in text:
-        return given.cell.fields.get(text)
-    cell = given.cell
-    scope = {"row": cell.fields, "output": given.got, "expected": given.expected, "steps": cell.steps}
-    return Expression.parse(text).evaluate(scope)
-
-
-def fields_read(text: str | None) -> Iterator[str]:
-    """Yield the fields of the row that a template reads. Raises InputError where `read_value` could not evaluate it."""
-    if text is None:
-        return
-    if "{{" not in text:
-        yield text
-        return
-    problems = Problems()
-    value = compile_value(text, Location(Unplaced()), problems)
-    problems.check()
-    for unknown in sorted(value.names - SCOPE):
-        raise InputError(f"`{text}`: unknown name `{unknown}`", hint=nearest(unknown, SCOPE))
-    yield from (attribute for name, attribute in value.attributes if name == "row")
-
-
-def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
-    """Return a pipeline whose steps ask this model rather than the project's defaults."""
-    if model is None:
-        return pipeline
-    return replace(pipeline, steps={name: replace(step, model=model) for name, step in pipeline.steps.items()})
-
-
-def _pipeline_hash(pipeline: Pipeline) -> str:
-    """Return a hash of all files that a pipeline's messages are made of."""
-    digest = hashlib.sha256()
-    for path, content in sorted(hashed_files(pipeline).items()):
-        inside = path.is_relative_to(LIBRARY)
-        digest.update(str(path.relative_to(LIBRARY) if inside else path.name).encode())
-        digest.update(content)
-    return digest.hexdigest()
-
 
 MOST_LEVELS = 11
 WANTED_LABELS = 50

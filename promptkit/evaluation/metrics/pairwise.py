@@ -18,7 +18,7 @@ from promptkit.evaluation.metrics.estimation import (
     count_clusters,
     has_independent_cells,
 )
-from promptkit.evaluation.metrics.judge import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
+from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.metrics.values import frozen, shown_value, text_of
 from promptkit.evaluation.statistics.agreement import OrderCounts, both_orders, consistency, position_bias
