@@ -31,7 +31,7 @@ def own_techniques(project: Project) -> dict[str, tuple[Path, ...]]:
 
 
 def definition_problems(name: str, project: Project) -> list[Problem]:
-    """Return everything that is wrong with a technique at its defaults: its declaration, templates, card, formulas, calls."""
+    """Return the problems of a technique at its defaults: of its declaration, templates, card, formulas and calls."""
     problems = Problems()
     with problems.gather():
         problems.add(check_spec(name, project))
