@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from promptkit.evaluation.statistics.interval import CONFIDENCE, t_quantile
 
 PSEUDO_WEIGHT: Final = 0.5
-"""The weight of the win and of the loss against an average variant that each variant is given."""
+"""The weight of the win and of the loss that are added to each two variants that were compared."""
 STEPS: Final = 100
 """The most Newton steps of a fit. Ten are usual."""
 
@@ -145,7 +145,7 @@ def bradley_terry(
     both, so that the model describes expected scores, and the covariance is the sandwich over clusters (Liang & Zeger
     1986, Biometrika 73:13), which holds whatever share ties have and however comparisons of a row depend on each other.
 
-    Each variant is given a win and a loss of half weight against an average variant, also in the covariance. So
+    A win and a loss of half weight are added to each two variants that were compared, also in the covariance. So
     strengths stay finite for a variant that always wins, and the width does not vanish. `Ranking.strength` and
     `Ranking.difference` have an infinite end where the comparisons alone set no limit. Raises ValueError for no
     comparisons, fewer than two variants, numbers beyond them, a variant against itself, scores beyond [0, 1] or NaN,
@@ -157,18 +157,17 @@ def bradley_terry(
     for i, j, gained in ((one, two, scores), (two, one, 1 - scores)):
         np.add.at(compared, (i, j), 1)
         np.add.at(points, (i, j), gained)
-    strengths, information = _fitted(points, compared)
-    apart = scores - _logistic(strengths[one] - strengths[two])
+    pairs = compared > 0
+    strengths, chances, inverse = _fitted(points + PSEUDO_WEIGHT * pairs, compared + 2 * PSEUDO_WEIGHT * pairs)
+    apart = scores - chances[one, two]
     groups = int(units.max()) + 1
     influences = np.zeros((groups, variants))
     np.add.at(influences, (units, one), apart)
     np.add.at(influences, (units, two), -apart)
-    chances = _logistic(strengths)
     spread = influences.T @ influences * (groups / max(1, groups - 1))
-    spread += np.diag(PSEUDO_WEIGHT**2 * (chances**2 + (1 - chances) ** 2))
-    inverse = np.linalg.inv(information)
+    spread += _laplacian(pairs * PSEUDO_WEIGHT**2 * (chances**2 + (1 - chances) ** 2))
     return Ranking(
-        strengths=strengths - strengths.mean(),
+        strengths=strengths,
         covariance=inverse @ spread @ inverse,
         reaches=_reachable(points > 0),
         compared=compared,
@@ -196,22 +195,28 @@ def _checked(
 
 
 def _fitted(
-    points: NDArray[np.float64], compared: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the strengths that solve the likelihood equations, and the information there."""
+    points: NDArray[np.float64], compared: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the strengths that solve the likelihood equations, all win probabilities, and the inverse information.
+
+    Strengths have a mean of 0 in each group of variants that comparisons link.
+    """
     strengths = np.zeros(len(points))
-    wanted = points.sum(axis=1) + PSEUDO_WEIGHT
     for _ in range(STEPS):
-        chances, alone = _logistic(strengths[:, None] - strengths[None, :]), _logistic(strengths)
-        weights = compared * chances * (1 - chances)
-        information = np.diag(weights.sum(axis=1) + 2 * PSEUDO_WEIGHT * alone * (1 - alone)) - weights
-        step = np.linalg.solve(information, wanted - (compared * chances).sum(axis=1) - 2 * PSEUDO_WEIGHT * alone)
+        chances = _logistic(strengths[:, None] - strengths[None, :])
+        inverse = np.linalg.pinv(_laplacian(compared * chances * (1 - chances)), hermitian=True)
+        step = inverse @ (points - compared * chances).sum(axis=1)
         largest = float(np.abs(step).max())
         # A longer step can overshoot where a variant always wins.
         strengths = strengths + step * min(1.0, 2 / largest if largest else 1.0)
         if largest < 1e-10:
             break
-    return strengths, information
+    return strengths, chances, inverse
+
+
+def _laplacian(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the quadratic form of the differences between variants, weighted by pair."""
+    return np.diag(weights.sum(axis=1)) - weights
 
 
 def _reachable(direct: NDArray[np.bool_]) -> NDArray[np.bool_]:
