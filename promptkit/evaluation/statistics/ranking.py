@@ -11,8 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from promptkit.evaluation.statistics.interval import CONFIDENCE, t_quantile
 
-PSEUDO_WEIGHT: Final = 0.5
-"""The weight of the win and of the loss that are added to each two variants that were compared."""
+PSEUDO_WEIGHT: Final = 0.15
+"""The weight of the win and of the loss that are added to each two variants that were compared.
+
+With more, strong variants are pulled to the middle and their upper ends cover less.
+"""
+PSEUDO_ERROR: Final = 0.25
+"""The weight of the same two in the covariance: a variant that won every time has about the lower end of Wilson's."""
 STEPS: Final = 100
 """The most Newton steps of a fit. Ten are usual."""
 
@@ -145,7 +150,7 @@ def bradley_terry(
     both, so that the model describes expected scores, and the covariance is the sandwich over clusters (Liang & Zeger
     1986, Biometrika 73:13), which holds whatever share ties have and however comparisons of a row depend on each other.
 
-    A win and a loss of half weight are added to each two variants that were compared, also in the covariance. So
+    A win and a loss of small weight are added to each two variants that were compared, also in the covariance. So
     strengths stay finite for a variant that always wins, and the width does not vanish. `Ranking.strength` and
     `Ranking.difference` have an infinite end where the comparisons alone set no limit. Raises ValueError for no
     comparisons, fewer than two variants, numbers beyond them, a variant against itself, scores beyond [0, 1] or NaN,
@@ -165,7 +170,7 @@ def bradley_terry(
     np.add.at(influences, (units, one), apart)
     np.add.at(influences, (units, two), -apart)
     spread = influences.T @ influences * (groups / max(1, groups - 1))
-    spread += _laplacian(pairs * PSEUDO_WEIGHT**2 * (chances**2 + (1 - chances) ** 2))
+    spread += _laplacian(pairs * PSEUDO_ERROR**2 * (chances**2 + (1 - chances) ** 2))
     return Ranking(
         strengths=strengths,
         covariance=inverse @ spread @ inverse,
