@@ -209,7 +209,8 @@ def _fitted(
     strengths = np.zeros(len(points))
     for _ in range(STEPS):
         chances = _logistic(strengths[:, None] - strengths[None, :])
-        inverse = np.linalg.pinv(_laplacian(compared * chances * (1 - chances)), hermitian=True)
+        information = _laplacian(compared * chances * (1 - chances))
+        inverse = np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)
         step = inverse @ (points - compared * chances).sum(axis=1)
         largest = float(np.abs(step).max())
         # A longer step can overshoot where a variant always wins.

@@ -147,7 +147,7 @@ def test_differences_are_covered(strengths: tuple[float, ...], rows: int) -> Non
     assert held / runs >= 0.925
 
 
-@pytest.mark.parametrize("rows", [10, 20, 50, 100])
+@pytest.mark.parametrize("rows", [20, 50, 100])
 def test_a_perfect_record_is_limited_about_as_by_wilson(rows: int) -> None:
     found = ranked([(0, 1, 1.0)] * rows, 2).difference(0, 1)
 
