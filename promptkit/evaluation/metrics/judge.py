@@ -29,17 +29,13 @@ from promptkit.errors import InputError, PromptkitError, UnparsedAnswer, nearest
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     Graded,
-    bounded_estimate,
     finite,
-    graded_difference,
-    metric_difference,
 )
+from promptkit.evaluation.metrics.label_correction import LabelledSample
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
 from promptkit.evaluation.statistics.agreement import (
     agreement_with_labels,
-    corrected_difference,
-    corrected_mean,
     length_correlation,
 )
 from promptkit.evaluation.statistics.interval import CONFIDENCE
@@ -275,7 +271,8 @@ class Judge(Graded):
     level that was named. A reply that is not a level is the judge's failure and not the answer's: the score is missing.
 
     With `labels`, `parts` says how far the judge agrees with them, and mean and difference are corrected by them
-    (prediction-powered inference), so that they estimate those of the labels however bad the judge is.
+    (power-tuned prediction-powered inference), so that they estimate those of the labels however bad the judge is, and
+    are never less certain than the labels alone.
     """
 
     kind = "judge"
@@ -285,7 +282,7 @@ class Judge(Graded):
     needs_expected = False
     asks = True
     costly = True
-    columns = ("score", "level", "label", "tokens", "weighed", "same_model")
+    columns = ("score", "level", "label", "random", "tokens", "weighed", "same_model")
 
     def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
@@ -349,13 +346,14 @@ class Judge(Graded):
         detail = score.detail
         level, label = (float(self._names.index(detail[key])) if key in detail else nan for key in ("level", "label"))
         weighed = float("probabilities" in detail) if "level" in detail else nan
-        return (score.value, level, label, detail.get("tokens", nan), weighed, float("same_model" in detail))
+        random = float(detail.get("random", True)) if "label" in detail else nan
+        return (score.value, level, label, random, detail.get("tokens", nan), weighed, float("same_model" in detail))
 
     def estimate(self, sample: Sample) -> Estimate:
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, tokens, weighed, same_model = sample.values.T
+        _, level, label, _, tokens, weighed, same_model = sample.values.T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
         notes = list(found.notes)
@@ -363,7 +361,8 @@ class Judge(Graded):
             parts["score and tokens"] = _correlation(sample.scores[judged], tokens[judged])
         if labelled.any():
             parts["judged"] = {"mean": found.mean, "low": found.low, "high": found.high}
-            found = self._corrected(sample, found)
+            found = self._labelled(sample).estimate(found)
+            notes = list(found.notes)
             if (judged & labelled).any():
                 parts["agreement with labels"] = self._agreement(level[judged & labelled], label[judged & labelled])
             if labelled.sum() < WANTED_LABELS:
@@ -375,33 +374,7 @@ class Judge(Graded):
         return replace(found, parts=parts, notes=tuple(notes))
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
-
-        if not len(a):
-            return None
-        labels = self._labels(a) - self._labels(b)
-        apart, of_labels = _by_cluster(a.clusters, self._scaled(a) - self._scaled(b), labels)
-        labelled = ~np.isnan(of_labels)
-        if not labelled.any():
-            return super().difference(a, b, level=level)
-        if (~labelled).sum() < 2:
-            known = ~np.isnan(labels)
-            return graded_difference(self._labelled(a, known), self._labelled(b, known), self._bounds, True, level)
-        found = corrected_difference(apart[~labelled], apart[labelled], of_labels[labelled], level=level)
-        return metric_difference(found, True, scale=self._width)
-
-    def _corrected(self, sample: Sample, judged: Estimate) -> Estimate:
-        """Return the mean that labels would give; where nearly all answers have a label, the mean of the labels."""
-
-        labels = self._labels(sample)
-        scores, of_labels = _by_cluster(sample.clusters, self._scaled(sample), labels)
-        labelled = ~np.isnan(of_labels)
-        if (~labelled).sum() < 2:
-            return bounded_estimate(self._labelled(sample, ~np.isnan(labels)), self._bounds, binary=False)
-        found = corrected_mean(scores[~labelled], scores[labelled], of_labels[labelled])
-        low, width = self._bounds[0], self._width
-        return replace(
-            judged, mean=low + width * found.mean, low=low + width * found.low, high=low + width * found.high
-        )
+        return self._labelled(a).difference(self._labelled(b), level)
 
     def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:
         classes = len(self._names)
@@ -428,47 +401,17 @@ class Judge(Graded):
                 return name
         raise ValueError(f"the label {shown_value(value)} is not one of the levels {', '.join(self._names)}")
 
-    def _labels(self, sample: Sample) -> NDArray[np.float64]:
-        """Return the labels scaled to 0 to 1, NaN where there is none."""
-        labels: NDArray[np.float64] = sample.values[:, 2] / (len(self._names) - 1)
-        return labels
-
-    def _labelled(self, sample: Sample, chosen: NDArray[np.bool_]) -> Sample:
-        """Return the chosen cells with their labels as scores."""
-        scores = self._bounds[0] + self._width * self._labels(sample)[chosen]
-        return Sample(scores[:, None], sample.rows[chosen], sample.clusters[chosen])
-
-    def _scaled(self, sample: Sample) -> NDArray[np.float64]:
-        scaled: NDArray[np.float64] = (sample.scores - self._bounds[0]) / self._width
-        return scaled
+    def _labelled(self, sample: Sample) -> LabelledSample:
+        label, random = (sample.values[:, self.columns.index(name)] for name in ("label", "random"))
+        levels = len(self._names)
+        return LabelledSample(sample, label / (levels - 1), random == 1, self._bounds, levels == 2)
 
     @property
     def _bounds(self) -> tuple[float, float]:
         assert self.bounds is not None, "a judge's levels are bounds"
         return self.bounds
 
-    @property
-    def _width(self) -> float:
-        return self._bounds[1] - self._bounds[0]
-
 
 def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
 
     return finite(length_correlation(scores, tokens))
-
-
-def _by_cluster(
-    clusters: NDArray[np.int64], judged: NDArray[np.float64], labels: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the means of judged scores and of labels (NaN: none) of each cluster.
-
-    In a cluster with labels both means are over the cells that have one.
-    """
-    known = ~np.isnan(labels)
-    _, places = np.unique(clusters, return_inverse=True)
-    labelled = np.bincount(places, weights=known) > 0
-    weights = np.where(labelled[places], known, True).astype(float)
-    totals = np.bincount(places, weights=weights)
-    of_judged = np.bincount(places, weights=weights * judged) / totals
-    of_labels = np.bincount(places, weights=weights * np.nan_to_num(labels)) / totals
-    return of_judged, np.where(labelled, of_labels, np.nan)

@@ -18,6 +18,10 @@ SLACK: Final = 1e-9
 """The largest distance by which rounding may move a score beyond its bounds."""
 
 
+WIDEST: Final = 1e6
+"""A quantile above which an interval of a rate is all of [0, 1]. Fractions of a degree of freedom have such."""
+
+
 class Interval(NamedTuple):
     """An interval of a rate, both ends in [0, 1], or of another number."""
 
@@ -99,7 +103,7 @@ def wilson(right: int, n: int, *, z: float = NORMAL_QUANTILE) -> Interval:
 
 def score_interval(rate: float, n: float, quantile: float) -> Interval:
     """Return the interval of Wilson's form around `rate` for `n` rows, which may be an effective number."""
-    if quantile == inf:
+    if quantile > WIDEST:
         return Interval(0.0, 1.0)
     spread = 1 + quantile * quantile / n
     centre = (rate + quantile * quantile / (2 * n)) / spread
@@ -116,8 +120,9 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     Wilson's interval to the digit. Otherwise it is Wilson's form with an effective number of rows: the variance of one
     score over the variance of the mean as a ratio of cluster sums, with one more cluster of the largest variance added
     so that the width stays above zero where all agree (Kish 1965, Survey Sampling; Korn & Graubard 1998, Survey
-    Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Below about
-    30 clusters of unequal sizes it covers less than its level, 92 % at 95 %.
+    Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Where clusters
+    are of unequal sizes, the variance is at least that of cells that are correlated alike in all of them, and degrees
+    of freedom come from the effective number of clusters.
 
     Raises ValueError for no scores, a NaN, a score beyond 0 or 1, one between them with `binary`, or different lengths.
     """
@@ -131,22 +136,53 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     if binary and groups == cells:
         effective, interval = float(cells), wilson(int(total), cells, z=normal_quantile(level))
     else:
-        effective = _effective(mean, sizes, sums, most=float(cells) if binary else inf)
-        interval = score_interval(mean, effective, t_quantile(level, groups - 1))
+        effective = _effective(mean, values, clusters, most=float(cells) if binary else inf)
+        interval = score_interval(mean, effective, t_quantile(level, effective_clusters(sizes) - 1))
     return Mean(mean, *interval, cells, groups, effective)
 
 
-def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64], *, most: float) -> float:
+def effective_clusters(sizes: NDArray[np.int64]) -> float:
+    """Return the number of clusters of equal size that would weigh as these do (Kish 1965); all of them if equal."""
+    weights = sizes.astype(np.float64)
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def one_more_cluster(clusters: int, effective: float) -> float:
+    """Return what one more cluster of the largest variance adds to a variance, as a share of that of one score.
+
+    It is larger where clusters are of unequal sizes, since few of them may hold all that differs.
+    """
+    return clusters / effective**3
+
+
+def _effective(mean: float, values: NDArray[np.float64], clusters: ArrayLike, *, most: float) -> float:
     """Return the number of independent 0/1 rows that would give this mean the variance that these clusters give."""
-    cells, groups = int(sizes.sum()), len(sizes)
+    sizes, sums = cluster_sums(values, clusters)
+    cells, groups = len(values), len(sizes)
     # If the cells of a cluster were all equal, each cluster would be one row (weighted by its size).
-    least = cells * cells / float((sizes.astype(float) ** 2).sum())
+    least = effective_clusters(sizes)
     largest = mean * (1 - mean)
     if largest == 0 or groups == 1:
         return least
-    squares = ordered_sum((sums - mean * sizes) ** 2) / cells**2
-    # (G - 1) V, where V = G / (G - 1) times the sum of squares.
-    return min(most, max(least, largest / ((groups * squares + largest / least) / groups)))
+    apart = (sums - mean * sizes) ** 2
+    variance = ordered_sum(apart) / cells**2
+    if (sizes != sizes[0]).any():
+        within = cluster_sums((values - mean) ** 2, clusters)[1]
+        variance = max(variance, _alike(sizes, apart, within) / cells**2)
+    return min(most, max(least, largest / (variance + largest * one_more_cluster(groups, least))))
+
+
+def _alike(sizes: NDArray[np.int64], apart: NDArray[np.float64], within: NDArray[np.float64]) -> float:
+    """Return the variance of the sum of all cells, if any two cells of a cluster are correlated alike.
+
+    `apart` is the square of each cluster's sum of deviations, and `within` the sum of their squares. The correlation is
+    the mean over pairs of cells, a cluster of n weighing n - 1. It rests on all clusters, but the sum of `apart` on the
+    few largest, so that it is too small where none of these has a wrong row. Both are the same for equal sizes.
+    """
+    pairs = sizes - 1
+    total = ordered_sum(within)
+    correlation = ordered_sum((apart - within) / sizes) / float(pairs.sum()) * float(sizes.sum()) / total
+    return total / float(sizes.sum()) * float((sizes * (1 + pairs * min(1.0, max(0.0, correlation)))).sum())
 
 
 def quantile(values: ArrayLike, q: float, *, level: float = CONFIDENCE) -> Quantile:

@@ -25,10 +25,12 @@ from promptkit.evaluation.statistics.interval import (
     bounded_mean,
     cluster_sums,
     normal_quantile,
+    one_more_cluster,
     ordered_sum,
     score_interval,
     t_quantile,
 )
+from promptkit.evaluation.statistics.paired import paired_binary, paired_graded
 
 METHOD: Final = "prediction-powered, t with pseudo-rows"
 
@@ -62,8 +64,6 @@ def corrected_mean(cells: JudgedCells, clusters: ArrayLike, *, binary: bool = Fa
     Raises ValueError for cells that are not `correctable`, numbers beyond [0, 1], NaN scores, and different lengths.
     """
     found = _checked(cells, clusters)
-    if found.chosen.all():
-        return bounded_mean(found.labels, found.clusters, binary=binary, level=level)
     rest = found.part(~found.chosen)
     of_rest = _mean_of_rest(rest, binary=binary, level=level)
     if not found.chosen.any():
@@ -72,40 +72,42 @@ def corrected_mean(cells: JudgedCells, clusters: ArrayLike, *, binary: bool = Fa
     return _combined(found, bounded_mean(chosen.labels, chosen.clusters, binary=binary, level=level), of_rest, level)
 
 
-def corrected_difference(a: JudgedCells, b: JudgedCells, clusters: ArrayLike, *, level: float = CONFIDENCE) -> Paired:
+def corrected_difference(
+    a: JudgedCells, b: JudgedCells, clusters: ArrayLike, *, binary: bool = False, level: float = CONFIDENCE
+) -> Paired:
     """Return the mean that labels of all cells would give for `a` minus that for `b`, on the same cells.
 
     Each is corrected by its own labels, so a cell may have a label of one of them only; the variance is that of the
-    paired differences of their influences. The interval is t with pseudo-rows, as in `paired_graded`. Where the labels
-    alone have the smaller variance, they alone decide. `n`, `better` and `worse` count clusters, by label where both
-    have one; `spread` is the standard deviation that single labelled clusters would have. Raises ValueError as
-    `corrected_mean` does.
+    paired differences of their influences. The interval is t with a pseudo-row of each, which differs as labels do.
+    Where no label was chosen and the cells with both labels alone give a narrower interval (`paired_binary` of
+    independent `binary` labels, else `paired_graded`), that one is returned. `n`, `better` and `worse` count clusters,
+    by label where both have one; `spread` is the standard deviation that single labelled clusters would have. Raises
+    ValueError as `corrected_mean` does.
     """
     from scipy.special import stdtr
 
     first, second = (_checked(cells, clusters, ordered=False) for cells in (a, b))
     codes = first.clusters
     groups = len(np.unique(codes))
-    tuned = [side.influences(side.weight()) for side in (first, second)]
-    plain = [side.influences(0.0) for side in (first, second)]
-    estimate, squares = min(
-        (_difference_of(*sides, codes) for sides in (tuned, plain)), key=lambda candidate: candidate[1]
-    )
-    variance = squares + _pseudo_variance(first, second)
+    (mean_a, of_a), (mean_b, of_b) = (side.influences(side.weight()) for side in (first, second))
+    variance = ordered_sum(cluster_sums(of_a - of_b, codes)[1] ** 2) + _pseudo_variance(first, second)
+    estimate, error = mean_a - mean_b, sqrt(variance)
     degrees = min(side.labelled_clusters for side in (first, second)) + 1
-    half = t_quantile(level, degrees) * sqrt(variance)
-    _, signs = cluster_sums(_shown(first, second), codes)
-    return Paired(
+    half = t_quantile(level, degrees) * error
+    signs = cluster_sums(_shown(first, second), codes)[1]
+    found = Paired(
         difference=min(1.0, max(-1.0, estimate)),
         low=max(-1.0, min(1.0, estimate) - half),
         high=min(1.0, max(-1.0, estimate) + half),
-        p=2 * float(stdtr(degrees, -abs(estimate) / sqrt(variance))),
+        p=2 * float(stdtr(degrees, -abs(estimate) / error)),
         n=groups,
         better=int(np.sum(signs > 0)),
         worse=int(np.sum(signs < 0)),
-        spread=sqrt(variance * groups),
+        spread=error * sqrt(groups),
         method=METHOD,
     )
+    alone = _labels_alone(first, second, binary=binary, level=level)
+    return found if alone is None or found.high - found.low < alone.high - alone.low else alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,8 @@ class _Cells:
 
     @property
     def labelled_clusters(self) -> int:
-        """The clusters with a label that was drawn at random, or with any label where none was."""
-        return len(np.unique(self.clusters[self.random if self.random.any() else self.chosen]))
+        """The clusters with a label that was drawn at random."""
+        return len(np.unique(self.clusters[self.random]))
 
     @property
     def least(self) -> float:
@@ -150,7 +152,7 @@ class _Cells:
         In these, half a disagreement by chance off both means, label and score are on opposite sides.
         """
         random = self.random
-        if not (~random & ~self.chosen).any() or not random.any():
+        if (random | self.chosen).all():
             return 0.0
         scores, labels = self.judged[random], self.labels[random]
         scores, pseudo = scores - scores.mean(), self.disagreement() / 2
@@ -163,13 +165,11 @@ class _Cells:
         Other cells than the chosen ones have a predicted label each, and those with a label are off from it.
         """
         random, cells = self.random, len(self.labels)
-        values = np.where(self.chosen, self.labels, 0.0)
+        scores, labels = self.judged[random], self.labels[random]
+        predicted = labels.mean() + weight * (self.judged - scores.mean())
+        values = np.where(self.chosen, self.labels, predicted)
         off = np.zeros(cells)
-        if random.any():
-            scores, labels = self.judged[random], self.labels[random]
-            predicted = labels.mean() + weight * (self.judged - scores.mean())
-            values = np.where(self.chosen, values, predicted)
-            off[random] = (labels - predicted[random]) * (float(np.sum(~self.chosen)) / len(labels))
+        off[random] = (labels - predicted[random]) * (float(np.sum(~self.chosen)) / len(labels))
         mean = float(np.sort(values).mean())
         return mean, (values - mean + off) / cells
 
@@ -185,7 +185,8 @@ def _checked(cells: JudgedCells, clusters: ArrayLike, *, ordered: bool = True) -
         raise ValueError("a score or a label is not from 0 to 1")
     if not random.any() and not known.all():
         raise ValueError("no label was drawn at random: nothing corrects the scores of the cells without one")
-    chosen = known & ~random
+    # Where every cell has a label, there are no others that a label would have to stand for.
+    chosen = known & ~random & (not known.all())
     order = np.lexsort((codes, chosen, labels, judged)) if ordered else slice(None)
     return _Cells(judged[order], labels[order], chosen[order], codes[order])
 
@@ -205,10 +206,10 @@ def _mean_of_rest(rest: _Cells, *, binary: bool, level: float) -> Mean:
     # The pseudo-rows add what they would be off, more than with labels alone, by the share of cells without a label.
     squares += rest.disagreement() * ((1 + weight) ** 2 - 1) / 2 / least**2 * (1 - len(labels) / len(rest.labels))
     if not independent:
-        squares += largest / (least * alone.clusters)
+        squares += largest * one_more_cluster(alone.clusters, least)
     if largest and squares:
         effective = min(max(effective, largest / squares), float(len(rest.labels)) if binary else inf)
-    quantile = normal_quantile(level) if independent else t_quantile(level, alone.clusters - 1)
+    quantile = normal_quantile(level) if independent else t_quantile(level, least - 1)
     interval = score_interval(mean, effective, quantile)
     return Mean(mean, *interval, len(rest.labels), len(np.unique(rest.clusters)), effective)
 
@@ -222,7 +223,9 @@ def _combined(cells: _Cells, chosen: Mean, rest: Mean, level: float) -> Mean:
     remaining = cells.part(~cells.chosen)
     others = np.zeros(len(cells.labels))
     others[~cells.chosen] = remaining.influences(remaining.weight())[1]
-    parts = np.stack([cluster_sums(part, cells.clusters)[1] for part in (within, others, between)])
+    parts = np.stack(
+        [cluster_sums(np.asarray(part, dtype=np.float64), cells.clusters)[1] for part in (within, others, between)]
+    )
     scale = np.sqrt(np.square(parts).sum(axis=1))
     correlation = np.clip(parts @ parts.T / np.where(scale[:, None] * scale > 0, scale[:, None] * scale, inf), 0, 1)
     np.fill_diagonal(correlation, 1)
@@ -239,11 +242,15 @@ def _combined(cells: _Cells, chosen: Mean, rest: Mean, level: float) -> Mean:
     return Mean(mean, low, high, len(cells.labels), len(np.unique(cells.clusters)), effective)
 
 
-def _difference_of(
-    first: tuple[float, NDArray[np.float64]], second: tuple[float, NDArray[np.float64]], clusters: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Return the difference of two means, and its variance by clusters."""
-    return first[0] - second[0], ordered_sum(cluster_sums(first[1] - second[1], clusters)[1] ** 2)
+def _labels_alone(first: _Cells, second: _Cells, *, binary: bool, level: float) -> Paired | None:
+    """Return the difference of the cells with both labels; None where there are none or some label was chosen."""
+    both = first.random & second.random
+    if not both.any() or first.chosen.any() or second.chosen.any():
+        return None
+    labels, codes = (first.labels[both], second.labels[both]), first.clusters[both]
+    if binary and len(np.unique(codes)) == len(codes):
+        return paired_binary(*labels, level=level)
+    return paired_graded(*labels, codes, level=level)
 
 
 def _pseudo_variance(first: _Cells, second: _Cells) -> float:
@@ -251,7 +258,7 @@ def _pseudo_variance(first: _Cells, second: _Cells) -> float:
     apart = first.labels - second.labels
     differ = apart[~np.isnan(apart) & (apart != 0)]
     square = float(np.mean(np.sort(differ**2))) if len(differ) else 1.0
-    weights = [float(np.mean(~side.chosen)) ** 2 / side.least**2 for side in (first, second) if side.random.any()]
+    weights = [float(np.mean(~side.chosen)) ** 2 / side.least**2 for side in (first, second)]
     return square * sum(weights)
 
 
