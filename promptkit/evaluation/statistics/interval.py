@@ -181,8 +181,10 @@ def _alike(sizes: NDArray[np.int64], apart: NDArray[np.float64], within: NDArray
     """
     pairs = sizes - 1
     total = ordered_sum(within)
+    if not total:
+        return 0.0
     correlation = ordered_sum((apart - within) / sizes) / float(pairs.sum()) * float(sizes.sum()) / total
-    return total / float(sizes.sum()) * float((sizes * (1 + pairs * min(1.0, max(0.0, correlation)))).sum())
+    return total / float(sizes.sum()) * ordered_sum(sizes * (1 + pairs * min(1.0, max(0.0, correlation))))
 
 
 def quantile(values: ArrayLike, q: float, *, level: float = CONFIDENCE) -> Quantile:

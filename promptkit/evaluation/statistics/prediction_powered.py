@@ -155,7 +155,8 @@ class _Cells:
         if (random | self.chosen).all():
             return 0.0
         scores, labels = self.judged[random], self.labels[random]
-        scores, pseudo = scores - scores.mean(), self.disagreement() / 2
+        # A pseudo-row weighs as much as an independent unit of labelled cells.
+        scores, pseudo = scores - scores.mean(), self.disagreement() / 2 * len(labels) / self.least
         spread = float(scores @ scores) + pseudo
         return min(1.0, max(0.0, (float(scores @ labels) - pseudo) / spread)) if spread else 0.0
 
