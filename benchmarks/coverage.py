@@ -10,6 +10,7 @@ not held. Deterministic by `--seed`. No model and no network.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -92,7 +93,8 @@ class Table:
 
     def holds(self, bound: float, *, below: list[float]) -> bool:
         """Tell whether no figure of `below` is above a bound in percent by more than noise."""
-        return max(below) <= bound + NOISE * 100 * (bound / 100 * (1 - bound / 100) / self.runs) ** 0.5
+        noise = NOISE * 100 * math.sqrt(bound / 100 * (1 - bound / 100) / self.runs)
+        return max(below) <= bound + noise
 
 
 def judge_of(generator: np.random.Generator, labels: Floats, right: float) -> Floats:
@@ -121,11 +123,11 @@ def means(runs: int, seed: int) -> bool:
             labels = (generator.random(rows) < rate).astype(float)
             cells = JudgedCells(judge_of(generator, labels, right), first(labels, labelled))
             found = corrected_mean(cells, np.arange(rows), binary=True)
-            return (found.low, found.high), tuple(wilson(int(labels[:labelled].sum()), labelled))
+            return (found.low, found.high), wilson(int(labels[:labelled].sum()), labelled)
 
         table.setting(f"{labelled} of {rows} labelled, mean {rate}, judge {right}", rate, draw)
     table.summary()
-    return max(table.widths) <= 1.02 and np.mean(table.covered) >= 94.0
+    return max(table.widths) <= 1.02 and float(np.mean(table.covered)) >= 94.0
 
 
 def chosen(runs: int, seed: int) -> bool:
@@ -156,7 +158,7 @@ def chosen(runs: int, seed: int) -> bool:
 
         table.setting(f"{at_random} random, {unsure} chosen, mean {rate}, judge {right}", rate, draw)
     table.summary()
-    return np.mean(table.covered) >= 94.0
+    return float(np.mean(table.covered)) >= 94.0
 
 
 def differences(runs: int, seed: int) -> bool:
@@ -213,7 +215,7 @@ def clusters(runs: int, seed: int) -> bool:
         ) -> tuple[Ends, Ends]:
             cells, codes = unequal(generator, groups, rate, spread, 0.3)
             found = bounded_mean(cells, codes, binary=True)
-            return (found.low, found.high), tuple(wilson(int(cells.sum()), len(cells)))
+            return (found.low, found.high), wilson(int(cells.sum()), len(cells))
 
         sizes = f"sizes log-normal {spread}" if spread else "of 5 each"
         table.setting(f"{groups} clusters {sizes}, rate {rate}", rate, draw)
