@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the truth, where labels correct a judge, clusters are unequal, or variants are ranked.
 
-    python benchmarks/coverage.py [--runs 1000] [--part means,chosen,differences,clusters,ranking]
+    python benchmarks/coverage.py [--runs 400] [--part means,chosen,differences,clusters,ranking]
 
 Each line is a setting: the share of runs whose lower end is above the truth and whose upper end is below it, the
 coverage, and the mean width, beside the same of a simpler interval. Ends with 1 where a bound printed with the table is
@@ -264,7 +264,7 @@ def parts(text: str) -> Iterator[str]:
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1_000, help="of each setting")
+    parser.add_argument("--runs", type=int, default=400, help="of each setting")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", type=lambda text: list(parts(text)), default=list(PARTS))
     options = parser.parse_args()

@@ -169,7 +169,9 @@ def _effective(mean: float, values: NDArray[np.float64], clusters: ArrayLike, *,
     if (sizes != sizes[0]).any():
         within = cluster_sums((values - mean) ** 2, clusters)[1]
         variance = max(variance, _alike(sizes, apart, within) / cells**2)
-    return min(most, max(least, largest / (variance + largest * one_more_cluster(groups, least))))
+    variance += largest * one_more_cluster(groups, least)
+    # A mean smaller than any score gives has a variance that rounds to 0.
+    return min(most, max(least, largest / variance)) if variance else least
 
 
 def _alike(sizes: NDArray[np.int64], apart: NDArray[np.float64], within: NDArray[np.float64]) -> float:

@@ -24,6 +24,7 @@ from promptkit.evaluation.statistics.interval import (
     Paired,
     bounded_mean,
     cluster_sums,
+    effective_clusters,
     normal_quantile,
     one_more_cluster,
     ordered_sum,
@@ -64,6 +65,8 @@ def corrected_mean(cells: JudgedCells, clusters: ArrayLike, *, binary: bool = Fa
     Raises ValueError for cells that are not `correctable`, numbers beyond [0, 1], NaN scores, and different lengths.
     """
     found = _checked(cells, clusters)
+    # Sums are the same to the digit in any order of the cells.
+    found = found.part(np.lexsort((found.clusters, found.chosen, found.labels, found.judged)))
     rest = found.part(~found.chosen)
     of_rest = _mean_of_rest(rest, binary=binary, level=level)
     if not found.chosen.any():
@@ -86,7 +89,9 @@ def corrected_difference(
     """
     from scipy.special import stdtr
 
-    first, second = (_checked(cells, clusters, ordered=False) for cells in (a, b))
+    first, second = (_checked(cells, clusters) for cells in (a, b))
+    order = np.lexsort((first.clusters, *(values for side in (first, second) for values in (side.labels, side.judged))))
+    first, second = first.part(order), second.part(order)
     codes = first.clusters
     groups = len(np.unique(codes))
     (mean_a, of_a), (mean_b, of_b) = (side.influences(side.weight()) for side in (first, second))
@@ -132,11 +137,10 @@ class _Cells:
     @property
     def least(self) -> float:
         """The number of independent labels drawn at random, if those of a cluster were all equal."""
-        sizes = cluster_sums(self.labels[self.random], self.clusters[self.random])[0]
-        return float(sizes.sum() ** 2 / (sizes.astype(float) ** 2).sum())
+        return effective_clusters(cluster_sums(self.labels[self.random], self.clusters[self.random])[0])
 
-    def part(self, wanted: NDArray[np.bool_]) -> _Cells:
-        """Return the wanted cells."""
+    def part(self, wanted: NDArray[np.bool_ | np.int64]) -> _Cells:
+        """Return the wanted cells, by a mask or in an order."""
         return _Cells(self.judged[wanted], self.labels[wanted], self.chosen[wanted], self.clusters[wanted])
 
     def disagreement(self) -> float:
@@ -175,8 +179,8 @@ class _Cells:
         return mean, (values - mean + off) / cells
 
 
-def _checked(cells: JudgedCells, clusters: ArrayLike, *, ordered: bool = True) -> _Cells:
-    """Return cells as arrays, `ordered` so that their order does not matter to the digit."""
+def _checked(cells: JudgedCells, clusters: ArrayLike) -> _Cells:
+    """Return cells as arrays."""
     judged, labels = (np.asarray(values, dtype=np.float64) for values in (cells.judged, cells.labels))
     codes, known = np.asarray(clusters), ~np.isnan(labels)
     random = known if cells.at_random is None else known & np.asarray(cells.at_random, dtype=np.bool_)
@@ -188,8 +192,7 @@ def _checked(cells: JudgedCells, clusters: ArrayLike, *, ordered: bool = True) -
         raise ValueError("no label was drawn at random: nothing corrects the scores of the cells without one")
     # Where every cell has a label, there are no others that a label would have to stand for.
     chosen = known & ~random & (not known.all())
-    order = np.lexsort((codes, chosen, labels, judged)) if ordered else slice(None)
-    return _Cells(judged[order], labels[order], chosen[order], codes[order])
+    return _Cells(judged, labels, chosen, codes)
 
 
 def _mean_of_rest(rest: _Cells, *, binary: bool, level: float) -> Mean:
@@ -250,7 +253,8 @@ def _labels_alone(first: _Cells, second: _Cells, *, binary: bool, level: float) 
         return None
     labels, codes = (first.labels[both], second.labels[both]), first.clusters[both]
     if binary and len(np.unique(codes)) == len(codes):
-        return paired_binary(*labels, level=level)
+        found = paired_binary(*labels, level=level)
+        return found._replace(spread=sqrt(found.spread))
     return paired_graded(*labels, codes, level=level)
 
 

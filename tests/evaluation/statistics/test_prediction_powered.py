@@ -245,7 +245,14 @@ class TestDifference:
     def test_where_every_cell_has_a_label_it_is_that_of_the_labels(self) -> None:
         a, b = pairs(np.random.default_rng(3), 0.8, 200, same=True)
 
-        assert corrected_difference(a, b, np.arange(200), binary=True) == paired_binary(a.labels, b.labels)
+        found, alone = corrected_difference(a, b, np.arange(200), binary=True), paired_binary(a.labels, b.labels)
+        assert found == alone._replace(spread=np.sqrt(alone.spread))
+
+    def test_the_order_of_cells_does_not_change_a_digit(self) -> None:
+        a, b = pairs(np.random.default_rng(4), 0.9, 80, same=False)
+        turned = [JudgedCells(np.asarray(side.judged)[::-1], np.asarray(side.labels)[::-1]) for side in (a, b)]
+
+        assert corrected_difference(*turned, np.arange(200)[::-1]) == corrected_difference(a, b, np.arange(200))
 
     @given(st.integers(0, 2**32 - 1), st.booleans())
     def test_swapping_the_sides_swaps_the_sign(self, seed: int, same: bool) -> None:
