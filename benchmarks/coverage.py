@@ -44,6 +44,7 @@ class Tally:
     width: float = 0.0
 
     def add(self, ends: Ends, truth: float) -> None:
+        """Count a run. An infinite end counts as 99 in the width."""
         self.above += ends[0] > truth + 1e-9
         self.below += ends[1] < truth - 1e-9
         self.width += min(ends[1], 99.0) - max(ends[0], -99.0)

@@ -250,9 +250,9 @@ class TestDifference:
 
     def test_the_order_of_cells_does_not_change_a_digit(self) -> None:
         a, b = pairs(np.random.default_rng(4), 0.9, 80, same=False)
-        turned = [JudgedCells(np.asarray(side.judged)[::-1], np.asarray(side.labels)[::-1]) for side in (a, b)]
+        c, d = (JudgedCells(np.asarray(side.judged)[::-1], np.asarray(side.labels)[::-1]) for side in (a, b))
 
-        assert corrected_difference(*turned, np.arange(200)[::-1]) == corrected_difference(a, b, np.arange(200))
+        assert corrected_difference(c, d, np.arange(200)[::-1]) == corrected_difference(a, b, np.arange(200))
 
     @given(st.integers(0, 2**32 - 1), st.booleans())
     def test_swapping_the_sides_swaps_the_sign(self, seed: int, same: bool) -> None:
