@@ -15,6 +15,8 @@ from promptkit.evaluation.statistics.prediction_powered import JudgedCells, corr
 NO_RANDOM_LABEL: Final = (
     "no label was drawn at random: where an answer has no label, the judge's score counts, not corrected"
 )
+FEW_AT_RANDOM: Final = 20
+"""Below this many labels drawn at random, a note says that the others were chosen."""
 ONE_SIDE: Final = (
     "only one of the two variants has labels drawn at random: the difference is the judge's, not corrected"
 )
@@ -53,7 +55,7 @@ class LabelledSample:
             return replace(mixed, notes=(*mixed.notes, NO_RANDOM_LABEL))
         found = corrected_mean(self.cells, self.sample.clusters, binary=self.binary)
         mean, lower, upper = (low + (high - low) * value for value in (found.mean, found.low, found.high))
-        return replace(judged, mean=mean, low=lower, high=upper)
+        return replace(judged, mean=mean, low=lower, high=upper, notes=(*judged.notes, *self._few_at_random()))
 
     def difference(self, other: LabelledSample, level: float) -> Difference | None:
         """Return the difference to another sample of the same cells, corrected where both have labels for it."""
@@ -66,6 +68,15 @@ class LabelledSample:
             return judged
         note = ONE_SIDE if self.cells.correctable or other.cells.correctable else NO_RANDOM_LABEL
         return replace(judged, notes=(*judged.notes, note))
+
+    def _few_at_random(self) -> tuple[str, ...]:
+        known = ~np.isnan(self.labels)
+        drawn = int(np.sum(known & self.at_random))
+        if known.all() or drawn == known.sum() or drawn >= FEW_AT_RANDOM:
+            return ()
+        return (
+            f"only {drawn} of {known.sum()} labels were drawn at random: where there is no label, these alone correct the judge",
+        )
 
     def _with_known_labels(self) -> Sample:
         """Return the sample with labels as scores where there are any."""

@@ -37,6 +37,14 @@ def test_labels_that_were_chosen_do_not_stand_for_other_answers() -> None:
     assert NO_RANDOM_LABEL in chosen.notes
 
 
+@pytest.mark.parametrize(("drawn", "noted"), [(5, True), (19, True), (20, False)])
+def test_few_labels_drawn_at_random_beside_chosen_ones_are_said(drawn: int, noted: bool) -> None:
+    labels = [1.0] * 50 + [nan] * 50
+    found = labelled([5.0] * 100, labels, at_random=[row < drawn for row in range(100)]).estimate(JUDGED)
+
+    assert any(f"only {drawn} of 50 labels were drawn at random" in note for note in found.notes) == noted
+
+
 def test_a_difference_is_corrected_where_both_variants_have_labels() -> None:
     # The judge prefers the first; people see no difference.
     labels = [1.0, 0.0] * 20 + [nan] * 60
