@@ -45,7 +45,8 @@ class LabelledSample:
     def cells(self) -> JudgedCells:
         """Scores and labels from 0 to 1."""
         low, high = self.bounds
-        return JudgedCells((self.sample.scores - low) / (high - low), self.labels, self.at_random)
+        # Rounding may move a score beyond its bounds.
+        return JudgedCells(np.clip((self.sample.scores - low) / (high - low), 0, 1), self.labels, self.at_random)
 
     def estimate(self, judged: Estimate) -> Estimate:
         """Return the mean that labels of all answers would give, in the place of the judge's own mean."""
@@ -58,7 +59,12 @@ class LabelledSample:
         return replace(judged, mean=mean, low=lower, high=upper, notes=(*judged.notes, *self._few_at_random()))
 
     def difference(self, other: LabelledSample, level: float) -> Difference | None:
-        """Return the difference to another sample of the same cells, corrected where both have labels for it."""
+        """Return the difference to another sample of the same cells, corrected where both have labels for it.
+
+        None for no cells.
+        """
+        if not len(self.sample):
+            return None
         width = self.bounds[1] - self.bounds[0]
         if self.cells.correctable and other.cells.correctable:
             found = corrected_difference(self.cells, other.cells, self.sample.clusters, binary=self.binary, level=level)
@@ -74,9 +80,7 @@ class LabelledSample:
         drawn = int(np.sum(known & self.at_random))
         if known.all() or drawn == known.sum() or drawn >= FEW_AT_RANDOM:
             return ()
-        return (
-            f"only {drawn} of {known.sum()} labels were drawn at random: where there is no label, these alone correct the judge",
-        )
+        return (f"only {drawn} of {known.sum()} labels were drawn at random: these alone correct the judge elsewhere",)
 
     def _with_known_labels(self) -> Sample:
         """Return the sample with labels as scores where there are any."""

@@ -16,8 +16,6 @@ NORMAL_QUANTILE: Final = round(NormalDist().inv_cdf((1 + CONFIDENCE) / 2), 6)
 """The standard normal quantile of a two-sided interval of CONFIDENCE, to six decimals as tables print it."""
 SLACK: Final = 1e-9
 """The largest distance by which rounding may move a score beyond its bounds."""
-
-
 WIDEST: Final = 1e6
 """A quantile above which an interval of a rate is all of [0, 1]. Fractions of a degree of freedom have such."""
 
@@ -121,8 +119,8 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     score over the variance of the mean as a ratio of cluster sums, with one more cluster of the largest variance added
     so that the width stays above zero where all agree (Kish 1965, Survey Sampling; Korn & Graubard 1998, Survey
     Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Where clusters
-    are of unequal sizes, the variance is at least that of cells that are correlated alike in all of them, and degrees
-    of freedom come from the effective number of clusters.
+    are of unequal sizes, the variance is at least one that grows with their size, estimated from all of them, and
+    degrees of freedom come from the effective number of clusters.
 
     Raises ValueError for no scores, a NaN, a score beyond 0 or 1, one between them with `binary`, or different lengths.
     """
@@ -136,7 +134,7 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     if binary and groups == cells:
         effective, interval = float(cells), wilson(int(total), cells, z=normal_quantile(level))
     else:
-        effective = _effective(mean, values, clusters, most=float(cells) if binary else inf)
+        effective = _effective(mean, sizes, sums, most=float(cells) if binary else inf)
         interval = score_interval(mean, effective, t_quantile(level, effective_clusters(sizes) - 1))
     return Mean(mean, *interval, cells, groups, effective)
 
@@ -155,38 +153,31 @@ def one_more_cluster(clusters: int, effective: float) -> float:
     return clusters / effective**3
 
 
-def _effective(mean: float, values: NDArray[np.float64], clusters: ArrayLike, *, most: float) -> float:
+def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64], *, most: float) -> float:
     """Return the number of independent 0/1 rows that would give this mean the variance that these clusters give."""
-    sizes, sums = cluster_sums(values, clusters)
-    cells, groups = len(values), len(sizes)
+    cells, groups = int(sizes.sum()), len(sizes)
     # If the cells of a cluster were all equal, each cluster would be one row (weighted by its size).
     least = effective_clusters(sizes)
     largest = mean * (1 - mean)
     if largest == 0 or groups == 1:
         return least
-    apart = (sums - mean * sizes) ** 2
-    variance = ordered_sum(apart) / cells**2
-    if (sizes != sizes[0]).any():
-        within = cluster_sums((values - mean) ** 2, clusters)[1]
-        variance = max(variance, _alike(sizes, apart, within) / cells**2)
+    squares = (sums - mean * sizes) ** 2
+    variance = max(ordered_sum(squares), _by_size(sizes, squares)) / cells**2
     variance += largest * one_more_cluster(groups, least)
     # A mean smaller than any score gives has a variance that rounds to 0.
     return min(most, max(least, largest / variance)) if variance else least
 
 
-def _alike(sizes: NDArray[np.int64], apart: NDArray[np.float64], within: NDArray[np.float64]) -> float:
-    """Return the variance of the sum of all cells, if any two cells of a cluster are correlated alike.
+def _by_size(sizes: NDArray[np.int64], squares: NDArray[np.float64]) -> float:
+    """Return the sum of the squared deviations of cluster sums, if they grow with size^1.5.
 
-    `apart` is the square of each cluster's sum of deviations, and `within` the sum of their squares. The correlation is
-    the mean over pairs of cells, a cluster of n weighing n - 1. It rests on all clusters, but the sum of `apart` on the
-    few largest, so that it is too small where none of these has a wrong row. Both are the same for equal sizes.
+    That is between independent cells (size) and equal ones (size^2). It rests on all clusters, where the plain sum
+    rests on the few largest and is too small if none of these has a wrong row. Both are the same for equal sizes.
     """
-    pairs = sizes - 1
-    total = ordered_sum(within)
-    if not total:
-        return 0.0
-    correlation = ordered_sum((apart - within) / sizes) / float(pairs.sum()) * float(sizes.sum()) / total
-    return total / float(sizes.sum()) * ordered_sum(sizes * (1 + pairs * min(1.0, max(0.0, correlation))))
+    if (sizes == sizes[0]).all():
+        return ordered_sum(squares)
+    weights = sizes.astype(np.float64)
+    return ordered_sum(weights**1.5) * ordered_sum(squares / weights**0.5) / float(sizes.sum())
 
 
 def quantile(values: ArrayLike, q: float, *, level: float = CONFIDENCE) -> Quantile:

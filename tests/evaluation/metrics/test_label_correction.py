@@ -76,3 +76,9 @@ def test_without_labels_nothing_is_said_of_them() -> None:
     found = none.difference(labelled([1.0] * 40, [nan] * 40), 0.95)
 
     assert found is not None and found.notes == ()
+
+
+def test_no_cells_have_no_difference() -> None:
+    none = labelled([], [])
+
+    assert none.difference(none, 0.95) is None

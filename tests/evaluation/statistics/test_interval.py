@@ -159,9 +159,9 @@ def test_independent_0_1_rows_get_wilsons_interval_to_the_digit(right: list[bool
             rows([(8, 10), (3, 4), (1, 1), (2, 2), (4, 4), (0, 1), (1, 1), (1, 1), (2, 4), (6, 8)]),
             True,
             0.7778,
-            13.04,
-            0.4236,
-            0.9434,
+            14.40,
+            0.4393,
+            0.9399,
         ),
     ],
     ids=["graded", "repeats", "documents"],
@@ -195,19 +195,16 @@ def test_its_variance_is_that_of_a_regression_with_clustered_errors(given_cells:
     assert found.effective <= expected * (1 + 1e-9)
 
 
-def test_clusters_of_unequal_sizes_have_at_least_the_variance_of_cells_correlated_alike() -> None:
-    # One small cluster has both wrong cells; their correlation is 1 in it, and the pairs of the others have none.
+def test_clusters_of_unequal_sizes_have_at_least_a_variance_that_grows_with_their_size() -> None:
+    # One small cluster has both wrong cells.
     sizes, wrong = np.array([2, 2, 2, 12, 12]), np.array([2, 0, 0, 0, 0])
     found = mean_of(rows([(size - missed, size) for size, missed in zip(sizes, wrong, strict=True)]), binary=True)
 
-    mean = 28 / 30
-    apart, within = (wrong - (1 - mean) * sizes) ** 2, wrong * mean**2 + (sizes - wrong) * (1 - mean) ** 2
-    correlation = ((apart - within) / sizes).sum() / (sizes - 1).sum() / (within.sum() / 30)
-    alike = within.sum() / 30 * (sizes * (1 + (sizes - 1) * correlation)).sum() / 900
-    fewest = 900 / (sizes**2).sum()
-    assert alike > apart.sum() / 900
-    largest = mean * (1 - mean)
-    assert found.effective == pytest.approx(max(fewest, largest / (alike + largest * 5 / fewest**3)))
+    mean, squares = 28 / 30, (wrong - 2 / 30 * sizes) ** 2
+    by_size = (sizes**1.5).sum() * (squares / np.sqrt(sizes)).sum() / 30
+    assert by_size > squares.sum()
+    fewest, largest = 900 / (sizes**2).sum(), mean * (1 - mean)
+    assert found.effective == pytest.approx(max(fewest, largest / (by_size / 900 + largest * 5 / fewest**3)))
 
 
 @given(cells, st.randoms(), st.booleans())
@@ -256,10 +253,8 @@ def test_scores_and_their_opposites_are_mirrored(given_cells: Cells) -> None:
 def test_repeats_that_all_agree_say_no_more_than_one(given_cells: Cells, times: int) -> None:
     once, again = mean_of(given_cells), mean_of(given_cells * times)
 
-    assert again.mean == pytest.approx(once.mean)
-    assert again.high - again.low >= (once.high - once.low) * (1 - 1e-3)
-    if len(set(np.unique([code for _, code in given_cells], return_counts=True)[1])) == 1:
-        assert again[:3] == pytest.approx(once[:3], abs=1e-9)
+    assert again[:3] == pytest.approx(once[:3], abs=1e-9)
+    assert again.effective == pytest.approx(once.effective)
 
 
 @given(cells)
