@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -19,6 +19,7 @@ from promptkit.evaluation.comparison.baseline import find_baseline
 from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.evaluate import EvalResult, Evaluation
 from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.comparison_settings import with_comparison_options
 from promptkit.evaluation.suite.contamination import refuse_contamination
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
@@ -38,7 +39,8 @@ class EvalArguments(ModelArguments, total=False):
     `in_flight`: concurrent requests; `retry_errors`: ask again what failed, and only that; `fresh`: ask everything
     again; `exact`: one request at a time; `allow_missing`: compare though up to 2 % are missing; `allow_seen`: measure
     on rows that a preparation saw; `against`: a run or a baseline's file to compare with; `smallest`: the smallest
-    relevant difference in points.
+    relevant difference in points; `margin`: the largest loss that does not matter, as `METRIC=0.02`; `all_pairs`:
+    compare each variant with each other one.
     """
 
     in_flight: int | None
@@ -49,6 +51,8 @@ class EvalArguments(ModelArguments, total=False):
     allow_seen: bool
     against: str | None
     smallest: float | None
+    margin: str | Sequence[str]
+    all_pairs: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ class SuiteOptions:
     rules: ReportRules = field(default_factory=ReportRules)
     allow_seen: bool = False
     against: str | None = None
+    margins: Sequence[str] = ()
+    all_pairs: bool = False
     alone: bool = True
 
 
@@ -164,6 +170,8 @@ def read_options(**options: Unpack[EvalArguments]) -> SuiteOptions:
         rules=rules if smallest is None else replace(rules, smallest=smallest / 100),
         allow_seen=options.get("allow_seen", False),
         against=options.get("against"),
+        margins=as_list(options.get("margin", ())),
+        all_pairs=options.get("all_pairs", False),
     )
 
 
@@ -184,6 +192,7 @@ async def evaluate_suite(
 
     Raises what ends the run.
     """
+    suite = with_comparison_options(suite, options.margins, all_pairs=options.all_pairs, alone=options.alone)
     notes = refuse_contamination(suite, allow=options.allow_seen)
     if options.model.no_cache and any(variant.counted for variant in suite.variants):
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"

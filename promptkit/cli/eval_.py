@@ -83,6 +83,13 @@ def evaluate(
     smallest: Annotated[
         float | None, typer.Option("--smallest", metavar="POINTS", help="The smallest relevant difference (5).")
     ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option("--margin", metavar="[METRIC=]SIZE", help="The largest loss that does not matter; repeatable."),
+    ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Compare each variant with each other one, not with the first alone.")
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
     json: Json = False,
     record: Record = None,
@@ -106,6 +113,8 @@ def evaluate(
         allow_seen=allow_seen,
         against=against,
         smallest=smallest,
+        margin=margin or (),
+        all_pairs=all_pairs,
         record=record,
         no_cache=no_cache,
         strict=strict,

@@ -168,6 +168,8 @@ class Evaluation:
             "keys": {measure.name: measure.key for measure in suite.measures},
             "kinds": {measure.name: kind_record(measure.metric) for measure in suite.measures},
             "variants": {variant.name: dict(variant.sets) for variant in suite.variants},
+            # A key that only runs with margins have.
+            **({"margins": dict(suite.compare.margins)} if suite.compare.margins else {}),
             "contents": {variant.name: variant.content.hex() for variant in suite.variants},
             "fallbacks": {run.variant.name: [asdict(one) for one in run.fallbacks] for run in self.execution.variants},
             "set": list(suite.sets),
@@ -269,10 +271,11 @@ class Evaluation:
             baselines=self._baselines,
         )
         compared = None if self.against is None else against.compare(self.against)
+        margins = self.suite.compare.margins
         return {
             "missing_allowed": all(checked.may_miss(variant.missing + _unscored(variant)) for variant in variants),
             "thresholds": check_thresholds(checked),
-            "against": compared and baseline_record(compared, smallest=rules.smallest),
+            "against": compared and baseline_record(compared, smallest=rules.smallest, margins=margins),
         }
 
 

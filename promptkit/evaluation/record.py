@@ -129,7 +129,9 @@ class DifferenceRecord(Record):
     """A difference by one metric on the same rows, with its interval and how many rows were better and worse.
 
     `rows_needed` rows would show a difference of `smallest` with a power of 80 %, and the rows of the run one of
-    `smallest_shown`; both are shares of the metric's range.
+    `smallest_shown`; both are shares of the metric's range. `verdict` is that of the interval (None: there is none). A
+    loss up to `margin` does not matter; where no verdict is shown, `rows_for_margin` rows would show that there is no
+    larger one, if there is none at all.
     """
 
     difference: Number | None = None
@@ -145,6 +147,9 @@ class DifferenceRecord(Record):
     smallest: Number = 0.0
     rows_needed: int | None = None
     smallest_shown: Number | None = None
+    verdict: str | None = None
+    margin: Number | None = None
+    rows_for_margin: int | None = None
     notes: list[str] = []
 
 
@@ -162,7 +167,10 @@ class _Variants(Record):
 
 
 class ComparisonRecord(MetricDifference, _Variants):
-    """Variant `a` against the baseline `b`. `adjusted` is p by Holm's procedure among `comparisons` comparisons."""
+    """Variant `a` against `b`, which is the baseline unless all pairs are compared.
+
+    `adjusted` is p by Holm's procedure among `comparisons` comparisons.
+    """
 
     adjusted: Number | None = None
     comparisons: int = 1

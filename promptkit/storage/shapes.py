@@ -67,6 +67,7 @@ class EvalInputsShape(TypedDict):
     keys: NotRequired[dict[Text, Text]]
     kinds: NotRequired[dict[Text, KindShape]]
     contents: NotRequired[dict[Text, Text]]
+    margins: NotRequired[dict[Text, float]]
     exact: NotRequired[Truth]
     limited: NotRequired[Truth]
 

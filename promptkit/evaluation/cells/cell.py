@@ -57,7 +57,8 @@ class Cell:
 
     While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
     that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
-    scores of slow metrics that came with it. `outcome_text` and `trace_text` are a new cell's as JSON.
+    scores of slow metrics that came with it. `is_timed`: all its requests were sent in this run, none was answered by a
+    cache. `outcome_text` and `trace_text` are a new cell's as JSON.
     """
 
     variant: str
@@ -84,6 +85,7 @@ class Cell:
     place: int = 0
     key: bytes = b""
     is_kept: bool = False
+    is_timed: bool = False
     kept_scores: Mapping[str, Score] = field(default_factory=dict)
     outcome_text: str | None = None
     trace_text: bytes | None = None
@@ -107,7 +109,7 @@ class Cell:
     def take(self, other: Cell) -> None:
         """Take the answer of a saved cell that has the same key."""
         self.take_outcome({name: getattr(other, name) for name in (*_OUTCOME, "defect")}, other.number)
-        self.read_trace = other.read_trace
+        self.read_trace, self.is_timed = other.read_trace, other.is_timed
 
     def take_outcome(self, outcome: Mapping[str, Any], number: int) -> None:
         """Take the outcome that the store keeps under a number."""

@@ -326,6 +326,7 @@ class Execution:
                 if isinstance(result.error, StoreFailed | BudgetSpent):
                     raise result.error
                 failure = take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
+                cell.is_timed = not cell.cached
                 # What cannot be kept fails here, and not where a group of cells is saved.
                 cell.encode()
         except UnexpectedError as error:

@@ -46,6 +46,7 @@ class Tally:
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
         self._recorded = bytearray()
+        self._timed = bytearray()
         self._warned: dict[tuple[str, str], bytearray] = {}
         self._warning_counts: Counter[str] = Counter()
         self.warned_by: dict[str, list[str]] = {}
@@ -58,6 +59,7 @@ class Tally:
         self._counts[self._states[at]] -= 1
         self._counts[state] += 1
         self._states[at] = state
+        self._timed[at] = cell.is_timed
         self._warn(at, cell)
         self.spent.calls += cell.calls
         self.spent.cached += cell.calls if known else cell.cached
@@ -111,6 +113,11 @@ class Tally:
     def unrecorded(self) -> int:
         """The number of answers whose warnings an earlier promptkit did not record."""
         return int((self._answered() & ~_truths(self._recorded)).sum())
+
+    @property
+    def untimed(self) -> int:
+        """The number of answers that an earlier run or a cached reply gave, so that their time was not measured now."""
+        return int((self._answered() & ~_truths(self._timed)).sum())
 
     def count_warnings(self) -> dict[str, int]:
         """Return the number of cells with each warning, in the order of the table of warnings."""
@@ -167,7 +174,7 @@ class Tally:
     def _reach(self, at: int) -> None:
         if at >= len(self._states):
             more = max(_ROWS_AT_ONCE * self._repeat, at + 1 - len(self._states))
-            for cells in (self._states, self._recorded, *self._warned.values()):
+            for cells in (self._states, self._recorded, self._timed, *self._warned.values()):
                 cells.extend(bytes(more))
             self._counts[PENDING] += more
             for metric in self.metrics:
@@ -197,10 +204,28 @@ def paired_samples(
     metric: Metric, a: Tally, b: Tally, clusters: NDArray[np.int64] | None = None
 ) -> tuple[Sample, Sample]:
     """Return the cells that both variants have a score of, in the same order."""
-    left, right = a.values(metric), b.values(metric)
-    both = min(len(left), len(right))
-    chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))
-    return _sample(left, chosen, a._repeat, clusters), _sample(right, chosen, b._repeat, clusters)
+    left, right = shared_samples(metric, (a, b), clusters)
+    return left, right
+
+
+def shared_samples(metric: Metric, tallies: Sequence[Tally], clusters: NDArray[np.int64] | None = None) -> list[Sample]:
+    """Return for each of several variants the cells that all of them have a score of, in the same order."""
+    values = [tally.values(metric) for tally in tallies]
+    chosen = _scored_by_all(values)
+    return [_sample(found, chosen, tally._repeat, clusters) for found, tally in zip(values, tallies, strict=True)]
+
+
+def untimed_cells(metric: Metric, tallies: Sequence[Tally]) -> tuple[int, int]:
+    """Return of how many cells some variant's time was not measured in this run, and how many cells all have a score
+    of."""
+    chosen = _scored_by_all([tally.values(metric) for tally in tallies])
+    timed = [_truths(tally._timed)[chosen] for tally in tallies]
+    return int((~np.logical_and.reduce(timed)).sum()), len(chosen)
+
+
+def _scored_by_all(values: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
+    both = min(map(len, values))
+    return np.flatnonzero(np.logical_and.reduce([~np.isnan(found[:both, 0]) for found in values]))
 
 
 def _truths(marks: bytearray) -> NDArray[np.bool_]:

@@ -26,6 +26,10 @@ from promptkit.evaluation.summary import ReportRules, compare_tallies, may_miss
 from promptkit.project import Project
 
 Change = Literal["better", "worse"]
+NOT_TIMED = (
+    "not compared, since times of different runs tell how busy the machine was: measure both as variants of one suite "
+    "with --fresh"
+)
 EQUAL = 1e-9
 """Scores nearer than this are equal; a score this near the best one is the best one."""
 
@@ -210,6 +214,8 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
     if not counts.both:
         why = f"{pairs.a.name} and {pairs.b.name} have no row in common"
         return MetricComparison(metric=metric, difference=None, why=why)
+    if metric.timed and not timed_together(pairs.a, pairs.b):
+        return MetricComparison(metric=metric, difference=None, why=NOT_TIMED)
     if (run := pairs.unreadable.get(metric.name)) is not None:
         return MetricComparison(metric=metric, difference=None, why=f"its scores in {run} cannot be read")
     missing = cells - len(paired_samples(metric, *pairs.tallies)[0])
@@ -223,6 +229,14 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
     return MetricComparison(
         metric=metric, difference=difference, missing=missing, regressions=pairs.regressions(metric)
     )
+
+
+def timed_together(a: RunRows, b: RunRows) -> bool:
+    """Tell whether one run asked all answers of both, so that their times can be compared."""
+    if a.run is None or b.run is None or a.run.number != b.run.number or (record := a.run.record) is None:
+        return False
+    cached = {variant.name: variant.cached for variant in record.variants}
+    return cached.get(a.variant) == cached.get(b.variant) == 0
 
 
 class _Pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -68,8 +68,15 @@ class CompareRecord(Record):
     worse: list[int]
 
 
-def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
-    """Return the comparison as `promptkit runs compare --json` prints it, without single rows."""
+def compare_record(
+    comparison: Comparison, *, smallest: float, margins: Mapping[str, float] | None = None
+) -> CompareRecord:
+    """Return the comparison as `promptkit runs compare --json` prints it, without single rows.
+
+    Margins that are not given are those of the suite that run `a` measured.
+    """
+    run = comparison.a.run
+    margins = {**(run.how.get("margins", {}) if run is not None else {}), **(margins or {})}
     return CompareRecord(
         a=_side_record(comparison.a),
         b=_side_record(comparison.b),
@@ -82,7 +89,7 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
                 a=comparison.a.name,
                 b=comparison.b.name,
                 metric=name,
-                **difference_record(found.metric, difference, smallest).to_json(),
+                **difference_record(found.metric, difference, smallest, margin=margins.get(name)).to_json(),
                 adjusted=difference.p,
                 comparisons=1,
                 missing=found.missing,
@@ -96,7 +103,7 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
     )
 
 
-def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecord:
+def baseline_record(comparison: Comparison, *, smallest: float, margins: Mapping[str, float]) -> BaselineRecord:
     """Return the comparison of a run with its baseline as `promptkit eval --json` prints it under `against`."""
     unsaid = (f"{name}: {why}" for name, why in comparison.not_compared.items() if name in comparison.a.keys)
     return BaselineRecord(
@@ -109,7 +116,7 @@ def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecor
         comparisons=[
             BaselineMetric(
                 metric=name,
-                **difference_record(found.metric, difference, smallest).to_json(),
+                **difference_record(found.metric, difference, smallest, margin=margins.get(name)).to_json(),
                 missing=found.missing,
                 regressions=list(found.regressions),
             )

@@ -131,7 +131,8 @@ class Metric:
     """A metric of a suite. There is one class for each kind; `kind` is the word by which a suite names it.
 
     `bounds` are those of a score (None: unbounded, as for tokens). With `is_mean` a variant's value is the mean of its
-    cells' scores, so that a missing score can be counted against it by its share. A cell is scored by `measure_pair`
+    cells' scores, so that a missing score can be counted against it by its share. The scores of a `timed` metric depend
+    on how busy the machine is, so that it compares only cells that one run asked. A cell is scored by `measure_pair`
     where `pairs` is true, else by `measure_async` where `asks` is true (it waits for a model, a sandbox or a function),
     else by `measure`. `model` is a model that is asked in place of the run's default; its digest belongs to the key of
     the scores. The scores of a `costly` metric are stored by cell and `key`. A metric that `needs_expected` cannot
@@ -149,6 +150,7 @@ class Metric:
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
     is_mean: bool = True
+    timed: bool = False
     needs_expected: bool = True
     asks: bool = False
     pairs: bool = False

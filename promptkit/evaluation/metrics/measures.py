@@ -95,6 +95,7 @@ class Latency(Unbounded):
 
     kind = "latency"
     about = "seconds that a row takes"
+    timed = True
 
     def measure(self, given: MetricInput) -> Score:
         return Score(float(given.cell.seconds))

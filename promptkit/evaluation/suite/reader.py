@@ -16,8 +16,9 @@ from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.suite.comparison_settings import ComparisonSettings, margin_problems, pairs_problem
 from promptkit.evaluation.suite.data import Data, DataSpec
-from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
+from promptkit.evaluation.suite.spec import BoundSpec, CompareSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.suite.suite import (
     MOST_VARIANTS,
     Measure,
@@ -67,9 +68,8 @@ def load_suite(
         raise AssertionError("a suite that cannot be read has problems")
     if start is not None:
         target = spec.target if isinstance(spec.target, dict) else {}
-        spec = spec.model_copy(
-            update={"variants": {}, "matrix": {}, "thresholds": {}, "target": target | {"pipeline": str(start)}}
-        )
+        of_variants: dict[str, Any] = {"variants": {}, "matrix": {}, "compare": {}, "thresholds": {}}
+        spec = spec.model_copy(update={**of_variants, "target": target | {"pipeline": str(start)}})
     reader = SuiteReader(document, spec, path, project, problems, sets, start)
     suite = reader.read(only=tuple(only), limit=limit, repeat=repeat, run_code=run_code)
     problems.check()
@@ -132,6 +132,8 @@ class SuiteReader:
             thresholds=tuple(self._thresholds(measures)),
             concurrency=spec.concurrency,
             sets=tuple(self._sets),
+            compare=self._compare(measures, variants),
+            matrix=self._matrix(),
         )
         return replace(suite, steps=tuple(self._steps(suite, source)))
 
@@ -222,9 +224,8 @@ class SuiteReader:
         for key, values in self._spec.matrix.items():
             if not values:
                 self._problems.add(self._problem(("matrix", key), "there is nothing to try"))
-        matrix = {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
         found: list[Variant] = []
-        every = list(islice(expand_variants(named, matrix), MOST_VARIANTS + 1))
+        every = list(islice(expand_variants(named, self._matrix()), MOST_VARIANTS + 1))
         if len(every) > MOST_VARIANTS:
             self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
             every = every[:1]  # The others would be read for nothing.
@@ -237,6 +238,10 @@ class SuiteReader:
             with self._problems.gather():
                 found.append(read_variant(name, sets, source, where))
         return tuple(found)
+
+    def _matrix(self) -> dict[str, list[Any]]:
+        """Return the matrix with its labels as they are written."""
+        return {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
 
     def _check_inputs(self, given: Mapping[str, Any], path: tuple[PathKey, ...], variants: Sequence[Variant]) -> None:
         """Report inputs that a suite gives and no variant of the target takes."""
@@ -287,6 +292,17 @@ class SuiteReader:
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
         return found
 
+    def _compare(self, measures: Sequence[Measure], variants: Sequence[Variant]) -> ComparisonSettings:
+        spec = validate_usable(self._spec.compare, CompareSpec, self._parts.report(("compare",)), self._problems)
+        if spec is None:
+            return ComparisonSettings()
+        for name, message, hint in margin_problems(spec.margin, [measure.metric for measure in measures]):
+            self._problems.add(self._problem(("compare", "margin", name), message, hint))
+        all_pairs = spec.pairs == "all"
+        if all_pairs and (why := pairs_problem(len(variants))):
+            self._problems.add(self._problem(("compare", "pairs"), why))
+        return ComparisonSettings(margins=spec.margin, all_pairs=all_pairs)
+
     def _steps(self, suite: Suite, source: TargetSource) -> list[Suite]:
         found = []
         for name, given in self._spec.steps.items():
@@ -318,6 +334,8 @@ class SuiteReader:
                         variants=variants,
                         source=step_source,
                         thresholds=(),
+                        compare=ComparisonSettings(all_pairs=suite.compare.all_pairs),
+                        matrix={},
                         steps=(),
                     )
                 )

@@ -34,6 +34,17 @@ class BoundSpec(ClosedModel):
     drop_at_most: float | None = Field(default=None, ge=0)
 
 
+class CompareSpec(ClosedModel):
+    """`compare:` says how variants are compared.
+
+    `margin` maps metrics to the largest loss that does not matter: 0.02 is 2 points of a share, and 2 % of an amount
+    such as tokens. `pairs` compares each variant with the first, or with each other one.
+    """
+
+    margin: dict[str, float] = Field(default={})
+    pairs: Literal["first", "all"] = "first"
+
+
 class StepSuiteSpec(ClosedModel):
     """`steps: {NAME: …}`: the labels of one step, which is measured alone."""
 
@@ -55,6 +66,7 @@ class SuiteSpec(ClosedModel):
     variants: dict[str, Any] = Field(default={})
     matrix: dict[str, list[Any]] = Field(default={})
     repeat: int = Field(default=1, ge=1, le=1000)
+    compare: dict[str, Any] = Field(default={})
     thresholds: dict[str, Any] = Field(default={})
     steps: dict[str, Any] = Field(default={})
     concurrency: int | None = Field(default=None, ge=1)
@@ -70,7 +82,7 @@ def suite_schema() -> dict[str, Any]:
     """Return the schema of a suite's file."""
     schema = SuiteSpec.model_json_schema(by_alias=True)
     definitions = schema.setdefault("$defs", {})
-    for model in (DataSpec, TargetSpec, BoundSpec, StepSuiteSpec):
+    for model in (DataSpec, TargetSpec, BoundSpec, CompareSpec, StepSuiteSpec):
         definition = model.model_json_schema(by_alias=True)
         definitions |= definition.pop("$defs", {})
         definitions[model.__name__] = definition
@@ -85,6 +97,7 @@ def suite_schema() -> dict[str, Any]:
         "target": {"anyOf": [{"type": "string"}, _ref(TargetSpec)]},
         "metrics": metrics,
         "variants": {"type": "object", "additionalProperties": sets},
+        "compare": _ref(CompareSpec),
         "thresholds": {"type": "object", "additionalProperties": _ref(BoundSpec)},
         "steps": {"type": "object", "additionalProperties": _ref(StepSuiteSpec)},
     }

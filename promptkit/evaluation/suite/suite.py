@@ -23,6 +23,7 @@ from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, modules_of_programs, without_timeouts
 from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.suite.comparison_settings import ComparisonSettings
 from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
@@ -226,7 +227,8 @@ class Suite:
 
     `sets` are those of the command line, which change all variants. `inputs` and `expect` are None where fields of the
     same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
-    measured alone. `source` is the target before its variants.
+    measured alone. `source` is the target before its variants; `matrix` maps each of its keys to the values that the
+    variants combine.
     """
 
     name: str
@@ -244,6 +246,8 @@ class Suite:
     thresholds: tuple[Threshold, ...] = ()
     concurrency: int | None = None
     sets: tuple[str, ...] = ()
+    compare: ComparisonSettings = field(default_factory=ComparisonSettings)
+    matrix: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     steps: tuple[Suite, ...] = field(default=())
 
     @property

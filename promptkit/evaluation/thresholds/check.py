@@ -148,7 +148,7 @@ def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> Thres
             passed=False, says=f"{demand}, but {measurement.lack or 'there are too few rows for an interval'}"
         )
     worst, best = _worst_and_best(end, missing / run.cells, measurement.bounds, up)
-    shown = shown_text(measurement, worst, limit, up)
+    shown = shown_text(measurement, worst, limit, up) + _timing_text(threshold.name, run)
     counted = f", each of {missing} missing cells counted against it" if missing else ""
     if worst >= limit if up else worst <= limit:
         return ThresholdResult(passed=True, shown=worst, says=f"{demand}; {shown}{counted}")
@@ -157,6 +157,14 @@ def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> Thres
             passed=False, shown=end, says=f"{demand}, but {shown}; {remedy_text(measurement, end, limit, up)}"
         )
     return ThresholdResult(passed=None, shown=worst, missing=missing, says=f"{demand}, but {shown}{counted}")
+
+
+def _timing_text(name: str, run: ThresholdInput) -> str:
+    """Return of how many answers a metric of times has no time of this run; nothing for other metrics."""
+    measure = _measure(name, run.suite)
+    if measure is None or not measure.metric.timed or not run.tally.untimed:
+        return ""
+    return f", {run.tally.untimed:,} of {run.cells:,} times being of earlier runs or cached replies (--fresh measures)"
 
 
 def _worst_and_best(end: float, share: float, bounds: tuple[float, float] | None, up: bool) -> tuple[float, float]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 from math import ceil, log10
-from typing import Literal
 
 from promptkit.evaluation.record import DifferenceRecord, MetricRecord
+from promptkit.evaluation.verdicts import Verdict
+from promptkit.evaluation.verdicts import verdict_of as interval_verdict
 
 NONE = "–"
 MOST_DECIMALS = 6
@@ -35,8 +36,6 @@ PERCENTAGE_KINDS = frozenset(
     ]
 )
 """Kinds of metrics whose scores, where they lie between 0 and 1, are shares and shown in percent."""
-
-Verdict = Literal["better", "worse", "not shown"]
 
 
 def metric_text(metric: MetricRecord, decimals: int | None = None) -> str:
@@ -153,12 +152,13 @@ def _null(difference: DifferenceRecord) -> float:
 
 def verdict_of(metric: MetricRecord, difference: DifferenceRecord) -> Verdict | None:
     """Return the verdict of an interval on `a` against `b`; None without an interval."""
-    low, high, null = difference.low, difference.high, _null(difference)
-    if low is None or high is None:
-        return None
-    if low <= null <= high:
-        return "not shown"
-    return "better" if (low > null) == metric.higher_is_better else "worse"
+    return interval_verdict(
+        difference.low,
+        difference.high,
+        higher_is_better=metric.higher_is_better,
+        is_ratio=difference.is_ratio,
+        margin=difference.margin,
+    )
 
 
 def _scaled_difference(
