@@ -16,6 +16,7 @@ from promptkit.evaluation.cells.scoring import score_pairs
 from promptkit.evaluation.comparison.compare import BaselineComparisons
 from promptkit.evaluation.comparison.records import baseline_record
 from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
+from promptkit.evaluation.main_effects import main_effects
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample
 from promptkit.evaluation.record import (
     AnsweringModel,
@@ -228,8 +229,17 @@ class Evaluation:
             repeat=self.suite.repeat,
             variants=summary.variants,
             comparisons=self._with_sameness(summary.comparisons),
+            **self._effects(rules),
             **self._gated(summary.variants, rules),
         )
+
+    def _effects(self, rules: ReportRules) -> dict[str, Any]:
+        """Return the main effects of the matrix, a key that only runs with some have."""
+        if rules.so_far or not self.suite.matrix:
+            return {}
+        execution, cells = self.execution, self.counted.rows * self.suite.repeat
+        found = main_effects(self.suite, execution.variants, cells, execution.clusters.array(), rules)
+        return {"main_effects": found} if found else {}
 
     def _with_sameness(self, comparisons: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
         """Return comparisons, each with whether its two variants sent the same requests."""

@@ -166,15 +166,41 @@ class _Variants(Record):
     b: str
 
 
-class ComparisonRecord(MetricDifference, _Variants):
-    """Variant `a` against `b`, which is the baseline unless all pairs are compared.
-
-    `adjusted` is p by Holm's procedure among `comparisons` comparisons.
-    """
+class FamilyDifference(MetricDifference):
+    """One difference of a family. `adjusted` is p by Holm's procedure among `comparisons` comparisons."""
 
     adjusted: Number | None = None
     comparisons: int = 1
+
+
+class ComparisonRecord(FamilyDifference, _Variants):
+    """Variant `a` against `b`, which is the baseline unless all pairs are compared."""
+
     same_requests: bool = False
+
+
+class InteractionRecord(Record):
+    """The other settings of a matrix under which an effect is furthest from its average.
+
+    There it is `difference`; `adjusted` is p of this deviation, times the number of such settings.
+    """
+
+    settings: dict[str, str] = {}
+    difference: Number
+    adjusted: Number | None = None
+
+
+class MainEffectRecord(FamilyDifference):
+    """The value `value` of a key of the matrix against its first value, `first`, averaged over the other keys.
+
+    Each side is the mean of `variants` variants on each row.
+    """
+
+    key: str
+    value: str
+    first: str
+    variants: int
+    interaction: InteractionRecord | None = None
 
 
 class BaselineMetric(MetricDifference):
@@ -241,6 +267,7 @@ class EvalRecord(Record):
     repeat: int = 1
     variants: list[VariantRecord] = []
     comparisons: list[ComparisonRecord] = []
+    main_effects: list[MainEffectRecord] = []
     missing_allowed: bool = False
     thresholds: list[ThresholdRecord] = []
     against: BaselineRecord | None = None

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.cells.cell import Cell, compared_values
-from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
+from promptkit.reports.evaluation.comparisons import comparison_grid, margin_notes, power_text
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.evaluation.variants import counts_by_warning
 from promptkit.reports.export import score_record
@@ -184,6 +184,7 @@ def _notes(record: CompareRecord) -> Iterator[str]:
         if is_undecided and (needed := power_text(metric, found)):
             yield needed
         yield from (f"{found.metric}: {note}" for note in found.notes)
+    yield from margin_notes([("", found) for found in record.comparisons], record.metrics)
     if len(record.comparisons) > 1 and any(found.metric == record.aim for found in record.comparisons):
         yield f"{record.aim} is the primary metric; differences in other metrics are exploratory"
     for name, why in record.unsaid.items():

@@ -61,12 +61,12 @@ def expand_variants(
     A variant of the matrix alone is named by its values: `layout=xml decide=score`. Of two with one name the second
     gets a number.
     """
-    keys = _short_keys(matrix)
+    keys = short_keys(matrix)
     taken: set[str] = set()
     for name, sets in (named or {"": {}}).items():
         for values in product(*matrix.values()):
             chosen = dict(zip(matrix, values, strict=True))
-            shown = " ".join(f"{short}={_short_text(value)}" for short, value in zip(keys, values, strict=True))
+            shown = " ".join(f"{short}={short_text(value)}" for short, value in zip(keys, values, strict=True))
             full = " ".join(part for part in (name, shown) if part) or BASELINE
             numbered = (f"{full} #{number}" for number in count(2))
             free = next(candidate for candidate in chain([full], numbered) if candidate not in taken)
@@ -131,17 +131,18 @@ def _problem_of_variant(
     return replace(where(key), message=f"variant `{name}`: {message}", hint=problem.hint)
 
 
-def _short_keys(matrix: Mapping[str, Sequence[Any]]) -> list[str]:
+def short_keys(matrix: Mapping[str, Sequence[Any]]) -> list[str]:
     """Return the keys without their steps where that tells them apart."""
     last = [key.rpartition(".")[2] for key in matrix]
     return last if len(set(last)) == len(last) else list(matrix)
 
 
-def _short_text(value: Any) -> str:
+def short_text(value: Any) -> str:
+    """Return a value of a matrix as the names of its variants have it."""
     if isinstance(value, Mapping) and len(value) == 1:
         name, parameters = next(iter(value.items()))
         if isinstance(parameters, Mapping):
-            return f"{name}({','.join(f'{key}={_short_text(part)}' for key, part in parameters.items())})"
+            return f"{name}({','.join(f'{key}={short_text(part)}' for key, part in parameters.items())})"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= 40 else f"{text[:39]}…"
 

@@ -7,11 +7,19 @@ from itertools import groupby
 
 from rich.text import Text
 
-from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricDifference, MetricRecord
+from promptkit.evaluation.record import (
+    ComparisonRecord,
+    DifferenceRecord,
+    EvalRecord,
+    FamilyDifference,
+    MetricDifference,
+    MetricRecord,
+)
 from promptkit.reports.evaluation.figures import (
     difference_decimals,
     difference_parts,
     difference_unit,
+    excludes_null,
     is_percentage,
     p_text,
     verdict_of,
@@ -31,7 +39,13 @@ SIGNIFICANCE = 0.05
 """The p value from which a reader would see no difference."""
 
 Metrics = Mapping[str, MetricRecord]
-_COLOURS = {"better": "bold green", "worse": "bold red", "not shown": "dim"}
+VERDICT_STYLES = {
+    "better": "bold green",
+    "worse": "bold red",
+    "equivalent": "green",
+    "no worse": "green",
+    "not shown": "dim",
+}
 
 
 def comparison_lines(record: EvalRecord, width: int) -> Iterator[Text]:
@@ -44,14 +58,29 @@ def comparison_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     if not comparisons:
         return
     metrics = record.variants[0].metrics
-    tags = variant_tags(record.variants, width)
-    others = list(dict.fromkeys(comparison.a for comparison in comparisons))
-    who = f"{tags[others[0]]} against " if len(others) == 1 else "against "
-    yield Text(shortened(f"{visible(who + tags[comparisons[0].b])} on the same rows", width), style="bold")
+    names = pair_names(comparisons, variant_tags(record.variants, width))
+    yield Text(shortened(f"{visible(comparisons_title(record, width))} on the same rows", width), style="bold")
     shown = notable_comparisons(comparisons, metrics)
-    yield from comparison_grid([(tags[comparison.a], comparison) for comparison in shown], metrics, width)
+    yield from comparison_grid([(names[found.a, found.b], found) for found in shown], metrics, width)
     if left := len(comparisons) - len(shown):
         yield Text(f"  and {left} by other metrics that show nothing", style="dim")
+
+
+def comparisons_title(record: EvalRecord, width: int) -> str:
+    """Return what is compared: `prefix against shipped`, `against shipped`, or each pair."""
+    tags = variant_tags(record.variants, width)
+    first, *more = dict.fromkeys((found.a, found.b) for found in record.comparisons)
+    if any(b != first[1] for _, b in more):
+        return "each pair"
+    return f"against {tags[first[1]]}" if more else f"{tags[first[0]]} against {tags[first[1]]}"
+
+
+def pair_names(comparisons: Sequence[ComparisonRecord], tags: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Return the name of each comparison: its variant's, and of variants of several baselines `prefix vs shipped`."""
+    several = len({found.b for found in comparisons}) > 1
+    return {
+        (found.a, found.b): f"{tags[found.a]} vs {tags[found.b]}" if several else tags[found.a] for found in comparisons
+    }
 
 
 def notable_comparisons(comparisons: Sequence[ComparisonRecord], metrics: Metrics) -> Sequence[ComparisonRecord]:
@@ -62,12 +91,8 @@ def notable_comparisons(comparisons: Sequence[ComparisonRecord], metrics: Metric
     return [
         comparison
         for comparison in comparisons
-        if comparison.metric == primary or _is_shown(metrics[comparison.metric], comparison)
+        if comparison.metric == primary or verdict_of(metrics[comparison.metric], comparison) != "not shown"
     ]
-
-
-def _is_shown(metric: MetricRecord, difference: DifferenceRecord) -> bool:
-    return verdict_of(metric, difference) in ("better", "worse")
 
 
 def comparison_grid(comparisons: Sequence[tuple[str, MetricDifference]], metrics: Metrics, width: int) -> list[Text]:
@@ -92,27 +117,26 @@ def comparison_grid(comparisons: Sequence[tuple[str, MetricDifference]], metrics
 
 
 def _family_size(difference: DifferenceRecord) -> int:
-    return (difference.comparisons if isinstance(difference, ComparisonRecord) else 0) or 1
+    return (difference.comparisons if isinstance(difference, FamilyDifference) else 0) or 1
 
 
 def _p(difference: DifferenceRecord) -> float | None:
     """Return the p value that counts: adjusted where the difference is one of a family."""
-    if isinstance(difference, ComparisonRecord) and difference.comparisons > 1:
+    if isinstance(difference, FamilyDifference) and difference.comparisons > 1:
         return difference.adjusted
     return difference.p
 
 
 def _comparison_row(title: str, metric: MetricRecord, difference: DifferenceRecord, decimals: int) -> list[TableCell]:
-    verdict = verdict_of(metric, difference) or ""
+    verdict = verdict_of(metric, difference) or ("not compared" if difference.difference is None else "")
     value, interval = difference_parts(metric, difference, decimals)
     return [
         title,
         (value, "bold"),
         interval,
         p_text(_p(difference)),
-        f"{difference.better:,}",
-        f"{difference.worse:,}",
-        (verdict, _COLOURS.get(verdict, "")),
+        *(("", "") if difference.difference is None else (f"{difference.better:,}", f"{difference.worse:,}")),
+        (verdict, VERDICT_STYLES.get(verdict, "")),
     ]
 
 
@@ -125,11 +149,12 @@ def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) 
     if not comparisons:
         return
     metrics = record.variants[0].metrics
-    tags = tags or {comparison.a: comparison.a for comparison in comparisons}
-    yield from _power_notes(comparisons, metrics, tags)
+    names = pair_names(comparisons, tags or {variant.name: variant.name for variant in record.variants})
+    yield from _power_notes(comparisons, metrics, names)
+    yield from margin_notes([(names[found.a, found.b], found) for found in comparisons], metrics)
     if any(_p_disagrees(metrics[comparison.metric], comparison) for comparison in comparisons):
         yield f"the interval decides; p, of another test, may lie a little above {SIGNIFICANCE} beside it"
-    yield from _notes_by_metric(notable_comparisons(comparisons, metrics), tags)
+    yield from _notes_by_metric(notable_comparisons(comparisons, metrics), names)
     family = max(map(_family_size, comparisons))
     if family > 1:
         yield f"each metric's p values are adjusted for {family} comparisons (Holm), its intervals too (Bonferroni)"
@@ -137,30 +162,66 @@ def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) 
         yield f"{next(iter(metrics))} is the primary metric; differences in other metrics are exploratory"
 
 
-def _power_notes(comparisons: Sequence[ComparisonRecord], metrics: Metrics, tags: Mapping[str, str]) -> Iterator[str]:
+PairNames = Mapping[tuple[str, str], str]
+
+
+def _power_notes(comparisons: Sequence[ComparisonRecord], metrics: Metrics, names: PairNames) -> Iterator[str]:
     """Yield, for the primary metric, how many rows would show a difference, with the variants that it holds for."""
     primary = next(iter(metrics))
-    others = len({comparison.a for comparison in comparisons})
     of: dict[str, list[str]] = {}
     for comparison in comparisons:
         if comparison.metric == primary and verdict_of(metrics[primary], comparison) == "not shown":
-            of.setdefault(power_text(metrics[primary], comparison), []).append(tags[comparison.a])
-    for text, names in [(text, names) for text, names in of.items() if text][:MOST_POWER_NOTES]:
-        yield f"{primary}: {text}" if len(names) == others else f"{primary} ({', '.join(names)}): {text}"
+            of.setdefault(power_text(metrics[primary], comparison), []).append(names[comparison.a, comparison.b])
+    for text, some in [(text, some) for text, some in of.items() if text][:MOST_POWER_NOTES]:
+        yield f"{primary}: {text}" if len(some) == len(names) else f"{primary} ({', '.join(some)}): {text}"
+
+
+def margin_notes(comparisons: Sequence[tuple[str, MetricDifference]], metrics: Metrics) -> Iterator[str]:
+    """Yield the margins, how many rows would show no larger loss, and verdicts that may surprise.
+
+    `comparisons` are differences with the names of what is compared, empty where there is one.
+    """
+    sizes = {found.metric: margin_text(metrics[found.metric], found) for _, found in comparisons if found.margin}
+    if not sizes:
+        return
+    margins = ", ".join(f"{metric} {size}" for metric, size in sizes.items())
+    yield f"margin: {margins}; equivalent lies within it on both sides, no worse is not a larger loss"
+    for name, found in comparisons:
+        if found.margin is not None and (text := _margin_text_of(metrics[found.metric], found)):
+            yield f"{found.metric} ({name}): {text}" if name else f"{found.metric}: {text}"
+
+
+def _margin_text_of(metric: MetricRecord, found: MetricDifference) -> str:
+    verdict, needed = verdict_of(metric, found), found.rows_for_margin
+    if verdict == "equivalent" and excludes_null(found):
+        return "the difference is shown, and it is smaller than the margin"
+    if verdict != "not shown" or not needed:
+        return ""
+    if needed <= found.n:
+        return f"{found.n:,} rows show no worse more than four times in five where the two are equal, but not here"
+    return f"{needed:,} rows would show no worse four times in five, if the two are equal"
+
+
+def margin_text(metric: MetricRecord, difference: DifferenceRecord) -> str:
+    """Return a margin in the unit of its difference: `2 points`, `5 %` of an amount, `0.2`."""
+    margin = float(difference.margin or 0)
+    if difference.is_ratio:
+        return f"{100 * margin:g} %"
+    return f"{100 * margin:g} points" if is_percentage(metric) else f"{margin:g}"
 
 
 def _p_disagrees(metric: MetricRecord, difference: DifferenceRecord) -> bool:
     """Tell whether an interval shows a difference at a p value from which a reader would see none."""
     p = _p(difference)
-    return _is_shown(metric, difference) and p is not None and p >= SIGNIFICANCE
+    return verdict_of(metric, difference) in ("better", "worse") and p is not None and p >= SIGNIFICANCE
 
 
-def _notes_by_metric(comparisons: Sequence[ComparisonRecord], tags: Mapping[str, str]) -> Iterator[str]:
+def _notes_by_metric(comparisons: Sequence[ComparisonRecord], pairs: PairNames) -> Iterator[str]:
     """Yield each note of the comparisons once, with its metrics and, unless all variants have it, its variants."""
     of: dict[tuple[str, str], list[str]] = {}
     for comparison in comparisons:
         for line in comparison.notes:
-            of.setdefault((line, comparison.metric), []).append(tags[comparison.a])
+            of.setdefault((line, comparison.metric), []).append(pairs[comparison.a, comparison.b])
     metrics: dict[tuple[str, str], list[str]] = {}
     for (line, metric), names in of.items():
         is_of_all = len(names) == sum(comparison.metric == metric for comparison in comparisons)
@@ -215,7 +276,8 @@ def baseline_lines(record: EvalRecord, width: int) -> Iterator[Text]:
         if comparison.regressions:
             text = f"{comparison.metric}: right there, wrong here: {_row_numbers(comparison.regressions)}"
             yield from _wrapped(text, width, "red")
-    for line in against.notes:
+    margins = margin_notes([("", comparison) for comparison in against.comparisons], record.variants[0].metrics)
+    for line in [*against.notes, *margins]:
         yield from _wrapped(line, width, "dim")
 
 

@@ -161,6 +161,12 @@ def verdict_of(metric: MetricRecord, difference: DifferenceRecord) -> Verdict | 
     )
 
 
+def excludes_null(difference: DifferenceRecord) -> bool:
+    """Tell whether an interval excludes the value that means no difference."""
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and not low <= _null(difference) <= high
+
+
 def _scaled_difference(
     metric: MetricRecord, difference: DifferenceRecord
 ) -> tuple[float | None, float | None, float | None]:

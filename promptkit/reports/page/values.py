@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
+from promptkit.reports.evaluation.comparisons import margin_notes
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
@@ -41,7 +42,7 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
         "has_costs": any(variant.cost is not None for variant in record.variants),
         "comparisons": _differences(record),
-        "comparison_notes": list(_comparison_notes(record.comparisons)),
+        "comparison_notes": list(_comparison_notes(record)),
         "classes": list(_classes(record.variants, view.metrics)),
     }
 
@@ -166,12 +167,16 @@ def _signed(found: DifferenceRecord, value: float | None) -> str:
     return sign + str(figure(value)).replace("-", "−")
 
 
-def _comparison_notes(comparisons: Sequence[ComparisonRecord]) -> Iterator[str]:
+def _comparison_notes(record: EvalRecord) -> Iterator[str]:
+    comparisons = record.comparisons
     for comparison in comparisons:
         yield from (f"{comparison.a} against {comparison.b}, {comparison.metric}: {line}" for line in comparison.notes)
     several = max((comparison.comparisons for comparison in comparisons), default=1)
     if several > 1:
         yield f"{several} comparisons: intervals hold at 95 % for all of them together, p is adjusted (Holm)"
+    if comparisons:
+        named = [(f"{found.a} against {found.b}", found) for found in comparisons]
+        yield from margin_notes(named, record.variants[0].metrics)
     smallest = comparisons[0].smallest if comparisons else 0
     if smallest:
         yield f"rows that would tell: a difference of {smallest:.0%} of the metric's range, four times in five"
