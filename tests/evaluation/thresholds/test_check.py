@@ -122,6 +122,27 @@ async def test_tokens_and_latency_are_measured_where_a_threshold_is_on_them(benc
     assert only(ran)["shown"] == ran.metric("tokens")["high"]
 
 
+async def test_a_drop_in_latency_below_an_earlier_run_falls_short_since_its_time_was_another(bench: Bench) -> None:
+    suite = gated("against: last, drop_at_most: 9", name="latency")
+    await bench.run(suite)
+
+    ran = await bench.run(suite, options=EvalOptions(fresh=True), cached=False)
+
+    assert only(ran)["passed"] is False
+    assert "times of different runs tell how busy the machine was" in only(ran)["says"]
+
+
+async def test_a_threshold_on_latency_says_how_many_times_are_of_earlier_runs(bench: Bench) -> None:
+    suite = gated("at_most: 100", name="latency")
+    first = await bench.run(suite, cached=False)
+
+    again = await bench.run(suite, cached=False)
+
+    assert "earlier" not in only(first)["says"]
+    assert only(again)["passed"] is True
+    assert "20 of 20 times being of earlier runs or cached replies" in only(again)["says"]
+
+
 async def test_a_cost_without_a_price_falls_short_and_says_where_it_stands(bench: Bench) -> None:
     ran = await bench.run(gated("at_most: 1", name="cost"))
 
