@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.evaluation.cells.cell import Cell, compared_values
 from promptkit.reports.evaluation.comparisons import comparison_grid, margin_notes, power_text
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.plots import shared_unit_lines
 from promptkit.reports.evaluation.variants import counts_by_warning
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
@@ -22,7 +23,7 @@ from promptkit.reports.layout import (
     paragraph,
     value_line,
 )
-from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, report_console
+from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, encodable, report_console
 from promptkit.reports.runs import score_text, when_text
 from promptkit.reports.text import counted, one_line, outline, visible
 from promptkit.reports.trace import SentPrompt, sent_prompts
@@ -95,7 +96,7 @@ def print_comparison(comparison: Comparison, record: CompareRecord, changed: Seq
     width = min(console.width, WIDEST_REPORT) if console.is_terminal else PIPE_WIDTH
     for line in comparison_lines(comparison, record, changed, full, width):
         for part in _folded(line, console) if console.is_terminal else (line,):
-            console.print(part)
+            console.print(encodable(part, console))
 
 
 def _folded(line: Text, console: Console) -> Iterator[Text]:
@@ -120,6 +121,7 @@ def comparison_lines(
     parts = [
         _sides(record, width),
         _differences(record, width),
+        shared_unit_lines(record.comparisons, record.metrics, width),
         _warnings(record, width),
         _listed(record, comparison.changed, changed, width),
         *(_full_row(comparison, row) for row in _first(changed, full)),

@@ -13,6 +13,7 @@ from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.evaluation.main_effects import main_effect_lines, main_effect_notes
+from promptkit.reports.evaluation.plots import bar_lines, forest_lines, front_lines
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
@@ -49,10 +50,13 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         failing_row_lines(view, record, width) if view is not None else (),
         class_lines(record, width) if has_ended else (),
         metric_lines(record.variants, width, mark="" if has_ended else "so far"),
+        bar_lines(record, width) if has_ended else (),
         spent_lines(record.variants, width),
         warning_lines(record.variants, width),
         fallback_lines(record, width),
         comparison_lines(record, width),
+        forest_lines(record, width),
+        front_lines(record, width) if has_ended else (),
         main_effect_lines(record, width),
         baseline_lines(record, width),
         threshold_lines(record, width),
