@@ -12,6 +12,7 @@ from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
+from promptkit.reports.evaluation.judges import judge_lines
 from promptkit.reports.evaluation.main_effects import main_effect_lines, main_effect_notes
 from promptkit.reports.evaluation.plots import bar_lines, forest_lines, front_lines
 from promptkit.reports.evaluation.variants import (
@@ -54,6 +55,7 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         spent_lines(record.variants, width),
         warning_lines(record.variants, width),
         fallback_lines(record, width),
+        judge_lines(record.variants, width) if has_ended else (),
         comparison_lines(record, width),
         forest_lines(record, width),
         front_lines(record, width) if has_ended else (),

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from promptkit.evaluation.cells.cell import RunView
-from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
+from promptkit.evaluation.record import DifferenceRecord, EvalRecord, FamilyDifference, MetricRecord, VariantRecord
+from promptkit.evaluation.verdicts import margin_ends
 from promptkit.reports.evaluation.comparisons import margin_notes
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.judges import JUDGE_KINDS, judge_facts
+from promptkit.reports.evaluation.main_effects import effect_name, main_effect_notes, main_effects_title
 from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
 from promptkit.techniques.warnings import merged_sources, warning_text
@@ -40,8 +43,12 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
             *unrecorded_notes(record.variants, {variant.name: variant.name for variant in record.variants}),
         ],
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
+        "judges": list(judge_facts(record.variants)),
         "has_costs": any(variant.cost is not None for variant in record.variants),
         "comparisons": _differences(record),
+        "main_effects": [*_main_effects(record)],
+        "main_effects_title": main_effects_title(record) if record.main_effects else "",
+        "main_effect_notes": list(main_effect_notes(record)),
         "comparison_notes": list(_comparison_notes(record)),
         "classes": list(_classes(record.variants, view.metrics)),
     }
@@ -110,15 +117,18 @@ def _metric_parts(variants: Sequence[VariantRecord], metrics: Sequence[str]) -> 
     for variant in variants:
         for name in metrics:
             parts = variant.metrics[name].parts if name in variant.metrics else {}
+            if parts and variant.metrics[name].kind in JUDGE_KINDS:
+                continue  # These stand in the table of judges.
             for key, part in parts.items():
                 if isinstance(part, int | float | str):
                     yield variant.name, name, key, part
 
 
 class ShownDifference(NamedTuple):
-    """A comparison with its value, interval and drawing."""
+    """A difference with its name, value, interval and drawing."""
 
-    record: ComparisonRecord
+    name: str
+    record: FamilyDifference
     value: str
     interval: str
     verdict: str | None
@@ -126,31 +136,41 @@ class ShownDifference(NamedTuple):
 
 
 def _differences(record: EvalRecord) -> list[ShownDifference]:
+    return _shown([(found.a, found) for found in record.comparisons], record)
+
+
+def _main_effects(record: EvalRecord) -> list[ShownDifference]:
+    return _shown([(effect_name(found), found) for found in record.main_effects], record)
+
+
+def _shown(named: Sequence[tuple[str, FamilyDifference]], record: EvalRecord) -> list[ShownDifference]:
+    """Return named differences with their drawings, those of one metric on one scale, which its margin lies on too."""
     scales = {
         name: scale(
-            (
-                value
-                for comparison in record.comparisons
-                if comparison.metric == name
-                for value in _from_null(comparison)
-            ),
+            (value for _, found in named if found.metric == name for value in (*_from_null(found), *_margins(found))),
             around=0.0,
         )
-        for name in {comparison.metric for comparison in record.comparisons}
+        for name in {found.metric for _, found in named}
     }
     metrics = record.variants[0].metrics if record.variants else {}
-    return [
-        _difference(comparison, metrics.get(comparison.metric), scales[comparison.metric])
-        for comparison in record.comparisons
-    ]
+    return [_difference(name, found, metrics.get(found.metric), scales[found.metric]) for name, found in named]
 
 
-def _difference(found: ComparisonRecord, metric: MetricRecord | None, ends: Ends) -> ShownDifference:
+def _margins(found: FamilyDifference) -> tuple[float, ...]:
+    """Return the ends of a margin as distances from the value that means no difference; nothing without one."""
+    if found.margin is None:
+        return ()
+    null = 1.0 if found.is_ratio else 0.0
+    return tuple(end - null for end in margin_ends(float(found.margin), is_ratio=found.is_ratio))
+
+
+def _difference(name: str, found: FamilyDifference, metric: MetricRecord | None, ends: Ends) -> ShownDifference:
     value = _signed(found, found.difference) + (" ×" if found.is_ratio else "")
     known = found.low is not None and found.high is not None
     interval = f"[{_signed(found, found.low)}, {_signed(found, found.high)}]" if known else ""
     verdict = verdict_of(metric or MetricRecord(), found)
-    return ShownDifference(found, value, interval, verdict, bar_places(*_from_null(found), ends))
+    places = bar_places(*_from_null(found), ends, marks=_margins(found))
+    return ShownDifference(name, found, value, interval, verdict, places)
 
 
 def _from_null(found: DifferenceRecord) -> tuple[float | None, float | None, float | None]:
