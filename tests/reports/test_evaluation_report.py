@@ -287,8 +287,71 @@ class TestComparisons:
         said = evaluation_text(record)
         assert "tokens, ratio" not in said and "and 8 by other metrics that show nothing" in said
 
+    def test_of_all_pairs_each_line_names_both_variants(self) -> None:
+        record = DemoView(rows=20).record
+        third = {**record["comparisons"][2], "b": "thinking"}
+        said = part(
+            lines_of(changed(record, comparisons=[*record["comparisons"], third])), "each pair on the same rows"
+        )
+        assert "    examples vs thinking" in "\n".join(said)
+        assert "    thinking vs short" in "\n".join(said)
+
+    def test_a_margin_is_named_with_the_rows_that_would_show_no_larger_loss(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        one = record["comparisons"][0]
+        one |= {"difference": -0.01, "low": -0.04, "high": 0.02, "margin": 0.03, "rows_for_margin": 461, "n": 100}
+        said = " ".join(map(str.strip, lines_of(record)))
+        assert "margin: accuracy 3 points; equivalent lies within it on both sides" in said
+        assert "accuracy (thinking): 461 rows would show no worse four times in five, if the two are equal" in said
+
+    def test_a_verdict_by_a_margin_stands_in_its_line(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        one = record["comparisons"][0]
+        for low, high, verdict in ((-0.02, 0.05, "no worse"), (-0.02, -0.01, "equivalent")):
+            one |= {"low": low, "high": high, "margin": 0.03}
+            said = part(lines_of(record), "thinking against short")
+            assert said[2].endswith(verdict)
+        said = " ".join(map(str.strip, lines_of(record)))
+        assert "the difference is shown, and it is smaller than the margin" in said
+
+    def test_a_difference_that_is_not_compared_says_so_and_why(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        record["comparisons"][1] |= dict.fromkeys(("difference", "low", "high", "p", "adjusted"))
+        record["comparisons"][1] |= {"notes": ["not compared: 12 of 100 cells have a time of an earlier run"]}
+        said = part(lines_of(record), "thinking against short")
+        assert said[3].split()[-2:] == ["not", "compared"]
+        assert "31" not in said[3], "no rows are counted either"
+        assert "12 of 100 cells have a time of an earlier run" in " ".join(map(str.strip, lines_of(record)))
+
     def test_several_are_said_to_be_adjusted(self) -> None:
         assert "adjusted for 4 comparisons (Holm)" in evaluation_text(DemoView(rows=20).record)
+
+
+def effect(**values: Any) -> dict[str, Any]:
+    interaction = {"settings": {"layout": "xml"}, "difference": -0.12, "adjusted": 0.003}
+    found = {"key": "mood.prompt", "value": "curt", "first": "mood", "variants": 2, "interaction": interaction}
+    found |= {"metric": "accuracy", "difference": 0.03, "low": -0.01, "high": 0.07, "p": 0.1, "n": 20}
+    return {**found, "comparisons": 2, "adjusted": 0.2, **values}
+
+
+class TestMainEffects:
+    def test_each_value_stands_against_the_first_of_its_key(self) -> None:
+        record = changed(DemoView(rows=20).record, main_effects=[effect()])
+        said = part(lines_of(record), "main effects against prompt=mood, averaged over the other keys")
+        assert said[-1].split()[:3] == ["accuracy,", "points", "+3"]
+
+    @pytest.mark.parametrize(
+        ("there", "adjusted", "is_told"), [(-0.12, 0.003, True), (-0.12, 0.06, False), (0.034, 0.003, False)]
+    )
+    def test_an_effect_that_clearly_depends_on_another_key_is_told(
+        self, there: float, adjusted: float, is_told: bool
+    ) -> None:
+        interaction = {"settings": {"layout": "xml"}, "difference": there, "adjusted": adjusted}
+        record = changed(DemoView(rows=20).record, main_effects=[effect(interaction=interaction)])
+        said = " ".join(map(str.strip, lines_of(record)))
+        told = "depends on the other keys: −12 points where layout=xml, +3 on average (p 0.003)"
+        assert (told in said) == is_told
+        assert ("depends on the other keys" in said) == is_told
 
 
 def test_thresholds_say_whether_they_hold() -> None:
