@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest_asyncio
 
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.record import EvalRecord
+from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.reports.page.write import write_page
 from tests.reports.chromium import COMMAND, Tab, chromium
 from tests.reports.demo_view import DemoView
@@ -270,8 +272,20 @@ async def test_figures_and_slices_follow_what_is_chosen(page: Tab) -> None:
     short = [cell for cell in DemoView().cells("short") if cell.fields["length"] == "short"]
     share = sum(cell.scores["accuracy"].value or 0.0 for cell in short) / len(short)
     assert table[2].split()[:3] == ["short", str(len(short)), f"{share:.3f}"]
-    await page.choose("slice-metric", "1")
+    await page.choose("slice-metric", "2")
     assert "No interval" in await page.run("document.getElementById('slice-table').innerText")
+
+
+async def test_a_slice_of_graded_scores_has_the_interval_of_their_mean(page: Tab) -> None:
+    await page.choose("slice-field", "length")
+    await page.choose("slice-metric", "1")
+    table = await page.run("[...document.querySelectorAll('#slice-table tbody tr')].map((row) => row.innerText)")
+
+    scores = [cell.scores["similarity"] for cell in DemoView().cells("short") if cell.fields["length"] == "short"]
+    values = [score.value for score in scores if score.value is not None]
+    expected = bounded_mean(values, range(len(values)), binary=False)
+    found = [float(number) for number in re.findall(r"\d\.\d+", table[2])[:3]]
+    assert found == pytest.approx([expected.mean, expected.low, expected.high], abs=0.002)
 
 
 async def test_the_name_of_a_slice_lists_its_rows(page: Tab) -> None:
