@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.execution import Execution
-from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.progress import EvalOptions, VariantRun
 from promptkit.evaluation.cells.scoring import score_pairs
 from promptkit.evaluation.comparison.compare import BaselineComparisons
 from promptkit.evaluation.comparison.records import baseline_record
@@ -264,21 +264,21 @@ class Evaluation:
         run = self._store.run(str(self.number))
         if rules.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
-        first = self.suite.baseline.name
+        view, first = StoredRun(self._store, run), self.execution.variants[0]
         against = BaselineComparisons(
-            run_rows(StoredRun(self._store, run), first, "this run", model=self._model_record()),
+            self._rows_of(view, first, "this run"),
             {measure.name: measure.metric for measure in self.suite.measures},
             allow_missing=rules.allow_missing,
         )
         checked = ThresholdInput(
             suite=self.suite,
             variant=variants[0],
-            tally=self.execution.variants[0].tally,
+            tally=first.tally,
             clusters=self.execution.clusters.array(),
             cells=variants[0].cases,
             limited=self.settings()["limited"],
             against=against,
-            baselines=self._baselines,
+            baselines={**self._baselines, **self._variant_baselines(view)},
         )
         compared = None if self.against is None else against.compare(self.against)
         margins = self.suite.compare.margins
@@ -287,6 +287,16 @@ class Evaluation:
             "thresholds": check_thresholds(checked),
             "against": compared and baseline_record(compared, smallest=rules.smallest, margins=margins),
         }
+
+    def _variant_baselines(self, view: StoredRun) -> dict[str, RunRows]:
+        """Return the variants of this run that thresholds compare the first one with."""
+        named = {str(threshold.bounds.get("against")) for threshold in self.suite.thresholds}
+        runs = [run for run in self.execution.variants[1:] if run.variant.name in named - self._baselines.keys()]
+        return {run.variant.name: self._rows_of(view, run, run.variant.name) for run in runs}
+
+    def _rows_of(self, view: StoredRun, run: VariantRun, name: str) -> RunRows:
+        timed = not run.tally.untimed
+        return run_rows(view, run.variant.name, name, model=self._model_record(), timed=timed)
 
 
 def _unscored(variant: VariantRecord) -> int:

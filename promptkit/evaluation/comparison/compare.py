@@ -27,8 +27,7 @@ from promptkit.project import Project
 
 Change = Literal["better", "worse"]
 NOT_TIMED = (
-    "not compared, since times of different runs tell how busy the machine was: measure both as variants of one suite "
-    "with --fresh"
+    "times are compared only where one run measured both: make them variants of one suite, and measure with --fresh"
 )
 EQUAL = 1e-9
 """Scores nearer than this are equal; a score this near the best one is the best one."""
@@ -233,10 +232,8 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
 
 def timed_together(a: RunRows, b: RunRows) -> bool:
     """Tell whether one run asked all answers of both, so that their times can be compared."""
-    if a.run is None or b.run is None or a.run.number != b.run.number or (record := a.run.record) is None:
-        return False
-    cached = {variant.name: variant.cached for variant in record.variants}
-    return cached.get(a.variant) == cached.get(b.variant) == 0
+    same_run = a.run is not None and b.run is not None and a.run.number == b.run.number
+    return same_run and a.timed and b.timed
 
 
 class _Pairs:

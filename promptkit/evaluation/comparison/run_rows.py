@@ -41,7 +41,8 @@ class RunRows:
     `name` is what messages call it. `model` has the `reference` and `digest` of the default model (None: unknown), and
     the digests of `others` that answered, by reference. `in_flight` counts concurrent requests (None: unknown). The
     data had `rows` rows, not all of which the run may have reached. `keys` identify how each metric was measured
-    (`Measure.key`). `run` is None for a baseline file.
+    (`Measure.key`). `run` is None for a baseline file. `timed`: all requests were sent in the run, so that their times
+    compare with those of its other variants.
     """
 
     name: str
@@ -56,6 +57,7 @@ class RunRows:
     keys: Mapping[str, str]
     read: Callable[[], Iterable[ScoredRow]]
     run: StoredRun | None = None
+    timed: bool = False
 
     @property
     def cluster(self) -> str | None:
@@ -75,8 +77,15 @@ class RunRows:
         return "concurrently" if self.in_flight is None else f"{self.in_flight} at a time"
 
 
-def run_rows(run: StoredRun, variant: str, name: str, *, model: Mapping[str, Any] | None = None) -> RunRows:
-    """Return a variant of a stored run. `model` is the model of a run that has no record yet."""
+def run_rows(
+    run: StoredRun,
+    variant: str,
+    name: str,
+    *,
+    model: Mapping[str, Any] | None = None,
+    timed: bool | None = None,
+) -> RunRows:
+    """Return a variant of a stored run. `model` and `timed` are those of a run that has no record yet."""
     made = run.how if run.record is None else run.record.to_json()
     return RunRows(
         name=name,
@@ -91,7 +100,14 @@ def run_rows(run: StoredRun, variant: str, name: str, *, model: Mapping[str, Any
         keys=run.how["keys"],
         read=lambda: _stored_rows(run, variant),
         run=run,
+        timed=_is_timed(run, variant) if timed is None else timed,
     )
+
+
+def _is_timed(run: StoredRun, variant: str) -> bool:
+    """Tell whether no answer of a variant was known before, and no reply cached; False where it is not recorded."""
+    variants = () if run.record is None else run.record.variants
+    return any(found.name == variant and found.cached == 0 for found in variants)
 
 
 def _model(run: StoredRun, variant: str) -> Mapping[str, Any]:

@@ -23,8 +23,8 @@ class BoundSpec(ClosedModel):
     """A threshold on one metric, or on `tokens`, `latency`, `cost`, `unparsed`.
 
     `at_least` is on the interval's lower end, `at_most` on its upper one; `per_case` is the least share of a row's
-    repeats that must be right, for every row; `against` names a run, `last` or a baseline's file, and `drop_at_most`
-    how far below it the difference's lower end may lie.
+    repeats that must be right, for every row; `against` names a run, `last`, another variant or a baseline's file, and
+    `drop_at_most` how far below it the difference's lower end may lie.
     """
 
     at_least: float | None = None

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.evaluation.cells.tally import Tally
-from promptkit.evaluation.comparison.compare import EQUAL, BaselineComparisons, Comparison, MetricComparison
+from promptkit.evaluation.comparison.compare import (
+    EQUAL,
+    NOT_TIMED,
+    BaselineComparisons,
+    Comparison,
+    MetricComparison,
+)
 from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.metrics.base import Difference, Metric
 from promptkit.evaluation.metrics.estimation import Proportion, bounded_estimate
@@ -281,6 +287,8 @@ def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
     found = comparison.metrics.get(name)
     if found is None:
         return _not_compared(name, comparison.excluded[name], run)
+    if found.why == NOT_TIMED:
+        return ThresholdResult(passed=False, says=f"{name}: not compared, since {NOT_TIMED}")
     if found.missing and (found.difference is None or metric.bounds is None):
         why = found.why or f"{found.missing} cells have no score in one of the two"
         return ThresholdResult(passed=None, missing=found.missing, says=f"{name}: not judged, since {why}")

@@ -49,14 +49,17 @@ def threshold_problems(
 def threshold_baselines(suite: Suite, store: Store, model: Mapping[str, Any]) -> dict[str, RunRows | str | None]:
     """Return the baselines that a suite's thresholds name, by the text that names them; None for a run still to come.
 
+    Variants of the suite itself, which its own run will have, are left out.
+
     A text in place of a baseline says why it cannot be used: it does not exist, is of another suite, or was made on
     another model, which would pass for an effect of the prompt. Raises InputError for a file that is not a baseline.
     """
     problems = Problems()
     found: dict[str, RunRows | str | None] = {}
+    others = {variant.name for variant in suite.variants[1:]}
     for threshold in suite.thresholds:
         text = str(threshold.bounds.get("against", ""))
-        if text and text not in found:
+        if text and text not in found and (names_run(text) or text not in others):
             with problems.gather():
                 found[text] = _threshold_baseline(text, suite, store, model, threshold.where)
     problems.check()
