@@ -91,7 +91,10 @@ class Tokens(Unbounded):
 
 
 class Latency(Unbounded):
-    """The model's seconds for all requests of a cell; a cached reply counts with the time that it first took."""
+    """The model's seconds for all requests of a cell; a cached reply counts with the time that it first took.
+
+    Two variants are compared only where one run asked all cells of both (`--fresh`).
+    """
 
     kind = "latency"
     about = "seconds that a row takes"
