@@ -192,7 +192,8 @@ async def evaluate_suite(
 
     Raises what ends the run.
     """
-    suite = with_comparison_options(suite, options.margins, all_pairs=options.all_pairs, alone=options.alone)
+    ignored = None if options.alone else partial(notify, progress)
+    suite = with_comparison_options(suite, options.margins, all_pairs=options.all_pairs, on_ignored=ignored)
     notes = refuse_contamination(suite, allow=options.allow_seen)
     if options.model.no_cache and any(variant.counted for variant in suite.variants):
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +44,21 @@ class _Effect:
     first_runs: _Runs
 
 
+class _Deviation(NamedTuple):
+    """The pair of variants, by its place, in which an effect deviates most, its value there, and p."""
+
+    pair: int
+    difference: float
+    p: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Estimated:
-    """An effect by one metric; `by_pair` are (cells, pairs of variants) differences, logarithms where it is a ratio."""
+    """An effect by one metric. `deviation` is None where there is no difference."""
 
     effect: _Effect
     difference: Difference
-    by_pair: NDArray[np.float64]
-    clusters: NDArray[np.int64]
+    deviation: _Deviation | None
 
 
 def main_effects(
@@ -115,14 +122,16 @@ def _estimate(
         scores = scale(np.column_stack([sample.scores for sample in samples]))
     if not np.isfinite(scores).all():
         return None  # An amount of 0 has no ratio.
-    by_pair = scores[:, :pairs] - scores[:, pairs:]
-    difference = untimed_difference(metric, tallies)
-    if difference is None:
-        difference = _difference(metric, samples[0], scores, pairs, level)
-        difference = None if difference is None else counting_against(metric, difference, missing, cells)
+    if (without := untimed_difference(metric, tallies)) is not None:
+        return _Estimated(effect=effect, difference=without, deviation=None)
+    difference = _difference(metric, samples[0], scores, pairs, level)
     if difference is None:
         return None
-    return _Estimated(effect=effect, difference=difference, by_pair=by_pair, clusters=samples[0].clusters)
+    difference = counting_against(metric, difference, missing, cells)
+    deviation = _largest_deviation(scores[:, :pairs] - scores[:, pairs:], samples[0].clusters)
+    if is_ratio:
+        deviation = deviation._replace(difference=float(np.exp(deviation.difference)))
+    return _Estimated(effect=effect, difference=difference, deviation=deviation)
 
 
 def _difference(
@@ -149,7 +158,7 @@ def _record(
 ) -> MainEffectRecord:
     effect, level = found.effect, family_level(family)
     record = difference_record(metric, found.difference, smallest, level=level, margin=margin)
-    interaction = None if found.difference.difference is None else _interaction(found, suite)
+    interaction = None if found.deviation is None else _interaction(effect, found.deviation, suite)
     return MainEffectRecord(
         metric=metric.name,
         **record.to_json(),
@@ -163,23 +172,26 @@ def _record(
     )
 
 
-def _interaction(found: _Estimated, suite: Suite) -> InteractionRecord:
-    """Return the settings under which the effect deviates most from its average over the others, with p.
+def _interaction(effect: _Effect, deviation: _Deviation, suite: Suite) -> InteractionRecord:
+    sets = effect.first_runs[deviation.pair].variant.sets
+    return InteractionRecord(
+        settings=_settings_text(suite.matrix, sets, effect.key),
+        difference=deviation.difference,
+        adjusted=deviation.p,
+    )
+
+
+def _largest_deviation(by_pair: NDArray[np.float64], clusters: NDArray[np.int64]) -> _Deviation:
+    """Return the pair whose difference is furthest from that of the other pairs; `by_pair` are (cells, pairs).
 
     The deviation is tested as a paired difference on the rows, and p is for the largest of all (Bonferroni). Of two
-    settings the deviations are the same.
+    pairs the deviations are the same.
     """
-    by_pair = found.by_pair
     pairs = by_pair.shape[1]
     rest = (by_pair.sum(axis=1, keepdims=True) - by_pair) / (pairs - 1)
     largest = int(np.abs((by_pair - rest).mean(axis=0)).argmax())
-    p = paired_graded(by_pair[:, largest], rest[:, largest], found.clusters).p
-    mean = float(by_pair[:, largest].mean())
-    return InteractionRecord(
-        settings=_settings_text(suite.matrix, found.effect.first_runs[largest].variant.sets, found.effect.key),
-        difference=float(np.exp(mean)) if found.difference.is_ratio else mean,
-        adjusted=min(1.0, p * (pairs if pairs > 2 else 1)),
-    )
+    p = paired_graded(by_pair[:, largest], rest[:, largest], clusters).p
+    return _Deviation(largest, float(by_pair[:, largest].mean()), min(1.0, p * (pairs if pairs > 2 else 1)))
 
 
 def _settings_text(matrix: Mapping[str, Any], sets: Mapping[str, Any], key: str) -> dict[str, str]:

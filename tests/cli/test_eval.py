@@ -175,6 +175,16 @@ def test_a_margin_that_none_can_be_is_refused_before_the_run(tmp_path: Path, mar
     assert here("runs", "list").err == "there are no runs here yet\n"
 
 
+def test_of_several_suites_one_without_the_metric_says_that_it_ignores_a_margin(tmp_path: Path) -> None:
+    here = make_project(tmp_path)
+    mood = (tmp_path / "evals/mood.yaml").read_text()
+    (tmp_path / "evals/other.yaml").write_text(mood.replace("accuracy", "right"))
+    done = here("eval", "--margin", "right=0.2")
+    assert done.code == 0
+    assert "`mood` has no metric `right`: --margin right=0.2 is ignored" in done.err
+    assert "`other` has no metric" not in done.err
+
+
 @pytest.mark.parametrize("option", ["--no-cache", "--fresh"])
 def test_what_the_steps_before_have_said_is_recorded_in_the_kept_answers_alone(
     promptkit: Run, suite: Path, option: str

@@ -49,7 +49,7 @@ async def test_an_effect_is_the_difference_of_row_means_over_the_other_key(bench
         [sum(row < ADDITIVE[curt, prefix] for prefix in (False, True)) / 2 for row in range(ROWS)]
         for curt in (True, False)
     ]
-    expected = paired_graded(*means, range(ROWS), level=0.975)
+    expected = paired_graded(means[0], means[1], range(ROWS), level=0.975)
     assert (prompt["low"], prompt["high"]) == pytest.approx((expected.low, expected.high))
     assert prompt["comparisons"] == 2
     assert prompt["adjusted"] >= prompt["p"]

@@ -311,8 +311,8 @@ class TestComparisons:
             one |= {"low": low, "high": high, "margin": 0.03}
             said = part(lines_of(record), "thinking against short")
             assert said[2].endswith(verdict)
-        said = " ".join(map(str.strip, lines_of(record)))
-        assert "the difference is shown, and it is smaller than the margin" in said
+        text = " ".join(map(str.strip, lines_of(record)))
+        assert "the difference is shown, and it is smaller than the margin" in text
 
     def test_a_difference_that_is_not_compared_says_so_and_why(self) -> None:
         record = DemoView(rows=100, variants=("short", "thinking")).record

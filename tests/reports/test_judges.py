@@ -38,7 +38,7 @@ def test_agreement_with_labels_stands_with_its_intervals() -> None:
     assert lines == [
         "judges",
         "  helpful: the judge's own mean: 0.50 [0.41, 0.59]",
-        "  helpful: agreement with labels: Cohen's kappa 0.60 [0.41, 0.78], n 60, equal 0.80 [0.68, 0.88]",
+        "  helpful: agreement with labels: Cohen's kappa 0.60 [0.41, 0.78] (n 60), equal 0.80 [0.68, 0.88]",
     ]
 
 
@@ -70,7 +70,18 @@ def test_other_metrics_have_no_part_in_it() -> None:
             {"poor": {"mean": 0.1, "low": 0.0, "high": 0.2}, "good": {"mean": -0.1}},
             "poor 0.10 [0.00, 0.20], good −0.10",
         ),
-        ({"value": None, "low": None, "high": None, "n": 3}, "n 3"),
+        ({"value": None, "low": None, "high": None, "n": 3}, "(n 3)"),
+        (
+            {
+                "n": 60,
+                "mean": 0.1,
+                "low": 0.0,
+                "high": 0.2,
+                "by level": {"poor": {"mean": 0.2, "n": 9}},
+                "median tokens": 8.0,
+            },
+            "0.10 [0.00, 0.20] (n 60), median tokens 8.00; by level: poor 0.20 (n 9)",
+        ),
     ],
 )
 def test_a_part_of_any_form_has_a_text(part: Any, text: str) -> None:

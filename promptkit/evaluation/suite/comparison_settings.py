@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING
@@ -51,21 +51,25 @@ def pairs_problem(variants: int) -> str | None:
     return f"all pairs of {variants} variants are too many to compare: at most {MOST_PAIRED_VARIANTS} variants"
 
 
-def with_comparison_options(suite: Suite, margins: Sequence[str], *, all_pairs: bool, alone: bool) -> Suite:
+def with_comparison_options(
+    suite: Suite, margins: Sequence[str], *, all_pairs: bool, on_ignored: Callable[[str], None] | None = None
+) -> Suite:
     """Return a suite with the command line's `--margin [METRIC=]SIZE` and `--all-pairs` before its own settings.
 
-    A size without a metric is that of the first one. Of several suites (not `alone`), those without the metric ignore
-    a margin. Raises InputError.
+    A size without a metric is that of the first one. `on_ignored` gets a sentence for a margin whose metric the suite
+    lacks, as one of several suites may; without it that is an error. Raises InputError.
     """
     found = dict(suite.compare.margins)
     metrics = [measure.metric for measure in suite.measures]
     problems = []
     for text in margins:
         name, size = _read_margin(text, metrics[0].name)
-        wrong = list(margin_problems({name: size}, metrics))
-        if alone or name in {metric.name for metric in metrics}:
-            problems += [Problem(f"--margin {text}: {message}", hint=hint) for _, message, hint in wrong]
-            found[name] = size
+        if on_ignored is not None and name not in {metric.name for metric in metrics}:
+            on_ignored(f"`{suite.name}` has no metric `{name}`: --margin {text} is ignored")
+            continue
+        wrong = margin_problems({name: size}, metrics)
+        problems += [Problem(f"--margin {text}: {message}", hint=hint) for _, message, hint in wrong]
+        found[name] = size
     is_paired = all_pairs or suite.compare.all_pairs
     if all_pairs and (why := pairs_problem(len(suite.variants))):
         problems.append(Problem(f"--all-pairs: {why}"))

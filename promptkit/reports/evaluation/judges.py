@@ -54,7 +54,7 @@ def _parts(metric: MetricRecord) -> Iterator[tuple[str, str]]:
 def part_text(part: Any) -> str:
     """Return a part as text: a value with its interval, then what else it says; nothing for what has no short text.
 
-    `Cohen's kappa 0.70 [0.52, 0.85], equal 0.85 [0.75, 0.92], n 60`.
+    `Cohen's kappa 0.70 [0.52, 0.85] (n 60), equal 0.85 [0.75, 0.92]`; parts of a part follow after a semicolon.
     """
     if isinstance(part, bool | str):
         return str(part)
@@ -62,16 +62,22 @@ def part_text(part: Any) -> str:
         return _number(part)
     if not isinstance(part, Mapping):
         return ""
-    rest = dict(part)
+    rest = {name: found for name, found in part.items() if found is not None}
+    value = rest.pop("value", rest.pop("mean", None) if "value" not in part else None)
+    low, high, count, p = (rest.pop(name, None) for name in ("low", "high", "n", "p"))
     head = [str(rest.pop("method", ""))]
-    value = rest.pop("value", rest.pop("mean", None))
-    low, high = rest.pop("low", None), rest.pop("high", None)
     head += [_number(value)] if value is not None else []
     head += [f"[{_number(low)}, {_number(high)}]"] if low is not None and high is not None else []
-    texts = [" ".join(filter(None, head))]
-    texts += [f"p {p_text(rest.pop('p'))}"] if rest.get("p") is not None else []
-    texts += [f"{name} {text}" for name, found in rest.items() if (text := part_text(found))]
-    return ", ".join(filter(None, texts))
+    head += [f"(n {_number(count)})"] if count is not None else []
+    texts = [" ".join(filter(None, head)), *([f"p {p_text(p)}"] if p is not None else [])]
+    texts += [f"{name} {text}" for name, found in rest.items() if not _has_parts(found) and (text := part_text(found))]
+    groups = [f"{name}: {part_text(found)}" for name, found in rest.items() if _has_parts(found)]
+    return "; ".join(filter(None, (", ".join(filter(None, texts)), *groups)))
+
+
+def _has_parts(part: Any) -> bool:
+    """Tell whether a part is a mapping of mappings, such as a bias by level."""
+    return isinstance(part, Mapping) and bool(part) and all(isinstance(found, Mapping) for found in part.values())
 
 
 def _number(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from promptkit.evaluation.record import EvalRecord, MetricDifference, MetricRecord, VariantRecord
+from promptkit.evaluation.record import EvalRecord, MetricDifference, MetricRecord, RankingRecord, VariantRecord
 from promptkit.evaluation.verdicts import margin_ends
 from promptkit.reports.evaluation.comparisons import VERDICT_STYLES, pair_names
 from promptkit.reports.evaluation.figures import (
@@ -205,6 +205,16 @@ def front_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     legend = f"{POINT} on the front   {OTHER_POINT} dominated by another in mean, {by}"
     for line in paragraph(legend, width=width, first="  ", rest="  "):
         yield Text(line, style="dim")
+
+
+def ranking_lines(ranking: RankingRecord, tags: Mapping[str, str], width: int) -> Iterator[Text]:
+    """Yield how often each variant of a ranking is preferred, with its interval around a line at half."""
+    rows = [
+        _Row(tags[found.variant], 100.0 * found.wins, 100.0 * found.wins_low, 100.0 * found.wins_high)
+        for found in ranking.variants[:MOST_LINES]
+    ]
+    title = f"{ranking.metric}: preferred to another variant, %"
+    yield from _figure(title, rows, width, null=50.0, bounds=(0.0, 100.0))
 
 
 def _score(variant: VariantRecord) -> float | None:

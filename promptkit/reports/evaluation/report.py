@@ -15,6 +15,7 @@ from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.evaluation.judges import judge_lines
 from promptkit.reports.evaluation.main_effects import main_effect_lines, main_effect_notes
 from promptkit.reports.evaluation.plots import bar_lines, forest_lines, front_lines
+from promptkit.reports.evaluation.rankings import ranking_parts
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
@@ -59,6 +60,8 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         comparison_lines(record, width),
         forest_lines(record, width),
         front_lines(record, width) if has_ended else (),
+        ranking_parts(record, width),
+        ranking_parts(record, width),
         main_effect_lines(record, width),
         baseline_lines(record, width),
         threshold_lines(record, width),
