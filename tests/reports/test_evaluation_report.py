@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -296,6 +297,17 @@ class TestComparisons:
         assert "    examples vs thinking" in "\n".join(said)
         assert "    thinking vs short" in "\n".join(said)
 
+    def test_of_many_pairs_those_that_show_something_are_listed(self) -> None:
+        names = ("short", *(f"v{at}" for at in range(8)))
+        record = DemoView(rows=20, variants=names).record
+        pairs = [
+            {**record["comparisons"][0], "a": b, "b": a, "low": -0.1, "high": 0.1} for a, b in combinations(names, 2)
+        ]
+        pairs[-1] |= {"low": 0.02}
+        said = part(lines_of(changed(record, comparisons=pairs)), "each pair on the same rows")
+        assert "v7 vs v6" in said[3] and said[3].endswith("better")
+        assert said[4:] == ["  and 35 that show nothing"]
+
     def test_a_margin_is_named_with_the_rows_that_would_show_no_larger_loss(self) -> None:
         record = DemoView(rows=100, variants=("short", "thinking")).record
         one = record["comparisons"][0]
@@ -338,7 +350,8 @@ class TestMainEffects:
     def test_each_value_stands_against_the_first_of_its_key(self) -> None:
         record = changed(DemoView(rows=20).record, main_effects=[effect()])
         said = part(lines_of(record), "main effects against prompt=mood, averaged over the other keys")
-        assert said[-1].split()[:3] == ["accuracy,", "points", "+3"]
+        assert said[-2:][0] == "  accuracy, points"
+        assert said[-1].split()[:2] == ["prompt=curt", "+3"]
 
     @pytest.mark.parametrize(
         ("there", "adjusted", "is_told"), [(-0.12, 0.003, True), (-0.12, 0.06, False), (0.034, 0.003, False)]

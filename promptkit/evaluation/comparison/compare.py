@@ -172,7 +172,7 @@ def compare(
         same_answer=pairs.same_answer,
         metrics={name: _compare_metric(metric, pairs, allow_missing=allow_missing) for name, metric in used.items()},
         excluded=excluded,
-        changed=list(pairs.changed(used[by])) if by in used else [],
+        changed=list(pairs.changed(used[by])) if by in used and _may_compare(used[by], a, b) else [],
     )
 
 
@@ -213,7 +213,7 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
     if not counts.both:
         why = f"{pairs.a.name} and {pairs.b.name} have no row in common"
         return MetricComparison(metric=metric, difference=None, why=why)
-    if metric.timed and not timed_together(pairs.a, pairs.b):
+    if not _may_compare(metric, pairs.a, pairs.b):
         return MetricComparison(metric=metric, difference=None, why=NOT_TIMED)
     if (run := pairs.unreadable.get(metric.name)) is not None:
         return MetricComparison(metric=metric, difference=None, why=f"its scores in {run} cannot be read")
@@ -230,10 +230,10 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
     )
 
 
-def timed_together(a: RunRows, b: RunRows) -> bool:
-    """Tell whether one run asked all answers of both, so that their times can be compared."""
+def _may_compare(metric: Metric, a: RunRows, b: RunRows) -> bool:
+    """Tell whether a metric may compare two runs; one of times only where one run asked all answers of both."""
     same_run = a.run is not None and b.run is not None and a.run.number == b.run.number
-    return same_run and a.timed and b.timed
+    return not metric.timed or (same_run and a.timed and b.timed)
 
 
 class _Pairs:

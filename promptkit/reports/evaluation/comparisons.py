@@ -61,9 +61,11 @@ def comparison_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     names = pair_names(comparisons, variant_tags(record.variants, width))
     yield Text(shortened(f"{visible(comparisons_title(record, width))} on the same rows", width), style="bold")
     shown = notable_comparisons(comparisons, metrics)
-    yield from comparison_grid([(names[found.a, found.b], found) for found in shown], metrics, width)
+    named = [(names[found.a, found.b] if len(names) > 1 else "", found) for found in shown]
+    yield from comparison_grid(named, metrics, width)
     if left := len(comparisons) - len(shown):
-        yield Text(f"  and {left} by other metrics that show nothing", style="dim")
+        by_others = "" if any(found.b != comparisons[0].b for found in comparisons) else " by other metrics"
+        yield Text(f"  and {left}{by_others} that show nothing", style="dim")
 
 
 def comparisons_title(record: EvalRecord, width: int) -> str:
@@ -84,22 +86,27 @@ def pair_names(comparisons: Sequence[ComparisonRecord], tags: Mapping[str, str])
 
 
 def notable_comparisons(comparisons: Sequence[ComparisonRecord], metrics: Metrics) -> Sequence[ComparisonRecord]:
-    """Return the comparisons to show: all of a few, otherwise those by the primary metric and those with a result."""
+    """Return the comparisons to show: all of a few, otherwise those by the primary metric and those with a result.
+
+    Of many by the primary metric, as of all pairs, only those with a result.
+    """
     if len(comparisons) <= MOST_COMPARISONS:
         return comparisons
     primary = next(iter(metrics))
+    all_pairs = len({found.b for found in comparisons}) > 1
     return [
         comparison
         for comparison in comparisons
-        if comparison.metric == primary or verdict_of(metrics[comparison.metric], comparison) != "not shown"
+        if (comparison.metric == primary and not all_pairs)
+        or verdict_of(metrics[comparison.metric], comparison) != "not shown"
     ]
 
 
 def comparison_grid(comparisons: Sequence[tuple[str, MetricDifference]], metrics: Metrics, width: int) -> list[Text]:
-    """Return differences as a table; where several things are compared, each with its name, under its metric."""
+    """Return differences as a table; those with names stand under their metric, which several have."""
     if not comparisons:
         return []
-    several = len({name for name, _ in comparisons}) > 1
+    several = any(name for name, _ in comparisons)
     is_family = any(_family_size(comparison) > 1 for _, comparison in comparisons)
     head = ["", "difference", "", "p, Holm" if is_family else "p", "better", "worse", ""]
     rows: list[list[TableCell]] = [[(name, "dim") for name in head]]

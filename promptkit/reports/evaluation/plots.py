@@ -15,7 +15,7 @@ from rich.text import Text
 
 from promptkit.evaluation.record import EvalRecord, MetricDifference, MetricRecord, RankingRecord, VariantRecord
 from promptkit.evaluation.verdicts import margin_ends
-from promptkit.reports.evaluation.comparisons import VERDICT_STYLES, pair_names
+from promptkit.reports.evaluation.comparisons import VERDICT_STYLES, notable_comparisons, pair_names
 from promptkit.reports.evaluation.figures import (
     difference_unit,
     is_percentage,
@@ -135,7 +135,7 @@ def forest_lines(record: EvalRecord, width: int) -> Iterator[Text]:
         return
     metrics = record.variants[0].metrics
     primary = next(iter(metrics))
-    found = [comparison for comparison in record.comparisons if comparison.metric == primary]
+    found = [one for one in notable_comparisons(record.comparisons, metrics) if one.metric == primary]
     names = pair_names(record.comparisons, variant_tags(record.variants, width))
     named = [(names[comparison.a, comparison.b], comparison) for comparison in found]
     yield from difference_lines(primary, named, metrics, width)
