@@ -326,6 +326,13 @@ class TestComparisons:
         text = " ".join(map(str.strip, lines_of(record)))
         assert "the difference is shown, and it is smaller than the margin" in text
 
+    @pytest.mark.parametrize(("width", "has_rows", "has_p"), [(80, True, True), (70, False, True), (54, False, False)])
+    def test_in_a_narrow_terminal_the_verdict_stays(self, width: int, has_rows: bool, has_p: bool) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        said = part(lines_of(record, width=width), "thinking against short")
+        assert said[2].split()[-1] in ("better", "worse", "shown")
+        assert ("worse" in said[1], " p" in said[1]) == (has_rows, has_p)
+
     def test_a_difference_that_is_not_compared_says_so_and_why(self) -> None:
         record = DemoView(rows=100, variants=("short", "thinking")).record
         record["comparisons"][1] |= dict.fromkeys(("difference", "low", "high", "p", "adjusted"))

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from promptkit.evaluation.record import EvalRecord
-from promptkit.reports.evaluation.plots import bar_lines, forest_lines, front_lines
+from promptkit.reports.evaluation.plots import bar_lines, forest_lines
+from promptkit.reports.evaluation.score_cost import front_lines
 from promptkit.reports.layout import cell_width
 from promptkit.reports.output import encodable, plain_text
 
@@ -64,7 +65,7 @@ four bits   71 %                                ●
 full        82 %                                               ●
 eight bits  80 %                                               ○
                   0             20             40            60             80
-  ● on the front   ○ dominated by another in mean, calls and tokens""",
+  ● on the front   ○ dominated by another in mean, tokens and calls""",
 }
 AT_40 = {
     bar_lines: """\
@@ -85,7 +86,7 @@ full        82 %              ●
 eight bits  80 %              ○
                   0        50      100
   ● on the front   ○ dominated by
-  another in mean, calls and tokens""",
+  another in mean, tokens and calls""",
 }
 
 
@@ -131,7 +132,7 @@ def test_the_front_marks_a_variant_that_another_dominates_in_score_and_cost() ->
     marks = {line.split("  ")[0].strip(): "●" in line for line in lines[1:4]}
     assert marks == {"four bits": True, "full": True, "eight bits": False}
     assert lines[0] == "accuracy by tokens of a row"
-    assert lines[-1] == "  ● on the front   ○ dominated by another in mean, calls and tokens"
+    assert lines[-1] == "  ● on the front   ○ dominated by another in mean, tokens and calls"
 
 
 def test_seconds_count_in_the_front_where_they_were_measured_together() -> None:
@@ -143,7 +144,7 @@ def test_seconds_count_in_the_front_where_they_were_measured_together() -> None:
     lines = text(front_lines(record(variants=variants), 80)).split("\n")
 
     assert "○" not in "".join(lines[:-1]), "eight bits is faster than full"
-    assert lines[-1].endswith("calls, tokens and seconds")
+    assert lines[-1].endswith("mean, tokens, seconds and calls")
 
 
 @pytest.mark.parametrize("means", [(0.9989, 0.9991), (0.2, 0.9), (0.5, 0.5)])

@@ -25,7 +25,7 @@ from promptkit.reports.evaluation.figures import (
     verdict_of,
 )
 from promptkit.reports.evaluation.variants import variant_tags
-from promptkit.reports.layout import TableCell, grid, paragraph, shortened
+from promptkit.reports.layout import GAP, TableCell, column_width, grid, paragraph, shortened
 from promptkit.reports.text import one_line, visible
 
 MOST_COMPARISONS = 12
@@ -35,10 +35,14 @@ MOST_POWER_NOTES = 3
 """How often it is said how many rows would show a difference."""
 
 MOST_REGRESSIONS = 12
+INDENT = 2
 SIGNIFICANCE = 0.05
 """The p value from which a reader would see no difference."""
 
 Metrics = Mapping[str, MetricRecord]
+_COLUMNS = ((0, 1, 2, 3, 4, 5, 6), (0, 1, 2, 3, 6), (0, 1, 2, 6))
+"""The columns of a comparison: name, difference, interval, p, better, worse, verdict; fewer in narrow terminals."""
+
 VERDICT_STYLES = {
     "better": "bold green",
     "worse": "bold red",
@@ -103,7 +107,10 @@ def notable_comparisons(comparisons: Sequence[ComparisonRecord], metrics: Metric
 
 
 def comparison_grid(comparisons: Sequence[tuple[str, MetricDifference]], metrics: Metrics, width: int) -> list[Text]:
-    """Return differences as a table; those with names stand under their metric, which several have."""
+    """Return differences as a table; those with names stand under their metric, which several have.
+
+    In a narrow terminal rows that moved are left out, and p where the verdict still does not fit.
+    """
     if not comparisons:
         return []
     several = any(name for name, _ in comparisons)
@@ -120,7 +127,16 @@ def comparison_grid(comparisons: Sequence[tuple[str, MetricDifference]], metrics
             _comparison_row(f"  {name}" if several else title, metrics[metric], comparison, decimals)
             for name, comparison in named
         ]
-    return grid(rows, right=(1, 3, 4, 5), width=width, indent=2)
+    kept = next((some for some in _COLUMNS if _width_of(rows, some) <= width), _COLUMNS[-1])
+    shown = [[row[at] for at in kept] if len(row) > 1 else row for row in rows]
+    right = [place for place, at in enumerate(kept) if at in (1, 3, 4, 5)]
+    return grid(shown, right=right, width=width, indent=INDENT)
+
+
+def _width_of(rows: Sequence[Sequence[TableCell]], kept: Sequence[int]) -> int:
+    """Return the width of a table with some of its columns."""
+    whole = [row for row in rows if len(row) > 1]
+    return INDENT + sum(column_width(row[at] for row in whole) for at in kept) + GAP * (len(kept) - 1)
 
 
 def _family_size(difference: DifferenceRecord) -> int:

@@ -1,4 +1,4 @@
-"""Figures in a terminal: interval bars of variants, a forest plot of differences, and scores by what they cost.
+"""Figures in a terminal: values with intervals on an axis, bars of variants, and a forest plot of differences.
 
 Each is lines of text that need no colour. Numbers stand in the tables, so a figure has an axis and no values. Where a
 line is too narrow for a figure there is none.
@@ -13,19 +13,17 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from promptkit.evaluation.record import EvalRecord, MetricDifference, MetricRecord, RankingRecord, VariantRecord
+from promptkit.evaluation.record import EvalRecord, MetricDifference, MetricRecord
 from promptkit.evaluation.verdicts import margin_ends
 from promptkit.reports.evaluation.comparisons import VERDICT_STYLES, notable_comparisons, pair_names
 from promptkit.reports.evaluation.figures import (
     difference_unit,
     is_percentage,
-    metric_decimals,
-    metric_parts,
     number_text,
     verdict_of,
 )
 from promptkit.reports.evaluation.variants import variant_tags
-from promptkit.reports.layout import GAP, cell_width, paragraph, shortened
+from promptkit.reports.layout import GAP, cell_width, shortened
 from promptkit.reports.text import visible
 
 LEAST_COLUMNS = 20
@@ -34,15 +32,13 @@ MOST_LINES = 24
 """The most variants or differences that a figure shows."""
 NAME_SHARE = 0.4
 """The share of the width that names may take."""
-FEWEST_IN_FRONT = 3
-"""The fewest variants of which scores are shown by their cost."""
 TICK_COLUMNS = 10
 """Columns for each tick of an axis, its number included."""
 
-LINE, LEFT, RIGHT, POINT, OTHER_POINT, NULL, CROSSED, MARGIN = "─", "├", "┤", "●", "○", "│", "┼", "┊"
+LINE, LEFT, RIGHT, POINT, NULL, CROSSED, MARGIN = "─", "├", "┤", "●", "│", "┼", "┊"
 
 
-class _Row(NamedTuple):
+class PlotRow(NamedTuple):
     """A line of a figure: what stands before the axis, a value with the ends of its interval, and its style."""
 
     name: str
@@ -109,11 +105,11 @@ def bar_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     factor, unit = _unit(record.variants[0].metrics[name])
     tags = variant_tags(record.variants, width)
     rows = [
-        _Row(tags[variant.name], *_scaled(variant.metrics[name], factor)) for variant in record.variants[:MOST_LINES]
+        PlotRow(tags[variant.name], *_scaled(variant.metrics[name], factor)) for variant in record.variants[:MOST_LINES]
     ]
     bounds = record.variants[0].metrics[name].bounds
     scaled = None if bounds is None else [factor * end for end in bounds]
-    yield from _figure(f"{name}{unit}", rows, width, bounds=scaled)
+    yield from figure_lines(f"{name}{unit}", rows, width, bounds=scaled)
     yield from _left_out(len(record.variants) - MOST_LINES, "variants")
 
 
@@ -160,7 +156,7 @@ def difference_lines(
     metric = metrics[first.metric]
     factor = 100.0 if is_percentage(metric) and not first.is_ratio else 1.0
     rows = [
-        _Row(name, *_scaled(one, factor), VERDICT_STYLES.get(verdict_of(metrics[one.metric], one) or "", ""))
+        PlotRow(name, *_scaled(one, factor), VERDICT_STYLES.get(verdict_of(metrics[one.metric], one) or "", ""))
         for name, one in known[:MOST_LINES]
     ]
     null = 1.0 if first.is_ratio else 0.0
@@ -169,89 +165,13 @@ def difference_lines(
     unit = difference_unit(metric, first)
     heading = f"{title}: difference" if title else "difference"
     heading += f" in {unit}" if unit == "points" else f", {unit}" if unit else ""
-    yield from _figure(heading, rows, width, null=null, margins=[factor * end for end in ends])
+    yield from figure_lines(heading, rows, width, null=null, margins=[factor * end for end in ends])
     yield from _left_out(len(known) - MOST_LINES, "differences")
 
 
-def front_lines(record: EvalRecord, width: int) -> Iterator[Text]:
-    """Yield the score of each variant by the tokens of a row, fewest first, with those that others dominate.
-
-    Nothing for two variants, and where all take as many tokens.
-    """
-    variants = [variant for variant in record.variants if variant.answers and _score(variant) is not None]
-    if len(variants) < FEWEST_IN_FRONT or len({_tokens(variant) for variant in variants}) == 1:
-        return
-    costs = {variant.name: _costs(variant, record) for variant in variants}
-    name = next(iter(record.variants[0].metrics))
-    metrics = [variant.metrics[name] for variant in variants]
-    if metrics[0].kind == "tokens":
-        return
-    tags = variant_tags(record.variants, width)
-    decimals = metric_decimals(metrics)
-    ordered = sorted(variants, key=_tokens)[:MOST_LINES]
-    values = {variant.name: metric_parts(variant.metrics[name], decimals)[0] for variant in variants}
-    widest = max(map(len, values.values()))
-    named = max(cell_width(tags[variant.name]) for variant in ordered)
-    rows = [
-        _Row(
-            f"{tags[variant.name]}{' ' * (named - cell_width(tags[variant.name]))}  {values[variant.name]:>{widest}}",
-            _tokens(variant),
-            point=OTHER_POINT if _is_dominated(variant, variants, costs) else POINT,
-        )
-        for variant in ordered
-    ]
-    yield from _figure(f"{name} by tokens of a row", rows, width, least=0.0)
-    by = "calls, tokens and seconds" if _is_timed(record) else "calls and tokens"
-    legend = f"{POINT} on the front   {OTHER_POINT} dominated by another in mean, {by}"
-    for line in paragraph(legend, width=width, first="  ", rest="  "):
-        yield Text(line, style="dim")
-
-
-def ranking_lines(ranking: RankingRecord, tags: Mapping[str, str], width: int) -> Iterator[Text]:
-    """Yield how often each variant of a ranking is preferred, with its interval around a line at half."""
-    rows = [
-        _Row(tags[found.variant], 100.0 * found.wins, 100.0 * found.wins_low, 100.0 * found.wins_high)
-        for found in ranking.variants[:MOST_LINES]
-    ]
-    title = f"{ranking.metric}: preferred to another variant, %"
-    yield from _figure(title, rows, width, null=50.0, bounds=(0.0, 100.0))
-
-
-def _score(variant: VariantRecord) -> float | None:
-    metric = next(iter(variant.metrics.values()))
-    if metric.mean is None:
-        return None
-    return float(metric.mean) if metric.higher_is_better else -float(metric.mean)
-
-
-def _tokens(variant: VariantRecord) -> float:
-    return (variant.tokens_in + variant.tokens_out) / variant.answers
-
-
-def _is_timed(record: EvalRecord) -> bool:
-    """Tell whether all variants' seconds were measured together."""
-    return not any(variant.cached for variant in record.variants)
-
-
-def _costs(variant: VariantRecord, record: EvalRecord) -> tuple[float, ...]:
-    costs = (variant.calls / variant.answers, _tokens(variant))
-    return (*costs, float(variant.seconds) / variant.answers) if _is_timed(record) else costs
-
-
-def _is_dominated(
-    variant: VariantRecord, variants: Sequence[VariantRecord], costs: Mapping[str, tuple[float, ...]]
-) -> bool:
-    """Tell whether another variant has no lower score at no higher cost, and is better in one of these."""
-    mine = (_score(variant) or 0.0, *(-cost for cost in costs[variant.name]))
-    theirs = [(_score(other) or 0.0, *(-cost for cost in costs[other.name])) for other in variants]
-    return any(
-        other != mine and all(theirs >= ours for theirs, ours in zip(other, mine, strict=True)) for other in theirs
-    )
-
-
-def _figure(
+def figure_lines(
     title: str,
-    rows: Sequence[_Row],
+    rows: Sequence[PlotRow],
     width: int,
     *,
     bounds: Sequence[float] | None = None,
@@ -277,7 +197,7 @@ def _figure(
     yield Text(" " * before + axis.numbers(), style="dim")
 
 
-def _row_line(head: str, row: _Row, axis: _Axis, null: float | None, margins: Sequence[float]) -> Text:
+def _row_line(head: str, row: PlotRow, axis: _Axis, null: float | None, margins: Sequence[float]) -> Text:
     line = [" "] * axis.columns
     for margin in margins:
         line[axis.place(margin)] = MARGIN

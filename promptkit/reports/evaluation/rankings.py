@@ -10,7 +10,7 @@ from promptkit.evaluation.record import EvalRecord, Number, RankedPair, RankingR
 from promptkit.evaluation.verdicts import Verdict
 from promptkit.reports.evaluation.comparisons import VERDICT_STYLES
 from promptkit.reports.evaluation.figures import p_text
-from promptkit.reports.evaluation.plots import ranking_lines
+from promptkit.reports.evaluation.plots import MOST_LINES, PlotRow, figure_lines
 from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import TableCell, grid, paragraph
 from promptkit.reports.text import visible
@@ -36,7 +36,17 @@ def ranking_parts(record: EvalRecord, width: int) -> Iterator[Text]:
             for line in paragraph(visible(note), width=width, first="  ", rest="  "):
                 yield Text(line, style="yellow")
         yield Text()
-        yield from ranking_lines(ranking, tags, width)
+        yield from _figure_lines(ranking, tags, width)
+
+
+def _figure_lines(ranking: RankingRecord, tags: Mapping[str, str], width: int) -> Iterator[Text]:
+    """Yield how often each variant of a ranking is preferred, with its interval around a line at half."""
+    rows = [
+        PlotRow(tags[found.variant], 100.0 * found.wins, 100.0 * found.wins_low, 100.0 * found.wins_high)
+        for found in ranking.variants[:MOST_LINES]
+    ]
+    title = f"{ranking.metric}: preferred to another variant, %"
+    yield from figure_lines(title, rows, width, null=100 * TIE, bounds=(0.0, 100.0))
 
 
 def _variant_rows(ranking: RankingRecord, tags: Mapping[str, str]) -> list[list[TableCell]]:

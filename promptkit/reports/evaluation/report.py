@@ -14,8 +14,9 @@ from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.evaluation.judges import judge_lines
 from promptkit.reports.evaluation.main_effects import main_effect_lines, main_effect_notes
-from promptkit.reports.evaluation.plots import bar_lines, forest_lines, front_lines
+from promptkit.reports.evaluation.plots import bar_lines, forest_lines
 from promptkit.reports.evaluation.rankings import ranking_parts
+from promptkit.reports.evaluation.score_cost import front_lines
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
