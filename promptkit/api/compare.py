@@ -56,8 +56,8 @@ def compare(
 
     `a` and `b` are "RUN" or "RUN:VARIANT"; a run is its number, "last" or "last~1". `metric` compares by one metric
     alone, `rows` is how many rows of each change are shown in full, `margin` is the largest loss that does not matter,
-    as `METRIC=0.02` (default: the suite's), and `folder` lies in the project (default: the
-    working folder). Raises InputError.
+    as `METRIC=0.02` (default: the suite's), and `folder` lies in the project (default: the working folder). Raises
+    InputError.
     """
     margins = as_list(margin)
     with comparing(str(a), str(b), metric=metric, variant=variant, rows=rows, margins=margins, folder=folder) as found:

@@ -92,9 +92,9 @@ def _effects(suite: Suite, runs: _Runs) -> Iterator[_Effect]:
         of_value = [[run for run in runs if run.variant.sets.get(key) == value] for value in values]
         first, *others = of_value
         settings = [_others(run, key) for run in first]
-        for value, level in zip(values[1:], others, strict=True):
-            if len(first) > 1 and value != values[0] and [_others(run, key) for run in level] == settings:
-                yield _Effect(key=key, value=value, first=values[0], runs=level, first_runs=first)
+        for value, found in zip(values[1:], others, strict=True):
+            if len(first) > 1 and value != values[0] and [_others(run, key) for run in found] == settings:
+                yield _Effect(key=key, value=value, first=values[0], runs=found, first_runs=first)
 
 
 def _others(run: VariantRun, key: str) -> dict[str, Any]:

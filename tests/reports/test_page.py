@@ -225,7 +225,8 @@ class MatrixView(DemoView):
         parts = {"agreement with labels": {"method": "Cohen's kappa", "value": 0.6, "low": 0.4, "high": 0.7}}
         similarity = {**variants[0]["metrics"]["similarity"], "kind": "judge", "parts": parts}
         variants[0]["metrics"] = {**variants[0]["metrics"], "similarity": similarity}
-        comparisons = [first, *record["comparisons"][1:]]
+        none = {**record["comparisons"][1], **dict.fromkeys(("difference", "low", "high", "p", "adjusted"))}
+        comparisons = [first, none, *record["comparisons"][2:]]
         return {**record, "variants": variants, "comparisons": comparisons, "main_effects": [effect]}
 
 
@@ -237,6 +238,7 @@ def test_a_page_has_margins_main_effects_and_how_far_judges_hold(tmp_path: Path)
     assert page.source.count('class="margin"') == 2, "a mark on both sides, in the row that has a margin"
     assert "main effects against prompt=Mood, averaged over the other keys" in page.text
     assert "prompt=CURT accuracy" in page.text
+    assert "thinking short tokens – not compared – – – – –" in page.text
     assert "similarity short agreement with labels Cohen's kappa 0.60 [0.40, 0.70]" in page.text
 
 

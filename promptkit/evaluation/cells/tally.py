@@ -216,8 +216,9 @@ def shared_samples(metric: Metric, tallies: Sequence[Tally], clusters: NDArray[n
 
 
 def untimed_cells(metric: Metric, tallies: Sequence[Tally]) -> tuple[int, int]:
-    """Return of how many cells some variant's time was not measured in this run, and how many cells all have a score
-    of."""
+    """Return the number of cells, among those that all variants have a score of, that lack a time of this run in one of
+    them; and how many cells all have a score of.
+    """
     chosen = _scored_by_all([tally.values(metric) for tally in tallies])
     timed = [_truths(tally._timed)[chosen] for tally in tallies]
     return int((~np.logical_and.reduce(timed)).sum()), len(chosen)
