@@ -172,7 +172,7 @@ def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) 
     if not comparisons:
         return
     metrics = record.variants[0].metrics
-    names = pair_names(comparisons, tags or {variant.name: variant.name for variant in record.variants})
+    names = pair_names(comparisons, tags or {name: name for found in comparisons for name in (found.a, found.b)})
     yield from _power_notes(comparisons, metrics, names)
     yield from margin_notes([(names[found.a, found.b], found) for found in comparisons], metrics)
     if any(_p_disagrees(metrics[comparison.metric], comparison) for comparison in comparisons):
