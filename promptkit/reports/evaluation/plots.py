@@ -116,7 +116,8 @@ def bar_lines(record: EvalRecord, width: int) -> Iterator[Text]:
 def _unit(metric: MetricRecord) -> tuple[float, str]:
     if is_percentage(metric):
         return 100.0, ", %"
-    return 1.0, ", seconds" if metric.kind == "latency" else ""
+    unit = difference_unit(metric)
+    return 1.0, f", {unit}" if unit else ""
 
 
 def _scaled(found: MetricRecord | MetricDifference, factor: float) -> tuple[float | None, float | None, float | None]:
