@@ -38,11 +38,11 @@ class CompareSpec(ClosedModel):
     """`compare:` says how variants are compared.
 
     `margin` maps metrics to the largest loss that does not matter: 0.02 is 2 points of a share, and 2 % of an amount
-    such as tokens. `pairs` compares each variant with the first, or with each other one.
+    such as tokens. `pairs` compares each variant with the baseline, or with each other one.
     """
 
     margin: dict[str, float] = Field(default={})
-    pairs: Literal["first", "all"] = "first"
+    pairs: Literal["baseline", "all"] = "baseline"
 
 
 class StepSuiteSpec(ClosedModel):
