@@ -127,7 +127,8 @@ class Reply:
     `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
     that thoughts took. `seconds` is the time that the runtime took, and `first_token` the part of it until the first
     token, of thoughts or answer (None where it is not known); a cached reply keeps its own. `context` is the window in
-    tokens that was asked for, where the runtime chooses it.
+    tokens that was asked for, where the runtime chooses it. `reads` are the files that a project's function read for
+    the reply, with their digests: such a reply is not cached.
     """
 
     text: str
@@ -141,6 +142,7 @@ class Reply:
     first_token: float | None = None
     cached: bool = False
     context: int | None = None
+    reads: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def tokens_a_second(self) -> float | None:

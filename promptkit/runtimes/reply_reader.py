@@ -328,7 +328,8 @@ def checked_reply(
 def checked_foreign_reply(reply: Reply, reference: str) -> Reply:
     """Return a reply that code other than promptkit's made. Raises BadReply where a value in it cannot be true."""
     with protocol_errors(f"{reference} returned a Reply whose values cannot be true"):
-        return checked_reply(**{field.name: getattr(reply, field.name) for field in fields(Reply)})
+        values = {field.name: getattr(reply, field.name) for field in fields(Reply) if field.name != "reads"}
+        return checked_reply(**values)
 
 
 def token_count(value: Any) -> int | None:

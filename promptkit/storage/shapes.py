@@ -86,6 +86,8 @@ class OutcomeShape(TypedDict):
     seconds: Seconds
     warnings: NotRequired[dict[Text, list[Text]]]
     warned_by: NotRequired[dict[Text, list[Text]]]
+    reads: NotRequired[dict[Text, Text]]
+    asked: NotRequired[Seconds]
 
 
 @_open
@@ -113,12 +115,13 @@ class ScoreShape(NamedTuple):
 
 
 class KeptScoreShape(NamedTuple):
-    """The score of a slow metric, with the key of the row that it was given for."""
+    """The score of a slow metric, with the key of the row that it was given for and the files that it was made of."""
 
     value: Number | None
     detail: DetailShape
     why: Text
     row: Text
+    reads: dict[Text, Text] | None = None
 
 
 class ScoresShape(TypedDict):

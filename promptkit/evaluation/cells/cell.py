@@ -42,7 +42,11 @@ _OUTCOME: Final = (
     "seconds",
     "warnings",
     "warned_by",
+    "reads",
+    "asked",
 )
+_OPTIONAL: Final = ("warned_by", "reads")
+"""Fields of an outcome that are left out where they are empty."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +57,9 @@ class Cell:
     A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
     exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
     `warnings` are the kinds that occurred in each step; None where an earlier promptkit did not record them.
-    `warned_by` maps those that techniques gave to their techniques.
+    `warned_by` maps those that techniques gave to their techniques. `asked` is the time (Unix seconds) at which the
+    answer was made, None where an earlier promptkit did not record it, and `reads` the project's files that its Python
+    read for it, with their digests.
 
     While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
     that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
@@ -77,6 +83,8 @@ class Cell:
     seconds: float = 0.0
     warnings: Mapping[str, Sequence[str]] | None = None
     warned_by: WarnedBy = field(default_factory=dict)
+    reads: Mapping[str, str] = field(default_factory=dict)
+    asked: float | None = None
     read_trace: Callable[[], Mapping[str, Any]] = dict
     scores: Mapping[str, Score] = field(default_factory=dict)
     number: int = 0
@@ -125,8 +133,9 @@ class Cell:
     def encode(self) -> None:
         """Write the outcome and the trace as the store keeps them. Raises ValueError where JSON cannot hold them."""
         record = {name: value for name in _OUTCOME if (value := getattr(self, name)) is not None or name == "output"}
-        if not self.warned_by:
-            del record["warned_by"]
+        for name in _OPTIONAL:
+            if not record[name]:
+                del record[name]
         self.outcome_text = compact({**record, "defect": self.defect} if self.defect else record)
         trace = self.trace
         self.trace_text = trace_bytes(trace) if trace else None
@@ -271,11 +280,11 @@ def scores_text(cell: Cell) -> str:
 
 
 def score_text(score: Score, row: bytes) -> str:
-    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by its key.
+    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by its key, and the files, if any.
 
     A metric sees the whole row, and the target may not: one answer of two rows can have two scores.
     """
-    return compact([*score_parts(score), row.hex()])
+    return compact([*score_parts(score), row.hex(), *([dict(score.reads)] if score.reads else [])])
 
 
 def score_parts(score: Score) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +24,7 @@ from promptkit.errors import (
     first_error,
 )
 from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
+from promptkit.evaluation.cells.changed_files import ChangedFiles
 from promptkit.evaluation.cells.failures import FailurePolicy
 from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
@@ -33,8 +35,10 @@ from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow, DataCount, RowsHash
 from promptkit.evaluation.suite.suite import Suite, answer_type
+from promptkit.project_code.file_reads import collecting_reads
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
+from promptkit.storage.shapes import OutcomeShape
 from promptkit.storage.store import Store
 
 ROWS_AT_ONCE = 256
@@ -72,7 +76,8 @@ class Execution:
         self._fresh = options.fresh
         self._on_saved = on_saved
         self._on_cell = on_cell
-        self._scorer = CellScorer(suite.measures, models, store.cells)
+        self.changed_files = ChangedFiles(suite.project.root)
+        self._scorer = CellScorer(suite, models, store.cells, self.changed_files)
         self._queue: asyncio.Queue[Cell] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Cell]] = {}  # cells being asked, with those that wait for the same answer
         self._elsewhere: list[Cell] = []  # claimed by other processes
@@ -214,7 +219,7 @@ class Execution:
 
     async def _place(self, planned: Sequence[Cell]) -> None:
         """Take the cells that are known, queue the others, and note those that another process is asking."""
-        damaged = self._read_kept(planned)
+        replaced = await self._read_kept(planned)
         unknown: list[Cell] = []
         kept_scores = self._scorer.kept(list(dict.fromkeys(cell.number for cell in planned if cell.is_kept)))
         for cell in planned:
@@ -229,33 +234,49 @@ class Execution:
             else:
                 cell.scores = self._quick(cell)
                 self._saver.add(cell)
-        # A damaged cell cannot be claimed, for it is there; the one that is asked now takes its place.
-        ours = damaged | await self._claim([cell.key for cell in unknown if cell.key not in damaged])
+        # A damaged or stale cell cannot be claimed, for it is there; the one that is asked now takes its place.
+        ours = replaced | await self._claim([cell.key for cell in unknown if cell.key not in replaced])
         for cell in unknown:
             if cell.key in ours:
                 await self._queue.put(cell)
             else:
                 self._elsewhere.append(cell)
 
-    def _read_kept(self, planned: Sequence[Cell]) -> set[bytes]:
-        """Give cells the outcomes that the store keeps for their keys, and return the keys of damaged ones."""
-        damaged: set[bytes] = set()
+    async def _read_kept(self, planned: Sequence[Cell]) -> set[bytes]:
+        """Give cells the outcomes that the store keeps for their keys.
+
+        Return the keys of damaged outcomes, and of those made of files that have changed since.
+        """
+        replaced: set[bytes] = set()
         if self._fresh:
-            return damaged
+            return replaced
         by_key: dict[bytes, list[Cell]] = {}
         for cell in planned:
             by_key.setdefault(cell.key, []).append(cell)
+        outcomes: dict[bytes, tuple[int, OutcomeShape]] = {}
         for key, kept in self._store.cells.find(list(by_key), errors=not self._options.retry_errors).items():
             try:
-                outcome = read_outcome(kept)
+                outcomes[key] = kept.number, read_outcome(kept)
             except DamagedRecord as error:
                 self._store.damage.add(error)
-                damaged.add(key)
-                continue
-            for cell in by_key[key]:
-                cell.take_outcome(outcome, kept.number)
-                cell.read_trace = self._trace_reader(kept.number)
-        return damaged
+                replaced.add(key)
+        replaced |= await self._stale({key: outcome for key, (_, outcome) in outcomes.items()}, by_key)
+        for key, (number, outcome) in outcomes.items():
+            for cell in by_key[key] if key not in replaced else ():
+                cell.take_outcome(outcome, number)
+                cell.read_trace = self._trace_reader(number)
+        return replaced
+
+    async def _stale(self, outcomes: Mapping[bytes, OutcomeShape], cells: Mapping[bytes, Sequence[Cell]]) -> set[bytes]:
+        """Return the keys of outcomes that were made of files which have changed since."""
+        reads = {key: found for key, outcome in outcomes.items() if (found := outcome.get("reads"))}
+        if not reads:
+            return set()
+
+        def find() -> set[bytes]:
+            return {key for key, found in reads.items() if self.changed_files.has_stale_cells(found, len(cells[key]))}
+
+        return await asyncio.to_thread(find)  # Files may be large.
 
     def _trace_reader(self, number: int) -> Callable[[], Mapping[str, object]]:
         return lambda: self._store.cells.trace_record(number) or {}
@@ -320,13 +341,22 @@ class Execution:
         """Ask a cell and return the failure that it met. Raises StoreFailed and BudgetSpent."""
         run = self.variants[cell.place]
         failure: PromptkitError | None
+        cell.asked = round(time.time(), 3)
+        with collecting_reads() as reads:
+            try:
+                with catching_unexpected():
+                    result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
+                    if isinstance(result.error, StoreFailed | BudgetSpent):
+                        raise result.error
+                    names = run.variant.pipeline.output.names
+                    failure = take_result(cell, result, read=names, counted=run.variant.counted)
+            except UnexpectedError as error:
+                cell.fail(error.message, error.defect)
+                failure = error
+        cell.reads = reads.record(self.suite.project.root)
         try:
+            # What cannot be kept fails here, and not where a group of cells is saved.
             with catching_unexpected():
-                result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
-                if isinstance(result.error, StoreFailed | BudgetSpent):
-                    raise result.error
-                failure = take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
-                # What cannot be kept fails here, and not where a group of cells is saved.
                 cell.encode()
         except UnexpectedError as error:
             cell.fail(error.message, error.defect)

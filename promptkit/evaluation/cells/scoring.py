@@ -23,12 +23,14 @@ from promptkit.errors import (
     catching_unexpected,
 )
 from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
+from promptkit.evaluation.cells.changed_files import ChangedFiles
 from promptkit.evaluation.cells.failures import JudgeModels
 from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricInput
 from promptkit.evaluation.metrics.score import DEFECT, Score
 from promptkit.evaluation.suite.binding import Binder, evaluate_of
 from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
+from promptkit.project_code.file_reads import collecting_reads
 from promptkit.runtimes.models import Models
 from promptkit.storage.cells import CellRecord, Cells, RunCell
 from promptkit.storage.records import read_record, reading_record
@@ -49,8 +51,11 @@ class CellScorer:
     `keys` tells apart the scores of slow metrics, by their names; they are known once `open` has been called.
     """
 
-    def __init__(self, measures: Sequence[Measure], models: Models, cells: Cells) -> None:
+    def __init__(self, suite: Suite, models: Models, cells: Cells, changed_files: ChangedFiles) -> None:
+        measures = suite.measures
         self.keys: dict[str, str] = {}
+        self._root = suite.project.root
+        self._changed_files = changed_files
         self._models = models
         self._judges = JudgeModels(models)
         self._cells = cells
@@ -83,9 +88,12 @@ class CellScorer:
         """
         scores: Scores = {}
         for at, measure in self._slow:
-            score = partial(_slow_score, self._judges, measure, cell, cell.bound.expected[at], answer)
             kept = cell.kept_scores.get(measure.name)
-            scores[measure.name] = await score() if kept is None else kept
+            if kept is None:
+                with collecting_reads() as reads:
+                    kept = await _slow_score(self._judges, measure, cell, cell.bound.expected[at], answer)
+                kept = replace(kept, reads=reads.record(self._root)) if reads.digests else kept
+            scores[measure.name] = kept
         return scores
 
     def of_slow(self, scores: Mapping[str, Score]) -> Scores:
@@ -101,7 +109,7 @@ class CellScorer:
         return kept
 
     def kept_of(self, cell: Cell, texts: Mapping[str, str | None]) -> Scores:
-        """Return the kept scores of a cell, as far as they were made for this very row.
+        """Return the kept scores of a cell, as far as they were made for this very row and of files as they are now.
 
         Damaged ones are left out, and made again.
         """
@@ -111,7 +119,8 @@ class CellScorer:
                 where = f"scores of cell {cell.number} by `{measure.name}`"
                 with self._cells.damage.skipping():
                     score = read_kept_score(texts[measure.name], measure.metric, cell.bound.key, where)
-                    scores |= {measure.name: score} if score else {}
+                    if score and not self._changed_files.has_stale_score(score.reads, measure.name):
+                        scores[measure.name] = score
         return scores
 
 
@@ -287,7 +296,8 @@ def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) ->
     """
     kept = read_record(text, KeptScoreShape, where)
     with reading_record(where):
-        return checked_score(metric, Score(kept.value, dict(kept.detail), kept.why)) if kept.row == row.hex() else None
+        score = Score(kept.value, dict(kept.detail), kept.why, reads=kept.reads or {})
+        return checked_score(metric, score) if kept.row == row.hex() else None
 
 
 async def score_pairs(

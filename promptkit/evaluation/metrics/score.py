@@ -19,10 +19,12 @@ class Score:
     """The score of one cell by one metric. A `value` of None is missing: the metric or its judge failed, for `why`.
 
     `detail` is JSON for people, and holds what `Metric.numbers` needs (labels, counts). `error` is the unexpected
-    exception behind a missing score; it is not stored.
+    exception behind a missing score; it is not stored. `reads` are the files that the metric read for it, with their
+    digests.
     """
 
     value: float | None
     detail: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
     error: PromptkitError | None = field(default=None, compare=False, repr=False)
+    reads: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
