@@ -29,7 +29,7 @@ _PROMPTKIT = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 _SHIPPED = f"{_PROMPTKIT}library{os.sep}"
 _IGNORED_FOLDERS = frozenset({STORE_FOLDER, ".git", "site-packages", "dist-packages", "node_modules"})
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
-_EVENTS = frozenset({"open", "sqlite3.connect", *_LISTINGS})
+_EVENTS = frozenset({"open", "os.rename", "sqlite3.connect", *_LISTINGS})
 _LONGEST_PATH = 4_096
 MOST_HASHED_BYTES = 1_000_000
 """Bytes of files that are hashed on the event loop; more are hashed in a thread."""
@@ -40,6 +40,14 @@ class _Opened(NamedTuple):
 
     stamp: Stamp | None
     since: int
+
+
+class _Call(NamedTuple):
+    """A call of a module's code: the time on `_clock` at which it began, and the stamps of files that it opened."""
+
+    module: str
+    began: int
+    opened: dict[str, Stamp | None]
 
 
 _opened: dict[str, dict[str, _Opened]] = {}  # by the module's file, then by the path; a folder ends with a slash
@@ -78,6 +86,7 @@ class FileReads:
         return grouped_digests(names, root)
 
 
+_call: ContextVar[_Call | None] = ContextVar("running_call", default=None)
 _collected: ContextVar[FileReads | None] = ContextVar("file_reads", default=None)
 
 
@@ -104,39 +113,41 @@ def running_code(file: Path | None, root: Path) -> Iterator[None]:
 
     Use it in a thread: files are hashed at the end.
     """
-    with _marked(file) as began:
+    with _marked(file) as call:
         try:
             yield
         finally:
-            if began is not None:
-                note_reads(_reads_of(file, root, began))
+            if call is not None:
+                note_reads(_reads_of(call, root))
 
 
 @asynccontextmanager
 async def running_async_code(file: Path | None, root: Path) -> AsyncIterator[None]:
     """As `running_code`, for code that runs on the event loop: large files are hashed in a thread."""
-    with _marked(file) as began:
+    with _marked(file) as call:
         try:
             yield
         finally:
-            if began is not None and _opened_bytes() > MOST_HASHED_BYTES:
-                note_reads(await asyncio.to_thread(_reads_of, file, root, began))
-            elif began is not None:
-                note_reads(_reads_of(file, root, began))
+            if call is not None and _opened_bytes() > MOST_HASHED_BYTES:
+                note_reads(await asyncio.to_thread(_reads_of, call, root))
+            elif call is not None:
+                note_reads(_reads_of(call, root))
 
 
 @contextmanager
-def _marked(file: Path | None) -> Iterator[int | None]:
-    """Mark the code of a file as running, and yield the time at which it began; None where nothing is collected."""
+def _marked(file: Path | None) -> Iterator[_Call | None]:
+    """Mark the code of a file as running, and yield the call; None where nothing is collected."""
     if file is None or not _is_watching or _collected.get() is None:
         yield None
         return
-    module = str(resolved(file))
-    _running[module] += 1
+    call = _Call(str(resolved(file)), next(_clock), {})
+    _running[call.module] += 1
+    token = _call.set(call)
     try:
-        yield next(_clock)
+        yield call
     finally:
-        _running[module] -= 1
+        _call.reset(token)
+        _running[call.module] -= 1
 
 
 def watch_reads(root: Path) -> None:
@@ -155,18 +166,18 @@ def forget_reads(file: Path) -> None:
     _opened.pop(str(resolved(file)), None)
 
 
-def _reads_of(file: Path | None, root: Path, began: int) -> dict[str, str]:
-    """Return the files that a module and those that it imports have read, with their digests."""
-    module = str(resolved(file)) if file is not None else ""
-    imported = _imported(module, root, stamp_now(module))
-    found: dict[str, str] = {path: file_digest(path) for path in imported if path != module}
-    known = {module, *imported}  # Their content is in every key.
+def _reads_of(call: _Call, root: Path) -> dict[str, str]:
+    """Return the files that a call's module and those that it imports have read, with their digests."""
+    imported = _imported(call.module, root, stamp_now(call.module))
+    found: dict[str, str] = {path: file_digest(path) for path in imported if path != call.module}
+    known = {call.module, *imported}  # Their content is in every key.
     waiting, seen = list(known), set(known)
     while waiting:
         for path, opened in list(_opened.get(waiting.pop(), {}).items()):
             if path in _written or path in known:
                 continue
-            digest = CHANGING if opened.since > began else _digest_then(path, opened.stamp)
+            is_mixed = opened.since > call.began and call.opened.get(path) != opened.stamp
+            digest = CHANGING if is_mixed else _digest_then(path, opened.stamp)
             if digest == CHANGING and path in _databases:
                 _written.add(path)  # By the code itself: a database that it keeps results in is no input.
                 continue
@@ -204,18 +215,21 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    path = _project_path(arguments[0])
+    is_renaming = event == "os.rename"  # A file that is written whole takes the place of another by its name.
+    path = _project_path(arguments[1 if is_renaming else 0])
     if path is None:
         return
     is_listing = event in _LISTINGS
     if not (openers := _openers(past_import=not is_listing)):
         return
-    if event == "open" and _writes(arguments[1], arguments[2]):
+    if is_renaming or (event == "open" and _writes(arguments[1], arguments[2])):
         _written.add(path)
         return
     if event == "sqlite3.connect":
         _databases.add(path)
     name, stamp = (f"{path}{os.sep}", None) if is_listing else (path, stamp_now(path))
+    if (call := _call.get()) is not None:
+        call.opened[name] = stamp if call.opened.get(name, stamp) == stamp else None
     for module in openers:
         files = _opened.setdefault(module, {})
         known = files.get(name)
