@@ -177,6 +177,14 @@ class CaseSpec(ClosedModel):
     expect: Any = None
 
 
+class ToolSpec(ClosedModel):
+    """A tool with what its function reads beside its arguments: files and environment variables, by name."""
+
+    function: str
+    reads: list[str] = []
+    environment: list[str] = []
+
+
 class PipelineSpec(ClosedModel):
     """The top level of a pipeline file. Steps, inputs and cases are read one by one, so that one mistake hides no
     other.
@@ -189,7 +197,7 @@ class PipelineSpec(ClosedModel):
     steps: dict[str, Any] = Field(min_length=1)
     output: Any = None
     model: str | None = None
-    tools: dict[str, str] = {}
+    tools: dict[str, str | ToolSpec] = {}
     cases: list[Any] = []
     tune: dict[str, Any] = {}
 

@@ -1,7 +1,7 @@
 """Digests of the files that an answer was made of, by which a later run sees that one of them has changed.
 
-A file has a name within its project: `data/index.json`. `data/` is the list of a folder's names; `data/*.txt` are the
-names and contents of its files with that ending.
+A file has a name within its project: `data/index.json`. `data/` is the list of a folder's names, `data/*.txt` stands
+for the names and contents of the files that match, and `$NAME` is an environment variable.
 """
 
 from __future__ import annotations
@@ -59,20 +59,32 @@ def listing_digest(folder: str | Path) -> str:
     return ABSENT if not os.path.isdir(folder) else _joined(_shown_names(folder))
 
 
-def group_digest(folder: str | Path, ending: str) -> str:
-    """Return the digest of the names and contents of the files in a folder that have an ending."""
-    files = (os.path.join(folder, name) for name in _shown_names(folder) if os.path.splitext(name)[1] == ending)
-    return _joined(f"{os.path.basename(file)}\0{file_digest(file)}" for file in files if os.path.isfile(file))
+def group_digest(root: Path, pattern: str) -> str:
+    """Return the digest of the names and contents of the files that match a pattern, hidden ones left out."""
+    return _joined(
+        f"{path.relative_to(root).as_posix()}\0{file_digest(path)}" for path in matching_files(root, pattern)
+    )
+
+
+def matching_files(root: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder that match a pattern such as `data/*.txt`, sorted, hidden ones left out."""
+    found = (path for path in root.glob(pattern) if path.is_file())
+    return sorted(path for path in found if not any(_is_hidden(part) for part in path.relative_to(root).parts))
+
+
+def variable_digest(name: str) -> str:
+    """Return the digest of an environment variable's value, which does not show it."""
+    value = os.environ.get(name)
+    return ABSENT if value is None else content_key(f"{name}={value}").hex()
 
 
 def digest_of(name: str, root: Path) -> str:
-    """Return the digest of what a name stands for in the project of a root, as it is now."""
-    folder, _, last = name.rpartition("/")
-    if not last:
-        return listing_digest(root / folder)
-    if last.startswith("*"):
-        return group_digest(root / folder, last[1:])
-    return file_digest(root / name)
+    """Return the digest of what a name stands for in the project of a root, as that is now."""
+    if name.startswith("$"):
+        return variable_digest(name[1:])
+    if name.endswith("/"):
+        return listing_digest(root / name)
+    return group_digest(root, name) if "*" in name else file_digest(root / name)
 
 
 def grouped_digests(digests: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -83,7 +95,7 @@ def grouped_digests(digests: Mapping[str, str], root: Path) -> dict[str, str]:
         groups[f"{folder}{slash}", os.path.splitext(last)[1] if last else "/"].append(name)
     grouped: dict[str, str] = {}
     for (folder, ending), names in groups.items():
-        if len(names) <= MOST_FILES or ending == "/":
+        if len(names) <= MOST_FILES or ending == "/" or "*" in folder:
             grouped |= {name: digests[name] for name in names}
         else:
             is_changing = any(digests[name] == CHANGING for name in names)
@@ -113,7 +125,11 @@ def _shown_names(folder: str | Path) -> Iterator[str]:
         names = sorted(os.listdir(folder))
     except OSError:
         return
-    yield from (name for name in names if not name.startswith((".", "__pycache__")))
+    yield from (name for name in names if not _is_hidden(name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"
 
 
 def _joined(parts: Iterable[str]) -> str:

@@ -130,12 +130,14 @@ ARGUMENTS: Final[Mapping[str, Callable[[MetricInput], Any]]] = {
 
 class PythonParameters(ClosedModel):
     """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION` in the project; `bounds: null` is an unbounded
-    score.
+    score. `reads` (files, by patterns) and `environment` (variables) name what it reads that promptkit cannot see.
     """
 
     function: str
     bounds: list[float] | None = Field(default=[0.0, 1.0], min_length=2, max_length=2)
     higher_is_better: bool = True
+    reads: list[str] = Field(default=[])
+    environment: list[str] = Field(default=[])
 
 
 class PythonFunction(Metric):
@@ -159,7 +161,8 @@ class PythonFunction(Metric):
         self.higher_is_better = parameters.higher_is_better
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise InputError(f"`bounds`: nothing lies between {self.bounds[0]:g} and {self.bounds[1]:g}")
-        self._tool = find_tool(name, parameters.function, context.folder, context.project, kind="metric")
+        tool = find_tool(name, parameters.function, context.folder, context.project, kind="metric")
+        self._tool = tool.reading(parameters.reads, parameters.environment, context.folder, context.project)
         if self._tool.takes is not None:
             _check_takes(name, self._tool.takes)
         self._content = _content_hash(self._tool)
@@ -167,7 +170,8 @@ class PythonFunction(Metric):
     @property
     def key(self) -> str:
         """The identity of the scores; it changes with the function's file and the project's files that it imports."""
-        return f"{super().key}:{self._content}"
+        empty = {name for name in ("reads", "environment") if not getattr(self.parameters, name)}
+        return f"{self.kind}:{self.parameters.model_dump_json(exclude=empty)}:{self._content}"
 
     @property
     def code(self) -> tuple[CodeReference, ...]:

@@ -106,3 +106,59 @@ async def test_a_cell_keeps_what_it_was_made_of_and_when(bench: Bench) -> None:
     cells = list((await bench.run(TOOLED)).view.cells())
     assert [list(cell.reads) for cell in cells] == [["pipelines/index.json"]] * 4
     assert all(cell.asked for cell in cells)
+
+
+BY_C = "import os, subprocess\ndef look(text):\n    return os.environ.get('WORD', 'good') + ' ' + text\n"
+
+
+async def test_files_and_variables_that_a_tool_declares_are_of_its_cells(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.folder.write("pipelines/look.py", BY_C)
+    declared = "tools: {look: {function: look.py:look, reads: ['*.json'], environment: [WORD]}}"
+    bench.folder.write("pipelines/tooled.yaml", PIPELINE.replace("tools: {look: look.py:look}", declared))
+    first = await bench.run(TOOLED)
+    assert {name for cell in first.view.cells() for name in cell.reads} == {"$WORD", "pipelines/*.json"}
+    assert (await bench.run(TOOLED)).record["known"] == 4
+
+    bench.folder.write("pipelines/more.json", "{}")
+    assert (await bench.run(TOOLED)).record["notes"] == ["4 cells are asked again: pipelines/*.json changed"]
+    monkeypatch.setenv("WORD", "bad")
+    again = await bench.run(TOOLED)
+    assert again.record["notes"] == ["4 cells are asked again: $WORD changed"]
+    assert (first.metric()["mean"], again.metric()["mean"]) == (0.0, 1.0)
+    assert "bad" not in "".join(digest for cell in again.view.cells() for digest in cell.reads.values())
+
+
+async def test_files_that_a_python_metric_declares_are_of_its_scores(bench: Bench) -> None:
+    bench.folder.write("evals/same.py", "def same(output, expected):\n    return 1.0\n")
+    bench.folder.write("evals/right.txt", "bad")
+    declared = "{function: same.py:same, reads: [right.txt], environment: [WORD]}"
+    suite = SUITE.replace("accuracy: label", f"accuracy: {{python: {declared}}}")
+    await bench.run(suite)
+    bench.folder.write("evals/right.txt", "bad good")
+    assert (await bench.run(suite)).record["notes"] == ["accuracy: 4 scores are made again: evals/right.txt changed"]
+
+
+def test_the_key_of_a_python_metric_that_declares_nothing_is_that_of_before_there_were_declarations(
+    bench: Bench,
+) -> None:
+    bench.folder.write("evals/same.py", METRIC)
+    (measure,) = bench.suite(SUITE.replace("accuracy: label", "accuracy: {python: same.py:same}")).measures
+    assert '"reads"' not in measure.metric.key
+    assert '"environment"' not in measure.metric.key
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("gone.json", "there is no file `gone.json`"), ("../../*.json", "leads out of the project")],
+)
+def test_a_declared_file_that_is_not_there_is_a_mistake_of_the_pipeline(
+    bench: Bench, pattern: str, message: str
+) -> None:
+    declared = f"tools: {{look: {{function: look.py:look, reads: ['{pattern}']}}}}"
+    bench.folder.write("pipelines/tooled.yaml", PIPELINE.replace("tools: {look: look.py:look}", declared))
+    (problem,) = bench.problems(TOOLED)
+    assert message in problem.message
+    assert (problem.file or "").endswith("tooled.yaml")
+    assert problem.line == 2
