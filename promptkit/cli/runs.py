@@ -21,6 +21,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.comparison.baseline import baseline_lines
 from promptkit.evaluation.comparison.run_rows import named_variant, row_cells
+from promptkit.evaluation.provenance import provenance_of
 from promptkit.evaluation.record import EvalRecord, MetricRecord
 from promptkit.evaluation.stored_run import KIND, StoredRun
 from promptkit.reports.batch import AnswerTable, answer_lines, batch_row_text, batch_text
@@ -33,6 +34,7 @@ from promptkit.reports.runs import cells_text, run_record, run_text, runs_text
 from promptkit.reports.text import json_text
 from promptkit.reports.tuning.page import write_tuning_page
 from promptkit.reports.tuning.report import print_tuning
+from promptkit.storage.file_digests import CurrentDigests
 from promptkit.storage.files import check_destination, write_private
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Run
@@ -126,7 +128,7 @@ def show(
         if html is not None:
             write_html(kept, view, html)
         if row is not None:
-            show_row(view, row, variant, json=json)
+            show_row(kept, view, row, variant, json=json)
         elif failures:
             show_failures(kept, view, named_variant(view, variant), json=json)
         else:
@@ -216,18 +218,23 @@ def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
     note(f"the page is {path}")
 
 
-def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
-    """Print a row with its cells. Raises InputError for a row that the run does not have."""
+def show_row(kept: ProjectStore, view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
+    """Print a row with its cells and their origin. Raises InputError for a row that the run does not have."""
     cells = row_cells(view, row, variant)
     if not cells:
         following = next(view.cells(variant, first=row), None)
         hint = f"its next row is {following.row}" if following else "its last row comes before that"
         raise InputError(f"run {view.number} has no row {row}", hint=hint)
+    current = CurrentDigests(kept.project.root)
+    origins = {cell.number: provenance_of(view, cell, current) for cell in cells}
     if json:
-        records = [{**cell_record(cell), "trace": view.trace(cell.number)} for cell in cells]
+        records = [
+            {**cell_record(cell), "origin": origins[cell.number].record(), "trace": view.trace(cell.number)}
+            for cell in cells
+        ]
         emit(json_text({"run": view.number, "row": row, "cells": records}))
     else:
-        emit_folded(cells_text(view, cells))
+        emit_folded(cells_text(view, cells, origins))
 
 
 def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bool) -> None:

@@ -6,30 +6,34 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
 from os.path import relpath
 from typing import Any, Literal, NamedTuple
 
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.execution import Execution
-from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.keys import digests_of_files
+from promptkit.evaluation.cells.progress import EvalOptions, VariantRun
 from promptkit.evaluation.cells.scoring import score_pairs
 from promptkit.evaluation.comparison.compare import BaselineComparisons
 from promptkit.evaluation.comparison.records import baseline_record
 from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample
+from promptkit.evaluation.provenance import shared_files
 from promptkit.evaluation.record import (
     AnsweringModel,
-    ComparisonRecord,
     Defect,
     EvalRecord,
     MetricRecord,
     VariantRecord,
 )
-from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record, sent_the_same
+from promptkit.evaluation.same_requests import same_requests
+from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
 from promptkit.evaluation.suite.suite import Suite
-from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost
+from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost, with_same_requests
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
 from promptkit.evaluation.thresholds.definition import threshold_baselines
 from promptkit.runtimes.base import Model
@@ -169,6 +173,9 @@ class Evaluation:
             "kinds": {measure.name: kind_record(measure.metric) for measure in suite.measures},
             "variants": {variant.name: dict(variant.sets) for variant in suite.variants},
             "contents": {variant.name: variant.content.hex() for variant in suite.variants},
+            "files": self._files,
+            "models": self._variant_models(),
+            "release": version("promptkit"),
             "fallbacks": {run.variant.name: [asdict(one) for one in run.fallbacks] for run in self.execution.variants},
             "set": list(suite.sets),
             "repeat": suite.repeat,
@@ -176,6 +183,19 @@ class Evaluation:
             "in_flight": 1 if options.exact else options.in_flight or (self.model.parallel if self.model else None),
             "limited": suite.data.limit is not None or bool(suite.data.only),
         }
+
+    @cached_property
+    def _files(self) -> dict[str, dict[str, str]]:
+        return shared_files({variant.name: digests_of_files(variant.pipeline) for variant in self.suite.variants})
+
+    def _variant_models(self) -> dict[str, dict[str, Any]]:
+        """Return the models of the first variant, and of those that others answer."""
+        found: dict[str, dict[str, Any]] = {}
+        for run in self.execution.variants:
+            record = self._answering(run)
+            if record not in list(found.values())[:1]:
+                found[run.variant.name] = record
+        return found
 
     def so_far(self) -> EvalRecord:
         """Return the record of the run as it is now; its intervals do not hold if they decide when to stop."""
@@ -199,6 +219,7 @@ class Evaluation:
     def _record(self, status: str, rules: ReportRules) -> EvalRecord:
         execution, settings = self.execution, self.settings()
         summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
+        variants, comparisons = with_same_requests(summary, self._same_requests(rules))
         defects = [Defect.model_validate(defect) for defect in execution.progress.defects.record()]
         # A key that only runs with defects have.
         rare: dict[str, Any] = {"defects": defects} if defects else {}
@@ -224,27 +245,30 @@ class Evaluation:
             **rare,
             rows=self.counted.rows,
             repeat=self.suite.repeat,
-            variants=summary.variants,
-            comparisons=self._with_sameness(summary.comparisons),
-            **self._gated(summary.variants, rules),
+            variants=variants,
+            comparisons=comparisons,
+            **self._gated(variants, rules),
         )
 
-    def _with_sameness(self, comparisons: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
-        """Return comparisons, each with whether its two variants sent the same requests."""
-        run = self._store.run(str(self.number)) if comparisons else None
-        if run is None:
-            return []
-        view = StoredRun(self._store, run)
-        same = {pair: sent_the_same(view, *pair) for pair in {(found.a, found.b) for found in comparisons}}
-        return [found.model_copy(update={"same_requests": same[found.a, found.b]}) for found in comparisons]
+    def _same_requests(self, rules: ReportRules) -> dict[str, str]:
+        """Map each variant to the first before it that sent the same requests; nothing of a run that goes on."""
+        run = None if rules.so_far or len(self.suite.variants) < 2 else self._store.run(str(self.number))
+        return {} if run is None else same_requests(StoredRun(self._store, run))
 
     def _model_record(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""
         if self.model is None:
             return {"reference": "", "digest": ""}
-        answered = self.execution.variants[0].runner.session.answered.values()
-        others = {model.reference: model.digest for model in answered if model.reference != self.model.reference}
-        record = {"reference": self.model.reference, "digest": self.model.digest}
+        return self._answering(self.execution.variants[0], self.model)
+
+    def _answering(self, run: VariantRun, default: Model | None = None) -> dict[str, Any]:
+        """Return the default model of a variant, and others that its steps name, by their digests."""
+        answered = list(run.runner.session.answered.values())
+        model = default or (answered[0] if answered else None)
+        if model is None:
+            return {}
+        others = {other.reference: other.digest for other in answered if other.reference != model.reference}
+        record: dict[str, Any] = {"reference": model.reference, "digest": model.digest}
         return {**record, "others": others} if others else record
 
     def _gated(self, variants: Sequence[VariantRecord], rules: ReportRules) -> dict[str, Any]:

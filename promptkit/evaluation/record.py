@@ -92,7 +92,8 @@ class VariantRecord(Record):
 
     `warnings` counts answers by the name of a warning, `step_warnings` does so for each step where several have some,
     and `warned_by` maps the warnings that techniques gave to these. An earlier promptkit did not record the warnings of
-    `unrecorded` answers.
+    `unrecorded` answers. `fallbacks` are settings that its steps could not run with, and `same_as` is the first variant
+    before it that sent the same requests.
     """
 
     name: str
@@ -113,6 +114,7 @@ class VariantRecord(Record):
     seconds: Number = 0.0
     cost: Number | None = None
     fallbacks: list[Fallback] = []
+    same_as: str | None = None
 
     @property
     def answers(self) -> int:
@@ -123,6 +125,18 @@ class VariantRecord(Record):
     def recorded(self) -> int:
         """The number of answers whose warnings were recorded; 0 in the record of an earlier promptkit."""
         return self.answers - self.unrecorded if "warnings" in self.model_fields_set else 0
+
+
+class AskedApart(Record):
+    """The times at which the cells of two variants were asked, where they are not those of one run.
+
+    So many of the pairs were asked at different times. `a` and `b` are the first and the last time (Unix seconds) of
+    these cells of each.
+    """
+
+    cells: int
+    a: list[Number]
+    b: list[Number]
 
 
 class DifferenceRecord(Record):
@@ -162,11 +176,15 @@ class _Variants(Record):
 
 
 class ComparisonRecord(MetricDifference, _Variants):
-    """Variant `a` against the baseline `b`. `adjusted` is p by Holm's procedure among `comparisons` comparisons."""
+    """Variant `a` against the baseline `b`. `adjusted` is p by Holm's procedure among `comparisons` comparisons.
+
+    `asked_apart` is there where the two were asked at different times: another state of a server, other files.
+    """
 
     adjusted: Number | None = None
     comparisons: int = 1
     same_requests: bool = False
+    asked_apart: AskedApart | None = None
 
 
 class BaselineMetric(MetricDifference):

@@ -6,13 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from promptkit.engine.requirements import Fallback
-from promptkit.engine.results import calls_of
 from promptkit.errors import InputError
-from promptkit.evaluation.cells.cell import Cell, RunView, read_cell
+from promptkit.evaluation.cells.cell import Cell, read_cell
 from promptkit.evaluation.cells.scoring import checked_score, missing_score
 from promptkit.evaluation.cells.tally import Clusters, Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext
@@ -175,30 +173,3 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         thresholds=[],
         against=None,
     )
-
-
-MOST_COMPARED_CELLS = 200
-"""Cells of each variant that are compared: most pairs differ in the first one."""
-_REQUEST_PARTS = ("messages", "prompt", "begun", "grammar", "schema", "options")
-
-
-def sent_the_same(view: RunView, a: str, b: str) -> bool:
-    """Tell whether two variants of a run sent the same requests on each row, as far as MOST_COMPARED_CELLS reach.
-
-    Cells without a trace have no answer and say nothing; where there are no others, it is False.
-    """
-    compared = False
-    for one, other in islice(zip(view.cells(a), view.cells(b), strict=False), MOST_COMPARED_CELLS):
-        if (one.row, one.repeat) != (other.row, other.repeat):
-            return False
-        left, right = view.trace(one.number), view.trace(other.number)
-        if left is None or right is None:
-            continue
-        if _requests(left) != _requests(right):
-            return False
-        compared = True
-    return compared
-
-
-def _requests(trace: Mapping[str, Any]) -> list[list[Any]]:
-    return [[call.get(name) for name in _REQUEST_PARTS] for call in calls_of(trace)]

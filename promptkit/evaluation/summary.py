@@ -14,7 +14,7 @@ from promptkit.engine.requirements import Fallback
 from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.cells.tally import Tally, paired_samples
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric
-from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
+from promptkit.evaluation.record import AskedApart, ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.evaluation.statistics.multiple_comparisons import holm
 from promptkit.evaluation.statistics.power import rows_needed, rows_needed_graded, smallest_shown, smallest_shown_graded
@@ -25,6 +25,13 @@ MOST_MISSING = 0.02
 
 SMALLEST_DIFFERENCE = 0.05
 """The smallest relevant difference (`--smallest`), as a share of a metric's range."""
+
+
+APART_SECONDS = 600.0
+"""The time between the cells of a pair from which they are not of one run."""
+
+FEWEST_APART = 0.02
+"""The share of pairs asked apart below which nothing is said: some failed cells may have been asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,22 @@ def summarize(
     if rules.so_far:
         return Summary(variants, [])
     return Summary(variants, list(_comparisons(suite, runs, cells, clusters, rules)))
+
+
+def with_same_requests(summary: Summary, twins: Mapping[str, str]) -> Summary:
+    """Return a summary whose variants and comparisons say which variants sent the same requests.
+
+    `twins` map variants to the first before them that did.
+    """
+    variants = [
+        variant.model_copy(update={"same_as": twins[variant.name]}) if variant.name in twins else variant
+        for variant in summary.variants
+    ]
+    comparisons = [
+        found.model_copy(update={"same_requests": twins.get(found.a, found.a) == twins.get(found.b, found.b)})
+        for found in summary.comparisons
+    ]
+    return Summary(variants, comparisons)
 
 
 def variant_record(
@@ -142,6 +165,7 @@ def _comparisons(
 ) -> Iterator[ComparisonRecord]:
     """Yield each variant against the baseline; the family of Holm's order is the variants compared by one metric."""
     baseline, others = runs[0], runs[1:]
+    apart = {run.variant.name: asked_apart(run.tally, baseline.tally) for run in others}
     for measure in suite.measures:
         found = [
             (run, compare_tallies(measure.metric, run.tally, baseline.tally, cells, clusters, rules, len(others)))
@@ -151,6 +175,8 @@ def _comparisons(
         ps = [1.0 if difference.p is None else difference.p for _, difference in reported]
         for (run, difference), adjusted in zip(reported, holm(ps), strict=True):
             record = difference_record(measure.metric, difference, rules.smallest, level=family_level(len(others)))
+            times = apart[run.variant.name]
+            more: dict[str, Any] = {} if times is None else {"asked_apart": times}
             yield ComparisonRecord(
                 a=run.variant.name,
                 b=baseline.variant.name,
@@ -158,7 +184,26 @@ def _comparisons(
                 **record.to_json(),
                 adjusted=None if difference.p is None else adjusted,
                 comparisons=len(others),
+                **more,
             )
+
+
+def asked_apart(a: Tally, b: Tally) -> AskedApart | None:
+    """Return when the cells of two variants were asked, where the times of some pairs are far from each other.
+
+    The two cells of a pair are asked one after the other in one run, and far from each other if one was kept from an
+    earlier one. None for a share of the pairs below FEWEST_APART.
+    """
+    left, right = a.asked, b.asked
+    both = min(len(left), len(right))
+    left, right = left[:both], right[:both]
+    known = np.isfinite(left) & np.isfinite(right)
+    apart = known & (np.abs(left - right) > APART_SECONDS)
+    cells = int(apart.sum())
+    if not cells or cells < FEWEST_APART * int(known.sum()):
+        return None
+    ends = [[float(times[apart].min()), float(times[apart].max())] for times in (left, right)]
+    return AskedApart(cells=cells, a=ends[0], b=ends[1])
 
 
 def compare_tallies(

@@ -23,8 +23,8 @@ from promptkit.reports.layout import (
     value_line,
 )
 from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, report_console
-from promptkit.reports.runs import score_text, when_text
-from promptkit.reports.text import counted, one_line, outline, visible
+from promptkit.reports.runs import score_text
+from promptkit.reports.text import counted, one_line, outline, visible, when_text
 from promptkit.reports.trace import SentPrompt, sent_prompts
 from promptkit.reports.word_diff import marked_diff
 from promptkit.techniques.warnings import merged_sources, warning_text

@@ -11,6 +11,7 @@ from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.layout import GAP, cell_width, columns, shortened
+from promptkit.reports.provenance import provenance_lines
 from promptkit.reports.text import (
     calls_text,
     display_text,
@@ -20,6 +21,7 @@ from promptkit.reports.text import (
     tokens_text,
     visible,
     warning_texts,
+    when_text,
 )
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
@@ -30,6 +32,7 @@ from promptkit.tuning.tune_record import stored_tune_record
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
     from promptkit.evaluation.metrics.score import Score
+    from promptkit.evaluation.provenance import Provenance
     from promptkit.storage.store import Run
 
 RUN_COLUMNS = ("run", "when", "kind", "target", "status", "model", "time", "result")
@@ -90,11 +93,6 @@ def _run_line(run: Run, *, year: bool) -> tuple[str, ...]:
         "" if run.ended is None else seconds_text(run.ended - run.started),
         _result_text(run),
     )
-
-
-def when_text(seconds: float) -> str:
-    """Return a time in the local time zone: `2026-11-25 01:16`."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def _result_text(run: Run) -> str:
@@ -165,8 +163,11 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
         yield from text_block("problem", call["problem"])
 
 
-def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
-    """Return a row in full: its fields, the expected answer, and each cell with its scores and requests."""
+def cells_text(view: RunView, cells: Sequence[Cell], origins: Mapping[int, Provenance] | None = None) -> str:
+    """Return a row in full: its fields, the expected answer, and each cell with its scores and requests.
+
+    `origins` are those of the cells by their numbers, where they are to be shown.
+    """
     first = cells[0]
     lines = [f"row {first.row}", *_indented(outline(dict(first.fields)))]
     if first.expect is not None and first.expect not in first.fields.values():
@@ -175,6 +176,7 @@ def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
     for cell in cells:
         lines += ["", f"{visible(cell.variant)}{f', repeat {cell.repeat + 1}' if several else ''}"]
         lines += answer_lines(cell)
+        lines += provenance_lines(origins[cell.number]) if origins else []
         trace = view.trace(cell.number)
         lines += _indented(stored_trace_text(trace)) if trace is not None else []
     return "\n".join(lines)

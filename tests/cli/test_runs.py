@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 from pathlib import Path
 from xml.etree import ElementTree
@@ -287,3 +288,27 @@ def test_every_key_for_programs_is_documented(here: Here) -> None:
         *here("runs", "show", ASKED, "--json").json,
     }
     assert {key for key in found if f"`{key}`" not in page} == set()
+
+
+def test_a_row_says_when_and_of_what_each_cell_was_made_and_what_has_changed_since(tmp_path: Path) -> None:
+    tool = "import pathlib\ndef up(text):\n    return pathlib.Path('words.txt').read_text() + text\n"
+    pipeline = (
+        "inputs: {text: {example: fine}}\ntools: {up: up.py:up}\n"
+        'steps:\n  made: {tool: up, with: {text: "{{ text }}"}}\n  mood: {prompt: mood, with: {text: "{{ made }}"}}\n'
+    )
+    files = {"pipelines/up.py": tool, "pipelines/tooled.yaml": pipeline, "words.txt": "so "}
+    suite = {"evals/tooled.yaml": "data: rows.jsonl\ntarget: tooled\nmetrics: {accuracy: label}\n"}
+    here = make_project(tmp_path, {**files, **suite})
+    here("eval", "tooled")
+    (tmp_path / "words.txt").write_text("very ")
+
+    shown = here("runs", "show", "last", "--row", "1").out
+    (cell,) = here("runs", "show", "last", "--row", "1", "--json").json["cells"]
+
+    origin = cell["origin"]
+    assert re.search(r"asked \d{4}-\d\d-\d\d \d\d:\d\d by promptkit \d", shown)
+    assert f"read words.txt {origin['reads']['words.txt'][:12]}, changed since" in shown
+    assert f"of pipelines/up.py {origin['files']['pipelines/up.py'][:12]}\n" in shown
+    assert origin["changed"] == ["words.txt"]
+    assert all(origin["models"].values())
+    assert "templates/layouts/xml.j2" not in origin["files"]

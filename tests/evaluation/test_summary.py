@@ -10,9 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import RequestRefused
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.cells.tally import Tally
+from promptkit.evaluation.record import AskedApart
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.evaluation.statistics.paired import tango
-from promptkit.evaluation.summary import ReportRules
+from promptkit.evaluation.summary import APART_SECONDS, ReportRules, asked_apart
 from promptkit.runtimes.base import Request
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, echo
@@ -196,3 +199,29 @@ async def test_where_all_answers_parse_there_is_no_second_value(bench: Bench) ->
     ran = await bench.run(SUITE, right)
 
     assert ran.metric()["of_parsed"] is None
+
+
+def asked(*times: float | None) -> Tally:
+    tally = Tally((), 1)
+    for row, at in enumerate(times):
+        tally.put(row, Cell(variant="a", row=row + 1, repeat=0, fields={}, asked=at), known=False)
+    return tally
+
+
+def test_variants_whose_cells_are_of_different_times_say_so_with_the_first_and_last_of_each() -> None:
+    found = asked_apart(asked(5_000, 5_010, 60), asked(10, 40, 50))
+    assert found == AskedApart(cells=2, a=[5_000, 5_010], b=[10, 40])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([APART_SECONDS], [0.0]),
+        ([None], [0.0]),
+        ([0.0] * 99 + [9_000.0], [0.0] * 100),
+        ([], []),
+    ],
+    ids=["near", "of an older promptkit", "a few asked again", "no cells"],
+)
+def test_cells_of_one_time_are_no_news(a: list[float | None], b: list[float | None]) -> None:
+    assert asked_apart(asked(*a), asked(*b)) is None

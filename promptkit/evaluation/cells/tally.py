@@ -46,6 +46,7 @@ class Tally:
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
         self._recorded = bytearray()
+        self._asked = array("d")
         self._warned: dict[tuple[str, str], bytearray] = {}
         self._warning_counts: Counter[str] = Counter()
         self.warned_by: dict[str, list[str]] = {}
@@ -58,6 +59,7 @@ class Tally:
         self._counts[self._states[at]] -= 1
         self._counts[state] += 1
         self._states[at] = state
+        self._asked[at] = _NAN if cell.asked is None else cell.asked
         self._warn(at, cell)
         self.spent.calls += cell.calls
         self.spent.cached += cell.calls if known else cell.cached
@@ -89,6 +91,11 @@ class Tally:
         at = (row * self._repeat + repeat) * width
         numbers = metric.numbers(score) if score.value is not None else (_NAN,) * width
         self._columns[metric.name][at : at + width] = array("d", numbers)
+
+    @property
+    def asked(self) -> NDArray[np.float64]:
+        """The times (Unix seconds) at which all cells were asked, (cells,); NaN where a time is not known."""
+        return np.array(self._asked, dtype=np.float64)
 
     @property
     def done(self) -> int:
@@ -170,6 +177,7 @@ class Tally:
             for cells in (self._states, self._recorded, *self._warned.values()):
                 cells.extend(bytes(more))
             self._counts[PENDING] += more
+            self._asked.extend([_NAN] * more)
             for metric in self.metrics:
                 self._columns[metric.name].extend([_NAN] * (more * len(metric.columns)))
 

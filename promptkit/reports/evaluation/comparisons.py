@@ -18,7 +18,7 @@ from promptkit.reports.evaluation.figures import (
 )
 from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
-from promptkit.reports.text import one_line, visible
+from promptkit.reports.text import counted, one_line, visible, when_text
 
 MOST_COMPARISONS = 12
 """Comparisons that are all shown; of more, those by other metrics than the primary one where they show something."""
@@ -126,6 +126,7 @@ def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) 
         return
     metrics = record.variants[0].metrics
     tags = tags or {comparison.a: comparison.a for comparison in comparisons}
+    yield from asked_apart_notes(comparisons, tags)
     yield from _power_notes(comparisons, metrics, tags)
     if any(_p_disagrees(metrics[comparison.metric], comparison) for comparison in comparisons):
         yield f"the interval decides; p, of another test, may lie a little above {SIGNIFICANCE} beside it"
@@ -135,6 +136,25 @@ def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) 
         yield f"each metric's p values are adjusted for {family} comparisons (Holm), its intervals too (Bonferroni)"
     if len({comparison.metric for comparison in comparisons}) > 1:
         yield f"{next(iter(metrics))} is the primary metric; differences in other metrics are exploratory"
+
+
+def asked_apart_notes(comparisons: Sequence[ComparisonRecord], tags: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield when a variant and the baseline were asked, where that was at different times."""
+    tags = tags or {}
+    pairs = {(found.a, found.b): times for found in comparisons if (times := found.asked_apart)}
+    for (a, b), times in pairs.items():
+        yield (
+            f"{tags.get(a, a)} was asked {_span_text(times.a)}, {tags.get(b, b)} {_span_text(times.b)} "
+            f"({counted(times.cells, 'cell')} each): the difference holds what else changed in between; "
+            "--fresh asks both again"
+        )
+
+
+def _span_text(ends: Sequence[float]) -> str:
+    """Return two times in the local zone, one where they fall into one minute: `2026-11-25 01:16 to 01:20`."""
+    first, last = (when_text(end) for end in ends)
+    day, _, time_of_day = last.partition(" ")
+    return first if first == last else f"{first} to {time_of_day if first.startswith(day) else last}"
 
 
 def _power_notes(comparisons: Sequence[ComparisonRecord], metrics: Metrics, tags: Mapping[str, str]) -> Iterator[str]:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
+from promptkit.reports.evaluation.comparisons import asked_apart_notes
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
+from promptkit.reports.evaluation.variants import fallback_notes, row_note, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
 from promptkit.techniques.warnings import merged_sources, warning_text
 
@@ -32,6 +33,7 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "started": datetime.fromtimestamp(view.started, UTC),
         "status_chips": list(_chips(view, record)),
         "run_notes": [*record.notes, *fallback_notes(record)],
+        "row_notes": {variant.name: row_note(variant, {}) for variant in record.variants},
         "metrics": [_metric_head(name, record.variants) for name in view.metrics],
         "warnings": _warnings(record.variants),
         "metric_notes": [
@@ -167,6 +169,7 @@ def _signed(found: DifferenceRecord, value: float | None) -> str:
 
 
 def _comparison_notes(comparisons: Sequence[ComparisonRecord]) -> Iterator[str]:
+    yield from asked_apart_notes(comparisons)
     for comparison in comparisons:
         yield from (f"{comparison.a} against {comparison.b}, {comparison.metric}: {line}" for line in comparison.notes)
     several = max((comparison.comparisons for comparison in comparisons), default=1)
