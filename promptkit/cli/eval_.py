@@ -277,15 +277,17 @@ def _next_lines(
     if ended.status == "incomplete" and missing > ended.wrong:
         retry = [] if ended.gave_up else ["--retry-errors"]
         yield join([*whole, *typed.rows, *retry]), "asks only cells without an answer"
-    if record.before is not None:
+    is_kept = record.run is not None
+    if record.before is not None and is_kept:
         yield f"promptkit runs compare {record.before} {ended.number}", f"what changed since run {record.before}"
-    if _has_failures(record.variants[0]):
+    if is_kept and _has_failures(record.variants[0]):
         yield f"promptkit runs show {ended.number} --failures", "the failing rows, with their messages"
     if record.limited:
-        yield join(whole), "all rows; these are not asked again"
+        yield join(whole), "all rows; these are not asked again" if is_kept else "all rows"
     if not html:
         yield join([*whole, *typed.rows, "--html", f"{record.suite}.html"]), "as one page"
-    yield f"promptkit runs show {ended.number}", "this again"
+    if is_kept:
+        yield f"promptkit runs show {ended.number}", "this again"
 
 
 def _has_failures(variant: VariantRecord) -> bool:

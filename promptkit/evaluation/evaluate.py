@@ -224,7 +224,7 @@ class Evaluation:
         # A key that only runs with defects have.
         rare: dict[str, Any] = {"defects": defects} if defects else {}
         return EvalRecord(
-            run=self.number,
+            run=None if self._store.is_temporary else self.number,
             suite=self.suite.name,
             about=self.suite.about,
             target=self.suite.target,
