@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -38,6 +38,7 @@ from promptkit.evaluation.thresholds.check import ThresholdInput, check_threshol
 from promptkit.evaluation.thresholds.definition import threshold_baselines
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
+from promptkit.runtimes.servers.server_identity import weights_are_stated
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
 
@@ -241,7 +242,7 @@ class Evaluation:
             known=execution.progress.known,
             seconds=round(time.monotonic() - self._started, 3),
             before=self._before,
-            notes=[*self._notes, *execution.changed_files.notes()],
+            notes=[*self._notes, *execution.changed_files.notes(), *self._weights_notes()],
             **rare,
             rows=self.counted.rows,
             repeat=self.suite.repeat,
@@ -254,6 +255,18 @@ class Evaluation:
         """Map each variant to the first before it that sent the same requests; nothing of a run that goes on."""
         run = None if rules.so_far or len(self.suite.variants) < 2 else self._store.run(str(self.number))
         return {} if run is None else same_requests(StoredRun(self._store, run))
+
+    def _weights_notes(self) -> Iterator[str]:
+        """Yield the models whose cached answers may be of other weights under the same name."""
+        known = self.execution.progress.known
+        sessions = (run.runner.session for run in self.execution.variants)
+        models = {model.reference: model for session in sessions for model in session.answered.values()}
+        for model in models.values():
+            if known and not weights_are_stated(model):
+                yield (
+                    f"{model.reference}: its server does not say which weights answer, so cached answers are known by "
+                    "its name; --fresh asks again"
+                )
 
     def _model_record(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""

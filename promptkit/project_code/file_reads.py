@@ -22,7 +22,14 @@ from typing import Any, Literal, NamedTuple
 
 from promptkit.project import STORE_FOLDER
 from promptkit.project_code.imported import imported_files
-from promptkit.storage.file_digests import CHANGING, file_digest, grouped_digests, listing_digest, stamp_now
+from promptkit.storage.file_digests import (
+    CHANGING,
+    file_digest,
+    grouped_digests,
+    listing_digest,
+    stamp_now,
+    stamped_digest,
+)
 from promptkit.storage.files import Stamp, find_root, resolved
 
 _PROMPTKIT = f"{Path(__file__).resolve().parents[1]}{os.sep}"
@@ -53,7 +60,7 @@ class _Call(NamedTuple):
 _opened: dict[str, dict[str, _Opened]] = {}  # by the module's file, then by the path; a folder ends with a slash
 _written: set[str] = set()
 _databases: set[str] = set()  # opened by sqlite3, to read or to write
-_roots: set[str] = set()
+_roots: dict[str, str] = {}  # a project's root as it may be written, with its links followed
 _running: Counter[str] = Counter()
 _clock = count(1)
 _lock = threading.Lock()
@@ -140,7 +147,7 @@ def _marked(file: Path | None) -> Iterator[_Call | None]:
     if file is None or not _is_watching or _collected.get() is None:
         yield None
         return
-    call = _Call(str(resolved(file)), next(_clock), {})
+    call = _Call(_module_of(file), next(_clock), {})
     _running[call.module] += 1
     token = _call.set(call)
     try:
@@ -155,7 +162,7 @@ def watch_reads(root: Path) -> None:
     global _is_watching
     with _lock:
         top = find_root(root) or root
-        _roots.update(f"{path}{os.sep}" for path in (resolved(top), os.path.abspath(top)))
+        _roots.update({f"{path}{os.sep}": f"{resolved(top)}{os.sep}" for path in (resolved(top), os.path.abspath(top))})
         if not _is_watching:
             _is_watching = True
             sys.addaudithook(_on_event)
@@ -163,12 +170,13 @@ def watch_reads(root: Path) -> None:
 
 def forget_reads(file: Path) -> None:
     """Forget what a module has read, because it is loaded again."""
-    _opened.pop(str(resolved(file)), None)
+    _opened.pop(_module_of(file), None)
+    _imported.cache_clear()
 
 
 def _reads_of(call: _Call, root: Path) -> dict[str, str]:
     """Return the files that a call's module and those that it imports have read, with their digests."""
-    imported = _imported(call.module, root, stamp_now(call.module))
+    imported = _imported(call.module, root)
     found: dict[str, str] = {path: file_digest(path) for path in imported if path != call.module}
     known = {call.module, *imported}  # Their content is in every key.
     waiting, seen = list(known), set(known)
@@ -197,11 +205,16 @@ def _digest_then(path: str, stamp: Stamp | None) -> str:
     """Return the digest of a file that was opened when it had a stamp."""
     if path.endswith(os.sep):
         return listing_digest(path)
-    return file_digest(path) if stamp_now(path) == stamp else CHANGING
+    return stamped_digest(path, stamp) if stamp_now(path) == stamp else CHANGING
 
 
 @lru_cache(maxsize=500)
-def _imported(module: str, root: Path, _stamp: Stamp | None) -> tuple[str, ...]:
+def _module_of(file: Path) -> str:
+    return str(resolved(file))
+
+
+@lru_cache(maxsize=500)
+def _imported(module: str, root: Path) -> tuple[str, ...]:
     return tuple(str(resolved(file)) for file in imported_files(Path(module), root))
 
 
@@ -238,22 +251,23 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _project_path(path: object) -> str | None:
-    """Return a path in a watched project, links followed; None for any other and for what no answer depends on."""
+    """Return a path in a watched project; None for any other, and for what no answer depends on.
+
+    Links below the root are not followed, because one may be led to another file.
+    """
     if not isinstance(path, str | bytes | os.PathLike):
         return None
     text = os.fsdecode(path)
     if len(text) > _LONGEST_PATH:
         return None
     text = os.path.abspath(text.removeprefix("file:").partition("?")[0] if text.startswith("file:") else text)
-    if not any(text.startswith(root) or f"{text}{os.sep}" == root for root in _roots):
+    root = next((root for root in _roots if f"{text}{os.sep}".startswith(root)), None)
+    if root is None:
         return None
     if text.endswith(".pyc"):
         text = source_from_cache(text)
-    text = os.path.realpath(text)
-    root = next((root for root in _roots if f"{text}{os.sep}".startswith(root)), None)
-    if root is None or not _IGNORED_FOLDERS.isdisjoint(text[len(root) :].split(os.sep)):
-        return None
-    return text
+    inside = text[len(root) :]
+    return None if not _IGNORED_FOLDERS.isdisjoint(inside.split(os.sep)) else (_roots[root] + inside).rstrip(os.sep)
 
 
 def _openers(*, past_import: bool) -> list[str]:

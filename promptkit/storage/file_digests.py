@@ -41,7 +41,11 @@ def stamp_now(path: str | Path) -> Stamp | None:
 
 def file_digest(path: str | Path) -> str:
     """Return the digest of a file's content as it is now; it is read again only when its stamp has changed."""
-    stamp = stamp_now(path)
+    return stamped_digest(path, stamp_now(path))
+
+
+def stamped_digest(path: str | Path, stamp: Stamp | None) -> str:
+    """Return the digest of the content of a file that has a stamp."""
     return ABSENT if stamp is None else _content_digest(str(path), stamp)
 
 
