@@ -13,7 +13,7 @@ from pydantic import BaseModel
 import promptkit
 from promptkit.api.evaluate import EvalArguments
 from promptkit.api.tune import TuneArguments
-from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
+from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec, ToolSpec
 from promptkit.evaluation.metrics.registry import kind_named, kinds
 from promptkit.evaluation.recommendation.recommend import Flag
 from promptkit.evaluation.suite.data import DataSpec, SplitSpec
@@ -76,7 +76,7 @@ def named(page: str) -> set[str]:
     ("page", "known"),
     [
         ("prompts.md", {*SECTIONS, *keys(FrontMatter, InputSpec, FileExamples)}),
-        ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
+        ("pipelines.md", keys(PipelineSpec, ToolSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
         ("command-line.md", {*get_args(Flag), *technique_keys(), *tuning_keys(demo_tuning())}),
