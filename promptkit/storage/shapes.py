@@ -67,6 +67,9 @@ class EvalInputsShape(TypedDict):
     keys: NotRequired[dict[Text, Text]]
     kinds: NotRequired[dict[Text, KindShape]]
     contents: NotRequired[dict[Text, Text]]
+    files: NotRequired[dict[Text, dict[Text, Text]]]
+    models: NotRequired[dict[Text, ModelShape]]
+    release: NotRequired[Text]
     exact: NotRequired[Truth]
     limited: NotRequired[Truth]
 

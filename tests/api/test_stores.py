@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import StoreFailed
-from promptkit.storage import database, store, unwritable
+from promptkit.storage import database
+from promptkit.storage.files import make_folder
 from promptkit.storage.store import FILE, Store
 from tests.cli.runs_project import Here, make_project
 
@@ -38,7 +39,7 @@ def sqlite_error(name: str) -> sqlite3.OperationalError:
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Exception], None]:
     """Return a function that lets no store be written below a folder."""
-    connect, make_folder = database.connect, store.make_folder
+    connect = database.connect
 
     def fail(below: Path, error: Exception) -> None:
         def failing_connect(path: Path) -> sqlite3.Connection:
@@ -52,8 +53,8 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Exception], None]:
             make_folder(path)
 
         monkeypatch.setattr(database, "connect", failing_connect)
-        monkeypatch.setattr(store, "make_folder", failing_make)
-        monkeypatch.setattr(unwritable, "make_folder", failing_make)
+        for module in ("store", "unwritable"):
+            monkeypatch.setattr(f"promptkit.storage.{module}.make_folder", failing_make)
 
     return fail
 

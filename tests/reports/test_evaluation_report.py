@@ -13,6 +13,7 @@ from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.evaluation import report
 from promptkit.reports.layout import cell_width
+from promptkit.reports.text import when_text
 from promptkit.techniques.warnings import WARNING_TEXTS
 from tests.reports.demo_view import DemoView
 
@@ -331,3 +332,16 @@ def test_a_terminal_gets_colours_but_under_no_color_none(
     monkeypatch.setenv("NO_COLOR", "1")
     print_evaluation(DemoView(rows=20).record)
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_comparison_of_cells_of_different_times_says_when_each_was_asked() -> None:
+    record = DemoView(rows=20).record
+    first, last, before = 1_796_161_800.0, 1_796_162_000.0, 1_795_600_000.0
+    apart = {"cells": 60, "a": [first, last], "b": [before, before]}
+    comparisons = [{**each, "asked_apart": apart} for each in record["comparisons"]]
+
+    shown = " ".join(evaluation_text(changed(record, comparisons=comparisons)).split())
+
+    assert f"was asked {when_text(first)} to {when_text(last).split()[1]}, " in shown
+    assert f" {when_text(before)} (60 cells each): the difference holds what else changed in between" in shown
+    assert "was asked" not in evaluation_text(record)
