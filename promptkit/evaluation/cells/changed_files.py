@@ -20,16 +20,17 @@ class ChangedFiles:
         self._cells: Counter[tuple[str, ...]] = Counter()
         self._scores: Counter[tuple[str, tuple[str, ...]]] = Counter()
 
-    def has_stale_cells(self, reads: Mapping[str, str], cells: int) -> bool:
-        """Tell whether a kept answer, of so many cells, was made of other files, and count these cells."""
-        changed = self._changed(reads)
-        if changed:
-            self._cells[changed] += cells
-        return bool(changed)
+    def changed(self, reads: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of files that have changed since; it may be called in a thread, since files may be large."""
+        return tuple(self._current.changed(reads)) if reads else ()
+
+    def count_cells(self, changed: tuple[str, ...], cells: int) -> None:
+        """Count cells that are asked again because files have changed."""
+        self._cells[changed] += cells
 
     def has_stale_score(self, reads: Mapping[str, str], metric: str) -> bool:
         """Tell whether a kept score was made of other files, and count it."""
-        changed = self._changed(reads)
+        changed = self.changed(reads)
         if changed:
             self._scores[metric, changed] += 1
         return bool(changed)
@@ -41,9 +42,6 @@ class ChangedFiles:
             f"{metric}: {_scores(count)} made again: {_named(names)} changed"
             for (metric, names), count in self._scores.most_common()
         ]
-
-    def _changed(self, reads: Mapping[str, str]) -> tuple[str, ...]:
-        return tuple(self._current.changed(reads)) if reads else ()
 
 
 def _cells(count: int) -> str:

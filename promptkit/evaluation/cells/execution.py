@@ -273,10 +273,14 @@ class Execution:
         if not reads:
             return set()
 
-        def find() -> set[bytes]:
-            return {key for key, found in reads.items() if self.changed_files.has_stale_cells(found, len(cells[key]))}
+        def find() -> dict[bytes, tuple[str, ...]]:
+            found = {key: self.changed_files.changed(files) for key, files in reads.items()}
+            return {key: changed for key, changed in found.items() if changed}
 
-        return await asyncio.to_thread(find)  # Files may be large.
+        stale = await asyncio.to_thread(find)
+        for key, changed in stale.items():
+            self.changed_files.count_cells(changed, len(cells[key]))
+        return set(stale)
 
     def _trace_reader(self, number: int) -> Callable[[], Mapping[str, object]]:
         return lambda: self._store.cells.trace_record(number) or {}
