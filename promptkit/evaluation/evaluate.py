@@ -194,7 +194,7 @@ class Evaluation:
         found: dict[str, dict[str, Any]] = {}
         for run in self.execution.variants:
             record = self._answering(run)
-            if record not in list(found.values())[:1]:
+            if record and record not in list(found.values())[:1]:
                 found[run.variant.name] = record
         return found
 

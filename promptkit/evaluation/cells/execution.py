@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -15,7 +15,6 @@ from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
 from promptkit.errors import (
     BudgetSpent,
-    DamagedRecord,
     InputError,
     PromptkitError,
     StoreFailed,
@@ -23,9 +22,10 @@ from promptkit.errors import (
     catching_unexpected,
     first_error,
 )
-from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
+from promptkit.evaluation.cells.cell import Cell, take_result
 from promptkit.evaluation.cells.changed_files import ChangedFiles
 from promptkit.evaluation.cells.failures import FailurePolicy
+from promptkit.evaluation.cells.kept import KeptCells
 from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
 from promptkit.evaluation.cells.saver import CellSaver
@@ -38,7 +38,6 @@ from promptkit.evaluation.suite.suite import Suite, answer_type
 from promptkit.project_code.file_reads import collecting_reads
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
-from promptkit.storage.shapes import OutcomeShape
 from promptkit.storage.store import Store
 
 ROWS_AT_ONCE = 256
@@ -77,6 +76,7 @@ class Execution:
         self._on_saved = on_saved
         self._on_cell = on_cell
         self.changed_files = ChangedFiles(suite.project.root)
+        self._kept = KeptCells(store, self.changed_files, errors=not options.retry_errors)
         self._scorer = CellScorer(suite, models, store.cells, self.changed_files)
         self._queue: asyncio.Queue[Cell] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Cell]] = {}  # cells being asked, with those that wait for the same answer
@@ -219,7 +219,7 @@ class Execution:
 
     async def _place(self, planned: Sequence[Cell]) -> None:
         """Take the cells that are known, queue the others, and note those that another process is asking."""
-        replaced = await self._read_kept(planned)
+        replaced = set() if self._fresh else await self._kept.read(planned)
         unknown: list[Cell] = []
         kept_scores = self._scorer.kept(list(dict.fromkeys(cell.number for cell in planned if cell.is_kept)))
         for cell in planned:
@@ -241,49 +241,6 @@ class Execution:
                 await self._queue.put(cell)
             else:
                 self._elsewhere.append(cell)
-
-    async def _read_kept(self, planned: Sequence[Cell]) -> set[bytes]:
-        """Give cells the outcomes that the store keeps for their keys.
-
-        Return the keys of damaged outcomes, and of those made of files that have changed since.
-        """
-        replaced: set[bytes] = set()
-        if self._fresh:
-            return replaced
-        by_key: dict[bytes, list[Cell]] = {}
-        for cell in planned:
-            by_key.setdefault(cell.key, []).append(cell)
-        outcomes: dict[bytes, tuple[int, OutcomeShape]] = {}
-        for key, kept in self._store.cells.find(list(by_key), errors=not self._options.retry_errors).items():
-            try:
-                outcomes[key] = kept.number, read_outcome(kept)
-            except DamagedRecord as error:
-                self._store.damage.add(error)
-                replaced.add(key)
-        replaced |= await self._stale({key: outcome for key, (_, outcome) in outcomes.items()}, by_key)
-        for key, (number, outcome) in outcomes.items():
-            for cell in by_key[key] if key not in replaced else ():
-                cell.take_outcome(outcome, number)
-                cell.read_trace = self._trace_reader(number)
-        return replaced
-
-    async def _stale(self, outcomes: Mapping[bytes, OutcomeShape], cells: Mapping[bytes, Sequence[Cell]]) -> set[bytes]:
-        """Return the keys of outcomes that were made of files which have changed since."""
-        reads = {key: found for key, outcome in outcomes.items() if (found := outcome.get("reads"))}
-        if not reads:
-            return set()
-
-        def find() -> dict[bytes, tuple[str, ...]]:
-            found = {key: self.changed_files.changed(files) for key, files in reads.items()}
-            return {key: changed for key, changed in found.items() if changed}
-
-        stale = await asyncio.to_thread(find)
-        for key, changed in stale.items():
-            self.changed_files.count_cells(changed, len(cells[key]))
-        return set(stale)
-
-    def _trace_reader(self, number: int) -> Callable[[], Mapping[str, object]]:
-        return lambda: self._store.cells.trace_record(number) or {}
 
     async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
         if self._fresh or not keys:
