@@ -33,6 +33,7 @@ from promptkit.storage.file_digests import (
 from promptkit.storage.files import Stamp, find_root, resolved
 
 _PROMPTKIT = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+_CALLER = str(Path(__file__).resolve().with_name("reference.py"))
 _SHIPPED = f"{_PROMPTKIT}library{os.sep}"
 _IGNORED_FOLDERS = frozenset({STORE_FOLDER, ".git", "site-packages", "dist-packages", "node_modules"})
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
@@ -87,10 +88,14 @@ class FileReads:
     def record(self, root: Path) -> dict[str, str]:
         """Return the digests by names within a project; a file outside of it keeps its path."""
         prefix = f"{resolved(root)}{os.sep}"
-        names = {
-            path.removeprefix(prefix).replace(os.sep, "/") or "./": digest for path, digest in self._digests.items()
-        }
+        names = {_name_of(path, prefix): digest for path, digest in self._digests.items()}
         return grouped_digests(names, root)
+
+
+def _name_of(path: str, prefix: str) -> str:
+    """Return a path without a prefix, with slashes, which is neither empty nor mistaken for a variable."""
+    name = path.removeprefix(prefix).replace(os.sep, "/")
+    return f"./{name}" if name != path and (not name or name.startswith("$")) else name
 
 
 _call: ContextVar[_Call | None] = ContextVar("running_call", default=None)
@@ -134,11 +139,17 @@ async def running_async_code(file: Path | None, root: Path) -> AsyncIterator[Non
     with _marked(file) as call:
         try:
             yield
-        finally:
-            if call is not None and _opened_bytes() > MOST_HASHED_BYTES:
-                note_reads(await asyncio.to_thread(_reads_of, call, root))
-            elif call is not None:
-                note_reads(_reads_of(call, root))
+        except Exception:
+            await _note_call(call, root)
+            raise
+        await _note_call(call, root)
+
+
+async def _note_call(call: _Call | None, root: Path) -> None:
+    if call is not None and _opened_bytes() > MOST_HASHED_BYTES:
+        note_reads(await asyncio.to_thread(_reads_of, call, root))
+    elif call is not None:
+        note_reads(_reads_of(call, root))
 
 
 @contextmanager
@@ -184,11 +195,11 @@ def _reads_of(call: _Call, root: Path) -> dict[str, str]:
         for path, opened in list(_opened.get(waiting.pop(), {}).items()):
             if path in _written or path in known:
                 continue
-            is_mixed = opened.since > call.began and call.opened.get(path) != opened.stamp
-            digest = CHANGING if is_mixed else _digest_then(path, opened.stamp)
-            if digest == CHANGING and path in _databases:
+            if path in _databases and stamp_now(path) != opened.stamp:
                 _written.add(path)  # By the code itself: a database that it keeps results in is no input.
                 continue
+            is_mixed = opened.since > call.began and call.opened.get(path) != opened.stamp
+            digest = CHANGING if is_mixed else _digest_then(path, opened.stamp)
             found[path] = digest if found.get(path, digest) == digest else CHANGING
             if path.endswith(".py") and path not in seen:
                 seen.add(path)
@@ -202,10 +213,8 @@ def _opened_bytes() -> int:
 
 
 def _digest_then(path: str, stamp: Stamp | None) -> str:
-    """Return the digest of a file that was opened when it had a stamp."""
-    if path.endswith(os.sep):
-        return listing_digest(path)
-    return stamped_digest(path, stamp) if stamp_now(path) == stamp else CHANGING
+    """Return the digest of the content that a file had when it was opened: a module may have kept that."""
+    return listing_digest(path) if path.endswith(os.sep) else stamped_digest(path, stamp)
 
 
 @lru_cache(maxsize=500)
@@ -280,8 +289,11 @@ def _openers(*, past_import: bool) -> list[str]:
     frame = sys._getframe(3)
     while frame is not None:
         kind, file = _kind_of(frame.f_code.co_filename, len(_roots))
-        if kind == "promptkit" or (kind == "import" and not past_import and not found):
-            return found
+        if kind == "import" and not past_import and not found:
+            return []
+        if kind == "promptkit":
+            # A module of an installed package, which a project trusts, is known by its call alone.
+            return found or ([call.module] if file == _CALLER and (call := _call.get()) is not None else [])
         if kind == "project" and file not in found:
             found.append(file)
         frame = frame.f_back  # type: ignore[assignment]
@@ -296,8 +308,9 @@ def _kind_of(file: str, _roots_known: int) -> tuple[Literal["project", "promptki
     if file.startswith(_PROMPTKIT) and not file.startswith(_SHIPPED):
         return "promptkit", file
     path = os.path.realpath(file)
-    inside = any(path.startswith(root) for root in _roots) and _IGNORED_FOLDERS.isdisjoint(path.split(os.sep))
-    return ("project", path) if inside else ("", path)
+    root = next((root for root in _roots if path.startswith(root)), None)
+    is_own = root is not None and _IGNORED_FOLDERS.isdisjoint(path[len(root) :].split(os.sep))
+    return ("project" if is_own else "", path)
 
 
 def _writes(mode: object, flags: object) -> bool:

@@ -101,6 +101,7 @@ class CodeReference:
             return run_module(self.module.split("."), self.chain, self.root)
         if self.file is not None and self.module.endswith(".py"):
             return run_file(self.file, self.root)
+        watch_reads(self.root)
         return import_module(self.module)
 
 

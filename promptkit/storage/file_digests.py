@@ -6,10 +6,12 @@ for the names and contents of the files that match, and `$NAME` is an environmen
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -25,6 +27,12 @@ CHANGING = "changed while it was read"
 
 MOST_FILES = 20
 """Files of one folder with one ending that are named one by one; more are named together."""
+
+MOST_NAMES = 100
+"""Names of one cell, above which files are grouped by their top folder."""
+
+GROUP_SECONDS = 10.0
+"""The time for which the digests of a group are used again, since they take a look at each of its files."""
 
 _PART_BYTES = 1 << 18
 _blake = partial(hashlib.blake2b, digest_size=KEY_BYTES)
@@ -67,16 +75,14 @@ def listing_digest(folder: str | Path) -> str:
 
 
 def group_digest(root: Path, pattern: str) -> str:
-    """Return the digest of the names and contents of the files that match a pattern, hidden ones left out."""
-    return _joined(
-        f"{path.relative_to(root).as_posix()}\0{file_digest(path)}" for path in matching_files(root, pattern)
-    )
+    """Return the digest of the names and contents of the files that match a pattern."""
+    return _joined_digests(_matching_digests(root, pattern))
 
 
-def matching_files(root: Path, pattern: str) -> list[Path]:
-    """Return the files below a folder that match a pattern such as `data/*.txt`, sorted, hidden ones left out."""
-    found = (path for path in root.glob(pattern) if path.is_file())
-    return sorted(path for path in found if not any(_is_hidden(part) for part in path.relative_to(root).parts))
+def matching_files(root: Path, pattern: str) -> list[str]:
+    """Return the files below a folder that match a pattern such as `data/*.txt`, sorted, as paths from the folder."""
+    found = glob.glob(pattern, root_dir=root, recursive=True, include_hidden=True)
+    return sorted(path.replace(os.sep, "/") for path in found if os.path.isfile(root / path))
 
 
 def variable_digest(name: str) -> str:
@@ -95,19 +101,53 @@ def digest_of(name: str, root: Path) -> str:
 
 
 def grouped_digests(digests: Mapping[str, str], root: Path) -> dict[str, str]:
-    """Return digests by name, with MOST_FILES and more of one folder and ending as one group: `data/*.txt`."""
-    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for name in digests:
-        folder, slash, last = name.rpartition("/")
-        groups[f"{folder}{slash}", os.path.splitext(last)[1] if last else "/"].append(name)
+    """Return digests by name, with many files as groups.
+
+    More than MOST_FILES of one folder and ending are one name, `data/*.txt`. Of more than MOST_NAMES then, the files of
+    one ending below a top folder are, `data/**/*.txt`.
+    """
+    grouped = _by_pattern(digests, root, lambda folder, ending: f"{glob.escape(folder)}*{ending}", MOST_FILES)
+    if len(grouped) > MOST_NAMES:
+        files = {name: digest for name, digest in digests.items() if "/" in name.strip("/")}
+        deep = _by_pattern(files, root, lambda folder, ending: f"{glob.escape(folder.split('/')[0])}/**/*{ending}", 0)
+        grouped = {**{name: digest for name, digest in digests.items() if name not in files}, **deep}
+    return dict(sorted(grouped.items()))
+
+
+def _by_pattern(
+    digests: Mapping[str, str], root: Path, pattern_of: Callable[[str, str], str], most: int
+) -> dict[str, str]:
+    """Return digests by name, with more files than `most` that share a pattern under that pattern."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
     grouped: dict[str, str] = {}
-    for (folder, ending), names in groups.items():
-        if len(names) <= MOST_FILES or ending == "/" or "*" in folder:
+    for name, digest in digests.items():
+        folder, slash, last = name.rpartition("/")
+        if name.startswith("$") or not last or "*" in name:
+            grouped[name] = digest
+        else:
+            groups[pattern_of(f"{folder}{slash}", glob.escape(os.path.splitext(last)[1]))].append(name)
+    for pattern, names in groups.items():
+        if len(names) <= most:
             grouped |= {name: digests[name] for name in names}
         else:
-            is_changing = any(digests[name] == CHANGING for name in names)
-            grouped[f"{folder}*{ending}"] = CHANGING if is_changing else digest_of(f"{folder}*{ending}", root)
-    return dict(sorted(grouped.items()))
+            files = _recent_digests(pattern, root, int(time.monotonic() / GROUP_SECONDS))
+            is_changing = any(digests[name] != files.get(name) for name in names)
+            grouped[pattern] = CHANGING if is_changing else _joined_digests(files)
+    return grouped
+
+
+@lru_cache(maxsize=1_000)
+def _recent_digests(pattern: str, root: Path, _period: int) -> Mapping[str, str]:
+    """Return the digests of the files that match a pattern, taken once in GROUP_SECONDS."""
+    return _matching_digests(root, pattern)
+
+
+def _matching_digests(root: Path, pattern: str) -> dict[str, str]:
+    return {name: file_digest(root / name) for name in matching_files(root, pattern)}
+
+
+def _joined_digests(digests: Mapping[str, str]) -> str:
+    return _joined(f"{name}\0{digest}" for name, digest in digests.items())
 
 
 class CurrentDigests:

@@ -52,14 +52,15 @@ async def test_a_file_that_a_module_reads_once_is_read_by_every_call(folder: Fol
         assert first == second == {"a.txt": digest_of("a.txt", folder.root)}
 
 
-async def test_what_a_module_keeps_of_a_file_that_has_changed_since_is_of_no_content_that_can_be_named(
+async def test_what_a_module_keeps_of_a_file_that_has_changed_since_is_of_the_content_that_it_read(
     folder: Folder,
 ) -> None:
     folder.write("a.txt", "one")
     source = "TEXT = (HERE / 'a.txt').read_text()\ndef act():\n    return TEXT\n"
-    await reads(folder, source)
+    first = await reads(folder, source)
     folder.write("a.txt", "another")
-    assert await reads(folder, source) == {"a.txt": CHANGING}
+    assert await reads(folder, source) == first
+    assert digest_of("a.txt", folder.root) != first["a.txt"]
 
 
 async def test_a_file_that_an_imported_module_reads_is_read_by_the_one_that_imports_it(folder: Folder) -> None:
@@ -166,3 +167,36 @@ async def test_calls_that_run_together_have_their_own_reads(folder: Folder) -> N
     assert one.keys() == {"a.txt"}
     assert other.keys() == {"b.txt"}
     assert json.loads(json.dumps(one)) == one
+
+
+async def test_a_link_is_read_by_its_own_name(folder: Folder) -> None:
+    folder.write("one.txt", "one")
+    folder.write("two.txt", "two")
+    link = folder.root / "a.txt"
+    link.symlink_to("one.txt")
+    found = await reads(folder, READ)
+    assert found == {"a.txt": digest_of("one.txt", folder.root)}
+    link.unlink()
+    link.symlink_to("two.txt")
+    assert digest_of("a.txt", folder.root) != found["a.txt"]
+
+
+async def test_a_file_whose_name_begins_like_a_variable_is_a_file(folder: Folder) -> None:
+    folder.write("$a.txt", "one")
+    found = await reads(folder, READ.replace("a.txt", "$a.txt"), name="other")
+    assert found == {"./$a.txt": digest_of("./$a.txt", folder.root)}
+    assert found["./$a.txt"] != ABSENT
+
+
+async def test_a_trusted_module_from_outside_reads_files_of_the_project_too(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "trusted_tool.py").write_text("def act(path):\n    return open(path, 'rb').close()\n")
+    monkeypatch.syspath_prepend(outside)
+    folder.write("promptkit.yaml", "model: auto\ntrusted_modules: [trusted_tool]\n")
+    folder.write("a.txt", "one")
+    code = find_code("trusted_tool:act", folder.root, folder.project, what="tool")
+    with collecting_reads() as found:
+        await code.call({"path": str(folder.root / "a.txt")}, ToolFailed)
+    assert found.record(folder.root) == {"a.txt": digest_of("a.txt", folder.root)}
