@@ -189,7 +189,7 @@ def print_result(result: EvalResult, view: StoredRun, *, html: Path | None, json
         emit(json_text(result.record.to_json(), indent=2 if alone else None))
     else:
         print_evaluation(result.record, view)
-    if defects := defects_text(result.record.defects, result.number):
+    if defects := defects_text(result.record.defects, result.record.run):
         note(defects)
 
 

@@ -17,7 +17,7 @@ from promptkit.project import Project
 from promptkit.project_code.file_reads import note_reads
 from promptkit.project_code.reference import CodeReference, find_code
 from promptkit.project_code.source import functions_of, parse_source
-from promptkit.storage.file_digests import digest_of, matching_files
+from promptkit.storage.file_digests import digest_of, stands_for_a_file
 from promptkit.storage.files import resolved
 
 
@@ -107,7 +107,7 @@ def _declared_name(pattern: str, folder: Path, project: Project) -> str:
     if not path.startswith(f"{root}{os.sep}"):
         raise InputError(f"`reads`: `{pattern}` leads out of the project")
     name = path[len(root) + 1 :].replace(os.sep, "/")
-    if not matching_files(project.root, name):
+    if not stands_for_a_file(name, project.root):
         raise InputError(
             f"`reads`: there is no file `{pattern}`", hint="paths are relative to the file that names them"
         )

@@ -97,7 +97,16 @@ def digest_of(name: str, root: Path) -> str:
         return variable_digest(name[1:])
     if name.endswith("/"):
         return listing_digest(root / name)
-    return group_digest(root, name) if "*" in name else file_digest(root / name)
+    return group_digest(root, name) if _is_pattern(name) else file_digest(root / name)
+
+
+def stands_for_a_file(name: str, root: Path) -> bool:
+    """Tell whether there is a file that a name stands for."""
+    return bool(matching_files(root, name)) if _is_pattern(name) else os.path.isfile(root / name)
+
+
+def _is_pattern(name: str) -> bool:
+    return "*" in name or "?" in name
 
 
 def grouped_digests(digests: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -122,7 +131,7 @@ def _by_pattern(
     grouped: dict[str, str] = {}
     for name, digest in digests.items():
         folder, slash, last = name.rpartition("/")
-        if name.startswith("$") or not last or "*" in name:
+        if name.startswith("$") or not last or _is_pattern(name):
             grouped[name] = digest
         else:
             groups[pattern_of(f"{folder}{slash}", glob.escape(os.path.splitext(last)[1]))].append(name)

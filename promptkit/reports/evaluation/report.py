@@ -225,7 +225,8 @@ def defects_text(defects: Sequence[Defect], run: int | None) -> str:
     named = [f"{defect.defect} ({defect.cells})" for defect in defects[:MOST_DEFECTS]]
     more = [f"{len(defects) - MOST_DEFECTS} others"] if len(defects) > MOST_DEFECTS else []
     cells = counted(sum(defect.cells for defect in defects), "cell")
+    command = "--json" if run is None else f"`promptkit runs show {run} --json`"
     return (
         f"{cells} failed by a defect of promptkit or of the project's code: {', '.join([*named, *more])}; "
-        f"`promptkit runs show {run} --json` has the traceback under `defects`, please report it"
+        f"{command} has the traceback under `defects`, please report it"
     )
