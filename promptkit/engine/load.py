@@ -263,8 +263,7 @@ class PipelineReader:
 
     def _tools(self) -> dict[str, Tool]:
         tools: dict[str, Tool] = {}
-        for name, written in self._head.tools.items():
-            spec = ToolSpec(function=written) if isinstance(written, str) else written
+        for name, spec in self._head.tools.items():
             try:
                 tool = find_tool(name, spec.function, self._path.parent, self._state.project)
                 tools[name] = tool.reading(spec.reads, spec.environment, self._path.parent, self._state.project)
@@ -463,7 +462,7 @@ def _read_head(document: Document, problems: Problems) -> PipelineSpec:
     kinds = {"inputs": Mapping, "defaults": Mapping, "steps": Mapping, "cases": list, "output": object}
     usable = {key: raw[key] for key, kind in kinds.items() if key in raw and isinstance(raw[key], kind)}
     with suppress(ValidationError):
-        usable["tools"] = TypeAdapter(dict[str, str | ToolSpec]).validate_python(raw.get("tools", {}))
+        usable["tools"] = TypeAdapter(dict[str, ToolSpec]).validate_python(raw.get("tools", {}))
     return PipelineSpec.model_construct(**{"steps": {}, **usable})
 
 

@@ -69,10 +69,10 @@ def _is_readable_in_place(folder: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a store's files, if there are any; the database takes its place last. Raises StoreFailed."""
+    """Copy a store's readable files, if there are any; the database takes its place last. Raises StoreFailed."""
     try:
         for name in (_LOG, FILE):
-            if (source / name).is_file():
+            if os.access(source / name, os.R_OK):
                 new = target / f".{secrets.token_hex(4)}.tmp"
                 shutil.copyfile(source / name, new)
                 new.chmod(PRIVATE_FILE)
