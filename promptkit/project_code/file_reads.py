@@ -270,13 +270,22 @@ def _project_path(path: object) -> str | None:
     if len(text) > _LONGEST_PATH:
         return None
     text = os.path.abspath(text.removeprefix("file:").partition("?")[0] if text.startswith("file:") else text)
-    root = next((root for root in _roots if f"{text}{os.sep}".startswith(root)), None)
-    if root is None:
+    if (root := _root_of(text)) is None:
         return None
     if text.endswith(".pyc"):
         text = source_from_cache(text)
     inside = text[len(root) :]
     return None if not _IGNORED_FOLDERS.isdisjoint(inside.split(os.sep)) else (_roots[root] + inside).rstrip(os.sep)
+
+
+def _root_of(path: str) -> str | None:
+    """Return the watched root, with a slash at its end, that a path is or lies in."""
+    end = len(path)
+    while end > 0:
+        if (root := f"{path[:end]}{os.sep}") in _roots:
+            return root
+        end = path.rfind(os.sep, 0, end)
+    return None
 
 
 def _openers(*, past_import: bool) -> list[str]:
@@ -308,7 +317,7 @@ def _kind_of(file: str, _roots_known: int) -> tuple[Literal["project", "promptki
     if file.startswith(_PROMPTKIT) and not file.startswith(_SHIPPED):
         return "promptkit", file
     path = os.path.realpath(file)
-    root = next((root for root in _roots if path.startswith(root)), None)
+    root = _root_of(path)
     is_own = root is not None and _IGNORED_FOLDERS.isdisjoint(path[len(root) :].split(os.sep))
     return ("project" if is_own else "", path)
 
