@@ -270,7 +270,9 @@ class Evaluation:
         )
         compared = None if self.against is None else against.compare(self.against)
         return {
-            "missing_allowed": all(checked.may_miss(variant.missing + _unscored(variant)) for variant in variants),
+            "missing_allowed": all(
+                checked.may_miss(variant.missing + _unscored(variant), checked.cells) for variant in variants
+            ),
             "thresholds": check_thresholds(checked),
             "against": compared and baseline_record(compared, smallest=rules.smallest),
         }

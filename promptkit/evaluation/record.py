@@ -59,6 +59,7 @@ class MetricRecord(Record):
     """A metric of a variant: its mean with a 95 % interval, over `n` cells in `clusters` clusters.
 
     `of_parsed` is the mean of the answers that parse, None where all do; `unscored` counts answers without a score.
+    `exempt` cells are not among the `n`, because the metric does not apply to them.
     """
 
     kind: str = ""
@@ -73,6 +74,7 @@ class MetricRecord(Record):
     notes: list[str] = []
     of_parsed: Number | None = None
     unscored: int = 0
+    exempt: int = 0
 
     def goodness(self, value: float) -> float:
         """Return a cell's score as a share of the metric's range, which has bounds: 0 is the worst, 1 the best.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from promptkit.engine.requirements import Fallback
 from promptkit.evaluation.cells.progress import VariantRun
-from promptkit.evaluation.cells.tally import Tally, paired_samples
+from promptkit.evaluation.cells.tally import Tally, paired_exempt, paired_samples
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
 from promptkit.evaluation.statistics.interval import CONFIDENCE
@@ -93,7 +93,7 @@ def variant_record(
         sets=dict(sets),
         cases=cells,
         missing=cells - (tally.done - tally.missing),
-        metrics={metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
+        metrics={metric.name: _metric_record(metric, tally, clusters, cells) for metric in tally.metrics},
         unparsed=tally.unparsed,
         truncated=tally.truncated,
         warnings=tally.count_warnings(),
@@ -108,13 +108,17 @@ def variant_record(
     )
 
 
-def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> MetricRecord:
-    """Return a metric of a variant; `of_parsed` is its mean without answers that cannot be read."""
+def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None, cells: int) -> MetricRecord:
+    """Return a metric of a variant of so many cells; `of_parsed` is its mean without answers that cannot be read."""
     of_parsed = None
     if metric.bounds is not None and tally.unparsed + tally.truncated:
         of_parsed = metric.estimate(tally.parsed(metric, clusters)).mean
     record = estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
-    return record.model_copy(update={"of_parsed": of_parsed, "unscored": tally.unscored(metric)})
+    more: dict[str, Any] = {"of_parsed": of_parsed, "unscored": tally.unscored(metric)}
+    if exempt := tally.count_exempt(metric):
+        note = f"on {cells - exempt:,} of {cells:,} answers; it does not apply to the others"
+        more |= {"exempt": exempt, "notes": [note, *record.notes]}
+    return record.model_copy(update=more)
 
 
 def estimate_record(metric: Metric, estimate: Estimate) -> MetricRecord:
@@ -172,10 +176,15 @@ def compare_tallies(
 ) -> Difference | None:
     """Return the difference of `a` and `b` at the level for `family` comparisons; None with too many cells missing."""
     left, right = paired_samples(metric, a, b, clusters)
+    exempt_a, exempt_b = paired_exempt(metric, a, b)
+    cells -= int((exempt_a | exempt_b).sum())
     missing = cells - len(left)
     if missing and not (rules.allow_missing and may_miss(metric, missing, cells)):
         return None
     difference = metric.difference(left, right, level=family_level(family))
+    if difference is not None and (exempt_a != exempt_b).any():
+        note = f"compared on the {len(left):,} answers to which it applies in both"
+        difference = replace(difference, notes=(*difference.notes, note))
     if difference is None or not missing:
         return difference
     return counting_against(metric, difference, missing, cells)

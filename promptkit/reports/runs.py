@@ -199,6 +199,8 @@ def answer_lines(cell: Cell) -> Iterator[str]:
 
 def score_text(score: Score) -> str:
     """Return a score with its details, in one line."""
+    if not score.applies:
+        return f"n/a · {one_line(score.why)}"
     value = "no score" if score.value is None else f"{score.value:.4g}"
     details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name != JUDGE_DETAIL]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])

@@ -365,7 +365,7 @@ class Execution:
         if cell.flag == "error":
             progress.missing += 1
             progress.failure = progress.failure or cell.problem
-        unscored = [score for score in cell.scores.values() if score.value is None]
+        unscored = [score for score in cell.scores.values() if score.is_missing]
         progress.failure = progress.failure or next((score.why for score in unscored), "")
         progress.defects.cells.update(defects_of(cell.defect, unscored))
         for score in unscored:

@@ -101,7 +101,7 @@ class CellSaver:
             kept = {
                 cell.number: score_text(score, cell.bound.key)
                 for cell, score in found
-                if score is not None and score.value is not None
+                if score is not None and not score.is_missing
             }
             if kept:
                 await self._store.cells.keep_scores(key, kept)

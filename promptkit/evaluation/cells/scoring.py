@@ -26,7 +26,7 @@ from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
 from promptkit.evaluation.cells.failures import JudgeModels
 from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricInput
-from promptkit.evaluation.metrics.score import DEFECT, Score
+from promptkit.evaluation.metrics.score import DEFECT, Score, not_applicable
 from promptkit.evaluation.suite.binding import Binder, evaluate_of
 from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
 from promptkit.runtimes.models import Models
@@ -51,6 +51,7 @@ class CellScorer:
 
     def __init__(self, measures: Sequence[Measure], models: Models, cells: Cells) -> None:
         self.keys: dict[str, str] = {}
+        self._measures = measures
         self._models = models
         self._judges = JudgeModels(models)
         self._cells = cells
@@ -70,11 +71,19 @@ class CellScorer:
             self.keys[measure.name] = f"{measure.key} {judge.digest}" if judge else measure.key
 
     def quick(self, cell: Cell, answer: AnswerType | None) -> Scores:
-        """Return the scores of the quick metrics; a missing answer has none."""
-        if cell.flag == "error":
-            return {}
-        expected = cell.bound.expected
-        return {measure.name: measure_cell(measure, cell, expected[at], answer) for at, measure in self._quick}
+        """Return the scores of the quick metrics, and of all that do not apply to the row.
+
+        A missing answer has no others.
+        """
+        bound = cell.bound
+        scores = {self._measures[at].name: not_applicable(why) for at, why in bound.exempt.items()}
+        if cell.flag != "error":
+            scores |= {
+                measure.name: measure_cell(measure, cell, bound.expected[at], answer)
+                for at, measure in self._quick
+                if at not in bound.exempt
+            }
+        return scores
 
     async def slow(self, cell: Cell, answer: AnswerType | None) -> Scores:
         """Return the scores of the slow metrics; those that are kept are not made again.
@@ -83,6 +92,8 @@ class CellScorer:
         """
         scores: Scores = {}
         for at, measure in self._slow:
+            if at in cell.bound.exempt:
+                continue
             score = partial(_slow_score, self._judges, measure, cell, cell.bound.expected[at], answer)
             kept = cell.kept_scores.get(measure.name)
             scores[measure.name] = await score() if kept is None else kept
@@ -307,6 +318,8 @@ async def score_pairs(
     async def finish(cell: Cell, baseline: Cell) -> CellRecord:
         scores = dict(cell.scores)
         for at, measure in measures:
+            if at in cell.bound.exempt:
+                continue
             ours, theirs = (metric_input(measure, one, cell.bound.expected[at], answer) for one in (cell, baseline))
             scores[measure.name] = score = await judges.score(partial(judge_pair, measure, ours, theirs))
             tallies[cell.variant].score(measure.metric, cell.bound.index, cell.repeat, score)

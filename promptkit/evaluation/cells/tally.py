@@ -45,6 +45,7 @@ class Tally:
         self._states = bytearray()
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
+        self._exempt = {metric.name: bytearray() for metric in metrics}
         self._recorded = bytearray()
         self._warned: dict[tuple[str, str], bytearray] = {}
         self._warning_counts: Counter[str] = Counter()
@@ -89,6 +90,7 @@ class Tally:
         at = (row * self._repeat + repeat) * width
         numbers = metric.numbers(score) if score.value is not None else (_NAN,) * width
         self._columns[metric.name][at : at + width] = array("d", numbers)
+        self._exempt[metric.name][row * self._repeat + repeat] = not score.applies
 
     @property
     def done(self) -> int:
@@ -141,7 +143,16 @@ class Tally:
 
     def unscored(self, metric: Metric) -> int:
         """Return the number of answered cells without a score by a metric: it, or its judge, failed."""
-        return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
+        unscored = np.isnan(self.values(metric)[:, 0]) & ~self.exempt(metric)
+        return int((unscored & self._answered()).sum())
+
+    def exempt(self, metric: Metric) -> NDArray[np.bool_]:
+        """Return for each cell whether the metric does not apply to it."""
+        return _truths(self._exempt[metric.name])
+
+    def count_exempt(self, metric: Metric) -> int:
+        """Return the number of cells to which a metric does not apply."""
+        return self._exempt[metric.name].count(True)
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """Return the numbers of all cells, (cells, columns); NaN where a cell is missing or has no score."""
@@ -167,7 +178,7 @@ class Tally:
     def _reach(self, at: int) -> None:
         if at >= len(self._states):
             more = max(_ROWS_AT_ONCE * self._repeat, at + 1 - len(self._states))
-            for cells in (self._states, self._recorded, *self._warned.values()):
+            for cells in (self._states, self._recorded, *self._warned.values(), *self._exempt.values()):
                 cells.extend(bytes(more))
             self._counts[PENDING] += more
             for metric in self.metrics:
@@ -201,6 +212,13 @@ def paired_samples(
     both = min(len(left), len(right))
     chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))
     return _sample(left, chosen, a._repeat, clusters), _sample(right, chosen, b._repeat, clusters)
+
+
+def paired_exempt(metric: Metric, a: Tally, b: Tally) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return for each cell of two variants whether a metric does not apply to it, as arrays of one length."""
+    left, right = a.exempt(metric), b.exempt(metric)
+    cells = max(len(left), len(right))
+    return np.pad(left, (0, cells - len(left))), np.pad(right, (0, cells - len(right)))
 
 
 def _truths(marks: bytearray) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.cells.tally import Clusters, Tally, paired_samples
+from promptkit.evaluation.cells.tally import Clusters, Tally, paired_exempt, paired_samples
 from promptkit.evaluation.comparison.differences import NOTED, RunDifference, run_differences
 from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, row_cells
 from promptkit.evaluation.metrics.base import Difference, Metric
@@ -212,9 +212,11 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
         return MetricComparison(metric=metric, difference=None, why=why)
     if (run := pairs.unreadable.get(metric.name)) is not None:
         return MetricComparison(metric=metric, difference=None, why=f"its scores in {run} cannot be read")
-    missing = cells - len(paired_samples(metric, *pairs.tallies)[0])
-    if missing and not (allow_missing and may_miss(metric, missing, cells)):
-        why = f"{missing} of {cells} cells have no score in one of the two"
+    exempt_a, exempt_b = paired_exempt(metric, *pairs.tallies)
+    applies = cells - int((exempt_a | exempt_b).sum())
+    missing = applies - len(paired_samples(metric, *pairs.tallies)[0])
+    if missing and not (allow_missing and may_miss(metric, missing, applies)):
+        why = f"{missing} of {applies} cells have no score in one of the two"
         return MetricComparison(metric=metric, difference=None, missing=missing, why=why)
     rules = ReportRules(allow_missing=allow_missing)
     difference = compare_tallies(metric, *pairs.tallies, cells, pairs.clusters, rules, family=1)
@@ -282,7 +284,7 @@ class _Pairs:
     def _put(self, tally: Tally, at: int, row: ScoredRow, run: str) -> None:
         for repeat, scores in row.scores.items():
             for metric in self._metrics if repeat < self.repeat else ():
-                if (score := scores.get(metric.name)) is None or score.value is None:
+                if (score := scores.get(metric.name)) is None or score.is_missing:
                     continue
                 try:
                     _check_score(metric, score)
@@ -335,6 +337,8 @@ def _told_apart(rows: Iterable[ScoredRow]) -> Iterator[tuple[tuple[bytes, int], 
 def _check_score(metric: Metric, score: Score) -> None:
     """Raise KeyError, TypeError or ValueError for a score that the metric cannot have given."""
     low, high = metric.bounds or (-np.inf, np.inf)
+    if not score.applies:
+        return
     if score.value is None or not low <= score.value <= high:
         raise ValueError("a score is outside its bounds")
     if len(metric.numbers(score)) != len(metric.columns):

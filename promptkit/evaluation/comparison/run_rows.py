@@ -29,9 +29,9 @@ class ScoredRow:
     fields: Mapping[str, Any]
 
     def values(self, metric: str, repeat: int) -> list[float | None]:
-        """Return the scores of the first `repeat` repeats by one metric, None where one is missing."""
+        """Return the scores of the first `repeat` repeats to which a metric applies, None where one is missing."""
         found = (self.scores.get(at, {}).get(metric) for at in range(repeat))
-        return [None if score is None else score.value for score in found]
+        return [None if score is None else score.value for score in found if score is None or score.applies]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ class Binder:
         inputs: tuple[Mapping[str, Any], ...] = ()
         expected: tuple[Any, ...] = ()
         expect: Any = None
+        exempt: dict[int, str] = {}
         cluster = self._suite.data.spec.cluster
         if not problems and cluster is not None and cluster not in row.fields:
             hint = nearest(cluster, row.fields)
@@ -47,7 +48,11 @@ class Binder:
                 with catching_unexpected():
                     inputs = self._inputs(row)
                     expect = self._expect(row)
-                    expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
+                    exempt = self._exempt(row)
+                    expected = tuple(
+                        None if place in exempt else self._expected(measure, row, expect)
+                        for place, measure in enumerate(self._suite.measures)
+                    )
             except InputError as error:
                 problems += (row.wrong(_problem_text(problem), problem.hint) for problem in error.problems)
             except UnexpectedError as error:
@@ -61,6 +66,7 @@ class Binder:
             key=row_key(row.fields),
             text=compact(row.fields),
             problems=tuple(problems),
+            exempt=exempt,
         )
 
     def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
@@ -106,6 +112,19 @@ class Binder:
         if self._suite.expect is not None:
             return plain(self._suite.expect.evaluate({"row": row.fields}, ()))
         return row.fields.get(EXPECT)
+
+    def _exempt(self, row: DataRow) -> dict[int, str]:
+        """Return the places of the measures that do not apply to a row, with the reasons."""
+        exempt: dict[int, str] = {}
+        for place, measure in enumerate(self._suite.measures):
+            if measure.when is None:
+                continue
+            applies = measure.when.evaluate({"row": row.fields}, ())
+            if not isinstance(applies, bool):
+                raise InputError(f"`when` of `{measure.name}` gave {compact(plain(applies))[:60]}, not true or false")
+            if not applies:
+                exempt[place] = "its `when` is false for this row"
+        return exempt
 
     def _expected(self, measure: Measure, row: DataRow, expect: Any) -> Any:
         metric = measure.metric

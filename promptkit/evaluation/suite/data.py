@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ class BoundRow:
     """A row of data with the target's inputs for each variant, and the expected answer for each measure.
 
     `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `index`
-    counts the rows that are used, from 0. A row with `problems` is not asked.
+    counts the rows that are used, from 0. The measures at the places `exempt` do not apply to the row, for the reasons
+    there. A row with `problems` is not asked.
     """
 
     row: DataRow
@@ -86,6 +87,7 @@ class BoundRow:
     key: bytes
     text: str
     problems: tuple[Problem, ...] = ()
+    exempt: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

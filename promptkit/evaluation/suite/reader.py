@@ -346,6 +346,11 @@ def _first_fields(data: Data, problems: Problems) -> frozenset[str]:
     return frozenset()
 
 
+def _given(values: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the value of a key as a list, which is empty where there is none."""
+    return [values[key]] if values.get(key) is not None else []
+
+
 def _target_name(source: TargetSource) -> str:
     return source.target.stem if source.step is None else f"{source.target.stem}.{source.step}"
 
@@ -387,12 +392,14 @@ class PartReader:
         found = {name: self.value(text, (*path, name), ("row",)) for name, text in given.items()}
         return {name: value for name, value in found.items() if value is not None}
 
-    def value(self, value: Any, path: tuple[PathKey, ...], names: Sequence[str]) -> CompiledValue | None:
-        """Return a value compiled, None where there is none; it may read `names`."""
+    def value(
+        self, value: Any, path: tuple[PathKey, ...], names: Sequence[str], *, bare: bool = False
+    ) -> CompiledValue | None:
+        """Return a value compiled, None where there is none; it may read `names`. `bare`: one expression."""
         if value is None:
             return None
 
-        compiled = compile_value(value, Location(self._document, path), self._problems)
+        compiled = compile_value(value, Location(self._document, path), self._problems, bare=bare)
         for text in compiled.texts:
             for name in sorted(text.names - set(names)):
                 hint = f"write `row.{name}`" if "row" in names else nearest(name, names)
@@ -438,9 +445,10 @@ class PartReader:
             ) from None
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
-        texts = (values.get("of"), values.get("expect", self._expect(path)))
+        texts = (values.get("of"), values.get("expect", self._expect(path)), *_given(values, "when"))
         of = self.value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
         expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
+        when = self.value(values.pop("when", None), (*below, "when"), ("row",), bare=True)
         if of is not None:
             self._check_read(of, (*below, "of"), baseline)
         elif kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
@@ -459,7 +467,7 @@ class PartReader:
                 for problem in error.problems
             )
             raise InputError(placed) from None
-        return Measure(metric=metric, of=of, expect=expect, texts=texts)
+        return Measure(metric=metric, of=of, expect=expect, when=when, texts=texts)
 
     def _check_read(self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline) -> None:
         """Report the parts of the output and the steps that `of` reads and that are not there."""

@@ -63,6 +63,7 @@ class SuiteSpec(ClosedModel):
 _COMPARED_PROPERTIES = {
     "of": {"description": "what is compared: an expression over output, row and steps"},
     "expect": {"description": "what is expected: an expression over row"},
+    "when": {"description": "the rows that the metric is for: an expression over row", "type": ["string", "boolean"]},
 }
 
 

@@ -189,13 +189,15 @@ class Variant:
 class Measure:
     """A metric with the values that it compares: `of` (None: the output) and `expect` (None: the suite's).
 
-    `texts` are both as they are written, that of `expect` the suite's where the metric has none.
+    `when` tells whether it applies to a row (None: to all). `texts` are `of`, `expect` and, where there is one, `when`
+    as they are written; that of `expect` is the suite's where the metric has none.
     """
 
     metric: Metric
     of: CompiledValue | None = None
     expect: CompiledValue | None = None
-    texts: tuple[Any, Any] = (None, None)
+    when: CompiledValue | None = None
+    texts: tuple[Any, ...] = (None, None)
 
     @property
     def name(self) -> str:

@@ -67,9 +67,12 @@ def find_failing_rows(view: RunView, record: EvalRecord) -> list[FailingRow]:
 
 
 def normalized_score(cell: Cell, metrics: Mapping[str, MetricRecord]) -> float:
-    """Return a cell's score by the primary metric, from 0 to 1; 1 where that has no bounds, 0 without a score."""
+    """Return a cell's score by the primary metric, from 0 to 1; 0 without a score.
+
+    It is 1 where the metric has no bounds or does not apply.
+    """
     name, metric = next(iter(metrics.items()), ("", MetricRecord()))
-    if not metric.bounds or (score := cell.scores.get(name)) is None:
+    if not metric.bounds or (score := cell.scores.get(name)) is None or not score.applies:
         return 1.0
     return 0.0 if score.value is None else metric.goodness(score.value)
 
@@ -120,7 +123,7 @@ def _answer_texts(cell: Cell, metric: str) -> _AnswerTexts:
         why = re.sub(r"^step `[^`]*`: ", "", cell.problem)
         return _AnswerTexts(expected_text, ": ".join(filter(None, (FLAG_TEXTS[cell.flag], one_line(why)))), "yellow")
     score = cell.scores.get(metric)
-    if score is not None and score.value is None:
+    if score is not None and score.is_missing:
         return _AnswerTexts(expected_text, f"no score: {one_line(score.why)}", "yellow")
     return _AnswerTexts(expected_text, "null" if got is None else value_line(got), "red")
 

@@ -183,6 +183,7 @@ def _list_cell(
         round(cell.seconds, 4),
         cell.calls,
         [warnings[name] for name in cell.warned if name in warnings],
+        [at for at, name in enumerate(metrics) if name in cell.scores and not cell.scores[name].applies],
     ]
 
 

@@ -151,7 +151,7 @@ async def test_a_score_that_is_no_number_is_missing(bench: Bench) -> None:
 
 
 async def test_a_missing_score_makes_a_comparison_of_its_metric_impossible(bench: Bench) -> None:
-    bench.folder.write("evals/mine.py", "def score(row):\n    return None if row['text'] == 'bad 0' else 1\n")
+    bench.folder.write("evals/mine.py", "def score(row):\n    return 'none' if row['text'] == 'bad 0' else 1\n")
     ran = await bench.run(
         SUITE.replace("accuracy: label", "accuracy: label, mine: {python: 'mine.py:score'}")
         + "variants: {a: {}, b: {mood.layout: prefix}}\n"

@@ -266,7 +266,7 @@ async def test_a_metric_that_compares_nothing_is_not_said_to_lack_cells(bench: B
 
 
 async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench: Bench) -> None:
-    own = "def odd(row, expected):\n    return None if row['text'] == 'bad 0' else 1\n"
+    own = "def odd(row, expected):\n    return 'none' if row['text'] == 'bad 0' else 1\n"
     bench.folder.write("evals/own.py", own)
     suite = SUITE.replace("{accuracy: label}", "{odd: {python: 'own.py:odd'}, accuracy: label}")
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)
