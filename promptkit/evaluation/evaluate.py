@@ -220,7 +220,7 @@ class Evaluation:
             known=execution.progress.known,
             seconds=round(time.monotonic() - self._started, 3),
             before=self._before,
-            notes=list(self._notes),
+            notes=[*self._notes, *execution.clusters.notes()],
             **rare,
             rows=self.counted.rows,
             repeat=self.suite.repeat,

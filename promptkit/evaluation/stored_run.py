@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from promptkit.engine.requirements import Fallback
 from promptkit.engine.results import calls_of
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell, RunView, read_cell
+from promptkit.evaluation.cells.clusters import Clusters
 from promptkit.evaluation.cells.scoring import checked_score, missing_score
-from promptkit.evaluation.cells.tally import Clusters, Tally
+from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.metrics.score import Score
@@ -129,17 +130,16 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
     how, built = view.how, build_metrics(view, project)
     tallies = {name: Tally(tuple(built.metrics.values()), how["repeat"]) for name in view.variants}
     clusters = Clusters(how["cluster"])
-    number, index = 0, -1
-    for cell in view.cells():
-        if cell.row != number:
-            number, index = cell.row, index + 1
-            clusters.add(cell.fields)
-        cell.scores = {
-            name: _usable_score(built.metrics[name], score)
-            for name, score in cell.scores.items()
-            if name in built.metrics
-        }
-        tallies[cell.variant].put(index, cell, known=False)
+    for index, (_, row) in enumerate(groupby(view.cells(), key=lambda cell: cell.row)):
+        cells = list(row)
+        clusters.add(cells[0].fields, [cell.number for cell in cells if cell.repeat == 0])
+        for cell in cells:
+            cell.scores = {
+                name: _usable_score(built.metrics[name], score)
+                for name, score in cell.scores.items()
+                if name in built.metrics
+            }
+            tallies[cell.variant].put(index, cell, known=False)
     note = _NOTES.get(view.status, "the run was killed: these are the cells that it had by then")
     return EvalRecord(
         run=view.number,
@@ -155,7 +155,11 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         known=0,
         seconds=round((view.ended or time.time()) - view.started, 3),
         before=None,
-        notes=[note, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
+        notes=[
+            note,
+            *clusters.notes(),
+            *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items()),
+        ],
         rows=how["rows"],
         repeat=how["repeat"],
         variants=[

@@ -176,6 +176,7 @@ def _notes(record: CompareRecord) -> Iterator[str]:
     only_a, only_b = record.rows["only_a"], record.rows["only_b"]
     if only_a or only_b:
         yield f"left out: {counted(only_a, 'row')} of {a} alone, {only_b} of {b} alone"
+    yield from record.notes
     if same := record.cells["same_answer"]:
         yield f"{same} of {record.cells['both']} answers are the same stored one in both (`--fresh` asks again)"
     for found in record.comparisons:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
-from promptkit.evaluation.suite.data import BoundRow
+from promptkit.evaluation.suite.data import BoundRow, cluster_value
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
-from promptkit.storage.strict_json import compact
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 
 MOST_LABELS = 20
@@ -132,7 +131,11 @@ def step_data_split(suite: Suite, split: DataSplit) -> DataSplit:
 def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
     """Return the cluster of each row, None for a suite without clusters."""
     name = suite.data.spec.cluster
-    return None if name is None else [compact(row.row.fields.get(name)) for row in rows]
+    if name is None:
+        return None
+    values = [cluster_value(row.row.fields, name) for row in rows]
+    # A blank row is its own cluster, by its content, so that it stays in its part where rows are added.
+    return [f"row {row.key.hex()}" if value is None else value for row, value in zip(rows, values, strict=True)]
 
 
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:

@@ -7,11 +7,11 @@ import io
 
 import pytest
 
+from promptkit.errors import RequestRefused
 from promptkit.evaluation.error_analysis.groups import find_errors
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.reports.evaluation.failing_rows import find_failing_rows
 from promptkit.reports.export import csv_parts, junit_parts
-from promptkit.errors import RequestRefused
 from promptkit.runtimes.base import Request
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, echo, number_of

@@ -23,12 +23,13 @@ from promptkit.errors import (
     first_error,
 )
 from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
+from promptkit.evaluation.cells.clusters import Clusters
 from promptkit.evaluation.cells.failures import FailurePolicy
 from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
 from promptkit.evaluation.cells.saver import CellSaver
 from promptkit.evaluation.cells.scoring import CellScorer, defects_of
-from promptkit.evaluation.cells.tally import Clusters, Tally
+from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow, DataCount, RowsHash
@@ -171,7 +172,7 @@ class Execution:
         rows = enumerate(self.suite.data.rows())
         while some := [binder.bind(row, index) for index, row in islice(rows, ROWS_AT_ONCE)]:
             for bound in some:
-                self.clusters.add(bound.row.fields)
+                self.clusters.add_bound(bound)
                 digest.add(bound.key)
             if digest.rows > self._counted.rows:
                 break

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,25 +181,6 @@ class Tally:
             self._counts[PENDING] += more
             for metric in self.metrics:
                 self._columns[metric.name].extend([_NAN] * (more * len(metric.columns)))
-
-
-class Clusters:
-    """The cluster of each row, by the values of a field; without a field each row stands alone."""
-
-    def __init__(self, name: str | None) -> None:
-        self._name = name
-        self._codes: dict[str, int] = {}
-        self._rows = array("q")
-
-    def add(self, fields: Mapping[str, Any]) -> None:
-        """Add the next row."""
-        if self._name is not None:
-            value = json.dumps(fields.get(self._name), sort_keys=True)
-            self._rows.append(self._codes.setdefault(value, len(self._codes)))
-
-    def array(self) -> NDArray[np.int64] | None:
-        """Return each row's cluster, None where rows stand alone."""
-        return None if self._name is None else np.array(self._rows, dtype=np.int64)
 
 
 def paired_samples(

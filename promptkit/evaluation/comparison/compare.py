@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.cells.tally import Clusters, Tally, paired_exempt, paired_samples
+from promptkit.evaluation.cells.clusters import Clusters
+from promptkit.evaluation.cells.tally import Tally, paired_exempt, paired_samples
 from promptkit.evaluation.comparison.differences import NOTED, RunDifference, run_differences
 from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, row_cells
 from promptkit.evaluation.metrics.base import Difference, Metric
@@ -85,7 +86,8 @@ class Comparison:
     """Run `a` compared with run `b` on the rows of both.
 
     `cells` should have a score in both; `same_answer` of them are one stored answer in both runs. `metrics` are those
-    that can be compared, `excluded` the others, with the reason. Rows change by the `primary` metric.
+    that can be compared, `excluded` the others, with the reason. Rows change by the `primary` metric. `row_notes` say
+    which rows count as one.
     """
 
     a: RunRows
@@ -98,6 +100,7 @@ class Comparison:
     metrics: Mapping[str, MetricComparison]
     excluded: Mapping[str, str]
     changed: Sequence[ChangedRow]
+    row_notes: Sequence[str] = ()
 
     @property
     def not_compared(self) -> dict[str, str]:
@@ -170,6 +173,7 @@ def compare(
         metrics={name: _compare_metric(metric, pairs, allow_missing=allow_missing) for name, metric in used.items()},
         excluded=excluded,
         changed=list(pairs.changed(used[by])) if by in used else [],
+        row_notes=pairs.notes,
     )
 
 
@@ -250,13 +254,18 @@ class _Pairs:
     def clusters(self) -> NDArray[np.int64] | None:
         return self._clusters.array()
 
+    @property
+    def notes(self) -> list[str]:
+        """Notes on the rows of `a` that count as one."""
+        return self._clusters.notes()
+
     def _read(self) -> RowCounts:
         places: dict[tuple[bytes, int], int] = {}
         cells = array("q")
         for key, row in _told_apart(self.a.read()):
             places[key] = at = len(places)
             self._numbers_a.append(row.number)
-            self._clusters.add(row.fields)
+            self._clusters.add(row.fields, [cell for repeat, cell in row.cells.items() if repeat == 0])
             cells.extend(row.cells.get(repeat, 0) for repeat in range(self.repeat))
             self._put(self.tallies[0], at, row, self.a.name)
         self._numbers_b.extend([0] * len(places))

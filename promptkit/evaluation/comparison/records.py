@@ -52,7 +52,8 @@ class CompareRecord(Record):
     """Two runs compared, as `promptkit runs compare --json` prints it; it adds `rows_shown`.
 
     `rows` counts rows of `both` runs and of one alone, `cells` those of both and those with one stored answer. `unsaid`
-    maps metrics without a difference to the reason. `better` and `worse` are the rows that changed by `aim`.
+    maps metrics without a difference to the reason. `better` and `worse` are the rows that changed by `aim`. `notes`
+    name rows that count as one.
     """
 
     a: ComparedRun
@@ -66,6 +67,7 @@ class CompareRecord(Record):
     aim: str
     better: list[int]
     worse: list[int]
+    notes: list[str] = Field(default_factory=list)
 
 
 def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
@@ -93,6 +95,7 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
         aim=comparison.primary,
         better=[row.row for row in comparison.changed if row.change == "better"],
         worse=[row.row for row in comparison.changed if row.change == "worse"],
+        **({"notes": list(comparison.row_notes)} if comparison.row_notes else {}),
     )
 
 

@@ -211,8 +211,8 @@ class Data:
 
     def _share(self, row: DataRow, salt: int) -> float:
         """Return a row's place in [0, 1), by its content, so that equal rows are on one side wherever they stand."""
-        cluster = row.fields.get(self.spec.cluster) if self.spec.cluster else None
-        content = row_content(row.fields if cluster is None else {"cluster": cluster})
+        cluster = cluster_value(row.fields, self.spec.cluster) if self.spec.cluster else None
+        content = row_content(row.fields if cluster is None else {"cluster": row.fields[str(self.spec.cluster)]})
         digest = content_key(content, 4, salt=salt.to_bytes(8, "big", signed=True))
         return int.from_bytes(digest, "big") / SHARE_DIGITS
 
@@ -230,6 +230,13 @@ class Data:
 
     def _is_wanted(self, row: DataRow) -> bool:
         return all(key in row.fields and _filter_text(row.fields[key]) == value for key, value in self.only)
+
+
+def cluster_value(fields: Mapping[str, Any], name: str) -> str | None:
+    """Return the value of a row's cluster field as JSON, None where it is blank."""
+    value = fields.get(name)
+    is_blank = value is None or (isinstance(value, str) and not value.strip())
+    return None if is_blank else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def row_content(fields: Mapping[str, Any]) -> bytes:
