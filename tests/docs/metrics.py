@@ -77,6 +77,7 @@ SAID: Mapping[str, Said] = {
     "pairwise": Said(
         "{pairwise: {rubric: Which names an action?}}", "Tango, of consistent wins and losses", "the same"
     ),
+    "assert": Said("{assert: {field: checks}}", *RIGHT),
     "python": Said(
         '{python: "metrics/mine.py:score"}',
         "Wilson for 0 and 1, Wilson's form within bounds, median without",

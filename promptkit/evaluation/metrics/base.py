@@ -135,7 +135,8 @@ class Metric:
     where `pairs` is true, else by `measure_async` where `asks` is true (it waits for a model, a sandbox or a function),
     else by `measure`. `model` is a model that is asked in place of the run's default; its digest belongs to the key of
     the scores. The scores of a `costly` metric are stored by cell and `key`. A metric that `needs_expected` cannot
-    score a row without an expected answer; that is reported as an error of the data before the run. `declared` are the
+    score a row without an expected answer; that is reported as an error of the data before the run. A `field` of the
+    row replaces the suite's expected answer, and the metric is only for rows that have it. `declared` are the
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
     stands for (`python: FILE.py:FUNCTION`). `release` is the name and version of the package that brings the metric,
     empty for a shipped one.
@@ -152,6 +153,7 @@ class Metric:
     needs_expected: bool = True
     asks: bool = False
     pairs: bool = False
+    field: str | None = None
     model: str | None = None
     costly: bool = False
     columns: tuple[str, ...] = ("score",)

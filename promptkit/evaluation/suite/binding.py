@@ -117,18 +117,18 @@ class Binder:
         """Return the places of the measures that do not apply to a row, with the reasons."""
         exempt: dict[int, str] = {}
         for place, measure in enumerate(self._suite.measures):
-            if measure.when is None:
-                continue
-            applies = measure.when.evaluate({"row": row.fields}, ())
-            if not isinstance(applies, bool):
-                raise InputError(f"`when` of `{measure.name}` gave {compact(plain(applies))[:60]}, not true or false")
-            if not applies:
+            if not _applies(measure, row):
                 exempt[place] = "its `when` is false for this row"
+            elif (own := _own_field(measure)) is not None and row.fields.get(own) in (None, "", []):
+                exempt[place] = f"the row has no `{own}`"
         return exempt
 
     def _expected(self, measure: Measure, row: DataRow, expect: Any) -> Any:
         metric = measure.metric
-        found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
+        if (own := _own_field(measure)) is not None:
+            found = row.fields.get(own)
+        else:
+            found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
         if found is None:
             if metric.needs_expected:
                 hint = (
@@ -139,6 +139,21 @@ class Binder:
         if wrong := metric.wrong_expected(found):
             raise InputError(Problem(f"`{measure.name}`: {wrong}"))
         return found
+
+
+def _applies(measure: Measure, row: DataRow) -> bool:
+    """Tell whether a measure's `when` holds for a row. Raises InputError where it is neither true nor false."""
+    if measure.when is None:
+        return True
+    applies = measure.when.evaluate({"row": row.fields}, ())
+    if not isinstance(applies, bool):
+        raise InputError(f"`when` of `{measure.name}` gave {compact(plain(applies))[:60]}, not true or false")
+    return applies
+
+
+def _own_field(measure: Measure) -> str | None:
+    """Return the field that has a measure's expected answers in place of the suite's, None where there is none."""
+    return measure.metric.field if measure.expect is None else None
 
 
 def row_problems(suite: Suite, most: int | None = None) -> list[Problem]:
