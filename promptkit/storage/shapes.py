@@ -122,9 +122,10 @@ class KeptScoreShape(NamedTuple):
 
 
 class ScoresShape(TypedDict):
-    """The scores of a cell in a run."""
+    """The scores of a cell in a run. An earlier promptkit left the case out."""
 
     expect: Any
+    case: NotRequired[Text]
     scores: dict[Text, ScoreShape]
 
 

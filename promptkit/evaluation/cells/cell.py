@@ -49,7 +49,8 @@ _OUTCOME: Final = (
 class Cell:
     """A row under a variant, once: its answer, its scores, and its number in the store.
 
-    `row` counts from 1, `repeat` from 0. `fields` are the row's, `expect` the suite's expected answer (None: none).
+    `row` counts from 1, `repeat` from 0. `fields` are the row's, `expect` the suite's expected answer (None: none),
+    `case` is `BoundRow.case` in hexadecimal digits (empty: not recorded).
     A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
     exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
     `warnings` are the kinds that occurred in each step; None where an earlier promptkit did not record them.
@@ -65,6 +66,7 @@ class Cell:
     repeat: int
     fields: Mapping[str, Any]
     expect: Any = None
+    case: str = ""
     output: Any = None
     flag: CellFlag = ""
     problem: str = ""
@@ -265,15 +267,14 @@ def _is_cut(step: Trace) -> bool:
 
 def scores_text(cell: Cell) -> str:
     """Return a cell's scores, with the suite's expected answer, as the store keeps them."""
-    return compact(
-        {"expect": plain(cell.expect), "scores": {name: score_parts(score) for name, score in cell.scores.items()}}
-    )
+    scores = {name: score_parts(score) for name, score in cell.scores.items()}
+    return compact({"expect": plain(cell.expect), "case": cell.case, "scores": scores})
 
 
 def score_text(score: Score, row: bytes) -> str:
-    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by its key.
+    """Return one score as the store keeps it: `[value, detail, why, row]`, `row` being the key of what it reads of a row.
 
-    A metric sees the whole row, and the target may not: one answer of two rows can have two scores.
+    A metric may see the whole row, and the target may not: one answer of two rows can have two scores.
     """
     return compact([*score_parts(score), row.hex()])
 
@@ -309,18 +310,25 @@ def read_outcome(kept: KeptCell | RunCell) -> OutcomeShape:
 
 def read_cell(kept: RunCell, fields: Mapping[str, Any] | None = None) -> Cell:
     """Return a cell of a stored run, with its row's `fields` where they are known already. Raises DamagedRecord."""
-    expect, scores = read_scores(kept)
+    expect, case, scores = read_scores(kept)
     if fields is None:
         fields = read_record(kept.fields, dict[str, Any], f"data_rows of row {kept.row} of a run")
-    cell = Cell(variant=kept.variant, row=kept.row, repeat=kept.repeat, fields=fields, expect=expect, scores=scores)
+    cell = Cell(
+        variant=kept.variant,
+        row=kept.row,
+        repeat=kept.repeat,
+        fields=fields,
+        expect=expect,
+        case=case,
+        scores=scores,
+    )
     cell.take_outcome(read_outcome(kept), kept.number)
     return cell
 
 
-def read_scores(kept: RunCell) -> tuple[Any, dict[str, Score]]:
-    """Return the expected answer and the scores of a cell of a stored run. Raises DamagedRecord."""
+def read_scores(kept: RunCell) -> tuple[Any, str, dict[str, Score]]:
+    """Return the expected answer, the case and the scores of a cell of a stored run. Raises DamagedRecord."""
     where = f"run_cells {kept.variant} row {kept.row} repeat {kept.repeat}, `scores`"
     record = read_record(kept.scores, ScoresShape, where)
-    return record["expect"], {
-        name: Score(score.value, dict(score.detail), score.why) for name, score in record["scores"].items()
-    }
+    scores = {name: Score(score.value, dict(score.detail), score.why) for name, score in record["scores"].items()}
+    return record["expect"], record.get("case", ""), scores

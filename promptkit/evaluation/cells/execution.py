@@ -137,7 +137,7 @@ class Execution:
         """
         names = [variant.name for variant in self.suite.variants]
         self._store.cells.name_variants(number, names)
-        self._saver = CellSaver(self._store, number, self._scorer.keys, self._saved)
+        self._saver = CellSaver(self._store, number, self._scorer.keys, self._scorer.row_key, self._saved)
         gives_up = self._options.gives_up_on_defects
         self._failures = FailurePolicy(self.progress, self._saver, gives_up_on_defects=gives_up)
         try:
@@ -193,6 +193,7 @@ class Execution:
                     repeat=repeat,
                     fields=row.row.fields,
                     expect=row.expect,
+                    case=row.case.hex(),
                     source=row,
                     place=place,
                 )

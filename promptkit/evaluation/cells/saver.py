@@ -22,16 +22,22 @@ MOST_UNSAVED = 1_000
 class CellSaver:
     """Saves the cells of one run.
 
-    `score_keys` tells apart the scores that are kept with cells, by the name of their metric. `on_saved` gets each
-    group of cells, with their numbers, once it is on disk.
+    `score_keys` tells apart the scores that are kept with cells, by the name of their metric, and `row_key` what such a
+    metric reads of a row. `on_saved` gets each group of cells, with their numbers, once it is on disk.
     """
 
     def __init__(
-        self, store: Store, run: int, score_keys: Mapping[str, str], on_saved: Callable[[Sequence[Cell]], None]
+        self,
+        store: Store,
+        run: int,
+        score_keys: Mapping[str, str],
+        row_key: Callable[[str, Cell], bytes],
+        on_saved: Callable[[Sequence[Cell]], None],
     ) -> None:
         self._store = store
         self._run = run
         self._score_keys = score_keys
+        self._row_key = row_key
         self._on_saved = on_saved
         self._finished: list[Cell] = []
         self._dirty, self._drained, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -99,7 +105,7 @@ class CellSaver:
         for name, key in self._score_keys.items():
             found = ((cell, cell.scores.get(name)) for cell in cells)
             kept = {
-                cell.number: score_text(score, cell.bound.key)
+                cell.number: score_text(score, self._row_key(name, cell))
                 for cell, score in found
                 if score is not None and not score.is_missing
             }

@@ -31,10 +31,11 @@ from promptkit.evaluation.suite.binding import Binder, evaluate_of
 from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
 from promptkit.runtimes.models import Models
 from promptkit.storage.cells import CellRecord, Cells, RunCell
+from promptkit.storage.hashes import content_key
 from promptkit.storage.records import read_record, reading_record
 from promptkit.storage.shapes import KeptScoreShape
 from promptkit.storage.store import Store
-from promptkit.storage.strict_json import compact, plain
+from promptkit.storage.strict_json import compact, json_bytes, plain
 
 Scores = dict[str, Score]
 MOST_COMPARED_CHARACTERS = 400
@@ -99,6 +100,13 @@ class CellScorer:
             scores[measure.name] = await score() if kept is None else kept
         return scores
 
+    def row_key(self, name: str, cell: Cell) -> bytes:
+        """Return the key of all that the slow metric of that name reads of a cell's row."""
+        at, measure = next(found for found in self._slow if found[1].name == name)
+        if measure.metric.reads_row or (measure.of is not None and "row" in measure.of.names):
+            return cell.bound.key
+        return content_key(json_bytes(cell.bound.expected[at], sort_keys=True, allow_nan=True))
+
     def of_slow(self, scores: Mapping[str, Score]) -> Scores:
         """Return the scores of slow metrics among a cell's scores."""
         return {name: score for name, score in scores.items() if name in self.keys}
@@ -121,7 +129,8 @@ class CellScorer:
             if measure.name in texts:
                 where = f"scores of cell {cell.number} by `{measure.name}`"
                 with self._cells.damage.skipping():
-                    score = read_kept_score(texts[measure.name], measure.metric, cell.bound.key, where)
+                    rows = (self.row_key(measure.name, cell), cell.bound.key)
+                    score = read_kept_score(texts[measure.name], measure.metric, rows, where)
                     scores |= {measure.name: score} if score else {}
         return scores
 
@@ -291,14 +300,15 @@ def defects_of(defect: str, unscored: Iterable[Score]) -> set[str]:
     return {defect, *(str(score.detail.get(DEFECT, "")) for score in unscored)} - {""}
 
 
-def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) -> Score | None:
-    """Return a score that the store keeps for an answer, None where it was given for another row.
+def read_kept_score(text: str | None, metric: Metric, rows: Sequence[bytes], where: str) -> Score | None:
+    """Return a score that the store keeps for an answer, None where it was given for a row of another key.
 
     Raises DamagedRecord, also where `metric` cannot make its numbers of it.
     """
     kept = read_record(text, KeptScoreShape, where)
     with reading_record(where):
-        return checked_score(metric, Score(kept.value, dict(kept.detail), kept.why)) if kept.row == row.hex() else None
+        is_same = bytes.fromhex(kept.row) in rows
+        return checked_score(metric, Score(kept.value, dict(kept.detail), kept.why)) if is_same else None
 
 
 async def score_pairs(

@@ -1,4 +1,4 @@
-"""The comparison of two runs, row by row, where rows are paired by their content.
+"""The comparison of two runs, row by row, where rows are paired by their inputs and expected answer.
 
 It serves `eval --against`, thresholds on a drop, and `runs compare`. Variants of one run are compared by the same
 function of two tallies (`summary.compare_tallies`).
@@ -7,7 +7,8 @@ function of two tallies (`summary.compare_tallies`).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,6 +70,21 @@ class RowCounts:
     only_b: int
     unanswered_a: int
     unanswered_b: int
+
+    @property
+    def all_a(self) -> int:
+        """The rows of `a`."""
+        return self.both + self.only_a
+
+    @property
+    def all_b(self) -> int:
+        """The rows of `b`."""
+        return self.both + self.only_b
+
+    @property
+    def share(self) -> float:
+        """The share of the rows of the larger run that are in both."""
+        return self.both / max(1, self.all_a, self.all_b)
 
     @property
     def new(self) -> int:
@@ -234,7 +250,7 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
 class _Pairs:
     """The scores of two runs in arrays, by the rows of `a`; of `b` only the rows that `a` has.
 
-    Equal rows are told apart by their order. `unreadable` maps a metric to the run with a score that it cannot have
+    `unreadable` maps a metric to the run with a score that it cannot have
     given.
     """
 
@@ -260,18 +276,19 @@ class _Pairs:
         return self._clusters.notes()
 
     def _read(self) -> RowCounts:
-        places: dict[tuple[bytes, int], int] = {}
+        places = _Places()
         cells = array("q")
-        for key, row in _told_apart(self.a.read()):
-            places[key] = at = len(places)
+        for at, row in enumerate(self.a.read()):
+            places.add(row)
             self._numbers_a.append(row.number)
             self._clusters.add(row.fields, [cell for repeat, cell in row.cells.items() if repeat == 0])
             cells.extend(row.cells.get(repeat, 0) for repeat in range(self.repeat))
             self._put(self.tallies[0], at, row, self.a.name)
-        self._numbers_b.extend([0] * len(places))
+        rows_a = len(self._numbers_a)
+        self._numbers_b.extend([0] * rows_a)
         both = only_b = 0
-        for key, row in _told_apart(self.b.read()):
-            if (place := places.get(key)) is None:
+        for row in self.b.read():
+            if (place := places.take(row)) is None:
                 only_b += 1
                 continue
             both += 1
@@ -281,12 +298,12 @@ class _Pairs:
             self.same_answer += sum(
                 cells[first + repeat] == cell for repeat, cell in row.cells.items() if repeat < self.repeat
             )
-        only_a = len(places) - both
+        only_a = rows_a - both
         return RowCounts(
             both=both,
             only_a=only_a,
             only_b=only_b,
-            unanswered_a=min(only_b, max(0, self.a.rows - len(places))),
+            unanswered_a=min(only_b, max(0, self.a.rows - rows_a)),
             unanswered_b=min(only_a, max(0, self.b.rows - both - only_b)),
         )
 
@@ -334,13 +351,40 @@ class _Pairs:
             yield ChangedRow(self._numbers_a[at], self._numbers_b[at], change, mean)
 
 
-def _told_apart(rows: Iterable[ScoredRow]) -> Iterator[tuple[tuple[bytes, int], ScoredRow]]:
-    """Yield rows by their content and how many equal rows came before."""
-    before: dict[bytes, int] = {}
-    for row in rows:
-        count = before.get(row.key, 0)
-        before[row.key] = count + 1
-        yield (row.key, count), row
+class _Places:
+    """The places of a run's rows, by their inputs and expected answer, and by their whole content.
+
+    Content finds rows of a run that did not record the former, or whose suite bound its inputs otherwise. Equal rows
+    are told apart by their order.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str | bytes, int], int] = {}
+        self._added: Counter[str | bytes] = Counter()
+        self._sought: Counter[str | bytes] = Counter()
+        self._taken = bytearray()
+
+    def add(self, row: ScoredRow) -> None:
+        """Add the next row."""
+        for key in _row_keys(row):
+            self._places[key, self._added[key]] = len(self._taken)
+            self._added[key] += 1
+        self._taken.append(False)
+
+    def take(self, row: ScoredRow) -> int | None:
+        """Return the place of the row of the other run that pairs with this one, None where there is none left."""
+        found = []
+        for key in _row_keys(row):
+            found.append(self._places.get((key, self._sought[key])))
+            self._sought[key] += 1
+        place = next((place for place in found if place is not None and not self._taken[place]), None)
+        if place is not None:
+            self._taken[place] = True
+        return place
+
+
+def _row_keys(row: ScoredRow) -> list[str | bytes]:
+    return [row.case, row.key] if row.case else [row.key]
 
 
 def _check_score(metric: Metric, score: Score) -> None:

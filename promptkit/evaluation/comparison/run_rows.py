@@ -19,7 +19,8 @@ from promptkit.evaluation.suite.data import row_key
 class ScoredRow:
     """One row of a run. `key` is a hash of its content, `number` its number in the data (0: unknown).
 
-    `scores` maps each repeat that has an answer to its scores by metric, `cells` maps it to its cell in the store.
+    `case` is the hash of its inputs and expected answer, as hexadecimal digits (empty: not recorded). `scores` maps
+    each repeat that has an answer to its scores by metric, `cells` maps it to its cell in the store.
     """
 
     key: bytes
@@ -27,6 +28,7 @@ class ScoredRow:
     scores: Mapping[int, Mapping[str, Score]]
     cells: Mapping[int, int]
     fields: Mapping[str, Any]
+    case: str = ""
 
     def values(self, metric: str, repeat: int) -> list[float | None]:
         """Return the scores of the first `repeat` repeats to which a metric applies, None where one is missing."""
@@ -106,13 +108,15 @@ def _model(run: StoredRun, variant: str) -> Mapping[str, Any]:
 def _stored_rows(run: StoredRun, variant: str) -> Iterator[ScoredRow]:
     for number, group in groupby(run.cells(variant), key=lambda cell: cell.row):
         cells = {cell.repeat: cell for cell in group}
-        fields = next(iter(cells.values())).fields
+        first = next(iter(cells.values()))
+        fields = first.fields
         yield ScoredRow(
             key=row_key(fields),
             number=number,
             scores={repeat: cell.scores for repeat, cell in cells.items()},
             cells={repeat: cell.number for repeat, cell in cells.items()},
             fields=fields,
+            case=first.case,
         )
 
 

@@ -134,7 +134,8 @@ class Metric:
     cells' scores, so that a missing score can be counted against it by its share. A cell is scored by `measure_pair`
     where `pairs` is true, else by `measure_async` where `asks` is true (it waits for a model, a sandbox or a function),
     else by `measure`. `model` is a model that is asked in place of the run's default; its digest belongs to the key of
-    the scores. The scores of a `costly` metric are stored by cell and `key`. A metric that `needs_expected` cannot
+    the scores. The scores of a `costly` metric are stored by cell and `key`; one that `reads_row` scores again where
+    any field of the row has changed, another only where the expected answer has. A metric that `needs_expected` cannot
     score a row without an expected answer; that is reported as an error of the data before the run. A `field` of the
     row replaces the suite's expected answer, and the metric is only for rows that have it. `declared` are the
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
@@ -156,6 +157,7 @@ class Metric:
     field: str | None = None
     model: str | None = None
     costly: bool = False
+    reads_row: bool = True
     columns: tuple[str, ...] = ("score",)
     declared: tuple[str, ...] = ()
 

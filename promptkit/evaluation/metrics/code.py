@@ -163,6 +163,7 @@ class PythonFunction(Metric):
         self._tool = find_tool(name, parameters.function, context.folder, context.project, kind="metric")
         if self._tool.takes is not None:
             _check_takes(name, self._tool.takes)
+            self.reads_row = "row" in self._tool.takes
         self._content = _content_hash(self._tool)
 
     @property

@@ -99,6 +99,7 @@ class Regex(Proportion):
     parameters: RegexParameters
     asks = True
     costly = True
+    reads_row = False
 
     def __init__(self, name: str, parameters: RegexParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)

@@ -53,6 +53,7 @@ class RowAssertions(Proportion):
     def __init__(self, name: str, parameters: AssertParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
         self.field = parameters.field
+        self.reads_row = bool(parameters.python)
         self._functions = {function: self._built("python", {"function": function}) for function in parameters.python}
         self._metrics: dict[str, Metric] = {}
 

@@ -214,6 +214,7 @@ class Rouge(Graded):
     Parameters = RougeParameters
     # The longest common subsequence of two long texts takes a second.
     costly = True
+    reads_row = False
 
     def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
@@ -356,6 +357,7 @@ class Embedding(Graded):
     parameters: EmbeddingParameters
     asks = True
     costly = True
+    reads_row = False
     columns = ("score", "by_words")
 
     def __init__(self, name: str, parameters: EmbeddingParameters, context: MetricContext) -> None:

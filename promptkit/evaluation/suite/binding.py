@@ -14,9 +14,11 @@ from promptkit.engine.scope import CompiledValue
 from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
-from promptkit.storage.strict_json import compact, plain
+from promptkit.storage.hashes import content_key
+from promptkit.storage.strict_json import compact, json_bytes, plain
 
 EXPECT = "expect"
+CASE_BYTES = 8
 _ROW = re.compile(r"^row \d+: ")
 _TYPED = ("number", "boolean", "list", "table", "json")
 _TEXT_FILES = (".csv", ".tsv", ".txt")
@@ -65,9 +67,22 @@ class Binder:
             expect=expect,
             key=row_key(row.fields),
             text=compact(row.fields),
+            case=self._case(inputs, expect, expected),
             problems=tuple(problems),
             exempt=exempt,
         )
+
+    def _case(self, inputs: Sequence[Mapping[str, Any]], expect: Any, expected: Sequence[Any]) -> bytes:
+        """Return the hash of what the baseline is asked and what is expected of it; empty for a row with problems.
+
+        Inputs that have their default are left out, so that a new one with a default makes no new cases.
+        """
+        if not inputs:
+            return b""
+        specs = self._suite.baseline.pipeline.inputs
+        given = {name: value for name, value in inputs[0].items() if value != specs[name].default}
+        right = expect if expect is not None else next(iter(expected), None)
+        return content_key(json_bytes([given, right], sort_keys=True, allow_nan=True, default=str), CASE_BYTES)
 
     def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
         scope = {"row": row.fields}

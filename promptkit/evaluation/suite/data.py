@@ -74,7 +74,8 @@ class DataRow:
 class BoundRow:
     """A row of data with the target's inputs for each variant, and the expected answer for each measure.
 
-    `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `index`
+    `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `case` is
+    a hash of the inputs and the expected answer: rows of two runs that share it are one case. `index`
     counts the rows that are used, from 0. The measures at the places `exempt` do not apply to the row, for the reasons
     there. A row with `problems` is not asked.
     """
@@ -86,6 +87,7 @@ class BoundRow:
     expect: Any
     key: bytes
     text: str
+    case: bytes = b""
     problems: tuple[Problem, ...] = ()
     exempt: Mapping[int, str] = field(default_factory=dict)
 

@@ -24,7 +24,8 @@ class BoundSpec(ClosedModel):
 
     `at_least` is on the interval's lower end, `at_most` on its upper one; `per_case` is the least share of a row's
     repeats that must be right, for every row; `against` names a run, `last` or a baseline's file, and `drop_at_most`
-    how far below it the difference's lower end may lie.
+    how far below it the difference's lower end may lie. `share` is the least share of the rows of either that must be
+    compared.
     """
 
     at_least: float | None = None
@@ -32,6 +33,7 @@ class BoundSpec(ClosedModel):
     per_case: float | None = Field(default=None, ge=0, le=1)
     against: str | int | None = None
     drop_at_most: float | None = Field(default=None, ge=0)
+    share: float | None = Field(default=None, ge=0, le=1)
 
 
 class StepSuiteSpec(ClosedModel):

@@ -29,6 +29,8 @@ from promptkit.techniques.warnings import warning_text
 MOST_LISTED = 10
 """The most failing rows that a text names."""
 FEWEST_DIGITS, MOST_DIGITS = 2, 6
+LEAST_SHARE = 0.9
+"""The share of the rows of a run, and of its baseline, that a threshold on a drop must compare."""
 LIMITED = "not judged, since --limit or --filter left rows out"
 
 
@@ -288,6 +290,9 @@ def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
         return ThresholdResult(passed=None, missing=found.missing, says=f"{name}: not judged, since {why}")
     if found.difference is None:
         return _not_compared(name, found.why, run)
+    share = float(threshold.bounds.get("share", LEAST_SHARE))
+    if comparison.rows.share < share:
+        return _too_few_rows(name, share, comparison, run)
     return _drop_result(limit, found, found.difference, comparison)
 
 
@@ -295,6 +300,14 @@ def _not_compared(name: str, why: str, run: ThresholdInput) -> ThresholdResult:
     assert run.against.run.run is not None, "a run that is checked is in the store"
     hint = f"to make this run the baseline: promptkit runs export {run.against.run.run.number} --baseline FILE"
     return ThresholdResult(passed=False, says=f"{name}: not compared, since {why}; {hint}")
+
+
+def _too_few_rows(name: str, share: float, comparison: Comparison, run: ThresholdInput) -> ThresholdResult:
+    rows, baseline = comparison.rows, comparison.b.name
+    most = max(rows.all_a, rows.all_b)
+    what = f"only {rows.both} of {most} rows are in both"
+    says = f"{what}, and a share of {share:g} is required (`share`)"
+    return _not_compared(name, f"{says}: {rows.new} are new, {rows.gone} of {baseline} are gone", run)
 
 
 def _drop_result(

@@ -42,6 +42,8 @@ def threshold_problems(
         lacking = "drop_at_most" if "against" in bounds else "against"
         hint = "{against: FILE, drop_at_most: 0.02}: the largest drop below the run or baseline that is accepted"
         yield "", f"`{lacking}` is missing", hint
+    elif "share" in bounds and "against" not in bounds:
+        yield "share", "`share` is of the rows that are compared, and nothing is", "it belongs to `against`"
     elif "against" in bounds and metric is None:
         yield "against", f"`{name}` is not measured for each row", "the metric `format` can be compared"
 
