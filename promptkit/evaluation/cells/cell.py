@@ -272,7 +272,7 @@ def scores_text(cell: Cell) -> str:
 
 
 def score_text(score: Score, row: bytes) -> str:
-    """Return one score as the store keeps it: `[value, detail, why, row]`, `row` being the key of what it reads of a row.
+    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by the key of what it reads of it.
 
     A metric may see the whole row, and the target may not: one answer of two rows can have two scores.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -15,11 +14,11 @@ from promptkit.errors import InputError, Problem, UnexpectedError, catching_unex
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
 from promptkit.storage.hashes import content_key
+from promptkit.storage.rows import deduplicated_problems
 from promptkit.storage.strict_json import compact, json_bytes, plain
 
 EXPECT = "expect"
 CASE_BYTES = 8
-_ROW = re.compile(r"^row \d+: ")
 _TYPED = ("number", "boolean", "list", "table", "json")
 _TEXT_FILES = (".csv", ".tsv", ".txt")
 
@@ -182,19 +181,7 @@ def row_problems(suite: Suite, most: int | None = None) -> list[Problem]:
         bound = binder.bind(row, index)
         found += bound.problems
         right += not bound.problems
-    return [] if most is not None and right else _deduplicated(found)
-
-
-def _deduplicated(problems: Sequence[Problem]) -> list[Problem]:
-    """Return problems, those that differ by their row alone as one."""
-    alike: dict[str, list[Problem]] = {}
-    for problem in problems:
-        alike.setdefault(_ROW.sub("", problem.message), []).append(problem)
-    deduplicated = []
-    for first, *others in alike.values():
-        more = f", and so in {len(others)} more row{'s' if len(others) > 1 else ''}" if others else ""
-        deduplicated.append(replace(first, message=f"{first.message}{more}"))
-    return deduplicated
+    return [] if most is not None and right else deduplicated_problems(found)
 
 
 def _problem_text(problem: Problem) -> str:
