@@ -139,8 +139,9 @@ class Metric:
     score a row without an expected answer; that is reported as an error of the data before the run. A `field` of the
     row replaces the suite's expected answer, and the metric is only for rows that have it. `declared` are the
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
-    stands for (`python: FILE.py:FUNCTION`). `release` is the name and version of the package that brings the metric,
-    empty for a shipped one.
+    stands for (`python: FILE.py:FUNCTION`). The parameters `added` came later: at their default they are not in the
+    key, so that older baselines can be compared. `release` is the name and version of the package that brings the
+    metric, empty for a shipped one.
     """
 
     kind: ClassVar[str]
@@ -148,6 +149,7 @@ class Metric:
     Parameters: ClassVar[type[ClosedModel]] = NoParameters
     release: ClassVar[str] = ""
     short: ClassVar[str | None] = None
+    added: ClassVar[frozenset[str]] = frozenset()
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
     is_mean: bool = True
@@ -170,7 +172,9 @@ class Metric:
     @property
     def key(self) -> str:
         """The identity of this metric's scores of a cell; it changes whenever the scores might."""
-        key = f"{self.kind}:{self.parameters.model_dump_json()}"
+        fields = type(self.parameters).model_fields
+        unset = {name for name in self.added if getattr(self.parameters, name) == fields[name].default}
+        key = f"{self.kind}:{self.parameters.model_dump_json(exclude=unset)}"
         return f"{key}:{self.release}" if self.release else key
 
     @property

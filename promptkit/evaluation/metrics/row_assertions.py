@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -150,9 +150,13 @@ class RowAssertions(Proportion):
 
     def _built(self, word: str, values: dict[str, Any]) -> Metric:
         kind, problems = kind_named(word), Problems()
-        spec = validate_usable(values, kind.Parameters, lambda path, message, hint=None: Problem(message), problems)
+        spec = validate_usable(values, kind.Parameters, _placeless, problems)
         problems.check()
         return kind(self.name, spec, self.context)
+
+
+def _placeless(path: Sequence[str | int], message: str, hint: str | None = None) -> Problem:
+    return Problem(message, hint=hint)
 
 
 def _shown(assertion: Assertion, score: Score) -> str:

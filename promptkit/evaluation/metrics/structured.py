@@ -50,23 +50,26 @@ _ANY_JSON = Json()
 class JsonParameters(ClosedModel):
     """`fields` are the fields that count, `a.b.0` for a nested one; by default all that are expected or given.
 
-    `tolerance` is the accepted distance of a number.
+    `tolerance` is the accepted distance of a number. With `unordered`, lists are equal in any order of their items.
     """
 
     fields: list[str] | None = Field(default=None, min_length=1)
     tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    unordered: bool = False
 
 
 class JsonFields(Graded):
     """The share of right fields: of all that are expected or given in addition, or of `fields`.
 
-    A missing field is null. The whole content of a field must be equal, with lists in order.
+    A missing field is null. The whole content of a field must be equal, with lists in order. An answer that its step's
+    type does not take, such as one with a key that the type's schema lacks, is unparsed: all its fields are wrong.
     """
 
     kind = "json"
     about = "the share of an object's fields that are right, in all and for each field"
     Parameters = JsonParameters
     short = "fields"
+    added = frozenset(["unordered"])
     columns = ("score", "fields", "right", "extra")
     parameters: JsonParameters
 
@@ -137,12 +140,24 @@ class JsonFields(Graded):
         if isinstance(got, Mapping) and isinstance(expected, Mapping):
             return all(self._same(got.get(name), expected.get(name)) for name in {*got, *expected})
         if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
-            return len(got) == len(expected) and all(map(self._same, got, expected))
+            if len(got) != len(expected):
+                return False
+            return self._same_items(got, expected) if self.parameters.unordered else all(map(self._same, got, expected))
         if is_number(got) and is_number(expected):
             return got == expected or within_tolerance(
                 as_fraction(got), as_fraction(expected), self.parameters.tolerance
             )
         return bool(frozen(got) == frozen(expected))
+
+    def _same_items(self, got: Sequence[Any], expected: Sequence[Any]) -> bool:
+        """Tell whether two lists of one length have the same items in some order."""
+        left = list(got)
+        for item in expected:
+            place = next((place for place, other in enumerate(left) if self._same(other, item)), None)
+            if place is None:
+                return False
+            del left[place]
+        return True
 
 
 class SchemaParameters(ClosedModel):
@@ -247,11 +262,13 @@ def _read_schema(name: str, context: MetricContext) -> Any:
 class SetF1Parameters(ClosedModel):
     """`by: row` is the mean of the rows' F1, `by: micro` one F1 over all items of all rows.
 
-    With `duplicates` an item counts as often as the list has it.
+    With `duplicates` an item counts as often as the list has it. `count: fields` is for lists of records: each field of
+    a record counts, and records are paired so that most fields agree.
     """
 
     by: Literal["row", "micro"] = "row"
     duplicates: bool = False
+    count: Literal["items", "fields"] = "items"
 
 
 class SetF1(Graded):
@@ -265,6 +282,7 @@ class SetF1(Graded):
     about = "F1 over the items of a list or set"
     Parameters = SetF1Parameters
     short = "by"
+    added = frozenset(["count"])
     columns = ("score", "right", "extra", "missing")
     parameters: SetF1Parameters
 
@@ -274,17 +292,19 @@ class SetF1(Graded):
 
     def measure(self, given: MetricInput) -> Score:
         answer = given.answer
-        expected = self._counted(expected_list(answer, given.expected), answer)
+        expected = expected_list(answer, given.expected)
         if not isinstance(given.got, list | tuple):
-            return _set_score(0, 1, expected.total(), {"problem": f"{shown_value(given.got)} is not a list"})
-        got = self._counted(given.got, answer)
-        right = (got & expected).total()
-        return _set_score(right, got.total() - right, expected.total() - right)
+            problem = f"{shown_value(given.got)} is not a list"
+            return _set_score(0, 1, self._size(expected, answer), {"problem": problem})
+        if self.parameters.count == "fields":
+            right = _shared_fields([_fields(item) for item in given.got], [_fields(item) for item in expected])
+        else:
+            right = (self._counted(given.got, answer) & self._counted(expected, answer)).total()
+        return _set_score(right, self._size(given.got, answer) - right, self._size(expected, answer) - right)
 
     def unanswered(self, given: MetricInput) -> Score:
-        answer = given.answer
-        expected = self._counted(expected_list(answer, given.expected), answer)
-        return _set_score(0, 1, expected.total(), {"flag": given.cell.flag})
+        expected = expected_list(given.answer, given.expected)
+        return _set_score(0, 1, self._size(expected, given.answer), {"flag": given.cell.flag})
 
     def wrong_expected(self, expected: Any) -> str | None:
         return reading_fault(lambda: expected_list(self.context.answer, expected))
@@ -315,9 +335,31 @@ class SetF1(Graded):
         found = f1_difference(a.values[:, 1:], b.values[:, 1:], a.clusters, level=level, seed=0)
         return metric_difference(found, self.higher_is_better) if found else None
 
+    def _size(self, items: Sequence[Any], answer: AnswerType | None) -> int:
+        """Return the number of items, or of all their fields."""
+        if self.parameters.count == "fields":
+            return sum(len(_fields(item)) for item in items)
+        return self._counted(items, answer).total()
+
     def _counted(self, items: Sequence[Any], answer: AnswerType | None) -> Counter[Hashable]:
         counts = Counter(_item_key(item, answer) for item in items)
         return counts if self.parameters.duplicates else Counter(dict.fromkeys(counts, 1))
+
+
+def _fields(item: Any) -> dict[str, Hashable]:
+    """Return the comparable fields of a record without those that are null; another item is one field."""
+    fields = item if isinstance(item, Mapping) else {"": item}
+    return {str(name): _item_key(value, None) for name, value in fields.items() if value is not None}
+
+
+def _shared_fields(got: Sequence[Mapping[str, Hashable]], expected: Sequence[Mapping[str, Hashable]]) -> int:
+    """Return how many fields agree where records are paired so that most do (Kuhn 1955, the assignment problem)."""
+    if not got or not expected:
+        return 0
+    from scipy.optimize import linear_sum_assignment
+
+    shared = np.array([[len(one.items() & other.items()) for other in expected] for one in got])
+    return int(shared[linear_sum_assignment(shared, maximize=True)].sum())
 
 
 def expected_list(answer: AnswerType | None, expected: Any) -> list[Any]:

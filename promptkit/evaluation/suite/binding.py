@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from promptkit.engine.inputs import fill_inputs, read_text_value
-from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.pipeline import Input, Pipeline
 from promptkit.engine.scope import CompiledValue
 from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
@@ -102,6 +102,7 @@ class Binder:
         if self._texts:
             taken = {name: value for name, value in taken.items() if not self._is_left_out(pipeline, name, value)}
             taken = {name: self._typed(pipeline, name, value) for name, value in taken.items()}
+        taken = {name: _as_text(pipeline.inputs[name], value) for name, value in taken.items()}
         missing = [name for name, spec in pipeline.inputs.items() if name not in taken and not spec.has_default]
         if missing:
             fields = ", ".join(f"`{field}`" for field in given) or "none"
@@ -153,6 +154,12 @@ class Binder:
         if wrong := metric.wrong_expected(found):
             raise InputError(Problem(f"`{measure.name}`: {wrong}"))
         return found
+
+
+def _as_text(spec: Input, value: Any) -> Any:
+    """Return a number for an input of text as it is written, as a table has it; other values are unchanged."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return compact(value) if is_number and spec.type == "text" and value not in spec.choices else value
 
 
 def _applies(measure: Measure, row: DataRow) -> bool:

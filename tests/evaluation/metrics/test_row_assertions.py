@@ -129,7 +129,7 @@ def test_every_problem_of_a_row_is_named_with_its_file_and_line(folder: Folder) 
 
 
 async def test_rows_without_assertions_are_left_out_and_the_failures_name_the_assertion(folder: Folder) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"text": "good 0", "assert": [{"contains": "good"}]},
         {"text": "bad 1", "assert": [{"type": "icontains", "value": "GOOD"}]},
         {"text": "bad 2"},
