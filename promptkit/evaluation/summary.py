@@ -93,7 +93,7 @@ def variant_record(
         sets=dict(sets),
         cases=cells,
         missing=cells - (tally.done - tally.missing),
-        metrics={metric.name: _metric_record(metric, tally, clusters, cells) for metric in tally.metrics},
+        metrics={metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
         unparsed=tally.unparsed,
         truncated=tally.truncated,
         warnings=tally.count_warnings(),
@@ -108,15 +108,16 @@ def variant_record(
     )
 
 
-def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None, cells: int) -> MetricRecord:
-    """Return a metric of a variant of so many cells; `of_parsed` is its mean without answers that cannot be read."""
+def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> MetricRecord:
+    """Return a metric of a variant; `of_parsed` is its mean without answers that cannot be read."""
     of_parsed = None
     if metric.bounds is not None and tally.unparsed + tally.truncated:
         of_parsed = metric.estimate(tally.parsed(metric, clusters)).mean
-    record = estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
+    sample = tally.sample(metric, clusters)
+    record = estimate_record(metric, metric.estimate(sample))
     more: dict[str, Any] = {"of_parsed": of_parsed, "unscored": tally.unscored(metric)}
     if exempt := tally.count_exempt(metric):
-        note = f"on {cells - exempt:,} of {cells:,} answers; it does not apply to the others"
+        note = f"on {len(sample):,} of {len(sample) + exempt:,} answers; it does not apply to the others"
         more |= {"exempt": exempt, "notes": [note, *record.notes]}
     return record.model_copy(update=more)
 

@@ -19,7 +19,7 @@ from promptkit.evaluation.recommendation.recommend import Flag
 from promptkit.evaluation.suite.data import DataSpec, SplitSpec
 from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
-from promptkit.prompts.examples import FileExamples
+from promptkit.prompts.example_files import FileExamples
 from promptkit.prompts.front_matter import FrontMatter
 from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Capability

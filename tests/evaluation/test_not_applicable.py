@@ -13,6 +13,7 @@ from promptkit.evaluation.suite.binding import row_problems
 from promptkit.reports.evaluation.failing_rows import find_failing_rows
 from promptkit.reports.export import csv_parts, junit_parts
 from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, echo, number_of
 
@@ -123,3 +124,30 @@ async def test_a_threshold_is_on_the_rows_that_a_metric_is_for(bench: Bench) -> 
     ran = await bench.run(SOME + bounds)
 
     assert [found["passed"] for found in ran.record["thresholds"]] == [True, True]
+
+
+JUDGED = """
+data: rows.jsonl
+target: mood
+metrics:
+  checks: assert
+  faithful: {judge: {rubric: Does it follow?, levels: [bad, good], question: text, when: row.context is defined}}
+  better: {pairwise: {rubric: Which follows?, question: text, when: row.context is defined}}
+variants: {a: {}, b: {mood.layout: prefix}}
+"""
+
+
+async def test_a_judge_is_asked_only_of_the_rows_that_its_metric_is_for(bench: Bench) -> None:
+    bench.rows([{"text": "good 0", "context": "c", "assert": [{"contains": "good"}]}, {"text": "bad 1"}])
+
+    def reply(request: Request) -> str:
+        return "good" if "Does it follow?" in request.messages[-1].content else echo(request)
+
+    plain = Scripted(reply, capabilities=CAPABILITIES - {"logprobs", "grammar", "schema"})
+    ran = await bench.run(JUDGED, plain)
+
+    judged = [request for request in ran.runtime.requests if "follow" in request.messages[-1].content]
+    assert judged and not any("bad 1" in request.messages[-1].content for request in judged)
+    for name in ("checks", "faithful", "better"):
+        assert (ran.metric(name)["exempt"], ran.metric(name, "b")["exempt"]) == (1, 1)
+    assert ran.metric("faithful")["mean"] == 1

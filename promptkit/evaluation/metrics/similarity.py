@@ -307,10 +307,9 @@ class Edit(Graded):
         return max((_edit_score(got, expected) for expected in _references(given.expected)), key=_value)
 
     def wrong_expected(self, expected: Any) -> str | None:
-        texts = expected if _is_several(expected) else [scalar_text(expected)]
-        if None in texts:
+        if not _is_several(expected) and scalar_text(expected) is None:
             return f"{shown_value(expected)} is not a text"
-        is_long = any(len(text) > LONGEST_TEXT for text in texts)
+        is_long = any(len(text) > LONGEST_TEXT for text in _references(expected))
         return f"the expected text has more than {LONGEST_TEXT:,} characters" if is_long else None
 
 
