@@ -64,11 +64,10 @@ class Clusters:
             )
             different = self._rows - (apart - joined)
             if different < self._rows:
-                notes.append(
-                    f"{different:,} different rows among {self._rows:,}: rows with equal inputs are one cluster"
-                )
+                among = f"{_rows_text(different, 'different ')} among {self._rows:,}"
+                notes.append(f"{among}: rows with equal inputs are one cluster")
         if self._blank:
-            notes.append(f"`{self._field}` is blank in {self._blank:,} rows: each of them is a cluster of its own")
+            notes.append(f"`{self._field}` is blank in {_rows_text(self._blank)}: a blank names no cluster")
         return notes
 
 
@@ -86,6 +85,10 @@ class _RowKeys:
     def has_equal(self) -> bool:
         """Tell whether two pairs have one key."""
         return len(np.unique(np.array(self.keys, dtype=np.int64))) < len(self.keys)
+
+
+def _rows_text(rows: int, word: str = "") -> str:
+    return f"{rows:,} {word}row{'' if rows == 1 else 's'}"
 
 
 def _number(content: bytes | str) -> int:

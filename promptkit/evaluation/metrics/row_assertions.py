@@ -10,7 +10,7 @@ from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel, validate_usable
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation.metrics.assertions import Assertion, read_assertions
+from promptkit.evaluation.metrics.assertions import Assertion, assertion_items, read_assertion, read_assertions
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricContext, MetricInput
 from promptkit.evaluation.metrics.estimation import Proportion
 from promptkit.evaluation.metrics.registry import kind_named
@@ -68,12 +68,13 @@ class RowAssertions(Proportion):
 
     def wrong_expected(self, expected: Any) -> str | None:
         try:
-            assertions = read_assertions(expected)
+            items = assertion_items(expected)
         except ValueError as error:
             return str(error)
-        return (
-            "; ".join(fault for number, one in enumerate(assertions, 1) for fault in self._faults(number, one)) or None
+        faults = (
+            f"assertion {number}: {fault}" for number, item in enumerate(items, 1) for fault in self._faults(item)
         )
+        return "; ".join(faults) or None
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         if not given.expected:
@@ -118,19 +119,23 @@ class RowAssertions(Proportion):
         is_reached = value >= limit - NEAR if metric.higher_is_better else value <= limit + NEAR
         return is_reached is not assertion.negated
 
-    def _faults(self, number: int, assertion: Assertion) -> Iterator[str]:
-        """Yield what is wrong with one assertion."""
+    def _faults(self, item: Any) -> Iterator[str]:
+        """Yield what is wrong with one assertion as it is written."""
         try:
+            assertion = read_assertion(item)
             metric = self._metric(assertion)
         except InputError as error:
-            yield from (f"assertion {number}: `{assertion.kind}`: {problem.message}" for problem in error.problems)
+            yield from (problem.message for problem in error.problems)
+            return
+        except ValueError as error:
+            yield str(error)
             return
         if metric.bounds is None and assertion.threshold is None:
-            yield f"assertion {number}: `{assertion.kind}` needs a `threshold`"
+            yield f"`{assertion.kind}` needs a `threshold`"
         if metric.needs_expected and assertion.expected is None:
-            yield f"assertion {number}: `{assertion.kind}` needs an expected answer: `{{{assertion.kind}: …}}`"
+            yield f"`{assertion.kind}` needs an expected answer: `{{{assertion.kind}: …}}`"
         elif metric.needs_expected and (fault := metric.wrong_expected(assertion.expected)):
-            yield f"assertion {number}: {fault}"
+            yield fault
 
     def _metric(self, assertion: Assertion) -> Metric:
         """Return the metric of an assertion. Raises InputError for parameters that it cannot have."""

@@ -74,7 +74,7 @@ async def test_rows_with_a_blank_cluster_are_clusters_of_their_own(bench: Bench,
     ran = await bench.run(CLUSTERED)
 
     assert ran.metric()["clusters"] == 4
-    assert ran.record["notes"] == ["`who` is blank in 3 rows: each of them is a cluster of its own"]
+    assert ran.record["notes"] == ["`who` is blank in 3 rows: a blank names no cluster"]
 
 
 async def test_a_stored_run_and_a_comparison_know_which_rows_are_equal(bench: Bench) -> None:
