@@ -128,11 +128,18 @@ def _answer_texts(cell: Cell, metric: str) -> _AnswerTexts:
     return _AnswerTexts(expected_text, "null" if got is None else value_line(got), "red")
 
 
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
+
+
 def inputs_line(cell: Cell, expected: Any) -> str:
-    """Return a row's fields in one line, without what is expected; the longest comes first and has no name."""
+    """Return a row's fields in one line, without what is expected; the longest comes first and has no name.
+
+    Records, such as a table or a row's own assertions, come first only where there is nothing else.
+    """
     fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != expected}
     if not fields:
         return ""
-    longest = max(fields, key=lambda name: len(fields[name]))
+    longest = max(fields, key=lambda name: (not _is_records(cell.fields[name]), len(fields[name])))
     first = fields.pop(longest)
     return " · ".join([first, *(f"{name}: {value}" for name, value in fields.items())])
