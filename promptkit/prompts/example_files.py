@@ -17,6 +17,9 @@ from promptkit.storage.files import Stamp
 from promptkit.storage.rows import deduplicated_problems, read_numbered
 
 Pick = Literal["first", "random", "balanced", "similar"]
+ExampleSource = tuple[Path, Stamp | None, tuple[str, ...], tuple[tuple[str, str], ...]]
+"""The arguments of `read_example_rows`."""
+MAX_PROBLEMS: Final = 20
 OUTPUT: Final = "output"
 THOUGHTS: Final = "thoughts"
 
@@ -59,7 +62,7 @@ def read_example_rows(
         except InputError as error:
             problems += (problem if problem.file else _placed(problem, spot, number) for problem in error.problems)
     if problems:
-        raise InputError(deduplicated_problems(problems))
+        raise InputError(deduplicated_problems(problems)[:MAX_PROBLEMS])
     return tuple(read)
 
 

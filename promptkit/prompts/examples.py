@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -13,7 +13,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.prompts.example_files import FileExamples, read_example_rows
+from promptkit.prompts.example_files import ExampleSource, FileExamples, read_example_rows
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.prompt import Example, Prompt
 from promptkit.prompts.tfidf import LexicalIndex
 from promptkit.storage.files import file_stamp
@@ -67,9 +68,8 @@ def read_examples(prompt: Prompt, spec: Any = None, *, read_output: ReadOutput |
     if isinstance(given, Mapping):
         chosen = _file_examples(given, report)
         path = _path(prompt, chosen.file, in_prompt, report)
-        rows = read_example_rows(path, file_stamp(path), tuple(prompt.inputs), _fields(chosen, prompt, report))
-        read = read_output or (lambda example: example.output)
-        return _picked_examples(tuple(replace(row, output=read(row)) for row in rows), chosen)
+        source = (path, file_stamp(path), tuple(prompt.inputs), _fields(chosen, prompt, report))
+        return _picked_examples(source, chosen, read_output or (lambda example: example.output))
     if not isinstance(given, list):
         raise InputError(report((), "examples are a list of `{input, output}`, or `{file: …}`", None))
     problems: list[Problem] = []
@@ -156,29 +156,51 @@ def _fields(chosen: FileExamples, prompt: Prompt, report: Report) -> tuple[tuple
         messages = [(name, f"`{name}` is not an input of `{prompt.name}`") for name in wrong]
         raise InputError(report(("input", name), message, nearest(name, prompt.inputs)) for name, message in messages)
     inputs = ((f"input.{name}", text) for name, text in given.items())
-    return (("output", chosen.output), ("thoughts", chosen.thoughts), *inputs)
+    fields = (("output", chosen.output), ("thoughts", chosen.thoughts), *inputs)
+    for key, text in fields:
+        if "{{" in text:
+            _check_expression(key, text, report)
+    return fields
 
 
-def _picked_examples(examples: tuple[Example, ...], chosen: FileExamples) -> Examples:
-    @cache
-    def index() -> LexicalIndex:
-        return LexicalIndex([_text(example.inputs) for example in examples])
+def _check_expression(key: str, text: str, report: Report) -> None:
+    """Raise InputError for a text that is not an expression over `row`."""
+    path = key.split(".", 1) if key.startswith("input.") else [key]
+    try:
+        names = Expression.parse(text).names - {"row"}
+    except InputError as error:
+        raise InputError(report(path, problem.message, problem.hint) for problem in error.problems) from None
+    if names:
+        raise InputError(report(path, f"unknown name `{min(names)}`", f"write `row.{min(names)}`"))
+
+
+def _picked_examples(source: ExampleSource, chosen: FileExamples, read_output: ReadOutput) -> Examples:
+    def typed(rows: Sequence[Example]) -> tuple[Example, ...]:
+        return tuple(replace(row, output=read_output(row)) for row in rows)
 
     def nearest_to(values: Mapping[str, Any]) -> tuple[Example, ...]:
-        ranked = index().nearest(_text(values), chosen.count + 1)
+        ranked = _index(source).nearest(_text(values), chosen.count + 1)
         nearest_first = [examples[row] for row in ranked if not _is_this_row(examples[row], values)]
         return tuple(reversed(nearest_first[: chosen.count]))
 
     def pick(rows: Sequence[Example]) -> tuple[Example, ...]:
         if chosen.pick == "random":
-            return tuple(Random(chosen.seed).sample(rows, min(chosen.count, len(rows))))
+            return typed(Random(chosen.seed).sample(rows, min(chosen.count, len(rows))))
         if chosen.pick == "balanced":
-            return tuple(_balanced(rows, chosen))
-        return tuple(rows[: chosen.count])
+            return typed(_balanced(rows, chosen))
+        return typed(rows[: chosen.count])
 
+    examples = read_example_rows(*source)
     if chosen.pick == "similar":
+        examples = typed(examples)
         return Examples(examples, examples, pick, nearest_to)
     return Examples(pick(examples), examples, pick)
+
+
+@lru_cache(maxsize=16)
+def _index(source: ExampleSource) -> LexicalIndex:
+    """Return the index of a file's examples by the words of their inputs, made once."""
+    return LexicalIndex([_text(example.inputs) for example in read_example_rows(*source)])
 
 
 def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example]:

@@ -41,7 +41,7 @@ class Clusters:
         """Add the next row. Rows that share one of the numbers `cells` have equal inputs."""
         if self._field is not None:
             value = cluster_value(fields, self._field)
-            self._blank += value is None
+            self._blank += value is None and self._field in fields
             if value is not None:
                 self._by_field.add(self._rows, _number(value))
         for cell in cells:

@@ -77,6 +77,13 @@ async def test_rows_with_a_blank_cluster_are_clusters_of_their_own(bench: Bench,
     assert ran.record["notes"] == ["`who` is blank in 3 rows: a blank names no cluster"]
 
 
+async def test_a_row_without_the_field_is_wrong_and_not_blank(bench: Bench) -> None:
+    bench.rows([{**row, "who": number} if number else row for number, row in enumerate(moods(6))])
+    ran = await bench.run(CLUSTERED)
+
+    assert ran.evaluated.wrong == 1 and ran.record["notes"] == []
+
+
 async def test_a_stored_run_and_a_comparison_know_which_rows_are_equal(bench: Bench) -> None:
     bench.rows(moods(6) * 3)
     one = await bench.run()
