@@ -39,7 +39,22 @@ ROW_KINDS: Final = (
 NEGATION: Final = "not-"
 _OWN_KEYS: Final = ("expect", "weight", "threshold")
 _FOREIGN_KEYS: Final = ("type", "value", "weight", "threshold", "metric")
-_JUDGED: Final = "a metric that asks a model is one of the suite, with `when:` for its rows"
+_JUDGED: Final = (
+    "judge",
+    "pairwise",
+    "embedding",
+    "similar",
+    "llm-rubric",
+    "g-eval",
+    "factuality",
+    "answer-relevance",
+    "context-recall",
+    "context-relevance",
+    "context-faithfulness",
+    "model-graded-closedqa",
+    "model-graded-factuality",
+)
+"""Assertions that ask a model, in both vocabularies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +73,6 @@ class Assertion:
     threshold: float | None = None
 
 
-def read_assertions(value: Any) -> list[Assertion]:
-    """Return a row's assertions. Raises ValueError where one is wrong."""
-    return [read_assertion(item) for item in assertion_items(value)]
-
-
 def assertion_items(value: Any) -> list[Any]:
     """Return a row's assertions as they are written; a text, as in CSV, is read as JSON. Raises ValueError."""
     if isinstance(value, str):
@@ -73,6 +83,13 @@ def assertion_items(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"assertions are a list of `{{KIND: …}}`, not {shown_value(value)}")
     return value
+
+
+def kind_of(item: Any) -> str:
+    """Return the word that names the kind of an assertion as it is written, without `not-`; empty where none does."""
+    if isinstance(item, Mapping):
+        item = item["type"] if "type" in item else next(iter(item), "")
+    return _without_negation(item)[0] if isinstance(item, str) else ""
 
 
 def read_assertion(item: Any) -> Assertion:
@@ -134,8 +151,11 @@ def _without_negation(word: str) -> tuple[str, bool]:
 
 
 def _unknown(word: str, known: Any) -> str:
-    if word in ("judge", "pairwise", "embedding", "llm-rubric", "similar", "factuality", "model-graded-closedqa"):
-        return f"`{word}` cannot stand in a row: {_JUDGED}"
+    if word in _JUDGED:
+        return (
+            f"`{word}` asks a model: make it a metric of the suite, with `when` for its rows, and leave it out here by "
+            f"`skip: [{word}]`"
+        )
     if word == "javascript":
         return "`javascript` is not run: write the function in Python"
     hint = nearest(word, known)

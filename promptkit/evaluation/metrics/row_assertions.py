@@ -10,7 +10,7 @@ from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel, validate_usable
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation.metrics.assertions import Assertion, assertion_items, read_assertion, read_assertions
+from promptkit.evaluation.metrics.assertions import Assertion, assertion_items, kind_of, read_assertion
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricContext, MetricInput
 from promptkit.evaluation.metrics.estimation import Proportion
 from promptkit.evaluation.metrics.registry import kind_named
@@ -19,16 +19,19 @@ from promptkit.project_code.reference import CodeReference
 from promptkit.storage.models import Problems
 
 NEAR = 1e-9
+NO_ASSERTIONS = "the row has no assertions that are checked here"
 
 
 class AssertParameters(ClosedModel):
     """`field` has a row's assertions. `threshold` is the share of them, by weight, that must hold.
 
-    `python` are the functions of the project that a row may name.
+    `skip` are kinds of assertions that are left out here, since other metrics of the suite check them. `python` are the
+    functions of the project that a row may name.
     """
 
     field: str = "assert"
     threshold: float = Field(default=1.0, gt=0, le=1)
+    skip: list[str] = Field(default=[])
     python: list[str] = Field(default=[])
 
 
@@ -68,21 +71,20 @@ class RowAssertions(Proportion):
 
     def wrong_expected(self, expected: Any) -> str | None:
         try:
-            items = assertion_items(expected)
+            items = self._items(expected)
         except ValueError as error:
             return str(error)
-        faults = (
-            f"assertion {number}: {fault}" for number, item in enumerate(items, 1) for fault in self._faults(item)
-        )
+        faults = (f"assertion {number}: {fault}" for number, item in items.items() for fault in self._faults(item))
         return "; ".join(faults) or None
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
-        if not given.expected:
-            return not_applicable("the row has no assertions")
+        assertions = self._assertions(given.expected)
+        if not assertions:
+            return not_applicable(NO_ASSERTIONS)
         holds: list[str] = []
         fails: list[str] = []
         reached = of = 0.0
-        for assertion in read_assertions(given.expected):
+        for assertion in assertions:
             score = await self._score(assertion, given, clients)
             if score.is_missing:
                 return Score(None, why=f"{assertion.text}: {score.why}")
@@ -98,10 +100,19 @@ class RowAssertions(Proportion):
 
     def unanswered(self, given: MetricInput) -> Score:
         """Score an unparsed or cut-off answer: no assertion holds."""
-        if not given.expected:
-            return not_applicable("the row has no assertions")
-        texts = "; ".join(assertion.text for assertion in read_assertions(given.expected))
+        assertions = self._assertions(given.expected)
+        if not assertions:
+            return not_applicable(NO_ASSERTIONS)
+        texts = "; ".join(assertion.text for assertion in assertions)
         return Score(0.0, {"flag": given.cell.flag, "expected": texts})
+
+    def _items(self, expected: Any) -> dict[int, Any]:
+        """Return the assertions that are checked here as they are written, by their numbers. Raises ValueError."""
+        items = enumerate(assertion_items(expected or []), start=1)
+        return {number: item for number, item in items if kind_of(item) not in self.parameters.skip}
+
+    def _assertions(self, expected: Any) -> list[Assertion]:
+        return [read_assertion(item) for item in self._items(expected).values()]
 
     async def _score(self, assertion: Assertion, given: MetricInput, clients: Clients) -> Score:
         metric = self._metric(assertion)

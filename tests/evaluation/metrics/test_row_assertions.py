@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from promptkit.answers.number import Number
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics.assertions import read_assertions
+from promptkit.evaluation.metrics.assertions import assertion_items, kind_of, read_assertion
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 from tests.engine.helpers import Folder
 from tests.evaluation.metrics.given import given, metric
 from tests.evaluation.suites import SUITE, Bench, echo
@@ -102,12 +103,12 @@ def test_values_compare_as_the_answers_type_does() -> None:
         ([{"regex": "("}], "assertion 1"),
         ([{"exact": None}], "needs an expected answer"),
         (["tokens"], "needs a `threshold`"),
-        ([{"judge": {"rubric": "kind?"}}], "cannot stand in a row"),
+        ([{"judge": {"rubric": "kind?"}}], "asks a model: make it a metric"),
         ([{"python": "own.py:f"}], "does not allow rows to name `own.py:f`"),
         ([{"type": "contains", "value": "a", "transform": "x"}], "unknown key `transform`"),
         ([{"type": "contains", "value": "{{ a }}"}], "is a template"),
         ([{"type": "javascript", "value": "true"}], "write the function in Python"),
-        ([{"type": "llm-rubric", "value": "kind"}], "cannot stand in a row"),
+        ([{"type": "llm-rubric", "value": "kind"}], "asks a model: make it a metric"),
         ([{"type": "icontain", "value": "a"}], "there is no assertion `icontain`"),
         ([{"type": "contains"}], "must be a text"),
         ([{"contains": {"expect": "a", "weight": -1}}], "`weight` must be a number"),
@@ -190,6 +191,54 @@ metrics: {checks: assert}
     assert (ran.metric("checks")["mean"], ran.metric("checks")["n"], len(asked)) == (1, 2, 3)
 
 
+RAG = """
+tests:
+  - vars: {question: What may I spend without asking?, context: Up to 500 need no approval.}
+    assert:
+      - {type: contains, value: "500"}
+      - {type: factuality, value: the manager approves what is more}
+      - {type: context-faithfulness, threshold: 0.9}
+  - vars: {question: How long is the leave?, context: The leave is four months.}
+    assert:
+      - {type: factuality, value: it is four months}
+"""
+RAG_SUITE = """
+data: {file: promptfooconfig.yaml, select: tests}
+target: ask
+inputs: {question: "{{ row.vars.question }}", context: "{{ row.vars.context }}"}
+metrics:
+  checks: {assert: {skip: [factuality, context-faithfulness]}}
+  facts:
+    judge:
+      rubric: Does the answer say this?
+      levels: [wrong, right]
+      question: "{{ row.vars.question }}"
+      expect: "{{ row.assert | selectattr('type', 'equalto', 'factuality') | map(attribute='value') | first }}"
+      when: "{{ 'factuality' in row.assert | map(attribute='type') }}"
+  faithful:
+    judge:
+      rubric: Does the answer follow from the context?
+      levels: [wrong, right]
+      question: "{{ row.vars.context }}"
+      when: "{{ 'context-faithfulness' in row.assert | map(attribute='type') }}"
+"""
+
+
+async def test_tests_with_checks_by_a_model_are_one_suite_with_metrics_for_some_rows(folder: Folder) -> None:
+    prompt = "---\ninputs: {question: , context: }\n---\n{% block input %}{{ question }} {{ context }}{% endblock %}"
+    folder.write("evals/promptfooconfig.yaml", RAG)
+    folder.write("templates/prompts/ask.j2", prompt)
+
+    def reply(request: Request) -> str:
+        return "right" if "Does the answer" in request.messages[-1].content else "Up to 500."
+
+    plain = Scripted(reply, capabilities=CAPABILITIES - {"logprobs", "grammar", "schema"})
+    ran = await Bench(folder).run(RAG_SUITE, plain)
+
+    counts = {name: (ran.metric(name)["mean"], ran.metric(name)["n"]) for name in ("checks", "facts", "faithful")}
+    assert counts == {"checks": (1, 1), "facts": (1, 2), "faithful": (1, 1)}
+
+
 def test_a_metric_by_its_own_expect_reads_that_in_place_of_the_field(folder: Folder) -> None:
     bench = Bench(folder, [{"text": "good", "rules": {"all": [{"contain": "x"}]}}])
     suite = ASSERTED.replace("assert}", "{assert: {expect: '{{ row.rules.all }}'}}}")
@@ -208,6 +257,8 @@ ANY = st.recursive(
 @drawn(ANY)
 def test_whatever_a_row_has_is_read_or_refused(value: Any) -> None:
     try:
-        read_assertions(value)
+        for item in assertion_items(value):
+            assert isinstance(kind_of(item), str)
+            read_assertion(item)
     except ValueError:
         return
