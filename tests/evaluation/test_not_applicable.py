@@ -8,6 +8,8 @@ import io
 import pytest
 
 from promptkit.errors import RequestRefused
+from promptkit.evaluation.comparison.compare import compare_runs
+from promptkit.evaluation.comparison.run_rows import run_rows
 from promptkit.evaluation.error_analysis.groups import find_errors
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.reports.evaluation.failing_rows import find_failing_rows
@@ -124,6 +126,19 @@ async def test_a_threshold_is_on_the_rows_that_a_metric_is_for(bench: Bench) -> 
     ran = await bench.run(SOME + bounds)
 
     assert [found["passed"] for found in ran.record["thresholds"]] == [True, True]
+
+
+async def test_runs_are_compared_on_the_rows_of_both_that_a_metric_is_for(bench: Bench) -> None:
+    bench.rows([*ROWS, {"text": "good 9", "expect": "good", "kind": "mood"}])
+    before = await bench.run(SOME)
+    bench.rows([*ROWS, *({"text": f"bad {number}", "kind": "other"} for number in range(10, 20))])
+    after = await bench.run(SOME)
+    sides = (run_rows(after.view, "baseline", "after"), run_rows(before.view, "baseline", "before"))
+    found = compare_runs(*sides, bench.folder.project)
+
+    assert (found.rows.both, found.rows.new, found.rows.gone) == (4, 10, 1)
+    compared = found.metrics["accuracy"]
+    assert compared.missing == 0 and compared.difference is not None and compared.difference.n == 2
 
 
 JUDGED = """

@@ -90,6 +90,12 @@ class Tally:
         self._columns[metric.name][at : at + width] = array("d", numbers)
         self._exempt[metric.name][row * self._repeat + repeat] = not score.applies
 
+    def clear_scores(self, row: int) -> None:
+        """Forget the scores of a row that are there."""
+        for metric in self.metrics:
+            for repeat in range(self._repeat):
+                self.score(metric, row, repeat, Score(None))
+
     @property
     def done(self) -> int:
         """The number of cells that are there, missing ones counted."""

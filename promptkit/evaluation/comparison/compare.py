@@ -248,10 +248,9 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
 
 
 class _Pairs:
-    """The scores of two runs in arrays, by the rows of `a`; of `b` only the rows that `a` has.
+    """The scores of two runs on the rows of both, in arrays, by the rows of `a`.
 
-    `unreadable` maps a metric to the run with a score that it cannot have
-    given.
+    `unreadable` maps a metric to the run with a score that it cannot have given.
     """
 
     def __init__(self, a: RunRows, b: RunRows, metrics: Sequence[Metric]) -> None:
@@ -298,6 +297,8 @@ class _Pairs:
             self.same_answer += sum(
                 cells[first + repeat] == cell for repeat, cell in row.cells.items() if repeat < self.repeat
             )
+        for place in places.untaken():
+            self.tallies[0].clear_scores(place)
         only_a = rows_a - both
         return RowCounts(
             both=both,
@@ -381,6 +382,10 @@ class _Places:
         if place is not None:
             self._taken[place] = True
         return place
+
+    def untaken(self) -> Iterator[int]:
+        """Yield the places of the rows that pair with none."""
+        return (place for place, is_taken in enumerate(self._taken) if not is_taken)
 
 
 def _row_keys(row: ScoredRow) -> list[str | bytes]:
