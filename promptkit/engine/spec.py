@@ -17,7 +17,7 @@ Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
 Spec = TypeVar("Spec", bound=BaseModel)
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
-InputType = Literal["text", "number", "boolean", "list", "table", "json"]
+InputType = Literal["text", "number", "boolean", "list", "table", "messages", "json"]
 
 
 class ClosedModel(BaseModel):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.engine.pipeline import ForEach, Pipeline, Repeat, Step
+from promptkit.engine.pipeline import ForEach, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
@@ -24,6 +24,7 @@ from promptkit.errors import (
     UnparsedAnswer,
     catching_unexpected,
 )
+from promptkit.prompts.conversation import messages_fault, read_messages
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
@@ -293,9 +294,6 @@ def _combined_status(outcomes: list[StepOutcome]) -> Status:
     return "failed" if "failed" in statuses else "capped" if "capped" in statuses else "done"
 
 
-MESSAGE_ROLES = ("system", "user", "assistant")
-
-
 async def step_context(
     step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: ExecutionContext
 ) -> StepContext:
@@ -343,7 +341,7 @@ async def step_context(
         example_answers=example_answers,
         answer_of=_answer_type_for(step, values, here),
         examples_for=call.examples.shown,
-        history=_history(values.get("history"), step.place),
+        history=_history(call, values, step.place),
         options=call.options,
         programs=call.programs,
         tools={name: tool.call for name, tool in call.tools.items()},
@@ -393,14 +391,17 @@ def _answer_type_for(
     return lambda inputs: answer.of_example(Example(inputs, None), scope, here.absent)
 
 
-def _history(value: Any, place: Problem) -> tuple[Message, ...]:
-    """Return the turns of the input `history`, where it is a list, as messages. Raises InputError."""
-    if not isinstance(value, list | tuple):
-        return ()
-    for turn in value:
-        if not (
-            isinstance(turn, Mapping) and turn.get("role") in MESSAGE_ROLES and isinstance(turn.get("content"), str)
-        ):
-            message = f"a turn of `history` is `{{role: {' | '.join(MESSAGE_ROLES)}, content: TEXT}}`, not {turn!r:.60}"
-            raise with_place(InputError(message), place)
-    return tuple(Message(turn["role"], turn["content"]) for turn in value)
+def _history(call: PromptCall, values: Mapping[str, Any], place: Problem) -> tuple[Message, ...]:
+    """Return the turns that go before the user's message: those of inputs of the type `messages` that no section
+    reads, and of the input `history`, where it is a list. Raises InputError.
+    """
+    typed = {name for name, spec in call.inputs.items() if spec.type == "messages"}
+    sent = [name for name in call.inputs if name in typed and name not in call.prompt.names()]
+    if "history" not in typed and isinstance(values.get("history"), list | tuple):
+        sent.append("history")
+    found: list[Message] = []
+    for name in sent:
+        if fault := messages_fault(values.get(name, ())):
+            raise with_place(InputError(f"the input `{name}` {fault}"), place)
+        found += read_messages(values.get(name, ()))
+    return tuple(found)

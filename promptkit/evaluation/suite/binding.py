@@ -18,7 +18,7 @@ from promptkit.storage.strict_json import compact, plain
 
 EXPECT = "expect"
 _ROW = re.compile(r"^row \d+: ")
-_TYPED = ("number", "boolean", "list", "table", "json")
+_TYPED = ("number", "boolean", "list", "table", "messages", "json")
 _TEXT_FILES = (".csv", ".tsv", ".txt")
 
 
