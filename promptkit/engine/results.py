@@ -11,7 +11,7 @@ from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.serialization import reply_record, request_record
 from promptkit.storage.strict_json import plain
-from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 Status = Literal["done", "skipped", "failed", "capped"]
@@ -25,7 +25,8 @@ class Trace:
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
     answers that no repair fixed. `warnings` are those of its techniques, each once, and `warned_by` maps them to the
     techniques that gave them; each call has those of its reply. `failure` is an error that `on_error` tolerated.
-    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts.
+    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts. `tool_calls` are those
+    of the step or, in a technique with tools, of the model.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Trace:
     failure: PromptkitError | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
     children: list[Trace] = field(default_factory=list)
 
     def nodes(self) -> Iterator[Trace]:
@@ -191,6 +193,7 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         **({"warnings": list(trace.warnings)} if trace.warnings else {}),
         **({"warned_by": dict(trace.warned_by)} if trace.warned_by else {}),
         **({"extra": dict(trace.extra)} if trace.extra else {}),
+        **({"tool_calls": tool_call_records((trace,))} if trace.tool_calls else {}),
         "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],
     }
@@ -211,6 +214,28 @@ def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from record.get("calls", ())
     for part in record.get("parts", ()):
         yield from calls_of(part)
+
+
+def tool_calls_of(record: Mapping[str, Any], step: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the tool calls in the record of a trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
+
+    The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there.
+    """
+    if record["kind"] == "step":
+        step = f"{step}.{record['name']}" if step else record["name"]
+    for call in record.get("tool_calls", ()):
+        yield {"step": step, **call}
+    for part in record.get("parts", ()):
+        yield from tool_calls_of(part, step)
+
+
+def tool_call_records(nodes: Iterable[Trace]) -> list[dict[str, Any]]:
+    """Return the tool calls of nodes of a trace as JSON-able data: `name`, `arguments`, `result` and `failure`."""
+    return [
+        {"name": call.name, "arguments": plain(call.arguments), "result": plain(call.result), "failure": call.failure}
+        for node in nodes
+        for call in node.tool_calls
+    ]
 
 
 def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
 from promptkit.engine.step_settings import resolve_model
+from promptkit.engine.tools import Tool
 from promptkit.errors import (
     CodeFailed,
     InputError,
@@ -30,7 +31,7 @@ from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
-from promptkit.techniques.context import Answer, CallRecord, StepContext
+from promptkit.techniques.context import Answer, CallRecord, StepContext, ToolCall
 from promptkit.techniques.perform import perform, repair
 from promptkit.techniques.warnings import TechniqueWarning, merged_sources, warning_text
 
@@ -202,7 +203,7 @@ class StepRun:
         if step.prompt_call is not None:
             return StepOutcome("done", await self._ask(values, here))
         if step.tool is not None:
-            value = await step.tool.call(values)
+            value = await self._call_tool(step.tool, values, here)
         else:
             assert step.pipeline is not None, "a step has a prompt, a tool or a pipeline"
             value = await self._run_pipeline(step.pipeline, values, self, here)
@@ -210,6 +211,16 @@ class StepRun:
         if problem is not None:
             raise ToolFailed(f"the result does not pass the guard: {problem}")
         return StepOutcome("done", value)
+
+    async def _call_tool(self, tool: Tool, values: Mapping[str, Any], here: ExecutionContext) -> Any:
+        """Call the step's tool and record the call. Raises ToolFailed."""
+        try:
+            value = await tool.call(values)
+        except ToolFailed as error:
+            here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, failure=str(error)))
+            raise
+        here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, result=value))
+        return value
 
     async def _ask(self, values: dict[str, Any], here: ExecutionContext) -> Any:
         context = await step_context(
@@ -350,6 +361,7 @@ async def step_context(
         sample=here.sample,
         strict=session.settings.strict,
         record=record,
+        record_tool=here.trace.tool_calls.append,
         notice=session.notice,
         warn=warn,
         on_text=on_text if session.listens else None,

@@ -185,6 +185,16 @@ class CallShape(TypedDict):
 
 
 @_open
+class ToolCallShape(TypedDict):
+    """A tool call in the trace of a cell."""
+
+    name: Text
+    arguments: dict[Text, Any]
+    result: Any
+    failure: Text | None
+
+
+@_open
 class TraceShape(TypedDict):
     """The trace of a cell: `engine.trace_record`."""
 
@@ -198,6 +208,7 @@ class TraceShape(TypedDict):
     warnings: NotRequired[list[Text]]
     warned_by: NotRequired[dict[Text, list[Text]]]
     extra: NotRequired[dict[Text, Any]]
+    tool_calls: NotRequired[list[ToolCallShape]]
     calls: list[CallShape]
     parts: list[TraceShape]
 
