@@ -221,7 +221,7 @@ def tool_calls_of(record: Mapping[str, Any], step: str = "") -> Iterator[dict[st
 
     The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there.
     """
-    if record["kind"] == "step":
+    if record.get("kind") == "step":
         step = f"{step}.{record['name']}" if step else record["name"]
     for call in record.get("tool_calls", ()):
         yield {"step": step, **call}

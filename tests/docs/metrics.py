@@ -57,6 +57,7 @@ SAID: Mapping[str, Said] = {
     "embedding": Said("{embedding: {model: ollama/nomic-embed-text}}", *GRADED),
     "code": Said("{code: {seconds: 2}}", *RIGHT),
     "table": Said("table", *RIGHT),
+    "tool_calls": Said("{tool_calls: {ordered: false}}", *RIGHT),
     "calibration": Said("calibration", f"{GRADED[0]}; none of the calibration error", GRADED[1]),
     "length": Said(
         "{length: {max: 60}}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Literal, Protocol
 
-from promptkit.engine.results import Result, Trace, trace_record
+from promptkit.engine.results import Result, Trace, tool_calls_of, trace_record
 from promptkit.errors import (
     ContextOverflow,
     InputError,
@@ -92,6 +92,11 @@ class Cell:
     def trace(self) -> Mapping[str, Any]:
         """The record of `engine.trace_record`, read when it is asked for."""
         return self.read_trace()
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The calls of tools in the trace, in order: `step`, `name`, `arguments`, `result` and `failure`."""
+        return list(tool_calls_of(self.trace))
 
     @property
     def warned(self) -> list[str]:

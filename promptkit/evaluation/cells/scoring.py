@@ -198,8 +198,7 @@ def _with_compared_value(measure: Measure, given: MetricInput) -> MetricInput:
     """Return a metric's input with the value that its `of` reads. Raises InputError where that finds nothing."""
     if measure.of is None:
         return given
-    cell = given.cell
-    return replace(given, got=evaluate_of(measure.of, cell.output, cell.fields, cell.steps))
+    return replace(given, got=evaluate_of(measure.of, given.cell))
 
 
 def _one_of_a_pair(measure: Measure, given: MetricInput) -> MetricInput:
@@ -220,7 +219,7 @@ def _unparsed(given: MetricInput) -> MetricInput:
 
 
 def _reads_row_alone(measure: Measure) -> bool:
-    return measure.of is not None and "output" not in measure.of.names and not measure.of.statuses
+    return measure.of is not None and not measure.of.names & {"output", "tool_calls"} and not measure.of.statuses
 
 
 def _with_compared(measure: Measure, given: MetricInput, score: Score) -> Score:
@@ -339,4 +338,5 @@ def _readable(cells: Iterable[RunCell], store: Store, fields: Mapping[str, Any])
     for kept in cells:
         with store.damage.skipping():
             cell = read_cell(kept, fields)
+            cell.read_trace = lambda number=kept.number: store.cells.trace_record(number) or {}
             yield cell

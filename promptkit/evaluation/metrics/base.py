@@ -137,8 +137,9 @@ class Metric:
     the scores. The scores of a `costly` metric are stored by cell and `key`. A metric that `needs_expected` cannot
     score a row without an expected answer; that is reported as an error of the data before the run. `declared` are the
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
-    stands for (`python: FILE.py:FUNCTION`). `release` is the name and version of the package that brings the metric,
-    empty for a shipped one.
+    stands for (`python: FILE.py:FUNCTION`).
+    `default_of` is the `of` where a suite gives none (None: the output). `release` is the name and version of the
+    package that brings the metric, empty for a shipped one.
     """
 
     kind: ClassVar[str]
@@ -146,6 +147,7 @@ class Metric:
     Parameters: ClassVar[type[ClosedModel]] = NoParameters
     release: ClassVar[str] = ""
     short: ClassVar[str | None] = None
+    default_of: ClassVar[str | None] = None
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
     is_mean: bool = True

@@ -34,6 +34,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "embedding": "similarity:Embedding",
         "code": "code:CodeTests",
         "table": "structured:Table",
+        "tool_calls": "tool_calls:ToolCalls",
         "calibration": "labels:Calibration",
         "length": "measures:Length",
         "tokens": "measures:Tokens",

@@ -82,7 +82,10 @@ class JsonFields(Graded):
                 dict.fromkeys(names, False), [], {"problem": f"{shown_value(given.got)} is not an object"}
             )
         try:
-            fields = {name: self._same(value_at(given.got, name), value_at(expected, name)) for name in names}
+            fields = {
+                name: same_json(value_at(given.got, name), value_at(expected, name), self.parameters.tolerance)
+                for name in names
+            }
         except RecursionError:
             raise ValueError(TOO_DEEP) from None
         extra = [] if self.parameters.fields else _extra_fields(given.got, expected)
@@ -132,17 +135,18 @@ class JsonFields(Graded):
         fields = self.parameters.fields or []
         return (fields.index(name) if name in fields else 0, name)
 
-    def _same(self, got: Any, expected: Any) -> bool:
-        """Tell whether two JSON values are equal, numbers within the tolerance."""
-        if isinstance(got, Mapping) and isinstance(expected, Mapping):
-            return all(self._same(got.get(name), expected.get(name)) for name in {*got, *expected})
-        if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
-            return len(got) == len(expected) and all(map(self._same, got, expected))
-        if is_number(got) and is_number(expected):
-            return got == expected or within_tolerance(
-                as_fraction(got), as_fraction(expected), self.parameters.tolerance
-            )
-        return bool(frozen(got) == frozen(expected))
+
+def same_json(got: Any, expected: Any, tolerance: float) -> bool:
+    """Tell whether two JSON values are equal, numbers within a tolerance; a field that is left out is null."""
+    if isinstance(got, Mapping) and isinstance(expected, Mapping):
+        return all(same_json(got.get(name), expected.get(name), tolerance) for name in {*got, *expected})
+    if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
+        return len(got) == len(expected) and all(
+            same_json(*pair, tolerance) for pair in zip(got, expected, strict=True)
+        )
+    if is_number(got) and is_number(expected):
+        return got == expected or within_tolerance(as_fraction(got), as_fraction(expected), tolerance)
+    return bool(frozen(got) == frozen(expected))
 
 
 class SchemaParameters(ClosedModel):

@@ -12,6 +12,7 @@ from promptkit.engine.inputs import fill_inputs, read_text_value
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.scope import CompiledValue
 from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
 from promptkit.storage.strict_json import compact, plain
@@ -153,6 +154,9 @@ def _problem_text(problem: Problem) -> str:
     return str(replace(problem, hint=None))
 
 
-def evaluate_of(value: CompiledValue, output: Any, row: Mapping[str, Any], steps: Mapping[str, Any]) -> Any:
-    """Return the value that a metric's `of` reads. Raises InputError."""
-    return plain(value.evaluate({"output": output, "row": row, "steps": steps}, ()))
+def evaluate_of(value: CompiledValue, cell: Cell) -> Any:
+    """Return the value that a metric's `of` reads. Raises InputError, and DamagedRecord for a trace."""
+    scope = {"output": cell.output, "row": cell.fields, "steps": cell.steps}
+    if "tool_calls" in value.names:
+        scope["tool_calls"] = cell.tool_calls
+    return plain(value.evaluate(scope, ()))

@@ -353,6 +353,9 @@ def _target_name(source: TargetSource) -> str:
 TOTALS = ("tokens", "latency", "cost", "unparsed")
 """Thresholds may be on these besides metrics and warnings."""
 
+OF_NAMES = ("output", "row", "steps", "tool_calls")
+"""The names that a metric's `of` may read."""
+
 SINGLE_VALUE_KINDS = ("label", "balanced_accuracy", "f1", "number")
 """Kinds that can only ever compare one value."""
 
@@ -439,7 +442,7 @@ class PartReader:
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
         texts = (values.get("of"), values.get("expect", self._expect(path)))
-        of = self.value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
+        of = self.value(values.pop("of", kind.default_of), (*below, "of"), OF_NAMES)
         expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
         if of is not None:
             self._check_read(of, (*below, "of"), baseline)

@@ -27,6 +27,7 @@ PERCENTAGE_KINDS = frozenset(
         "schema",
         "code",
         "table",
+        "tool_calls",
         "length",
         "format",
         "pass_at",
