@@ -195,7 +195,7 @@ async def evaluate_suite(
         progress,
         concurrency=1 if cells.exact else cells.in_flight,
         replies=partial(ReplyCache, exact=cells.exact),
-        apart=[*(variant.model for variant in suite.variants if variant.model), *suite.judge_models],
+        apart=[*(variant.model for variant in suite.variants if variant.model), *suite.other_models],
     ) as session:
         evaluation = Evaluation(
             suite,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Model
@@ -15,6 +15,8 @@ from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 Status = Literal["done", "skipped", "failed", "capped"]
+SIMULATED_USER: Final = "simulated user"
+"""The kind of the record of a trace in which a simulated user wrote its next text."""
 TraceKind = Literal["run", "step", "item", "round", "pipeline"]
 
 
@@ -219,8 +221,11 @@ def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def tool_calls_of(record: Mapping[str, Any], step: str = "") -> Iterator[dict[str, Any]]:
     """Yield the tool calls in the record of a trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
 
+    Those of a simulated user are left out, since they are not the target's.
     The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there.
     """
+    if record.get("kind") == SIMULATED_USER:
+        return
     if record.get("kind") == "step":
         step = f"{step}.{record['name']}" if step else record["name"]
     for call in record.get("tool_calls", ()):

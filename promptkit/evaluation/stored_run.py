@@ -18,6 +18,7 @@ from promptkit.evaluation.cells.tally import Clusters, Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.metrics.turns import TURN, EachTurn
 from promptkit.evaluation.record import AnsweringModel, EvalRecord
 from promptkit.evaluation.summary import variant_record
 from promptkit.project import Project
@@ -90,6 +91,7 @@ class RunMetrics:
 def kind_record(metric: Metric) -> dict[str, Any]:
     """Return the JSON that builds a metric again, with the labels of the answer's type, where it has any."""
     labels = {"labels": list(metric.declared)} if metric.declared else {}
+    labels |= {"each": TURN} if isinstance(metric, EachTurn) else {}
     return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
 
 
@@ -109,6 +111,8 @@ def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
             kind = kind_named(made["kind"], project.root)
             metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
             metric.declared = tuple(made.get("labels", ()))
+            if made.get("each") == TURN:
+                metrics[name] = EachTurn(metric)
         except InputError as error:
             gone[name] = "; ".join(problem.message for problem in error.problems)
         except ValueError:

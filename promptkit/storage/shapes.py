@@ -50,6 +50,7 @@ class KindShape(TypedDict):
     kind: Text
     parameters: dict[Text, Any]
     labels: NotRequired[list[Text]]
+    each: NotRequired[Text]
 
 
 @_open
@@ -71,6 +72,16 @@ class EvalInputsShape(TypedDict):
     limited: NotRequired[Truth]
 
 
+class UserShape(TypedDict):
+    """The requests, tokens and seconds of a simulated user in a conversation."""
+
+    calls: Count
+    cached: Count
+    tokens_in: Count
+    tokens_out: Count
+    seconds: Seconds
+
+
 class OutcomeShape(TypedDict):
     """The outcome of a cell: the fields of `evaluation.cells.cell.Cell` that its answer set."""
 
@@ -86,6 +97,7 @@ class OutcomeShape(TypedDict):
     seconds: Seconds
     warnings: NotRequired[dict[Text, list[Text]]]
     warned_by: NotRequired[dict[Text, list[Text]]]
+    simulated_user: NotRequired[UserShape]
 
 
 @_open

@@ -333,5 +333,5 @@ def _only_suite(target: Path, project: Project) -> Path:
 
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:
-    """Return the models besides the tuned one: those of judges, and the teacher."""
-    return [*suite.judge_models, *([teacher] if teacher else [])]
+    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher."""
+    return [*suite.other_models, *([teacher] if teacher else [])]

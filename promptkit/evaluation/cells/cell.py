@@ -42,6 +42,7 @@ _OUTCOME: Final = (
     "seconds",
     "warnings",
     "warned_by",
+    "simulated_user",
 )
 
 
@@ -53,11 +54,13 @@ class Cell:
     A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
     exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
     `warnings` are the kinds that occurred in each step; None where an earlier promptkit did not record them.
-    `warned_by` maps those that techniques gave to their techniques.
+    `warned_by` maps those that techniques gave to their techniques. `simulated_user` is what a user that a model plays
+    took: `calls`, `cached`, `tokens_in`, `tokens_out` and `seconds`, which are not among the cell's own.
 
     While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
     that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
-    scores of slow metrics that came with it. `outcome_text` and `trace_text` are a new cell's as JSON.
+    scores of slow metrics that came with it. `outcome_text` and `trace_text` are a new cell's as JSON. A cell that a
+    metric of each turn sees is the `turn` of a conversation.
     """
 
     variant: str
@@ -77,6 +80,7 @@ class Cell:
     seconds: float = 0.0
     warnings: Mapping[str, Sequence[str]] | None = None
     warned_by: WarnedBy = field(default_factory=dict)
+    simulated_user: Mapping[str, int | float] = field(default_factory=dict)
     read_trace: Callable[[], Mapping[str, Any]] = dict
     scores: Mapping[str, Score] = field(default_factory=dict)
     number: int = 0
@@ -87,6 +91,7 @@ class Cell:
     kept_scores: Mapping[str, Score] = field(default_factory=dict)
     outcome_text: str | None = None
     trace_text: bytes | None = None
+    turn: Mapping[str, Any] | None = None
 
     @property
     def trace(self) -> Mapping[str, Any]:
@@ -124,14 +129,15 @@ class Cell:
         """Mark the cell as missing, with nothing of an answer."""
         self.output, self.flag, self.problem, self.defect, self.steps = None, "error", problem, defect, {}
         self.calls = self.cached = self.tokens_in = self.tokens_out = 0
-        self.seconds, self.warnings, self.warned_by, self.read_trace = 0.0, {}, {}, dict
+        self.seconds, self.warnings, self.warned_by, self.simulated_user, self.read_trace = 0.0, {}, {}, {}, dict
         self.trace_text = self.outcome_text = None
 
     def encode(self) -> None:
         """Write the outcome and the trace as the store keeps them. Raises ValueError where JSON cannot hold them."""
         record = {name: value for name in _OUTCOME if (value := getattr(self, name)) is not None or name == "output"}
-        if not self.warned_by:
-            del record["warned_by"]
+        for name in ("warned_by", "simulated_user"):
+            if not record[name]:
+                del record[name]
         self.outcome_text = compact({**record, "defect": self.defect} if self.defect else record)
         trace = self.trace
         self.trace_text = trace_bytes(trace) if trace else None

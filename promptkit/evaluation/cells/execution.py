@@ -23,6 +23,7 @@ from promptkit.errors import (
     first_error,
 )
 from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
+from promptkit.evaluation.cells.conversation import ConversationPlayer
 from promptkit.evaluation.cells.failures import FailurePolicy
 from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
@@ -73,6 +74,7 @@ class Execution:
         self._on_saved = on_saved
         self._on_cell = on_cell
         self._scorer = CellScorer(suite.measures, models, store.cells)
+        self._player = ConversationPlayer(suite.conversation, models) if suite.conversation else None
         self._queue: asyncio.Queue[Cell] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Cell]] = {}  # cells being asked, with those that wait for the same answer
         self._elsewhere: list[Cell] = []  # claimed by other processes
@@ -101,6 +103,8 @@ class Execution:
                 )
             )
         await self._scorer.open()
+        if self._player is not None:
+            await self._player.open()
         answered, named = self.variants[0].runner.session.answered, self.suite.baseline.model
         self.model_name = named if named in answered else next(iter(answered), None)
         return answered.get(self.model_name) or await (await self._models.get()).model()
@@ -108,7 +112,9 @@ class Execution:
     @property
     def notices(self) -> list[str]:
         """The notices of the variants' runs, each line once."""
-        return list(dict.fromkeys(line for run in self.variants for line in run.runner.session.notices))
+        runners = [run.runner for run in self.variants]
+        runners += [self._player.user] if self._player is not None and self._player.user is not None else []
+        return list(dict.fromkeys(line for runner in runners for line in runner.session.notices))
 
     def lacks(self) -> bool:
         """Tell whether a cell has no answer, or an answer no score."""
@@ -198,7 +204,8 @@ class Execution:
                 if row.problems:
                     self._finish_invalid(cell)
                 else:
-                    cell.key = cell_key(run.key, row.inputs[place], run.sample(repeat))
+                    played = self._player.key(cell) if self._player is not None else b""
+                    cell.key = cell_key(run.key + played, row.inputs[place], run.sample(repeat))
                     yield cell
 
     def _finish_invalid(self, cell: Cell) -> None:
@@ -322,10 +329,10 @@ class Execution:
         failure: PromptkitError | None
         try:
             with catching_unexpected():
-                result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
-                if isinstance(result.error, StoreFailed | BudgetSpent):
-                    raise result.error
-                failure = take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
+                if self._player is not None:
+                    failure = await self._player.play(cell, run, run.sample(cell.repeat))
+                else:
+                    failure = await self._ask_once(cell, run)
                 # What cannot be kept fails here, and not where a group of cells is saved.
                 cell.encode()
         except UnexpectedError as error:
@@ -333,6 +340,12 @@ class Execution:
             failure = error
         self.progress.defects.explain(failure)
         return failure
+
+    async def _ask_once(self, cell: Cell, run: VariantRun) -> PromptkitError | None:
+        result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
+        if isinstance(result.error, StoreFailed | BudgetSpent):
+            raise result.error
+        return take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
 
     def _quick(self, cell: Cell) -> dict[str, Score]:
         return self._scorer.quick(cell, self._answer(cell))

@@ -25,8 +25,10 @@ from promptkit.errors import (
 from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
 from promptkit.evaluation.cells.failures import JudgeModels
 from promptkit.evaluation.cells.progress import VariantRun
+from promptkit.evaluation.cells.turns import turns_to_score
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricInput
 from promptkit.evaluation.metrics.score import DEFECT, Score
+from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.evaluation.suite.binding import Binder, evaluate_of
 from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
 from promptkit.runtimes.models import Models
@@ -136,6 +138,10 @@ def metric_input(measure: Measure, cell: Cell, expected: Any, answer: AnswerType
 def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> Score:
     """Return the score of a metric that asks nothing; a metric that fails gives a missing score that says why."""
     try:
+        if measure.turn is not None and _has_turns_to_score(measure, cell):
+            turns = turns_to_score(measure.turn, cell)
+            scores = {_number(turn): measure_cell(measure.turn, turn, wanted, answer) for turn, wanted in turns}
+            return _score_of_turns(measure, scores)
         given = metric_input(measure, cell, expected, answer)
         if cell.flag:
             return checked_score(measure.metric, measure.metric.unanswered(given))
@@ -152,6 +158,11 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
     if cell.flag:
         return measure_cell(measure, cell, expected, answer)
     try:
+        if measure.turn is not None:
+            scores: dict[int, Score] = {}
+            for turn, wanted in turns_to_score(measure.turn, cell):
+                scores[_number(turn)] = await judge_cell(measure.turn, turn, wanted, answer, clients)
+            return _score_of_turns(measure, scores)
         read = _input_or_score(measure, metric_input(measure, cell, expected, answer))
         if isinstance(read, Score):
             return read
@@ -164,6 +175,21 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
         raise
     except (Exception, SystemExit, BaseExceptionGroup) as error:
         return missing_score(error)
+
+
+def _has_turns_to_score(measure: Measure, cell: Cell) -> bool:
+    """Tell whether the turns of a conversation are scored: one that broke off is wrong, but its cost is measured."""
+    return not cell.flag or measure.metric.bounds is None
+
+
+def _number(turn: Cell) -> int:
+    assert turn.turn is not None, "the cell of a turn has its record"
+    return int(turn.turn["number"])
+
+
+def _score_of_turns(measure: Measure, scores: Mapping[int, Score]) -> Score:
+    assert isinstance(measure.metric, EachTurn), "a measure with a turn has the metric of each"
+    return checked_score(measure.metric, measure.metric.score(scores))
 
 
 async def judge_pair(measure: Measure, given: MetricInput, baseline: MetricInput, clients: Clients) -> Score:

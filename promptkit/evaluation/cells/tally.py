@@ -40,6 +40,7 @@ class Tally:
 
     def __init__(self, metrics: Sequence[Metric], repeat: int) -> None:
         self.spent = Usage()
+        self.simulated_user = Usage()
         self.metrics = tuple(metrics)
         self._repeat = repeat
         self._states = bytearray()
@@ -64,6 +65,8 @@ class Tally:
         self.spent.tokens_in += cell.tokens_in
         self.spent.tokens_out += cell.tokens_out
         self.spent.seconds += cell.seconds
+        for name, amount in cell.simulated_user.items():
+            setattr(self.simulated_user, name, getattr(self.simulated_user, name) + amount)
         for metric in self.metrics:
             if (score := cell.scores.get(metric.name)) is not None:
                 self.score(metric, row, cell.repeat, score)

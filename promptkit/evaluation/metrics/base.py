@@ -142,7 +142,7 @@ class Metric:
     package that brings the metric, empty for a shipped one.
     """
 
-    kind: ClassVar[str]
+    kind: str
     about: ClassVar[str]
     Parameters: ClassVar[type[ClosedModel]] = NoParameters
     release: ClassVar[str] = ""

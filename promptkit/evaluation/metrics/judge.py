@@ -46,10 +46,11 @@ from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project import LIBRARY
 from promptkit.project_code.reference import CodeReference
 from promptkit.prompts.expressions import Expression
+from promptkit.prompts.filters import transcript
 from promptkit.storage.models import Problems
 
 SAME_MODEL: Final = "the judge is the model under test, and models prefer their own answers; set another one by `model`"
-SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
+SCOPE: Final = frozenset({"row", "output", "expected", "steps", "turn"})
 _BEGINNING = 120
 
 
@@ -166,7 +167,8 @@ def _begins_with(reply: str, value: Any) -> bool:
 
 
 def question_of(given: MetricInput, question: str | None, hidden: frozenset[str]) -> dict[str, str]:
-    """Return the question as texts by name: the value of `question`, else the fields of the row.
+    """Return the question as texts by name: the value of `question`, else the fields of the row, else, of the turn of a
+    conversation, the messages up to it.
 
     The `hidden` fields and the expected answer are left out. Raises InputError for an expression that fails, ValueError
     for a field that the row lacks.
@@ -176,6 +178,8 @@ def question_of(given: MetricInput, question: str | None, hidden: frozenset[str]
             raise ValueError(f"the row has no field `{question}`, which `question` names")
         value = read_value(question, given)
         fields = value if isinstance(value, Mapping) else {"question": value}
+    elif given.cell.turn is not None:
+        fields = {"conversation": transcript(given.cell.turn["messages"])}
     else:
         expected = given.expected
         row = given.cell.fields
@@ -191,7 +195,13 @@ def read_value(text: str, given: MetricInput) -> Any:
     if "{{" not in text:
         return given.cell.fields.get(text)
     cell = given.cell
-    scope = {"row": cell.fields, "output": given.got, "expected": given.expected, "steps": cell.steps}
+    scope = {
+        "row": cell.fields,
+        "output": given.got,
+        "expected": given.expected,
+        "steps": cell.steps,
+        "turn": cell.turn,
+    }
     return Expression.parse(text).evaluate(scope)
 
 

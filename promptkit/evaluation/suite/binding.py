@@ -13,6 +13,7 @@ from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.scope import CompiledValue
 from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
 from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.metrics.turns import TURN
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
 from promptkit.storage.strict_json import compact, plain
@@ -39,6 +40,8 @@ class Binder:
         inputs: tuple[Mapping[str, Any], ...] = ()
         expected: tuple[Any, ...] = ()
         expect: Any = None
+        turns: tuple[str, ...] = ()
+        conversation = self._suite.conversation
         cluster = self._suite.data.spec.cluster
         if not problems and cluster is not None and cluster not in row.fields:
             hint = nearest(cluster, row.fields)
@@ -48,7 +51,8 @@ class Binder:
                 with catching_unexpected():
                     inputs = self._inputs(row)
                     expect = self._expect(row)
-                    expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
+                    turns = conversation.texts(row.fields) if conversation else ()
+                    expected = tuple(self._expected(measure, row, expect, turns) for measure in self._suite.measures)
             except InputError as error:
                 problems += (row.wrong(_problem_text(problem), problem.hint) for problem in error.problems)
             except UnexpectedError as error:
@@ -62,6 +66,7 @@ class Binder:
             key=row_key(row.fields),
             text=compact(row.fields),
             problems=tuple(problems),
+            turns=turns,
         )
 
     def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
@@ -79,7 +84,9 @@ class Binder:
 
     def _filled(self, variant: Variant, given: Mapping[str, Any]) -> Mapping[str, Any]:
         pipeline = variant.pipeline
-        taken = {name: given[name] for name in pipeline.inputs if name in given}
+        conversation = self._suite.conversation
+        taken = dict(conversation.placeholders) if conversation is not None else {}
+        taken |= {name: given[name] for name in pipeline.inputs if name in given}
         if self._texts:
             taken = {name: value for name, value in taken.items() if not self._is_left_out(pipeline, name, value)}
             taken = {name: self._typed(pipeline, name, value) for name, value in taken.items()}
@@ -108,8 +115,12 @@ class Binder:
             return plain(self._suite.expect.evaluate({"row": row.fields}, ()))
         return row.fields.get(EXPECT)
 
-    def _expected(self, measure: Measure, row: DataRow, expect: Any) -> Any:
+    def _expected(self, measure: Measure, row: DataRow, expect: Any, turns: Sequence[str]) -> Any:
         metric = measure.metric
+        if measure.turn is not None:
+            if turns:
+                check_expected_of_turns(measure.turn, row.fields, expect, turns)
+            return None
         found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
         if found is None:
             if metric.needs_expected:
@@ -154,9 +165,43 @@ def _problem_text(problem: Problem) -> str:
     return str(replace(problem, hint=None))
 
 
+def expected_of_turn(measure: Measure, row: Mapping[str, Any], expect: Any, turn: Mapping[str, Any]) -> Any:
+    """Return what a metric expects of a turn, None where it expects nothing there.
+
+    Without an `expect` of its own this is the item of the suite's, which is a list with one for each turn.
+    """
+    if measure.expect is not None:
+        # With a simulated user the turns are not known before; one beyond the expected answers has none.
+        return plain(measure.expect.evaluate({"row": row, TURN: turn}, {TURN}))
+    at = turn["index"]
+    return expect[at] if isinstance(expect, list) and at < len(expect) else None
+
+
+def check_expected_of_turns(measure: Measure, row: Mapping[str, Any], expect: Any, turns: Sequence[str]) -> None:
+    """Raise InputError where what a metric expects of the turns of a scripted conversation is wrong."""
+    metric = measure.metric
+    if measure.expect is None and isinstance(expect, list) and len(expect) != len(turns):
+        raise InputError(f"`{metric.name}`: there are {len(expect)} expected answers for {len(turns)} turns")
+    known = [{"index": at, "number": at + 1, "user": text} for at, text in enumerate(turns)]
+    found = [
+        expected_of_turn(measure, row, expect, turn)
+        if measure.expect is None
+        else plain(measure.expect.evaluate({"row": row, TURN: turn}, ()))
+        for turn in known
+    ]
+    if metric.needs_expected and all(value is None for value in found):
+        hint = f'expect: "{{{{ row.{EXPECT}[turn.index] }}}}"'
+        raise InputError(Problem(f"`{metric.name}` finds no expected answer for any turn", hint=hint))
+    for turn, value in zip(known, found, strict=True):
+        if value is not None and (wrong := metric.wrong_expected(value)):
+            raise InputError(f"`{metric.name}`, turn {turn['number']}: {wrong}")
+
+
 def evaluate_of(value: CompiledValue, cell: Cell) -> Any:
     """Return the value that a metric's `of` reads. Raises InputError, and DamagedRecord for a trace."""
     scope = {"output": cell.output, "row": cell.fields, "steps": cell.steps}
+    if cell.turn is not None:
+        scope[TURN] = cell.turn
     if "tool_calls" in value.names:
         scope["tool_calls"] = cell.tool_calls
     return plain(value.evaluate(scope, ()))

@@ -75,7 +75,8 @@ class BoundRow:
     """A row of data with the target's inputs for each variant, and the expected answer for each measure.
 
     `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `index`
-    counts the rows that are used, from 0. A row with `problems` is not asked.
+    counts the rows that are used, from 0. A row with `problems` is not asked. `turns` are the user's texts of a
+    scripted conversation.
     """
 
     row: DataRow
@@ -86,6 +87,7 @@ class BoundRow:
     key: bytes
     text: str
     problems: tuple[Problem, ...] = ()
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,14 @@ from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.metrics.turns import TURN, EachTurn
+from promptkit.evaluation.suite.conversation import (
+    CONVERSATION,
+    CONVERSATION_KEYS,
+    Conversation,
+    ConversationReader,
+    ConversationSpec,
+)
 from promptkit.evaluation.suite.data import Data, DataSpec
 from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.suite.suite import (
@@ -115,7 +123,10 @@ class SuiteReader:
         problems.check()
         assert source is not None, "a target without problems is source"
         bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
-        measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
+        conversation = self._conversation(variants)
+        measures = self._parts.measures(
+            {**spec.metrics, **bounded}, ("metrics",), variants[0], is_conversation=spec.conversation is not None
+        )
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -132,6 +143,7 @@ class SuiteReader:
             thresholds=tuple(self._thresholds(measures)),
             concurrency=spec.concurrency,
             sets=tuple(self._sets),
+            conversation=conversation,
         )
         return replace(suite, steps=tuple(self._steps(suite, source)))
 
@@ -208,6 +220,16 @@ class SuiteReader:
             recorded=spec.feed == "recorded",
             given=given,
         )
+
+    def _conversation(self, variants: Sequence[Variant]) -> Conversation | None:
+        if self._spec.conversation is None:
+            return None
+        report = self._parts.report((CONVERSATION,))
+        spec = validate_usable(self._spec.conversation, ConversationSpec, report, self._problems)
+        if spec is None:
+            return None
+        reader = ConversationReader(self._document, self._project, self._problems, self._parts.value, self._target_file)
+        return reader.read(spec, [variant.pipeline for variant in variants])
 
     def _target_file(self, name: str) -> Path | None:
         """Return the target's file. Files next to a suite come last: they may be suites named as their targets."""
@@ -319,6 +341,7 @@ class SuiteReader:
                         source=step_source,
                         thresholds=(),
                         steps=(),
+                        conversation=None,
                     )
                 )
         return found
@@ -359,6 +382,14 @@ OF_NAMES = ("output", "row", "steps", "tool_calls")
 SINGLE_VALUE_KINDS = ("label", "balanced_accuracy", "f1", "number")
 """Kinds that can only ever compare one value."""
 
+JUDGE_KINDS = ("judge", "pairwise")
+"""Kinds that read a conversation as text."""
+
+TRANSCRIPT = "{{ output.messages | transcript }}"
+
+WHOLE_CELL_KINDS = ("tokens", "latency", "format", "python", "pass_at", "pass_all")
+"""Kinds that need no single value of a conversation."""
+
 EXPRESSION_KINDS = ("judge", "pairwise", "code", "python")
 """Kinds with parameters that are expressions."""
 
@@ -390,20 +421,32 @@ class PartReader:
         found = {name: self.value(text, (*path, name), ("row",)) for name, text in given.items()}
         return {name: value for name, value in found.items() if value is not None}
 
-    def value(self, value: Any, path: tuple[PathKey, ...], names: Sequence[str]) -> CompiledValue | None:
-        """Return a value compiled, None where there is none; it may read `names`."""
+    def value(
+        self, value: Any, path: tuple[PathKey, ...], names: Sequence[str], *, bare: bool = False
+    ) -> CompiledValue | None:
+        """Return a value compiled, None where there is none; it may read `names`. `bare` is that of `compile_value`."""
         if value is None:
             return None
 
-        compiled = compile_value(value, Location(self._document, path), self._problems)
+        compiled = compile_value(value, Location(self._document, path), self._problems, bare=bare)
         for text in compiled.texts:
             for name in sorted(text.names - set(names)):
                 hint = f"write `row.{name}`" if "row" in names else nearest(name, names)
                 self._problems.add(replace(text.place, message=f"unknown name `{name}`", hint=hint))
         return compiled
 
-    def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
-        """Return the metrics that are right, each of which may read those before it."""
+    def measures(
+        self,
+        metrics: Mapping[str, Any],
+        path: tuple[PathKey, ...],
+        baseline: Variant,
+        *,
+        is_conversation: bool = False,
+    ) -> tuple[Measure, ...]:
+        """Return the metrics that are right, each of which may read those before it.
+
+        The output of a cell may be a conversation, of whose turns a metric can be.
+        """
         built: dict[str, Metric] = {}
         found: list[Measure] = []
         for name, given in metrics.items():
@@ -419,13 +462,19 @@ class PartReader:
                 metrics=dict(built),
             )
             with self._problems.gather():
-                measure = self._measure(name, given, (*path, name), around, baseline.pipeline)
+                measure = self._measure(name, given, (*path, name), around, baseline.pipeline, is_conversation)
                 built[name] = measure.metric
                 found.append(measure)
         return tuple(found)
 
     def _measure(
-        self, name: str, given: Any, path: tuple[PathKey, ...], around: MetricContext, baseline: Pipeline
+        self,
+        name: str,
+        given: Any,
+        path: tuple[PathKey, ...],
+        around: MetricContext,
+        baseline: Pipeline,
+        is_conversation: bool,
     ) -> Measure:
         if isinstance(given, str):
             given = {given: None}
@@ -442,11 +491,15 @@ class PartReader:
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
         texts = (values.get("of"), values.get("expect", self._expect(path)))
-        of = self.value(values.pop("of", kind.default_of), (*below, "of"), OF_NAMES)
-        expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
+        is_turn = self._is_of_turns(values.pop("each", None), (*below, "each"), is_conversation)
+        turn = (TURN,) if is_turn else ()
+        whole = is_conversation and not is_turn
+        default_of = self._of_conversation(kind, path) if whole and "of" not in values else kind.default_of
+        of = self.value(values.pop("of", default_of), (*below, "of"), (*OF_NAMES, *turn))
+        expect = self.value(values.pop("expect", None), (*below, "expect"), ("row", *turn))
         if of is not None:
-            self._check_read(of, (*below, "of"), baseline)
-        elif kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
+            self._check_read(of, (*below, "of"), baseline, CONVERSATION_KEYS if whole else baseline.output_keys)
+        elif not whole and kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
             keys = ", ".join(f"`{key}`" for key in baseline.output_keys)
             hint = f'of: "{{{{ output.{next(iter(baseline.output_keys), "NAME")} }}}}"'
             message = f"`{kind.kind}` compares one value, and the output is a mapping of {keys}"
@@ -455,18 +508,43 @@ class PartReader:
         parameters = self._parameters(kind.Parameters, values, below)
         try:
             # What `of` reads need not have the type of the output.
-            metric = kind(name, parameters, around if of is None else replace(around, answer=None))
+            metric = kind(name, parameters, around if of is None and not whole else replace(around, answer=None))
+            each = EachTurn(metric) if is_turn else None
         except InputError as error:
             placed = (
                 problem if problem.file else self._problem(below, problem.message, problem.hint)
                 for problem in error.problems
             )
             raise InputError(placed) from None
-        return Measure(metric=metric, of=of, expect=expect, texts=texts)
+        measure = Measure(metric=metric, of=of, expect=expect, texts=texts)
+        return measure if each is None else Measure(metric=each, texts=(*texts, TURN), turn=measure)
 
-    def _check_read(self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline) -> None:
+    def _is_of_turns(self, each: Any, path: tuple[PathKey, ...], is_conversation: bool) -> bool:
+        """Tell whether a metric is of each turn, by its `each:`, and report a wrong one."""
+        if each is None:
+            return False
+        if each != TURN:
+            self._problems.add(self._problem(path, f"`each` is `{TURN}`, not {each!r:.40}"))
+        elif not is_conversation:
+            hint = 'conversation: {turns: "{{ row.turns }}"}'
+            self._problems.add(self._problem(path, "the suite has no `conversation`, so there are no turns", hint))
+        return bool(each == TURN and is_conversation)
+
+    def _of_conversation(self, kind: type[Metric], path: tuple[PathKey, ...]) -> str | None:
+        """Return the value of a conversation that a metric of the whole compares, where its `of` is left out."""
+        if kind.kind in JUDGE_KINDS:
+            return TRANSCRIPT
+        if kind.default_of is None and kind.kind not in WHOLE_CELL_KINDS:
+            message = f"`{kind.kind}` compares one value, and the output is a conversation"
+            hint = 'each: turn, or of: "{{ output.turns[-1].answer }}"'
+            self._problems.add(self._problem(path, message, hint))
+        return kind.default_of
+
+    def _check_read(
+        self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline, keys: Sequence[str] | None
+    ) -> None:
         """Report the parts of the output and the steps that `of` reads and that are not there."""
-        keys, steps = baseline.output_keys, baseline.steps
+        steps = baseline.steps
         for name, attribute in sorted(of.attributes):
             if name == "output" and keys is not None and attribute not in {*keys, *vars(dict)}:
                 self._problems.add(self._problem(path, f"the output has no `{attribute}`", nearest(attribute, keys)))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.metrics.registry import kind_named, kinds
+from promptkit.evaluation.suite.conversation import ConversationSpec
 from promptkit.evaluation.suite.data import DataSpec
 
 
@@ -51,6 +52,7 @@ class SuiteSpec(ClosedModel):
     target: str | dict[str, Any]
     inputs: dict[str, Any] | None = None
     expect: Any = None
+    conversation: dict[str, Any] | None = None
     metrics: dict[str, Any] = Field(min_length=1)
     variants: dict[str, Any] = Field(default={})
     matrix: dict[str, list[Any]] = Field(default={})
@@ -61,8 +63,9 @@ class SuiteSpec(ClosedModel):
 
 
 _COMPARED_PROPERTIES = {
-    "of": {"description": "what is compared: an expression over output, row and steps"},
+    "of": {"description": "what is compared: an expression over output, row, steps and tool_calls"},
     "expect": {"description": "what is expected: an expression over row"},
+    "each": {"enum": ["turn"], "description": "score each turn of a conversation; `of` and `expect` may read turn"},
 }
 
 
@@ -70,7 +73,7 @@ def suite_schema() -> dict[str, Any]:
     """Return the schema of a suite's file."""
     schema = SuiteSpec.model_json_schema(by_alias=True)
     definitions = schema.setdefault("$defs", {})
-    for model in (DataSpec, TargetSpec, BoundSpec, StepSuiteSpec):
+    for model in (DataSpec, TargetSpec, ConversationSpec, BoundSpec, StepSuiteSpec):
         definition = model.model_json_schema(by_alias=True)
         definitions |= definition.pop("$defs", {})
         definitions[model.__name__] = definition
@@ -83,6 +86,7 @@ def suite_schema() -> dict[str, Any]:
     schema["properties"] |= {
         "data": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, _ref(DataSpec)]},
         "target": {"anyOf": [{"type": "string"}, _ref(TargetSpec)]},
+        "conversation": _ref(ConversationSpec),
         "metrics": metrics,
         "variants": {"type": "object", "additionalProperties": sets},
         "thresholds": {"type": "object", "additionalProperties": _ref(BoundSpec)},

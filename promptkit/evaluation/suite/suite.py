@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.engine.dependencies import code_of, model_code, without_shipped
+from promptkit.engine.dependencies import code_in, code_of, model_code, without_shipped
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.scope import CompiledValue
@@ -23,6 +23,7 @@ from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, modules_of_programs, without_timeouts
 from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.suite.conversation import Conversation
 from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
@@ -189,13 +190,15 @@ class Variant:
 class Measure:
     """A metric with the values that it compares: `of` (None: the output) and `expect` (None: the suite's).
 
-    `texts` are both as they are written, that of `expect` the suite's where the metric has none.
+    `texts` are both as they are written, that of `expect` the suite's where the metric has none. The measure of each
+    `turn` is given where the metric is of the turns of a conversation; its own `of` and `expect` count then.
     """
 
     metric: Metric
     of: CompiledValue | None = None
     expect: CompiledValue | None = None
-    texts: tuple[Any, Any] = (None, None)
+    texts: tuple[Any, ...] = (None, None)
+    turn: Measure | None = None
 
     @property
     def name(self) -> str:
@@ -226,7 +229,7 @@ class Suite:
 
     `sets` are those of the command line, which change all variants. `inputs` and `expect` are None where fields of the
     same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
-    measured alone. `source` is the target before its variants.
+    measured alone. `source` is the target before its variants. A `conversation` is played against the target.
     """
 
     name: str
@@ -245,15 +248,18 @@ class Suite:
     concurrency: int | None = None
     sets: tuple[str, ...] = ()
     steps: tuple[Suite, ...] = field(default=())
+    conversation: Conversation | None = None
 
     @property
     def baseline(self) -> Variant:
         return self.variants[0]
 
     @property
-    def judge_models(self) -> list[str]:
-        """The models of metrics that name one: judges and embeddings."""
-        return [measure.metric.model for measure in self.measures if measure.metric.model]
+    def other_models(self) -> list[str]:
+        """The models besides the target's: of metrics that name one (judges, embeddings), and of a simulated user."""
+        user = self.conversation.user if self.conversation else None
+        named = [measure.metric.model for measure in self.measures] + [user.model if user else None]
+        return [model for model in named if model]
 
 
 def answer_type(pipeline: Pipeline) -> AnswerType | None:
@@ -285,6 +291,10 @@ def _named_by_suite(suite: Suite, model: str | None) -> Iterator[CodeUse]:
         yield from (CodeUse(code, f"metric `{measure.name}` of {file}") for code in measure.metric.code)
         if measure.metric.model is not None:
             yield from model_code(measure.metric.model, folder, f"judge of metric `{measure.name}` of {file}")
+    if suite.conversation is not None and (user := suite.conversation.user) is not None:
+        yield from code_in(user.pipeline, with_models=model is None)
+        if user.model is not None:
+            yield from model_code(user.model, folder, f"model of the simulated user of {file}")
     for variant in suite.variants:
         if variant.model is not None:
             yield from model_code(variant.model, folder, f"model of variant `{variant.name}` of {file}")
