@@ -156,7 +156,9 @@ def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> lis
 def _step_scope(pipeline: Pipeline, given: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
     """Return the scope of a step. Results of a `for_each` get their items."""
     scope = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
-    statuses = {name: {"status": "skipped" if name in absent else "done", "tool_calls": []} for name in pipeline.steps}
+    statuses: dict[str, Any] = {
+        name: {"status": "skipped" if name in absent else "done", "tool_calls": []} for name in pipeline.steps
+    }
     scope |= {STEPS: statuses, **dict.fromkeys(pipeline.steps), **given}
     for name, step in pipeline.steps.items():
         results = given.get(name)

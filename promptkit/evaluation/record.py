@@ -92,7 +92,7 @@ class VariantRecord(Record):
 
     `warnings` counts answers by the name of a warning, `step_warnings` does so for each step where several have some,
     and `warned_by` maps the warnings that techniques gave to these. An earlier promptkit did not record the warnings of
-    `unrecorded` answers.
+    `unrecorded` answers. `simulated_user` is what a user that a model plays took, besides the variant's own costs.
     """
 
     name: str
@@ -106,6 +106,7 @@ class VariantRecord(Record):
     step_warnings: dict[str, dict[str, int]] = {}
     warned_by: dict[str, list[str]] = {}
     unrecorded: int = 0
+    simulated_user: dict[str, Any] = {}
     calls: int = 0
     cached: int = 0
     tokens_in: int = 0

@@ -90,9 +90,9 @@ class RunMetrics:
 
 def kind_record(metric: Metric) -> dict[str, Any]:
     """Return the JSON that builds a metric again, with the labels of the answer's type, where it has any."""
-    labels = {"labels": list(metric.declared)} if metric.declared else {}
-    labels |= {"each": TURN} if isinstance(metric, EachTurn) else {}
-    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
+    more: dict[str, Any] = {"labels": list(metric.declared)} if metric.declared else {}
+    more |= {"each": TURN} if isinstance(metric, EachTurn) else {}
+    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **more}
 
 
 def build_metrics(view: StoredRun, project: Project) -> RunMetrics:

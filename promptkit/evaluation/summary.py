@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -88,6 +88,8 @@ def variant_record(
     more: dict[str, Any] = {"step_warnings": by_step} if len(by_step) > 1 else {}
     more |= {"warned_by": tally.warned_by} if tally.warned_by else {}
     more |= {"unrecorded": tally.unrecorded} if tally.unrecorded else {}
+    user = tally.simulated_user
+    more |= {"simulated_user": {**asdict(user), "seconds": round(user.seconds, 3)}} if user.calls else {}
     return VariantRecord(
         name=name,
         sets=dict(sets),

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.run import BATCH
+from promptkit.evaluation.metrics.turns import TURNS
 from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
+from promptkit.reports.evaluation.turns import conversation_lines, is_conversation
 from promptkit.reports.layout import GAP, cell_width, columns, shortened
 from promptkit.reports.text import (
     calls_text,
@@ -184,7 +186,9 @@ def answer_lines(cell: Cell) -> Iterator[str]:
     """Yield a cell's answer or what is wrong with it, its scores and its cost."""
     if cell.flag:
         yield f"  {'missing' if cell.flag == 'error' else cell.flag}: {one_line(cell.problem)}"
-    if cell.output is not None:
+    if is_conversation(cell.output):
+        yield from (f"  {line}" for line in conversation_lines(cell))
+    elif cell.output is not None:
         yield from _named_lines("answer", cell.output)
     if cell.warned:
         yield f"  warnings: {', '.join(warning_text(name, cell.warned_by) for name in cell.warned)}"
@@ -195,12 +199,16 @@ def answer_lines(cell: Cell) -> Iterator[str]:
     spent = {name: getattr(cell, name) for name in COST_FIELDS}
     calls, tokens = calls_text(spent["calls"], spent["cached"]), tokens_text(spent["tokens_in"], spent["tokens_out"])
     yield f"  {calls} · {tokens} · {seconds_text(spent['seconds'])}"
+    if user := cell.simulated_user:
+        calls, tokens = calls_text(user["calls"], user["cached"]), tokens_text(user["tokens_in"], user["tokens_out"])
+        yield f"  simulated user: {calls} · {tokens} · {seconds_text(user['seconds'])}"
 
 
 def score_text(score: Score) -> str:
     """Return a score with its details, in one line."""
     value = "no score" if score.value is None else f"{score.value:.4g}"
-    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name != JUDGE_DETAIL]
+    shown = {name: detail for name, detail in score.detail.items() if name not in (JUDGE_DETAIL, TURNS)}
+    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in shown.items()]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
 
 

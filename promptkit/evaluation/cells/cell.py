@@ -80,7 +80,7 @@ class Cell:
     seconds: float = 0.0
     warnings: Mapping[str, Sequence[str]] | None = None
     warned_by: WarnedBy = field(default_factory=dict)
-    simulated_user: Mapping[str, int | float] = field(default_factory=dict)
+    simulated_user: Mapping[str, Any] = field(default_factory=dict)
     read_trace: Callable[[], Mapping[str, Any]] = dict
     scores: Mapping[str, Score] = field(default_factory=dict)
     number: int = 0

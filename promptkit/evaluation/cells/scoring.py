@@ -139,8 +139,10 @@ def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType
     """Return the score of a metric that asks nothing; a metric that fails gives a missing score that says why."""
     try:
         if measure.turn is not None and _has_turns_to_score(measure, cell):
-            turns = turns_to_score(measure.turn, cell)
-            scores = {_number(turn): measure_cell(measure.turn, turn, wanted, answer) for turn, wanted in turns}
+            scores = {
+                _number(turn): _compared_turn(turn, measure_cell(measure.turn, turn, wanted, answer))
+                for turn, wanted in turns_to_score(measure.turn, cell)
+            }
             return _score_of_turns(measure, scores)
         given = metric_input(measure, cell, expected, answer)
         if cell.flag:
@@ -161,7 +163,8 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
         if measure.turn is not None:
             scores: dict[int, Score] = {}
             for turn, wanted in turns_to_score(measure.turn, cell):
-                scores[_number(turn)] = await judge_cell(measure.turn, turn, wanted, answer, clients)
+                score = await judge_cell(measure.turn, turn, wanted, answer, clients)
+                scores[_number(turn)] = _compared_turn(turn, score)
             return _score_of_turns(measure, scores)
         read = _input_or_score(measure, metric_input(measure, cell, expected, answer))
         if isinstance(read, Score):
@@ -185,6 +188,12 @@ def _has_turns_to_score(measure: Measure, cell: Cell) -> bool:
 def _number(turn: Cell) -> int:
     assert turn.turn is not None, "the cell of a turn has its record"
     return int(turn.turn["number"])
+
+
+def _compared_turn(turn: Cell, score: Score) -> Score:
+    """Return the score of a turn with the values that were compared."""
+    expected = {} if turn.expect is None else {"expected": _shortened(turn.expect)}
+    return replace(score, detail={"got": _shortened(turn.output), **expected, **score.detail})
 
 
 def _score_of_turns(measure: Measure, scores: Mapping[int, Score]) -> Score:
@@ -359,10 +368,14 @@ def _cell_pairs(suite: Suite, store: Store, number: int) -> Iterator[tuple[Cell,
                 yield cell, baseline
 
 
+def _stored_trace(store: Store, number: int) -> Mapping[str, Any]:
+    return store.cells.trace_record(number) or {}
+
+
 def _readable(cells: Iterable[RunCell], store: Store, fields: Mapping[str, Any]) -> Iterator[Cell]:
     """Yield the cells whose records are not damaged."""
     for kept in cells:
         with store.damage.skipping():
             cell = read_cell(kept, fields)
-            cell.read_trace = lambda number=kept.number: store.cells.trace_record(number) or {}
+            cell.read_trace = partial(_stored_trace, store, kept.number)
             yield cell

@@ -491,9 +491,9 @@ class PartReader:
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
         texts = (values.get("of"), values.get("expect", self._expect(path)))
+        whole = is_conversation and "each" not in values
         is_turn = self._is_of_turns(values.pop("each", None), (*below, "each"), is_conversation)
         turn = (TURN,) if is_turn else ()
-        whole = is_conversation and not is_turn
         default_of = self._of_conversation(kind, path) if whole and "of" not in values else kind.default_of
         of = self.value(values.pop("of", default_of), (*below, "of"), (*OF_NAMES, *turn))
         expect = self.value(values.pop("expect", None), (*below, "expect"), ("row", *turn))

@@ -12,6 +12,7 @@ from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
+from promptkit.reports.evaluation.turns import simulated_user_notes, tool_call_notes, turn_lines
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
@@ -47,6 +48,7 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         heading(record, width),
         failing_row_lines(view, record, width) if view is not None else (),
         class_lines(record, width) if has_ended else (),
+        turn_lines(record, width) if has_ended else (),
         metric_lines(record.variants, width, mark="" if has_ended else "so far"),
         spent_lines(record.variants, width),
         warning_lines(record.variants, width),
@@ -112,6 +114,7 @@ def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the notes on the numbers, each once."""
     tags = variant_tags(record.variants, width)
     notes = [*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags)]
+    notes += [*tool_call_notes(record.variants, tags), *simulated_user_notes(record.variants, tags)]
     notes += [*unrecorded_notes(record.variants, tags), TIME_NOTE]
     for text in dict.fromkeys(notes):
         for at, line in enumerate(paragraph(visible(text), width=width - 2)):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.turns import part_values, simulated_user_notes
 from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
 from promptkit.techniques.warnings import merged_sources, warning_text
@@ -26,6 +27,7 @@ _Confusion = Mapping[str, Mapping[str, int]]
 
 def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
     """Return the values of the page's template, but for its style, script and rows."""
+    names = {variant.name: variant.name for variant in record.variants}
     return {
         "view": view,
         "record": record,
@@ -36,7 +38,8 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "warnings": _warnings(record.variants),
         "metric_notes": [
             *_metric_notes(record.variants, view.metrics),
-            *unrecorded_notes(record.variants, {variant.name: variant.name for variant in record.variants}),
+            *simulated_user_notes(record.variants, names),
+            *unrecorded_notes(record.variants, names),
         ],
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
         "has_costs": any(variant.cost is not None for variant in record.variants),
@@ -105,13 +108,15 @@ def _metric_notes(variants: Sequence[VariantRecord], metrics: Sequence[str]) -> 
 
 
 def _metric_parts(variants: Sequence[VariantRecord], metrics: Sequence[str]) -> Iterator[tuple[str, str, str, Any]]:
-    """Yield the parts of metrics that are single numbers or words, such as a 95th percentile."""
+    """Yield the parts of metrics that are single numbers or words: a 95th percentile, the mean of a turn."""
     for variant in variants:
         for name in metrics:
             parts = variant.metrics[name].parts if name in variant.metrics else {}
             for key, part in parts.items():
                 if isinstance(part, int | float | str):
                     yield variant.name, name, key, part
+            for key, part in part_values(variant.metrics[name]) if name in variant.metrics else ():
+                yield variant.name, name, key, part
 
 
 class ShownDifference(NamedTuple):

@@ -39,7 +39,7 @@ _LEVEL = 6
 _COPIED = 1 << 20
 
 # `start` is the last, as it uses all the others.
-_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "words", "figures", "slices", "start")
+_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "turns", "words", "figures", "slices", "start")
 
 
 def write_page(view: RunView, record: EvalRecord, path: Path) -> None:
