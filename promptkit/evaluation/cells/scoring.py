@@ -140,7 +140,7 @@ def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType
     try:
         if measure.turn is not None and _has_turns_to_score(measure, cell):
             scores = {
-                _number(turn): _compared_turn(turn, measure_cell(measure.turn, turn, wanted, answer))
+                _number(turn): _compared_turn(measure.turn, turn, measure_cell(measure.turn, turn, wanted, answer))
                 for turn, wanted in turns_to_score(measure.turn, cell)
             }
             return _score_of_turns(measure, scores)
@@ -164,7 +164,7 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
             scores: dict[int, Score] = {}
             for turn, wanted in turns_to_score(measure.turn, cell):
                 score = await judge_cell(measure.turn, turn, wanted, answer, clients)
-                scores[_number(turn)] = _compared_turn(turn, score)
+                scores[_number(turn)] = _compared_turn(measure.turn, turn, score)
             return _score_of_turns(measure, scores)
         read = _input_or_score(measure, metric_input(measure, cell, expected, answer))
         if isinstance(read, Score):
@@ -190,9 +190,10 @@ def _number(turn: Cell) -> int:
     return int(turn.turn["number"])
 
 
-def _compared_turn(turn: Cell, score: Score) -> Score:
+def _compared_turn(measure: Measure, turn: Cell, score: Score) -> Score:
     """Return the score of a turn with the values that were compared."""
-    expected = {} if turn.expect is None else {"expected": _shortened(turn.expect)}
+    compares = turn.expect is not None and (measure.metric.needs_expected or measure.expect is not None)
+    expected = {"expected": _shortened(turn.expect)} if compares else {}
     return replace(score, detail={"got": _shortened(turn.output), **expected, **score.detail})
 
 
