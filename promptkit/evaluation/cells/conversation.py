@@ -14,7 +14,7 @@ from promptkit.evaluation.cells.cell import Cell, take_result
 from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.cells.tally import Usage
 from promptkit.evaluation.cells.turns import turn_record
-from promptkit.evaluation.suite.conversation import CONVERSATION, Conversation, SimulatedUser
+from promptkit.evaluation.suite.conversation import CONVERSATION, PLAYED, Conversation, SimulatedUser
 from promptkit.prompts.filters import to_text
 from promptkit.runtimes.models import Models
 from promptkit.storage.hashes import content_key
@@ -40,18 +40,17 @@ class ConversationPlayer:
             user = conversation.user
             self.user = Runner(user.pipeline, models=models, settings=settings, model=user.model)
 
-    async def open(self) -> None:
-        """Open the models of the simulated user. Raises RuntimeFailure where one is not there."""
-        if self.user is not None:
-            await self.user.open()
+    async def open(self) -> bytes:
+        """Open the models of the simulated user, and return the key of all that it and the conversation are made of.
 
-    def key(self, cell: Cell) -> bytes:
-        """Return what a conversation adds to a cell's key: its texts, or the user's files, models and row."""
-        answered = self.user.session.answered if self.user is not None else {}
-        models = sorted([str(name), model.reference, model.digest] for name, model in answered.items())
-        row = cell.bound
-        given: Any = row.turns if self.user is None else dict(row.row.fields)
-        return content_key(self.conversation.content + json_bytes([models, given], allow_nan=True, default=str))
+        Raises RuntimeFailure where a model is not there.
+        """
+        if self.user is None:
+            return self.conversation.content
+        await self.user.open()
+        answered = self.user.session.answered.items()
+        models = sorted([str(name), model.reference, model.digest] for name, model in answered)
+        return content_key(self.conversation.content + json_bytes(models))
 
     async def play(self, cell: Cell, run: VariantRun, sample: str) -> PromptkitError | None:
         """Set a cell's outcome from a conversation with a variant, and return the failure that it met.
@@ -79,7 +78,7 @@ class _Play:
         self._cell = cell
         self._run = run
         self._sample = sample
-        self._inputs = cell.bound.inputs[cell.place]
+        self._inputs = {name: value for name, value in cell.bound.inputs[cell.place].items() if name != PLAYED}
         self._messages: list[dict[str, Any]] = [dict(message) for message in self._inputs[self._spec.history]]
         self._turns: list[dict[str, Any]] = []
         self._answers: list[Cell] = []

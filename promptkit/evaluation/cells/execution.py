@@ -87,10 +87,11 @@ class Execution:
         metrics = [measure.metric for measure in self.suite.measures]
         options = self._options
         settings = RunSettings(strict=options.strict, strict_on=options.strict_on, repairs=0, kind="eval")
+        played = await self._player.open() if self._player is not None else b""
         for variant in self.suite.variants:
             runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
             await runner.open()
-            key = variant.key(self._answering(runner), exact=options.exact, strict_on=options.strict_on)
+            key = played + variant.key(self._answering(runner), exact=options.exact, strict_on=options.strict_on)
             self.variants.append(
                 VariantRun(
                     variant=variant,
@@ -103,8 +104,6 @@ class Execution:
                 )
             )
         await self._scorer.open()
-        if self._player is not None:
-            await self._player.open()
         answered, named = self.variants[0].runner.session.answered, self.suite.baseline.model
         self.model_name = named if named in answered else next(iter(answered), None)
         return answered.get(self.model_name) or await (await self._models.get()).model()
@@ -204,8 +203,7 @@ class Execution:
                 if row.problems:
                     self._finish_invalid(cell)
                 else:
-                    played = self._player.key(cell) if self._player is not None else b""
-                    cell.key = cell_key(run.key + played, row.inputs[place], run.sample(repeat))
+                    cell.key = cell_key(run.key, row.inputs[place], run.sample(repeat))
                     yield cell
 
     def _finish_invalid(self, cell: Cell) -> None:

@@ -14,6 +14,7 @@ from promptkit.engine.scope import CompiledValue
 from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.turns import TURN
+from promptkit.evaluation.suite.conversation import PLAYED
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
 from promptkit.storage.strict_json import compact, plain
@@ -40,8 +41,7 @@ class Binder:
         inputs: tuple[Mapping[str, Any], ...] = ()
         expected: tuple[Any, ...] = ()
         expect: Any = None
-        turns: tuple[str, ...] = ()
-        conversation = self._suite.conversation
+        turns: Sequence[str] = ()
         cluster = self._suite.data.spec.cluster
         if not problems and cluster is not None and cluster not in row.fields:
             hint = nearest(cluster, row.fields)
@@ -51,7 +51,7 @@ class Binder:
                 with catching_unexpected():
                     inputs = self._inputs(row)
                     expect = self._expect(row)
-                    turns = conversation.texts(row.fields) if conversation else ()
+                    turns = inputs[0].get(PLAYED, {}).get("turns", ())
                     expected = tuple(self._expected(measure, row, expect, turns) for measure in self._suite.measures)
             except InputError as error:
                 problems += (row.wrong(_problem_text(problem), problem.hint) for problem in error.problems)
@@ -66,7 +66,7 @@ class Binder:
             key=row_key(row.fields),
             text=compact(row.fields),
             problems=tuple(problems),
-            turns=turns,
+            turns=tuple(turns),
         )
 
     def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
@@ -80,7 +80,10 @@ class Binder:
                 bound.append(bound[0])
             else:
                 bound.append(self._filled(variant, given if given is not None else row.fields))
-        return tuple(bound)
+        if (conversation := self._suite.conversation) is None:
+            return tuple(bound)
+        material = conversation.material(row.fields)
+        return tuple({**inputs, PLAYED: material} for inputs in bound)
 
     def _filled(self, variant: Variant, given: Mapping[str, Any]) -> Mapping[str, Any]:
         pipeline = variant.pipeline

@@ -19,12 +19,15 @@ from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.cells.keys import content_hash
 from promptkit.project import Project
+from promptkit.storage.hashes import content_key
 from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import plain
 from promptkit.storage.yaml import Document, load
 
 Read = TypeVar("Read")
 CONVERSATION: Final = "conversation"
+PLAYED: Final = "(conversation)"
+"""The name among the inputs of a row under which the conversation's own material stands. No input has such a name."""
 CONVERSATION_KEYS: Final = ("messages", "turns", "ended")
 """The keys of the output of a cell that is a conversation."""
 _OF_USERS: Final = ("with_", "model", "until", "max")
@@ -94,6 +97,23 @@ class Conversation:
         """The inputs that each turn sets, before the first one."""
         return {self.history: [], **({self.message: ""} if self.message else {})}
 
+    def material(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what of a row the conversation is made of. Raises InputError for a wrong one.
+
+        These are the user's texts or, with a simulated user, its inputs, and the whole row where `until` or an input
+        that depends on the conversation reads it.
+        """
+        if self.user is None:
+            return {"turns": list(self.texts(row))}
+        arguments = self.user.arguments
+        fixed = {name: value for name, value in arguments.items() if "messages" not in value.names}
+        others = [value for name, value in arguments.items() if name not in fixed]
+        others += [self.user.until] if self.user.until is not None else []
+        given: dict[str, Any] = {
+            "with": {name: plain(value.evaluate({"row": row}, ())) for name, value in fixed.items()}
+        }
+        return given | ({"row": dict(row)} if any("row" in value.names for value in others) else {})
+
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the user's texts of a row, none with a simulated user. Raises InputError where they are not texts."""
         if self.turns is None:
@@ -158,7 +178,7 @@ class ConversationReader:
             reply=reply,
             turns=turns,
             user=user,
-            content=settings.encode() if user is None else content_hash(user.pipeline, settings),
+            content=content_key(settings.encode()) if user is None else content_hash(user.pipeline, settings),
         )
 
     def _history(self, spec: ConversationSpec, targets: Sequence[Pipeline]) -> str | None:

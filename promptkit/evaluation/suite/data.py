@@ -76,7 +76,8 @@ class BoundRow:
 
     `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `index`
     counts the rows that are used, from 0. A row with `problems` is not asked. `turns` are the user's texts of a
-    scripted conversation.
+    scripted conversation. Where a conversation is played, `inputs` also hold what of the row it is made of, so that
+    rows are told apart by it.
     """
 
     row: DataRow
