@@ -11,6 +11,8 @@ import pytest_asyncio
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.page.write import write_page
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import Bench
 from tests.reports.chromium import COMMAND, Tab, chromium
 from tests.reports.demo_view import DemoView
 
@@ -302,4 +304,22 @@ async def test_ten_thousand_rows_are_listed_and_searched(browser: Tab, tmp_path:
     await browser.click("tr.row td")
     await browser.until("document.querySelector('.detail')")
     assert "number 09876." in await browser.run("document.querySelector('.detail').innerText")
+    assert browser.complaints == []
+
+
+async def test_a_conversation_is_shown_turn_by_turn(browser: Tab, tmp_path: Path) -> None:
+    bench = Bench(Folder(tmp_path), [{"turns": ["Hi", "Bye"], "expect": ["answer", "<b>other</b>"]}])
+    bench.folder.write("templates/prompts/agent.j2", "---\ninputs: {talk: {type: messages}}\n---\nBook tables.")
+    played = 'target: agent\nconversation: {turns: "{{ row.turns }}"}\nmetrics: {right: {exact: {each: turn}}}\n'
+    ran = await bench.run(f"data: rows.jsonl\n{played}", lambda request: "answer")
+    write_page(ran.view, ran.evaluated.record, tmp_path / "run.html")
+    browser.complaints.clear()
+    await browser.open(tmp_path / "run.html")
+    await browser.click("button.open")
+    await browser.until("document.querySelector('.conversation')")
+    shown = await browser.run("document.querySelector('.conversation').innerText.split('\\n').join('|')")
+    assert shown == (
+        "turn 1|user|Hi|assistant|answer|right|1.000, expected answer|"
+        "turn 2|user|Bye|assistant|answer|right|0.000, expected <b>other</b>"
+    )
     assert browser.complaints == []
