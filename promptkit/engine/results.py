@@ -221,8 +221,8 @@ def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def tool_calls_of(record: Mapping[str, Any], step: str = "") -> Iterator[dict[str, Any]]:
     """Yield the tool calls in the record of a trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
 
-    Those of a simulated user are left out, since they are not the target's.
-    The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there.
+    The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there. The calls of a simulated user
+    are left out, since they are not the target's.
     """
     if record.get("kind") == SIMULATED_USER:
         return

@@ -100,8 +100,14 @@ class Cell:
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
-        """The calls of tools in the trace, in order: `step`, `name`, `arguments`, `result` and `failure`."""
-        return list(tool_calls_of(self.trace))
+        """The calls of tools in the trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
+
+        Raises ValueError where there is no trace, since the calls are then not known.
+        """
+        trace = self.trace
+        if not trace:
+            raise ValueError("the answer's trace is not there, so the calls of tools are not known")
+        return list(tool_calls_of(trace))
 
     @property
     def warned(self) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 from promptkit.engine.results import SIMULATED_USER, Result, trace_record
 from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
-from promptkit.errors import BudgetSpent, InputError, PromptkitError, StoreFailed, UnexpectedError
+from promptkit.errors import InputError, PromptkitError, UnexpectedError
 from promptkit.evaluation.cells.cell import Cell, take_result
+from promptkit.evaluation.cells.failures import raise_if_it_ends_the_run
 from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.cells.tally import Usage
 from promptkit.evaluation.cells.turns import turn_record
@@ -143,8 +144,7 @@ class _Play:
             ]
         result = await self._user.run(values, sample=self._sample_of_turn)
         self._count_user(result, part)
-        if isinstance(result.error, StoreFailed | BudgetSpent):
-            raise result.error
+        raise_if_it_ends_the_run(result.error)
         if result.error is not None:
             raise _Failed(f"the simulated user: {result.error.message}", result.error)
         if result.output is not None and not isinstance(result.output, str):
@@ -179,8 +179,7 @@ class _Play:
         before = self._messages if spec.message else [*self._messages, {"role": "user", "content": text}]
         values = {**self._inputs, spec.history: before, **({spec.message: text} if spec.message else {})}
         result = await run.runner.run(values, sample=self._sample_of_turn)
-        if isinstance(result.error, StoreFailed | BudgetSpent):
-            raise result.error
+        raise_if_it_ends_the_run(result.error)
         answer = Cell(variant=self._cell.variant, row=self._cell.row, repeat=self._cell.repeat, fields={})
         failure = take_result(answer, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
         part["parts"].append(answer.trace)

@@ -13,7 +13,6 @@ from promptkit.engine.requirements import fallbacks
 from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
 from promptkit.errors import (
-    BudgetSpent,
     DamagedRecord,
     InputError,
     PromptkitError,
@@ -24,7 +23,7 @@ from promptkit.errors import (
 )
 from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
 from promptkit.evaluation.cells.conversation import ConversationPlayer
-from promptkit.evaluation.cells.failures import FailurePolicy
+from promptkit.evaluation.cells.failures import FailurePolicy, raise_if_it_ends_the_run
 from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
 from promptkit.evaluation.cells.saver import CellSaver
@@ -341,8 +340,7 @@ class Execution:
 
     async def _ask_once(self, cell: Cell, run: VariantRun) -> PromptkitError | None:
         result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
-        if isinstance(result.error, StoreFailed | BudgetSpent):
-            raise result.error
+        raise_if_it_ends_the_run(result.error)
         return take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
 
     def _quick(self, cell: Cell) -> dict[str, Score]:

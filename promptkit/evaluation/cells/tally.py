@@ -65,8 +65,10 @@ class Tally:
         self.spent.tokens_in += cell.tokens_in
         self.spent.tokens_out += cell.tokens_out
         self.spent.seconds += cell.seconds
-        for name, amount in cell.simulated_user.items():
-            setattr(self.simulated_user, name, getattr(self.simulated_user, name) + amount)
+        if user := cell.simulated_user:
+            amounts = {**user, "cached": user["calls"]} if known else user
+            for name, amount in amounts.items():
+                setattr(self.simulated_user, name, getattr(self.simulated_user, name) + amount)
         for metric in self.metrics:
             if (score := cell.scores.get(metric.name)) is not None:
                 self.score(metric, row, cell.repeat, score)

@@ -509,7 +509,7 @@ class PartReader:
         try:
             # What `of` reads need not have the type of the output.
             metric = kind(name, parameters, around if of is None and not whole else replace(around, answer=None))
-            each = EachTurn(metric) if is_turn else None
+            of_turns = EachTurn(metric) if is_turn else None
         except InputError as error:
             placed = (
                 problem if problem.file else self._problem(below, problem.message, problem.hint)
@@ -517,7 +517,7 @@ class PartReader:
             )
             raise InputError(placed) from None
         measure = Measure(metric=metric, of=of, expect=expect, texts=texts)
-        return measure if each is None else Measure(metric=each, texts=(*texts, TURN), turn=measure)
+        return measure if of_turns is None else Measure(metric=of_turns, texts=(*texts, TURN), turn=measure)
 
     def _is_of_turns(self, each: Any, path: tuple[PathKey, ...], is_conversation: bool) -> bool:
         """Tell whether a metric is of each turn, by its `each:`, and report a wrong one."""

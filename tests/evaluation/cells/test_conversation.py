@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ServerFailed
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.turns import turn_cells
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.runtimes.base import Message, Request
@@ -213,6 +214,19 @@ async def test_a_failure_of_the_target_leaves_the_cell_missing(bench: Bench) -> 
     assert first.problem.startswith("turn 2: ") and first.output is None and ran.record["status"] == "incomplete"
 
 
+async def test_a_row_may_hold_a_conversation_whose_next_answer_is_asked(bench: Bench) -> None:
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "When?"},
+    ]
+    bench.rows([{"messages": messages, "expect": "answer 2"}])
+    suite = 'data: rows.jsonl\ntarget: agent\ninputs: {talk: "{{ row.messages }}"}\nmetrics: {right: exact}\n'
+    ran = await bench.run(suite, reply)
+    assert ran.metric("right")["mean"] == 1.0
+    assert [message.content for message in ran.runtime.requests[0].messages][1:] == ["Hi", "Yes?", "When?"]
+
+
 async def test_a_simulated_user_sees_its_own_texts_as_the_assistants(bench: Bench) -> None:
     ran = await simulated(bench)
     (output,) = outputs(ran)
@@ -289,11 +303,29 @@ async def test_one_user_plays_against_all_variants(bench: Bench) -> None:
     assert sum(map(is_customer, ran.runtime.requests)) == 3  # equal conversations have equal replies of the user
 
 
+async def test_rows_differ_by_what_their_conversations_are_made_of(bench: Bench) -> None:
+    bench.rows([{"goal": "a table", "note": 1}, {"goal": "a table", "note": 2}, {"goal": "two tables", "note": 1}])
+    ran = await bench.run(SIMULATED, reply)
+    first, same, other = (cell.number for cell in ran.view.cells())
+    assert first == same != other
+
+
+async def test_a_field_that_the_user_lacks_is_a_problem_of_its_row(bench: Bench) -> None:
+    bench.rows([{"gaol": "a table"}])
+    (problem,) = row_problems(bench.suite(SIMULATED))
+    assert problem.message.startswith("row 1: ") and "goal" in problem.message
+
+
 async def test_a_changed_user_is_another_cell(bench: Bench) -> None:
     await simulated(bench)
     assert (await simulated(bench)).record["known"] == 1
     bench.folder.write("templates/prompts/customer.j2", CUSTOMER.replace("wants", "needs"))
     assert (await simulated(bench)).record["known"] == 0
+
+
+async def test_without_a_trace_the_calls_of_a_cell_are_not_known() -> None:
+    with pytest.raises(ValueError, match="not known"):
+        Cell(variant="", row=1, repeat=0, fields={}).tool_calls  # noqa: B018
 
 
 async def test_the_trace_has_both_sides_and_only_the_targets_tool_calls(bench: Bench) -> None:
