@@ -35,12 +35,12 @@ class EachTurn(Metric):
     """The mean of a metric's scores over the turns of a conversation. The row is the unit of all intervals: its turns
     depend on each other. Every conversation counts alike, however many turns it has.
 
-    `parts` has the estimate of each of the first turns, over the conversations that reach it.
+    `parts` has the estimate of each of the first turns, over the conversations that reach it. The notes are those of
+    the metric on the first turn that it scores, whose numbers stand in the last columns.
     """
 
     about = "the mean of a metric over the turns of a conversation"
     needs_expected = False
-    columns = ("score", *(f"{TURN} {number}" for number in range(1, MOST_TURNS + 1)))
 
     def __init__(self, inner: Metric) -> None:
         """Raises InputError for a metric that cannot be of single turns."""
@@ -52,6 +52,7 @@ class EachTurn(Metric):
         self.bounds, self.higher_is_better = inner.bounds, inner.higher_is_better
         self.asks, self.costly, self.model = inner.asks, inner.costly, inner.model
         self.declared = inner.declared
+        self.columns = ("score", *(f"{TURN} {number}" for number in range(1, MOST_TURNS + 1)), *inner.columns)
 
     @property
     def key(self) -> str:
@@ -88,15 +89,27 @@ class EachTurn(Metric):
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
-        by_turn = {turn[TURN]: turn["score"] for turn in score.detail.get(TURNS, ())}
-        return (score.value, *(by_turn.get(number, nan) for number in range(1, MOST_TURNS + 1)))
+        turns = score.detail.get(TURNS, ())
+        by_turn = {turn[TURN]: turn["score"] for turn in turns}
+        first = [nan] * len(self.inner.columns)
+        if turns:
+            first = list(self.inner.numbers(Score(turns[0]["score"], turns[0].get("detail", {}))))
+        return (score.value, *(by_turn.get(number, nan) for number in range(1, MOST_TURNS + 1)), *first)
 
     def estimate(self, sample: Sample) -> Estimate:
         if not len(sample):
             return NOTHING_SCORED
         found = self._estimate(sample)
         turns = [_turn_part(number, self._estimate(reached)) for number, reached in _by_turn(sample)]
-        return replace(found, parts={**found.parts, TURNS: turns})
+        notes = dict.fromkeys([*found.notes, *self._notes_of_first(sample)])
+        return replace(found, parts={**found.parts, TURNS: turns}, notes=tuple(notes))
+
+    def _notes_of_first(self, sample: Sample) -> Sequence[str]:
+        """Return the notes of the metric on the first turns, such as that a judge is the model under test."""
+        numbers = sample.values[:, 1 + MOST_TURNS :]
+        scored = ~np.isnan(numbers[:, 0])
+        first = Sample(numbers[scored], sample.rows[scored], sample.clusters[scored])
+        return self.inner.estimate(first).notes if scored.any() else ()
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if self.bounds is None:

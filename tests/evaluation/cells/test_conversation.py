@@ -10,6 +10,7 @@ import pytest
 from promptkit.errors import ServerFailed
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.turns import turn_cells
+from promptkit.evaluation.metrics.judge import SAME_MODEL
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.scripted import Scripted
@@ -370,6 +371,7 @@ async def test_a_judge_of_each_turn_is_shown_the_conversation_and_one_of_the_who
     model = Scripted(script, capabilities=without("logprobs"))
     ran = await bench.run(SCRIPTED.replace("{right: {exact: {each: turn}}}", both), model)
     assert (ran.metric("turn")["mean"], ran.metric("whole")["mean"]) == (1.0, 1.0)
+    assert [SAME_MODEL in ran.metric(name)["notes"] for name in ("turn", "whole")] == [True, True]
     asked = [text for request in ran.runtime.requests if "kind?" in (text := request.messages[-1].content)]
     assert len(asked) == 3
     assert any("> User: Hi\n> Assistant: answer 1\n> User: When?\n" in text and "> answer 2" in text for text in asked)
