@@ -58,10 +58,10 @@ class Tuning:
     ) -> None:
         self.options = options or TuneOptions()
         if self.options.optimizer != OPTIMIZERS[0]:
-            require_dspy(self.options.optimizer)
             if suite.conversation is not None:
                 message = f"`{self.options.optimizer}` asks a row once, and the rows are conversations"
                 raise InputError(message, hint=f"--optimizer {OPTIMIZERS[0]} plays them")
+            require_dspy(self.options.optimizer)
         self.suite = replace(suite, measures=(_objective_measure(suite, self.options.metric),))
         self.progress = TuningProgress()
         self.result: TuningResult | None = None

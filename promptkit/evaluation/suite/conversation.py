@@ -204,23 +204,21 @@ class ConversationReader:
         return lacking is None
 
     def _user(self, spec: ConversationSpec, name: str) -> SimulatedUser | None:
+        values = {key: self._value(value, ("with", key), ("row", "messages")) for key, value in spec.with_.items()}
+        until = self._value(spec.until, "until", ("row", "messages", "message", "output"))
+        model = None
         with self._problems.gather():
-            pipeline, model = self._user_pipeline(name), None
             if spec.model is not None:
                 model = self._placed("model", partial(resolve_model, spec.model, self._folder, self._project))
+        with self._problems.gather():
+            pipeline = self._user_pipeline(name)
             history = next((key for key, declared in pipeline.inputs.items() if declared.type == "messages"), None)
             history = None if history in spec.with_ else history
             self._check_arguments(spec, pipeline, history)
-            arguments = {
-                key: found
-                for key, value in spec.with_.items()
-                if (found := self._value(value, ("with", key), ("row", "messages"))) is not None
-            }
-            until = self._value(spec.until, "until", ("row", "messages", "message", "output"))
             return SimulatedUser(
                 pipeline=pipeline,
                 model=model or pipeline.model,
-                arguments=arguments,
+                arguments={key: value for key, value in values.items() if value is not None},
                 history=history,
                 until=until,
                 max=spec.max,

@@ -421,6 +421,11 @@ def test_mistakes_of_its_metrics_are_found_in_the_file(bench: Bench, metrics: st
     assert line == 4 and message in found
 
 
+def test_all_mistakes_of_a_simulated_user_are_reported_together(bench: Bench) -> None:
+    found = problems(bench, '{user: gest, model: "no/such:model", until: "{{ done }}", with: {goal: "{{ gaol }}"}}')
+    assert len(found) == 4 and {line for line, _ in found} == {3}
+
+
 def test_each_turn_needs_a_conversation(bench: Bench) -> None:
     (problem,) = bench.problems("data: rows.jsonl\ntarget: mood\nmetrics: {right: {label: {each: turn}}}\n")
     assert "no `conversation`" in problem.message and problem.hint
