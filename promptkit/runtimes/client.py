@@ -234,6 +234,10 @@ class Client:
         other._budget = budget
         return other
 
+    def unretried(self, runtime: Runtime, *, concurrency: int) -> Client:
+        """Return a client of `runtime` with this one's deadline that keeps no reply and sends each request once."""
+        return Client(runtime, concurrency=concurrency, deadline=self._deadline, firm=self._firm, attempts=1)
+
     async def close(self) -> None:
         """Release the runtime. Safe to call twice."""
         await self.runtime.close()
