@@ -83,6 +83,10 @@ def evaluate(
     smallest: Annotated[
         float | None, typer.Option("--smallest", metavar="POINTS", help="The smallest relevant difference (5).")
     ] = None,
+    serving: Annotated[
+        str | None,
+        typer.Option("--serving", metavar="N,…|none", help="Measure serving at so many concurrent requests."),
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
     json: Json = False,
     record: Record = None,
@@ -106,6 +110,7 @@ def evaluate(
         allow_seen=allow_seen,
         against=against,
         smallest=smallest,
+        serving=serving,
         record=record,
         no_cache=no_cache,
         strict=strict,

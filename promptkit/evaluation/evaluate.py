@@ -23,8 +23,11 @@ from promptkit.evaluation.record import (
     Defect,
     EvalRecord,
     MetricRecord,
+    ServingRecord,
     VariantRecord,
 )
+from promptkit.evaluation.serving.figures import serving_record
+from promptkit.evaluation.serving.measurement import ServingMeasurement, check_serving
 from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record, sent_the_same
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
@@ -32,6 +35,7 @@ from promptkit.evaluation.suite.suite import Suite
 from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
 from promptkit.evaluation.thresholds.definition import threshold_baselines
+from promptkit.evaluation.thresholds.serving import check_serving_thresholds
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
@@ -101,15 +105,21 @@ class Evaluation:
         self._models = models
         self._store = store
         self._baselines: Mapping[str, RunRows | str | None] = {}
+        self._serving: ServingRecord | None = None
         self._started = time.monotonic()
 
     async def open(self) -> Model:
         """Open the models and return the baseline's; nothing is asked.
 
         Raises RuntimeFailure where a model is not there, and InputError for a threshold that compares with a file that
-        is not a baseline.
+        is not a baseline, and where serving cannot be measured.
         """
         self.model = await self.execution.open()
+        check_serving(
+            self.suite,
+            self._models,
+            [name for run in self.execution.variants for name in run.runner.session.answered],
+        )
         self._baselines = threshold_baselines(self.suite, self._store, self._model_record())
         return self.model
 
@@ -137,6 +147,7 @@ class Evaluation:
                         store=self._store,
                         number=self.number,
                     )
+                    self._serving = await self._measure_serving()
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
@@ -144,6 +155,24 @@ class Evaluation:
             self._end("failed")
             raise
         return self._end("incomplete" if self.execution.lacks() else "done")
+
+    async def _measure_serving(self) -> ServingRecord | None:
+        """Return the serving of the variants, None where the suite does not measure it."""
+        if self.suite.serving is None:
+            return None
+        progress = self.execution.progress
+
+        def show(done: int, total: int) -> None:
+            progress.serving = f"serving: {done} of {total} blocks"
+
+        measurement = ServingMeasurement(
+            self.suite,
+            self.suite.serving,
+            models=self._models,
+            settings=self.execution.settings,
+            on_progress=show,
+        )
+        return serving_record(await measurement.run())
 
     def _changed_since(self) -> int | None:
         """Return the number of the suite's last run, where only the target has changed since."""
@@ -200,8 +229,9 @@ class Evaluation:
         execution, settings = self.execution, self.settings()
         summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
         defects = [Defect.model_validate(defect) for defect in execution.progress.defects.record()]
-        # A key that only runs with defects have.
+        # Keys that only some runs have.
         rare: dict[str, Any] = {"defects": defects} if defects else {}
+        rare |= {"serving": self._serving} if self._serving else {}
         return EvalRecord(
             run=self.number,
             suite=self.suite.name,
@@ -271,7 +301,10 @@ class Evaluation:
         compared = None if self.against is None else against.compare(self.against)
         return {
             "missing_allowed": all(checked.may_miss(variant.missing + _unscored(variant)) for variant in variants),
-            "thresholds": check_thresholds(checked),
+            "thresholds": [
+                *check_thresholds(checked),
+                *check_serving_thresholds(self.suite, self._serving, limited=checked.limited),
+            ],
             "against": compared and baseline_record(compared, smallest=rules.smallest),
         }
 

@@ -211,8 +211,91 @@ class ThresholdRecord(Record):
     rows: list[int] = []
 
 
+class ServingFigure(Record):
+    """A figure of serving: the geometric mean of the rounds' medians with its 95 % interval, from `n` measurements.
+
+    `p95` is that of all measurements together, with limits by order statistics. `rounds` has each round's median.
+    Without a value `lack` says why.
+    """
+
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    p95: Number | None = None
+    p95_low: Number | None = None
+    p95_high: Number | None = None
+    n: int = 0
+    rounds: list[Number] = []
+    lack: str = ""
+
+
+class ServingLevel(Record):
+    """A variant at one number of concurrent requests; `figures` are those of `serving.figures`.
+
+    `reused` is the share of prompt tokens that the server took from its prefix cache, None where it does not tell;
+    `tokens_in` and `tokens_out` are of a request in the mean.
+    """
+
+    variant: str
+    concurrency: int
+    rows: int = 0
+    requests: int = 0
+    errors: int = 0
+    failure: str = ""
+    reused: Number | None = None
+    tokens_in: Number | None = None
+    tokens_out: Number | None = None
+    figures: dict[str, ServingFigure] = {}
+
+
+class ServingComparison(Record):
+    """A figure of variant `a` over that of the baseline `b` in the same rounds: a ratio with its interval.
+
+    `verdict` is `better`, `worse`, `not shown`, or empty without an interval.
+    """
+
+    a: str
+    b: str
+    concurrency: int
+    figure: str
+    ratio: Number
+    low: Number | None = None
+    high: Number | None = None
+    n: int = 0
+    verdict: str = ""
+
+
+class ServedModel(Record):
+    """The models of a variant. `slots` requests are decoded together; `memory` and its part on a GPU are in bytes."""
+
+    variant: str
+    references: list[str] = []
+    slots: int | None = None
+    memory: int | None = None
+    gpu_memory: int | None = None
+    memory_source: str = ""
+
+
+class ServingRecord(Record):
+    """Serving, measured in rounds. `spread` is the largest ratio between two rounds of one variant and concurrency."""
+
+    concurrency: list[int] = []
+    rounds: int = 0
+    warmup: int = 0
+    models: list[ServedModel] = []
+    levels: list[ServingLevel] = []
+    comparisons: list[ServingComparison] = []
+    spread: Number | None = None
+    notes: list[str] = []
+
+    def level(self, variant: str, concurrency: int) -> ServingLevel | None:
+        """Return what was measured of a variant at a number of concurrent requests."""
+        found = (level for level in self.levels if (level.variant, level.concurrency) == (variant, concurrency))
+        return next(found, None)
+
+
 class EvalRecord(Record):
-    """An evaluation."""
+    """An evaluation. `serving` is None where it was not measured."""
 
     run: int | None = None
     suite: str = ""
@@ -236,3 +319,4 @@ class EvalRecord(Record):
     missing_allowed: bool = False
     thresholds: list[ThresholdRecord] = []
     against: BaselineRecord | None = None
+    serving: ServingRecord | None = None

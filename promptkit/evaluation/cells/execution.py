@@ -46,7 +46,7 @@ class Execution:
     """One run of a suite. Make it where the event loop runs; `open`, then `run`.
 
     `variants`, `clusters` and `progress` may be read meanwhile; they count only cells that are saved. `on_cell` gets
-    each cell once it is saved.
+    each cell once it is saved. `settings` are those of the variants' runs.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Execution:
         self._models = models
         self._store = store
         self._options = options
+        self.settings = RunSettings(strict=options.strict, strict_on=options.strict_on, repairs=0, kind="eval")
         self._fresh = options.fresh
         self._on_saved = on_saved
         self._on_cell = on_cell
@@ -84,9 +85,8 @@ class Execution:
         """Open the models of all variants and return the baseline's. Raises RuntimeFailure where one is not there."""
         metrics = [measure.metric for measure in self.suite.measures]
         options = self._options
-        settings = RunSettings(strict=options.strict, strict_on=options.strict_on, repairs=0, kind="eval")
         for variant in self.suite.variants:
-            runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
+            runner = Runner(variant.pipeline, models=self._models, settings=self.settings, model=variant.model)
             await runner.open()
             key = variant.key(self._answering(runner), exact=options.exact, strict_on=options.strict_on)
             self.variants.append(

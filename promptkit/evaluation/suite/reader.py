@@ -16,6 +16,7 @@ from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.serving.spec import ServingSpec, serving_values
 from promptkit.evaluation.suite.data import Data, DataSpec
 from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.suite.suite import (
@@ -30,6 +31,7 @@ from promptkit.evaluation.suite.suite import (
     read_variant,
 )
 from promptkit.evaluation.thresholds.definition import threshold_problems
+from promptkit.evaluation.thresholds.serving import of_serving, serving_problems
 from promptkit.project import Project
 from promptkit.storage.files import check_named, resolved
 from promptkit.storage.models import Problems, read_rest
@@ -68,7 +70,13 @@ def load_suite(
     if start is not None:
         target = spec.target if isinstance(spec.target, dict) else {}
         spec = spec.model_copy(
-            update={"variants": {}, "matrix": {}, "thresholds": {}, "target": target | {"pipeline": str(start)}}
+            update={
+                "variants": {},
+                "matrix": {},
+                "thresholds": {},
+                "serving": None,
+                "target": target | {"pipeline": str(start)},
+            }
         )
     reader = SuiteReader(document, spec, path, project, problems, sets, start)
     suite = reader.read(only=tuple(only), limit=limit, repeat=repeat, run_code=run_code)
@@ -116,6 +124,8 @@ class SuiteReader:
         assert source is not None, "a target without problems is source"
         bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
         measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
+        serving = self._serving()
+        thresholds = self._thresholds(measures)
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -129,7 +139,9 @@ class SuiteReader:
             variants=variants,
             source=source,
             repeat=repeat or spec.repeat,
-            thresholds=tuple(self._thresholds(measures)),
+            thresholds=tuple(threshold for threshold in thresholds if not of_serving(threshold.name)),
+            serving=serving,
+            serving_thresholds=tuple(threshold for threshold in thresholds if of_serving(threshold.name)),
             concurrency=spec.concurrency,
             sets=tuple(self._sets),
         )
@@ -266,12 +278,16 @@ class SuiteReader:
             return [self._labels((*path, number), key, part) for number, part in enumerate(value)]
         return labels_as_written(value, lambda below: self._document.text((*path, *below)))
 
+    def _serving(self) -> ServingSpec | None:
+        given = serving_values(self._spec.serving)
+        return given and validate_usable(given, ServingSpec, self._parts.report(("serving",)), self._problems)
+
     def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
         measured = [*(measure.name for measure in measures), *TOTALS]
         found: list[Threshold] = []
         for name, given in self._spec.thresholds.items():
             path = ("thresholds", name)
-            if name not in measured and wrong_names([name], self._project):
+            if name not in measured and not of_serving(name) and wrong_names([name], self._project):
                 hint = nearest(name, [*measured, *warning_names(self._project)])
                 self._problems.add(self._problem(path, f"there is no metric or warning `{name}`", hint))
                 continue
@@ -282,7 +298,10 @@ class SuiteReader:
                     hint = "at_least, at_most, per_case, or against with drop_at_most"
                     self._problems.add(self._problem(path, "the threshold has no bound", hint))
                 measure = next((measure for measure in measures if measure.name == name), None)
-                for key, message, way_out in threshold_problems(name, bounds, measure):
+                wrong = threshold_problems(name, bounds, measure)
+                if of_serving(name):
+                    wrong = serving_problems(name, bounds, measured=self._spec.serving is not None)
+                for key, message, way_out in wrong:
                     self._problems.add(self._problem((*path, key) if key else path, message, way_out))
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
         return found
@@ -318,6 +337,8 @@ class SuiteReader:
                         variants=variants,
                         source=step_source,
                         thresholds=(),
+                        serving=None,
+                        serving_thresholds=(),
                         steps=(),
                     )
                 )

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.metrics.registry import kind_named, kinds
+from promptkit.evaluation.serving.spec import ServingSpec
 from promptkit.evaluation.suite.data import DataSpec
 
 
@@ -20,7 +21,7 @@ class TargetSpec(ClosedModel):
 
 
 class BoundSpec(ClosedModel):
-    """A threshold on one metric, or on `tokens`, `latency`, `cost`, `unparsed`.
+    """A threshold on one metric, on `tokens`, `latency`, `cost`, `unparsed`, or on a figure of serving.
 
     `at_least` is on the interval's lower end, `at_most` on its upper one; `per_case` is the least share of a row's
     repeats that must be right, for every row; `against` names a run, `last` or a baseline's file, and `drop_at_most`
@@ -58,6 +59,7 @@ class SuiteSpec(ClosedModel):
     thresholds: dict[str, Any] = Field(default={})
     steps: dict[str, Any] = Field(default={})
     concurrency: int | None = Field(default=None, ge=1)
+    serving: Any = None
 
 
 _COMPARED_PROPERTIES = {
@@ -70,7 +72,7 @@ def suite_schema() -> dict[str, Any]:
     """Return the schema of a suite's file."""
     schema = SuiteSpec.model_json_schema(by_alias=True)
     definitions = schema.setdefault("$defs", {})
-    for model in (DataSpec, TargetSpec, BoundSpec, StepSuiteSpec):
+    for model in (DataSpec, TargetSpec, BoundSpec, StepSuiteSpec, ServingSpec):
         definition = model.model_json_schema(by_alias=True)
         definitions |= definition.pop("$defs", {})
         definitions[model.__name__] = definition
@@ -87,6 +89,7 @@ def suite_schema() -> dict[str, Any]:
         "variants": {"type": "object", "additionalProperties": sets},
         "thresholds": {"type": "object", "additionalProperties": _ref(BoundSpec)},
         "steps": {"type": "object", "additionalProperties": _ref(StepSuiteSpec)},
+        "serving": {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}, _ref(ServingSpec)]},
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "promptkit suite"}
     return {**schema, **head, "description": "A suite of promptkit."}

@@ -23,6 +23,7 @@ from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, modules_of_programs, without_timeouts
 from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.serving.spec import ServingSpec
 from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
@@ -226,7 +227,8 @@ class Suite:
 
     `sets` are those of the command line, which change all variants. `inputs` and `expect` are None where fields of the
     same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
-    measured alone. `source` is the target before its variants.
+    measured alone. `source` is the target before its variants. `serving` says how serving is measured, None: it is
+    not.
     """
 
     name: str
@@ -245,6 +247,8 @@ class Suite:
     concurrency: int | None = None
     sets: tuple[str, ...] = ()
     steps: tuple[Suite, ...] = field(default=())
+    serving: ServingSpec | None = None
+    serving_thresholds: tuple[Threshold, ...] = ()
 
     @property
     def baseline(self) -> Variant:

@@ -12,6 +12,7 @@ from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
+from promptkit.reports.evaluation.serving import serving_lines
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
@@ -53,6 +54,7 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         fallback_lines(record, width),
         comparison_lines(record, width),
         baseline_lines(record, width),
+        serving_lines(record.serving, record.variants, width),
         threshold_lines(record, width),
         note_lines(record, width) if has_ended else (),
     ]

@@ -137,9 +137,8 @@ class EvaluationScreen:
         left = progress.total - progress.done
         rate = self._pace.rate
         if not left:
-            yield (
-                "scoring" if any(measure.metric.pairs for measure in self._evaluation.suite.measures) else "summing up"
-            )
+            pairs = any(measure.metric.pairs for measure in self._evaluation.suite.measures)
+            yield progress.serving or ("scoring" if pairs else "summing up")
         elif not rate:
             yield seconds_text(self._pace.seconds)
         else:

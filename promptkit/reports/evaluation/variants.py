@@ -33,7 +33,7 @@ def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool 
     first: list[TableCell] = [_tagged_name(variant.name, tags) for variant in variants]
     rest: list[TableCell] = [tags[variant.name] for variant in variants]
     columns = [*_metric_columns(names[0], variants), *(next(_metric_columns(name, variants)) for name in names[1:])]
-    for number, group in enumerate(_fitting(columns, [mark, *first], [mark, *rest], width)):
+    for number, group in enumerate(column_groups(columns, [mark, *first], [mark, *rest], width)):
         if number and not whole:
             return
         if number:
@@ -60,7 +60,7 @@ def _table(first: Sequence[TableCell], columns: Sequence[Sequence[TableCell]], w
     return grid([heads, *rows], right=range(1, len(heads)), width=width)
 
 
-def _fitting(
+def column_groups(
     columns: Sequence[Sequence[TableCell]], first: Sequence[TableCell], rest: Sequence[TableCell], width: int
 ) -> Iterator[list[Sequence[TableCell]]]:
     """Yield the columns in groups that fit the width beside the first column, at least one in each."""
@@ -126,7 +126,7 @@ def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
     filled = [column for column in columns if any(column[1:])]
     tags = variant_tags(variants, width)
     names: list[TableCell] = ["", *(tags[variant.name] if len(variants) > 1 else "" for variant in variants)]
-    for number, group in enumerate(_fitting(filled, names, names, width)):
+    for number, group in enumerate(column_groups(filled, names, names, width)):
         if number:
             yield Text()
         head, *rows = zip(*(group if len(variants) == 1 else [names, *group]), strict=True)
@@ -149,7 +149,7 @@ def warning_lines(variants: Variants, width: int) -> Iterator[Text]:
     ]
     if len(variants) == 1 and variants[0].step_warnings:
         columns.append(["", *((_by_step(variants[0], name), "dim") for name in counts)])
-    for number, group in enumerate(_fitting(columns, first, first, width)):
+    for number, group in enumerate(column_groups(columns, first, first, width)):
         if number:
             yield Text()
         head, *rows = zip(first, *group, strict=True)

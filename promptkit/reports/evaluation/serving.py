@@ -1,0 +1,152 @@
+"""Serving in an evaluation's report: each variant at each concurrency, and its ratios to the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.text import Text
+
+from promptkit.evaluation.record import (
+    DifferenceRecord,
+    MetricRecord,
+    ServingComparison,
+    ServingFigure,
+    ServingLevel,
+    ServingRecord,
+    VariantRecord,
+)
+from promptkit.evaluation.serving.figures import FIGURES
+from promptkit.reports.evaluation.figures import NONE, difference_parts, metric_decimals, metric_parts
+from promptkit.reports.evaluation.variants import column_groups, variant_tags
+from promptkit.reports.layout import TableCell, grid, paragraph, shortened
+from promptkit.reports.text import size_text, visible
+
+SHOWN: Mapping[str, str] = {
+    "first_token": "first token",
+    "tokens_per_second": "tokens/s",
+    "throughput": "throughput",
+    "latency": "latency",
+    "rows_per_second": "rows/s",
+    "prompt_tokens_per_second": "prompt tokens/s",
+}
+"""The figures of the table, with their heads; `--json` and the page have the others too."""
+WITH_P95 = ("first_token", "latency")
+COMPARED = ("first_token", "tokens_per_second", "throughput", "latency")
+"""The figures whose ratios are shown; the others follow from these."""
+_COLOURS = {"better": "bold green", "worse": "bold red", "not shown": "dim"}
+
+
+def serving_lines(serving: ServingRecord | None, variants: Sequence[VariantRecord], width: int) -> Iterator[Text]:
+    """Yield the figures, the ratios to the first variant, and the notes on both; nothing where none was measured."""
+    if serving is None:
+        return
+    tags = variant_tags(variants, width)
+    rounds = f"serving in {serving.rounds} rounds, medians with 95 % intervals"
+    yield Text(rounds, style="bold")
+    yield from _level_lines(serving.levels, tags, width)
+    yield from _memory_lines(serving, tags, width)
+    if serving.comparisons:
+        yield Text()
+        yield from _comparison_lines(serving.comparisons, tags, width)
+    for note in serving_notes(serving):
+        for at, line in enumerate(paragraph(visible(note), width=width - 2)):
+            yield Text(("  " if at else "· ") + line, style="dim")
+
+
+def _level_lines(levels: Sequence[ServingLevel], tags: Mapping[str, str], width: int) -> Iterator[Text]:
+    digits = max(len(str(level.concurrency)) for level in levels)
+    several = len(tags) > 1
+    first: list[TableCell] = ["concurrent"]
+    first += [
+        f"{level.concurrency:>{digits}}" + (f"  {tags.get(level.variant, level.variant)}" if several else "")
+        for level in levels
+    ]
+    columns: list[list[TableCell]] = []
+    for name, head in SHOWN.items():
+        figures = [level.figures.get(name, ServingFigure()) for level in levels]
+        if any(figure.value is not None for figure in figures):
+            columns.append([head, *_cells(name, figures)])
+            if name in WITH_P95:
+                columns.append(["p95", *(figure_text(name, figure.p95) for figure in figures)])
+    if any(level.errors for level in levels):
+        columns.append(["failed", *((f"{level.errors} of {level.rows}", "bold red") for level in levels)])
+    for number, group in enumerate(column_groups(columns, first, first, width - 2)):
+        if number:
+            yield Text()
+        head, *rows = zip(first, *group, strict=True)
+        heads: list[TableCell] = [(str(name), "dim") for name in head]
+        yield from grid([heads, *rows], right=range(1, len(head)), width=width, indent=2)
+
+
+def _cells(name: str, figures: Sequence[ServingFigure]) -> list[str]:
+    """Return values with their intervals, in as many decimals as the narrowest interval supports."""
+    metrics = [figure_metric(name, figure) for figure in figures]
+    decimals = metric_decimals(metrics)
+    parts = [metric_parts(metric, decimals) for metric in metrics]
+    value, interval = (max(map(len, column)) for column in zip(*parts, strict=True))
+    return [f"{shown:>{value}} {ends:<{interval}}".rstrip() if interval else shown for shown, ends in parts]
+
+
+def figure_metric(name: str, figure: ServingFigure) -> MetricRecord:
+    """Return a figure as a metric, by whose rules it is written."""
+    kind = "latency" if FIGURES[name].unit == "s" else "tokens"
+    return MetricRecord(kind=kind, mean=figure.value, low=figure.low, high=figure.high)
+
+
+def figure_text(name: str, value: float | None) -> str:
+    """Return a value of a figure in three digits, `–` for None."""
+    if value is None:
+        return NONE
+    return metric_parts(figure_metric(name, ServingFigure(value=float(f"{value:.3g}"))))[0]
+
+
+def _memory_lines(serving: ServingRecord, tags: Mapping[str, str], width: int) -> Iterator[Text]:
+    known = [model for model in serving.models if model.memory is not None]
+    texts = []
+    for model in known:
+        gpu = f", {size_text(model.gpu_memory)} of it on a GPU" if model.gpu_memory else ""
+        name = f"{tags.get(model.variant, model.variant)} " if len(tags) > 1 else ""
+        texts.append(f"{name}{size_text(model.memory or 0)}{gpu}")
+    for line in paragraph(visible(f"memory: {'; '.join(texts)}"), width=width - 2) if texts else ():
+        yield Text(f"  {line}")
+
+
+def _comparison_lines(comparisons: Sequence[ServingComparison], tags: Mapping[str, str], width: int) -> Iterator[Text]:
+    others = list(dict.fromkeys(comparison.a for comparison in comparisons))
+    who = f"{tags.get(others[0], others[0])} against " if len(others) == 1 else "against "
+    baseline = comparisons[0].b
+    yield Text(shortened(f"{visible(who + tags.get(baseline, baseline))} in the same rounds", width), style="bold")
+    rows: list[list[TableCell]] = [[(name, "dim") for name in ("", "concurrent", "ratio", "", "")]]
+    for name in COMPARED:
+        for comparison in comparisons:
+            if comparison.figure == name:
+                tag = f", {tags.get(comparison.a, comparison.a)}" if len(others) > 1 else ""
+                value, interval = ratio_parts(comparison)
+                verdict = comparison.verdict
+                rows.append(
+                    [
+                        SHOWN[name] + tag,
+                        str(comparison.concurrency),
+                        (value, "bold"),
+                        interval,
+                        (verdict, _COLOURS.get(verdict, "")),
+                    ]
+                )
+    yield from grid(rows, right=(1, 2), width=width, indent=2)
+
+
+def ratio_parts(comparison: ServingComparison) -> tuple[str, str]:
+    """Return a ratio and its interval: `×1.31`, `[1.28, 1.34]`."""
+    found = DifferenceRecord(difference=comparison.ratio, low=comparison.low, high=comparison.high, is_ratio=True)
+    return difference_parts(figure_metric(comparison.figure, ServingFigure()), found)
+
+
+def serving_notes(serving: ServingRecord) -> Iterator[str]:
+    """Yield the notes of a measurement, and the reasons for figures that it lacks."""
+    yield from serving.notes
+    for name, head in SHOWN.items():
+        lacking = [level for level in serving.levels if level.figures.get(name, ServingFigure()).lack]
+        if lacking:
+            variants = dict.fromkeys(level.variant for level in lacking)
+            of = "" if len(lacking) == len(serving.levels) else f" of {', '.join(f'`{name}`' for name in variants)}"
+            yield f"no {head}{of}: {lacking[0].figures[name].lack}"
