@@ -65,6 +65,8 @@ SAID: Mapping[str, Said] = {
     ),
     "tokens": Said("{tokens: out}", *AMOUNT),
     "latency": Said("latency", *AMOUNT),
+    "first_token": Said("first_token", *AMOUNT),
+    "tokens_per_second": Said("tokens_per_second", *AMOUNT),
     "format": Said("format", *RIGHT),
     "agreement": Said("agreement", CORPUS[0], "none"),
     "pass_at": Said("{pass_at: {k: 3}}", f"{GRADED[0]}, rows as cells", GRADED[1]),

@@ -38,6 +38,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "length": "measures:Length",
         "tokens": "measures:Tokens",
         "latency": "measures:Latency",
+        "first_token": "measures:FirstToken",
+        "tokens_per_second": "measures:TokensPerSecond",
         "format": "measures:Format",
         "agreement": "repeats:Agreement",
         "pass_at": "repeats:PassAt",

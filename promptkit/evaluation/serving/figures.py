@@ -170,20 +170,17 @@ def _figure(kind: FigureKind, blocks: Sequence[Block]) -> ServingFigure:
     known = np.array([median for median in rounds if median > 0])
     found = paired_ratio(known, np.ones(len(known)), np.arange(len(known)))
     low, high = (found.low, found.high) if len(known) >= FEWEST_ROUNDS else (None, None)
+    p95 = None if kind.is_total else quantile(np.array(values), UPPER_QUANTILE)
     return ServingFigure(
         value=found.difference if len(known) else float(np.median(values)),
         low=low,
         high=high,
+        p95=p95.value if p95 else None,
+        p95_low=_finite(p95.low) if p95 else None,
+        p95_high=_finite(p95.high) if p95 else None,
         n=len(values),
         rounds=rounds,
-        **({} if kind.is_total else _upper(values)),
     )
-
-
-def _upper(values: Sequence[float]) -> dict[str, float | None]:
-    """Return the 95th percentile of measurements with its limits."""
-    value, low, high = quantile(np.array(values), UPPER_QUANTILE)
-    return {"p95": value, "p95_low": _finite(low), "p95_high": _finite(high)}
 
 
 def _finite(value: float | None) -> float | None:
@@ -249,8 +246,8 @@ def _served_model(name: str, result: ServingResult) -> ServedModel:
         variant=name,
         references=[model.reference for model in result.models[name]],
         slots=min(slots, default=None),
-        memory=memory and memory.size,
-        gpu_memory=memory and memory.gpu,
+        memory=memory.size if memory else None,
+        gpu_memory=memory.gpu if memory else None,
         memory_source=memory.source if memory else "",
     )
 

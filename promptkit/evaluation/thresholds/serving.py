@@ -36,7 +36,8 @@ def bound_figure(name: str) -> BoundFigure | None:
     found = _NAME.fullmatch(name)
     if found is None or found["figure"] not in FIGURES or (found["p95"] and FIGURES[found["figure"]].is_total):
         return None
-    return BoundFigure(found["figure"], bool(found["p95"]), found["concurrency"] and int(found["concurrency"]))
+    concurrency = found["concurrency"]
+    return BoundFigure(found["figure"], bool(found["p95"]), int(concurrency) if concurrency else None)
 
 
 def serving_problems(name: str, bounds: Mapping[str, Any], *, measured: bool) -> Iterator[tuple[str, str, str | None]]:

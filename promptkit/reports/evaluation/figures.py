@@ -36,6 +36,8 @@ PERCENTAGE_KINDS = frozenset(
 )
 """Kinds of metrics whose scores, where they lie between 0 and 1, are shares and shown in percent."""
 
+SECONDS_KINDS = ("latency", "first_token")
+
 Verdict = Literal["better", "worse", "not shown"]
 
 
@@ -106,7 +108,7 @@ def difference_unit(metric: MetricRecord, difference: DifferenceRecord | None = 
     """Return the unit of a metric's difference: `points`, `ratio`, `seconds`, or nothing."""
     if difference is not None and difference.is_ratio:
         return "ratio"
-    return "points" if is_percentage(metric) else "seconds" if metric.kind == "latency" else ""
+    return "points" if is_percentage(metric) else "seconds" if metric.kind in SECONDS_KINDS else ""
 
 
 def difference_parts(
@@ -183,4 +185,4 @@ def _interval(low: float | None, high: float | None, factor: float, decimals: in
 def _scale(metric: MetricRecord) -> tuple[float, str]:
     if is_percentage(metric):
         return 100.0, " %"
-    return 1.0, " s" if metric.kind == "latency" else ""
+    return 1.0, " s" if metric.kind in SECONDS_KINDS else ""

@@ -73,9 +73,9 @@ def _level_lines(levels: Sequence[ServingLevel], tags: Mapping[str, str], width:
     for number, group in enumerate(column_groups(columns, first, first, width - 2)):
         if number:
             yield Text()
-        head, *rows = zip(first, *group, strict=True)
-        heads: list[TableCell] = [(str(name), "dim") for name in head]
-        yield from grid([heads, *rows], right=range(1, len(head)), width=width, indent=2)
+        heads, *rows = zip(first, *group, strict=True)
+        shown: list[TableCell] = [(str(name), "dim") for name in heads]
+        yield from grid([shown, *rows], right=range(1, len(heads)), width=width, indent=2)
 
 
 def _cells(name: str, figures: Sequence[ServingFigure]) -> list[str]:
