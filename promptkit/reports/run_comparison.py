@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.evaluation.cells.cell import Cell, compared_values
 from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.serving import served_runs_lines
 from promptkit.reports.evaluation.variants import counts_by_warning
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
@@ -121,6 +122,7 @@ def comparison_lines(
         _sides(record, width),
         _differences(record, width),
         _warnings(record, width),
+        _serving(record, width),
         _listed(record, comparison.changed, changed, width),
         *(_full_row(comparison, row) for row in _first(changed, full)),
     ]
@@ -168,6 +170,11 @@ def _warnings(record: CompareRecord, width: int) -> Iterator[Text]:
     warned_by = merged_sources(side.warned_by for side in sides)
     rows += [[warning_text(name, warned_by), *((text, "yellow") for text in texts)] for name, texts in counts.items()]
     return iter(grid(rows, right=(1, 2), width=width) if counts else ())
+
+
+def _serving(record: CompareRecord, width: int) -> Iterator[Text]:
+    sides = [(side.name, side.serving) for side in (record.b, record.a)]
+    return served_runs_lines(sides, width, is_one_run=record.a.run == record.b.run)
 
 
 def _notes(record: CompareRecord) -> Iterator[str]:

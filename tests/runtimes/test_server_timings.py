@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from promptkit.runtimes.base import Reply
 from promptkit.runtimes.server_timings import llama_timings, ollama_timings, openai_timings
 

@@ -17,6 +17,7 @@ from promptkit.evaluation.record import (
     ComparisonRecord,
     MetricRecord,
     Record,
+    ServingLevel,
     SharedRows,
     VariantRecord,
 )
@@ -24,7 +25,10 @@ from promptkit.evaluation.summary import difference_record
 
 
 class ComparedRun(Record):
-    """One side of a comparison. `warnings` counts its answers by the name of a warning, among the `recorded` ones."""
+    """One side of a comparison. `warnings` counts its answers by the name of a warning, among the `recorded` ones.
+
+    `serving` is what was measured of the variant at each concurrency, empty where it was not.
+    """
 
     name: str
     run: int
@@ -40,6 +44,7 @@ class ComparedRun(Record):
     warnings: dict[str, int] = Field(default_factory=dict)
     warned_by: dict[str, list[str]] = Field(default_factory=dict)
     recorded: int = 0
+    serving: list[ServingLevel] = Field(default_factory=list)
 
 
 class ComparedMetric(ComparisonRecord):
@@ -129,6 +134,8 @@ def _side_record(side: RunRows) -> ComparedRun:
     assert side.run is not None, "only stored runs are recorded as sides"
     variants = () if side.run.record is None else side.run.record.variants
     variant = next((found for found in variants if found.name == side.variant), VariantRecord(name=side.variant))
+    serving = side.run.record.serving if side.run.record is not None else None
+    served = [level for level in serving.levels if level.variant == side.variant] if serving else []
     return ComparedRun(
         name=side.name,
         run=side.run.number,
@@ -144,6 +151,7 @@ def _side_record(side: RunRows) -> ComparedRun:
         warnings=variant.warnings,
         warned_by=variant.warned_by,
         recorded=variant.recorded,
+        **({"serving": served} if served else {}),
     )
 
 

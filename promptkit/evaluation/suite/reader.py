@@ -279,8 +279,10 @@ class SuiteReader:
         return labels_as_written(value, lambda below: self._document.text((*path, *below)))
 
     def _serving(self) -> ServingSpec | None:
+        if self._spec.serving is None:
+            return None
         given = serving_values(self._spec.serving)
-        return given and validate_usable(given, ServingSpec, self._parts.report(("serving",)), self._problems)
+        return validate_usable(given, ServingSpec, self._parts.report(("serving",)), self._problems)
 
     def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
         measured = [*(measure.name for measure in measures), *TOTALS]

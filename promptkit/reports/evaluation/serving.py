@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -51,6 +52,22 @@ def serving_lines(serving: ServingRecord | None, variants: Sequence[VariantRecor
     for note in serving_notes(serving):
         for at, line in enumerate(paragraph(visible(note), width=width - 2)):
             yield Text(("  " if at else "· ") + line, style="dim")
+
+
+def served_runs_lines(
+    sides: Sequence[tuple[str, Sequence[ServingLevel]]], width: int, *, is_one_run: bool
+) -> Iterator[Text]:
+    """Yield the serving of both sides of a comparison, each with its name, where both were measured.
+
+    There is no verdict: at different times the machine may have been another. The report of one run has the ratios.
+    """
+    if not all(levels for _, levels in sides):
+        return
+    why = "`promptkit runs show` has the ratios" if is_one_run else "measured at different times, so without a verdict"
+    yield Text(f"serving: {why}", style="bold")
+    named = [level.model_copy(update={"variant": name}) for name, levels in sides for level in levels]
+    named.sort(key=lambda level: level.concurrency)
+    yield from _level_lines(named, {name: name for name, _ in sides}, width)
 
 
 def _level_lines(levels: Sequence[ServingLevel], tags: Mapping[str, str], width: int) -> Iterator[Text]:
@@ -133,6 +150,38 @@ def _comparison_lines(comparisons: Sequence[ServingComparison], tags: Mapping[st
                     ]
                 )
     yield from grid(rows, right=(1, 2), width=width, indent=2)
+
+
+class ServingTable(NamedTuple):
+    """Serving as the page shows it: a cell is a value, its interval and its 95th percentile, each empty without one."""
+
+    rounds: int
+    heads: tuple[str, ...]
+    levels: list[tuple[ServingLevel, list[tuple[str, str, str]]]]
+    comparisons: list[tuple[ServingComparison, str, str]]
+    names: Mapping[str, str]
+    notes: list[str]
+
+
+def serving_table(serving: ServingRecord) -> ServingTable:
+    """Return every figure and ratio of a measurement as texts."""
+    names = {name: SHOWN.get(name, name.replace("_", " ")) for name in FIGURES}
+    known = ((model.variant, model.memory) for model in serving.models)
+    memory = [f"memory of `{name}`: {size_text(size)}" for name, size in known if size is not None]
+    return ServingTable(
+        rounds=serving.rounds,
+        heads=tuple(names.values()),
+        levels=[(level, [_page_cell(name, level) for name in FIGURES]) for level in serving.levels],
+        comparisons=[(comparison, *ratio_parts(comparison)) for comparison in serving.comparisons],
+        names=names,
+        notes=[*memory, *serving_notes(serving)],
+    )
+
+
+def _page_cell(name: str, level: ServingLevel) -> tuple[str, str, str]:
+    figure = level.figures.get(name, ServingFigure())
+    value, interval = metric_parts(figure_metric(name, figure))
+    return value, interval, "" if figure.p95 is None else figure_text(name, figure.p95)
 
 
 def ratio_parts(comparison: ServingComparison) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.serving import serving_table
 from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
 from promptkit.techniques.warnings import merged_sources, warning_text
@@ -43,6 +44,7 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "comparisons": _differences(record),
         "comparison_notes": list(_comparison_notes(record.comparisons)),
         "classes": list(_classes(record.variants, view.metrics)),
+        "serving": serving_table(record.serving) if record.serving else None,
     }
 
 

@@ -31,7 +31,7 @@ def test_a_suite_measures_no_serving_unless_it_says_so(bench: Bench) -> None:
         ("{concurrency: [0]}", "0 is not a number of concurrent requests"),
         ("[1, 2000]", "2000 is not a number of concurrent requests"),
         ("[2, 2]", "stands there twice"),
-        ("[]", "at least 1"),
+        ("[]", "must not be empty"),
         ("{rows: 0}", "`rows`"),
         ("{concurency: [1]}", "unknown key `concurency`"),
         ("often", ""),
