@@ -39,7 +39,7 @@ def test_the_report_has_accuracy_and_serving_beside_it(promptkit: Run) -> None:
     assert "accuracy" in done.out and max(map(len, done.out.splitlines())) <= 80
     assert shown[1].split()[:4] == ["concurrent", "first", "token", "p95"]
     assert [line.split()[:2] for line in shown[2:6]] == [["1", "fast"], ["1", "slow"], ["2", "fast"], ["2", "slow"]]
-    assert "0.500 s" in shown[2] and "1.00 s" in shown[3]
+    assert "0.500 s" in shown[2] and "1.000 s" in shown[3]
     ratios = shown[shown.index("slow against fast in the same rounds") :]
     assert [line.split()[-1] for line in ratios[2:6]] == ["worse"] * 4
     assert "scripted:serve.py:serve: answered by a script" in " ".join(done.out.split())

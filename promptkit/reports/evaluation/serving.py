@@ -17,7 +17,7 @@ from promptkit.evaluation.record import (
     VariantRecord,
 )
 from promptkit.evaluation.serving.figures import FIGURES
-from promptkit.reports.evaluation.figures import NONE, difference_parts, metric_decimals, metric_parts
+from promptkit.reports.evaluation.figures import difference_parts, metric_decimals, metric_parts
 from promptkit.reports.evaluation.variants import column_groups, variant_tags
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
 from promptkit.reports.text import size_text, visible
@@ -84,7 +84,7 @@ def _level_lines(levels: Sequence[ServingLevel], tags: Mapping[str, str], width:
         if any(figure.value is not None for figure in figures):
             columns.append([head, *_cells(name, figures)])
             if name in WITH_P95:
-                columns.append(["p95", *(figure_text(name, figure.p95) for figure in figures)])
+                columns.append(["p95", *_upper_cells(name, figures)])
     if any(level.errors for level in levels):
         columns.append(["failed", *((f"{level.errors} of {level.rows}", "bold red") for level in levels)])
     for number, group in enumerate(column_groups(columns, first, first, width - 2)):
@@ -104,17 +104,17 @@ def _cells(name: str, figures: Sequence[ServingFigure]) -> list[str]:
     return [f"{shown:>{value}} {ends:<{interval}}".rstrip() if interval else shown for shown, ends in parts]
 
 
+def _upper_cells(name: str, figures: Sequence[ServingFigure]) -> list[str]:
+    """Return the 95th percentiles, in the decimals of the values beside them."""
+    decimals = metric_decimals(figure_metric(name, figure) for figure in figures)
+    upper = [figure_metric(name, ServingFigure(value=figure.p95)) for figure in figures]
+    return [metric_parts(metric, decimals)[0] for metric in upper]
+
+
 def figure_metric(name: str, figure: ServingFigure) -> MetricRecord:
     """Return a figure as a metric, by whose rules it is written."""
     kind = "latency" if FIGURES[name].unit == "s" else "tokens"
     return MetricRecord(kind=kind, mean=figure.value, low=figure.low, high=figure.high)
-
-
-def figure_text(name: str, value: float | None) -> str:
-    """Return a value of a figure in three digits, `–` for None."""
-    if value is None:
-        return NONE
-    return metric_parts(figure_metric(name, ServingFigure(value=float(f"{value:.3g}"))))[0]
 
 
 def _memory_lines(serving: ServingRecord, tags: Mapping[str, str], width: int) -> Iterator[Text]:
@@ -181,7 +181,7 @@ def serving_table(serving: ServingRecord) -> ServingTable:
 def _page_cell(name: str, level: ServingLevel) -> tuple[str, str, str]:
     figure = level.figures.get(name, ServingFigure())
     value, interval = metric_parts(figure_metric(name, figure))
-    return value, interval, "" if figure.p95 is None else figure_text(name, figure.p95)
+    return value, interval, "" if figure.p95 is None else _upper_cells(name, [figure])[0]
 
 
 def ratio_parts(comparison: ServingComparison) -> tuple[str, str]:
