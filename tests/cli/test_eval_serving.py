@@ -42,7 +42,7 @@ def test_the_report_has_accuracy_and_serving_beside_it(promptkit: Run) -> None:
     assert "0.500 s" in shown[2] and "1.000 s" in shown[3]
     ratios = shown[shown.index("slow against fast in the same rounds") :]
     assert [line.split()[-1] for line in ratios[2:6]] == ["worse"] * 4
-    assert "scripted:serve.py:serve: answered by a script" in " ".join(done.out.split())
+    assert "`fast`, `slow`: answered by a script" in " ".join(done.out.split())
     again = promptkit("runs", "show", "1")
     assert "slow against fast in the same rounds" in again.out
 

@@ -16,6 +16,7 @@ from promptkit.api.tune import TuneArguments
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
 from promptkit.evaluation.metrics.registry import kind_named, kinds
 from promptkit.evaluation.recommendation.recommend import Flag
+from promptkit.evaluation.serving.spec import ServingSpec
 from promptkit.evaluation.suite.data import DataSpec, SplitSpec
 from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
@@ -83,7 +84,7 @@ def named(page: str) -> set[str]:
         ("tuning.md", {*KINDS[:-1], *OPTIMIZERS, *PREFERENCE_INPUTS, *PREFERENCES}),
         ("python.md", {*promptkit.__all__, *python_parameters()}),
         ("project.md", keys(ProjectSettings)),
-        ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec)),
+        ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec, ServingSpec)),
         ("metrics.md", {*kinds(), *keys(*(kind_named(word).Parameters for word in kinds()))}),
         ("ci.md", keys(BoundSpec)),
     ],

@@ -254,10 +254,9 @@ def _served_model(name: str, result: ServingResult) -> ServedModel:
 
 def _notes(result: ServingResult, levels: Sequence[ServingLevel], spread: float | None) -> Iterator[str]:
     """Yield what qualifies the figures."""
-    references = list(dict.fromkeys(model.reference for found in result.models.values() for model in found))
-    scripted = [reference for reference in references if is_scripted(reference)]
-    if scripted:
-        yield f"{', '.join(scripted)}: answered by a script, so these are not the times of a model"
+    served = _served_names(result)
+    if scripted := [name for name in result.models if name not in served]:
+        yield f"{_names(scripted)}: answered by a script, so these are not the times of a model"
     if spread is not None and spread > STEADY:
         yield (
             f"rounds of one variant differ by up to ×{spread:.2f}: something else loaded the machine or the server. "
@@ -272,9 +271,12 @@ def _notes(result: ServingResult, levels: Sequence[ServingLevel], spread: float 
             yield f"{where}: {level.errors} of {level.rows} rows failed and have no times: {level.failure}"
     if sources := dict.fromkeys(memory.source for memory in result.memory.values() if memory):
         yield f"memory: {'; '.join(sources)}"
-    served = _served_names(result)
     if unknown := [name for name in served if result.memory[name] is None]:
-        yield f"memory of {', '.join(f'`{name}`' for name in unknown)} is not known: its server does not report it"
+        yield f"memory of {_names(unknown)} is not known: the server does not report it"
+
+
+def _names(variants: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(variants))
 
 
 def is_scripted(reference: str) -> bool:
@@ -327,8 +329,7 @@ def _prefix_notes(result: ServingResult, levels: Sequence[ServingLevel]) -> Iter
     unknown = [level.variant for level in levels if level.requests and level.reused is None and level.variant in served]
     if unknown:
         again = "" if result.distinct else ", and there were too few rows to ask each once"
-        names = ", ".join(f"`{name}`" for name in dict.fromkeys(unknown))
         yield (
-            f"{names}: the runtime does not report its prefix cache{again}: a prompt, or the beginning that all share, "
+            f"{_names(unknown)}: the runtime does not report its prefix cache{again}: a prompt, or the beginning that all share, "
             "may have been read before, which shortens the time to first token"
         )

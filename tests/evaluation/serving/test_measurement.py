@@ -189,7 +189,7 @@ async def test_more_requests_than_slots_and_the_memory_are_in_the_record(bench: 
 
 async def test_a_script_is_named_as_one(bench: Bench) -> None:
     ran = await bench.run(f"{SUITE}serving: {{rows: 10}}\n", reply)
-    assert measured(ran).notes[0].startswith("scripted: answered by a script")
+    assert measured(ran).notes[0].startswith("`baseline`: answered by a script")
 
 
 async def test_a_run_without_serving_has_no_such_key(bench: Bench) -> None:
