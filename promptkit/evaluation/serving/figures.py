@@ -330,6 +330,6 @@ def _prefix_notes(result: ServingResult, levels: Sequence[ServingLevel]) -> Iter
     if unknown:
         again = "" if result.distinct else ", and there were too few rows to ask each once"
         yield (
-            f"{_names(unknown)}: the runtime does not report its prefix cache{again}: a prompt, or the beginning that all share, "
-            "may have been read before, which shortens the time to first token"
+            f"{_names(unknown)}: the runtime does not report its prefix cache{again}: a prompt, or the beginning that "
+            "all share, may have been read before, which shortens the time to first token"
         )

@@ -75,7 +75,6 @@ class ServingResult:
     served: Sequence[Served]
     models: Mapping[str, Sequence[Model]]
     memory: Mapping[str, Memory | None]
-    block_rows: Mapping[int, int]
     distinct: bool
 
 
@@ -145,7 +144,6 @@ class ServingMeasurement:
             served=served,
             models=models,
             memory={name: await self._memory(found) for name, found in self._references(served).items()},
-            block_rows=sizes,
             distinct=needed + spec.warmup <= len(rows),
         )
 

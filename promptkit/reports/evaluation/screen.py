@@ -66,7 +66,10 @@ class EvaluationScreen:
     def _begun(self) -> str:
         suite, progress = self._evaluation.suite, self._evaluation.execution.progress
         variants = f", {len(suite.variants)} variants" if len(suite.variants) > 1 else ""
-        return f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
+        cells = f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
+        if suite.serving is None:
+            return cells
+        return f"{cells}, then serving at {', '.join(map(str, suite.serving.concurrency))} concurrent"
 
     async def _watch(self, live: bool) -> None:
         noted = time.monotonic()

@@ -11,7 +11,7 @@ from promptkit.evaluation.serving.spec import ServingSpec
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench
 
-RUNS = 80
+RUNS = 40
 TRUE = 0.8
 
 
@@ -32,13 +32,11 @@ def test_ratios_cover_the_truth_though_the_machine_drifts(suite: Bench) -> None:
             seconds = true * load[:, None] * generator.lognormal(0, 0.1, (ROUNDS, 10))
             blocks = [Block(rows=[ServedRow(float(one)) for one in row], elapsed=float(row.sum())) for row in seconds]
             served.append(Served(variant=variant, place=place, concurrency=1, blocks=blocks))
-        record = serving_record(
-            ServingResult(spec=ServingSpec(), served=served, models={}, memory={}, block_rows={1: 10}, distinct=True)
-        )
+        record = serving_record(ServingResult(spec=ServingSpec(), served=served, models={}, memory={}, distinct=True))
         (ratio,) = [found for found in record.comparisons if found.figure == "latency"]
         figure = record.levels[1].figures["latency"]
-        assert None not in (ratio.low, ratio.high, figure.low, figure.high)
+        assert ratio.low and ratio.high and figure.low and figure.high
         covered += ratio.low <= TRUE <= ratio.high
         narrow += ratio.high / ratio.low < figure.high / figure.low
-    assert covered >= 0.89 * RUNS
+    assert covered >= 0.87 * RUNS
     assert narrow > 0.95 * RUNS
