@@ -120,6 +120,7 @@ class ServingMeasurement:
             for concurrency in spec.concurrency
             for place, variant in enumerate(variants)
         ]
+        self._on_progress(0, ROUNDS * len(served))
         sizes = {count: self._block_rows(count) for count in spec.concurrency}
         needed = ROUNDS * sum(sizes.values())
         rows = self._rows(needed + spec.warmup)

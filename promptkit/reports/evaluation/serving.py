@@ -164,7 +164,7 @@ class ServingTable(NamedTuple):
 
 
 def serving_table(serving: ServingRecord) -> ServingTable:
-    """Return every figure and ratio of a measurement as texts."""
+    """Return every figure of a measurement, and the ratios of those that decide, as texts."""
     names = {name: SHOWN.get(name, name.replace("_", " ")) for name in FIGURES}
     known = ((model.variant, model.memory) for model in serving.models)
     memory = [f"memory of `{name}`: {size_text(size)}" for name, size in known if size is not None]
@@ -172,7 +172,11 @@ def serving_table(serving: ServingRecord) -> ServingTable:
         rounds=serving.rounds,
         heads=tuple(names.values()),
         levels=[(level, [_page_cell(name, level) for name in FIGURES]) for level in serving.levels],
-        comparisons=[(comparison, *ratio_parts(comparison)) for comparison in serving.comparisons],
+        comparisons=[
+            (comparison, *ratio_parts(comparison))
+            for comparison in serving.comparisons
+            if comparison.figure in COMPARED
+        ],
         names=names,
         notes=[*memory, *serving_notes(serving)],
     )
