@@ -40,18 +40,22 @@ MUCH_REUSED = 0.05
 class FigureKind:
     """A figure: how a block gives its measurements, and the reason where it gives none.
 
-    `is_total` figures have one measurement a block, and so no quantiles. `unit` is `s` or `/s`.
+    `unit` is `s` or `/s`. Only durations have a 95th percentile: of a speed the slow end counts, which is that of the
+    duration.
     """
 
     about: str
     unit: Literal["s", "/s"]
     measured: Callable[[Block], Iterable[float | None]]
     lack: str
-    is_total: bool = False
 
     @property
     def higher_is_better(self) -> bool:
         return self.unit == "/s"
+
+    @property
+    def has_p95(self) -> bool:
+        return self.unit == "s"
 
 
 def _inverse(rate: float | None) -> float | None:
@@ -84,7 +88,6 @@ FIGURES: Mapping[str, FigureKind] = {
         unit="/s",
         measured=_throughput,
         lack="the runtime does not count output tokens",
-        is_total=True,
     ),
     "latency": FigureKind(
         about="seconds until a row's output is there",
@@ -97,7 +100,6 @@ FIGURES: Mapping[str, FigureKind] = {
         unit="/s",
         measured=lambda block: [_answered(block) / block.elapsed] if block.elapsed and _answered(block) else [],
         lack="no row was answered",
-        is_total=True,
     ),
     "inter_token_latency": FigureKind(
         about="seconds from one output token of a request to the next",
@@ -170,7 +172,7 @@ def _figure(kind: FigureKind, blocks: Sequence[Block]) -> ServingFigure:
     known = np.array([median for median in rounds if median > 0])
     found = paired_ratio(known, np.ones(len(known)), np.arange(len(known)))
     low, high = (found.low, found.high) if len(known) >= FEWEST_ROUNDS else (None, None)
-    p95 = None if kind.is_total else quantile(np.array(values), UPPER_QUANTILE)
+    p95 = quantile(np.array(values), UPPER_QUANTILE) if kind.has_p95 else None
     return ServingFigure(
         value=found.difference if len(known) else float(np.median(values)),
         low=low,
@@ -255,7 +257,7 @@ def _served_model(name: str, result: ServingResult) -> ServedModel:
 def _notes(result: ServingResult, levels: Sequence[ServingLevel], spread: float | None) -> Iterator[str]:
     """Yield what qualifies the figures."""
     served = _served_names(result)
-    if scripted := [name for name in result.models if name not in served]:
+    if scripted := [name for name, found in result.models.items() if found and name not in served]:
         yield f"{_names(scripted)}: answered by a script, so these are not the times of a model"
     if spread is not None and spread > STEADY:
         yield (
@@ -286,7 +288,7 @@ def is_scripted(reference: str) -> bool:
 
 def _served_names(result: ServingResult) -> list[str]:
     """Return the variants that a model serves, and not scripts alone."""
-    return [name for name, found in result.models.items() if not all(is_scripted(model.reference) for model in found)]
+    return [name for name, found in result.models.items() if any(not is_scripted(model.reference) for model in found)]
 
 
 def _queue_notes(result: ServingResult) -> Iterator[str]:

@@ -125,7 +125,7 @@ class SuiteReader:
         bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
         measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
         serving = self._serving()
-        thresholds = self._thresholds(measures)
+        thresholds = self._thresholds(measures, serving)
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -284,7 +284,7 @@ class SuiteReader:
         given = serving_values(self._spec.serving)
         return validate_usable(given, ServingSpec, self._parts.report(("serving",)), self._problems)
 
-    def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
+    def _thresholds(self, measures: Sequence[Measure], serving: ServingSpec | None) -> list[Threshold]:
         measured = [*(measure.name for measure in measures), *TOTALS]
         found: list[Threshold] = []
         for name, given in self._spec.thresholds.items():
@@ -302,7 +302,7 @@ class SuiteReader:
                 measure = next((measure for measure in measures if measure.name == name), None)
                 wrong = threshold_problems(name, bounds, measure)
                 if of_serving(name):
-                    wrong = serving_problems(name, bounds, measured=self._spec.serving is not None)
+                    wrong = serving_problems(name, bounds, serving)
                 for key, message, way_out in wrong:
                     self._problems.add(self._problem((*path, key) if key else path, message, way_out))
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from promptkit.errors import nearest
 from promptkit.evaluation.record import ServingFigure, ServingRecord, ThresholdRecord
 from promptkit.evaluation.serving.figures import FIGURES
+from promptkit.evaluation.serving.spec import ServingSpec
 from promptkit.evaluation.suite.suite import Suite, Threshold
 from promptkit.evaluation.thresholds.check import LIMITED, ThresholdResult
 
@@ -34,26 +35,32 @@ def of_serving(name: str) -> bool:
 def bound_figure(name: str) -> BoundFigure | None:
     """Return the figure that a threshold's name means, None where there is none."""
     found = _NAME.fullmatch(name)
-    if found is None or found["figure"] not in FIGURES or (found["p95"] and FIGURES[found["figure"]].is_total):
+    if found is None or found["figure"] not in FIGURES or (found["p95"] and not FIGURES[found["figure"]].has_p95):
         return None
     concurrency = found["concurrency"]
     return BoundFigure(found["figure"], bool(found["p95"]), int(concurrency) if concurrency else None)
 
 
-def serving_problems(name: str, bounds: Mapping[str, Any], *, measured: bool) -> Iterator[tuple[str, str, str | None]]:
+def serving_problems(
+    name: str, bounds: Mapping[str, Any], serving: ServingSpec | None
+) -> Iterator[tuple[str, str, str | None]]:
     """Yield the keys of a threshold on serving that are wrong, each with a message and a hint.
 
-    `measured` tells whether the suite measures serving.
+    `serving` says how the suite measures it, None: it does not.
     """
-    if bound_figure(name) is None:
+    bound = bound_figure(name)
+    if bound is None:
         known = [PREFIX + figure for figure in FIGURES]
-        known += [PREFIX + figure + P95 for figure, kind in FIGURES.items() if not kind.is_total]
+        known += [PREFIX + figure + P95 for figure, kind in FIGURES.items() if kind.has_p95]
         yield "", f"`{name}` is not a figure of serving", nearest(name.partition("@")[0], known)
     for key in bounds:
         if key not in ENDS:
             yield key, f"`{key}` cannot be on serving, which is measured anew in each run", "at_least or at_most"
-    if not measured:
+    if serving is None:
         yield "", f"`{name}` is not measured: the suite has no `serving:`", "serving: [1]"
+    elif bound is not None and bound.concurrency not in (None, *serving.concurrency):
+        measured = ", ".join(map(str, serving.concurrency))
+        yield "", f"`{name}` is not measured: `serving` has {measured} concurrent requests", None
 
 
 def check_serving_thresholds(suite: Suite, serving: ServingRecord | None, *, limited: bool) -> list[ThresholdRecord]:
@@ -99,7 +106,7 @@ def _result(
         return ThresholdResult(passed=False, says=f"{demand}, but {level.errors} of {level.rows} rows failed")
     value, end = _measured(level.figures[bound.figure], bound, kind)
     if value is None:
-        return ThresholdResult(passed=None, says=f"{demand}; not judged, since {level.figures[bound.figure].lack}")
+        return ThresholdResult(passed=False, says=f"{demand}, but {level.figures[bound.figure].lack}")
     if end is None:
         return ThresholdResult(passed=False, says=f"{demand}, but there are too few rows for a limit of {value:.4g}")
     passed = end >= limit if kind == "at_least" else end <= limit

@@ -160,6 +160,7 @@ class ServingTable(NamedTuple):
     levels: list[tuple[ServingLevel, list[tuple[str, str, str]]]]
     comparisons: list[tuple[ServingComparison, str, str]]
     names: Mapping[str, str]
+    meanings: list[str]
     notes: list[str]
 
 
@@ -178,6 +179,7 @@ def serving_table(serving: ServingRecord) -> ServingTable:
             if comparison.figure in COMPARED
         ],
         names=names,
+        meanings=[f"{names[name]}: {kind.about}" for name, kind in FIGURES.items()],
         notes=[*memory, *serving_notes(serving)],
     )
 

@@ -63,6 +63,8 @@ def test_a_threshold_names_a_figure_its_95th_percentile_and_a_concurrency() -> N
         ("serving.latncy: {at_most: 1}", "serving: 1\n", "`serving.latncy` is not a figure of serving"),
         ("serving.latency: {per_case: 1}", "serving: 1\n", "`per_case` cannot be on serving"),
         ("serving.latency: {at_most: 1}", "", "the suite has no `serving:`"),
+        ("serving.latency@8: {at_most: 1}", "serving: [1, 4]\n", "`serving` has 1, 4 concurrent requests"),
+        ("serving.throughput_p95: {at_least: 1}", "serving: 1\n", "is not a figure of serving"),
     ],
 )
 def test_a_threshold_on_what_is_not_measured_is_refused(bench: Bench, bound: str, more: str, message: str) -> None:
