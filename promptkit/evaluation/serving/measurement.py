@@ -35,33 +35,39 @@ class ServedRow(NamedTuple):
     failure: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """The rows of one variant at one concurrency in one round, and the requests that they sent.
 
     `elapsed` is the time of the worker that was busy longest.
     """
 
-    rows: list[ServedRow] = field(default_factory=list)
-    requests: list[ServedRequest] = field(default_factory=list)
-    elapsed: float = 0.0
+    rows: Sequence[ServedRow]
+    requests: Sequence[ServedRequest]
+    elapsed: float
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A variant at one concurrency. `blocks` has one for each round that was measured."""
+    """A variant at one concurrency; `blocks` has one for each round that was measured."""
 
-    variant: Variant
-    place: int
+    variant: str
     concurrency: int
     blocks: list[Block] = field(default_factory=list)
-    runner: Runner | None = None
-    current: Block = field(default_factory=Block)
 
     @property
     def failed(self) -> bool:
         """True once every row of a round failed: further rounds would only wait for the same failure."""
         return bool(self.blocks) and all(row.failure for row in self.blocks[-1].rows)
+
+
+class _Client(NamedTuple):
+    """A client that asks the rows of a variant, the one at `place`. Each answered request is put into `requests`."""
+
+    served: Served
+    place: int
+    runner: Runner
+    requests: list[ServedRequest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,37 +120,34 @@ class ServingMeasurement:
 
     async def run(self) -> ServingResult:
         """Ask the rows and return what was measured. Raises InputError where no row can be used."""
-        spec, variants = self._spec, self._suite.variants
-        served = [
-            Served(variant=variant, place=place, concurrency=concurrency)
+        spec = self._spec
+        clients = [
+            await self._opened(variant, place, concurrency)
             for concurrency in spec.concurrency
-            for place, variant in enumerate(variants)
+            for place, variant in enumerate(self._suite.variants)
         ]
-        self._on_progress(0, ROUNDS * len(served))
         sizes = {count: self._block_rows(count) for count in spec.concurrency}
         needed = ROUNDS * sum(sizes.values())
         rows = self._rows(needed + spec.warmup)
-        for one in served:
-            one.runner = await self._runner(one)
         at, done = spec.warmup, 0
         for number in range(ROUNDS):
-            for concurrency in spec.concurrency:
-                asked = [rows[(at + step) % len(rows)] for step in range(sizes[concurrency])]
-                at += len(asked)
-                level = [one for one in served if one.concurrency == concurrency]
+            for concurrency, size in sizes.items():
+                asked = [rows[(at + step) % len(rows)] for step in range(size)]
+                at += size
+                level = [client for client in clients if client.served.concurrency == concurrency]
                 # Another variant is the first in each round.
-                for one in (*level[number % len(level) :], *level[: number % len(level)]):
-                    if not one.failed:
-                        await self._block(one, rows[: spec.warmup])
-                        one.blocks.append(await self._block(one, asked))
+                for client in (*level[number % len(level) :], *level[: number % len(level)]):
+                    self._on_progress(done, ROUNDS * len(clients))
+                    if not client.served.failed:
+                        await _ask(client, rows[: spec.warmup])
+                        client.served.blocks.append(await _ask(client, asked))
                     done += 1
-                    self._on_progress(done, ROUNDS * len(served))
-        models = {one.variant.name: _models_of(one) for one in served}
+        answered = {client.served.variant: client.runner.session.answered for client in clients}
         return ServingResult(
             spec=spec,
-            served=served,
-            models=models,
-            memory={name: await self._memory(found) for name, found in self._references(served).items()},
+            served=[client.served for client in clients],
+            models={name: list(found.values()) for name, found in answered.items()},
+            memory={name: await self._memory(list(found)) for name, found in answered.items()},
             distinct=needed + spec.warmup <= len(rows),
         )
 
@@ -164,39 +167,12 @@ class ServingMeasurement:
             raise InputError("serving cannot be measured: no row can be asked")
         return found
 
-    async def _runner(self, served: Served) -> Runner:
-        clients = ServingClients(
-            self._models, served.concurrency, lambda request: served.current.requests.append(request)
-        )
-        variant = served.variant
+    async def _opened(self, variant: Variant, place: int, concurrency: int) -> _Client:
+        requests: list[ServedRequest] = []
+        clients = ServingClients(self._models, concurrency, requests.append)
         runner = Runner(variant.pipeline, models=clients, settings=self._settings, model=variant.model)
         await runner.open()
-        return runner
-
-    async def _block(self, served: Served, rows: Sequence[BoundRow]) -> Block:
-        """Ask rows, as many concurrently as the concurrency says, and return their measurements."""
-        block = served.current = Block()
-        waiting = iter(rows)
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(self._work(served, waiting, block)) for _ in range(served.concurrency)]
-        block.elapsed = max(worker.result() for worker in workers)
-        return block
-
-    async def _work(self, served: Served, waiting: Iterator[BoundRow], block: Block) -> float:
-        """Ask one row after the other and return the time that this took."""
-        busy = 0.0
-        for row in waiting:
-            assert served.runner is not None, "runners are made before the first round"
-            began = perf_counter()
-            result = await served.runner.run(row.inputs[served.place])
-            seconds = max(perf_counter() - began, _longest_request(result))
-            block.rows.append(ServedRow(seconds, _failure(result)))
-            busy += seconds
-        return busy
-
-    def _references(self, served: Sequence[Served]) -> dict[str, list[str | None]]:
-        """Return the names of each variant's models, as they are opened."""
-        return {one.variant.name: list(one.runner.session.answered if one.runner is not None else ()) for one in served}
+        return _Client(Served(variant=variant.name, concurrency=concurrency), place, runner, requests)
 
     async def _memory(self, names: Sequence[str | None]) -> Memory | None:
         """Return the memory of models together, None where that of one is not known."""
@@ -212,8 +188,27 @@ class ServingMeasurement:
         )
 
 
-def _models_of(served: Served) -> list[Model]:
-    return [] if served.runner is None else list(served.runner.session.answered.values())
+async def _ask(client: _Client, rows: Sequence[BoundRow]) -> Block:
+    """Ask rows, as many concurrently as the concurrency says, and return their measurements."""
+    client.requests.clear()
+    waiting = iter(rows)
+    async with asyncio.TaskGroup() as group:
+        workers = [group.create_task(_ask_in_turn(client, waiting)) for _ in range(client.served.concurrency)]
+    asked = [worker.result() for worker in workers]
+    return Block(
+        rows=[row for of_worker in asked for row in of_worker],
+        requests=list(client.requests),
+        elapsed=max(sum(row.seconds for row in of_worker) for of_worker in asked),
+    )
+
+
+async def _ask_in_turn(client: _Client, waiting: Iterator[BoundRow]) -> list[ServedRow]:
+    asked = []
+    for row in waiting:
+        began = perf_counter()
+        result = await client.runner.run(row.inputs[client.place])
+        asked.append(ServedRow(max(perf_counter() - began, _longest_request(result)), _failure(result)))
+    return asked
 
 
 def _longest_request(result: Result) -> float:
