@@ -131,7 +131,7 @@ def evaluate(
     if options.alone and not json:
         typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
-            how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
+            how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen, serving=serving),
             rows=command_options(limit=limit, filter=filters),
         )
         suggest_better_model([ended[0].record.model.reference])

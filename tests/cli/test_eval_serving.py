@@ -43,6 +43,7 @@ def test_the_report_has_accuracy_and_serving_beside_it(promptkit: Run) -> None:
     ratios = shown[shown.index("slow against fast in the same rounds") :]
     assert [line.split()[-1] for line in ratios[2:6]] == ["worse"] * 4
     assert "`fast`, `slow`: answered by a script" in " ".join(done.out.split())
+    assert "--serving 1,2 --html topic.html  # as one page" in done.err
     again = promptkit("runs", "show", "1")
     assert "slow against fast in the same rounds" in again.out
 
