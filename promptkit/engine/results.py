@@ -199,10 +199,11 @@ def trace_record(trace: Trace) -> dict[str, Any]:
 def speed_record(trace: Trace) -> dict[str, float]:
     """Return the seconds until the first token of a run, and its tokens a second, of requests that were sent now."""
     calls = [call for node in trace.nodes() for call in node.calls if not call.reply.cached]
-    timed = [call.reply for call in calls if call.reply.tokens_a_second is not None]
+    speeds = [(call.reply.tokens_out or 0, call.reply.tokens_a_second) for call in calls]
+    timed = [(count - 1, speed) for count, speed in speeds if speed is not None]
     first = min(calls, key=lambda call: call.started, default=None)
-    seconds = sum(reply.seconds - (reply.first_token or 0) for reply in timed)
-    tokens = sum((reply.tokens_out or 0) - 1 for reply in timed)
+    seconds = sum(tokens / speed for tokens, speed in timed)
+    tokens = sum(tokens for tokens, _ in timed)
     return _speeds(None if first is None else first.reply.first_token, tokens / seconds if timed else None)
 
 

@@ -265,6 +265,9 @@ class ReplyShape(TypedDict):
     first_token: NotRequired[Seconds]
     tokens: NotRequired[list[TokenShape]]
     context: NotRequired[Count | None]
+    tokens_reused: NotRequired[Count]
+    prompt_seconds: NotRequired[Seconds]
+    output_seconds: NotRequired[Seconds]
 
 
 @_open
