@@ -129,7 +129,7 @@ def estimate_record(metric: Metric, estimate: Estimate) -> MetricRecord:
         bounds=None if metric.bounds is None else list(metric.bounds),
         higher_is_better=metric.higher_is_better,
         parts=dict(estimate.parts),
-        notes=list(estimate.notes),
+        notes=[*estimate.notes, *metric.setting_notes],
     )
 
 

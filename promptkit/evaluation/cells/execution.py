@@ -136,7 +136,7 @@ class Execution:
         """
         names = [variant.name for variant in self.suite.variants]
         self._store.cells.name_variants(number, names)
-        self._saver = CellSaver(self._store, number, self._scorer.keys, self._saved)
+        self._saver = CellSaver(self._store, number, self._scorer.keys, self._scorer.kept_text, self._saved)
         gives_up = self._options.gives_up_on_defects
         self._failures = FailurePolicy(self.progress, self._saver, gives_up_on_defects=gives_up)
         try:

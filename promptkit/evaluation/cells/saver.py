@@ -9,7 +9,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from promptkit.evaluation.cells.cell import Cell, cell_record, score_text
+from promptkit.evaluation.cells.cell import Cell, cell_record
+from promptkit.evaluation.metrics.score import Score
 from promptkit.storage.store import Store
 
 GROUP_SECONDS = 0.25
@@ -22,16 +23,23 @@ MOST_UNSAVED = 1_000
 class CellSaver:
     """Saves the cells of one run.
 
-    `score_keys` tells apart the scores that are kept with cells, by the name of their metric. `on_saved` gets each
-    group of cells, with their numbers, once it is on disk.
+    `score_keys` tells apart the scores that are kept for other runs, by the name of their metric; `kept_text` makes
+    the text of one from that name, the score, and the key of its row. `on_saved` gets each group of cells, with their
+    numbers, once it is on disk.
     """
 
     def __init__(
-        self, store: Store, run: int, score_keys: Mapping[str, str], on_saved: Callable[[Sequence[Cell]], None]
+        self,
+        store: Store,
+        run: int,
+        score_keys: Mapping[str, str],
+        kept_text: Callable[[str, Score, bytes], str],
+        on_saved: Callable[[Sequence[Cell]], None],
     ) -> None:
         self._store = store
         self._run = run
         self._score_keys = score_keys
+        self._kept_text = kept_text
         self._on_saved = on_saved
         self._finished: list[Cell] = []
         self._dirty, self._drained, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -99,7 +107,7 @@ class CellSaver:
         for name, key in self._score_keys.items():
             found = ((cell, cell.scores.get(name)) for cell in cells)
             kept = {
-                cell.number: score_text(score, cell.bound.key)
+                cell.number: self._kept_text(name, score, cell.bound.key)
                 for cell, score in found
                 if score is not None and score.value is not None
             }

@@ -22,7 +22,7 @@ from promptkit.errors import (
     UnexpectedError,
     catching_unexpected,
 )
-from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
+from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell, score_text
 from promptkit.evaluation.cells.failures import JudgeModels
 from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricInput
@@ -54,6 +54,7 @@ class CellScorer:
         self._models = models
         self._judges = JudgeModels(models)
         self._cells = cells
+        self._metrics = {measure.name: measure.metric for measure in measures}
         self._quick = [(at, measure) for at, measure in enumerate(measures) if not _is_slow(measure)]
         self._slow = [
             (at, measure) for at, measure in enumerate(measures) if _is_slow(measure) and not measure.metric.pairs
@@ -83,14 +84,20 @@ class CellScorer:
         """
         scores: Scores = {}
         for at, measure in self._slow:
-            score = partial(_slow_score, self._judges, measure, cell, cell.bound.expected[at], answer)
-            kept = cell.kept_scores.get(measure.name)
-            scores[measure.name] = await score() if kept is None else kept
+            expected = cell.bound.expected[at]
+            score = cell.kept_scores.get(measure.name)
+            if score is None:
+                score = await _slow_score(self._judges, measure, cell, expected, answer)
+            scores[measure.name] = _labelled(measure, cell, expected, answer, score)
         return scores
 
     def of_slow(self, scores: Mapping[str, Score]) -> Scores:
         """Return the scores of slow metrics among a cell's scores."""
         return {name: score for name, score in scores.items() if name in self.keys}
+
+    def kept_text(self, name: str, score: Score, row: bytes) -> str:
+        """Return a score of a slow metric as the store keeps it for other runs."""
+        return score_text(self._metrics[name].without_label(score), row)
 
     def kept(self, numbers: Sequence[int]) -> dict[int, dict[str, str | None]]:
         """Return the scores that the store keeps for slow metrics, by the cells' numbers."""
@@ -127,10 +134,23 @@ async def _slow_score(
     return await asyncio.to_thread(measure_cell, measure, cell, expected, answer)
 
 
+def _labelled(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None, score: Score) -> Score:
+    """Return a score with a person's label of the answer; one whose label cannot be read is missing."""
+    if score.value is None:
+        return score
+    try:
+        given = metric_input(measure, cell, expected, answer)
+        read = given if cell.flag else _input_or_score(measure, given)
+        return measure.metric.with_label(score, _unparsed(given) if isinstance(read, Score) else read)
+    except (Exception, SystemExit) as error:
+        return missing_score(error)
+
+
 def metric_input(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> MetricInput:
     """Return the output of a cell with its expected answer; a metric's `of` is not read yet."""
     assert cell.flag != "error", "a missing answer is not compared"
-    return MetricInput(cell.output, expected, cell, answer if measure.of is None else None)
+    inputs = None if cell.source is None else cell.source.inputs[cell.place]
+    return MetricInput(cell.output, expected, cell, answer if measure.of is None else None, inputs)
 
 
 def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> Score:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.spec import ClosedModel
+from promptkit.evaluation.answer_labels import AnswerLabels
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.statistics.interval import CONFIDENCE
@@ -37,12 +38,14 @@ class MetricInput:
     """The values that a metric compares: its `of` (left out: the output), its `expect` (None: none), and the cell.
 
     `answer` is the type of the compared value: of the output where it is one step's, None where `of` reads another.
+    `inputs` are the target's, None where a run of the store is read.
     """
 
     got: Any
     expected: Any
     cell: Cell
     answer: AnswerType | None = None
+    inputs: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +116,15 @@ class MetricContext:
     """The context that a metric is built in. Paths in its parameters are relative to the suite's `folder`.
 
     `answer` is the type of the compared value, as in `MetricInput`; `metrics` are those built before it, by name.
+    `labels` are those of the suite's label file, `cluster` the field of the suite's clusters.
     """
 
     project: Project
     folder: Path
     answer: AnswerType | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    labels: AnswerLabels | None = None
+    cluster: str | None = None
 
 
 class Clients(Protocol):
@@ -138,7 +144,7 @@ class Metric:
     score a row without an expected answer; that is reported as an error of the data before the run. `declared` are the
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
     stands for (`python: FILE.py:FUNCTION`). `release` is the name and version of the package that brings the metric,
-    empty for a shipped one.
+    empty for a shipped one. `setting_notes` are on its settings, and stand beside each of its estimates.
     """
 
     kind: ClassVar[str]
@@ -156,6 +162,7 @@ class Metric:
     costly: bool = False
     columns: tuple[str, ...] = ("score",)
     declared: tuple[str, ...] = ()
+    setting_notes: tuple[str, ...] = ()
 
     def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
         """Raises InputError for parameters that cannot be used here; the suite's reader adds the place."""
@@ -197,6 +204,18 @@ class Metric:
         """Score an unparsed or cut-off answer. It is wrong: the score is the worse end of the bounds."""
         worst = (self.bounds[0] if self.higher_is_better else self.bounds[1]) if self.bounds else 0.0
         return Score(worst, {"flag": given.cell.flag})
+
+    def with_label(self, score: Score, given: MetricInput) -> Score:
+        """Return a score with a person's label of the answer, where the metric reads labels.
+
+        The label is kept with the cell of a run, and not with the score that other runs take. Raises what reading it
+        raises.
+        """
+        return score
+
+    def without_label(self, score: Score) -> Score:
+        """Return a score without the label of `with_label`, as it is kept for other runs."""
+        return score
 
     def numbers(self, score: Score) -> Sequence[float]:
         """Return a score with a value as the vector that the run keeps, a number for each column."""

@@ -21,16 +21,10 @@ from promptkit.evaluation.metrics.estimation import (
     graded_difference,
     metric_difference,
 )
-from promptkit.evaluation.metrics.judge_prompt import (
-    SAME_MODEL,
-    JudgePrompt,
-    NoVerdict,
-    fields_read,
-    question_of,
-    read_value,
-)
+from promptkit.evaluation.metrics.judge_labels import JudgeLabels, LabelSetting
+from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
-from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.evaluation.metrics.values import shown_value, text_of
 from promptkit.evaluation.statistics.agreement import (
     agreement_with_labels,
     corrected_difference,
@@ -43,6 +37,8 @@ from promptkit.project_code.reference import CodeReference
 MOST_LEVELS = 11
 WANTED_LABELS = 50
 GIVES = frozenset({"rubric", "levels", "question", "answer", "expected"})
+LABEL_DETAIL = ("label", "random")
+"""The keys of a score's detail under which a person's label stands, and whether its answer was drawn at random."""
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
 
 
@@ -50,7 +46,9 @@ class JudgeParameters(ClosedModel):
     """`levels` go from the worst to the best: words, or words with their meanings; or `scale` is two whole numbers.
 
     `question` is what was asked: an expression or a field of the row; by default the row's fields without the expected
-    answer. `labels` is a person's level for this very answer, where there is one: an expression or a field of the row.
+    answer. Persons' labels of answers are read from the suite's label file (`promptkit label`); `labels: false` leaves
+    them out. Labels in the rows are named by an expression that reads `output`, or by two fields: `{level: FIELD, of:
+    FIELD}`, of which the second has the answer that the label is of.
     """
 
     rubric: str = Field(min_length=1)
@@ -59,7 +57,7 @@ class JudgeParameters(ClosedModel):
     model: str | None = None
     prompt: str = "judge"
     question: str | None = None
-    labels: str | None = None
+    labels: LabelSetting = None
 
     @model_validator(mode="after")
     def _check_levels(self) -> JudgeParameters:
@@ -98,38 +96,41 @@ class Judge(Graded):
     needs_expected = False
     asks = True
     costly = True
-    columns = ("score", "level", "label", "tokens", "weighed", "same_model")
+    columns = ("score", "level", "label", "random", "tokens", "weighed", "same_model")
 
     def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
         self._names = parameters.names
         if parameters.scale is not None:
             self.bounds = (float(parameters.scale[0]), float(parameters.scale[-1]))
+        self._labels_read = JudgeLabels(name, self._names, parameters.labels, context.labels)
+        self.setting_notes = tuple(self._labels_read.notes)
         # A few labels correct the mean, and a missing cell may be one of them.
-        self.is_mean = parameters.labels is None
+        self.is_mean = not self._labels_read.any
         low, high = self._bounds
         step = (high - low) / (len(self._names) - 1)
         self._values = {name: low + step * place for place, name in enumerate(self._names)}
-        self._hidden = frozenset(fields_read(parameters.labels))
         list(fields_read(parameters.question))
         self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
         self.model = self._prompt.model
 
     @property
     def key(self) -> str:
-        return f"{super().key}:{self._prompt.key}"
+        # Labels are no part of a score, but for the fields that the judge does not see since they hold labels.
+        unlabelled = self.parameters.model_copy(update={"labels": None})
+        hidden = f":{sorted(self._labels_read.hidden)}" if self._labels_read.hidden else ""
+        return f"{self.kind}:{unlabelled.model_dump_json()}:{self._prompt.key}{hidden}"
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
         return self._prompt.code
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
-        label = self._label(given)
         parameters = self.parameters
         values = {
             "rubric": parameters.rubric,
             "levels": parameters.levels if isinstance(parameters.levels, dict) else self._names,
-            "question": question_of(given, parameters.question, self._hidden),
+            "question": question_of(given, parameters.question, self._labels_read.hidden),
             "answer": text_of(given.got),
             "expected": text_of(given.expected),
         }
@@ -145,30 +146,32 @@ class Judge(Graded):
             shares = probabilities(verdict.logprobs)
             detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
             value = sum(shares[name] * level for name, level in self._values.items())
-        if label is not None:
-            detail["label"] = label
         if await self._prompt.is_judged(clients):
             detail["same_model"] = True
         low, high = self._bounds
         return Score(min(max(value, low), high), {**detail, JUDGE_DETAIL: [verdict.exchange]})
 
-    def unanswered(self, given: MetricInput) -> Score:
-        """Score an answer that is none as the worst; a person's label of it stands all the same."""
-        label = self._label(given)
-        return Score(self._bounds[0], {"flag": given.cell.flag, **({} if label is None else {"label": label})})
+    def with_label(self, score: Score, given: MetricInput) -> Score:
+        unlabelled = self.without_label(score)
+        label = self._labels_read.detail(given)
+        return replace(unlabelled, detail={**unlabelled.detail, **label}) if label else unlabelled
+
+    def without_label(self, score: Score) -> Score:
+        return replace(score, detail={key: part for key, part in score.detail.items() if key not in LABEL_DETAIL})
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
         detail = score.detail
         level, label = (float(self._names.index(detail[key])) if key in detail else nan for key in ("level", "label"))
         weighed = float("probabilities" in detail) if "level" in detail else nan
-        return (score.value, level, label, detail.get("tokens", nan), weighed, float("same_model" in detail))
+        random = float(detail.get("random", True)) if "label" in detail else nan
+        return (score.value, level, label, random, detail.get("tokens", nan), weighed, float("same_model" in detail))
 
     def estimate(self, sample: Sample) -> Estimate:
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, tokens, weighed, same_model = sample.values.T
+        _, level, label, _, tokens, weighed, same_model = sample.values.T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
         notes = list(found.notes)
@@ -227,19 +230,6 @@ class Judge(Graded):
             "low": finite(found.low),
             "high": finite(found.high),
         }
-
-    def _label(self, given: MetricInput) -> str | None:
-        """Return the level that a person gave this answer, if any. Raises ValueError for what is not a level."""
-        if self.parameters.labels is None:
-            return None
-        value = read_value(self.parameters.labels, given)
-        text = (scalar_text(value) or "").strip() if value is not None else ""
-        if not text and value in (None, ""):
-            return None
-        for name in self._names:
-            if name.casefold() == text.casefold():
-                return name
-        raise ValueError(f"the label {shown_value(value)} is not one of the levels {', '.join(self._names)}")
 
     def _labels(self, sample: Sample) -> NDArray[np.float64]:
         """Return the labels scaled to 0 to 1, NaN where there is none."""

@@ -15,7 +15,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.results import Trace
 from promptkit.engine.run import Runner
-from promptkit.engine.scope import Location, Unplaced, compile_value
+from promptkit.engine.scope import CompiledValue, Location, Unplaced, compile_value
 from promptkit.engine.session import RunSettings
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, PromptkitError, UnparsedAnswer, nearest
@@ -180,12 +180,21 @@ def fields_read(text: str | None) -> Iterator[str]:
     if "{{" not in text:
         yield text
         return
+    yield from (attribute for name, attribute in _compiled(text).attributes if name == "row")
+
+
+def names_read(text: str) -> frozenset[str]:
+    """Return the names of SCOPE that a template reads; a field of the row reads `row`. Raises InputError."""
+    return frozenset({"row"}) if "{{" not in text else frozenset(_compiled(text).names)
+
+
+def _compiled(text: str) -> CompiledValue:
     problems = Problems()
     value = compile_value(text, Location(Unplaced()), problems)
     problems.check()
     for unknown in sorted(value.names - SCOPE):
         raise InputError(f"`{text}`: unknown name `{unknown}`", hint=nearest(unknown, SCOPE))
-    yield from (attribute for name, attribute in value.attributes if name == "row")
+    return value
 
 
 def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:

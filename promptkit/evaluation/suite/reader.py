@@ -14,6 +14,7 @@ from promptkit.engine.scope import CompiledValue, Location, compile_value
 from promptkit.engine.spec import ClosedModel, Report, labels_as_written, validate_usable
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.evaluation.answer_labels import AnswerLabels, label_file
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.suite.data import Data, DataSpec
@@ -115,7 +116,7 @@ class SuiteReader:
         problems.check()
         assert source is not None, "a target without problems is source"
         bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
-        measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
+        measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0], data)
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -314,7 +315,9 @@ class SuiteReader:
                         target=_target_name(step_source),
                         inputs=inputs,
                         expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
-                        measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0]),
+                        measures=self._parts.measures(
+                            spec.metrics, (*path, "metrics"), variants[0], suite.data.spec.cluster
+                        ),
                         variants=variants,
                         source=step_source,
                         thresholds=(),
@@ -368,6 +371,7 @@ class PartReader:
         self._path = path
         self._project = project
         self._problems = problems
+        self._labels: AnswerLabels | None = None
 
     def report(self, path: Sequence[PathKey]) -> Report:
         """Return a function that places problems below a path."""
@@ -399,7 +403,17 @@ class PartReader:
                 self._problems.add(replace(text.place, message=f"unknown name `{name}`", hint=hint))
         return compiled
 
-    def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
+    def labels(self) -> AnswerLabels:
+        """Return the labels of the suite's label file."""
+        if self._labels is None:
+            self._labels = AnswerLabels(label_file(self._path))
+            with self._problems.gather():
+                self._labels = AnswerLabels.read(self._labels.path)
+        return self._labels
+
+    def measures(
+        self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant, data: Data
+    ) -> tuple[Measure, ...]:
         """Return the metrics that are right, each of which may read those before it."""
         built: dict[str, Metric] = {}
         found: list[Measure] = []
@@ -414,6 +428,8 @@ class PartReader:
                 folder=self._path.parent,
                 answer=answer_type(baseline.pipeline),
                 metrics=dict(built),
+                labels=self.labels(),
+                cluster=data.spec.cluster,
             )
             with self._problems.gather():
                 measure = self._measure(name, given, (*path, name), around, baseline.pipeline)
