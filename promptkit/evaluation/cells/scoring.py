@@ -67,8 +67,9 @@ class CellScorer:
     async def open(self) -> None:
         """Open the models that judge. Raises RuntimeFailure where one is not there."""
         for _, measure in self._slow:
-            judge = await (await self._models.get(measure.metric.model)).model() if measure.metric.asks else None
-            self.keys[measure.name] = f"{measure.key} {judge.digest}" if judge else measure.key
+            asked = measure.metric.models if measure.metric.asks else ()
+            digests = [(await (await self._models.get(model)).model()).digest for model in asked]
+            self.keys[measure.name] = " ".join([measure.key, *digests])
 
     def quick(self, cell: Cell, answer: AnswerType | None) -> Scores:
         """Return the scores of the quick metrics; a missing answer has none."""

@@ -177,6 +177,11 @@ class Metric:
         return f"{key}:{self.release}" if self.release else key
 
     @property
+    def models(self) -> tuple[str | None, ...]:
+        """The models that are asked, None standing for the run's default."""
+        return (self.model,)
+
+    @property
     def code(self) -> tuple[CodeReference, ...]:
         """The Python of the project that scoring runs."""
         return ()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from promptkit.answers.calibration import probabilities
-from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     Graded,
@@ -21,10 +19,13 @@ from promptkit.evaluation.metrics.estimation import (
     graded_difference,
     metric_difference,
 )
-from promptkit.evaluation.metrics.judge_labels import JudgeLabels, LabelSetting
-from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
+from promptkit.evaluation.metrics.judge_labels import JudgeLabels
+from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
+from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, fields_read, question_of, read_value
+from promptkit.evaluation.metrics.judge_validity import JudgeColumns, with_validity
+from promptkit.evaluation.metrics.jury import Jury, JuryVerdict
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
-from promptkit.evaluation.metrics.values import shown_value, text_of
+from promptkit.evaluation.metrics.values import text_of
 from promptkit.evaluation.statistics.agreement import (
     agreement_with_labels,
     corrected_difference,
@@ -33,50 +34,15 @@ from promptkit.evaluation.statistics.agreement import (
 )
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.reference import CodeReference
+from promptkit.storage.hashes import content_key
+from promptkit.storage.strict_json import json_bytes
 
-MOST_LEVELS = 11
 WANTED_LABELS = 50
-GIVES = frozenset({"rubric", "levels", "question", "answer", "expected"})
+GIVES = frozenset({"rubric", "levels", "question", "answer", "expected", "examples"})
 LABEL_DETAIL = ("label", "random")
 """The keys of a score's detail under which a person's label stands, and whether its answer was drawn at random."""
+AGAIN_SALT = b"again"
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
-
-
-class JudgeParameters(ClosedModel):
-    """`levels` go from the worst to the best: words, or words with their meanings; or `scale` is two whole numbers.
-
-    `question` is what was asked: an expression or a field of the row; by default the row's fields without the expected
-    answer. Persons' labels of answers are read from the suite's label file (`promptkit label`); `labels: false` leaves
-    them out. Labels in the rows are named by an expression that reads `output`, or by two fields: `{level: FIELD, of:
-    FIELD}`, of which the second has the answer that the label is of.
-    """
-
-    rubric: str = Field(min_length=1)
-    levels: list[str] | dict[str, str] | None = None
-    scale: list[int] | None = Field(default=None, min_length=2, max_length=2)
-    model: str | None = None
-    prompt: str = "judge"
-    question: str | None = None
-    labels: LabelSetting = None
-
-    @model_validator(mode="after")
-    def _check_levels(self) -> JudgeParameters:
-        if (self.levels is None) == (self.scale is None):
-            raise ValueError("a judge needs one of `levels: [poor, fair, good]` and `scale: [1, 5]`")
-        count = len(self.names)
-        if not 2 <= count <= MOST_LEVELS:
-            raise ValueError(f"a judge distinguishes 2 to {MOST_LEVELS} levels, not {count}")
-        if len({name.strip().casefold() for name in self.names}) < count or not all(map(str.strip, self.names)):
-            raise ValueError("`levels` must be different words")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """The levels as the judge writes them, from the worst to the best."""
-        if self.scale is not None:
-            low, high = self.scale
-            return [str(level) for level in range(low, min(high, low + MOST_LEVELS) + 1)]
-        return list(self.levels or ())
 
 
 class Judge(Graded):
@@ -96,60 +62,100 @@ class Judge(Graded):
     needs_expected = False
     asks = True
     costly = True
-    columns = ("score", "level", "label", "random", "tokens", "weighed", "same_model")
+    columns: tuple[str, ...] = ("score", "level", "label", "random", "tokens", "weighed", "same_model", "again")
 
     def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
         self._names = parameters.names
-        if parameters.scale is not None:
-            self.bounds = (float(parameters.scale[0]), float(parameters.scale[-1]))
+        self.bounds = parameters.bounds
         self._labels_read = JudgeLabels(name, self._names, parameters.labels, context.labels)
         self.setting_notes = tuple(self._labels_read.notes)
         # A few labels correct the mean, and a missing cell may be one of them.
         self.is_mean = not self._labels_read.any
-        low, high = self._bounds
-        step = (high - low) / (len(self._names) - 1)
-        self._values = {name: low + step * place for place, name in enumerate(self._names)}
-        list(fields_read(parameters.question))
-        self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
-        self.model = self._prompt.model
+        for text in (parameters.question, *parameters.values.values()):
+            list(fields_read(text))
+        self._jury = Jury(parameters, context, GIVES | parameters.values.keys())
+        self.model = self._jury.models[0]
+        if len(self._jury) > 1:
+            self.columns = (*self.columns, *(f"verdict {number}" for number in range(1, len(self._jury) + 1)))
 
     @property
     def key(self) -> str:
         # Labels are no part of a score, but for the fields that the judge does not see since they hold labels.
-        unlabelled = self.parameters.model_copy(update={"labels": None})
-        hidden = f":{sorted(self._labels_read.hidden)}" if self._labels_read.hidden else ""
-        return f"{self.kind}:{unlabelled.model_dump_json()}:{self._prompt.key}{hidden}"
+        written = self.parameters.model_dump(mode="json", exclude_defaults=True, exclude={"labels"})
+        hidden = sorted(self._labels_read.hidden)
+        return f"{self.kind}:{json.dumps([written, hidden])}:{self._jury.key}"
+
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        return self._jury.models
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
-        return self._prompt.code
+        return self._jury.code
+
+    def without_reasons(self) -> Judge:
+        """Return this judge without a request for reasons after its verdicts, for scores that nobody reads."""
+        if self.parameters.reason not in ("failing", "all") or self.parameters.pipeline is not None:
+            return self
+        return Judge(self.name, self.parameters.model_copy(update={"reason": "none"}), self.context)
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
+        values = self._values(given)
+        found = await self._jury.ask(values, clients)
+        if not found.holds:
+            return Score(None, why=next(iter(found.faults.values())))
+        level = found.decisive.level
+        detail: dict[str, Any] = {"level": level, "tokens": given.cell.tokens_out}
+        if reason := await self._jury.reason(found, values, clients):
+            detail["reason"] = reason
+        if shares := found.shares:
+            detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
+        if len(self._jury) > 1:
+            detail["verdicts"] = self._verdicts(found)
+        if self._is_judged_again(values):
+            again = await self._jury.ask(values, clients, again=True)
+            found.exchanges += again.exchanges
+            if again.holds:
+                detail["again"] = again.decisive.level
+        if await self._jury.is_judged(clients):
+            detail["same_model"] = True
+        return Score(found.score, {**detail, JUDGE_DETAIL: found.exchanges})
+
+    def _values(self, given: MetricInput) -> dict[str, Any]:
+        """Return the values that a judge gets. Raises ValueError for a field that the row lacks."""
         parameters = self.parameters
-        values = {
+        values: dict[str, Any] = {
             "rubric": parameters.rubric,
             "levels": parameters.levels if isinstance(parameters.levels, dict) else self._names,
             "question": question_of(given, parameters.question, self._labels_read.hidden),
             "answer": text_of(given.got),
-            "expected": text_of(given.expected),
+            "expected": text_of(given.expected) if parameters.expected else "",
         }
-        try:
-            verdict = await self._prompt.ask(values, clients)
-        except NoVerdict as babble:
-            return Score(None, why=str(babble))
-        if verdict.value not in self._names:
-            return Score(None, why=f"the judge's verdict {shown_value(verdict.value)} is not one of the levels")
-        detail: dict[str, Any] = {"level": verdict.value, "tokens": given.cell.tokens_out}
-        value = self._values[verdict.value]
-        if verdict.logprobs:
-            shares = probabilities(verdict.logprobs)
-            detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
-            value = sum(shares[name] * level for name, level in self._values.items())
-        if await self._prompt.is_judged(clients):
-            detail["same_model"] = True
-        low, high = self._bounds
-        return Score(min(max(value, low), high), {**detail, JUDGE_DETAIL: [verdict.exchange]})
+        for name, text in parameters.values.items():
+            if (value := read_value(text, given)) is None:
+                raise ValueError(f"`with` finds nothing for `{name}`: {text}")
+            values[name] = value
+        return values
+
+    def _verdicts(self, found: JuryVerdict) -> list[dict[str, Any]]:
+        """Return a record of each judge's verdict, for people."""
+        models = [str(self._jury.models[place // self.parameters.samples] or "") for place in range(len(self._jury))]
+        given = {verdict.member: verdict for verdict in found.verdicts}
+        records: list[dict[str, Any]] = []
+        for place, model in enumerate(models):
+            named = {"model": model} if model else {}
+            if (verdict := given.get(place)) is None:
+                records.append({**named, "fault": found.faults[place]})
+            else:
+                reason = {"reason": verdict.reason} if verdict.reason else {}
+                records.append({**named, "level": verdict.level, "score": round(verdict.score, 4), **reason})
+        return records
+
+    def _is_judged_again(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether an answer is among those that are judged a second time: the same ones in each run."""
+        place = content_key(json_bytes([values["question"], values["answer"]], default=str), 4, salt=AGAIN_SALT)
+        return int.from_bytes(place, "big") < self.parameters.repeatability * 2**32
 
     def with_label(self, score: Score, given: MetricInput) -> Score:
         unlabelled = self.without_label(score)
@@ -162,16 +168,32 @@ class Judge(Graded):
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
         detail = score.detail
-        level, label = (float(self._names.index(detail[key])) if key in detail else nan for key in ("level", "label"))
+        level, label, again = (self._place(detail.get(key)) for key in ("level", "label", "again"))
         weighed = float("probabilities" in detail) if "level" in detail else nan
         random = float(detail.get("random", True)) if "label" in detail else nan
-        return (score.value, level, label, random, detail.get("tokens", nan), weighed, float("same_model" in detail))
+        tokens, same_model = detail.get("tokens", nan), float("same_model" in detail)
+        verdicts = [self._place(verdict.get("level")) for verdict in detail.get("verdicts", ())]
+        verdicts += [nan] * (len(self.columns) - len(Judge.columns) - len(verdicts))
+        return (score.value, level, label, random, tokens, weighed, same_model, again, *verdicts)
+
+    def _with_validity(self, found: Estimate, sample: Sample) -> Estimate:
+        columns = dict(zip(self.columns, sample.values.T, strict=True))
+        judged = JudgeColumns(
+            **{name: columns[name] for name in ("level", "label", "tokens", "again")},
+            verdicts=sample.values[:, len(Judge.columns) :],
+        )
+        jury = "judges" if self.parameters.models else "samples"
+        return with_validity(found, sample, judged, names=self._names, bounds=self._bounds, jury=jury)
+
+    def _place(self, level: str | None) -> float:
+        """Return a level's place among the levels, NaN for none."""
+        return nan if level is None else float(self._names.index(level))
 
     def estimate(self, sample: Sample) -> Estimate:
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, _, tokens, weighed, same_model = sample.values.T
+        _, level, label, _, tokens, weighed, same_model, _ = sample.values[:, : len(Judge.columns)].T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
         notes = list(found.notes)
@@ -188,7 +210,7 @@ class Judge(Graded):
             notes.append(SAME_MODEL)
         if (weighed == 0).any():
             notes.append(_HARD)
-        return replace(found, parts=parts, notes=tuple(notes))
+        return self._with_validity(replace(found, parts=parts, notes=tuple(notes)), sample)
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
 

@@ -253,7 +253,7 @@ class Suite:
     @property
     def judge_models(self) -> list[str]:
         """The models of metrics that name one: judges and embeddings."""
-        return [measure.metric.model for measure in self.measures if measure.metric.model]
+        return [model for measure in self.measures for model in measure.metric.models if model]
 
 
 def answer_type(pipeline: Pipeline) -> AnswerType | None:
@@ -283,8 +283,8 @@ def _named_by_suite(suite: Suite, model: str | None) -> Iterator[CodeUse]:
         yield CodeUse(suite.data.function.code, f"data of {file}")
     for measure in suite.measures:
         yield from (CodeUse(code, f"metric `{measure.name}` of {file}") for code in measure.metric.code)
-        if measure.metric.model is not None:
-            yield from model_code(measure.metric.model, folder, f"judge of metric `{measure.name}` of {file}")
+        for model in filter(None, measure.metric.models):
+            yield from model_code(model, folder, f"judge of metric `{measure.name}` of {file}")
     for variant in suite.variants:
         if variant.model is not None:
             yield from model_code(variant.model, folder, f"model of variant `{variant.name}` of {file}")
