@@ -29,6 +29,8 @@ class AnswerLabel(BaseModel):
     `key` is the answer's (`answer_key`), `answer` itself stands there for people. `level` is a level of the judge, or
     `right` or `wrong`; `value` the right answer where the person wrote it (None: not), `why` the person's reason.
     `drawn` tells whether the answer was drawn at random or chosen by its scores; `at` is the time, ISO 8601 in UTC.
+    `inputs` are the target's, and `cluster` the row's value of the suite's `cluster` field (None: not known): a judge
+    is shown the answer as an example where they are known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +44,8 @@ class AnswerLabel(BaseModel):
     value: Any = None
     why: str = ""
     at: str = ""
+    inputs: dict[str, Any] = {}
+    cluster: Any = None
 
 
 def answer_key(inputs: Mapping[str, Any], answer: Any) -> str:

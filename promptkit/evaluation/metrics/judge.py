@@ -19,6 +19,7 @@ from promptkit.evaluation.metrics.estimation import (
     graded_difference,
     metric_difference,
 )
+from promptkit.evaluation.metrics.judge_examples import JudgeExamples
 from promptkit.evaluation.metrics.judge_labels import JudgeLabels
 from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
 from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, fields_read, question_of, read_value
@@ -69,7 +70,10 @@ class Judge(Graded):
         self._names = parameters.names
         self.bounds = parameters.bounds
         self._labels_read = JudgeLabels(name, self._names, parameters.labels, context.labels)
-        self.setting_notes = tuple(self._labels_read.notes)
+        of_file = self._labels_read.of_file if parameters.examples else []
+        levels = [self._labels_read.level(label.level) or "" for label in of_file]
+        self._examples = JudgeExamples(of_file, levels, parameters.examples, context.cluster)
+        self.setting_notes = (*self._labels_read.notes, *self._examples.notes)
         # A few labels correct the mean, and a missing cell may be one of them.
         self.is_mean = not self._labels_read.any
         for text in (parameters.question, *parameters.values.values()):
@@ -84,7 +88,8 @@ class Judge(Graded):
         # Labels are no part of a score, but for the fields that the judge does not see since they hold labels.
         written = self.parameters.model_dump(mode="json", exclude_defaults=True, exclude={"labels"})
         hidden = sorted(self._labels_read.hidden)
-        return f"{self.kind}:{json.dumps([written, hidden])}:{self._jury.key}"
+        shown = self._examples.content
+        return f"{self.kind}:{json.dumps([written, hidden, *shown])}:{self._jury.key}"
 
     @property
     def models(self) -> tuple[str | None, ...]:
@@ -131,6 +136,7 @@ class Judge(Graded):
             "question": question_of(given, parameters.question, self._labels_read.hidden),
             "answer": text_of(given.got),
             "expected": text_of(given.expected) if parameters.expected else "",
+            "examples": self._examples.of(given),
         }
         for name, text in parameters.values.items():
             if (value := read_value(text, given)) is None:

@@ -86,8 +86,11 @@ def _bias(
     measured = labelled & ~np.isnan(columns.tokens)
     if measured.any():
         middle = np.median(columns.tokens[measured])
-        halves = {"short": measured & (columns.tokens <= middle), "long": measured & (columns.tokens > middle)}
-        if all(half.any() for half in halves.values()):
+        is_long = columns.tokens > middle
+        if not (measured & is_long).any():  # Most answers are of the largest length.
+            is_long = columns.tokens >= middle
+        halves = {"short": measured & ~is_long, "long": measured & is_long}
+        if halves["short"].any():
             bias["by length"] = {name: apart(half) for name, half in halves.items()}
             bias["median tokens"] = float(middle)
     return bias

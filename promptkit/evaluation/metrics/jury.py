@@ -195,4 +195,7 @@ def _judge(
     if parameters.samples > 1:
         # A draw from the levels: their probabilities would be the same in each sample.
         changes |= {"options.temperature": parameters.temperature, "decide": "constrain"}
-    return JudgePrompt(parameters.prompt, model, context, gives, changes)
+    judge = JudgePrompt(parameters.prompt, model, context, gives, changes)
+    if parameters.examples and "examples" not in judge.pipeline.inputs:
+        raise InputError(f"the prompt `{parameters.prompt}` has no input `examples`, so it shows none")
+    return judge
