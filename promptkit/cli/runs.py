@@ -232,7 +232,8 @@ def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> N
 
 def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bool) -> None:
     """Print the failing rows of a variant: those without an answer first, then the lowest by the first metric."""
-    summary = next(one for one in kept.record(view).variants if one.name == variant)
+    variants = kept.record(view).variants
+    summary = next(one for one in variants if one.name == variant)
     metrics = summary.metrics
     if json:
         cells = [cell_record(cell) for cell in failing_cells(view, variant, metrics)]
@@ -250,16 +251,24 @@ def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bo
         emit_folded(("\n" if at else "") + cells_text(view, [cell]))
     share = f"{count} of {summary.cases} cells of `{variant}` fail"
     note(f"{share}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else share)
+    for other in variants:
+        for name, metric in other.metrics.items() if other.name != variant else ():
+            if metric.unscored:
+                note(f"{metric.unscored} answers of `{other.name}` have no score by `{name}`: --variant {other.name}")
 
 
 def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, MetricRecord]) -> Iterator[Cell]:
-    """Yield the cells of a variant without an answer, or below the best score of the first metric."""
-    return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
+    """Yield the cells of a variant without an answer, without a score, or below the best one of the first metric."""
+    return (cell for cell in view.cells(variant) if not is_right(cell, metrics) or _is_unscored(cell))
 
 
-def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool, float]:
-    """Return the sort key of failing cells: those without an answer come first, then the lowest score."""
-    return not cell.flag, normalized_score(cell, metrics)
+def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool, bool, float]:
+    """Return the sort key of failing cells: those without an answer, then those without a score, then the lowest."""
+    return not cell.flag, not _is_unscored(cell), normalized_score(cell, metrics)
+
+
+def _is_unscored(cell: Cell) -> bool:
+    return any(score.value is None for score in cell.scores.values())
 
 
 app.command()(compare)

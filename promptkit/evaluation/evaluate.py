@@ -11,12 +11,13 @@ from typing import Any, Literal, NamedTuple
 
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.execution import Execution
+from promptkit.evaluation.cells.pair_scoring import PairOutcomes, PairScorer
 from promptkit.evaluation.cells.progress import EvalOptions
-from promptkit.evaluation.cells.scoring import score_pairs
 from promptkit.evaluation.comparison.compare import BaselineComparisons
 from promptkit.evaluation.comparison.records import baseline_record
 from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample
+from promptkit.evaluation.ranking import rankings
 from promptkit.evaluation.record import (
     AnsweringModel,
     ComparisonRecord,
@@ -100,6 +101,7 @@ class Evaluation:
         self._before: int | None = None
         self._models = models
         self._store = store
+        self._pairs: Mapping[str, PairOutcomes] = {}
         self._baselines: Mapping[str, RunRows | str | None] = {}
         self._started = time.monotonic()
 
@@ -130,13 +132,7 @@ class Evaluation:
             with frozen_files():
                 await self.execution.run(self.number)
                 if not self.execution.progress.gave_up:
-                    await score_pairs(
-                        self.suite,
-                        self.execution.variants,
-                        models=self._models,
-                        store=self._store,
-                        number=self.number,
-                    )
+                    await self._score_pairs()
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
@@ -144,6 +140,15 @@ class Evaluation:
             self._end("failed")
             raise
         return self._end("incomplete" if self.execution.lacks() else "done")
+
+    async def _score_pairs(self) -> None:
+        scorer = PairScorer(
+            self.suite, self.execution.variants, models=self._models, store=self._store, number=self.number
+        )
+        self._pairs = scorer.outcomes
+        await scorer.score()
+        progress = self.execution.progress
+        progress.failure = progress.failure or scorer.failure
 
     def _changed_since(self) -> int | None:
         """Return the number of the suite's last run, where only the target has changed since."""
@@ -200,8 +205,11 @@ class Evaluation:
         execution, settings = self.execution, self.settings()
         summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
         defects = [Defect.model_validate(defect) for defect in execution.progress.defects.record()]
-        # A key that only runs with defects have.
+        names = [run.variant.name for run in execution.variants]
+        ranked = [] if rules.so_far else list(rankings(self._pairs, names, execution.clusters.array()))
+        # Keys that only runs with defects, or with comparisons of all pairs, have.
         rare: dict[str, Any] = {"defects": defects} if defects else {}
+        rare |= {"rankings": ranked} if ranked else {}
         return EvalRecord(
             run=self.number,
             suite=self.suite.name,

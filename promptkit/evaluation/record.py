@@ -169,6 +169,52 @@ class ComparisonRecord(MetricDifference, _Variants):
     same_requests: bool = False
 
 
+class RankedVariant(Record):
+    """A variant of a ranking, over `n` comparisons.
+
+    `strength` is the logarithm of its odds against an average variant, `wins` the probability that it is preferred to
+    another variant, a tie counting as half. An end of an interval is None where the comparisons set no limit.
+    """
+
+    variant: str
+    strength: Number
+    low: Number | None = None
+    high: Number | None = None
+    wins: Number
+    wins_low: Number
+    wins_high: Number
+    n: int = 0
+
+
+class RankedPair(Record):
+    """Variant `a` against `b` in a ranking: the probability that `a` is preferred, a tie counting as half.
+
+    Intervals hold for all pairs of the ranking together; `adjusted` is p by Holm's procedure among them.
+    """
+
+    a: str
+    b: str
+    wins: Number
+    low: Number
+    high: Number
+    p: Number
+    adjusted: Number
+
+
+class RankingRecord(Record):
+    """A ranking of all variants by a metric that compares two answers at a time, the strongest first.
+
+    `clusters` are independent rows; `unscored` counts pairs of answers without a verdict.
+    """
+
+    metric: str
+    variants: list[RankedVariant] = []
+    pairs: list[RankedPair] = []
+    clusters: int = 0
+    unscored: int = 0
+    notes: list[str] = []
+
+
 class BaselineMetric(MetricDifference):
     """One metric against the baseline run. `regressions` are rows that were right there and are wrong here."""
 
@@ -233,6 +279,7 @@ class EvalRecord(Record):
     repeat: int = 1
     variants: list[VariantRecord] = []
     comparisons: list[ComparisonRecord] = []
+    rankings: list[RankingRecord] = []
     missing_allowed: bool = False
     thresholds: list[ThresholdRecord] = []
     against: BaselineRecord | None = None

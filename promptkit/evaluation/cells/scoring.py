@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, islice
 from math import isfinite
 from typing import Any
 
@@ -22,25 +21,21 @@ from promptkit.errors import (
     UnexpectedError,
     catching_unexpected,
 )
-from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell, score_text
+from promptkit.evaluation.cells.cell import Cell, score_text
 from promptkit.evaluation.cells.failures import JudgeModels
-from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricInput
 from promptkit.evaluation.metrics.score import DEFECT, Score
-from promptkit.evaluation.suite.binding import Binder, evaluate_of
-from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
+from promptkit.evaluation.suite.binding import evaluate_of
+from promptkit.evaluation.suite.suite import Measure
 from promptkit.runtimes.models import Models
-from promptkit.storage.cells import CellRecord, Cells, RunCell
+from promptkit.storage.cells import Cells
 from promptkit.storage.records import read_record, reading_record
 from promptkit.storage.shapes import KeptScoreShape
-from promptkit.storage.store import Store
 from promptkit.storage.strict_json import compact, plain
 
 Scores = dict[str, Score]
 MOST_COMPARED_CHARACTERS = 400
 """Characters of a compared value that are kept with its score, to be shown."""
-
-PAIRS_AT_ONCE = 32
 
 
 class CellScorer:
@@ -309,55 +304,3 @@ def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) ->
     kept = read_record(text, KeptScoreShape, where)
     with reading_record(where):
         return checked_score(metric, Score(kept.value, dict(kept.detail), kept.why)) if kept.row == row.hex() else None
-
-
-async def score_pairs(
-    suite: Suite, variants: Sequence[VariantRun], *, models: Models, store: Store, number: int
-) -> None:
-    """Score a run's cells by the metrics of pairs: each answer with the baseline's of the same row and repeat.
-
-    The scores go into the store and the tallies. Raises StoreFailed.
-    """
-    measures = [(at, measure) for at, measure in enumerate(suite.measures) if measure.metric.pairs]
-    if not measures:
-        return
-    tallies = {run.variant.name: run.tally for run in variants}
-    answer = answer_type(suite.baseline.pipeline)
-    judges = JudgeModels(models)
-
-    async def finish(cell: Cell, baseline: Cell) -> CellRecord:
-        scores = dict(cell.scores)
-        for at, measure in measures:
-            ours, theirs = (metric_input(measure, one, cell.bound.expected[at], answer) for one in (cell, baseline))
-            scores[measure.name] = score = await judges.score(partial(judge_pair, measure, ours, theirs))
-            tallies[cell.variant].score(measure.metric, cell.bound.index, cell.repeat, score)
-        cell.scores = scores
-        return cell_record(cell)
-
-    pairs = _cell_pairs(suite, store, number)
-    while some := list(islice(pairs, PAIRS_AT_ONCE)):
-        await store.cells.save(number, await asyncio.gather(*(finish(*pair) for pair in some)))
-
-
-def _cell_pairs(suite: Suite, store: Store, number: int) -> Iterator[tuple[Cell, Cell]]:
-    """Yield each answered cell with the baseline's, where that is answered too; a baseline's own with itself."""
-    binder = Binder(suite)
-    rows = (binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
-    for place, group in groupby(store.cells.of_run(number), key=lambda kept: kept.row):
-        row = next(bound for bound in rows if bound.row.number == place)
-        cells = list(_readable(group, store, row.row.fields))
-        for cell in cells:
-            cell.source = row
-        baselines = {cell.repeat: cell for cell in cells if cell.variant == suite.baseline.name}
-        for cell in cells:
-            baseline = baselines.get(cell.repeat)
-            if baseline is not None and "error" not in (cell.flag, baseline.flag):
-                yield cell, baseline
-
-
-def _readable(cells: Iterable[RunCell], store: Store, fields: Mapping[str, Any]) -> Iterator[Cell]:
-    """Yield the cells whose records are not damaged."""
-    for kept in cells:
-        with store.damage.skipping():
-            cell = read_cell(kept, fields)
-            yield cell

@@ -144,7 +144,8 @@ class Metric:
     score a row without an expected answer; that is reported as an error of the data before the run. `declared` are the
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
     stands for (`python: FILE.py:FUNCTION`). `release` is the name and version of the package that brings the metric,
-    empty for a shipped one. `setting_notes` are on its settings, and stand beside each of its estimates.
+    empty for a shipped one. `setting_notes` are on its settings, and stand beside each of its estimates. With
+    `all_pairs` each two variants are compared, to rank them.
     """
 
     kind: ClassVar[str]
@@ -158,6 +159,7 @@ class Metric:
     needs_expected: bool = True
     asks: bool = False
     pairs: bool = False
+    all_pairs: bool = False
     model: str | None = None
     costly: bool = False
     columns: tuple[str, ...] = ("score",)

@@ -12,6 +12,7 @@ from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
+from promptkit.reports.evaluation.rankings import ranking_lines
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
@@ -52,6 +53,7 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         warning_lines(record.variants, width),
         fallback_lines(record, width),
         comparison_lines(record, width),
+        ranking_lines(record.rankings, record.variants, width),
         baseline_lines(record, width),
         threshold_lines(record, width),
         note_lines(record, width) if has_ended else (),
@@ -111,7 +113,8 @@ def _request_facts(record: EvalRecord) -> Iterator[str]:
 def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the notes on the numbers, each once."""
     tags = variant_tags(record.variants, width)
-    notes = [*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags)]
+    rankings = [f"{ranking.metric}: {note}" for ranking in record.rankings for note in ranking.notes]
+    notes = [*record.notes, *rankings, *comparison_notes(record, tags), *metric_notes(record.variants, tags)]
     notes += [*unrecorded_notes(record.variants, tags), TIME_NOTE]
     for text in dict.fromkeys(notes):
         for at, line in enumerate(paragraph(visible(text), width=width - 2)):
