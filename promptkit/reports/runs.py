@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.run import BATCH
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL
 from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
@@ -39,8 +40,8 @@ COST_FIELDS = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
 LEAST_RESULT_WIDTH = 28
 """Columns that are left to the result of a run, before other columns are left out for it."""
 _RESULT_WIDTH = 60
-JUDGE_DETAIL = "judge"
-"""The part of a score's detail that holds its judge's requests and replies."""
+OWN_LINES = (JUDGE_DETAIL, REASON_DETAIL)
+"""The parts of a score's detail that stand in lines of their own."""
 
 _LONGEST = 200
 
@@ -190,6 +191,8 @@ def answer_lines(cell: Cell) -> Iterator[str]:
         yield f"  warnings: {', '.join(warning_text(name, cell.warned_by) for name in cell.warned)}"
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
+        if reason := score.detail.get(REASON_DETAIL):
+            yield from ("    " + line for line in display_text(f"reason: {reason}").split("\n"))
         for exchange in score.detail.get(JUDGE_DETAIL, ()):
             yield from _indented(outline(exchange))
     spent = {name: getattr(cell, name) for name in COST_FIELDS}
@@ -200,7 +203,7 @@ def answer_lines(cell: Cell) -> Iterator[str]:
 def score_text(score: Score) -> str:
     """Return a score with its details, in one line."""
     value = "no score" if score.value is None else f"{score.value:.4g}"
-    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name != JUDGE_DETAIL]
+    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name not in OWN_LINES]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
 
 

@@ -25,7 +25,7 @@ from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
 from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, fields_read, question_of, read_value
 from promptkit.evaluation.metrics.judge_validity import JudgeColumns, with_validity
 from promptkit.evaluation.metrics.jury import Jury, JuryVerdict
-from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL, Score
 from promptkit.evaluation.metrics.values import text_of
 from promptkit.evaluation.statistics.agreement import (
     agreement_with_labels,
@@ -113,7 +113,7 @@ class Judge(Graded):
         level = found.decisive.level
         detail: dict[str, Any] = {"level": level, "tokens": given.cell.tokens_out}
         if reason := await self._jury.reason(found, values, clients):
-            detail["reason"] = reason
+            detail[REASON_DETAIL] = reason
         if shares := found.shares:
             detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
         if len(self._jury) > 1:
@@ -175,7 +175,9 @@ class Judge(Graded):
         assert score.value is not None, "a missing score has no numbers"
         detail = score.detail
         level, label, again = (self._place(detail.get(key)) for key in ("level", "label", "again"))
-        weighed = float("probabilities" in detail) if "level" in detail else nan
+        # Samples and pipelines are asked for no probabilities.
+        single = self.parameters.samples == 1 and self.parameters.pipeline is None
+        weighed = float("probabilities" in detail) if "level" in detail and single else nan
         random = float(detail.get("random", True)) if "label" in detail else nan
         tokens, same_model = detail.get("tokens", nan), float("same_model" in detail)
         verdicts = [self._place(verdict.get("level")) for verdict in detail.get("verdicts", ())]

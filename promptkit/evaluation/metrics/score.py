@@ -10,6 +10,8 @@ from promptkit.errors import PromptkitError
 
 JUDGE_DETAIL: Final = "judge"
 """The key of a score's detail under which judges' prompts, replies and usage stand."""
+REASON_DETAIL: Final = "reason"
+"""The key of a score's detail under which a judge's reason stands."""
 DEFECT: Final = "defect"
 """The key of a missing score's detail under which the type and place of an unexpected exception stand."""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
+from promptkit.evaluation.metrics.score import REASON_DETAIL
 from promptkit.evaluation.record import EvalRecord, MetricRecord
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, shortened, value_line
 from promptkit.reports.text import one_line
@@ -86,18 +87,28 @@ def failing_row_lines(view: RunView, record: EvalRecord, width: int) -> Iterator
     numbers = ["row", *map(_number, failing)]
     answers = [_answer_texts(row.cell, metric) for row in failing]
     alike = 2 if any(answer.expected for answer in answers) else 1
-    texts = [["expected", "answer", "input"][-1 - alike :]]
+    reasons = [_reason(row.cell, metric) for row in failing]
+    last = 1 if any(reasons) else 0
+    texts = [["expected", "answer", "input", "reason"][2 - alike : 3 + last]]
     texts += [
-        [answer.expected, answer.got, inputs_line(row.cell, compared_values(row.cell, metric)[0])][-1 - alike :]
-        for answer, row in zip(answers, failing, strict=True)
+        [answer.expected, answer.got, inputs_line(row.cell, compared_values(row.cell, metric)[0]), reason][
+            2 - alike : 3 + last
+        ]
+        for answer, row, reason in zip(answers, failing, reasons, strict=True)
     ]
     head, *cut = fitted(texts, width - INDENT - column_width(numbers) - GAP, alike=alike)
-    styles = [[*["green"] * (alike - 1), answer.style, ""] for answer in answers]
+    styles = [[*["green"] * (alike - 1), answer.style, *[""] * (1 + last)] for answer in answers]
     rows: list[list[TableCell]] = [[(text, "dim") for text in (numbers[0], *head)]]
     rows += [
         [number, *zip(line, style, strict=True)] for number, line, style in zip(numbers[1:], cut, styles, strict=True)
     ]
     yield from grid(rows, right=(0,), width=width, indent=INDENT)
+
+
+def _reason(cell: Cell, metric: str) -> str:
+    """Return a judge's reason for its score, in one line; empty without one."""
+    score = cell.scores.get(metric)
+    return "" if score is None else one_line(score.detail.get(REASON_DETAIL, ""))
 
 
 def _number(row: FailingRow) -> str:
