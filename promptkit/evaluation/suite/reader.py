@@ -315,9 +315,7 @@ class SuiteReader:
                         target=_target_name(step_source),
                         inputs=inputs,
                         expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
-                        measures=self._parts.measures(
-                            spec.metrics, (*path, "metrics"), variants[0], suite.data.spec.cluster
-                        ),
+                        measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0], suite.data),
                         variants=variants,
                         source=step_source,
                         thresholds=(),
