@@ -21,6 +21,7 @@ LEAST_AGREEMENT: Final = 0.4
 ENOUGH_LABELS: Final = 20
 """Labels from which on such a note is given: fewer say too little."""
 AGREEMENT: Final = "agreement with labels"
+JUDGED: Final = "judged"
 BIAS: Final = "bias against labels"
 
 
@@ -52,7 +53,8 @@ def with_validity(
     labelled = ~np.isnan(columns.label) & ~np.isnan(columns.level)
     if labelled.any():
         parts[BIAS] = _bias(sample, columns, labelled, names, bounds)
-    notes += _doubts(parts, int(labelled.sum()))
+    if labelled.sum() >= ENOUGH_LABELS:
+        notes += _doubts(found)
     if columns.verdicts.shape[1]:
         given = ~np.isnan(columns.verdicts)
         parts[f"agreement of {jury}"] = _jury_agreement(columns.verdicts, ordinal=len(names) > 2)
@@ -96,20 +98,19 @@ def _bias(
     return bias
 
 
-def _doubts(parts: dict[str, Any], labels: int) -> list[str]:
-    """Return the notes on a judge whose verdicts and labels fall apart; none with fewer than ENOUGH_LABELS."""
-    if labels < ENOUGH_LABELS:
-        return []
+def _doubts(found: Estimate) -> list[str]:
+    """Return the notes on a judge whose verdicts and labels fall apart."""
     notes = []
-    agreement, bias = parts.get(AGREEMENT, {}), parts[BIAS]
+    agreement, judged = found.parts.get(AGREEMENT, {}), found.parts.get(JUDGED, {}).get("mean")
     value = agreement.get("value")
     if value is not None and value < LEAST_AGREEMENT:
-        method = agreement["method"]
-        notes.append(f"the judge and the labels fall apart: {method} {value:.2f} over {labels} labels")
-    low, high = bias["low"], bias["high"]
-    if low is not None and high is not None and not low <= 0 <= high:
-        way = "above" if low > 0 else "below"
-        notes.append(f"the judge's scores lie {way} the labels by {abs(bias['mean']):.2f} on average")
+        labels = f"{agreement['n']} labels"
+        notes.append(f"the judge and the labels fall apart: {agreement['method']} {value:.2f} over {labels}")
+    if None not in (judged, found.low, found.high) and not found.low <= judged <= found.high:
+        notes.append(
+            f"the judge's own mean {judged:.2f} lies outside the interval that labels give: "
+            "do not trust its scores of single answers"
+        )
     return notes
 
 

@@ -179,7 +179,7 @@ async def test_all_pairs_are_asked_in_both_orders_and_rank_the_variants(bench: B
         ("kind", "plain"),
         ("list", "plain"),
     }
-    against = [cell.scores["better"].detail.get("against") for cell in ran.view.cells("list")]
+    against = [cell.scores["better"].detail["against"] for cell in ran.view.cells("list")]
     assert [each["kind"]["score"] for each in against] == [0.0] * 6
     assert {cell.scores["better"].value for cell in ran.view.cells("list")} == {1.0}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -26,8 +26,15 @@ LEVELS = ["poor", "fair", "good"]
 CELL = given("Restart it.", "Restart the router.", row={"text": "The line drops."}, tokens_out=4)
 
 
-def judge(folder: Folder, *labels: AnswerLabel, cluster: str | None = None, **parameters: Any) -> Judge:
-    defaults = {} if "pipeline" in parameters else {"rubric": "Is it good?", "levels": LEVELS}
+def judge(
+    folder: Folder,
+    *labels: AnswerLabel,
+    cluster: str | None = None,
+    values: Mapping[str, str] | None = None,
+    **parameters: Any,
+) -> Judge:
+    defaults: dict[str, Any] = {} if "pipeline" in parameters else {"rubric": "Is it good?", "levels": LEVELS}
+    defaults |= {} if values is None else {"with": values}
     file = AnswerLabels(folder.root / "evals/test.labels.jsonl", labels)
     context = MetricContext(project=Project(folder.root), folder=folder.root, labels=file, cluster=cluster)
     return Judge("helpful", JudgeParameters.model_validate({**defaults, **parameters}), context)
@@ -41,8 +48,10 @@ def replies(*texts: Any) -> Scripted:
     return Scripted(list(texts), capabilities=without("logprobs"))
 
 
-async def scored(of: Judge, runtime: Scripted, cell: MetricInput = CELL, **others: Scripted) -> Score:
-    return await of.measure_async(cell, Models(runtime, **others))
+async def scored(
+    of: Judge, runtime: Scripted, cell: MetricInput = CELL, models: Mapping[str, Scripted] | None = None
+) -> Score:
+    return await of.measure_async(cell, Models(runtime, **(models or {})))
 
 
 # Reasons
@@ -102,7 +111,7 @@ async def test_a_server_that_fails_at_the_reason_leaves_the_score_to_be_asked_ag
 async def test_a_jury_scores_by_its_mean_and_the_level_is_that_of_most(folder: Folder) -> None:
     of = judge(folder, models=["ollama/a", "ollama/b", "ollama/c"], reason="none")
     models = {f"ollama/{name}": replies(level) for name, level in zip("abc", ("good", "fair", "good"), strict=True)}
-    score = await scored(of, replies(), **models)
+    score = await scored(of, replies(), models=models)
     assert score.value == pytest.approx(5 / 6) and score.detail["level"] == "good"
     assert [verdict["level"] for verdict in score.detail["verdicts"]] == ["good", "fair", "good"]
     assert [verdict["model"] for verdict in score.detail["verdicts"]] == ["ollama/a", "ollama/b", "ollama/c"]
@@ -112,12 +121,12 @@ async def test_a_jury_scores_by_its_mean_and_the_level_is_that_of_most(folder: F
 async def test_a_judge_without_a_verdict_leaves_it_to_the_others_while_most_have_one(folder: Folder) -> None:
     of = judge(folder, models=["ollama/a", "ollama/b", "ollama/c"], reason="none")
     models = {f"ollama/{name}": replies(level) for name, level in zip("abc", ("good", "Hm, well", "fair"), strict=True)}
-    score = await scored(of, replies(), **models)
+    score = await scored(of, replies(), models=models)
     assert score.value == 0.75 and "Hm, well" in score.detail["verdicts"][1]["fault"]
     notes = of.estimate(sample([list(of.numbers(score))])).notes
     assert "in 1 answers not all judges gave a verdict: the score is the mean of the others" in notes
     most = {f"ollama/{name}": replies(level) for name, level in zip("abc", ("good", "Hm", "Well"), strict=True)}
-    missing = await scored(of, replies(), **most)
+    missing = await scored(of, replies(), models=most)
     assert missing.value is None and missing.why.startswith("ollama/b: ")
 
 
@@ -177,7 +186,7 @@ def test_parameters_that_contradict_each_other_are_refused(
 
 
 def test_a_judge_is_built_again_from_its_parameters(folder: Folder) -> None:
-    of = judge(folder, pipeline="faithfulness", **{"with": {"context": "context"}})
+    of = judge(folder, pipeline="faithfulness", values={"context": "context"})
     written = of.parameters.model_dump(mode="json", by_alias=True)
     assert JudgeParameters.model_validate(written) == of.parameters
 
@@ -196,7 +205,7 @@ output: OUTPUT
 
 async def judged_by(folder: Folder, output: str, reply: str = "0.25", **parameters: Any) -> Score:
     folder.write("pipelines/mine.yaml", PIPELINE.replace("OUTPUT", output))
-    of = judge(folder, pipeline="mine", **{"with": {"context": "{{ row.text }}"}, **parameters})
+    of = judge(folder, pipeline="mine", values={"context": "{{ row.text }}"}, **parameters)
     return await scored(of, replies(reply))
 
 
@@ -245,7 +254,7 @@ async def test_faithfulness_is_the_share_of_claims_that_the_context_supports(fol
             return "It opened in 1932.\nThe army built it."
         return "supported" if "opened" in text.rpartition("Claim:")[2] else "unsupported"
 
-    of = judge(folder, pipeline="faithfulness", **{"with": {"context": "text"}})
+    of = judge(folder, pipeline="faithfulness", values={"context": "text"})
     runtime = words(reply)
     score = await scored(of, runtime)
     assert score.value == 0.5 and score.detail["reason"] == "unsupported: The army built it."
@@ -338,4 +347,6 @@ def test_a_judge_that_falls_apart_with_the_labels_is_named_in_a_note(folder: Fol
     assert any("fall apart: Krippendorff's alpha" in note for note in found.notes)
     assert not any("fall apart" in note for note in of.estimate(sample(cells(of, *apart * 4))).notes)
     kind = of.estimate(sample(cells(of, *[("good", "fair", 5), ("fair", "poor", 5), ("good", "good", 5)] * 8)))
-    assert any("lie above the labels by 0.33 on average" in note for note in kind.notes)
+    assert any("the judge's own mean 0.83 lies outside" in note for note in kind.notes)
+    fair = of.estimate(sample(cells(of, *[("good", "good", 5), ("fair", "fair", 5), ("good", "good", 5)] * 8)))
+    assert not any("outside" in note for note in fair.notes)
