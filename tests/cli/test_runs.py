@@ -287,3 +287,21 @@ def test_every_key_for_programs_is_documented(here: Here) -> None:
         *here("runs", "show", ASKED, "--json").json,
     }
     assert {key for key in found if f"`{key}`" not in page} == set()
+
+
+def test_failures_of_one_variant_name_the_answers_of_others_that_a_judge_left_without_a_score(tmp_path: Path) -> None:
+    here = make_project(tmp_path)
+    (tmp_path / "evals/pref.yaml").write_text(
+        "data: rows.jsonl\ntarget: mood\n"
+        "metrics: {pref: {pairwise: {rubric: Which is better?, model: 'scripted:../babble.yaml'}}}\n"
+        "variants: {plain: {}, prefix: {mood.layout: prefix}}\n",
+        "utf-8",
+    )
+    (tmp_path / "script.yaml").write_text("rules: [{contains: 'TASK:', reply: good}]\notherwise: bad\n", "utf-8")
+    (tmp_path / "babble.yaml").write_text("capabilities: [chat]\notherwise: Both have merits.\n", "utf-8")
+
+    done = here("eval", "pref")
+    assert done.code == 3 and 'is not a verdict: "Both have merits."' in done.err
+    shown = here("runs", "show", "1", "--failures")
+    assert "6 answers of `prefix` have no score by `pref`: --variant prefix" in shown.err
+    assert "Both have merits." in here("runs", "show", "1", "--failures", "--variant", "prefix").out

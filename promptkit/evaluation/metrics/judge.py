@@ -51,8 +51,9 @@ class Judge(Graded):
 
     Where the runtime gives log-probabilities, the score is the mean of the levels weighted by them, else it is the
     level that was named. A reply that is not a level is the judge's failure and not the answer's: the score is missing.
+    A jury's score is the mean of its verdicts, and is missing where half of them or more are.
 
-    With `labels`, `parts` says how far the judge agrees with them, and mean and difference are corrected by them
+    With labels, `parts` says how far the judge agrees with them, and mean and difference are corrected by them
     (prediction-powered inference), so that they estimate those of the labels however bad the judge is.
     """
 
@@ -73,7 +74,9 @@ class Judge(Graded):
         of_file = self._labels_read.of_file if parameters.examples else []
         levels = [self._labels_read.level(label.level) or "" for label in of_file]
         self._examples = JudgeExamples(of_file, levels, parameters.examples, context.cluster)
-        self.setting_notes = (*self._labels_read.notes, *self._examples.notes)
+        # A run of the store is read without the label file.
+        lacking = [] if context.labels is None else self._examples.notes
+        self.setting_notes = (*self._labels_read.notes, *lacking)
         # A few labels correct the mean, and a missing cell may be one of them.
         self.is_mean = not self._labels_read.any
         for text in (parameters.question, *parameters.values.values()):

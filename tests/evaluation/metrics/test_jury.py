@@ -350,3 +350,9 @@ def test_a_judge_that_falls_apart_with_the_labels_is_named_in_a_note(folder: Fol
     assert any("the judge's own mean 0.83 lies outside" in note for note in kind.notes)
     fair = of.estimate(sample(cells(of, *[("good", "good", 5), ("fair", "fair", 5), ("good", "good", 5)] * 8)))
     assert not any("outside" in note for note in fair.notes)
+
+
+async def test_an_answer_without_claims_is_faithful_and_the_reason_says_so(folder: Folder) -> None:
+    of = judge(folder, pipeline="faithfulness", values={"context": "text"})
+    score = await scored(of, words(lambda text: "none"))
+    assert (score.value, score.detail["reason"]) == (1, "the answer makes no claim")
