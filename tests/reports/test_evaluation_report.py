@@ -13,6 +13,7 @@ from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.evaluation import report
 from promptkit.reports.layout import cell_width
+from promptkit.reports.runs import answer_lines
 from promptkit.techniques.warnings import WARNING_TEXTS
 from tests.reports.demo_view import DemoView
 
@@ -331,3 +332,11 @@ def test_a_terminal_gets_colours_but_under_no_color_none(
     monkeypatch.setenv("NO_COLOR", "1")
     print_evaluation(DemoView(rows=20).record)
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_judges_reason_stands_under_its_score_in_full() -> None:
+    score = Score(0.0, {"level": "poor", "reason": "It is rude.\x1b[2J " + "word " * 60})
+    cell = Cell(variant="a", row=1, repeat=0, fields={}, output="x", scores={"kind": score})
+    lines = list(answer_lines(cell))
+    assert lines[1] == "  kind: 0 · level poor"
+    assert lines[2].startswith("    reason: It is rude.") and lines[2].count("word") == 60 and "\x1b" not in lines[2]

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations, groupby, islice
+from itertools import chain, combinations, groupby, islice
 from typing import Any
 
 from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
@@ -82,8 +82,8 @@ class PairScorer:
         groups = _answered_groups(self._suite, self._store, self._number) if self._measures else iter(())
         at_once = max(1, PAIRS_AT_ONCE // len(self._places))
         while some := list(islice(groups, at_once)):
-            for cells in await asyncio.gather(*map(self._finish, some)):
-                await self._store.cells.save(self._number, cells)
+            finished = await asyncio.gather(*map(self._finish, some))
+            await self._store.cells.save(self._number, list(chain.from_iterable(finished)))
 
     async def _finish(self, cells: Sequence[Cell]) -> list[CellRecord]:
         """Score the answers to one row in one repeat, of which the first is the baseline's."""

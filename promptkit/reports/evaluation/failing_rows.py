@@ -86,29 +86,21 @@ def failing_row_lines(view: RunView, record: EvalRecord, width: int) -> Iterator
     metric = next(iter(variant.metrics))
     numbers = ["row", *map(_number, failing)]
     answers = [_answer_texts(row.cell, metric) for row in failing]
-    alike = 2 if any(answer.expected for answer in answers) else 1
-    reasons = [_reason(row.cell, metric) for row in failing]
-    last = 1 if any(reasons) else 0
-    texts = [["expected", "answer", "input", "reason"][2 - alike : 3 + last]]
-    texts += [
-        [answer.expected, answer.got, inputs_line(row.cell, compared_values(row.cell, metric)[0]), reason][
-            2 - alike : 3 + last
-        ]
-        for answer, row, reason in zip(answers, failing, reasons, strict=True)
-    ]
+    compared = any(answer.expected for answer in answers)
+    reasoned = any(answer.reason for answer in answers)
+    texts = [[*(["expected"] if compared else []), "answer", "input", *(["reason"] if reasoned else [])]]
+    for answer, row in zip(answers, failing, strict=True):
+        inputs = inputs_line(row.cell, compared_values(row.cell, metric)[0])
+        expected, reason = [answer.expected] if compared else [], [answer.reason] if reasoned else []
+        texts.append([*expected, answer.got, inputs, *reason])
+    alike = 1 + compared
     head, *cut = fitted(texts, width - INDENT - column_width(numbers) - GAP, alike=alike)
-    styles = [[*["green"] * (alike - 1), answer.style, *[""] * (1 + last)] for answer in answers]
+    styles = [[*["green"] * compared, answer.style, "", *[""] * reasoned] for answer in answers]
     rows: list[list[TableCell]] = [[(text, "dim") for text in (numbers[0], *head)]]
     rows += [
         [number, *zip(line, style, strict=True)] for number, line, style in zip(numbers[1:], cut, styles, strict=True)
     ]
     yield from grid(rows, right=(0,), width=width, indent=INDENT)
-
-
-def _reason(cell: Cell, metric: str) -> str:
-    """Return a judge's reason for its score, in one line; empty without one."""
-    score = cell.scores.get(metric)
-    return "" if score is None else one_line(score.detail.get(REASON_DETAIL, ""))
 
 
 def _number(row: FailingRow) -> str:
@@ -117,11 +109,12 @@ def _number(row: FailingRow) -> str:
 
 
 class _AnswerTexts(NamedTuple):
-    """The expected answer of a cell, its answer or why there is none, and the style of that."""
+    """The expected answer of a cell, its answer or why there is none, the style of that, and a judge's reason."""
 
     expected: str
     got: str
     style: str
+    reason: str = ""
 
 
 def _answer_texts(cell: Cell, metric: str) -> _AnswerTexts:
@@ -133,7 +126,8 @@ def _answer_texts(cell: Cell, metric: str) -> _AnswerTexts:
     score = cell.scores.get(metric)
     if score is not None and score.value is None:
         return _AnswerTexts(expected_text, f"no score: {one_line(score.why)}", "yellow")
-    return _AnswerTexts(expected_text, "null" if got is None else value_line(got), "red")
+    reason = "" if score is None else one_line(score.detail.get(REASON_DETAIL, ""))
+    return _AnswerTexts(expected_text, "null" if got is None else value_line(got), "red", reason)
 
 
 def inputs_line(cell: Cell, expected: Any) -> str:
