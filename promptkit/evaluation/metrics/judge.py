@@ -78,7 +78,7 @@ class Judge(Graded):
         lacking = [] if context.labels is None else self._examples.notes
         self.setting_notes = (*self._labels_read.notes, *lacking)
         # A few labels correct the mean, and a missing cell may be one of them.
-        self.is_mean = not self._labels_read.any
+        self.is_mean = not self._labels_read.has_any
         for text in (parameters.question, *parameters.values.values()):
             list(fields_read(text))
         self._jury = Jury(parameters, context, GIVES | parameters.values.keys())

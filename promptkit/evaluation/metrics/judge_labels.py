@@ -35,7 +35,9 @@ class JudgeLabels:
         self._metric = metric
         self._names = names
         self._setting = setting
-        self._file = None if setting is False else file
+        self._suite = "SUITE" if file is None else file.path.name.removesuffix(SUFFIX)
+        self._given = [] if file is None or setting is False else [label for label in file if label.metric == metric]
+        self._file = file if self._given else None
         self._fields = tuple(_fields_of(setting))
         # A field, or an expression that does not read the answer, does not say which answer its label is of.
         self._of_row = isinstance(setting, LabelFields) or (
@@ -48,7 +50,7 @@ class JudgeLabels:
         return frozenset(self._fields)
 
     @property
-    def any(self) -> bool:
+    def has_any(self) -> bool:
         """Whether an answer may have a label."""
         return self._of_row or bool(self.of_file)
 
@@ -57,7 +59,7 @@ class JudgeLabels:
         """The label of each labelled answer in the file whose level is one of the judge's, in the file's order."""
         if self._file is None:
             return []
-        keys = dict.fromkeys(label.key for label in self._file if label.metric == self._metric)
+        keys = dict.fromkeys(label.key for label in self._given)
         found = (self._file.consensus(self._metric, key) for key in keys)
         return [label for label in found if label is not None and self.level(label.level) is not None]
 
@@ -67,16 +69,12 @@ class JudgeLabels:
         notes = []
         if self._setting and not self._of_row and not self.of_file:
             field = self._fields[0] if self._fields else "FIELD"
-            suite = "SUITE" if self._file is None else self._file.path.name.removesuffix(SUFFIX)
+            command = f"promptkit label {self._suite} --import {field} --variant NAME"
             notes.append(
-                f"`labels: {self._setting}` does not say which answer a label is of, so no label is used: "
-                f"`promptkit label {suite} --import {field} --variant NAME` keeps it with the answers of a variant"
+                f"`labels: {self._setting}` does not say which answer a label is of, so no label is used: `{command}` "
+                "keeps it with the answers of a variant"
             )
-        unknown = [
-            label.level
-            for label in self._file or ()
-            if label.metric == self._metric and self.level(label.level) is None
-        ]
+        unknown = [label.level for label in self._given if self.level(label.level) is None]
         if unknown:
             shown = ", ".join(f"`{level}`" for level in dict.fromkeys(unknown[:3]))
             notes.append(f"{len(unknown)} labels are not used: {shown} is not one of the levels")
