@@ -283,8 +283,8 @@ def _named_by_suite(suite: Suite, model: str | None) -> Iterator[CodeUse]:
         yield CodeUse(suite.data.function.code, f"data of {file}")
     for measure in suite.measures:
         yield from (CodeUse(code, f"metric `{measure.name}` of {file}") for code in measure.metric.code)
-        for model in filter(None, measure.metric.models):
-            yield from model_code(model, folder, f"judge of metric `{measure.name}` of {file}")
+        for judge in filter(None, measure.metric.models):
+            yield from model_code(judge, folder, f"judge of metric `{measure.name}` of {file}")
     for variant in suite.variants:
         if variant.model is not None:
             yield from model_code(variant.model, folder, f"model of variant `{variant.name}` of {file}")
