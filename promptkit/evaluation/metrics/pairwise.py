@@ -27,6 +27,8 @@ from promptkit.project_code.reference import CodeReference
 
 GIVES = frozenset({"rubric", "question", "first", "second", "expected"})
 LEAST_CONSISTENT = 0.7
+SHOWN_BIAS: Final = 0.05
+"""The p of a position bias below which a note names it."""
 VERDICTS: Final = {"first": 1, "second": -1}
 _UNSURE: Final = "no verdict from this judge: it is inconsistent in too many pairs when their order is reversed"
 
@@ -130,7 +132,7 @@ class Pairwise(Metric):
             n=len(sample),
             clusters=count_clusters(sample),
             parts=_parts(sample),
-            notes=(*apart.notes, *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
+            notes=(*apart.notes, *_order_notes(sample), *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
         )
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
@@ -191,6 +193,15 @@ def _orders(sample: Sample) -> OrderCounts:
 
     asked = ~np.isnan(sample.values[:, 1])
     return both_orders(sample.values[asked, 1].astype(int), sample.values[asked, 2].astype(int))
+
+
+def _order_notes(sample: Sample) -> list[str]:
+    """Return the note on a judge that places sway, where that is shown."""
+    orders = _orders(sample)
+    if position_bias(orders.first, orders.last).p >= SHOWN_BIAS:
+        return []
+    swayed, place = (orders.first, "first") if orders.first > orders.last else (orders.last, "last")
+    return [f"in {swayed} of {orders.n} pairs the judge preferred what stood {place}, whichever answer it was: ties"]
 
 
 def _parts(sample: Sample) -> dict[str, Any]:
