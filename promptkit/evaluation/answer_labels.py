@@ -53,6 +53,11 @@ def answer_key(inputs: Mapping[str, Any], answer: Any) -> str:
     return content_key(json_bytes([inputs, plain(answer)], sort_keys=True, allow_nan=True, default=str)).hex()
 
 
+def inputs_key(inputs: Mapping[str, Any]) -> str:
+    """Return the key of a target's inputs, in hexadecimal."""
+    return content_key(json_bytes(inputs, sort_keys=True, allow_nan=True, default=str)).hex()
+
+
 def label_file(suite: Path) -> Path:
     """Return the path of a suite's label file."""
     return suite.with_name(f"{suite.stem}{SUFFIX}")
@@ -105,6 +110,15 @@ class AnswerLabels:
         labels = self.of_answer(metric, key)
         counts = Counter(label.level for label in labels)
         return max(labels, key=lambda label: counts[label.level], default=None)
+
+    def drawn_inputs(self, metric: str) -> frozenset[str]:
+        """Return the keys (`inputs_key`) of the inputs to which some answer was drawn at random and labelled.
+
+        A variant's labels are a random sample only if its answers to nearly all of these inputs have a label: after an
+        edit the answers that stayed the same do, and of another variant those that the two share.
+        """
+        drawn = (label for label in self if label.metric == metric and label.drawn == "random")
+        return frozenset(inputs_key(label.inputs) for label in drawn if label.inputs)
 
     def add(self, label: AnswerLabel) -> None:
         """Append a label to the file. Raises StoreFailed."""

@@ -40,8 +40,12 @@ from promptkit.storage.strict_json import json_bytes
 
 WANTED_LABELS = 50
 GIVES = frozenset({"rubric", "levels", "question", "answer", "expected", "examples"})
-LABEL_DETAIL = ("label", "random")
-"""The keys of a score's detail under which a person's label stands, and whether its answer was drawn at random."""
+LABEL_DETAIL = ("label", "random", "other_labelled")
+"""The keys of a score's detail that a person's label gives: its level, whether the answer was drawn at random, and
+whether the label is of another answer to the same inputs."""
+LEAST_COVERED = 0.8
+"""The share of a variant's answers to inputs drawn at random that must have a label, for these labels to pass for a
+random sample."""
 AGAIN_SALT = b"again"
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
 
@@ -64,7 +68,10 @@ class Judge(Graded):
     needs_expected = False
     asks = True
     costly = True
-    columns: tuple[str, ...] = ("score", "level", "label", "random", "tokens", "weighed", "same_model", "again")
+    columns: tuple[str, ...] = (
+        *("score", "level", "label", "random", "tokens", "weighed", "same_model", "again"),
+        "other_labelled",
+    )
 
     def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
@@ -185,7 +192,26 @@ class Judge(Graded):
         tokens, same_model = detail.get("tokens", nan), float("same_model" in detail)
         verdicts = [self._place(verdict.get("level")) for verdict in detail.get("verdicts", ())]
         verdicts += [nan] * (len(self.columns) - len(Judge.columns) - len(verdicts))
-        return (score.value, level, label, random, tokens, weighed, same_model, again, *verdicts)
+        other = float("other_labelled" in detail)
+        return (score.value, level, label, random, tokens, weighed, same_model, again, other, *verdicts)
+
+    def _random_labels(self, sample: Sample) -> tuple[Sample, list[str]]:
+        """Return a sample whose labels count as drawn at random only if they are, and the note on those that are not.
+
+        After an edit of the prompt, or of another variant, only the answers that stayed the same have a label. They
+        are not a random sample of all answers.
+        """
+        random, other = (sample.values[:, self.columns.index(name)] for name in ("random", "other_labelled"))
+        kept, lost = int((random == 1).sum()), int((other == 1).sum())
+        if not kept or kept >= LEAST_COVERED * (kept + lost):
+            return sample, []
+        values = sample.values.copy()
+        values[random == 1, self.columns.index("random")] = 0
+        note = (
+            f"{lost} of {kept + lost} inputs drawn at random have a label of another answer only: the other labels are "
+            "not a random sample, and do not correct the scores of other answers; `promptkit label` asks for the rest"
+        )
+        return replace(sample, values=values), [note]
 
     def _with_validity(self, found: Estimate, sample: Sample) -> Estimate:
         columns = dict(zip(self.columns, sample.values.T, strict=True))
@@ -201,13 +227,14 @@ class Judge(Graded):
         return nan if level is None else float(self._names.index(level))
 
     def estimate(self, sample: Sample) -> Estimate:
+        sample, selected = self._random_labels(sample)
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, _, tokens, weighed, same_model, _ = sample.values[:, : len(Judge.columns)].T
+        _, level, label, _, tokens, weighed, same_model, *_ = sample.values.T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
-        notes = list(found.notes)
+        notes = [*found.notes, *selected]
         if judged.any():
             parts["score and tokens"] = _correlation(sample.scores[judged], tokens[judged])
         if labelled.any():
@@ -225,6 +252,7 @@ class Judge(Graded):
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
 
+        (a, _), (b, _) = self._random_labels(a), self._random_labels(b)
         if not len(a):
             return None
         labels = self._labels(a) - self._labels(b)

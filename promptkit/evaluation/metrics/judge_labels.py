@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.evaluation.answer_labels import SUFFIX, AnswerLabel, AnswerLabels, answer_key
+from promptkit.evaluation.answer_labels import SUFFIX, AnswerLabel, AnswerLabels, answer_key, inputs_key
 from promptkit.evaluation.metrics.base import MetricInput
 from promptkit.evaluation.metrics.judge_prompt import fields_read, names_read, read_value
 from promptkit.evaluation.metrics.values import frozen, scalar_text, shown_value, text_of
@@ -38,6 +38,7 @@ class JudgeLabels:
         self._suite = "SUITE" if file is None else file.path.name.removesuffix(SUFFIX)
         self._given = [] if file is None or setting is False else [label for label in file if label.metric == metric]
         self._file = file if self._given else None
+        self._drawn = frozenset[str]() if self._file is None else self._file.drawn_inputs(metric)
         self._fields = tuple(_fields_of(setting))
         # A field, or an expression that does not read the answer, does not say which answer its label is of.
         self._of_row = isinstance(setting, LabelFields) or (
@@ -89,12 +90,17 @@ class JudgeLabels:
     def detail(self, given: MetricInput) -> dict[str, Any]:
         """Return a score's detail of the label of an answer, empty where it has none.
 
+        `other_labelled` marks an answer without a label to inputs that were drawn at random: the label is of another
+        answer.
+
         Raises ValueError for a label in the row that is not a level, and InputError for an expression that fails.
         """
         if self._file is not None and given.inputs is not None:
             label = self._file.consensus(self._metric, answer_key(given.inputs, given.got))
             if label is not None and (level := self.level(label.level)) is not None:
                 return {"label": level, "random": label.drawn == "random"}
+            if inputs_key(given.inputs) in self._drawn:
+                return {"other_labelled": True}
         if not self._of_row:
             return {}
         value = self._value_in_row(given)

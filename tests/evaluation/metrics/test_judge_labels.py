@@ -17,7 +17,7 @@ from promptkit.project import Project
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder, said
-from tests.evaluation.metrics.given import given
+from tests.evaluation.metrics.given import given, sample
 from tests.evaluation.suites import Bench
 from tests.techniques.steps import without
 
@@ -26,7 +26,7 @@ INPUTS = {"text": "asked"}
 
 
 def labelled(metric: str, inputs: dict[str, Any], answer: Any, level: str, **more: Any) -> AnswerLabel:
-    more = {"drawn": "random", **more}
+    more = {"drawn": "random", "inputs": inputs, **more}
     return AnswerLabel(metric=metric, key=answer_key(inputs, answer), answer=answer, level=level, **more)
 
 
@@ -198,3 +198,20 @@ def test_every_wrong_line_of_a_label_file_is_a_problem_of_the_suite(bench: Bench
     path.write_text('{"metric": "helpful"}\n{\n' + json.dumps({"metric": 1}) + "\n", "utf-8")
     problems = bench.problems(SUITE)
     assert [problem.line for problem in problems] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("changed", "is_random"), [(2, True), (3, False), (10, False)])
+def test_labels_that_an_edit_left_over_are_not_a_random_sample(folder: Folder, changed: int, is_random: bool) -> None:
+    labels = [labelled("helpful", {"text": str(n)}, "x", "fair") for n in range(10)]
+    of = judge(folder, *labels)
+    numbers = []
+    for n in range(12):
+        got = given("y" if n < changed else "x", row={})
+        read = MetricInput(got.got, None, got.cell, None, {"text": str(n)})
+        numbers.append(list(of.numbers(of.with_label(Score(1.0, {"level": "good"}), read))))
+    known, notes = of._random_labels(sample(numbers))
+    random = known.values[:, of.columns.index("random")]
+    assert [value for value in random if not isnan(value)] == [float(is_random)] * (10 - changed)
+    assert len(notes) == (changed == 3)
+    for note in notes:
+        assert "3 of 10 inputs drawn at random" in note and note in of.estimate(sample(numbers)).notes
