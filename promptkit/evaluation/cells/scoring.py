@@ -130,7 +130,8 @@ async def _slow_score(
 def metric_input(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> MetricInput:
     """Return the output of a cell with its expected answer; a metric's `of` is not read yet."""
     assert cell.flag != "error", "a missing answer is not compared"
-    return MetricInput(cell.output, expected, cell, answer if measure.of is None else None)
+    inputs = None if cell.source is None else cell.source.inputs[cell.place]
+    return MetricInput(cell.output, expected, cell, answer if measure.of is None else None, inputs)
 
 
 def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> Score:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.spec import ClosedModel
+from promptkit.evaluation.answer_labels import AnswerLabels
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
 from promptkit.evaluation.statistics.interval import CONFIDENCE
@@ -37,12 +38,14 @@ class MetricInput:
     """The values that a metric compares: its `of` (left out: the output), its `expect` (None: none), and the cell.
 
     `answer` is the type of the compared value: of the output where it is one step's, None where `of` reads another.
+    `inputs` are the target's, None where a run of the store is read.
     """
 
     got: Any
     expected: Any
     cell: Cell
     answer: AnswerType | None = None
+    inputs: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +116,14 @@ class MetricContext:
     """The context that a metric is built in. Paths in its parameters are relative to the suite's `folder`.
 
     `answer` is the type of the compared value, as in `MetricInput`; `metrics` are those built before it, by name.
+    `labels` are those of the suite's label file.
     """
 
     project: Project
     folder: Path
     answer: AnswerType | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    labels: AnswerLabels | None = None
 
 
 class Clients(Protocol):

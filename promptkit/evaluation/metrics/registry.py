@@ -44,6 +44,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "pass_all": "repeats:PassAll",
         "judge": "judge:Judge",
         "pairwise": "pairwise:Pairwise",
+        "human": "human:Human",
         "python": "code:PythonFunction",
     }
 )

@@ -14,6 +14,7 @@ from promptkit.engine.scope import CompiledValue, Location, compile_value
 from promptkit.engine.spec import ClosedModel, Report, labels_as_written, validate_usable
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.evaluation.answer_labels import AnswerLabels, label_file
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.suite.data import Data, DataSpec
@@ -368,6 +369,7 @@ class PartReader:
         self._path = path
         self._project = project
         self._problems = problems
+        self._labels: AnswerLabels | None = None
 
     def report(self, path: Sequence[PathKey]) -> Report:
         """Return a function that places problems below a path."""
@@ -399,6 +401,14 @@ class PartReader:
                 self._problems.add(replace(text.place, message=f"unknown name `{name}`", hint=hint))
         return compiled
 
+    def labels(self) -> AnswerLabels:
+        """Return the labels of the suite's label file."""
+        if self._labels is None:
+            self._labels = AnswerLabels(label_file(self._path))
+            with self._problems.gather():
+                self._labels = AnswerLabels.read(self._labels.path)
+        return self._labels
+
     def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
         """Return the metrics that are right, each of which may read those before it."""
         built: dict[str, Metric] = {}
@@ -414,6 +424,7 @@ class PartReader:
                 folder=self._path.parent,
                 answer=answer_type(baseline.pipeline),
                 metrics=dict(built),
+                labels=self.labels(),
             )
             with self._problems.gather():
                 measure = self._measure(name, given, (*path, name), around, baseline.pipeline)
