@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -136,7 +137,7 @@ class _ItemReader:
                 key=key,
                 inputs=inputs,
                 shown=self._shown(given, inputs),
-                answer=plain(answer),
+                answer=_writable(plain(answer)),
                 expected=given.expected,
                 row=cell.row,
                 flag=flag,
@@ -178,6 +179,11 @@ class _ItemReader:
         level = score.detail.get("level")
         item.level = level if level in self._levels.names else self._levels.nearest(item.score)
         item.unsure = _unsure(score.detail.get("probabilities"), item.score, len(self._levels.names))
+
+
+def _writable(value: Any) -> Any:
+    """Return JSON data with a question mark for each half character, which no file in UTF-8 can hold."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _unsure(probabilities: Any, score: float, levels: int) -> float:

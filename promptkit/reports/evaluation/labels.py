@@ -34,6 +34,8 @@ KEYS = {
     "q": "quit; all labels are kept",
 }
 
+OTHER_KEYS = "v value  w why  s skip  u undo  b back  a all  ? help  q quit"
+
 
 def level_keys(levels: LabelLevels) -> dict[str, str]:
     """Return the key of each level, from the worst to the best: its own digit where it is one, else the next free one.
@@ -65,6 +67,7 @@ def item_lines(
     if levels.rubric:
         yield Text(shortened(one_line(levels.rubric), width), style="dim")
     yield from (Text(line, style="cyan") for line in broken_text(_choices(levels), width))
+    yield from (Text(line, style="dim") for line in broken_text(OTHER_KEYS, width))
 
 
 def _named_lines(name: str, value: Any, width: int, most: int | None, style: str = "") -> Iterator[Text]:
@@ -82,7 +85,7 @@ def _named_lines(name: str, value: Any, width: int, most: int | None, style: str
 
 def _choices(levels: LabelLevels) -> str:
     named = [f"{key} {name}" for key, name in level_keys(levels).items()] if len(levels.names) > 2 else []
-    return "   ".join([*named, f"y {levels.best}", f"n {levels.worst}", "v w s u b a ? q"])
+    return "   ".join([*named, f"y {levels.best}", f"n {levels.worst}"])
 
 
 def help_lines(levels: LabelLevels, width: int) -> Iterator[Text]:
