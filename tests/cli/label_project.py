@@ -63,6 +63,7 @@ def make_labelled_project(root: Path, suite: str = SUITE) -> Path:
 
 
 def kept(root: Path) -> list[dict[str, Any]]:
-    """Return the lines of the label file."""
+    """Return the labels of the label file; of one person's labels of an answer the last counts."""
     file = root / "evals/replies.labels.jsonl"
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    return list({(line["metric"], line["key"], line["person"]): line for line in lines}.values())
