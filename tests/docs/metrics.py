@@ -77,6 +77,11 @@ SAID: Mapping[str, Said] = {
     "pairwise": Said(
         "{pairwise: {rubric: Which names an action?}}", "Tango, of consistent wins and losses", "the same"
     ),
+    "human": Said(
+        "{human: [poor, fair, good]}",
+        "Wilson; of more than two levels Wilson's form",
+        "Tango, McNemar's mid-p; of more than two levels t with two pseudo-rows, sign flips",
+    ),
     "python": Said(
         '{python: "metrics/mine.py:score"}',
         "Wilson for 0 and 1, Wilson's form within bounds, median without",

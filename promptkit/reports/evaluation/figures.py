@@ -32,6 +32,7 @@ PERCENTAGE_KINDS = frozenset(
         "pass_at",
         "pass_all",
         "pairwise",
+        "human",
     ]
 )
 """Kinds of metrics whose scores, where they lie between 0 and 1, are shares and shown in percent."""
