@@ -124,6 +124,8 @@ def label(
     Labels correct a judge, are the scores of the metric `human`, and give expected answers. Each is kept at once in
     NAME.labels.jsonl beside the suite; the same command goes on where it ended. Where stdin is not a terminal it holds
     a command a line: `y`, `n`, a level, `v ANSWER`, `w REASON`, `s`, `u`, `b`, `q`.
+
+    Begin with `promptkit label replies`; then another person: `promptkit label replies --second --person ben`.
     """
     if sum((second, agreement, import_field is not None, export is not None)) > 1:
         raise InputError("--second, --agreement, --import and --export are different tasks: give one of them")
