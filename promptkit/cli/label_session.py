@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from promptkit.cli.label_keys import Keys, Typed, echo
-from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, inputs_key
 from promptkit.evaluation.labelling.items import LabelItem
 from promptkit.evaluation.labelling.levels import LabelLevels
 from promptkit.evaluation.labelling.queue import Draw
@@ -51,6 +51,7 @@ class LabelWriter:
             person=self.person,
             value=value,
             why=why,
+            inputs=inputs_key(draw.item.inputs),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self.labels.add(label)

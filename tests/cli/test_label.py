@@ -216,6 +216,21 @@ def test_a_label_of_an_answer_does_not_hold_for_another_answer(label: Label, roo
     assert "4 labels of answers that this run does not have" in done.out
 
 
+def test_after_an_edit_the_labels_of_unchanged_answers_are_no_sample_until_the_others_are_labelled(
+    label: Label, root: Path
+) -> None:
+    label("--random-share", "1", keys="|".join("y" * 12))
+    script = root / "model.py"
+    script.write_text(script.read_text("utf-8").replace("{'brief' if", "{'newly' if"), "utf-8")
+    assert run_command("eval", "replies", folder=root).code == 0
+
+    before = label("--agreement")
+    assert "the labelled ones are no random sample yet" in before.out and "shipped" not in before.out
+    done = label("--random-share", "1", keys="|".join("n" * 12))
+    assert shown(done)[0].startswith("newly")
+    assert "no random sample" not in done.out and "shipped" in done.out
+
+
 def test_labels_by_levels_that_the_metric_has_no_more_are_named_and_not_used(label: Label, root: Path) -> None:
     label(keys="y|n|q")
     suite = root / "evals/replies.yaml"

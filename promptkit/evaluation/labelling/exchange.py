@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, inputs_key
 from promptkit.evaluation.labelling.items import LabelItem, LabelItems
 from promptkit.evaluation.labelling.levels import LabelLevels
 from promptkit.evaluation.stored_run import StoredRun
@@ -73,7 +73,7 @@ def _numbers(found: LabelItems) -> set[int]:
 
 
 def _label_of(item: LabelItem, level: str) -> dict[str, Any]:
-    return {"key": item.key, "answer": item.answer, "level": level}
+    return {"key": item.key, "answer": item.answer, "level": level, "inputs": inputs_key(item.inputs)}
 
 
 def without_known(imported: ImportedLabels, labels: AnswerLabels) -> ImportedLabels:

@@ -17,6 +17,7 @@ from promptkit.evaluation.labelling.items import LabelItem, LabelItems
 from promptkit.evaluation.labelling.levels import LabelLevels
 from promptkit.evaluation.labelling.queue import random_sample
 from promptkit.evaluation.metrics.estimation import finite
+from promptkit.evaluation.metrics.human import LEAST_COVERED
 from promptkit.evaluation.statistics.agreement import agreement_with_labels, krippendorff_alpha
 from promptkit.evaluation.statistics.bootstrap import percentile_interval
 from promptkit.evaluation.statistics.interval import bounded_mean, wilson
@@ -75,8 +76,9 @@ class LabelSummary:
     """The labels of a run's answers under a metric.
 
     `other` counts labels of answers that the run does not have, `outdated` labels by levels that the metric does not
-    have any more; neither are used. `gaps` counts answers of the random sample that have no label, `left_out` labelled
-    answers outside of it. `people` are pairs of people and, of three and more, all of them.
+    have any more; neither are used. `gaps` counts answers of the random sample that have no label: where they are many
+    there are no means. `left_out` are labelled answers outside of the sample. `people` are pairs of people and, of
+    three and more, all of them.
     """
 
     metric: str
@@ -123,7 +125,8 @@ def summarize_labels(found: LabelItems, labels: AnswerLabels, metric: str, level
 
     kept = [label for item in found.items if (label := consensus(item)) is not None]
     sample = random_sample(found.items, consensus)
-    shares = {item.key: levels.share(label.level) for item in sample if (label := consensus(item)) is not None}
+    taken = list(sample) if len(sample) >= LEAST_COVERED * (len(sample) + sample.gaps) else []
+    shares = {item.key: levels.share(label.level) for item in taken if (label := consensus(item)) is not None}
     pairs, table, differing = _people(found.items, used, levels)
     return LabelSummary(
         metric=metric,
@@ -134,9 +137,9 @@ def summarize_labels(found: LabelItems, labels: AnswerLabels, metric: str, level
         other=len({label.key for label in ours} - by_key.keys()),
         outdated=Counter(label.level for label in ours if label.level not in levels.names),
         gaps=sample.gaps,
-        left_out=len(kept) - len(sample),
-        means=tuple(_mean(name, list(sample), shares, levels) for name in found.variants),
-        judge=_judge_agreement(list(sample), shares, levels),
+        left_out=len(kept) - len(taken),
+        means=tuple(_mean(name, taken, shares, levels) for name in found.variants),
+        judge=_judge_agreement(taken, shares, levels),
         people=pairs,
         table=table,
         disagreements=differing,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.evaluation.answer_labels import answer_key
+from promptkit.evaluation.answer_labels import answer_key, inputs_key
 from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import Graded, binary_difference, bounded_estimate
 from promptkit.evaluation.metrics.judge import MOST_LEVELS
@@ -17,7 +18,10 @@ from promptkit.evaluation.statistics.interval import CONFIDENCE
 
 WRONG, RIGHT = "wrong", "right"
 UNLABELLED = "no label yet: `promptkit label` asks for one"
+CHANGED = "this row was drawn at random, but this answer of it has no label: `promptkit label` asks for one"
 OUTDATED = "its label `{}` is not one of the levels any more"
+LEAST_COVERED = 0.8
+"""The share of the rows drawn at random whose labels a variant must have, for these to pass for a random sample."""
 _NOT_APPLICABLE = {"not applicable": True}
 
 
@@ -62,6 +66,7 @@ class Human(Graded):
     def __init__(self, name: str, parameters: HumanParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
         self._levels = parameters.names
+        self._drawn = frozenset[str]() if context.labels is None else context.labels.drawn_inputs(name)
 
     def measure(self, given: MetricInput) -> Score:
         labels = self.context.labels
@@ -69,7 +74,8 @@ class Human(Graded):
             return Score(None, _NOT_APPLICABLE, UNLABELLED)
         label = labels.consensus(self.name, answer_key(given.inputs, given.got))
         if label is None:
-            return Score(None, _NOT_APPLICABLE, UNLABELLED)
+            drawn = inputs_key(given.inputs) in self._drawn
+            return Score(None, _NOT_APPLICABLE, CHANGED if drawn else UNLABELLED)
         if label.level not in self._levels:
             return Score(None, _NOT_APPLICABLE, OUTDATED.format(label.level))
         people = len(labels.of_answer(self.name, label.key))
@@ -94,11 +100,18 @@ class Human(Graded):
         drawn = _drawn_at_random(sample)
         binary = len(self._levels) == 2
         found = bounded_estimate(drawn, (0.0, 1.0), binary=binary)
-        chosen = len(sample) - len(drawn)
-        if not chosen:
-            return found
-        note = f"{chosen} of {len(sample)} labelled answers were chosen, not drawn at random: they are left out"
-        return replace(found, notes=(*found.notes, note))
+        notes = list(found.notes)
+        if chosen := len(sample) - len(drawn):
+            notes.append(
+                f"{chosen} of {len(sample)} labelled answers were chosen, not drawn at random: they are left out"
+            )
+        rows = len(np.unique(drawn.rows))
+        if rows < LEAST_COVERED * len(self._drawn):
+            notes.append(
+                f"{rows} of the {len(self._drawn)} rows drawn at random have a label of this variant's answer: these "
+                "are not a random sample until `promptkit label` has asked for the others"
+            )
+        return replace(found, notes=tuple(notes))
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         at_random = (a.values[:, 1] == 1) & (b.values[:, 1] == 1)

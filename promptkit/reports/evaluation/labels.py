@@ -144,14 +144,16 @@ def _mean_texts(mean: LabelledMean, summary: LabelSummary) -> tuple[str, str, st
 
 
 def _summary_notes(summary: LabelSummary) -> Iterator[str]:
-    if summary.left_out:
+    known = any(mean.n for mean in summary.means)
+    if summary.left_out and known:
         chosen = counted(summary.left_out, "chosen answer")
         yield f"{chosen} outside of the random sample, not counted in these figures: chosen answers are harder"
     if summary.gaps:
-        yield (
-            f"{counted(summary.gaps, 'answer')} of the random sample {'has' if summary.gaps == 1 else 'have'} no label "
-            "(skipped, changed since, or imported labels): the figures hold if these are like the others"
-        )
+        gaps = f"{counted(summary.gaps, 'answer')} before the last of the random order without a label"
+        if known:
+            yield f"{gaps}: the figures hold if these are like the others"
+        else:
+            yield f"{gaps}, since answers changed or labels were imported: the labelled ones are no random sample yet"
     if summary.other:
         yield f"{counted(summary.other, 'label')} of answers that this run does not have: not used here"
     if summary.outdated:

@@ -55,6 +55,16 @@ def test_chosen_answers_outside_of_the_random_sample_do_not_count(tmp_path: Path
     assert (summary.means[0].n, summary.means[0].mean, summary.left_out, summary.chosen) == (5, 1.0, 5, 5)
 
 
+def test_where_the_random_order_has_many_gaps_there_is_no_mean(tmp_path: Path) -> None:
+    items = judged(30)
+    for gaps, known in ((2, True), (3, False)):
+        folder = tmp_path / str(gaps)
+        folder.mkdir()
+        labels = labels_of(folder, {"ann": [(one, "good") for one in items[gaps:10]]})
+        summary = summarize_labels(LabelItems(items=items, variants=["shipped"]), labels, METRIC, LEVELS)
+        assert (summary.gaps, summary.means[0].mean is not None, summary.judge is not None) == (gaps, known, known)
+
+
 def test_a_judge_is_held_against_the_labels(tmp_path: Path) -> None:
     items = judged(30)
     labels = labels_of(tmp_path, {"ann": [(one, one.level or "") for one in items[:24]]})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key, label_file
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key, inputs_key, label_file
 from promptkit.evaluation.metrics.human import HumanParameters
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.runtimes.base import Request
@@ -30,8 +30,9 @@ def shouts(request: Request) -> str:
 def give(bench: Bench, answer: str, level: str, rows: range, **more: Any) -> None:
     labels = AnswerLabels(label_file(bench.folder.root / "evals/test.yaml"))
     for row in rows:
-        key = answer_key({"text": moods(row + 1)[row]["text"]}, answer)
-        record = {"metric": "fine", "key": key, "answer": answer, "level": level, "drawn": "random"} | more
+        inputs = {"text": moods(row + 1)[row]["text"]}
+        record = {"metric": "fine", "key": answer_key(inputs, answer), "answer": answer, "level": level}
+        record |= {"drawn": "random", "inputs": inputs_key(inputs)} | more
         labels.add(AnswerLabel.model_validate(record))
 
 
@@ -67,6 +68,18 @@ async def test_answers_that_were_chosen_are_left_out_of_the_mean_and_a_note_says
 
     assert (found["mean"], found["n"]) == (1, 3)
     assert "3 of 6 labelled answers were chosen, not drawn at random: they are left out" in found["notes"]
+
+
+async def test_labels_of_answers_that_stayed_the_same_do_not_pass_for_a_random_sample(folder: Folder) -> None:
+    bench = Bench(folder, moods(10))
+    give(bench, "bad", "right", range(7))
+    give(bench, "good", "wrong", range(7, 10))
+    changed = (await bench.run(SUITE, shouts)).metric("fine", "plain")
+    give(bench, "bad", "right", range(7, 8))
+    mended = (await bench.run(SUITE, shouts)).metric("fine", "plain")
+
+    assert [note for note in changed["notes"] if "7 of the 10 rows drawn at random have a label" in note]
+    assert not [note for note in mended["notes"] if "drawn at random" in note]
 
 
 async def test_most_people_decide_and_an_old_level_does_not_count(folder: Folder) -> None:
