@@ -85,7 +85,7 @@ def test_what_helps_most_is_asked_first_of_the_chosen_ones(tmp_path: Path) -> No
     items = in_order([item(number, unsure) for number, unsure in enumerate((0.2, 0.9, 0.0, 0.5))])
     labels = AnswerLabels(tmp_path / "x.labels.jsonl")
     queue = LabelQueue(items, labels, METRIC, "ann", random_share=0.0)
-    asked = []
+    asked: list[str] = []
     while (draw := queue.next(asked)) is not None:
         asked.append(draw.item.key)
     assert [key for key in asked] == [item(number).key for number in (1, 3, 0)]
