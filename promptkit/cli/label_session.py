@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from promptkit.cli.label_keys import Keys, Typed, echo
-from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, inputs_key
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels
 from promptkit.evaluation.labelling.items import LabelItem
 from promptkit.evaluation.labelling.levels import LabelLevels
 from promptkit.evaluation.labelling.queue import Draw
@@ -44,14 +44,12 @@ class LabelWriter:
         """Write a label. Raises StoreFailed."""
         label = AnswerLabel(
             metric=self.metric,
-            key=draw.item.key,
-            answer=draw.item.answer,
+            **draw.item.content,
             level=level,
             drawn=draw.drawn,
             person=self.person,
             value=value,
             why=why,
-            inputs=inputs_key(draw.item.inputs),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self.labels.add(label)

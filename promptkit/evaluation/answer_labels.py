@@ -28,8 +28,9 @@ class AnswerLabel(BaseModel):
 
     `key` is the answer's (`answer_key`), `answer` itself stands there for people. `level` is a level of the judge, or
     `right` or `wrong`; `value` the right answer where the person wrote it (None: not), `why` the person's reason.
-    `drawn` tells whether the answer was drawn at random or chosen by its scores; `inputs` is the key of the inputs
-    (`inputs_key`); `at` is the time, ISO 8601 in UTC.
+    `drawn` tells whether the answer was drawn at random or chosen by its scores; `at` is the time, ISO 8601 in UTC.
+    `inputs` are the target's, and `cluster` the row's value of the suite's `cluster` field (None: not known): a judge
+    is shown the answer as an example where they are known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,8 +43,9 @@ class AnswerLabel(BaseModel):
     person: str = ""
     value: Any = None
     why: str = ""
-    inputs: str = ""
     at: str = ""
+    inputs: dict[str, Any] = {}
+    cluster: Any = None
 
 
 def answer_key(inputs: Mapping[str, Any], answer: Any) -> str:
@@ -110,14 +112,13 @@ class AnswerLabels:
         return max(labels, key=lambda label: counts[label.level], default=None)
 
     def drawn_inputs(self, metric: str) -> frozenset[str]:
-        """Return the keys of the inputs to which some answer was drawn at random and labelled.
+        """Return the keys (`inputs_key`) of the inputs to which some answer was drawn at random and labelled.
 
         A variant's labels are a random sample only if its answers to nearly all of these inputs have a label: after an
         edit the answers that stayed the same do, and of another variant those that the two share.
         """
-        return frozenset(
-            label.inputs for label in self if label.metric == metric and label.drawn == "random" and label.inputs
-        )
+        drawn = (label for label in self if label.metric == metric and label.drawn == "random")
+        return frozenset(inputs_key(label.inputs) for label in drawn if label.inputs)
 
     def add(self, label: AnswerLabel) -> None:
         """Append a label to the file. Raises StoreFailed."""

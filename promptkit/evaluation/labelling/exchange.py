@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, inputs_key
-from promptkit.evaluation.labelling.items import LabelItem, LabelItems
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels
+from promptkit.evaluation.labelling.items import LabelItems
 from promptkit.evaluation.labelling.levels import LabelLevels
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite.suite import Suite
@@ -56,7 +56,7 @@ def import_labels(
         answers = [item for item in items.get(number, ()) if not item.flag]
         if level is not None and len(answers) == 1:
             item = answers[0]
-            labels.setdefault(item.key, template.model_copy(update=_label_of(item, level)))
+            labels.setdefault(item.key, template.model_copy(update={**item.content, "level": level}))
         elif level is not None:
             counts["several" if answers else "unanswered"] += 1
     if field not in fields:
@@ -70,10 +70,6 @@ def import_labels(
 
 def _numbers(found: LabelItems) -> set[int]:
     return {number for item in found.items for number in item.rows}
-
-
-def _label_of(item: LabelItem, level: str) -> dict[str, Any]:
-    return {"key": item.key, "answer": item.answer, "level": level, "inputs": inputs_key(item.inputs)}
 
 
 def without_known(imported: ImportedLabels, labels: AnswerLabels) -> ImportedLabels:
@@ -96,13 +92,14 @@ def labelled_rows(
     """
     for item in found.items:
         label = labels.consensus(metric, item.key)
-        if label is None or label.level not in levels.names or item.flag:
+        level = None if label is None else levels.level(label.level)
+        if label is None or level is None or item.flag:
             continue
-        row: dict[str, Any] = {"answer": item.answer, "level": label.level}
+        row: dict[str, Any] = {"answer": item.answer, "level": level}
         if label.value is not None:
             row["value"] = label.value
         if label.why:
             row["why"] = label.why
-        if label.value is not None or label.level == levels.best:
+        if label.value is not None or level == levels.best:
             row["expect"] = item.answer if label.value is None else label.value
         yield {**item.inputs, **{f"label_{key}" if key in item.inputs else key: part for key, part in row.items()}}

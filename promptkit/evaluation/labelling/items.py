@@ -33,7 +33,7 @@ class LabelItem:
 
     `variants` gave it, each with its number of cells. `score` and `level` are a judge's (None: none), `score` from 0 to
     1; `unsure` (0 to 1) says how little the judge decides, `differ` how far the scores of the row's answers lie apart.
-    An answer with a `flag` is unparsed or cut off.
+    An answer with a `flag` is unparsed or cut off. `cluster` is the row's, where the suite has clusters.
     """
 
     key: str
@@ -43,12 +43,23 @@ class LabelItem:
     expected: Any
     row: int
     flag: str = ""
+    cluster: Any = None
     variants: dict[str, int] = field(default_factory=dict)
     rows: set[int] = field(default_factory=set)
     score: float | None = None
     level: str | None = None
     unsure: float = 0.0
     differ: float = 0.0
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The fields of a label that say which answer it is of, as a file in UTF-8 can hold them."""
+        return {
+            "key": self.key,
+            "answer": self.answer,
+            "inputs": writable(plain(self.inputs)),
+            "cluster": self.cluster,
+        }
 
     @property
     def order(self) -> tuple[bytes, bytes]:
@@ -107,6 +118,7 @@ class _ItemReader:
         self._levels = levels
         self._places = places
         self._at = suite.measures.index(measure)
+        self._cluster = suite.data.spec.cluster
         self._binder = Binder(suite)
 
     def add(self, number: int, cells: Sequence[Cell], items: dict[str, LabelItem]) -> None:
@@ -137,10 +149,11 @@ class _ItemReader:
                 key=key,
                 inputs=inputs,
                 shown=self._shown(given, inputs),
-                answer=_writable(plain(answer)),
+                answer=writable(plain(answer)),
                 expected=given.expected,
                 row=cell.row,
                 flag=flag,
+                cluster=cell.fields.get(self._cluster) if self._cluster else None,
             )
         item = items[key]
         if item.score is None and not flag:
@@ -181,7 +194,7 @@ class _ItemReader:
         item.unsure = _unsure(score.detail.get("probabilities"), item.score, len(self._levels.names))
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
     """Return JSON data with a question mark for each half character, which no file in UTF-8 can hold."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 

@@ -42,15 +42,22 @@ class LabelLevels:
         """Return the level whose place is nearest to a share from 0 to 1."""
         return self.names[round(share * (len(self.names) - 1))]
 
+    def level(self, text: str) -> str | None:
+        """Return the level that a text names, in any case; `right` is the best and `wrong` the worst one."""
+        named = {WRONG: self.worst, RIGHT: self.best} | {name.casefold(): name for name in self.names}
+        return named.get(text.strip().casefold())
+
     def read(self, value: Any) -> str | None:
-        """Return the level that a value names, in any case; None for no value. Raises ValueError for other values.
+        """Return the level that a value names; None for no value. Raises ValueError for other values.
 
         A boolean is the best or the worst level.
         """
-        text = (scalar_text(value) or "").strip()
-        if not text and value in (None, ""):
+        if value in (None, ""):
             return None
-        named = next((name for name in self.names if name.casefold() == text.casefold()), None)
+        text = scalar_text(value) or ""
+        if isinstance(value, str) and not text.strip():
+            return None
+        named = self.level(text)
         if named is None and isinstance(value, bool):
             return self.best if value else self.worst
         if named is None:

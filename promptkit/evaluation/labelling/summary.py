@@ -23,6 +23,7 @@ from promptkit.evaluation.statistics.bootstrap import percentile_interval
 from promptkit.evaluation.statistics.interval import bounded_mean, wilson
 
 ALPHA = "Krippendorff's alpha"
+ALPHA_DRAWS = 500
 FEWEST_PAIRS = 20
 """Below this many answers a coefficient beyond chance is mostly noise, and not given."""
 LABEL_COUNTS = (25, 50, 100, 200)
@@ -121,7 +122,7 @@ def summarize_labels(found: LabelItems, labels: AnswerLabels, metric: str, level
 
     def consensus(item: LabelItem) -> AnswerLabel | None:
         label = labels.consensus(metric, item.key)
-        return label if label is not None and label.level in levels.names else None
+        return None if label is None else next(_usable([label], levels), None)
 
     kept = [label for item in found.items if (label := consensus(item)) is not None]
     sample = random_sample(found.items, consensus)
@@ -135,7 +136,7 @@ def summarize_labels(found: LabelItems, labels: AnswerLabels, metric: str, level
         at_random=sum(label.drawn == "random" for label in kept),
         chosen=sum(label.drawn == "chosen" for label in kept),
         other=len({label.key for label in ours} - by_key.keys()),
-        outdated=Counter(label.level for label in ours if label.level not in levels.names),
+        outdated=Counter(label.level for label in ours if levels.level(label.level) is None),
         gaps=sample.gaps,
         left_out=len(kept) - len(taken),
         means=tuple(_mean(name, taken, shares, levels) for name in found.variants),
@@ -147,7 +148,10 @@ def summarize_labels(found: LabelItems, labels: AnswerLabels, metric: str, level
 
 
 def _usable(labels: Sequence[AnswerLabel], levels: LabelLevels) -> Iterator[AnswerLabel]:
-    return (label for label in labels if label.level in levels.names)
+    """Yield labels whose levels the metric has, by its own names."""
+    for label in labels:
+        if (level := levels.level(label.level)) is not None:
+            yield label.model_copy(update={"level": level})
 
 
 def _mean(variant: str, sample: Sequence[LabelItem], shares: Mapping[str, float], levels: LabelLevels) -> LabelledMean:
@@ -250,7 +254,9 @@ def _alpha(people: Sequence[str], of_answers: Sequence[Sequence[AnswerLabel]], l
         return krippendorff_alpha(values, units, ordinal=ordinal)
 
     value = alpha(np.arange(len(ratings)))
-    low, high = (None, None) if isnan(value) else map(finite, percentile_interval(alpha, len(ratings)))
+    low, high = (
+        (None, None) if isnan(value) else map(finite, percentile_interval(alpha, len(ratings), draws=ALPHA_DRAWS))
+    )
     return Agreement(
         raters=tuple(people),
         n=len(ratings),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key, inputs_key, label_file
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key, label_file
 from promptkit.evaluation.metrics.human import HumanParameters
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.runtimes.base import Request
@@ -32,7 +32,7 @@ def give(bench: Bench, answer: str, level: str, rows: range, **more: Any) -> Non
     for row in rows:
         inputs = {"text": moods(row + 1)[row]["text"]}
         record = {"metric": "fine", "key": answer_key(inputs, answer), "answer": answer, "level": level}
-        record |= {"drawn": "random", "inputs": inputs_key(inputs)} | more
+        record |= {"drawn": "random", "inputs": inputs} | more
         labels.add(AnswerLabel.model_validate(record))
 
 
