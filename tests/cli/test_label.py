@@ -14,12 +14,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
+from promptkit.cli.label_keys import TerminalKeys
+from promptkit.cli.label_session import COMMANDS
 from promptkit.evaluation.answer_labels import AnswerLabel
+from promptkit.evaluation.metrics.base import Metric
+from promptkit.reports.evaluation.labels import KEYS
 from tests.cli.label_project import ANSWERS, ROWS, SUITE, kept, make_labelled_project
 from tests.command import COMMAND, Done, environment, run_command
 
 Label = Callable[..., Done]
+PEOPLE = """\
+data: rows.jsonl
+target: plain
+inputs: {q: "{{ row.q }}"}
+metrics: {length: length, seen: {human: [bad, good]}}
+thresholds: {seen: {at_least: 0.5}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +276,51 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_asked(label:
 def test_any_metric_is_labelled_right_or_wrong(label: Label, root: Path) -> None:
     label("--metric", "length", keys="y|n|q")
     assert [(line["metric"], line["level"]) for line in kept(root)] == [("length", "right"), ("length", "wrong")]
+
+
+def test_every_key_that_is_explained_does_something() -> None:
+    assert {*COMMANDS, "q"} == KEYS.keys()
+
+
+def test_an_arrow_is_no_key_and_of_several_keys_at_once_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed = iter(["\x1b[A", "nyy", ""])
+    monkeypatch.setattr(typer, "getchar", lambda: next(pressed))
+    assert [TerminalKeys().read().word for _ in range(2)] == ["", "n"]
+    with pytest.raises(EOFError):
+        TerminalKeys().read()
+
+
+def test_peoples_labels_decide_a_threshold_by_their_majority(tmp_path: Path) -> None:
+    unscored = PEOPLE.partition("metrics:")[0] + "metrics: {length: length}\n"
+    root = make_labelled_project(tmp_path, unscored)
+    (root / "evals/replies.yaml").write_text(PEOPLE, "utf-8")
+    answers = ROWS * "y\n"
+
+    def say(person: str, keys: str) -> int:
+        done = run_command("label", "replies", "--person", person, folder=root, stdin=keys)
+        assert done.code == 0, done.err
+        return run_command("eval", "replies", folder=root).code
+
+    assert say("ann", answers) == 0
+    assert say("ben", answers.replace("y", "n")) == 0, "of as many labels the first counts"
+    assert say("cay", answers.replace("y", "n")) == 1
+    done = run_command("label", "replies", "--agreement", folder=root)
+    assert "ann and ben and cay: 0 of 12 equal" in done.out and "bad / good" in done.out
+
+
+@pytest.mark.skipif(not hasattr(Metric, "with_label"), reason="the judge does not read the label file yet")
+def test_a_judge_is_corrected_by_the_labels_of_one_variants_answers_alone(root: Path, label: Label) -> None:
+    """No answer of `shipped` is good. `short` shares three of them, which is no random sample of its answers."""
+    (root / "evals/rows.jsonl").write_text(
+        "".join(json.dumps({"q": f"Q{number}", "said": "poor"}) + "\n" for number in range(ROWS)), "utf-8"
+    )
+    assert run_command("eval", "replies", folder=root).code == 0
+    assert label("--import", "said", "--variant", "shipped").code == 0
+    record = run_command("eval", "replies", "--json", folder=root).json
+
+    shipped, short = (variant["metrics"]["helpful"]["mean"] for variant in record["variants"])
+    assert (shipped, short) == (0, 0.75)
+    assert record["known"] == 2 * ROWS
 
 
 def test_on_a_terminal_one_key_is_one_label_and_ctrl_c_loses_none(root: Path) -> None:
