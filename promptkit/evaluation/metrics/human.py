@@ -51,7 +51,8 @@ class Human(Graded):
 
     A label belongs to one answer to one set of inputs; of several people the label that most gave counts. The metric
     does not apply to an answer without a label. Mean and interval are those of the answers that were drawn at random:
-    answers that were chosen, because a judge is unsure or variants differ, are harder than others.
+    answers that were chosen, because a judge is unsure or variants differ, are harder than others. A note says where
+    the labelled answers are not a random sample.
     """
 
     kind = "human"
@@ -103,7 +104,8 @@ class Human(Graded):
         notes = list(found.notes)
         if chosen := len(sample) - len(drawn):
             notes.append(
-                f"{chosen} of {len(sample)} labelled answers were chosen, not drawn at random: they are left out"
+                f"{chosen} of {len(sample)} labelled answers were chosen: they are left out, and the mean is of the "
+                "others, which are easier; `promptkit label --random-share 1` chooses none"
             )
         rows = len(np.unique(drawn.rows))
         if rows < LEAST_COVERED * len(self._drawn):
