@@ -135,10 +135,12 @@ def label(
         if export is not None:
             write_rows(task, export)
         elif import_field is not None:
+            check_label_file(task)
             take_labels(task, import_field, person or FIRST, variants or ())
         elif agreement:
             show_summary(task, json=json, people=True)
         else:
+            check_label_file(task)
             who = person or (SECOND if second else FIRST)
             queue = open_queue(task, who, random_share, second=second)
             ask(task, queue, who, limit, second=second)
@@ -180,15 +182,17 @@ def find_labelled_run(kept: ProjectStore, suite: Suite, run: str, named: str) ->
     return view
 
 
-def open_queue(task: LabelTask, person: str, random_share: float | None, *, second: bool) -> Queue:
-    """Return the order of the answers. Raises InputError where a second person has nothing to label, and where the
-    labels could not be written.
-    """
+def check_label_file(task: LabelTask) -> None:
+    """Raise InputError where labels could not be written."""
     file = task.labels.path
     if not task.suite.project.owns(file):
         hint = f"copy {place(task.suite.file)} and its data into `evals/` of a project"
         raise InputError(f"`{task.suite.name}` is shipped with promptkit; no labels can be kept beside it", hint=hint)
     check_destination(file, str(place(file)))
+
+
+def open_queue(task: LabelTask, person: str, random_share: float | None, *, second: bool) -> Queue:
+    """Return the order of the answers. Raises InputError where a second person has nothing to label."""
     items = task.found.items
     if not second:
         share = random_share if random_share is not None else HALF if isinstance(task.measure.metric, Judge) else 1.0
@@ -245,7 +249,6 @@ def take_labels(task: LabelTask, field: str, person: str, variants: Sequence[str
     )
     made = import_labels(task.view, task.suite, task.found, field, template, task.levels)
     new = without_known(made, task.labels)
-    check_destination(task.labels.path, str(place(task.labels.path)))
     for found in new.labels:
         task.labels.add(found)
     emit(f"{counted(len(new.labels), 'label')} of `{field}` taken for the answers of `{variants[0]}`")

@@ -1,8 +1,9 @@
-"""What a person types while labelling: single keys on a terminal, a command a line elsewhere."""
+"""The commands of a person who labels: single keys on a terminal, a command a line elsewhere."""
 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import NamedTuple, Protocol
 
 import typer
@@ -18,7 +19,7 @@ class Typed(NamedTuple):
 
 
 class Keys(Protocol):
-    """Where commands come from. Both methods raise EOFError at the end of the input, KeyboardInterrupt on ctrl-C."""
+    """A source of commands. Both methods raise EOFError at the end of the input, KeyboardInterrupt on ctrl-C."""
 
     def read(self) -> Typed: ...
 
@@ -62,6 +63,9 @@ class LineKeys:
 
 def keys_of_stdin() -> Keys:
     """Return the keys of a terminal where stdin is one, else commands by lines."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        # Bytes that are not text, as a terminal may send, must neither end a session nor reach the label file.
+        sys.stdin.reconfigure(errors="replace")
     return TerminalKeys() if sys.stdin.isatty() else LineKeys()
 
 
@@ -69,8 +73,7 @@ def _line() -> str:
     line = sys.stdin.readline()
     if not line:
         raise EOFError
-    # Bytes that are not text, as a terminal may send, must not spoil the label file.
-    return line.encode("utf-8", "replace").decode("utf-8")
+    return line
 
 
 def echo(text: str) -> None:

@@ -91,11 +91,11 @@ class LabelSession:
             while self._current() is draw:
                 try:
                     typed = self._keys.read()
+                    if typed.word == "q":
+                        return
+                    self._take(typed, draw)
                 except EOFError:
                     return
-                if typed.word == "q":
-                    return
-                self._take(typed, draw)
 
     def _current(self) -> Draw | None:
         """Return the answer that is asked now; one that is drawn anew where all that were seen are done."""

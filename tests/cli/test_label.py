@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from promptkit.cli import label_keys
 from promptkit.cli.label_keys import TerminalKeys
 from promptkit.cli.label_session import COMMANDS
 from promptkit.evaluation.answer_labels import AnswerLabel
@@ -125,6 +126,19 @@ def test_a_typed_answer_says_whether_the_shown_one_was_right(label: Label, root:
     following = shown(label(keys="q"))[0]
     label(keys=f"v {following}|q")
     assert kept(root)[1]["level"] == "good"
+
+
+def test_bytes_that_are_no_text_end_no_session(root: Path) -> None:
+    done = run_command("label", "replies", folder=root, stdin=b"w caf\xe9\ny\nq\n")
+    assert done.code == 0 and kept(root)[0]["why"] == "caf\ufffd"
+
+
+def test_a_terminal_that_closes_while_a_reason_is_typed_ends_the_session(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_keys.LineKeys, "text", lambda self, name: label_keys.TerminalKeys().text(name))
+    done = run_command("label", "replies", folder=root, stdin="y\nw\n")
+    assert done.code == 0 and len(kept(root)) == 1
 
 
 def test_a_key_that_means_nothing_and_help_label_nothing(label: Label, root: Path) -> None:
