@@ -74,13 +74,13 @@ SAID: Mapping[str, Said] = {
         f"{GRADED[0]}; with labels prediction-powered",
         f"{GRADED[1]}; with labels prediction-powered",
     ),
-    "pairwise": Said(
-        "{pairwise: {rubric: Which names an action?}}", "Tango, of consistent wins and losses", "the same"
-    ),
     "human": Said(
         "{human: [poor, fair, good]}",
         "Wilson; of more than two levels Wilson's form",
         "Tango, McNemar's mid-p; of more than two levels t with two pseudo-rows, sign flips",
+    ),
+    "pairwise": Said(
+        "{pairwise: {rubric: Which names an action?}}", "Tango, of consistent wins and losses", "the same"
     ),
     "python": Said(
         '{python: "metrics/mine.py:score"}',

@@ -43,8 +43,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "pass_at": "repeats:PassAt",
         "pass_all": "repeats:PassAll",
         "judge": "judge:Judge",
-        "pairwise": "pairwise:Pairwise",
         "human": "human:Human",
+        "pairwise": "pairwise:Pairwise",
         "python": "code:PythonFunction",
     }
 )
