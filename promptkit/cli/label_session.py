@@ -55,7 +55,7 @@ class LabelWriter:
         self.labels.add(label)
         return label
 
-    def own(self) -> list[AnswerLabel]:
+    def given(self) -> list[AnswerLabel]:
         """Return this person's labels under the metric, in the file's order."""
         return [label for label in self.labels if label.metric == self.metric and label.person == self.person]
 
@@ -108,7 +108,7 @@ class LabelSession:
             if not draw.item.flag:
                 self._visited.append(draw)
             else:  # It counts as the worst in every suite: nobody need look at it.
-                self._writer.label(draw, self._levels.worst, why=draw.item.flag)
+                self._writer.label(draw, self._levels.worst)
         return self._visited[self._at]
 
     def _show(self, draw: Draw) -> None:
@@ -166,11 +166,11 @@ class LabelSession:
         self._move(-1)
 
     def _undo(self, typed: Typed, draw: Draw) -> None:
-        own = {label.key: label for label in self._writer.own() if self._is_asked(label.key)}
-        if not own:
+        mine = {label.key: label for label in self._writer.given() if self._is_asked(label.key)}
+        if not mine:
             note("there is no label to take back")
             return
-        last = own[self._latest.pop()] if self._latest else next(reversed(own.values()))
+        last = mine[self._latest.pop()] if self._latest else next(reversed(mine.values()))
         self._writer.labels.remove(last)
         places = [place for place, visited in enumerate(self._visited) if visited.item.key == last.key]
         if places:

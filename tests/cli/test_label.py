@@ -141,6 +141,19 @@ def test_a_terminal_that_closes_while_a_reason_is_typed_ends_the_session(
     assert done.code == 0 and len(kept(root)) == 1
 
 
+def test_an_unparsed_answer_gets_the_worst_level_and_nobody_is_asked(root: Path, label: Label) -> None:
+    prompt = root / "templates/prompts/plain.j2"
+    text = prompt.read_text("utf-8").replace("inputs:", "answer: {label: [plain]}\ndecide: generate\ninputs:")
+    prompt.write_text(text, "utf-8")
+    assert run_command("eval", "replies", folder=root).code == 0
+    done = label("--variant", "shipped", "--random-share", "1", keys="|".join("y" * ROWS))
+
+    unparsed = [line for line in kept(root) if line["answer"] is None]
+    assert len(unparsed) == ROWS // 4 and {line["level"] for line in unparsed} == {"poor"}
+    assert set(shown(done)) == {"plain"} and f"{ROWS * 3 // 4} labels given" in done.err
+    assert f"shipped     {ROWS * 3 // 4}  {ROWS}" in done.out
+
+
 def test_a_key_that_means_nothing_and_help_label_nothing(label: Label, root: Path) -> None:
     done = label(keys="z|?|1|a|q")
     assert kept(root) == []
@@ -178,9 +191,9 @@ def test_a_second_person_labels_the_same_answers_and_learns_where_they_differ(la
     by_key = {line["key"]: line["drawn"] for line in kept(root) if line["person"] == "ann"}
     assert all(line["drawn"] == by_key[line["key"]] for line in kept(root))
 
-    told = label("--agreement", "--json").json
-    assert told["people"][0]["equal"] == 2 and told["table"] == {"good / good": 2, "poor / good": 2}
-    assert len(told["disagreements"]) == 2
+    record = label("--agreement", "--json").json
+    assert record["people"][0]["equal"] == 2 and record["table"] == {"good / good": 2, "poor / good": 2}
+    assert len(record["disagreements"]) == 2
 
 
 def test_a_second_person_needs_a_first_one(label: Label) -> None:

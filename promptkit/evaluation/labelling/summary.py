@@ -275,7 +275,7 @@ def announced_widths(items: int, variants: int) -> dict[int, float]:
     """
     widths = {}
     for count in LABEL_COUNTS:
-        if count <= items and (each := count // max(1, variants)) > 1:
-            low, high = wilson(each // 2, each)
+        if count <= items and (of_one := count // max(1, variants)) > 1:
+            low, high = wilson(of_one // 2, of_one)
             widths[count] = (high - low) / 2
     return widths

@@ -42,9 +42,9 @@ def level_keys(levels: LabelLevels) -> dict[str, str]:
 
     `y` and `n`, for the best and the worst, are not among them.
     """
-    own = {name for name in levels.names if len(name) == 1 and name.isdigit()}
-    free = iter([key for key in "1234567890-" if key not in own])
-    return {name if name in own else next(free): name for name in levels.names}
+    digits = {name for name in levels.names if len(name) == 1 and name.isdigit()}
+    free = iter([key for key in "1234567890-" if key not in digits])
+    return {name if name in digits else next(free): name for name in levels.names}
 
 
 def item_lines(
@@ -108,8 +108,8 @@ def start_lines(
     yield f"`{metric}` of run {run}: {counted(answers, 'answer')} of {counted(variants, 'variant')}{known}"
     if widths:
         shown = ", ".join(f"{count} ±{100 * half:.0f}" for count, half in widths.items())
-        each = " of each variant" if variants > 1 else ""
-        yield f"labels drawn at random, and the points by which the share{each} is then known: {shown}"
+        whose = " of each variant" if variants > 1 else ""
+        yield f"labels drawn at random, and the points by which the share{whose} is then known: {shown}"
     yield f"{counted(asked, 'answer')} to label now; ? explains the keys, q ends and keeps all labels"
 
 
