@@ -43,7 +43,7 @@ from promptkit.storage.store import Store
 
 ROW = re.compile(r"Review (\d+):")
 LABELS = ("positive", "negative")
-OF_THE_RUN = {"run", "seconds", "known", "cached", "latency", "front"}
+OF_THE_RUN = {"run", "seconds", "known", "cached", "latency", "front", "asked", "asked_apart"}
 """What differs between two runs of the same: whom no other candidate of a tuning dominates is a matter of time too."""
 SETTLE_SECONDS = 0.2
 """How long a server may still read what a killed client sent."""

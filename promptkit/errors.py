@@ -38,7 +38,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from errno import EACCES, EPERM, EROFS
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from types import TracebackType
 
@@ -216,6 +216,14 @@ class StoreFailed(PromptkitError):
         if isinstance(cause, OSError):
             return cause.errno in (EACCES, EPERM, EROFS)
         return getattr(cause, "sqlite_errorname", "").startswith(_NOT_WRITABLE)
+
+    @property
+    def disk_full(self) -> bool:
+        """True where the cause is a disk without space."""
+        cause = self.__cause__
+        if isinstance(cause, OSError):
+            return cause.errno in (ENOSPC, EDQUOT)
+        return getattr(cause, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
 
 
 class DamagedRecord(StoreFailed):

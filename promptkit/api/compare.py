@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.api.runs import ProjectStore, find_evaluation, open_project_store
+from promptkit.api.session import as_list
 from promptkit.errors import InputError
 from promptkit.evaluation.comparison.compare import Comparison, compare_runs
 from promptkit.evaluation.comparison.records import CompareRecord, compare_record
 from promptkit.evaluation.comparison.run_rows import RunRows, named_variant, run_rows
+from promptkit.evaluation.suite.comparison_settings import read_margins
 from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
 from promptkit.reports.output import PIPE_WIDTH
 from promptkit.reports.run_comparison import ChangedCells, changed_row_record, comparison_lines, find_changed_rows
@@ -47,15 +49,18 @@ def compare(
     metric: str | None = None,
     variant: str | None = None,
     rows: int = 1,
+    margin: str | Sequence[str] = (),
     folder: str | Path | None = None,
 ) -> CompareResult:
     """Compare two evaluations on the rows of both, paired by their content.
 
     `a` and `b` are "RUN" or "RUN:VARIANT"; a run is its number, "last" or "last~1". `metric` compares by one metric
-    alone, `rows` is how many rows of each change are shown in full, and `folder` lies in the project (default: the
-    working folder). Raises InputError.
+    alone, `rows` is how many rows of each change are shown in full, `margin` is the largest loss that does not matter,
+    as `METRIC=0.02` (default: the suite's), and `folder` lies in the project (default: the working folder). Raises
+    InputError.
     """
-    with comparing(str(a), str(b), metric=metric, variant=variant, rows=rows, folder=folder) as found:
+    margins = as_list(margin)
+    with comparing(str(a), str(b), metric=metric, variant=variant, rows=rows, margins=margins, folder=folder) as found:
         lines = comparison_lines(found.comparison, found.record, found.changed, rows, PIPE_WIDTH)
         return CompareResult(
             record=found.record, rows_shown=found.rows_shown, text="\n".join(line.plain for line in lines)
@@ -78,14 +83,22 @@ class StoredComparison:
 
 @contextmanager
 def comparing(
-    a: str, b: str, *, metric: str | None, variant: str | None, rows: int, folder: str | Path | None = None
+    a: str,
+    b: str,
+    *,
+    metric: str | None,
+    variant: str | None,
+    rows: int,
+    margins: Sequence[str] = (),
+    folder: str | Path | None = None,
 ) -> Iterator[StoredComparison]:
     """Compare two stored evaluations, with the project's store open within the block. Arguments are as of `compare`."""
     with open_project_store(None if folder is None else Path(folder)) as kept, reading_record(f"run {a} or {b}"):
         comparison = compare_runs(*find_sides(kept, a, b, variant), kept.project, metric=metric)
+        sizes = read_margins(margins, [found.metric for found in comparison.metrics.values()])
         yield StoredComparison(
             comparison=comparison,
-            record=compare_record(comparison, smallest=SMALLEST_DIFFERENCE),
+            record=compare_record(comparison, smallest=SMALLEST_DIFFERENCE, margins=sizes),
             changed=find_changed_rows(comparison, rows),
         )
 

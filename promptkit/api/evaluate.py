@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -18,7 +18,9 @@ from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.comparison.baseline import find_baseline
 from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.evaluate import EvalResult, Evaluation
+from promptkit.evaluation.serving.spec import ServingSpec, typed_serving
 from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.comparison_settings import with_comparison_options
 from promptkit.evaluation.suite.contamination import refuse_contamination
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
@@ -38,7 +40,9 @@ class EvalArguments(ModelArguments, total=False):
     `in_flight`: concurrent requests; `retry_errors`: ask again what failed, and only that; `fresh`: ask everything
     again; `exact`: one request at a time; `allow_missing`: compare though up to 2 % are missing; `allow_seen`: measure
     on rows that a preparation saw; `against`: a run or a baseline's file to compare with; `smallest`: the smallest
-    relevant difference in points.
+    relevant difference in points; `margin`: the largest loss that does not matter, as `METRIC=0.02`; `all_pairs`:
+    compare each variant with each other one; `serving`: the numbers of concurrent requests at which serving is
+    measured, as a list or a text (`1,4,16`; `none` measures nothing, though the suite says so).
     """
 
     in_flight: int | None
@@ -49,18 +53,34 @@ class EvalArguments(ModelArguments, total=False):
     allow_seen: bool
     against: str | None
     smallest: float | None
+    margin: str | Sequence[str]
+    all_pairs: bool
+    serving: str | Sequence[int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteOptions:
-    """The options of an evaluation; `alone` tells that it is of one suite, for which a wrong `against` is an error."""
+    """The options of an evaluation; `alone` tells that it is of one suite, for which a wrong `against` is an error.
+
+    `serving` are the numbers of concurrent requests at which serving is measured; None: those of the suite.
+    """
 
     model: ModelOptions = field(default_factory=ModelOptions)
     cells: EvalOptions = field(default_factory=EvalOptions)
     rules: ReportRules = field(default_factory=ReportRules)
     allow_seen: bool = False
     against: str | None = None
+    margins: Sequence[str] = ()
+    all_pairs: bool = False
     alone: bool = True
+    serving: list[int] | None = None
+
+    def measured(self, suite: Suite) -> Suite:
+        """Return a suite with its serving measured as these options say."""
+        if self.serving is None:
+            return suite
+        spec = suite.serving or ServingSpec()
+        return replace(suite, serving=spec.model_copy(update={"concurrency": self.serving}) if self.serving else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +184,9 @@ def read_options(**options: Unpack[EvalArguments]) -> SuiteOptions:
         rules=rules if smallest is None else replace(rules, smallest=smallest / 100),
         allow_seen=options.get("allow_seen", False),
         against=options.get("against"),
+        margins=as_list(options.get("margin", ())),
+        all_pairs=options.get("all_pairs", False),
+        serving=None if (serving := options.get("serving")) is None else typed_serving(serving),
     )
 
 
@@ -184,6 +207,9 @@ async def evaluate_suite(
 
     Raises what ends the run.
     """
+    ignored = None if options.alone else partial(notify, progress)
+    suite = with_comparison_options(suite, options.margins, all_pairs=options.all_pairs, on_ignored=ignored)
+    suite = options.measured(suite)
     notes = refuse_contamination(suite, allow=options.allow_seen)
     if options.model.no_cache and any(variant.counted for variant in suite.variants):
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
@@ -195,7 +221,7 @@ async def evaluate_suite(
         progress,
         concurrency=1 if cells.exact else cells.in_flight,
         replies=partial(ReplyCache, exact=cells.exact),
-        apart=[*(variant.model for variant in suite.variants if variant.model), *suite.judge_models],
+        apart=[*(variant.model for variant in suite.variants if variant.model), *suite.other_models],
     ) as session:
         evaluation = Evaluation(
             suite,

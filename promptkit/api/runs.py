@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
+from promptkit.api.stores import open_store_of_runs
 from promptkit.engine.run import BATCH
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.record import EvalRecord
@@ -58,14 +58,12 @@ def open_project_store(folder: Path | None = None) -> Iterator[ProjectStore]:
     Creates no store where there is none.
     """
     project = Project.find(folder or Path.cwd())
-    with TemporaryDirectory(prefix="promptkit-") as nothing:
-        stored = project.store_folder if project.store_folder.is_dir() else Path(nothing)
-        with Store.open(stored, cache_size=project.settings.cache.size) as store:
-            store.close_dead_runs()
-            try:
-                yield ProjectStore(project, store)
-            finally:
-                note_damage(store)
+    with open_store_of_runs(project) as store:
+        store.close_dead_runs()
+        try:
+            yield ProjectStore(project, store)
+        finally:
+            note_damage(store)
 
 
 def note_damage(store: Store) -> None:

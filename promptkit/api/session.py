@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypedDict, TypeVar
 
+from promptkit.api.stores import open_store
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline, default_model
 from promptkit.engine.results import Totals
 from promptkit.engine.session import RunSettings
-from promptkit.errors import InputError, StoreFailed
+from promptkit.errors import InputError
 from promptkit.project import Project, is_suite
 from promptkit.reports.progress import Progress
 from promptkit.runtimes.base import Model
@@ -168,7 +169,7 @@ async def open_session(
     recorder = Recorder(Path(options.record)) if options.record else None
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(open_store(project, progress))
+            store = stack.enter_context(open_store(project, partial(notify, progress)))
             models = Models(
                 reference,
                 why=why,
@@ -190,27 +191,6 @@ async def open_session(
     finally:
         if recorder:
             recorder.close()
-
-
-@contextmanager
-def open_store(project: Project, progress: Progress | None = None) -> Iterator[Store]:
-    """Open the project's store; where the folder cannot be written, one that is gone after the block, with a notice."""
-    size = project.settings.cache.size
-    with ExitStack() as stack:
-        try:
-            store = Store.open(project.store_folder, cache_size=size)
-        except StoreFailed as error:
-            if not error.read_only:
-                raise
-            notify(progress, f"{error.message}; nothing of this is kept")
-            folder = stack.enter_context(TemporaryDirectory(prefix="promptkit-"))
-            store = Store.open(Path(folder), cache_size=size)
-        stack.enter_context(store)
-        try:
-            yield store
-        finally:
-            if store.damage.notice:
-                notify(progress, store.damage.notice)
 
 
 def notify(progress: Progress | None, message: str) -> None:

@@ -83,6 +83,17 @@ def evaluate(
     smallest: Annotated[
         float | None, typer.Option("--smallest", metavar="POINTS", help="The smallest relevant difference (5).")
     ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option("--margin", metavar="[METRIC=]SIZE", help="The largest loss that does not matter; repeatable."),
+    ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Compare each variant with each other one, not with the first alone.")
+    ] = False,
+    serving: Annotated[
+        str | None,
+        typer.Option("--serving", metavar="N,…|none", help="Measure serving at so many concurrent requests."),
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
     json: Json = False,
     record: Record = None,
@@ -106,6 +117,9 @@ def evaluate(
         allow_seen=allow_seen,
         against=against,
         smallest=smallest,
+        margin=margin or (),
+        all_pairs=all_pairs,
+        serving=serving,
         record=record,
         no_cache=no_cache,
         strict=strict,
@@ -126,7 +140,7 @@ def evaluate(
     if options.alone and not json:
         typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
-            how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
+            how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen, serving=serving),
             rows=command_options(limit=limit, filter=filters),
         )
         suggest_better_model([ended[0].record.model.reference])
@@ -189,7 +203,7 @@ def print_result(result: EvalResult, view: StoredRun, *, html: Path | None, json
         emit(json_text(result.record.to_json(), indent=2 if alone else None))
     else:
         print_evaluation(result.record, view)
-    if defects := defects_text(result.record.defects, result.number):
+    if defects := defects_text(result.record.defects, result.record.run):
         note(defects)
 
 
@@ -277,15 +291,17 @@ def _next_lines(
     if ended.status == "incomplete" and missing > ended.wrong:
         retry = [] if ended.gave_up else ["--retry-errors"]
         yield join([*whole, *typed.rows, *retry]), "asks only cells without an answer"
-    if record.before is not None:
+    is_kept = record.run is not None
+    if record.before is not None and is_kept:
         yield f"promptkit runs compare {record.before} {ended.number}", f"what changed since run {record.before}"
-    if _has_failures(record.variants[0]):
+    if is_kept and _has_failures(record.variants[0]):
         yield f"promptkit runs show {ended.number} --failures", "the failing rows, with their messages"
     if record.limited:
-        yield join(whole), "all rows; these are not asked again"
+        yield join(whole), "all rows; these are not asked again" if is_kept else "all rows"
     if not html:
         yield join([*whole, *typed.rows, "--html", f"{record.suite}.html"]), "as one page"
-    yield f"promptkit runs show {ended.number}", "this again"
+    if is_kept:
+        yield f"promptkit runs show {ended.number}", "this again"
 
 
 def _has_failures(variant: VariantRecord) -> bool:

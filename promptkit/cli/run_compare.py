@@ -29,6 +29,12 @@ def compare(
             show_default=False,
         ),
     ] = 1,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--margin", metavar="[METRIC=]SIZE", help="The largest loss that does not matter (default: the suite's)."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare two evaluations on the rows of both: the difference with its interval, and the rows that changed.
@@ -41,7 +47,7 @@ def compare(
     from promptkit.reports.run_comparison import print_comparison
     from promptkit.reports.text import json_text
 
-    with comparing(a, b, metric=metric, variant=variant, rows=rows) as found:
+    with comparing(a, b, metric=metric, variant=variant, rows=rows, margins=margin or ()) as found:
         if json:
             emit(json_text({**found.record.to_json(), "rows_shown": found.rows_shown}))
         else:

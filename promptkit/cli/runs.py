@@ -21,6 +21,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.comparison.baseline import baseline_lines
 from promptkit.evaluation.comparison.run_rows import named_variant, row_cells
+from promptkit.evaluation.provenance import provenance_of
 from promptkit.evaluation.record import EvalRecord, MetricRecord
 from promptkit.evaluation.stored_run import KIND, StoredRun
 from promptkit.reports.batch import AnswerTable, answer_lines, batch_row_text, batch_text
@@ -33,6 +34,7 @@ from promptkit.reports.runs import cells_text, run_record, run_text, runs_text
 from promptkit.reports.text import json_text
 from promptkit.reports.tuning.page import write_tuning_page
 from promptkit.reports.tuning.report import print_tuning
+from promptkit.storage.file_digests import CurrentDigests
 from promptkit.storage.files import check_destination, write_private
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Run
@@ -126,7 +128,7 @@ def show(
         if html is not None:
             write_html(kept, view, html)
         if row is not None:
-            show_row(view, row, variant, json=json)
+            show_row(kept, view, row, variant, json=json)
         elif failures:
             show_failures(kept, view, named_variant(view, variant), json=json)
         else:
@@ -216,23 +218,29 @@ def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
     note(f"the page is {path}")
 
 
-def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
-    """Print a row with its cells. Raises InputError for a row that the run does not have."""
+def show_row(kept: ProjectStore, view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
+    """Print a row with its cells and their origin. Raises InputError for a row that the run does not have."""
     cells = row_cells(view, row, variant)
     if not cells:
         following = next(view.cells(variant, first=row), None)
         hint = f"its next row is {following.row}" if following else "its last row comes before that"
         raise InputError(f"run {view.number} has no row {row}", hint=hint)
+    current = CurrentDigests(kept.project.root)
+    origins = {cell.number: provenance_of(view, cell, current) for cell in cells}
     if json:
-        records = [{**cell_record(cell), "trace": view.trace(cell.number)} for cell in cells]
+        records = [
+            {**cell_record(cell), "origin": origins[cell.number].record(), "trace": view.trace(cell.number)}
+            for cell in cells
+        ]
         emit(json_text({"run": view.number, "row": row, "cells": records}))
     else:
-        emit_folded(cells_text(view, cells))
+        emit_folded(cells_text(view, cells, origins))
 
 
 def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bool) -> None:
     """Print the failing rows of a variant: those without an answer first, then the lowest by the first metric."""
-    summary = next(one for one in kept.record(view).variants if one.name == variant)
+    variants = kept.record(view).variants
+    summary = next(one for one in variants if one.name == variant)
     metrics = summary.metrics
     if json:
         cells = [cell_record(cell) for cell in failing_cells(view, variant, metrics)]
@@ -250,16 +258,24 @@ def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bo
         emit_folded(("\n" if at else "") + cells_text(view, [cell]))
     share = f"{count} of {summary.cases} cells of `{variant}` fail"
     note(f"{share}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else share)
+    for other in variants:
+        for name, metric in other.metrics.items() if other.name != variant else ():
+            if metric.unscored:
+                note(f"{metric.unscored} answers of `{other.name}` have no score by `{name}`: --variant {other.name}")
 
 
 def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, MetricRecord]) -> Iterator[Cell]:
-    """Yield the cells of a variant without an answer, or below the best score of the first metric."""
-    return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
+    """Yield the cells of a variant without an answer, without a score, or below the best one of the first metric."""
+    return (cell for cell in view.cells(variant) if not is_right(cell, metrics) or _is_unscored(cell))
 
 
-def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool, float]:
-    """Return the sort key of failing cells: those without an answer come first, then the lowest score."""
-    return not cell.flag, normalized_score(cell, metrics)
+def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool, bool, float]:
+    """Return the sort key of failing cells: those without an answer, then those without a score, then the lowest."""
+    return not cell.flag, not _is_unscored(cell), normalized_score(cell, metrics)
+
+
+def _is_unscored(cell: Cell) -> bool:
+    return any(score.value is None for score in cell.scores.values())
 
 
 app.command()(compare)

@@ -152,9 +152,11 @@ def show_run(record: EvalRecord, session: Session, html: Path | None) -> None:
 
     if defects := defects_text(record.defects, record.run):
         note(defects)
-    note(f"kept as run {record.run}: promptkit runs show {record.run}")
+    if record.run is not None:
+        note(f"kept as run {record.run}: promptkit runs show {record.run}")
     if html is not None:
-        run = session.store.run(str(record.run))
+        # A run that is not kept is the last one in a store of its own.
+        run = session.store.run("last" if record.run is None else str(record.run))
         assert run is not None, "a run that ended is in the store"
         write_page(StoredRun(session.store, run), record, html)
 

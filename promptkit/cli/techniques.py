@@ -66,7 +66,7 @@ def list_(
 
     project = Project.find(Path.cwd())
     every, problems = find_all(project)
-    families = {technique.card.family for technique in every}
+    families = {technique.card.family for technique in every if technique.card.family}
     if family is not None and family not in families:
         raise InputError(f"there is no family `{family}`", hint=nearest(family, families))
     of_cards = {task for technique in every for task in technique.card.tasks}

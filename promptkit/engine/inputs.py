@@ -11,6 +11,7 @@ from promptkit.engine.pipeline import ForEach, Input, Pipeline, Step
 from promptkit.engine.scope import INDEX, PREVIOUS, ROUND, STEPS, ItemResults
 from promptkit.engine.table_inputs import TABLE_FORMS, is_table, table_rows
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts.conversation import messages_fault
 from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import parse_json, plain
 from promptkit.storage.yaml import load
@@ -90,7 +91,7 @@ def read_text_value(spec: Input, text: str, *, folder: Path | None = None) -> An
     value: Any = text
     if spec.type == "table":
         value = _table(spec, text, folder)
-    elif spec.type in ("number", "boolean", "list"):
+    elif spec.type in ("number", "boolean", "list", "messages"):
         value = load(text, file=f"{spec.name}=").value
     elif spec.type == "json":
         try:
@@ -106,6 +107,8 @@ def wrong_value(spec: Input, value: Any) -> str | None:
     """Return why a value does not suit an input, None where it does."""
     if spec.choices and value not in spec.choices:
         return f"must be one of {', '.join(map(str, spec.choices))}, not `{value}`"
+    if spec.type == "messages":
+        return messages_fault(value)
     if not _has_type(spec.type, value):
         return f"must be a {spec.type}, not {_kind_of_value(value)}"
     return None
@@ -153,7 +156,9 @@ def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> lis
 def _step_scope(pipeline: Pipeline, given: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
     """Return the scope of a step. Results of a `for_each` get their items."""
     scope = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
-    statuses = {name: {"status": "skipped" if name in absent else "done"} for name in pipeline.steps}
+    statuses: dict[str, Any] = {
+        name: {"status": "skipped" if name in absent else "done", "tool_calls": []} for name in pipeline.steps
+    }
     scope |= {STEPS: statuses, **dict.fromkeys(pipeline.steps), **given}
     for name, step in pipeline.steps.items():
         results = given.get(name)

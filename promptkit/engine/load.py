@@ -7,9 +7,12 @@ and `step_settings` (the settings of a step that asks a model). Sub-pipelines ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.overrides import StepOverrides, read_overrides, report_unknown_steps
@@ -38,6 +41,7 @@ from promptkit.engine.spec import (
     PipelineSpec,
     Spec,
     StepSpec,
+    ToolSpec,
     labels_as_written,
     validate,
 )
@@ -259,9 +263,10 @@ class PipelineReader:
 
     def _tools(self) -> dict[str, Tool]:
         tools: dict[str, Tool] = {}
-        for name, reference in self._head.tools.items():
+        for name, spec in self._head.tools.items():
             try:
-                tools[name] = find_tool(name, reference, self._path.parent, self._state.project)
+                tool = find_tool(name, spec.function, self._path.parent, self._state.project)
+                tools[name] = tool.reading(spec.reads, spec.environment, self._path.parent, self._state.project)
             except InputError as error:
                 self._add(error, ("tools", name))
         return tools
@@ -456,9 +461,8 @@ def _read_head(document: Document, problems: Problems) -> PipelineSpec:
     raw = document.value if isinstance(document.value, Mapping) else {}
     kinds = {"inputs": Mapping, "defaults": Mapping, "steps": Mapping, "cases": list, "output": object}
     usable = {key: raw[key] for key, kind in kinds.items() if key in raw and isinstance(raw[key], kind)}
-    tools = raw.get("tools")
-    if isinstance(tools, Mapping) and all(isinstance(value, str) for value in tools.values()):
-        usable["tools"] = tools
+    with suppress(ValidationError):
+        usable["tools"] = TypeAdapter(dict[str, ToolSpec]).validate_python(raw.get("tools", {}))
     return PipelineSpec.model_construct(**{"steps": {}, **usable})
 
 

@@ -28,7 +28,7 @@ class Input:
     """An input of a pipeline. It is optional exactly when it has a default."""
 
     name: str
-    type: str = "text"  # text, number, boolean, list, table, json
+    type: str = "text"  # text, number, boolean, list, table, messages, json
     about: str = ""
     example: Any = None
     has_example: bool = False

@@ -77,7 +77,7 @@ def _assumed_scope(
     pipeline: Pipeline, inputs: Mapping[str, Any], typed: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a scope with a result for each step, and the source of each result."""
-    scope: dict[str, Any] = {STEPS: {name: {"status": "done"} for name in pipeline.steps}}
+    scope: dict[str, Any] = {STEPS: {name: {"status": "done", "tool_calls": []} for name in pipeline.steps}}
     sources: dict[str, str] = {}
     for name in pipeline.steps:
         examples = _examples_for(name, pipeline)

@@ -19,7 +19,7 @@ from promptkit.errors import InputError, ModelMissing, Problem, Unsupported, pla
 from promptkit.runtimes.base import Capability, Model
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
-from promptkit.techniques.definition import formula_problems
+from promptkit.techniques.definition import configured_problems
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.techniques.thinking import unmet_setting
@@ -53,7 +53,7 @@ def technique_problems(pipeline: Pipeline) -> list[Problem]:
             problems.add(technique_problems(step.pipeline))
         if step.prompt_call is not None:
             chosen = configure(step.prompt_call.technique, pipeline.project)
-            problems.add(formula_problems(chosen, pipeline.project))
+            problems.add(configured_problems(chosen, pipeline.project))
     return problems.found
 
 

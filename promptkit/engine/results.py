@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.serialization import reply_record, request_record
 from promptkit.storage.strict_json import plain
-from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
 
 Status = Literal["done", "skipped", "failed", "capped"]
+SIMULATED_USER: Final = "simulated user"
+"""The kind of the record of a trace in which a simulated user wrote its next text."""
 TraceKind = Literal["run", "step", "item", "round", "pipeline"]
 
 
@@ -25,7 +27,8 @@ class Trace:
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
     answers that no repair fixed. `warnings` are those of its techniques, each once, and `warned_by` maps them to the
     techniques that gave them; each call has those of its reply. `failure` is an error that `on_error` tolerated.
-    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts.
+    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts. `tool_calls` are those
+    of the step or, in a technique with tools, of the model.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Trace:
     failure: PromptkitError | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
     children: list[Trace] = field(default_factory=list)
 
     def nodes(self) -> Iterator[Trace]:
@@ -191,6 +195,7 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         **({"warnings": list(trace.warnings)} if trace.warnings else {}),
         **({"warned_by": dict(trace.warned_by)} if trace.warned_by else {}),
         **({"extra": dict(trace.extra)} if trace.extra else {}),
+        **({"tool_calls": tool_call_records((trace,))} if trace.tool_calls else {}),
         "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],
     }
@@ -199,10 +204,11 @@ def trace_record(trace: Trace) -> dict[str, Any]:
 def speed_record(trace: Trace) -> dict[str, float]:
     """Return the seconds until the first token of a run, and its tokens a second, of requests that were sent now."""
     calls = [call for node in trace.nodes() for call in node.calls if not call.reply.cached]
-    timed = [call.reply for call in calls if call.reply.tokens_a_second is not None]
+    speeds = [(call.reply.tokens_out or 0, call.reply.tokens_a_second) for call in calls]
+    timed = [(count - 1, speed) for count, speed in speeds if speed is not None]
     first = min(calls, key=lambda call: call.started, default=None)
-    seconds = sum(reply.seconds - (reply.first_token or 0) for reply in timed)
-    tokens = sum((reply.tokens_out or 0) - 1 for reply in timed)
+    seconds = sum(tokens / speed for tokens, speed in timed)
+    tokens = sum(tokens for tokens, _ in timed)
     return _speeds(None if first is None else first.reply.first_token, tokens / seconds if timed else None)
 
 
@@ -211,6 +217,31 @@ def calls_of(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from record.get("calls", ())
     for part in record.get("parts", ()):
         yield from calls_of(part)
+
+
+def tool_calls_of(record: Mapping[str, Any], step: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the tool calls in the record of a trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
+
+    The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there. The calls of a simulated user
+    are left out, since they are not the target's.
+    """
+    if record.get("kind") == SIMULATED_USER:
+        return
+    if record.get("kind") == "step":
+        step = f"{step}.{record['name']}" if step else record["name"]
+    for call in record.get("tool_calls", ()):
+        yield {"step": step, **call}
+    for part in record.get("parts", ()):
+        yield from tool_calls_of(part, step)
+
+
+def tool_call_records(nodes: Iterable[Trace]) -> list[dict[str, Any]]:
+    """Return the tool calls of nodes of a trace as JSON-able data: `name`, `arguments`, `result` and `failure`."""
+    return [
+        {"name": call.name, "arguments": plain(call.arguments), "result": plain(call.result), "failure": call.failure}
+        for node in nodes
+        for call in node.tool_calls
+    ]
 
 
 def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from promptkit.engine.results import (
     step_result,
     stored_calls,
     sum_totals,
+    tool_call_records,
     totals_record,
     trace_record,
 )
@@ -225,7 +226,7 @@ class PipelineRun:
         trace.status, trace.value = outcome.status, outcome.value
         # The step of a prompt may have an input's name. Its result may replace the input: only the output reads it.
         self._scope[step.name] = outcome.value
-        self._scope[STEPS][step.name] = {"status": outcome.status}
+        self._scope[STEPS][step.name] = {"status": outcome.status, "tool_calls": tool_call_records(trace.nodes())}
         if outcome.value is None and outcome.status in ("skipped", "failed"):
             self._absent.add(step.name)
         self._report(path, trace)

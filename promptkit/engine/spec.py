@@ -17,7 +17,7 @@ Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
 Spec = TypeVar("Spec", bound=BaseModel)
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
-InputType = Literal["text", "number", "boolean", "list", "table", "json"]
+InputType = Literal["text", "number", "boolean", "list", "table", "messages", "json"]
 
 
 class ClosedModel(BaseModel):
@@ -177,6 +177,22 @@ class CaseSpec(ClosedModel):
     expect: Any = None
 
 
+class ToolSpec(ClosedModel):
+    """A tool with what its function reads beside its arguments: files and environment variables, by name."""
+
+    function: str
+    reads: Annotated[list[str], BeforeValidator(_as_list)] = []
+    environment: Annotated[list[str], BeforeValidator(_as_list)] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_function(cls, value: Any) -> Any:
+        """Return the mapping that the name of a function alone stands for."""
+        if not isinstance(value, str | Mapping | ToolSpec):
+            raise ValueError("must be `FILE.py:FUNCTION`, or a mapping with that as its `function`")
+        return {"function": value} if isinstance(value, str) else value
+
+
 class PipelineSpec(ClosedModel):
     """The top level of a pipeline file. Steps, inputs and cases are read one by one, so that one mistake hides no
     other.
@@ -189,7 +205,7 @@ class PipelineSpec(ClosedModel):
     steps: dict[str, Any] = Field(min_length=1)
     output: Any = None
     model: str | None = None
-    tools: dict[str, str] = {}
+    tools: dict[str, ToolSpec] = {}
     cases: list[Any] = []
     tune: dict[str, Any] = {}
 
@@ -279,6 +295,7 @@ _ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type"
 # Shapes that the models leave open: their own validators give better messages than a schema.
 _SHAPES: dict[str, dict[str, Any]] = {
     "after": _ONE_OR_MANY,
+    "environment": _ONE_OR_MANY,
     "answer": {"type": ["string", "object"]},
     "examples": {"type": ["array", "object"]},
     "for_each": {"type": ["string", "array", "object"]},
@@ -289,6 +306,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
         ]
     },
     "prompt": {"type": ["string", "object"]},
+    "reads": _ONE_OR_MANY,
     "stop": _ONE_OR_MANY,
     "technique": {"type": ["string", "object"]},
     "think": {
@@ -310,6 +328,9 @@ def json_schema(of: Format) -> dict[str, Any]:
             properties[name] = {**_SHAPES[name], "title": properties[name].get("title", name)}
         if properties.get("tools", {}).get("type") != "object" and "tools" in properties:
             properties["tools"] = {**_ONE_OR_MANY, "title": "Tools"}
+        elif "tools" in properties:
+            tool = properties["tools"]["additionalProperties"]
+            properties["tools"]["additionalProperties"] = {"anyOf": [{"type": "string"}, tool]}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"promptkit {of}"}
     return {**schema, **head, "description": f"A {of} of promptkit."}
 

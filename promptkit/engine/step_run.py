@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.engine.pipeline import ForEach, Pipeline, Repeat, Step
+from promptkit.engine.pipeline import ForEach, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
 from promptkit.engine.step_settings import resolve_model
+from promptkit.engine.tools import Tool
 from promptkit.errors import (
     CodeFailed,
     InputError,
@@ -24,12 +25,13 @@ from promptkit.errors import (
     UnparsedAnswer,
     catching_unexpected,
 )
+from promptkit.prompts.conversation import messages_fault, read_messages
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
-from promptkit.techniques.context import Answer, CallRecord, StepContext
+from promptkit.techniques.context import Answer, CallRecord, StepContext, ToolCall
 from promptkit.techniques.perform import perform, repair
 from promptkit.techniques.warnings import TechniqueWarning, merged_sources, warning_text
 
@@ -201,7 +203,7 @@ class StepRun:
         if step.prompt_call is not None:
             return StepOutcome("done", await self._ask(values, here))
         if step.tool is not None:
-            value = await step.tool.call(values)
+            value = await self._call_tool(step.tool, values, here)
         else:
             assert step.pipeline is not None, "a step has a prompt, a tool or a pipeline"
             value = await self._run_pipeline(step.pipeline, values, self, here)
@@ -209,6 +211,16 @@ class StepRun:
         if problem is not None:
             raise ToolFailed(f"the result does not pass the guard: {problem}")
         return StepOutcome("done", value)
+
+    async def _call_tool(self, tool: Tool, values: Mapping[str, Any], here: ExecutionContext) -> Any:
+        """Call the step's tool and record the call. Raises ToolFailed."""
+        try:
+            value = await tool.call(values)
+        except ToolFailed as error:
+            here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, failure=str(error)))
+            raise
+        here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, result=value))
+        return value
 
     async def _ask(self, values: dict[str, Any], here: ExecutionContext) -> Any:
         context = await step_context(
@@ -293,9 +305,6 @@ def _combined_status(outcomes: list[StepOutcome]) -> Status:
     return "failed" if "failed" in statuses else "capped" if "capped" in statuses else "done"
 
 
-MESSAGE_ROLES = ("system", "user", "assistant")
-
-
 async def step_context(
     step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: ExecutionContext
 ) -> StepContext:
@@ -343,7 +352,7 @@ async def step_context(
         example_answers=example_answers,
         answer_of=_answer_type_for(step, values, here),
         examples_for=call.examples.shown,
-        history=_history(values.get("history"), step.place),
+        history=_history(call, values, step.place),
         options=call.options,
         programs=call.programs,
         tools={name: tool.call for name, tool in call.tools.items()},
@@ -352,6 +361,7 @@ async def step_context(
         sample=here.sample,
         strict=session.settings.strict,
         record=record,
+        record_tool=here.trace.tool_calls.append,
         notice=session.notice,
         warn=warn,
         on_text=on_text if session.listens else None,
@@ -393,14 +403,17 @@ def _answer_type_for(
     return lambda inputs: answer.of_example(Example(inputs, None), scope, here.absent)
 
 
-def _history(value: Any, place: Problem) -> tuple[Message, ...]:
-    """Return the turns of the input `history`, where it is a list, as messages. Raises InputError."""
-    if not isinstance(value, list | tuple):
-        return ()
-    for turn in value:
-        if not (
-            isinstance(turn, Mapping) and turn.get("role") in MESSAGE_ROLES and isinstance(turn.get("content"), str)
-        ):
-            message = f"a turn of `history` is `{{role: {' | '.join(MESSAGE_ROLES)}, content: TEXT}}`, not {turn!r:.60}"
-            raise with_place(InputError(message), place)
-    return tuple(Message(turn["role"], turn["content"]) for turn in value)
+def _history(call: PromptCall, values: Mapping[str, Any], place: Problem) -> tuple[Message, ...]:
+    """Return the turns that go before the user's message: those of inputs of the type `messages` that no section
+    reads, and of the input `history`, where it is a list. Raises InputError.
+    """
+    typed = {name for name, spec in call.inputs.items() if spec.type == "messages"}
+    sent = [name for name in call.inputs if name in typed and name not in call.prompt.names()]
+    if "history" not in typed and isinstance(values.get("history"), list | tuple):
+        sent.append("history")
+    found: list[Message] = []
+    for name in sent:
+        if fault := messages_fault(values.get(name, ())):
+            raise with_place(InputError(f"the input `{name}` {fault}"), place)
+        found += read_messages(values.get(name, ()))
+    return tuple(found)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from promptkit.answers.calibration import check_calibration
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
 from promptkit.engine.spec import DefaultsSpec, OptionsSpec, ProgramsSpec, validate_usable
+from promptkit.engine.step_rows import expected_value
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
@@ -137,7 +139,7 @@ class SettingsResolver:
             paths = {name: (name,) for name in prompt.inputs} if answer.in_prompt else sources
             answer_type = RowAnswer(answer.value, paths, self._project)
         technique = self._technique(inputs)
-        examples = self._examples(prompt)
+        examples = self._examples(prompt, answer_type)
         self._check_outputs(examples.all, answer_type)
         return PromptCall(
             prompt=prompt,
@@ -309,10 +311,11 @@ class SettingsResolver:
             except ValueError as error:
                 assert chosen is not None, "examples come from somewhere"
                 message = f"the output of example {example.number} is not an answer: {error}"
-                path: tuple[Key, ...] = ("file",)
-                if not isinstance(chosen.value, Mapping):
-                    path = (example.number - 1, "output")
-                self._problems.add(self._refused(chosen.problem("examples", message, path=path)))
+                if isinstance(chosen.value, Mapping) and example.place is not None:
+                    problem = replace(example.place, message=message)
+                else:
+                    problem = chosen.problem("examples", message, path=(example.number - 1, "output"))
+                self._problems.add(self._refused(problem))
                 wrong += 1
                 if wrong == MAX_WRONG_EXAMPLES:
                     return
@@ -325,7 +328,7 @@ class SettingsResolver:
             return example
         return replace(typed, hint=f"the example is in {example.file}, line {example.line}")
 
-    def _examples(self, prompt: Prompt) -> Examples:
+    def _examples(self, prompt: Prompt, answer: AnswerType | RowAnswer) -> Examples:
         chosen = first_setting(self._sources, "examples")
         if chosen is None:
             return Examples()
@@ -338,7 +341,8 @@ class SettingsResolver:
                 return Examples()
             spec = {**spec, "file": str(resolved(file))}
         try:
-            return read_examples(prompt, None if chosen.source.is_prompt else spec)
+            spec = None if chosen.source.is_prompt else spec
+            return read_examples(prompt, spec, read_output=partial(_output, answer))
         except InputError as error:
             self._add(chosen, "examples", error)
             return Examples()
@@ -376,6 +380,17 @@ class SettingsResolver:
             if name not in tools:
                 self._problems.add(chosen.problem("tools", f"unknown tool `{name}`", nearest(name, tools)))
         return {name: tools[name] for name in chosen.value if name in tools}
+
+
+def _output(answer: AnswerType | RowAnswer, example: Example) -> Any:
+    """Return the output of an example as the answer's type reads it, unchanged where that cannot or is not known."""
+    answer_type = answer if isinstance(answer, AnswerType) else answer.fixed(example)
+    if answer_type is None or not isinstance(example.output, str):
+        return example.output
+    try:
+        return expected_value(answer_type, example.output)
+    except ValueError:
+        return example.output
 
 
 def _answer_name(chosen: ChosenSetting | None) -> str:

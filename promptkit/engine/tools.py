@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import ToolFailed
+from promptkit.errors import InputError, ToolFailed
 from promptkit.project import Project
+from promptkit.project_code.file_reads import note_reads
 from promptkit.project_code.reference import CodeReference, find_code
 from promptkit.project_code.source import functions_of, parse_source
+from promptkit.storage.file_digests import digest_of, stands_for_a_file
+from promptkit.storage.files import resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class Tool:
 
     `takes` maps its parameters to whether they are required; None where they are unknown or open. `types` has the
     annotations of those that have one, and `about` is the first line of its docstring. `kind` is its name in messages.
+    `declared` are the files (paths within the project, patterns) and environment variables (`$NAME`) that it reads, for
+    what cannot be seen: files that a C library or another process opens.
     """
 
     name: str
@@ -30,6 +37,7 @@ class Tool:
     kind: str = "tool"
     about: str = ""
     types: Mapping[str, str] = field(default_factory=dict)
+    declared: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path | None:
@@ -58,7 +66,23 @@ class Tool:
 
         The function gets a copy of the arguments, which it may change.
         """
-        return await self.code.call(deepcopy(arguments), self._failed)
+        await self._note_declared()
+        try:
+            return await self.code.call(deepcopy(arguments), self._failed)
+        finally:
+            await self._note_declared()  # A file that changed meanwhile has two digests.
+
+    async def _note_declared(self) -> None:
+        if self.declared:
+            note_reads(await asyncio.to_thread(lambda: {name: digest_of(name, self.root) for name in self.declared}))
+
+    def reading(self, reads: Sequence[str], environment: Sequence[str], folder: Path, project: Project) -> Tool:
+        """Return this tool with files that it reads, by patterns relative to `folder`, and environment variables.
+
+        Raises InputError for a pattern that leads out of the project or matches no file.
+        """
+        names = [_declared_name(pattern, folder, project) for pattern in reads]
+        return replace(self, declared=(*names, *(f"${name}" for name in environment)))
 
     def _failed(self, failure: str) -> ToolFailed:
         return ToolFailed(f"{self.kind} `{self.name}` {failure}")
@@ -75,6 +99,19 @@ def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind
         return Tool(name, code, None, kind)
     about = (ast.get_docstring(function) or "").partition("\n")[0].strip()
     return Tool(name, code, _parameters(function.args), kind, about, _annotations(function.args))
+
+
+def _declared_name(pattern: str, folder: Path, project: Project) -> str:
+    """Return a pattern relative to the project's root. Raises InputError."""
+    path, root = os.path.normpath(resolved(folder) / pattern), str(resolved(project.root))
+    if not path.startswith(f"{root}{os.sep}"):
+        raise InputError(f"`reads`: `{pattern}` leads out of the project")
+    name = path[len(root) + 1 :].replace(os.sep, "/")
+    if not stands_for_a_file(name, project.root):
+        raise InputError(
+            f"`reads`: there is no file `{pattern}`", hint="paths are relative to the file that names them"
+        )
+    return name
 
 
 def _annotations(arguments: ast.arguments) -> Mapping[str, str]:

@@ -21,6 +21,8 @@ from promptkit.storage.rows import read_numbered
 from promptkit.storage.strict_json import json_bytes, plain
 
 SUFFIX: Final = ".labels.jsonl"
+LEAST_COVERED: Final = 0.8
+"""The share of the rows drawn at random whose labels a variant must have, for these to pass for a random sample."""
 
 
 class AnswerLabel(BaseModel):
@@ -29,6 +31,8 @@ class AnswerLabel(BaseModel):
     `key` is the answer's (`answer_key`), `answer` itself stands there for people. `level` is a level of the judge, or
     `right` or `wrong`; `value` the right answer where the person wrote it (None: not), `why` the person's reason.
     `drawn` tells whether the answer was drawn at random or chosen by its scores; `at` is the time, ISO 8601 in UTC.
+    `inputs` are the target's, and `cluster` the row's value of the suite's `cluster` field (None: not known): a judge
+    is shown the answer as an example where they are known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,11 +46,18 @@ class AnswerLabel(BaseModel):
     value: Any = None
     why: str = ""
     at: str = ""
+    inputs: dict[str, Any] = {}
+    cluster: Any = None
 
 
 def answer_key(inputs: Mapping[str, Any], answer: Any) -> str:
     """Return the key of an answer: a hash, in hexadecimal, of the target's inputs and of the value that is labelled."""
     return content_key(json_bytes([inputs, plain(answer)], sort_keys=True, allow_nan=True, default=str)).hex()
+
+
+def inputs_key(inputs: Mapping[str, Any]) -> str:
+    """Return the key of a target's inputs, in hexadecimal."""
+    return content_key(json_bytes(inputs, sort_keys=True, allow_nan=True, default=str)).hex()
 
 
 def label_file(suite: Path) -> Path:
@@ -101,6 +112,15 @@ class AnswerLabels:
         labels = self.of_answer(metric, key)
         counts = Counter(label.level for label in labels)
         return max(labels, key=lambda label: counts[label.level], default=None)
+
+    def drawn_inputs(self, metric: str) -> frozenset[str]:
+        """Return the keys (`inputs_key`) of the inputs to which some answer was drawn at random and labelled.
+
+        A variant's labels are a random sample only if its answers to nearly all of these inputs have a label: after an
+        edit the answers that stayed the same do, and of another variant those that the two share.
+        """
+        drawn = (label for label in self if label.metric == metric and label.drawn == "random")
+        return frozenset(inputs_key(label.inputs) for label in drawn if label.inputs)
 
     def add(self, label: AnswerLabel) -> None:
         """Append a label to the file. Raises StoreFailed."""

@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
 from os.path import relpath
 from typing import Any, Literal, NamedTuple
 
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.execution import Execution
-from promptkit.evaluation.cells.progress import EvalOptions
-from promptkit.evaluation.cells.scoring import score_pairs
+from promptkit.evaluation.cells.keys import digests_of_files
+from promptkit.evaluation.cells.pair_scoring import PairOutcomes, PairScorer
+from promptkit.evaluation.cells.progress import EvalOptions, VariantRun
 from promptkit.evaluation.comparison.compare import BaselineComparisons
 from promptkit.evaluation.comparison.records import baseline_record
 from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
+from promptkit.evaluation.main_effects import main_effects
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample
+from promptkit.evaluation.provenance import shared_files
+from promptkit.evaluation.ranking import rankings
 from promptkit.evaluation.record import (
     AnsweringModel,
-    ComparisonRecord,
     Defect,
     EvalRecord,
     MetricRecord,
+    ServingRecord,
     VariantRecord,
 )
-from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record, sent_the_same
+from promptkit.evaluation.same_requests import same_requests
+from promptkit.evaluation.serving.figures import serving_record
+from promptkit.evaluation.serving.measurement import ServingMeasurement, check_serving
+from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
 from promptkit.evaluation.suite.suite import Suite
-from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost
+from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost, with_same_requests
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
 from promptkit.evaluation.thresholds.definition import threshold_baselines
+from promptkit.evaluation.thresholds.serving import check_serving_thresholds
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
+from promptkit.runtimes.servers.server_identity import weights_are_stated
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
 
@@ -100,16 +111,23 @@ class Evaluation:
         self._before: int | None = None
         self._models = models
         self._store = store
+        self._pairs: Mapping[str, PairOutcomes] = {}
         self._baselines: Mapping[str, RunRows | str | None] = {}
+        self._serving: ServingRecord | None = None
         self._started = time.monotonic()
 
     async def open(self) -> Model:
         """Open the models and return the baseline's; nothing is asked.
 
         Raises RuntimeFailure where a model is not there, and InputError for a threshold that compares with a file that
-        is not a baseline.
+        is not a baseline, and where serving cannot be measured.
         """
         self.model = await self.execution.open()
+        check_serving(
+            self.suite,
+            self._models,
+            [name for run in self.execution.variants for name in run.runner.session.answered],
+        )
         self._baselines = threshold_baselines(self.suite, self._store, self._model_record())
         return self.model
 
@@ -130,13 +148,8 @@ class Evaluation:
             with frozen_files():
                 await self.execution.run(self.number)
                 if not self.execution.progress.gave_up:
-                    await score_pairs(
-                        self.suite,
-                        self.execution.variants,
-                        models=self._models,
-                        store=self._store,
-                        number=self.number,
-                    )
+                    await self._score_pairs()
+                    self._serving = await self._measure_serving()
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
@@ -144,6 +157,33 @@ class Evaluation:
             self._end("failed")
             raise
         return self._end("incomplete" if self.execution.lacks() else "done")
+
+    async def _measure_serving(self) -> ServingRecord | None:
+        """Return the serving of the variants, None where the suite does not measure it."""
+        if self.suite.serving is None:
+            return None
+        progress = self.execution.progress
+
+        def show(done: int, total: int) -> None:
+            progress.serving = f"serving: {done} of {total} blocks"
+
+        measurement = ServingMeasurement(
+            self.suite,
+            self.suite.serving,
+            models=self._models,
+            settings=self.execution.settings,
+            on_progress=show,
+        )
+        return serving_record(await measurement.run())
+
+    async def _score_pairs(self) -> None:
+        scorer = PairScorer(
+            self.suite, self.execution.variants, models=self._models, store=self._store, number=self.number
+        )
+        self._pairs = scorer.outcomes
+        await scorer.score()
+        progress = self.execution.progress
+        progress.failure = progress.failure or scorer.failure
 
     def _changed_since(self) -> int | None:
         """Return the number of the suite's last run, where only the target has changed since."""
@@ -168,7 +208,12 @@ class Evaluation:
             "keys": {measure.name: measure.key for measure in suite.measures},
             "kinds": {measure.name: kind_record(measure.metric) for measure in suite.measures},
             "variants": {variant.name: dict(variant.sets) for variant in suite.variants},
+            # A key that only runs with margins have.
+            **({"margins": dict(suite.compare.margins)} if suite.compare.margins else {}),
             "contents": {variant.name: variant.content.hex() for variant in suite.variants},
+            "files": self._files,
+            "models": self._variant_models(),
+            "release": version("promptkit"),
             "fallbacks": {run.variant.name: [asdict(one) for one in run.fallbacks] for run in self.execution.variants},
             "set": list(suite.sets),
             "repeat": suite.repeat,
@@ -176,6 +221,19 @@ class Evaluation:
             "in_flight": 1 if options.exact else options.in_flight or (self.model.parallel if self.model else None),
             "limited": suite.data.limit is not None or bool(suite.data.only),
         }
+
+    @cached_property
+    def _files(self) -> dict[str, dict[str, str]]:
+        return shared_files({variant.name: digests_of_files(variant.pipeline) for variant in self.suite.variants})
+
+    def _variant_models(self) -> dict[str, dict[str, Any]]:
+        """Return the models of the first variant, and of those that others answer."""
+        found: dict[str, dict[str, Any]] = {}
+        for run in self.execution.variants:
+            record = self._answering(run)
+            if record and record not in list(found.values())[:1]:
+                found[run.variant.name] = record
+        return found
 
     def so_far(self) -> EvalRecord:
         """Return the record of the run as it is now; its intervals do not hold if they decide when to stop."""
@@ -199,11 +257,16 @@ class Evaluation:
     def _record(self, status: str, rules: ReportRules) -> EvalRecord:
         execution, settings = self.execution, self.settings()
         summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
+        variants, comparisons = with_same_requests(summary, self._same_requests(rules))
         defects = [Defect.model_validate(defect) for defect in execution.progress.defects.record()]
-        # A key that only runs with defects have.
+        names = [run.variant.name for run in execution.variants]
+        ranked = [] if rules.so_far else list(rankings(self._pairs, names, execution.clusters.array()))
+        # Keys that only some runs have.
         rare: dict[str, Any] = {"defects": defects} if defects else {}
+        rare |= {"serving": self._serving} if self._serving else {}
+        rare |= {"rankings": ranked} if ranked else {}
         return EvalRecord(
-            run=self.number,
+            run=None if self._store.is_temporary else self.number,
             suite=self.suite.name,
             about=self.suite.about,
             target=self.suite.target,
@@ -220,31 +283,66 @@ class Evaluation:
             known=execution.progress.known,
             seconds=round(time.monotonic() - self._started, 3),
             before=self._before,
-            notes=list(self._notes),
+            notes=[
+                *self._notes,
+                *execution.clusters.notes(),
+                *execution.changed_files.notes(),
+                *self._weights_notes(),
+            ],
             **rare,
             rows=self.counted.rows,
             repeat=self.suite.repeat,
-            variants=summary.variants,
-            comparisons=self._with_sameness(summary.comparisons),
-            **self._gated(summary.variants, rules),
+            variants=variants,
+            comparisons=comparisons,
+            **self._effects(rules),
+            **self._gated(variants, rules),
         )
 
-    def _with_sameness(self, comparisons: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
-        """Return comparisons, each with whether its two variants sent the same requests."""
-        run = self._store.run(str(self.number)) if comparisons else None
+    def _effects(self, rules: ReportRules) -> dict[str, Any]:
+        """Return the main effects of the matrix, a key that only runs with some have."""
+        if rules.so_far or not self.suite.matrix:
+            return {}
+        execution, cells = self.execution, self.counted.rows * self.suite.repeat
+        found = main_effects(self.suite, execution.variants, cells, execution.clusters.array(), rules)
+        return {"main_effects": found} if found else {}
+
+    def _same_requests(self, rules: ReportRules) -> dict[str, str]:
+        """Map each variant to the first before it that sent the same requests; nothing of a run that goes on."""
+        run = None if rules.so_far or len(self.suite.variants) < 2 else self._store.run(str(self.number))
         if run is None:
-            return []
-        view = StoredRun(self._store, run)
-        same = {pair: sent_the_same(view, *pair) for pair in {(found.a, found.b) for found in comparisons}}
-        return [found.model_copy(update={"same_requests": same[found.a, found.b]}) for found in comparisons]
+            return {}
+        models = {
+            variant.variant.name: {model.digest for model in variant.runner.session.answered.values()}
+            for variant in self.execution.variants
+        }
+        return same_requests(StoredRun(self._store, run), models)
+
+    def _weights_notes(self) -> Iterator[str]:
+        """Yield the models whose cached answers may be of other weights under the same name."""
+        known = self.execution.progress.known
+        sessions = (run.runner.session for run in self.execution.variants)
+        models = {model.reference: model for session in sessions for model in session.answered.values()}
+        for model in models.values():
+            if known and not weights_are_stated(model):
+                yield (
+                    f"{model.reference}: its server does not say which weights answer, so cached answers are known by "
+                    "its name; --fresh asks again"
+                )
 
     def _model_record(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""
         if self.model is None:
             return {"reference": "", "digest": ""}
-        answered = self.execution.variants[0].runner.session.answered.values()
-        others = {model.reference: model.digest for model in answered if model.reference != self.model.reference}
-        record = {"reference": self.model.reference, "digest": self.model.digest}
+        return self._answering(self.execution.variants[0], self.model)
+
+    def _answering(self, run: VariantRun, default: Model | None = None) -> dict[str, Any]:
+        """Return the default model of a variant, and others that its steps name, by their digests."""
+        answered = list(run.runner.session.answered.values())
+        model = default or (answered[0] if answered else None)
+        if model is None:
+            return {}
+        others = {other.reference: other.digest for other in answered if other.reference != model.reference}
+        record: dict[str, Any] = {"reference": model.reference, "digest": model.digest}
         return {**record, "others": others} if others else record
 
     def _gated(self, variants: Sequence[VariantRecord], rules: ReportRules) -> dict[str, Any]:
@@ -252,28 +350,44 @@ class Evaluation:
         run = self._store.run(str(self.number))
         if rules.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
-        first = self.suite.baseline.name
+        view, first = StoredRun(self._store, run), self.execution.variants[0]
         against = BaselineComparisons(
-            run_rows(StoredRun(self._store, run), first, "this run", model=self._model_record()),
+            self._rows_of(view, first, "this run"),
             {measure.name: measure.metric for measure in self.suite.measures},
             allow_missing=rules.allow_missing,
         )
         checked = ThresholdInput(
             suite=self.suite,
             variant=variants[0],
-            tally=self.execution.variants[0].tally,
+            tally=first.tally,
             clusters=self.execution.clusters.array(),
             cells=variants[0].cases,
             limited=self.settings()["limited"],
             against=against,
-            baselines=self._baselines,
+            baselines={**self._baselines, **self._variant_baselines(view)},
         )
         compared = None if self.against is None else against.compare(self.against)
+        margins = self.suite.compare.margins
         return {
-            "missing_allowed": all(checked.may_miss(variant.missing + _unscored(variant)) for variant in variants),
-            "thresholds": check_thresholds(checked),
-            "against": compared and baseline_record(compared, smallest=rules.smallest),
+            "missing_allowed": all(
+                checked.may_miss(variant.missing + _unscored(variant), checked.cells) for variant in variants
+            ),
+            "thresholds": [
+                *check_thresholds(checked),
+                *check_serving_thresholds(self.suite, self._serving, limited=checked.limited),
+            ],
+            "against": compared and baseline_record(compared, smallest=rules.smallest, margins=margins),
         }
+
+    def _variant_baselines(self, view: StoredRun) -> dict[str, RunRows]:
+        """Return the variants of this run that thresholds compare the first one with."""
+        named = {str(threshold.bounds.get("against")) for threshold in self.suite.thresholds}
+        runs = [run for run in self.execution.variants[1:] if run.variant.name in named - self._baselines.keys()]
+        return {run.variant.name: self._rows_of(view, run, run.variant.name) for run in runs}
+
+    def _rows_of(self, view: StoredRun, run: VariantRun, name: str) -> RunRows:
+        timed = not run.tally.untimed
+        return run_rows(view, run.variant.name, name, model=self._model_record(), timed=timed)
 
 
 def _unscored(variant: VariantRecord) -> int:

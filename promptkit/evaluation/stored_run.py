@@ -6,18 +6,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import groupby
 from typing import Any
 
 from promptkit.engine.requirements import Fallback
-from promptkit.engine.results import calls_of
 from promptkit.errors import InputError
-from promptkit.evaluation.cells.cell import Cell, RunView, read_cell
+from promptkit.evaluation.cells.cell import Cell, read_cell
+from promptkit.evaluation.cells.clusters import Clusters
 from promptkit.evaluation.cells.scoring import checked_score, missing_score
-from promptkit.evaluation.cells.tally import Clusters, Tally
+from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.metrics.turns import TURN, EachTurn
 from promptkit.evaluation.record import AnsweringModel, EvalRecord
 from promptkit.evaluation.summary import variant_record
 from promptkit.project import Project
@@ -89,8 +90,9 @@ class RunMetrics:
 
 def kind_record(metric: Metric) -> dict[str, Any]:
     """Return the JSON that builds a metric again, with the labels of the answer's type, where it has any."""
-    labels = {"labels": list(metric.declared)} if metric.declared else {}
-    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
+    more: dict[str, Any] = {"labels": list(metric.declared)} if metric.declared else {}
+    more |= {"each": TURN} if isinstance(metric, EachTurn) else {}
+    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **more}
 
 
 def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
@@ -109,6 +111,8 @@ def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
             kind = kind_named(made["kind"], project.root)
             metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
             metric.declared = tuple(made.get("labels", ()))
+            if made.get("each") == TURN:
+                metrics[name] = EachTurn(metric)
         except InputError as error:
             gone[name] = "; ".join(problem.message for problem in error.problems)
         except ValueError:
@@ -129,17 +133,16 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
     how, built = view.how, build_metrics(view, project)
     tallies = {name: Tally(tuple(built.metrics.values()), how["repeat"]) for name in view.variants}
     clusters = Clusters(how["cluster"])
-    number, index = 0, -1
-    for cell in view.cells():
-        if cell.row != number:
-            number, index = cell.row, index + 1
-            clusters.add(cell.fields)
-        cell.scores = {
-            name: _usable_score(built.metrics[name], score)
-            for name, score in cell.scores.items()
-            if name in built.metrics
-        }
-        tallies[cell.variant].put(index, cell, known=False)
+    for index, (_, row) in enumerate(groupby(view.cells(), key=lambda cell: cell.row)):
+        cells = list(row)
+        clusters.add(cells[0].fields, [cell.number for cell in cells if cell.repeat == 0])
+        for cell in cells:
+            cell.scores = {
+                name: _usable_score(built.metrics[name], score)
+                for name, score in cell.scores.items()
+                if name in built.metrics
+            }
+            tallies[cell.variant].put(index, cell, known=False)
     note = _NOTES.get(view.status, "the run was killed: these are the cells that it had by then")
     return EvalRecord(
         run=view.number,
@@ -155,7 +158,11 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         known=0,
         seconds=round((view.ended or time.time()) - view.started, 3),
         before=None,
-        notes=[note, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
+        notes=[
+            note,
+            *clusters.notes(),
+            *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items()),
+        ],
         rows=how["rows"],
         repeat=how["repeat"],
         variants=[
@@ -175,30 +182,3 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         thresholds=[],
         against=None,
     )
-
-
-MOST_COMPARED_CELLS = 200
-"""Cells of each variant that are compared: most pairs differ in the first one."""
-_REQUEST_PARTS = ("messages", "prompt", "begun", "grammar", "schema", "options")
-
-
-def sent_the_same(view: RunView, a: str, b: str) -> bool:
-    """Tell whether two variants of a run sent the same requests on each row, as far as MOST_COMPARED_CELLS reach.
-
-    Cells without a trace have no answer and say nothing; where there are no others, it is False.
-    """
-    compared = False
-    for one, other in islice(zip(view.cells(a), view.cells(b), strict=False), MOST_COMPARED_CELLS):
-        if (one.row, one.repeat) != (other.row, other.repeat):
-            return False
-        left, right = view.trace(one.number), view.trace(other.number)
-        if left is None or right is None:
-            continue
-        if _requests(left) != _requests(right):
-            return False
-        compared = True
-    return compared
-
-
-def _requests(trace: Mapping[str, Any]) -> list[list[Any]]:
-    return [[call.get(name) for name in _REQUEST_PARTS] for call in calls_of(trace)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -12,19 +13,27 @@ from numpy.typing import NDArray
 
 from promptkit.engine.requirements import Fallback
 from promptkit.evaluation.cells.progress import VariantRun
-from promptkit.evaluation.cells.tally import Tally, paired_samples
+from promptkit.evaluation.cells.tally import Tally, paired_exempt, paired_samples, untimed_cells
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric
-from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
+from promptkit.evaluation.record import AskedApart, ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.evaluation.statistics.multiple_comparisons import holm
 from promptkit.evaluation.statistics.power import rows_needed, rows_needed_graded, smallest_shown, smallest_shown_graded
 from promptkit.evaluation.suite.suite import Suite
+from promptkit.evaluation.verdicts import rows_for_margin, verdict_of
 
 MOST_MISSING = 0.02
 """The share of missing cells above which no difference is reported, even with `--allow-missing`."""
 
 SMALLEST_DIFFERENCE = 0.05
 """The smallest relevant difference (`--smallest`), as a share of a metric's range."""
+
+
+APART_SECONDS = 600.0
+"""The time between the cells of a pair from which they are not of one run."""
+
+FEWEST_APART = 0.02
+"""The share of pairs asked apart below which nothing is said: some failed cells may have been asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +81,22 @@ def summarize(
     return Summary(variants, list(_comparisons(suite, runs, cells, clusters, rules)))
 
 
+def with_same_requests(summary: Summary, twins: Mapping[str, str]) -> Summary:
+    """Return a summary whose variants and comparisons say which variants sent the same requests.
+
+    `twins` map variants to the first before them that did.
+    """
+    variants = [
+        variant.model_copy(update={"same_as": twins[variant.name]}) if variant.name in twins else variant
+        for variant in summary.variants
+    ]
+    comparisons = [
+        found.model_copy(update={"same_requests": twins.get(found.a, found.a) == twins.get(found.b, found.b)})
+        for found in summary.comparisons
+    ]
+    return Summary(variants, comparisons)
+
+
 def variant_record(
     name: str,
     sets: Mapping[str, Any],
@@ -88,6 +113,8 @@ def variant_record(
     more: dict[str, Any] = {"step_warnings": by_step} if len(by_step) > 1 else {}
     more |= {"warned_by": tally.warned_by} if tally.warned_by else {}
     more |= {"unrecorded": tally.unrecorded} if tally.unrecorded else {}
+    user = tally.simulated_user
+    more |= {"simulated_user": {**asdict(user), "seconds": round(user.seconds, 3)}} if user.calls else {}
     return VariantRecord(
         name=name,
         sets=dict(sets),
@@ -113,8 +140,13 @@ def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | N
     of_parsed = None
     if metric.bounds is not None and tally.unparsed + tally.truncated:
         of_parsed = metric.estimate(tally.parsed(metric, clusters)).mean
-    record = estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
-    return record.model_copy(update={"of_parsed": of_parsed, "unscored": tally.unscored(metric)})
+    sample = tally.sample(metric, clusters)
+    record = estimate_record(metric, metric.estimate(sample))
+    more: dict[str, Any] = {"of_parsed": of_parsed, "unscored": tally.unscored(metric)}
+    if exempt := tally.count_exempt(metric):
+        note = f"on {len(sample):,} of {len(sample) + exempt:,} answers; it does not apply to the others"
+        more |= {"exempt": exempt, "notes": [note, *record.notes]}
+    return record.model_copy(update=more)
 
 
 def estimate_record(metric: Metric, estimate: Estimate) -> MetricRecord:
@@ -129,7 +161,7 @@ def estimate_record(metric: Metric, estimate: Estimate) -> MetricRecord:
         bounds=None if metric.bounds is None else list(metric.bounds),
         higher_is_better=metric.higher_is_better,
         parts=dict(estimate.parts),
-        notes=list(estimate.notes),
+        notes=[*estimate.notes, *metric.setting_notes],
     )
 
 
@@ -140,25 +172,92 @@ def _comparisons(
     clusters: NDArray[np.int64] | None,
     rules: ReportRules,
 ) -> Iterator[ComparisonRecord]:
-    """Yield each variant against the baseline; the family of Holm's order is the variants compared by one metric."""
-    baseline, others = runs[0], runs[1:]
+    """Yield each variant against the baseline, or against each variant before it where the suite compares all pairs.
+
+    The family of Holm's order is the pairs compared by one metric.
+    """
+    pairs = [(b, a) for b, a in combinations(runs, 2) if suite.compare.all_pairs or b is runs[0]]
+    apart = {(b.variant.name, a.variant.name): asked_apart(a.tally, b.tally) for b, a in pairs}
     for measure in suite.measures:
+        metric = measure.metric
         found = [
-            (run, compare_tallies(measure.metric, run.tally, baseline.tally, cells, clusters, rules, len(others)))
-            for run in others
+            (a, b, compare_variants(metric, a.tally, b.tally, cells, clusters, rules, len(pairs))) for b, a in pairs
         ]
-        reported = [(run, difference) for run, difference in found if difference is not None]
-        ps = [1.0 if difference.p is None else difference.p for _, difference in reported]
-        for (run, difference), adjusted in zip(reported, holm(ps), strict=True):
-            record = difference_record(measure.metric, difference, rules.smallest, level=family_level(len(others)))
+        reported = [(a, b, difference) for a, b, difference in found if difference is not None]
+        for (a, b, difference), adjusted in zip(
+            reported, adjusted_ps([difference for *_, difference in reported]), strict=True
+        ):
+            record = difference_record(
+                metric,
+                difference,
+                rules.smallest,
+                level=family_level(len(pairs)),
+                margin=suite.compare.margins.get(measure.name),
+            )
+            times = apart[b.variant.name, a.variant.name]
+            more: dict[str, Any] = {} if times is None else {"asked_apart": times}
             yield ComparisonRecord(
-                a=run.variant.name,
-                b=baseline.variant.name,
+                a=a.variant.name,
+                b=b.variant.name,
                 metric=measure.name,
                 **record.to_json(),
-                adjusted=None if difference.p is None else adjusted,
-                comparisons=len(others),
+                adjusted=adjusted,
+                comparisons=len(pairs),
+                **more,
             )
+
+
+def adjusted_ps(differences: Sequence[Difference]) -> list[float | None]:
+    """Return p of each of a family of differences adjusted by Holm's procedure, None where it has none."""
+    adjusted = holm([1.0 if difference.p is None else difference.p for difference in differences])
+    return [None if found.p is None else p for found, p in zip(differences, adjusted, strict=True)]
+
+
+def compare_variants(
+    metric: Metric,
+    a: Tally,
+    b: Tally,
+    cells: int,
+    clusters: NDArray[np.int64] | None,
+    rules: ReportRules,
+    family: int,
+) -> Difference | None:
+    """Return the difference of two variants of one run as `compare_tallies` does; of times only measured together."""
+    if (without := untimed_difference(metric, (a, b))) is not None:
+        return without
+    return compare_tallies(metric, a, b, cells, clusters, rules, family)
+
+
+def untimed_difference(metric: Metric, tallies: Sequence[Tally]) -> Difference | None:
+    """Return a difference without a value, with the reason, where some times were not measured in this run."""
+    if not metric.timed:
+        return None
+    untimed, cells = untimed_cells(metric, tallies)
+    if not untimed:
+        return None
+    note = (
+        f"not compared: {untimed:,} of {cells:,} cells have a time of an earlier run or of a cached reply; "
+        "measure all of them together with --fresh"
+    )
+    return Difference(difference=None, is_ratio=metric.bounds is None, notes=(note,))
+
+
+def asked_apart(a: Tally, b: Tally) -> AskedApart | None:
+    """Return when the cells of two variants were asked, where the times of some pairs are far from each other.
+
+    The two cells of a pair are asked one after the other in one run, and far from each other if one was kept from an
+    earlier one. None for a share of the pairs below FEWEST_APART.
+    """
+    left, right = a.asked, b.asked
+    both = min(len(left), len(right))
+    left, right = left[:both], right[:both]
+    known = np.isfinite(left) & np.isfinite(right)
+    apart = known & (np.abs(left - right) > APART_SECONDS)
+    cells = int(apart.sum())
+    if not cells or cells < FEWEST_APART * int(known.sum()):
+        return None
+    ends = [[float(times[apart].min()), float(times[apart].max())] for times in (left, right)]
+    return AskedApart(cells=cells, a=ends[0], b=ends[1])
 
 
 def compare_tallies(
@@ -172,12 +271,17 @@ def compare_tallies(
 ) -> Difference | None:
     """Return the difference of `a` and `b` at the level for `family` comparisons; None with too many cells missing."""
     left, right = paired_samples(metric, a, b, clusters)
+    exempt_a, exempt_b = paired_exempt(metric, a, b)
+    cells -= int((exempt_a | exempt_b).sum())
     missing = cells - len(left)
     if missing and not (rules.allow_missing and may_miss(metric, missing, cells)):
         return None
     difference = metric.difference(left, right, level=family_level(family))
-    if difference is None or not missing:
-        return difference
+    if difference is None:
+        return None
+    if (exempt_a != exempt_b).any():
+        note = f"compared on the {len(left):,} answers to which it applies in both"
+        difference = replace(difference, notes=(*difference.notes, note))
     return counting_against(metric, difference, missing, cells)
 
 
@@ -198,7 +302,8 @@ def counting_against(metric: Metric, difference: Difference, missing: int, cells
 
     There is no p value then. A metric without bounds has no such interval, and a note says so.
     """
-
+    if not missing:
+        return difference
     if metric.bounds is None:
         note = f"{missing} of {cells} cells are missing, and left out"
         return replace(difference, notes=(*difference.notes, note))
@@ -212,13 +317,30 @@ def counting_against(metric: Metric, difference: Difference, missing: int, cells
 
 
 def difference_record(
-    metric: Metric, difference: Difference, smallest: float, *, level: float = CONFIDENCE
+    metric: Metric,
+    difference: Difference,
+    smallest: float,
+    *,
+    level: float = CONFIDENCE,
+    margin: float | None = None,
 ) -> DifferenceRecord:
     """Return a difference as the record has it, with how many rows would show one of `smallest` four times in five.
 
-    `smallest_shown` is the smallest difference that these rows would show; both are shares of the metric's range.
+    `smallest_shown` is the smallest difference that these rows would show; both are shares of the metric's range. A
+    loss up to `margin` does not matter.
     """
     rows_needed, smallest_shown = rows_to_tell(metric, difference, smallest, level=level)
+    verdict = verdict_of(
+        difference.low,
+        difference.high,
+        higher_is_better=metric.higher_is_better,
+        is_ratio=difference.is_ratio,
+        margin=margin,
+    )
+    # Keys that only comparisons with a margin have.
+    of_margin: dict[str, Any] = {} if margin is None else {"margin": margin}
+    if margin is not None and verdict == "not shown":
+        of_margin["rows_for_margin"] = rows_for_margin(difference, margin, level=level)
     return DifferenceRecord(
         difference=difference.difference,
         low=difference.low,
@@ -233,6 +355,8 @@ def difference_record(
         smallest=smallest,
         rows_needed=rows_needed,
         smallest_shown=smallest_shown,
+        verdict=verdict,
+        **of_margin,
         notes=list(difference.notes),
     )
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from promptkit.errors import InputError, PromptkitError, exception_text, foreign_frame, nearest, place
 from promptkit.project import Project
+from promptkit.project_code.file_reads import forget_reads, running_async_code, running_code, watch_reads
 from promptkit.project_code.source import binds, defined_names, functions_of, imports_of, is_regular, parse_source
 from promptkit.storage.files import SETTINGS_FILE, Stamp, file_stamp, read_bytes, resolved
 
@@ -81,21 +82,26 @@ class CodeReference:
         function = self.function(failure)
         if inspect.iscoroutinefunction(function):
             with guarded(failure, self.file):
-                return await function(**arguments)
+                async with running_async_code(self.file, self.root):
+                    return await function(**arguments)
 
         def called() -> Any:
-            with guarded(failure, self.file):
+            with guarded(failure, self.file), running_code(self.file, self.root):
                 return function(**arguments)
 
         returned = await asyncio.to_thread(called)
+        if not inspect.isawaitable(returned):
+            return returned
         with guarded(failure, self.file):
-            return await returned if inspect.isawaitable(returned) else returned
+            async with running_async_code(self.file, self.root):
+                return await returned
 
     def _module(self) -> Any:
         if self.chain:
             return run_module(self.module.split("."), self.chain, self.root)
         if self.file is not None and self.module.endswith(".py"):
             return run_file(self.file, self.root)
+        watch_reads(self.root)
         return import_module(self.module)
 
 
@@ -310,6 +316,8 @@ def _run(name: str, file: Path, root: Path) -> ModuleType:
         spec = spec_from_file_location(name, file, submodule_search_locations=folders)
         assert spec is not None, "a .py file has a spec"
         module = sys.modules[name] = module_from_spec(spec)
+        watch_reads(root)
+        forget_reads(file)
         try:
             with _importing_from(root):
                 exec(compile(read_bytes(file), str(file.resolve()), "exec", dont_inherit=True), module.__dict__)

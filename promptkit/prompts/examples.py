@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts.example_files import ExampleSource, FileExamples, read_example_rows
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.prompt import Example, Prompt
 from promptkit.prompts.tfidf import LexicalIndex
-from promptkit.storage.files import Stamp, file_stamp
+from promptkit.storage.files import file_stamp
 from promptkit.storage.models import schema_error_text
-from promptkit.storage.rows import read_rows
 
-Pick = Literal["first", "random", "balanced", "similar"]
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
+ReadOutput = Callable[[Example], Any]
+"""Returns the output of an example as a value of the answer's type, or unchanged."""
 
-MAX_PROBLEMS: Final = 20
 _EXAMPLE_KEYS: Final = ("input", "output", "thoughts")
-
-
-class FileExamples(BaseModel):
-    """Examples from the rows of a file, and how some of them are picked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str
-    pick: Pick = "first"
-    count: int = Field(default=4, ge=0)
-    seed: int = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +54,11 @@ class Examples:
         return self._pick([example for example in self._rows if not _is_this_row(example, values)])
 
 
-def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
+def read_examples(prompt: Prompt, spec: Any = None, *, read_output: ReadOutput | None = None) -> Examples:
     """Read the examples of a prompt, or of a step's own `examples:` value (`spec`, with its file's path absolute).
 
-    They are a list of `{input, output, thoughts}`, or `{file, pick: first|random|balanced|similar, count, seed}`.
-    `similar` compares inputs and puts the nearest example last. Raises InputError; problems of a `spec` have no place.
+    They are a list of `{input, output, thoughts}`, or a `FileExamples`, whose outputs `read_output` reads. `similar`
+    compares inputs and puts the nearest example last. Raises InputError; problems of a `spec` have no place.
     """
     in_prompt = spec is None
     given = prompt.settings.get("examples") if in_prompt else spec
@@ -78,7 +68,8 @@ def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
     if isinstance(given, Mapping):
         chosen = _file_examples(given, report)
         path = _path(prompt, chosen.file, in_prompt, report)
-        return _picked_examples(path, chosen, prompt)
+        source = (path, file_stamp(path), tuple(prompt.inputs), _fields(chosen, prompt, report))
+        return _picked_examples(source, chosen, read_output or (lambda example: example.output))
     if not isinstance(given, list):
         raise InputError(report((), "examples are a list of `{input, output}`, or `{file: …}`", None))
     problems: list[Problem] = []
@@ -152,24 +143,64 @@ def _example(
     return Example(dict(inputs), row["output"], thoughts, int(path[-1]) + 1, spot if spot.file else None)
 
 
-def _picked_examples(path: Path, chosen: FileExamples, prompt: Prompt) -> Examples:
-    examples, index = _read(path, file_stamp(path), tuple(prompt.inputs))
+def _fields(chosen: FileExamples, prompt: Prompt, report: Report) -> tuple[tuple[str, str], ...]:
+    """Return the fields of a row that examples are made of. Raises InputError for inputs that the prompt lacks."""
+    given = chosen.input or {}
+    if isinstance(given, str):
+        required = [name for name, spec in prompt.inputs.items() if not spec.has_default]
+        if len(required) != 1:
+            raise InputError(report(("input",), "give the inputs by name: `input: {NAME: FIELD}`", None))
+        given = {required[0]: given}
+    wrong = [name for name in given if name not in prompt.inputs]
+    if wrong:
+        messages = [(name, f"`{name}` is not an input of `{prompt.name}`") for name in wrong]
+        raise InputError(report(("input", name), message, nearest(name, prompt.inputs)) for name, message in messages)
+    inputs = ((f"input.{name}", text) for name, text in given.items())
+    fields = (("output", chosen.output), ("thoughts", chosen.thoughts), *inputs)
+    for key, text in fields:
+        if "{{" in text:
+            _check_expression(key, text, report)
+    return fields
+
+
+def _check_expression(key: str, text: str, report: Report) -> None:
+    """Raise InputError for a text that is not an expression over `row`."""
+    path = key.split(".", 1) if key.startswith("input.") else [key]
+    try:
+        names = Expression.parse(text).names - {"row"}
+    except InputError as error:
+        raise InputError(report(path, problem.message, problem.hint) for problem in error.problems) from None
+    if names:
+        raise InputError(report(path, f"unknown name `{min(names)}`", f"write `row.{min(names)}`"))
+
+
+def _picked_examples(source: ExampleSource, chosen: FileExamples, read_output: ReadOutput) -> Examples:
+    def typed(rows: Sequence[Example]) -> tuple[Example, ...]:
+        return tuple(replace(row, output=read_output(row)) for row in rows)
 
     def nearest_to(values: Mapping[str, Any]) -> tuple[Example, ...]:
-        ranked = index().nearest(_text(values), chosen.count + 1)
+        ranked = _index(source).nearest(_text(values), chosen.count + 1)
         nearest_first = [examples[row] for row in ranked if not _is_this_row(examples[row], values)]
         return tuple(reversed(nearest_first[: chosen.count]))
 
     def pick(rows: Sequence[Example]) -> tuple[Example, ...]:
         if chosen.pick == "random":
-            return tuple(Random(chosen.seed).sample(rows, min(chosen.count, len(rows))))
+            return typed(Random(chosen.seed).sample(rows, min(chosen.count, len(rows))))
         if chosen.pick == "balanced":
-            return tuple(_balanced(rows, chosen))
-        return tuple(rows[: chosen.count])
+            return typed(_balanced(rows, chosen))
+        return typed(rows[: chosen.count])
 
+    examples = read_example_rows(*source)
     if chosen.pick == "similar":
+        examples = typed(examples)
         return Examples(examples, examples, pick, nearest_to)
     return Examples(pick(examples), examples, pick)
+
+
+@lru_cache(maxsize=16)
+def _index(source: ExampleSource) -> LexicalIndex:
+    """Return the index of a file's examples by the words of their inputs, made once."""
+    return LexicalIndex([_text(example.inputs) for example in read_example_rows(*source)])
 
 
 def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example]:
@@ -190,45 +221,6 @@ def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example
 def _is_this_row(example: Example, values: Mapping[str, Any]) -> bool:
     """Return True where an example is the row itself, so that it would give the answer away."""
     return bool(values) and all(values.get(name) == value for name, value in example.inputs.items())
-
-
-@lru_cache(maxsize=16)
-def _read(
-    path: Path, _stamp: Stamp | None, names: tuple[str, ...]
-) -> tuple[tuple[Example, ...], Callable[[], LexicalIndex]]:
-    """Return the examples of a file and a function that makes their index, cached until the file changes."""
-    read: list[Example] = []
-    problems: list[Problem] = []
-    for number, row in enumerate(read_rows(path), start=1):
-        try:
-            read.append(_row_example(row, number, path, names))
-        except InputError as error:
-            problems += error.problems
-            if len(problems) == MAX_PROBLEMS:
-                break
-    if problems:
-        raise InputError(problems)
-    examples = tuple(read)
-
-    @lru_cache(maxsize=1)
-    def index() -> LexicalIndex:
-        return LexicalIndex([_text(example.inputs) for example in examples])
-
-    return examples, index
-
-
-def _row_example(row: Mapping[str, Any], number: int, path: Path, names: tuple[str, ...]) -> Example:
-    """Return a row as an example: its inputs are under `input`, or in fields of their own names."""
-    if "output" not in row:
-        hint = f"this row has: {', '.join(row)}"
-        raise InputError(Problem(f"row {number} has no field `output`", place(path), hint=hint))
-    given = row.get("input")
-    inputs = given if isinstance(given, Mapping) else {name: row[name] for name in names if name in row}
-    if not inputs:
-        raise InputError(Problem(f"row {number} has none of the inputs {', '.join(names)}", place(path)))
-    thoughts = row.get("thoughts")
-    spot = Problem("", place(path))
-    return Example(dict(inputs), row["output"], str(thoughts) if thoughts else None, number, spot)
 
 
 def _text(values: Mapping[str, Any]) -> str:

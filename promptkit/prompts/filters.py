@@ -12,6 +12,7 @@ from jinja2 import TemplateRuntimeError, Undefined
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.tests import TESTS as JINJA_TESTS
 
+from promptkit.prompts.conversation import messages_fault
 from promptkit.prompts.limits import LimitExceeded, charge, check_length, joined, weigh
 
 MAX_WIDTH: Final = 1_000
@@ -164,6 +165,13 @@ def sum_numbers(items: Iterable[Any], attribute: str | None = None, start: float
     return total
 
 
+def transcript(messages: Any) -> str:
+    """Return a conversation as text, each message after its role: `User: …`."""
+    if fault := messages_fault(messages):
+        raise TemplateRuntimeError(f"transcript: the value {fault}")
+    return "\n".join([f"{message['role'].capitalize()}: {message['content']}" for message in messages])
+
+
 def truncate(value: str, length: int = 255, killwords: bool = False, end: str = "...") -> str:
     """Return at most `length` characters, including `end`. Cuts between words unless `killwords`."""
     if len(value) <= length:
@@ -220,6 +228,7 @@ _OWN: Final[dict[str, Callable[..., Any]]] = {
     "string": to_text,
     "sum": sum_numbers,
     "tojson": to_json,
+    "transcript": transcript,
     "truncate": truncate,
     "wordwrap": wordwrap,
 }

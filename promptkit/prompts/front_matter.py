@@ -63,7 +63,7 @@ class InputModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     about: str = ""
-    type: Literal["text", "number", "boolean", "list", "table", "json"] | None = None
+    type: Literal["text", "number", "boolean", "list", "table", "messages", "json"] | None = None
     choices: tuple[Any, ...] = ()
     example: Any = None
     default: Any = None

@@ -55,11 +55,16 @@ def compose(
     `layout` is an open layout, a file, or the name of a shipped one. `cue` is the text right before the answer, `none`
     for no cue; None takes the `cue` section, else the layout's cue. The assistant's turn begins with the cue, or with
     `begin` where that is given: a thought trigger, or an empty text where the answer comes later in the reply. Where
-    the runtime `continues` a begun turn it is that turn, else the last line of the user's message. Raises InputError
-    for an unknown layout or one that does not render.
+    the runtime `continues` a begun turn it is that turn, else the last line of the user's message.
+
+    `history` goes before the user's message. Where it ends with the user's turn and there is neither `input` nor
+    `user`, that turn is answered: the sections are the system message, `recap` follows the turn, and the layout's own
+    cue is left out, since the turns before had none. Raises InputError for an unknown layout or one that does not
+    render.
     """
     opened = layout if isinstance(layout, Layout) else open_layout(layout)
-    shown_cue = _cue(cue, sections, opened)
+    answers_history = bool(history) and history[-1].role == "user" and not sections.keys() & {"input", "user"}
+    shown_cue = _cue(cue, sections, "" if answers_history else opened.cue)
     labels = [opened.as_data(label) for label in labels]
     parts = _parts(sections, with_examples=bool(examples))
     as_turns = examples if mode == "turns" else ()
@@ -73,7 +78,11 @@ def compose(
         return render_layout(opened, chosen, examples=inline, cue=shown_cue, labels=classes) if chosen else ""
 
     splits = (mode == "system" and system_role) or bool(as_turns)
-    if splits and static and (moving or "user" in sections):
+    if answers_history:
+        recap = {"recap": parts.pop("recap")} if "recap" in parts else {}
+        system, user = text(parts, labels), _joined(history[-1].content, text(recap))
+        history = history[:-1]
+    elif splits and static and (moving or "user" in sections):
         system, user = text(static, labels), text(moving)
     else:
         system, user = "", text(parts, labels)
@@ -88,9 +97,9 @@ def compose(
     return Composed(messages, first if continues else "", shown_cue, notices)
 
 
-def _cue(cue: str | None, sections: Mapping[str, str], layout: Layout) -> str:
+def _cue(cue: str | None, sections: Mapping[str, str], of_layout: str) -> str:
     """Return the given cue, else the section's, else the layout's, skipping blank ones; empty for `none`."""
-    given = (cue, sections.get("cue"), layout.cue)
+    given = (cue, sections.get("cue"), of_layout)
     chosen = next((text.strip() for text in given if text and text.strip()), "")
     return "" if chosen == NO_CUE else chosen
 
@@ -126,7 +135,12 @@ def _example_turns(examples: Sequence[WrittenExample], layout: Layout, cue: str)
 
 
 def _with_system(system: str, turns: list[Message], system_role: bool) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """Put the system text first, as a message where the chat template has that role, else in the first turn."""
+    """Put the system text first, as a message where the chat template has that role, else in the first turn.
+
+    System messages that the history begins with are a part of it.
+    """
+    while turns[0].role == "system":
+        system = _joined(system, turns.pop(0).content)
     if not system:
         return tuple(turns), ()
     if system_role:

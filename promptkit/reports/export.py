@@ -82,18 +82,19 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
 def junit_parts(view: RunView, record: EvalRecord, variant: str) -> Iterator[str]:
     """Yield JUnit XML: a test case for each row of a variant, failed where it is wrong, an error where it is missing.
 
-    A row is right where most of its repeats have the best score of the suite's first metric. Rows that the run did not
-    reach are one more test case, an error: a wrong row may be among them.
+    A row is right where most of its repeats have the best score of the suite's first metric, and skipped where that
+    does not apply. Rows that the run did not reach are one more test case, an error: a wrong row may be among them.
     """
     summary = next(found for found in record.variants if found.name == variant)
-    counts = {"": 0, "failure": 0, "error": 0}
+    counts = {"": 0, "failure": 0, "error": 0, "skipped": 0}
     seconds = 0.0
     for cells in _cells_by_row(view, variant):
         counts[_junit_verdict(cells, summary.metrics, record.repeat)] += 1
         seconds += sum(cell.seconds for cell in cells)
     lacking = record.rows - sum(counts.values())
     counts["error"] += lacking > 0
-    totals = _attributes(tests=sum(counts.values()), failures=counts["failure"], errors=counts["error"], skipped=0)
+    tests, failures, errors = sum(counts.values()), counts["failure"], counts["error"]
+    totals = _attributes(tests=tests, failures=failures, errors=errors, skipped=counts["skipped"])
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(view.started))
     name = _attributes(name=view.suite)
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -131,7 +132,13 @@ def _properties(view: RunView, record: EvalRecord, variant: VariantRecord) -> di
 
 
 def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, MetricRecord], repeat: int) -> str:
-    """Return `failure` where most repeats are wrong, `error` where missing ones decide it, nothing otherwise."""
+    """Return `failure` where most repeats are wrong, `error` where missing ones decide it, nothing otherwise.
+
+    It is `skipped` where the first metric does not apply.
+    """
+    first = next(iter(metrics), "")
+    if all(first in cell.scores and not cell.scores[first].applies for cell in cells):
+        return "skipped"
     right = sum(is_right(cell, metrics) for cell in cells)
     missing = sum(_is_missing(cell, metrics) for cell in cells) + repeat - len(cells)
     if 2 * right > repeat:
@@ -146,7 +153,7 @@ def is_right(cell: Cell, metrics: Mapping[str, MetricRecord]) -> bool:
 
 def _is_missing(cell: Cell, metrics: Mapping[str, MetricRecord]) -> bool:
     score = cell.scores.get(next(iter(metrics), ""))
-    return cell.flag == "error" or (score is not None and score.value is None)
+    return cell.flag == "error" or (score is not None and score.is_missing)
 
 
 def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, MetricRecord], repeat: int) -> Iterator[str]:
@@ -156,6 +163,9 @@ def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, MetricRecor
     verdict = _junit_verdict(cells, metrics, repeat)
     if not verdict:
         yield f"{head}/>\n"
+        return
+    if verdict == "skipped":
+        yield f"{head}>\n<skipped/>\n</testcase>\n"
         return
     if verdict == "error" and not any(_is_missing(cell, metrics) for cell in cells):
         lack = f"{repeat - len(cells)} of {repeat} repeats without an answer"

@@ -109,7 +109,20 @@ def print_report(lines: Callable[[int], Iterable[Text]], *, stderr: bool = False
     console = report_console(stderr=stderr)
     width = min(console.width, WIDEST_REPORT) if console.is_terminal else PIPE_WIDTH
     for line in lines(width):
-        console.print(line)
+        console.print(encodable(line, console))
+
+
+# The drawing characters and signs of figures, and ASCII ones that take their places.
+_DRAWN = str.maketrans("─├┤●○│┼┊−×", "-[]*o|+:-x")
+
+
+def encodable(line: Text, console: Console) -> Text:
+    """Return a line with figures in ASCII where the stream's encoding lacks their characters."""
+    if console.encoding.startswith("utf") or line.plain.isascii():
+        return line
+    drawn = line.copy()
+    drawn.plain = line.plain.translate(_DRAWN)
+    return drawn
 
 
 def plain_text(lines: Iterable[Text]) -> str:

@@ -7,8 +7,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.cells.cell import Cell, compared_values
-from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
+from promptkit.reports.evaluation.comparisons import comparison_grid, margin_notes, power_text
 from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.plots import shared_unit_lines
+from promptkit.reports.evaluation.serving import served_runs_lines
 from promptkit.reports.evaluation.variants import counts_by_warning
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
@@ -22,9 +24,9 @@ from promptkit.reports.layout import (
     paragraph,
     value_line,
 )
-from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, report_console
-from promptkit.reports.runs import score_text, when_text
-from promptkit.reports.text import counted, one_line, outline, visible
+from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, encodable, report_console
+from promptkit.reports.runs import score_text
+from promptkit.reports.text import counted, one_line, outline, visible, when_text
 from promptkit.reports.trace import SentPrompt, sent_prompts
 from promptkit.reports.word_diff import marked_diff
 from promptkit.techniques.warnings import merged_sources, warning_text
@@ -95,7 +97,7 @@ def print_comparison(comparison: Comparison, record: CompareRecord, changed: Seq
     width = min(console.width, WIDEST_REPORT) if console.is_terminal else PIPE_WIDTH
     for line in comparison_lines(comparison, record, changed, full, width):
         for part in _folded(line, console) if console.is_terminal else (line,):
-            console.print(part)
+            console.print(encodable(part, console))
 
 
 def _folded(line: Text, console: Console) -> Iterator[Text]:
@@ -120,7 +122,9 @@ def comparison_lines(
     parts = [
         _sides(record, width),
         _differences(record, width),
+        shared_unit_lines(record.comparisons, record.metrics, width),
         _warnings(record, width),
+        _serving(record, width),
         _listed(record, comparison.changed, changed, width),
         *(_full_row(comparison, row) for row in _first(changed, full)),
     ]
@@ -170,12 +174,18 @@ def _warnings(record: CompareRecord, width: int) -> Iterator[Text]:
     return iter(grid(rows, right=(1, 2), width=width) if counts else ())
 
 
+def _serving(record: CompareRecord, width: int) -> Iterator[Text]:
+    sides = [(side.name, side.serving) for side in (record.b, record.a)]
+    return served_runs_lines(sides, width, is_one_run=record.a.run == record.b.run)
+
+
 def _notes(record: CompareRecord) -> Iterator[str]:
     a, b = record.a.name, record.b.name
     yield f"a difference is {a} minus {b}, better and worse are rows of {a}"
     only_a, only_b = record.rows["only_a"], record.rows["only_b"]
     if only_a or only_b:
         yield f"left out: {counted(only_a, 'row')} of {a} alone, {only_b} of {b} alone"
+    yield from record.notes
     if same := record.cells["same_answer"]:
         yield f"{same} of {record.cells['both']} answers are the same stored one in both (`--fresh` asks again)"
     for found in record.comparisons:
@@ -184,6 +194,7 @@ def _notes(record: CompareRecord) -> Iterator[str]:
         if is_undecided and (needed := power_text(metric, found)):
             yield needed
         yield from (f"{found.metric}: {note}" for note in found.notes)
+    yield from margin_notes([("", found) for found in record.comparisons], record.metrics)
     if len(record.comparisons) > 1 and any(found.metric == record.aim for found in record.comparisons):
         yield f"{record.aim} is the primary metric; differences in other metrics are exploratory"
     for name, why in record.unsaid.items():

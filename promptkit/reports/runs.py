@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.run import BATCH
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL
+from promptkit.evaluation.metrics.turns import TURNS
 from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
+from promptkit.reports.evaluation.turns import conversation_lines, is_conversation
 from promptkit.reports.layout import GAP, cell_width, columns, shortened
+from promptkit.reports.provenance import provenance_lines
 from promptkit.reports.text import (
     calls_text,
     display_text,
@@ -20,6 +24,7 @@ from promptkit.reports.text import (
     tokens_text,
     visible,
     warning_texts,
+    when_text,
 )
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
@@ -30,6 +35,7 @@ from promptkit.tuning.tune_record import stored_tune_record
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
     from promptkit.evaluation.metrics.score import Score
+    from promptkit.evaluation.provenance import Provenance
     from promptkit.storage.store import Run
 
 RUN_COLUMNS = ("run", "when", "kind", "target", "status", "model", "time", "result")
@@ -39,8 +45,8 @@ COST_FIELDS = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
 LEAST_RESULT_WIDTH = 28
 """Columns that are left to the result of a run, before other columns are left out for it."""
 _RESULT_WIDTH = 60
-JUDGE_DETAIL = "judge"
-"""The part of a score's detail that holds its judge's requests and replies."""
+OWN_LINES = (JUDGE_DETAIL, REASON_DETAIL, TURNS)
+"""The parts of a score's detail that stand in lines of their own."""
 
 _LONGEST = 200
 
@@ -90,11 +96,6 @@ def _run_line(run: Run, *, year: bool) -> tuple[str, ...]:
         "" if run.ended is None else seconds_text(run.ended - run.started),
         _result_text(run),
     )
-
-
-def when_text(seconds: float) -> str:
-    """Return a time in the local time zone: `2026-11-25 01:16`."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def _result_text(run: Run) -> str:
@@ -165,8 +166,11 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
         yield from text_block("problem", call["problem"])
 
 
-def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
-    """Return a row in full: its fields, the expected answer, and each cell with its scores and requests."""
+def cells_text(view: RunView, cells: Sequence[Cell], origins: Mapping[int, Provenance] | None = None) -> str:
+    """Return a row in full: its fields, the expected answer, and each cell with its scores and requests.
+
+    `origins` are those of the cells by their numbers, where they are to be shown.
+    """
     first = cells[0]
     lines = [f"row {first.row}", *_indented(outline(dict(first.fields)))]
     if first.expect is not None and first.expect not in first.fields.values():
@@ -175,6 +179,7 @@ def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
     for cell in cells:
         lines += ["", f"{visible(cell.variant)}{f', repeat {cell.repeat + 1}' if several else ''}"]
         lines += answer_lines(cell)
+        lines += provenance_lines(origins[cell.number]) if origins else []
         trace = view.trace(cell.number)
         lines += _indented(stored_trace_text(trace)) if trace is not None else []
     return "\n".join(lines)
@@ -184,23 +189,32 @@ def answer_lines(cell: Cell) -> Iterator[str]:
     """Yield a cell's answer or what is wrong with it, its scores and its cost."""
     if cell.flag:
         yield f"  {'missing' if cell.flag == 'error' else cell.flag}: {one_line(cell.problem)}"
-    if cell.output is not None:
+    if is_conversation(cell.output):
+        yield from (f"  {line}" for line in conversation_lines(cell))
+    elif cell.output is not None:
         yield from _named_lines("answer", cell.output)
     if cell.warned:
         yield f"  warnings: {', '.join(warning_text(name, cell.warned_by) for name in cell.warned)}"
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
+        if reason := score.detail.get(REASON_DETAIL):
+            yield from ("    " + line for line in display_text(f"reason: {reason}").split("\n"))
         for exchange in score.detail.get(JUDGE_DETAIL, ()):
             yield from _indented(outline(exchange))
     spent = {name: getattr(cell, name) for name in COST_FIELDS}
     calls, tokens = calls_text(spent["calls"], spent["cached"]), tokens_text(spent["tokens_in"], spent["tokens_out"])
     yield f"  {calls} · {tokens} · {seconds_text(spent['seconds'])}"
+    if user := cell.simulated_user:
+        calls, tokens = calls_text(user["calls"], user["cached"]), tokens_text(user["tokens_in"], user["tokens_out"])
+        yield f"  simulated user: {calls} · {tokens} · {seconds_text(user['seconds'])}"
 
 
 def score_text(score: Score) -> str:
     """Return a score with its details, in one line."""
+    if not score.applies:
+        return f"n/a · {one_line(score.why)}"
     value = "no score" if score.value is None else f"{score.value:.4g}"
-    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name != JUDGE_DETAIL]
+    details = [f"{name} {one_line(detail, _LONGEST)}" for name, detail in score.detail.items() if name not in OWN_LINES]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
 
 

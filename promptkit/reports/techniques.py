@@ -44,7 +44,7 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
                 technique.name,
                 (technique.card.title or technique.name),
                 f"{most:g}",
-                technique.card.family,
+                technique.card.family or "-",
                 needs,
                 _first_tasks(technique.card.tasks),
             )
@@ -76,7 +76,7 @@ def technique_text(
 
 def _technique_lines(technique: Technique, project: Project, example: Result | None, width: int) -> Iterator[str]:
     card = technique.card
-    yield from paragraph(f"{technique.name} · {card.title or technique.name} · {card.family}", width=width)
+    yield from paragraph(" · ".join(filter(None, (technique.name, card.title, card.family))), width=width)
     yield from paragraph(card.about or technique.about, width=width)
     if card.citation:
         yield from ("", *paragraph(str(card.citation), width=width, rest="  "))

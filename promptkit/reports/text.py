@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
@@ -106,6 +107,11 @@ def size_text(size: int) -> str:
             return f"{amount:.0f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
+
+
+def when_text(seconds: float) -> str:
+    """Return a time in the local time zone: `2026-11-25 01:16`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def counted(count: int, what: str) -> str:

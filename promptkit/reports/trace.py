@@ -38,6 +38,7 @@ def stored_trace_text(record: TraceRecord) -> str:
 def _branches(record: TraceRecord) -> Iterator[str]:
     """Yield the lines under a node: its calls, the nodes below it, and what its technique adds."""
     parts = [(_call_title(call), _call_lines(call)) for call in record["calls"]]
+    parts += [(tool_call_line(call), iter(())) for call in record.get("tool_calls", ())]
     parts += [(_title(part), _branches(part)) for part in record["parts"]]
     parts += [(extra_line(name, value), iter(())) for name, value in record.get("extra", {}).items()]
     yield from tree(parts)
@@ -96,6 +97,17 @@ def tree(parts: Sequence[tuple[str, Iterable[str]]]) -> Iterator[str]:
         last = number == len(parts)
         yield f"{'└─ ' if last else '├─ '}{title}"
         yield from (f"{'   ' if last else '│  '}{line}" for line in lines)
+
+
+def tool_call_line(call: Mapping[str, Any]) -> str:
+    """Return a tool call in one line: `tool book(date="Friday") → "booked"`."""
+    arguments = ", ".join(f"{name}={one_line(_json(value))}" for name, value in call["arguments"].items())
+    result = f"failed: {call['failure']}" if call["failure"] is not None else _json(call["result"])
+    return f"tool {visible(call['name'])}({arguments}) → {one_line(result)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def extra_line(name: str, value: Any) -> str:

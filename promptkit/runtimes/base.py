@@ -72,6 +72,9 @@ class Request:
 
     `think` switches thoughts on or off, or names their effort; None leaves that to the model. `thought_tokens` are
     tokens for thoughts, beside the answer's `max_tokens`; above 0, `stop` and `max_tokens` hold for the answer alone.
+
+    Without `reuse_prefix` the runtime reads the whole prompt, where it can be kept from using the beginnings of earlier
+    prompts again: measurements of speed need that.
     """
 
     messages: tuple[Message, ...] = ()
@@ -91,6 +94,7 @@ class Request:
     think: bool | str | None = None
     thought_tokens: int = 0
     context: int | None = None
+    reuse_prefix: bool = True
     sample: str = "0"
 
     @property
@@ -127,7 +131,11 @@ class Reply:
     `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
     that thoughts took. `seconds` is the time that the runtime took, and `first_token` the part of it until the first
     token, of thoughts or answer (None where it is not known); a cached reply keeps its own. `context` is the window in
-    tokens that was asked for, where the runtime chooses it.
+    tokens that was asked for, where the runtime chooses it. `reads` are the files that a project's function read for
+    the reply, with their digests: such a reply is not cached.
+
+    The runtime's own timings, None where it gives none: `tokens_reused` of the prompt were in its prefix cache, the
+    others took `prompt_seconds` to read, and the output `output_seconds` after its first token.
     """
 
     text: str
@@ -141,14 +149,42 @@ class Reply:
     first_token: float | None = None
     cached: bool = False
     context: int | None = None
+    tokens_reused: int | None = None
+    prompt_seconds: float | None = None
+    output_seconds: float | None = None
+    reads: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def tokens_a_second(self) -> float | None:
-        """The speed of the generation after the first token; None where the reply's pieces do not show it."""
-        if self.first_token is None or not self.tokens_out:
+        """The output tokens per second after the first token, by the runtime's own timings where it gives them.
+
+        None where neither they nor the reply's pieces show it.
+        """
+        seconds = self.output_seconds
+        if seconds is None and self.first_token is not None:
+            seconds = self.seconds - self.first_token
+        later = (self.tokens_out or 0) - 1
+        return None if seconds is None or not 0 < later < FASTEST * seconds else later / seconds
+
+    @property
+    def prompt_tokens_a_second(self) -> float | None:
+        """The prompt tokens read per second, without those of the prefix cache; None where these are not known."""
+        if self.tokens_in is None or self.tokens_reused is None or not self.prompt_seconds:
             return None
-        later, seconds = self.tokens_out - 1, self.seconds - self.first_token
-        return later / seconds if 0 < later < FASTEST * seconds else None
+        read = self.tokens_in - self.tokens_reused
+        return read / self.prompt_seconds if read > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory that a model takes, in bytes; `gpu` is the part of it on a GPU, None where that is not known.
+
+    `source` says who counted what.
+    """
+
+    size: int
+    source: str
+    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +193,8 @@ class Model:
 
     `digest` changes whenever the model could answer the same request differently (weights, template, server version
     where known); it is part of every cache key. `context` is the window in tokens, `size` bytes of weights, `parallel`
-    how many requests are worth having in flight. `notes` are lines for a person. A model that `obeys_control_tokens`
+    how many requests are worth having in flight, `slots` how many are decoded together (None: not known). `notes` are
+    lines for a person. A model that `obeys_control_tokens`
     takes `<|im_end|>` written out in a message for a control token. `weak_embeddings` marks a model that was trained to
     answer: its vectors hardly tell texts apart.
     """
@@ -171,6 +208,7 @@ class Model:
     notes: tuple[str, ...] = field(default=())
     obeys_control_tokens: bool = False
     weak_embeddings: bool = False
+    slots: int | None = None
 
     @property
     def embeds_well(self) -> bool:
@@ -209,6 +247,10 @@ class Runtime(ABC):
         text = await self.template(messages, begun)
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)
+
+    async def memory(self) -> Memory | None:
+        """Return the memory that the loaded model takes, or None where that is not known."""
+        return None
 
     async def close(self) -> None:  # noqa: B027
         """Release the model or the connections. Safe to call twice."""

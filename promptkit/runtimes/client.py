@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
+from promptkit.project_code.file_reads import note_reads
 from promptkit.runtimes.base import (
     Capability,
     Message,
@@ -175,6 +176,7 @@ class Client:
                 reply = await self._send(request, on_text, left)
         else:
             reply = await self._cached_or_sent(self._store, request, model.digest, on_text, left)
+        note_reads(reply.reads)
         if self._recorder:
             self._recorder.answer(self._name, request, reply)
         return reply
@@ -234,6 +236,10 @@ class Client:
         other._budget = budget
         return other
 
+    def unretried(self, runtime: Runtime, *, concurrency: int) -> Client:
+        """Return a client of `runtime` with this one's deadline that keeps no reply and sends each request once."""
+        return Client(runtime, concurrency=concurrency, deadline=self._deadline, firm=self._firm, attempts=1)
+
     async def close(self) -> None:
         """Release the runtime. Safe to call twice."""
         await self.runtime.close()
@@ -253,7 +259,8 @@ class Client:
             async with self._limiter:
                 reply = await self._send(request, listener, seconds)
                 # Kept while it counts as in flight: a killed process never has to repeat more requests than the limit.
-                await store.keep(key, compact(reply_record(reply)))
+                if not reply.reads:  # The key does not tell the files that it was made of.
+                    await store.keep(key, compact(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)

@@ -18,6 +18,7 @@ from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFai
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import Redactor
 from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Thought, Token
+from promptkit.runtimes.server_timings import Timings
 from promptkit.runtimes.thoughts import ThoughtSplitter
 
 MOST_TOKENS = 10**9
@@ -257,11 +258,19 @@ class ReplyReader:
         return shown + held
 
     def reply(
-        self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float, window: int | None = None
+        self,
+        *,
+        tokens_in: Any,
+        tokens_out: Any,
+        tokens_thought: Any,
+        seconds: float,
+        window: int | None = None,
+        timings: Timings | None = None,
     ) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their pieces are counted.
 
-        An answer that was cut at the limit counts `limit` tokens. `window` is the model's window, where it is known.
+        An answer that was cut at the limit counts `limit` tokens. `window` is the model's window, where it is known,
+        and `timings` are the runtime's own.
         The time until the first token is that part of `seconds` which had passed when it arrived, so call this as soon
         as the answer is whole.
         """
@@ -283,6 +292,7 @@ class ReplyReader:
             tokens=kept[:cut_at],
             seconds=seconds,
             first_token=None if self._first is None else max(0.0, seconds - later),
+            **(timings or {}),
         )
 
     def _tokens_show_key(self) -> bool:
@@ -304,6 +314,9 @@ def checked_reply(
     first_token: Any = None,
     cached: bool = False,
     context: Any = None,
+    tokens_reused: Any = None,
+    prompt_seconds: Any = None,
+    output_seconds: Any = None,
 ) -> Reply:
     """Return a reply of unchecked values. Raises TypeError or ValueError where one is wrong."""
     if finish not in ("stop", "length"):
@@ -319,16 +332,24 @@ def checked_reply(
         tokens_thought=token_count(tokens_thought) or 0,
         tokens=tuple(tokens),
         seconds=number_between(seconds, 0, MOST_SECONDS),
-        first_token=None if first_token is None else number_between(first_token, 0, MOST_SECONDS),
+        first_token=_duration(first_token),
         cached=cached,
         context=token_count(context),
+        tokens_reused=token_count(tokens_reused),
+        prompt_seconds=_duration(prompt_seconds),
+        output_seconds=_duration(output_seconds),
     )
+
+
+def _duration(value: Any) -> float | None:
+    return None if value is None else number_between(value, 0, MOST_SECONDS)
 
 
 def checked_foreign_reply(reply: Reply, reference: str) -> Reply:
     """Return a reply that code other than promptkit's made. Raises BadReply where a value in it cannot be true."""
     with protocol_errors(f"{reference} returned a Reply whose values cannot be true"):
-        return checked_reply(**{field.name: getattr(reply, field.name) for field in fields(Reply)})
+        values = {field.name: getattr(reply, field.name) for field in fields(Reply) if field.name != "reads"}
+        return checked_reply(**values)
 
 
 def token_count(value: Any) -> int | None:

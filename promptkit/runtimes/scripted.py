@@ -43,6 +43,7 @@ from promptkit.errors import (
     nearest,
     place,
 )
+from promptkit.project_code.file_reads import collecting_reads, running_async_code
 from promptkit.project_code.reference import CodeReference, guarded
 from promptkit.project_code.source import binds, constants_of, functions_of, literal_value, parse_source
 from promptkit.runtimes.base import (
@@ -160,12 +161,15 @@ class Scripted(Runtime):
         self.peak = max(self.peak, self._in_flight)
         started = time.monotonic()
         try:
-            answered = self.script(request)
-            if isawaitable(answered):
-                answered = await answered
+            with collecting_reads() as read:
+                answered = self.script(request)
+                if isawaitable(answered):
+                    answered = await answered
             if isinstance(answered, Exception):
                 raise answered
             reply = self._obey(request, answered) if isinstance(answered, str) else answered
+            if read.digests:
+                reply = replace(reply, reads=read.digests)
             await self._stream(reply, on_text)
         finally:
             self._in_flight -= 1
@@ -391,9 +395,10 @@ def _guarded_script(code: CodeReference, reference: str) -> Callable[[Request], 
     async def answer(request: Request) -> ScriptedAnswer:
         function = code.function(failed)
         with guarded(failed, code.file, passing=(PromptkitError,)):
-            answered = function(request)
-            if isawaitable(answered):
-                answered = await answered
+            async with running_async_code(code.file, code.root):
+                answered = function(request)
+                if isawaitable(answered):
+                    answered = await answered
         if isinstance(answered, Reply):
             return checked_foreign_reply(answered, reference)
         if isinstance(answered, str | Exception):

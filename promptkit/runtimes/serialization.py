@@ -31,12 +31,12 @@ _REQUEST = Request()
 _REPLY = Reply(text="")
 _PLAIN_REQUEST = (
     *("begun", "max_tokens", "seed", "grammar", "regex", "schema", "json_object"),
-    *("alternatives", "think", "thought_tokens", "context", "sample"),
+    *("alternatives", "think", "thought_tokens", "context", "reuse_prefix", "sample"),
 )
 _TUPLES = ("stop", "choice")
 _PLAIN_REPLY = (
     *("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought"),
-    *("seconds", "first_token", "context"),
+    *("seconds", "first_token", "context", "tokens_reused", "prompt_seconds", "output_seconds"),
 )
 
 

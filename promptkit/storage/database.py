@@ -54,14 +54,26 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file that nobody writes, as on a read-only disk."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+    try:
+        make_tails(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class Database:
     """An open database file, migrated. Every error is a StoreFailed that names the file.
 
-    `damage` collects the damaged records that were met.
+    `damage` collects the damaged records that were met. A `read_only` one is a file that nobody writes, up to date.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.read_only = read_only
         self.damage = Damage()
         self._group: list[_Write] = []
         self._group_lock = threading.Lock()
@@ -69,11 +81,12 @@ class Database:
         self._closed = False
         self._mapping_errors = _MappingErrors(path)
         with self._mapping_errors:
-            self._reader = connect(path)
+            self._reader = connect_to_read(path) if read_only else connect(path)
             try:
                 self._check_version()
-                migrate(self._reader)
-                self._writer = connect(path)
+                if not read_only:
+                    migrate(self._reader)
+                self._writer = self._reader if read_only else connect(path)
             except BaseException:
                 self._reader.close()
                 raise
@@ -93,6 +106,8 @@ class Database:
 
         A change runs to its end even if nobody waits for it any more: paid work is kept.
         """
+        if self.read_only:
+            raise StoreFailed(f"the store {place(self.path)} can only be read")
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()
         with self._group_lock:

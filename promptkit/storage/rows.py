@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +24,7 @@ Row = dict[str, Any]
 NumberedRow = tuple[int | None, Row | Problem]
 """A row, or its problem, with the line where it begins (None: unknown in this format)."""
 
+_ROW_NUMBER = re.compile(r"^row \d+: ")
 MAX_LINE = 32_000_000
 MAX_PROBLEMS = 20
 MAX_YAML_VALUES = 1_000_000
@@ -53,6 +56,18 @@ def read_numbered(path: Path, *, select: str | None = None) -> Iterator[Numbered
         hint = nearest(path.suffix, [*_BY_LINE, ".json", ".yaml", ".yml"])
         raise InputError(Problem("rows are not read from a file with this ending", file, hint=hint))
     return found
+
+
+def deduplicated_problems(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems of rows, those that differ by their row (`row 3: …`) alone as one, with their number."""
+    alike: dict[str, list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault(_ROW_NUMBER.sub("", problem.message), []).append(problem)
+    deduplicated = []
+    for first, *others in alike.values():
+        more = f", and so in {len(others)} more row{'s' if len(others) > 1 else ''}" if others else ""
+        deduplicated.append(replace(first, message=f"{first.message}{more}"))
+    return deduplicated
 
 
 def _checked(found: Iterable[NumberedRow]) -> Iterator[Row]:

@@ -50,6 +50,7 @@ class KindShape(TypedDict):
     kind: Text
     parameters: dict[Text, Any]
     labels: NotRequired[list[Text]]
+    each: NotRequired[Text]
 
 
 @_open
@@ -67,8 +68,22 @@ class EvalInputsShape(TypedDict):
     keys: NotRequired[dict[Text, Text]]
     kinds: NotRequired[dict[Text, KindShape]]
     contents: NotRequired[dict[Text, Text]]
+    margins: NotRequired[dict[Text, float]]
+    files: NotRequired[dict[Text, dict[Text, Text]]]
+    models: NotRequired[dict[Text, ModelShape]]
+    release: NotRequired[Text]
     exact: NotRequired[Truth]
     limited: NotRequired[Truth]
+
+
+class UserShape(TypedDict):
+    """The requests, tokens and seconds of a simulated user in a conversation."""
+
+    calls: Count
+    cached: Count
+    tokens_in: Count
+    tokens_out: Count
+    seconds: Seconds
 
 
 class OutcomeShape(TypedDict):
@@ -86,6 +101,9 @@ class OutcomeShape(TypedDict):
     seconds: Seconds
     warnings: NotRequired[dict[Text, list[Text]]]
     warned_by: NotRequired[dict[Text, list[Text]]]
+    simulated_user: NotRequired[UserShape]
+    reads: NotRequired[dict[Text, Text]]
+    asked: NotRequired[Seconds]
 
 
 @_open
@@ -113,18 +131,20 @@ class ScoreShape(NamedTuple):
 
 
 class KeptScoreShape(NamedTuple):
-    """The score of a slow metric, with the key of the row that it was given for."""
+    """The score of a slow metric, with the key of the row that it was given for and the files that it was made of."""
 
     value: Number | None
     detail: DetailShape
     why: Text
     row: Text
+    reads: dict[Text, Text] | None = None
 
 
 class ScoresShape(TypedDict):
-    """The scores of a cell in a run."""
+    """The scores of a cell in a run. An earlier promptkit left the case out."""
 
     expect: Any
+    case: NotRequired[Text]
     scores: dict[Text, ScoreShape]
 
 
@@ -185,6 +205,16 @@ class CallShape(TypedDict):
 
 
 @_open
+class ToolCallShape(TypedDict):
+    """A tool call in the trace of a cell."""
+
+    name: Text
+    arguments: dict[Text, Any]
+    result: Any
+    failure: Text | None
+
+
+@_open
 class TraceShape(TypedDict):
     """The trace of a cell: `engine.trace_record`."""
 
@@ -198,6 +228,7 @@ class TraceShape(TypedDict):
     warnings: NotRequired[list[Text]]
     warned_by: NotRequired[dict[Text, list[Text]]]
     extra: NotRequired[dict[Text, Any]]
+    tool_calls: NotRequired[list[ToolCallShape]]
     calls: list[CallShape]
     parts: list[TraceShape]
 
@@ -265,6 +296,9 @@ class ReplyShape(TypedDict):
     first_token: NotRequired[Seconds]
     tokens: NotRequired[list[TokenShape]]
     context: NotRequired[Count | None]
+    tokens_reused: NotRequired[Count]
+    prompt_seconds: NotRequired[Seconds]
+    output_seconds: NotRequired[Seconds]
 
 
 @_open

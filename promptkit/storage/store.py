@@ -52,11 +52,12 @@ class Run:
 class Store:
     """One SQLite file that several processes may use at once. Use it from any thread.
 
-    A finished write survives the death of the process. Every method raises StoreFailed. Records must be JSON; a cached
-    value is any text.
+    A finished write survives the death of the process; a store that `is_temporary` does not. Every method raises
+    StoreFailed. Records must be JSON; a cached value is any text.
     """
 
     def __init__(self, database: Database, cache_size: int) -> None:
+        self.is_temporary = False
         self._database = database
         self._answers = CachedReplies(database, cache_size)
         self._owner = Owner()
@@ -74,6 +75,11 @@ class Store:
         with suppress(StoreFailed):  # the database says it better
             create_private(folder / FILE)
         return cls(Database(folder / FILE), cache_size)
+
+    @classmethod
+    def open_to_read(cls, file: Path) -> Self:
+        """Open the file of a store that nobody writes, as on a read-only disk; nothing can be kept in it."""
+        return cls(Database(file, read_only=True), GIGABYTE)
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +156,7 @@ class Store:
 
     def close_dead_runs(self) -> list[int]:
         """End the runs of dead processes as `interrupted`, and return their numbers. They keep their records."""
-        if not self._database.read("select 1 from running limit 1"):
+        if self._database.read_only or not self._database.read("select 1 from running limit 1"):
             return []
         return self._database.write(_close_dead_runs).result()
 

@@ -230,7 +230,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = ""
-    family: Family = "single call"
+    family: Family | None = None
     citation: Citation | None = None
     about: str = ""
     algorithm: tuple[str, ...] = Field(default=(), max_length=5)

@@ -72,6 +72,16 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call of a tool, by a step or by a model. `failure` says why there is no `result`; None where it succeeded."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    result: Any = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
     """One execution of one step: its prompt, settings and runtime.
 
@@ -91,8 +101,8 @@ class StepContext:
     `repairs` is how often a reply that cannot be read is asked for again.
 
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
-    sample, began. `record` gets each request as soon as it is answered, `warn` the warnings of each technique's answer,
-    also of one that runs inside another.
+    sample, began. `record` gets each request as soon as it is answered, `record_tool` each call of a tool, `warn` the
+    warnings of each technique's answer, also of one that runs inside another.
     """
 
     prompt: Prompt
@@ -128,6 +138,7 @@ class StepContext:
     level: int = 0
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
+    record_tool: Callable[[ToolCall], None] = lambda call: None
     notice: Callable[[str], None] = lambda text: None
     warn: Callable[[Sequence[str]], None] = lambda names: None
     on_text: Callable[[Request, str], None] | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from promptkit.errors import Problem, place
+from promptkit.errors import Problem, nearest, place
 from promptkit.project import Project
+from promptkit.project_code.source import parse_source
 from promptkit.storage.models import Problems
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.calls import CARD_FILE
@@ -29,18 +31,21 @@ def own_techniques(project: Project) -> dict[str, tuple[Path, ...]]:
 
 
 def definition_problems(name: str, project: Project) -> list[Problem]:
-    """Return everything that is wrong with a technique at its defaults: its declaration, templates, card, formulas."""
+    """Return the problems of a technique at its defaults: of its declaration, templates, card, formulas and calls."""
     problems = Problems()
     with problems.gather():
         problems.add(check_spec(name, project))
         if not problems.found:
-            problems.add(formula_problems(configure(name, project), project))
+            problems.add(configured_problems(configure(name, project), project))
     return problems.found
 
 
-def formula_problems(chosen: ConfiguredTechnique, project: Project) -> Iterator[Problem]:
-    """Yield the formulas that cannot be evaluated, of a technique with its settings and of those beneath it."""
+def configured_problems(chosen: ConfiguredTechnique, project: Project) -> Iterator[Problem]:
+    """Yield the formulas that cannot be evaluated and the calls without a template, of a technique with its settings
+    and of those beneath it.
+    """
     for nested in with_nested(chosen, project):
+        yield from _unknown_calls(nested.technique)
         for formula, problem in wrong_formulas(nested):
             yield _placed(problem, formula, nested.technique)
 
@@ -55,3 +60,19 @@ def _placed(problem: Problem, formula: str, technique: Technique) -> Problem:
         return replace(problem, file=place(technique.code.file), line=line)
     code = technique.function.__code__
     return replace(problem, file=place(code.co_filename), line=code.co_firstlineno)
+
+
+def _unknown_calls(technique: Technique) -> Iterator[Problem]:
+    """Yield the calls that a project's technique asks by a name that none of its templates has."""
+    if technique.code is None or technique.code.file is None:
+        return
+    known = technique.calls_by_name
+    for node in ast.walk(parse_source(technique.code.file)):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="task"), attr="ask"),
+                args=[ast.Constant(value=str() as call, lineno=line), *_],
+            ) if call not in known:
+                hint = nearest(call, known) or f"templates/techniques/{technique.name}/{call}.j2 would be its template"
+                message = f"technique `{technique.name}` has no call `{call}`"
+                yield Problem(message, place(technique.code.file), line, hint=hint)

@@ -14,9 +14,10 @@ from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.calls import CallSpec, Card, read_call
 from promptkit.techniques.cost import Cost, cost
+from promptkit.techniques.definition import configured_problems
 from promptkit.techniques.registry import Technique, annotations_of, find_technique, parameters_of, technique_names
 from promptkit.techniques.roles import SECTION
-from promptkit.techniques.spec import FOLDER, ConfiguredTechnique, searches_documents
+from promptkit.techniques.spec import FOLDER, ConfiguredTechnique, configure, searches_documents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,8 @@ def find_all(project: Project, *, task: str | None = None) -> tuple[list[Techniq
             if task is not None and task not in technique.card.tasks:
                 continue
             call_specs(technique)
-            default_cost(technique, project)
+            if wrong := list(configured_problems(configure(name, project), project)):
+                raise InputError(wrong)
             usable.append(technique)
     return usable, problems.found
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from promptkit.answers.build import repair_message
 from promptkit.answers.constraints.forms import plain_form
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
+from promptkit.project_code.file_reads import running_async_code
 from promptkit.project_code.reference import guarded
 from promptkit.techniques.answer_forms import constrained_form
 from promptkit.techniques.artifacts import Prepared, Row
@@ -45,13 +46,20 @@ async def _run(spec: Any, step: StepContext) -> Answer:
     chosen = spec if isinstance(spec, ConfiguredTechnique) else configure(spec, step.project)
     function = load_functions(chosen.technique).function
     with _as_technique_failure(function):
-        answer = _checked_result(await function(task_for(chosen, step), **chosen.parameters), Answer, function)
+        async with running_async_code(_file_of(chosen), step.project.root):
+            returned = await function(task_for(chosen, step), **chosen.parameters)
+        answer = _checked_result(returned, Answer, function)
     names = dict.fromkeys([*answer.warnings, *(("no_consensus",) if answer.flag == "no_consensus" else ())])
     if not names:
         return answer
     warnings = TechniqueWarning.of(chosen.technique.name, names)
     step.warn(warnings)
     return replace(answer, warnings=warnings)
+
+
+def _file_of(chosen: ConfiguredTechnique) -> Path | None:
+    """Return the file of a project's own technique, None for any other."""
+    return chosen.technique.code.file if chosen.technique.code is not None else None
 
 
 def task_for(chosen: ConfiguredTechnique, step: StepContext) -> Task:

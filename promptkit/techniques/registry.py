@@ -248,8 +248,8 @@ def _from_template(name: str, files: tuple[Path, ...], card: Card) -> Technique:
             )
         )
     call = read_call(calls[0])
-    if call.modifier and "family" not in card.model_fields_set:
-        card = card.model_copy(update={"family": "modifier"})
+    if card.family is None:
+        card = card.model_copy(update={"family": "modifier" if call.modifier else "single call"})
 
     # `Task` is defined above this module.
     async def single_call(task: Any) -> Answer:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import Unsupported
-from promptkit.techniques.context import Exchange
+from promptkit.errors import ToolFailed, Unsupported
+from promptkit.techniques.context import Exchange, ToolCall
 from promptkit.techniques.step_view import StepView
 
 if TYPE_CHECKING:
@@ -48,9 +48,22 @@ class StepTools(StepView):
             raise
 
     async def tool(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call one of the step's tools. Raises KeyError for an unknown one, and ToolFailed."""
-        result = self._step.tools[name](arguments)
-        return await result if inspect.isawaitable(result) else result
+        """Call one of the step's tools, and record the call. Raises KeyError for an unknown one, and ToolFailed."""
+        called = self._step.tools[name]
+        try:
+            result = called(arguments)
+            result = await result if inspect.isawaitable(result) else result
+        except ToolFailed as error:
+            self.record_tool_call(name, arguments, failure=str(error))
+            raise
+        self.record_tool_call(name, arguments, result)
+        return result
+
+    def record_tool_call(
+        self, name: str, arguments: Mapping[str, Any], result: Any = None, *, failure: str | None = None
+    ) -> None:
+        """Add a call to the trace that `tool` did not make: another action of the model, or one that cannot be made."""
+        self._step.record_tool(ToolCall(name=name, arguments=dict(arguments), result=result, failure=failure))
 
     async def retrieve(self, query: str, count: int = 3) -> list[Passage]:
         """Return the passages of the step's documents that match a query best. Raises Unsupported without documents."""

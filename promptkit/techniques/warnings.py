@@ -28,6 +28,7 @@ WARNING_TEXTS: Final[Mapping[str, str]] = {
     "all_pruned": "pruned every path of a search",
     "nothing_filtered": "filtered nothing out",
     "capped": "reached a cap",
+    "none_accepted": "had no answer that its verifier accepts",
     "no_consensus": "reached no consensus",
     "tie": "ended in a tie",
     "rows_left_out": "left out rows of a table",

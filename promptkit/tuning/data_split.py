@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
-from promptkit.evaluation.suite.data import BoundRow
+from promptkit.evaluation.suite.data import BoundRow, cluster_value
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
-from promptkit.storage.strict_json import compact
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 
 MOST_LABELS = 20
+OBJECTIVE = 0
+"""The place of the measure that a tuning optimizes."""
 POOL_ROWS, POOL_SHARE = 16, 0.25
 """The most search rows that are set aside for demonstrations, as a number and as a share of them."""
 
@@ -33,8 +34,8 @@ class DataSplit:
     `search`: rows that candidates are scored on, in one order for all candidates. `demo_pool`: search rows that
     demonstrations are taken from, never scored. `holdout`: rows that the search never sees. `labels`: the expected
     answers of all rows where they are a few classes, else None. `salt` and `share` reproduce the split. `wrong` counts
-    rows with problems, which `rows` leaves out. `duplicates` counts rows in neither part, because counting a row twice
-    would inflate significance.
+    rows with problems and `exempt` those to which the first metric does not apply; `rows` leaves both out. `duplicates`
+    counts rows in neither part, because counting a row twice would inflate significance.
     """
 
     suite: Suite
@@ -46,6 +47,7 @@ class DataSplit:
     salt: int
     share: float
     wrong: int = 0
+    exempt: int = 0
     duplicates: int = 0
 
     @property
@@ -76,7 +78,8 @@ def read_data_split(
     """
     binder = Binder(suite)
     bound = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
-    rows = tuple(row for row in bound if not row.problems)
+    right = [row for row in bound if not row.problems]
+    rows = tuple(row for row in right if OBJECTIVE not in row.exempt)
     if not rows:
         raise InputError([problem for row in bound for problem in row.problems][:20] or [_no_rows(suite)])
     labels = row_labels([row.expected[0] if row.expected else None for row in rows])
@@ -98,7 +101,8 @@ def read_data_split(
         labels=labels,
         salt=split.salt,
         share=split.share,
-        wrong=len(bound) - len(rows),
+        wrong=len(bound) - len(right),
+        exempt=len(right) - len(rows),
         duplicates=split.duplicates,
     )
 
@@ -110,7 +114,7 @@ def step_data_split(suite: Suite, split: DataSplit) -> DataSplit:
     """
     binder = Binder(suite)
     rows = tuple(binder.bind(row.row, row.index) for row in split.rows)
-    right = {place for place, row in enumerate(rows) if not row.problems}
+    right = {place for place, row in enumerate(rows) if not row.problems and OBJECTIVE not in row.exempt}
     expected = [row.expected[0] if row.expected else None for row in rows]
     return replace(
         split,
@@ -127,7 +131,11 @@ def step_data_split(suite: Suite, split: DataSplit) -> DataSplit:
 def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
     """Return the cluster of each row, None for a suite without clusters."""
     name = suite.data.spec.cluster
-    return None if name is None else [compact(row.row.fields.get(name)) for row in rows]
+    if name is None:
+        return None
+    values = [cluster_value(row.row.fields, name) for row in rows]
+    # A blank row is its own cluster, by its content, so that it stays in its part where rows are added.
+    return [f"row {row.key.hex()}" if value is None else value for row, value in zip(rows, values, strict=True)]
 
 
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
@@ -158,6 +166,9 @@ def data_notes(split: DataSplit) -> list[str]:
     notes = []
     if split.wrong:
         notes.append(f"{split.wrong} rows have problems and are left out; promptkit eval lists them")
+    if split.exempt:
+        name = split.suite.measures[OBJECTIVE].name
+        notes.append(f"{split.exempt} rows are left out: `{name}` does not apply to them")
     if split.duplicates:
         notes.append(f"{split.duplicates} rows repeat others and are left out")
     if split.size < LEAST_ROWS:

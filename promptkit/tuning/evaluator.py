@@ -20,8 +20,9 @@ from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample, judge_usage
+from promptkit.evaluation.metrics.judge import Judge
 from promptkit.evaluation.suite.data import BoundRow
-from promptkit.evaluation.suite.suite import Suite, Variant, read_variant
+from promptkit.evaluation.suite.suite import Measure, Suite, Variant, read_variant
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
@@ -87,7 +88,8 @@ class Evaluator:
         eval_options: EvalOptions | None = None,
         prefix: str = "",
     ) -> None:
-        self.suite = suite
+        # A search reads scores alone: reasons would use up its budget.
+        self.suite = replace(suite, measures=tuple(map(_without_reasons, suite.measures)))
         self.rows = tuple(rows)
         self.budget = budget
         self.notices: list[str] = []
@@ -291,6 +293,11 @@ class Evaluator:
         key, name = candidate.key, f"{self._prefix}{self.label(candidate)}"
         owner = self._names.setdefault(name, key)
         return name if owner == key else f"{name} ({key[:6]})"
+
+
+def _without_reasons(measure: Measure) -> Measure:
+    metric = measure.metric
+    return replace(measure, metric=metric.without_reasons()) if isinstance(metric, Judge) else measure
 
 
 def partition_valid(

@@ -13,6 +13,8 @@ from typing import Final
 
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.metrics.human import Human
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.project import Project, is_suite
@@ -58,6 +60,9 @@ class Tuning:
     ) -> None:
         self.options = options or TuneOptions()
         if self.options.optimizer != OPTIMIZERS[0]:
+            if suite.conversation is not None:
+                message = f"`{self.options.optimizer}` asks a row once, and the rows are conversations"
+                raise InputError(message, hint=f"--optimizer {OPTIMIZERS[0]} plays them")
             require_dspy(self.options.optimizer)
         self.suite = replace(suite, measures=(_objective_measure(suite, self.options.metric),))
         self.progress = TuningProgress()
@@ -235,14 +240,21 @@ def _objective_measure(suite: Suite, name: str | None) -> Measure:
     if name is not None and name not in measures:
         raise InputError(f"the suite `{suite.name}` has no metric `{name}`", hint=nearest(name, measures))
     measure = measures[name] if name is not None else suite.measures[0]
-    able = [
-        measure.name for measure in suite.measures if measure.metric.bounds is not None and not measure.metric.pairs
-    ]
-    if measure.name in able:
+    able = [measure.name for measure in suite.measures if _why_no_objective(measure.metric) is None]
+    why = _why_no_objective(measure.metric)
+    if why is None:
         return measure
-    why = "compares with another answer" if measure.metric.pairs else "has no bounds"
     hint = f"--metric {able[0]}" if able else "give the suite a metric such as `accuracy: label`"
     raise InputError(f"`{measure.name}` cannot be optimized: it {why}", hint=hint)
+
+
+def _why_no_objective(metric: Metric) -> str | None:
+    """Return why a metric cannot be optimized, None where it can."""
+    if metric.pairs:
+        return "compares with another answer"
+    if metric.bounds is None:
+        return "has no bounds"
+    return "reads people's labels, which a new prompt's answers do not have yet" if metric.kind == Human.kind else None
 
 
 def _least_calls(suite: Suite) -> int:
@@ -333,5 +345,5 @@ def _only_suite(target: Path, project: Project) -> Path:
 
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:
-    """Return the models besides the tuned one: those of judges, and the teacher."""
-    return [*suite.judge_models, *([teacher] if teacher else [])]
+    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher."""
+    return [*suite.other_models, *([teacher] if teacher else [])]

@@ -65,6 +65,21 @@ def test_a_mistake_is_an_input_error_before_anything_is_asked(here: Here) -> Non
         promptkit.evaluate("mood", smallest=0)
 
 
+def test_margins_and_pairs_are_those_of_the_command(here: Here) -> None:
+    variants = "variants: {a: {}, b: {mood.layout: prefix}, c: {mood.layout: markdown}}"
+    three = SUITE.replace("variants: {plain: {}, prefix: {mood.layout: prefix}}", variants)
+    (here.root / "evals/three.yaml").write_text(three)
+    result = promptkit.evaluate("three", margin=["0.9", "accuracy=0.95"], all_pairs=True)
+    compared = promptkit.compare(f"{result.number}:b", f"{result.number}:a", margin="accuracy=0.001")
+
+    assert [(found.a, found.b, found.margin) for found in result.record.comparisons][:3] == [
+        ("b", "a", 0.95),
+        ("c", "a", 0.95),
+        ("c", "b", 0.95),
+    ]
+    assert [found.margin for found in compared.record.comparisons] == [0.001, None]
+
+
 async def test_in_a_running_loop_it_names_what_to_await(here: Here) -> None:
     with pytest.raises(InputError, match=r"await promptkit\.aevaluate\("):
         promptkit.evaluate("mood")

@@ -129,6 +129,22 @@ def test_each_part_of_a_technique_is_checked_at_its_line(
     assert f"templates/techniques/twice/{found}" in promptkit("check").out
 
 
+@pytest.mark.parametrize("target", ["techniques", "sort_mail"])
+def test_a_call_that_has_no_template_is_found_at_its_line(
+    promptkit: Run, project: Path, technique: Path, target: str
+) -> None:
+    (project / "promptkit.yaml").write_text("defaults: {technique: twice}\n")
+    module = MODULE.replace("over_call + 1", "1").rstrip()
+    (project / "techniques/twice.py").write_text(
+        f'{module}\n\n\nasync def more(task):\n    return await task.ask("answr")\n'
+    )
+
+    done = promptkit("check", target)
+
+    assert done.code == 1 and "techniques/twice.py:13: technique `twice` has no call `answr`" in done.out
+    assert "did you mean `answer`?" in done.out
+
+
 @pytest.mark.parametrize(
     ("argument", "problem"),
     [

@@ -159,6 +159,32 @@ def test_a_difference_that_none_can_be_is_refused_before_the_run(tmp_path: Path,
     assert here("runs", "list").err == "there are no runs here yet\n"
 
 
+@pytest.mark.parametrize(
+    ("margin", "message"),
+    [
+        ("acuracy=0.02", "--margin acuracy=0.02: there is no metric `acuracy`"),
+        ("1.5", "--margin 1.5: the margin of `accuracy` must be above 0 and below 1, not 1.5"),
+        ("nan", "the margin of `accuracy` must be above 0"),
+        ("accuracy=much", "`--margin accuracy=much` has no number"),
+    ],
+)
+def test_a_margin_that_none_can_be_is_refused_before_the_run(tmp_path: Path, margin: str, message: str) -> None:
+    here = make_project(tmp_path)
+    done = here("eval", "mood", "--margin", margin)
+    assert done.code == 2 and message in done.err
+    assert here("runs", "list").err == "there are no runs here yet\n"
+
+
+def test_of_several_suites_one_without_the_metric_says_that_it_ignores_a_margin(tmp_path: Path) -> None:
+    here = make_project(tmp_path)
+    mood = (tmp_path / "evals/mood.yaml").read_text()
+    (tmp_path / "evals/other.yaml").write_text(mood.replace("accuracy", "right"))
+    done = here("eval", "--margin", "right=0.2")
+    assert done.code == 0
+    assert "`mood` has no metric `right`: --margin right=0.2 is ignored" in done.err
+    assert "`other` has no metric" not in done.err
+
+
 @pytest.mark.parametrize("option", ["--no-cache", "--fresh"])
 def test_what_the_steps_before_have_said_is_recorded_in_the_kept_answers_alone(
     promptkit: Run, suite: Path, option: str

@@ -49,8 +49,20 @@ def test_the_record_and_the_page_hold_it(here: Here) -> None:
         "other": [],
     }
     assert {each["a"]: each["same_requests"] for each in record["comparisons"]} == {"scored": True, "other": False}
+    assert {each["name"]: each.get("same_as") for each in record["variants"]} == {
+        "held": None,
+        "scored": "held",
+        "other": None,
+    }
     page = (here.root / "page.html").read_text()
+    assert '<div class="aside">fell back, requests of held</div>' in page
     assert "in place of `decide: score`" in page and "the two sent the same requests" in page
+
+
+def test_the_row_of_a_variant_says_it_in_a_word(here: Here) -> None:
+    rows = {line.split()[0]: line for line in here("eval", "mood").out.splitlines() if "50 %" in line}
+    assert rows["scored"].endswith("]  fell back, requests of held")
+    assert rows["held"].endswith("]") and rows["other"].endswith("]")
 
 
 def test_one_variant_is_not_named(here: Here) -> None:

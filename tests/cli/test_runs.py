@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 from pathlib import Path
 from xml.etree import ElementTree
@@ -287,3 +288,45 @@ def test_every_key_for_programs_is_documented(here: Here) -> None:
         *here("runs", "show", ASKED, "--json").json,
     }
     assert {key for key in found if f"`{key}`" not in page} == set()
+
+
+def test_a_row_says_when_and_of_what_each_cell_was_made_and_what_has_changed_since(tmp_path: Path) -> None:
+    tool = "import pathlib\ndef up(text):\n    return pathlib.Path('words.txt').read_text() + text\n"
+    pipeline = (
+        "inputs: {text: {example: fine}}\ntools: {up: up.py:up}\n"
+        'steps:\n  made: {tool: up, with: {text: "{{ text }}"}}\n  mood: {prompt: mood, with: {text: "{{ made }}"}}\n'
+    )
+    files = {"pipelines/up.py": tool, "pipelines/tooled.yaml": pipeline, "words.txt": "so "}
+    suite = {"evals/tooled.yaml": "data: rows.jsonl\ntarget: tooled\nmetrics: {accuracy: label}\n"}
+    here = make_project(tmp_path, {**files, **suite})
+    here("eval", "tooled")
+    (tmp_path / "words.txt").write_text("very ")
+
+    shown = here("runs", "show", "last", "--row", "1").out
+    (cell,) = here("runs", "show", "last", "--row", "1", "--json").json["cells"]
+
+    origin = cell["origin"]
+    assert re.search(r"asked \d{4}-\d\d-\d\d \d\d:\d\d by promptkit \d", shown)
+    assert f"read words.txt {origin['reads']['words.txt'][:12]}, changed since" in shown
+    assert f"of pipelines/up.py {origin['files']['pipelines/up.py'][:12]}\n" in shown
+    assert origin["changed"] == ["words.txt"]
+    assert all(origin["models"].values())
+    assert "templates/layouts/xml.j2" not in origin["files"]
+
+
+def test_failures_of_one_variant_name_the_answers_of_others_that_a_judge_left_without_a_score(tmp_path: Path) -> None:
+    here = make_project(tmp_path)
+    (tmp_path / "evals/pref.yaml").write_text(
+        "data: rows.jsonl\ntarget: mood\n"
+        "metrics: {pref: {pairwise: {rubric: Which is better?, model: 'scripted:../babble.yaml'}}}\n"
+        "variants: {plain: {}, prefix: {mood.layout: prefix}}\n",
+        "utf-8",
+    )
+    (tmp_path / "script.yaml").write_text("rules: [{contains: 'TASK:', reply: good}]\notherwise: bad\n", "utf-8")
+    (tmp_path / "babble.yaml").write_text("capabilities: [chat]\notherwise: Both have merits.\n", "utf-8")
+
+    done = here("eval", "pref")
+    assert done.code == 3 and 'is not a verdict: "Both have merits."' in done.err
+    shown = here("runs", "show", "1", "--failures")
+    assert "6 answers of `prefix` have no score by `pref`: --variant prefix" in shown.err
+    assert "Both have merits." in here("runs", "show", "1", "--failures", "--variant", "prefix").out

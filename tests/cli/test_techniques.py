@@ -242,6 +242,20 @@ def test_what_show_says_before_its_example_fits_100_columns(techniques: Run, nam
     assert max(map(len, said.splitlines())) <= 100
 
 
+def test_a_technique_of_several_calls_has_no_family_unless_its_card_says_so(techniques: Run, project: Path) -> None:
+    module = (
+        "from promptkit.techniques import technique\n\n\n"
+        '@technique(calls="2", requests="2")\nasync def pair(task):\n'
+        '    await task.ask("answer")\n    return await task.decide(await task.ask("answer"))\n'
+    )
+    template = "---\nproduces: answer\n---\n{% extends prompt %}\n"
+    write(project, **{"techniques/pair.py": module, "templates/techniques/pair/answer.j2": template})
+
+    (known,) = [each for each in json.loads(techniques("list", "--json").out) if each["name"] == "pair"]
+
+    assert known["family"] is None and techniques("show", "pair").out.startswith("pair\n")
+
+
 def test_a_modifier_of_one_template_is_of_that_family_and_leaves_nothing_out(techniques: Run, project: Path) -> None:
     loud = "---\nabout: Shout\nmodifier: true\n---\n{% extends prompt %}\n{% block recap %}LOUD{% endblock %}\n"
     write(project, **{"templates/techniques/loud/answer.j2": loud})
@@ -250,7 +264,7 @@ def test_a_modifier_of_one_template_is_of_that_family_and_leaves_nothing_out(tec
     shown = techniques("show", "loud").out
 
     assert (known["family"], known["kinds_of_call"][0]["hides"]) == ("modifier", [])
-    assert shown.startswith("loud · loud · modifier\n")
+    assert shown.startswith("loud · modifier\n")
     assert "output_format" not in shown
 
 
@@ -387,3 +401,15 @@ def test_programs_shows_the_backends_and_what_programs_may_import(
     monkeypatch.setattr("promptkit.reports.programs.jail_fault", lambda: "the kernel refuses it")
     assert "cpython  does not run here: the kernel refuses it\n" in techniques("programs").out
     assert [record["problem"] for record in techniques("programs", "--json").json] == [None, "the kernel refuses it"]
+
+
+def test_a_formula_that_cannot_be_evaluated_is_listed_with_its_line(techniques: Run, project: Path) -> None:
+    module = (
+        "from promptkit.techniques import technique\n\n\n"
+        '@technique(\n    calls="n + 1",\n)\nasync def broken(task):\n'
+        '    return await task.decide(await task.ask("answer"))\n'
+    )
+    template = "---\nproduces: answer\n---\n{% extends prompt %}\n"
+    write(project, **{"techniques/broken.py": module, "templates/techniques/broken/answer.j2": template})
+
+    assert "techniques/broken.py:5: the formula `calls` of technique `broken`" in techniques("list").err

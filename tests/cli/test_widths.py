@@ -39,6 +39,7 @@ runs show 1 --failures
 runs show 3
 runs compare 2 1
 runs errors 1
+label mood --agreement
 techniques list
 techniques show self_consistency
 techniques recommend mood

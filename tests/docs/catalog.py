@@ -46,7 +46,7 @@ def catalog() -> str:
     for each in found:
         most = f"{default_cost(each, project).requests:g}"
         suits, needs = ", ".join(each.card.tasks), ", ".join(sorted(each.needs)) or "-"
-        rows.append((f"[`{each.name}`](#{each.name})", each.card.title, each.card.family, most, needs, suits))
+        rows.append((f"[`{each.name}`](#{each.name})", each.card.title, each.card.family or "", most, needs, suits))
     return "\n".join([HEAD, *_table(rows), "", *(line for each in found for line in _section(each, project))])
 
 

@@ -57,6 +57,7 @@ SAID: Mapping[str, Said] = {
     "embedding": Said("{embedding: {model: ollama/nomic-embed-text}}", *GRADED),
     "code": Said("{code: {seconds: 2}}", *RIGHT),
     "table": Said("table", *RIGHT),
+    "tool_calls": Said("{tool_calls: {ordered: false}}", *RIGHT),
     "calibration": Said("calibration", f"{GRADED[0]}; none of the calibration error", GRADED[1]),
     "length": Said(
         "{length: {max: 60}}",
@@ -65,6 +66,8 @@ SAID: Mapping[str, Said] = {
     ),
     "tokens": Said("{tokens: out}", *AMOUNT),
     "latency": Said("latency", *AMOUNT),
+    "first_token": Said("first_token", *AMOUNT),
+    "tokens_per_second": Said("tokens_per_second", *AMOUNT),
     "format": Said("format", *RIGHT),
     "agreement": Said("agreement", CORPUS[0], "none"),
     "pass_at": Said("{pass_at: {k: 3}}", f"{GRADED[0]}, rows as cells", GRADED[1]),
@@ -74,9 +77,15 @@ SAID: Mapping[str, Said] = {
         f"{GRADED[0]}; with labels prediction-powered",
         f"{GRADED[1]}; with labels prediction-powered",
     ),
+    "human": Said(
+        "{human: [poor, fair, good]}",
+        "Wilson; of more than two levels Wilson's form",
+        "Tango, McNemar's mid-p; of more than two levels t with two pseudo-rows, sign flips",
+    ),
     "pairwise": Said(
         "{pairwise: {rubric: Which names an action?}}", "Tango, of consistent wins and losses", "the same"
     ),
+    "assert": Said("{assert: {field: checks}}", *RIGHT),
     "python": Said(
         '{python: "metrics/mine.py:score"}',
         "Wilson for 0 and 1, Wilson's form within bounds, median without",

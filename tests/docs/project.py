@@ -31,7 +31,7 @@ def _problems(path: Path, folder: Path) -> list[str]:
             tomllib.loads(path.read_text("utf-8"))
         elif path.suffix in (".jsonl", ".csv"):
             list(read_rows(path))
-        elif path.suffix == ".json":
+        elif path.suffix == ".json" or path.name == "promptfooconfig.yaml":
             load_file(path)
         elif "layouts" in path.parts:
             compose({"instructions": "Do.", "input": "This."}, layout=path, continues=False, system_role=True)

@@ -13,13 +13,15 @@ from pydantic import BaseModel
 import promptkit
 from promptkit.api.evaluate import EvalArguments
 from promptkit.api.tune import TuneArguments
-from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
+from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec, ToolSpec
 from promptkit.evaluation.metrics.registry import kind_named, kinds
 from promptkit.evaluation.recommendation.recommend import Flag
+from promptkit.evaluation.serving.spec import ServingSpec
+from promptkit.evaluation.suite.conversation import ConversationSpec
 from promptkit.evaluation.suite.data import DataSpec, SplitSpec
-from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
+from promptkit.evaluation.suite.spec import BoundSpec, CompareSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
-from promptkit.prompts.examples import FileExamples
+from promptkit.prompts.example_files import FileExamples
 from promptkit.prompts.front_matter import FrontMatter
 from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Capability
@@ -76,14 +78,17 @@ def named(page: str) -> set[str]:
     ("page", "known"),
     [
         ("prompts.md", {*SECTIONS, *keys(FrontMatter, InputSpec, FileExamples)}),
-        ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
+        ("pipelines.md", keys(PipelineSpec, ToolSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
         ("command-line.md", {*get_args(Flag), *technique_keys(), *tuning_keys(demo_tuning())}),
         ("tuning.md", {*KINDS[:-1], *OPTIMIZERS, *PREFERENCE_INPUTS, *PREFERENCES}),
         ("python.md", {*promptkit.__all__, *python_parameters()}),
         ("project.md", keys(ProjectSettings)),
-        ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec)),
+        (
+            "evaluating.md",
+            keys(SuiteSpec, CompareSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec, ServingSpec, ConversationSpec),
+        ),
         ("metrics.md", {*kinds(), *keys(*(kind_named(word).Parameters for word in kinds()))}),
         ("ci.md", keys(BoundSpec)),
     ],

@@ -168,5 +168,5 @@ async def test_a_turn_that_is_none_is_an_error_and_not_left_out(folder: Folder, 
     runtime = Scripted(["Fine."])
     result = await folder.run(CONVERSATION, runtime, {"question": "How are you?", "history": [turn]})
     assert isinstance(result.error, InputError)
-    assert "a turn of `history`" in str(result.error)
+    assert "the input `history` has a message 1" in str(result.error)
     assert runtime.requests == []

@@ -46,6 +46,8 @@ from tests.engine.helpers import Folder, messages
         ("steps: {a: {prompt: ../../../x.j2}}", "1:", "leaves the project"),
         ("tools: {t: ../../../t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "leads out of the project"),
         ("tools: {t: t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "no such file"),
+        ("tools: {t: 5}\nsteps: {a: {prompt: x y}}", "1:12", "must be `FILE.py:FUNCTION`, or a mapping"),
+        ("tools: {t: {functon: t.py:f}}\nsteps: {a: {prompt: x y}}", "1:13", "unknown key `functon`"),
         ("output: '{{ b }}'\nsteps: {a: {prompt: x y}}", "1:9", "unknown name `b`"),
         ("cases: [{inputs: {b: 1}}]\nsteps: {a: {prompt: x y}}", "1:", "unknown input `b`"),
         ("steps: {}", "1:", ""),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from promptkit.errors import InputError
 from promptkit.evaluation.suite.binding import row_problems
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.servers.server_identity import FINGERPRINTED, HOSTED, UNSTABLE
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import PROMPT, SUITE, Bench, moods
+from tests.evaluation.suites import PROMPT, SUITE, Bench, echo, moods
 
 
 @pytest.fixture
@@ -52,3 +57,15 @@ async def test_rows_are_checked_without_asking_and_one_mistake_of_many_is_told_o
     assert len(told) == 2
     assert "row 4" in told[0] and "meh" in told[0]
     assert "row 5" in told[1] and told[1].endswith("and so in 1 more row")
+
+
+@pytest.mark.parametrize(("note", "is_told"), [(HOSTED, True), (UNSTABLE, True), (FINGERPRINTED, False)])
+async def test_cached_answers_of_weights_that_nobody_states_are_noted(bench: Bench, note: str, is_told: bool) -> None:
+    class Hosted(Scripted):
+        async def model(self) -> Model:
+            return replace(await super().model(), reference="openai/big@example.org", notes=(note,))
+
+    first, again = await bench.run(script=Hosted(echo)), await bench.run(script=Hosted(echo))
+
+    assert first.record["notes"] == []
+    assert ["does not say which weights answer" in line for line in again.record["notes"]] == [True] * is_told

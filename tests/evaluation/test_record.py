@@ -41,7 +41,7 @@ def test_an_integer_stays_one() -> None:
 
 def test_comparisons_begin_with_what_is_compared() -> None:
     assert list(ComparisonRecord.model_fields)[:4] == ["a", "b", "metric", "difference"]
-    assert list(ComparisonRecord.model_fields)[-3:] == ["adjusted", "comparisons", "same_requests"]
+    assert list(ComparisonRecord.model_fields)[-4:] == ["adjusted", "comparisons", "same_requests", "asked_apart"]
     assert list(BaselineMetric.model_fields)[:2] == ["metric", "difference"]
 
 

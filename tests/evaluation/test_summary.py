@@ -10,9 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import RequestRefused
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.tally import Tally
+from promptkit.evaluation.record import AskedApart
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.evaluation.statistics.paired import tango
-from promptkit.evaluation.summary import ReportRules
+from promptkit.evaluation.summary import APART_SECONDS, ReportRules, asked_apart
 from promptkit.runtimes.base import Request
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, echo
@@ -196,3 +200,103 @@ async def test_where_all_answers_parse_there_is_no_second_value(bench: Bench) ->
     ran = await bench.run(SUITE, right)
 
     assert ran.metric()["of_parsed"] is None
+
+
+THREE = SUITE + "variants: {plain: {}, other: {mood.layout: prefix}, third: {mood.layout: markdown}}\n"
+
+
+@pytest.fixture
+def few(bench: Bench) -> Bench:
+    bench.rows([{"text": f"good {number}", "expect": "good"} for number in range(12)])
+    return bench
+
+
+async def test_all_pairs_are_compared_where_the_suite_asks_for_them_in_one_family(few: Bench) -> None:
+    ran = await few.run(THREE + "compare: {pairs: all}\n", right)
+
+    pairs = [(found["a"], found["b"]) for found in ran.record["comparisons"]]
+    assert pairs == [("other", "plain"), ("third", "plain"), ("third", "other")]
+    assert {found["comparisons"] for found in ran.record["comparisons"]} == {3}
+
+
+async def test_a_margin_gives_a_verdict_and_the_rows_that_would_show_it(few: Bench) -> None:
+    wide, narrow = [
+        (await few.run(TWO + f"compare: {{margin: {{accuracy: {margin}}}}}\n", right)).record["comparisons"][0]
+        for margin in (0.3, 0.01)
+    ]
+
+    assert (wide["low"], wide["high"]) == pytest.approx(tuple(tango(0, 0, 12)))
+    assert (wide["verdict"], wide["margin"], "rows_for_margin" in wide) == ("equivalent", 0.3, False)
+    assert (narrow["verdict"], narrow["rows_for_margin"] > 12) == ("not shown", True)
+
+
+TIMED = TWO.replace("accuracy: label", "accuracy: label, time: latency")
+
+
+async def test_times_are_compared_where_one_run_asked_both_variants(few: Bench) -> None:
+    ran = await few.run(TIMED, right, cached=False)
+
+    (time,) = [found for found in ran.record["comparisons"] if found["metric"] == "time"]
+    assert time["verdict"] is not None
+    assert time["notes"] == []
+
+
+async def test_a_time_that_was_kept_has_no_verdict_and_says_why(few: Bench) -> None:
+    """One variant's cells are known: what they took was measured while the machine did something else."""
+    await few.run(SUITE.replace("accuracy: label", "accuracy: label, time: latency"), right, cached=False)
+
+    mixed = await few.run(TIMED, right, cached=False)
+    fresh = await few.run(TIMED, right, cached=False, options=EvalOptions(fresh=True))
+
+    accuracy, time = mixed.record["comparisons"]
+    assert accuracy["verdict"] == "not shown"
+    assert (time["difference"], time["low"], time["p"], time["verdict"]) == (None, None, None, None)
+    assert "12 of 12 cells have a time of an earlier run or of a cached reply" in time["notes"][0]
+    assert "--fresh" in time["notes"][0]
+    assert fresh.record["comparisons"][1]["verdict"] is not None
+    assert mixed.metric("time")["mean"] is not None, "a variant's own times still stand"
+
+
+async def test_a_cached_reply_is_no_measured_time(few: Bench) -> None:
+    """Without a single known cell, replies of the cache have the seconds that they once took."""
+    await few.run(TIMED, right)
+    changed = TIMED.replace("target: mood", "target: mood\nname: renamed")
+
+    ran = await few.run(changed, right, options=EvalOptions(fresh=True))
+
+    assert ran.runtime.requests == []
+    assert ran.record["comparisons"][1]["verdict"] is None
+
+
+async def test_rows_with_equal_inputs_share_a_time_that_this_run_measured(few: Bench) -> None:
+    few.rows([{"text": "good 10", "expect": "good"}] * 12)
+
+    ran = await few.run(TIMED, right, cached=False)
+
+    assert ran.record["comparisons"][1]["difference"] is not None
+
+
+def asked(*times: float | None) -> Tally:
+    tally = Tally((), 1)
+    for row, at in enumerate(times):
+        tally.put(row, Cell(variant="a", row=row + 1, repeat=0, fields={}, asked=at), known=False)
+    return tally
+
+
+def test_variants_whose_cells_are_of_different_times_say_so_with_the_first_and_last_of_each() -> None:
+    found = asked_apart(asked(5_000, 5_010, 60), asked(10, 40, 50))
+    assert found == AskedApart(cells=2, a=[5_000, 5_010], b=[10, 40])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([APART_SECONDS], [0.0]),
+        ([None], [0.0]),
+        ([0.0] * 99 + [9_000.0], [0.0] * 100),
+        ([], []),
+    ],
+    ids=["near", "of an older promptkit", "a few asked again", "no cells"],
+)
+def test_cells_of_one_time_are_no_news(a: list[float | None], b: list[float | None]) -> None:
+    assert asked_apart(asked(*a), asked(*b)) is None

@@ -28,6 +28,7 @@ PIPELINES = (
     "arithmetic",
     "classify",
     "extract",
+    "faithfulness",
     "feedback",
     "sentiment",
     "sentiment_plain",
@@ -43,6 +44,8 @@ ANSWERS: Mapping[str, str] = {
     "Sentiment:": " positive",
     "Summary:": " The council repairs the bridge.",
     "Answer:": " 27",
+    "Claims:": " The bridge was built in 1932.\nThe army built the bridge.",
+    "Verdict:": " supported",
     "": "positive",
 }
 CATEGORIES = {"internet": "service", "charged": "pricing", "agent": "customer"}

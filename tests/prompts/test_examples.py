@@ -143,7 +143,10 @@ def test_a_changed_file_is_read_again(load: Load, write: Write) -> None:
 
 def test_a_row_without_an_output_or_input_names_its_number(load: Load, write: Write) -> None:
     prompt = with_file(load, write, "count: 9")
-    for row, message in [('{"text": "a"}', "row 7 has no field `output`"), ('{"output": "a"}', "row 7 has none of")]:
+    for row, message in [
+        ('{"text": "a"}', "there is no field `output`"),
+        ('{"output": "a"}', "there is none of"),
+    ]:
         write("templates/prompts/rows.jsonl", ROWS + row)
         (problem,) = problems_of(lambda: read_examples(prompt))
-        assert message in problem.message
+        assert f"row 7: {message}" in problem.message and problem.line == 7

@@ -173,6 +173,35 @@ def test_a_conversation_has_its_own_system_and_user_text_around_the_history() ->
     assert found.messages == (Message("system", "Be kind."), *history, Message("user", "And you?"))
 
 
+ASKED = [Message("user", "Hi."), Message("assistant", "Hello."), Message("user", "When do you open?")]
+
+
+@pytest.mark.parametrize("layout", ["xml", "markdown", "prefix", "json"])
+@pytest.mark.parametrize("mode", ["one", "system", "turns"])
+def test_the_last_turn_of_a_history_is_answered_where_no_section_asks(layout: str, mode: str) -> None:
+    found = composed(sections={"instructions": "Be kind."}, history=ASKED, layout=layout, mode=mode, examples=EXAMPLES)
+    assert found.messages[0].role == "system" and "Be kind." in found.messages[0].content
+    assert found.messages[-3:] == tuple(ASKED) and found.begun == ""
+
+
+def test_a_recap_follows_the_turn_that_is_answered() -> None:
+    found = composed(sections={"instructions": "Be kind.", "recap": "In a word."}, history=ASKED, layout="markdown")
+    assert found.messages[-1].content == "When do you open?\n\n## Recap\n\nIn a word."
+
+
+def test_a_users_text_goes_after_a_history_whatever_that_ends_with() -> None:
+    found = composed(sections={"user": "And you?"}, history=ASKED)
+    assert found.messages == (*ASKED, Message("user", "And you?"))
+
+
+def test_system_messages_of_a_history_are_a_part_of_the_system_text() -> None:
+    history = [Message("system", "Today is Monday."), Message("user", "Hi.")]
+    found = composed(sections={"system": "Be kind."}, history=history)
+    assert found.messages == (Message("system", "Be kind.\n\nToday is Monday."), Message("user", "Hi."))
+    (only,) = composed(sections={"system": "Be kind."}, history=history, system_role=False).messages
+    assert only == Message("user", "Be kind.\n\nToday is Monday.\n\nHi.")
+
+
 def test_a_layout_of_ones_own_sees_sections_examples_and_labels(tmp_path: Path) -> None:
     layout = tmp_path / "mine.j2"
     layout.write_text("---\ncue: 'So:'\n---\n{{ sections }}{{ examples | map(attribute='cue') }}{{ labels }}")

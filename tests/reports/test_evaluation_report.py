@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.evaluation import report
 from promptkit.reports.layout import cell_width
+from promptkit.reports.runs import answer_lines
+from promptkit.reports.text import when_text
 from promptkit.techniques.warnings import WARNING_TEXTS
 from tests.reports.demo_view import DemoView
 
@@ -287,8 +290,90 @@ class TestComparisons:
         said = evaluation_text(record)
         assert "tokens, ratio" not in said and "and 8 by other metrics that show nothing" in said
 
+    def test_of_all_pairs_each_line_names_both_variants(self) -> None:
+        record = DemoView(rows=20).record
+        third = {**record["comparisons"][2], "b": "thinking"}
+        said = part(
+            lines_of(changed(record, comparisons=[*record["comparisons"], third])), "each pair on the same rows"
+        )
+        assert "    examples vs thinking" in "\n".join(said)
+        assert "    thinking vs short" in "\n".join(said)
+
+    def test_of_many_pairs_those_that_show_something_are_listed(self) -> None:
+        names = ("short", *(f"v{at}" for at in range(8)))
+        record = DemoView(rows=20, variants=names).record
+        pairs = [
+            {**record["comparisons"][0], "a": b, "b": a, "low": -0.1, "high": 0.1} for a, b in combinations(names, 2)
+        ]
+        pairs[-1] |= {"low": 0.02}
+        said = part(lines_of(changed(record, comparisons=pairs)), "each pair on the same rows")
+        assert "v7 vs v6" in said[3] and said[3].endswith("better")
+        assert said[4:] == ["  and 35 that show nothing"]
+
+    def test_a_margin_is_named_with_the_rows_that_would_show_no_larger_loss(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        one = record["comparisons"][0]
+        one |= {"difference": -0.01, "low": -0.04, "high": 0.02, "margin": 0.03, "rows_for_margin": 461, "n": 100}
+        said = " ".join(map(str.strip, lines_of(record)))
+        assert "margin: accuracy 3 points; equivalent lies within it on both sides" in said
+        assert "accuracy (thinking): 461 rows would show no worse four times in five, if the two are equal" in said
+
+    def test_a_verdict_by_a_margin_stands_in_its_line(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        one = record["comparisons"][0]
+        for low, high, verdict in ((-0.02, 0.05, "no worse"), (-0.02, -0.01, "equivalent")):
+            one |= {"low": low, "high": high, "margin": 0.03}
+            said = part(lines_of(record), "thinking against short")
+            assert said[2].endswith(verdict)
+        text = " ".join(map(str.strip, lines_of(record)))
+        assert "the difference is shown, and it is smaller than the margin" in text
+
+    @pytest.mark.parametrize(("width", "has_rows", "has_p"), [(80, True, True), (70, False, True), (54, False, False)])
+    def test_in_a_narrow_terminal_the_verdict_stays(self, width: int, has_rows: bool, has_p: bool) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        said = part(lines_of(record, width=width), "thinking against short")
+        assert said[2].split()[-1] in ("better", "worse", "shown")
+        assert ("worse" in said[1], " p" in said[1]) == (has_rows, has_p)
+
+    def test_a_difference_that_is_not_compared_says_so_and_why(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        record["comparisons"][1] |= dict.fromkeys(("difference", "low", "high", "p", "adjusted"))
+        record["comparisons"][1] |= {"notes": ["not compared: 12 of 100 cells have a time of an earlier run"]}
+        said = part(lines_of(record), "thinking against short")
+        assert said[3].split()[-2:] == ["not", "compared"]
+        assert "31" not in said[3], "no rows are counted either"
+        assert "12 of 100 cells have a time of an earlier run" in " ".join(map(str.strip, lines_of(record)))
+
     def test_several_are_said_to_be_adjusted(self) -> None:
         assert "adjusted for 4 comparisons (Holm)" in evaluation_text(DemoView(rows=20).record)
+
+
+def effect(**values: Any) -> dict[str, Any]:
+    interaction = {"settings": {"layout": "xml"}, "difference": -0.12, "adjusted": 0.003}
+    found = {"key": "mood.prompt", "value": "curt", "first": "mood", "variants": 2, "interaction": interaction}
+    found |= {"metric": "accuracy", "difference": 0.03, "low": -0.01, "high": 0.07, "p": 0.1, "n": 20}
+    return {**found, "comparisons": 2, "adjusted": 0.2, **values}
+
+
+class TestMainEffects:
+    def test_each_value_stands_against_the_first_of_its_key(self) -> None:
+        record = changed(DemoView(rows=20).record, main_effects=[effect()])
+        said = part(lines_of(record), "main effects against prompt=mood, averaged over the other keys")
+        assert said[-2:][0] == "  accuracy, points"
+        assert said[-1].split()[:2] == ["prompt=curt", "+3"]
+
+    @pytest.mark.parametrize(
+        ("there", "adjusted", "is_told"), [(-0.12, 0.003, True), (-0.12, 0.06, False), (0.034, 0.003, False)]
+    )
+    def test_an_effect_that_clearly_depends_on_another_key_is_told(
+        self, there: float, adjusted: float, is_told: bool
+    ) -> None:
+        interaction = {"settings": {"layout": "xml"}, "difference": there, "adjusted": adjusted}
+        record = changed(DemoView(rows=20).record, main_effects=[effect(interaction=interaction)])
+        said = " ".join(map(str.strip, lines_of(record)))
+        told = "depends on the other keys: −12 points where layout=xml, +3 on average (p 0.003)"
+        assert (told in said) == is_told
+        assert ("depends on the other keys" in said) == is_told
 
 
 def test_thresholds_say_whether_they_hold() -> None:
@@ -331,3 +416,24 @@ def test_a_terminal_gets_colours_but_under_no_color_none(
     monkeypatch.setenv("NO_COLOR", "1")
     print_evaluation(DemoView(rows=20).record)
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_comparison_of_cells_of_different_times_says_when_each_was_asked() -> None:
+    record = DemoView(rows=20).record
+    first, last, before = 1_796_161_800.0, 1_796_162_000.0, 1_795_600_000.0
+    apart = {"cells": 60, "a": [first, last], "b": [before, before]}
+    comparisons = [{**each, "asked_apart": apart} for each in record["comparisons"]]
+
+    shown = " ".join(evaluation_text(changed(record, comparisons=comparisons)).split())
+
+    assert f"was asked {when_text(first)} to {when_text(last).split()[1]}, " in shown
+    assert f" {when_text(before)} (60 cells each): the difference holds what else changed in between" in shown
+    assert "was asked" not in evaluation_text(record)
+
+
+def test_a_judges_reason_stands_under_its_score_in_full() -> None:
+    score = Score(0.0, {"level": "poor", "reason": "It is rude.\x1b[2J " + "word " * 60})
+    cell = Cell(variant="a", row=1, repeat=0, fields={}, output="x", scores={"kind": score})
+    lines = list(answer_lines(cell))
+    assert lines[1] == "  kind: 0 · level poor"
+    assert lines[2].startswith("    reason: It is rude.") and lines[2].count("word") == 60 and "\x1b" not in lines[2]

@@ -211,6 +211,37 @@ def test_comparisons_say_difference_p_and_rows(page: Written) -> None:
     assert "420 240 here" in page.text
 
 
+@dataclass
+class MatrixView(DemoView):
+    """A run with a margin, a main effect and a judge."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        record = dict(super().record)
+        first = {**record["comparisons"][0], "margin": 0.2}
+        shared = {name: value for name, value in first.items() if name not in ("a", "b", "margin")}
+        effect = {**shared, "key": "mood.prompt", "value": "CURT", "first": "Mood", "variants": 2}
+        variants = [dict(variant) for variant in record["variants"]]
+        parts = {"agreement with labels": {"method": "Cohen's kappa", "value": 0.6, "low": 0.4, "high": 0.7}}
+        similarity = {**variants[0]["metrics"]["similarity"], "kind": "judge", "parts": parts}
+        variants[0]["metrics"] = {**variants[0]["metrics"], "similarity": similarity}
+        none = {**record["comparisons"][1], **dict.fromkeys(("difference", "low", "high", "p", "adjusted"))}
+        comparisons = [first, none, *record["comparisons"][2:]]
+        return {**record, "variants": variants, "comparisons": comparisons, "main_effects": [effect]}
+
+
+def test_a_page_has_margins_main_effects_and_how_far_judges_hold(tmp_path: Path) -> None:
+    page = written(MatrixView(), tmp_path)
+
+    assert "margin: accuracy 20 points" in page.text
+    assert "equivalent" in page.text
+    assert page.source.count('class="margin"') == 2, "a mark on both sides, in the row that has a margin"
+    assert "main effects against prompt=Mood, averaged over the other keys" in page.text
+    assert "prompt=CURT accuracy" in page.text
+    assert "thinking short tokens – not compared – – – – –" in page.text
+    assert "similarity short agreement with labels Cohen's kappa 0.60 [0.40, 0.70]" in page.text
+
+
 def test_a_threshold_that_fell_short_shows_at_the_top(page: Written) -> None:
     assert "1 of 2 thresholds fell short" in page.text
     assert "fell short accuracy short at least 0.800" in page.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest_asyncio
 
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.record import EvalRecord
+from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.reports.page.write import write_page
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import Bench
 from tests.reports.chromium import COMMAND, Tab, chromium
 from tests.reports.demo_view import DemoView
 
@@ -270,8 +274,20 @@ async def test_figures_and_slices_follow_what_is_chosen(page: Tab) -> None:
     short = [cell for cell in DemoView().cells("short") if cell.fields["length"] == "short"]
     share = sum(cell.scores["accuracy"].value or 0.0 for cell in short) / len(short)
     assert table[2].split()[:3] == ["short", str(len(short)), f"{share:.3f}"]
-    await page.choose("slice-metric", "1")
+    await page.choose("slice-metric", "2")
     assert "No interval" in await page.run("document.getElementById('slice-table').innerText")
+
+
+async def test_a_slice_of_graded_scores_has_the_interval_of_their_mean(page: Tab) -> None:
+    await page.choose("slice-field", "length")
+    await page.choose("slice-metric", "1")
+    table = await page.run("[...document.querySelectorAll('#slice-table tbody tr')].map((row) => row.innerText)")
+
+    scores = [cell.scores["similarity"] for cell in DemoView().cells("short") if cell.fields["length"] == "short"]
+    values = [score.value for score in scores if score.value is not None]
+    expected = bounded_mean(values, range(len(values)), binary=False)
+    found = [float(number) for number in re.findall(r"\d\.\d+", table[2])[:3]]
+    assert found == pytest.approx([expected.mean, expected.low, expected.high], abs=0.002)
 
 
 async def test_the_name_of_a_slice_lists_its_rows(page: Tab) -> None:
@@ -302,4 +318,22 @@ async def test_ten_thousand_rows_are_listed_and_searched(browser: Tab, tmp_path:
     await browser.click("tr.row td")
     await browser.until("document.querySelector('.detail')")
     assert "number 09876." in await browser.run("document.querySelector('.detail').innerText")
+    assert browser.complaints == []
+
+
+async def test_a_conversation_is_shown_turn_by_turn(browser: Tab, tmp_path: Path) -> None:
+    bench = Bench(Folder(tmp_path), [{"turns": ["Hi", "Bye"], "expect": ["answer", "<b>other</b>"]}])
+    bench.folder.write("templates/prompts/agent.j2", "---\ninputs: {talk: {type: messages}}\n---\nBook tables.")
+    played = 'target: agent\nconversation: {turns: "{{ row.turns }}"}\nmetrics: {right: {exact: {each: turn}}}\n'
+    ran = await bench.run(f"data: rows.jsonl\n{played}", lambda request: "answer")
+    write_page(ran.view, ran.evaluated.record, tmp_path / "run.html")
+    browser.complaints.clear()
+    await browser.open(tmp_path / "run.html")
+    await browser.click("button.open")
+    await browser.until("document.querySelector('.conversation')")
+    shown = await browser.run("document.querySelector('.conversation').innerText.split('\\n').join('|')")
+    assert shown == (
+        "turn 1|user|Hi|assistant|answer|right|1.000, expected answer|"
+        "turn 2|user|Bye|assistant|answer|right|0.000, expected <b>other</b>"
+    )
     assert browser.complaints == []

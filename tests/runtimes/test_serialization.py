@@ -62,6 +62,9 @@ replies = st.builds(
     tokens_out=st.none() | counts,
     tokens_thought=counts,
     first_token=st.none() | st.floats(0, 1000),
+    tokens_reused=st.none() | counts,
+    prompt_seconds=st.none() | st.floats(0, 1000),
+    output_seconds=st.none() | st.floats(0, 1000),
     tokens=st.lists(
         st.builds(
             Token,
@@ -106,6 +109,7 @@ CHANGED: dict[str, Any] = {
     "think": False,
     "thought_tokens": 9,
     "context": 4096,
+    "reuse_prefix": False,
     "sample": "0/1",
 }
 

@@ -245,3 +245,11 @@ async def test_samples_that_are_scored_alike_are_refused(tmp_path: Path) -> None
 
     with pytest.raises(InputError, match="all samples would be the same"):
         await perform({"best_of_n": {"over": "vanilla"}}, bench.step(decide="score"))
+
+
+async def test_a_verifier_that_rejects_every_answer_is_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, graded(["1", "2"], {}))
+
+    answer, warned = await ask(bench, spec(samples=2, verifier="tool:none"), tools={"none": lambda arguments: False})
+
+    assert (answer.value, warned) == (1, ["none_accepted"])

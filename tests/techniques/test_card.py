@@ -22,7 +22,7 @@ def card(folder: Path, text: str) -> Card:
 def test_without_a_card_all_is_empty(tmp_path: Path) -> None:
     assert read_card(None) == read_card(tmp_path) == Card()
     assert Card().depth == "1"
-    assert Card().family == "single call"
+    assert Card().family is None
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "title: Mine\n"])

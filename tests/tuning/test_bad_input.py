@@ -97,6 +97,12 @@ async def test_a_metric_that_compares_with_another_answer_is_no_aim(bench: TuneB
     assert "`better` cannot be optimized" in str(error)
 
 
+async def test_peoples_labels_are_no_aim_since_no_new_answer_has_one(bench: TuneBench) -> None:
+    error = await refused(bench, SUITE.replace("{accuracy: label}", "{seen: human, accuracy: label}"))
+
+    assert "`seen` cannot be optimized: it reads people's labels" in str(error)
+
+
 @pytest.mark.parametrize("only", ["exmaples", "mood.nothing", "other"])
 async def test_what_is_not_there_cannot_be_tuned(bench: TuneBench, only: str) -> None:
     assert f"nothing to tune called `{only}`" in str(await refused(bench, only=(only,)))

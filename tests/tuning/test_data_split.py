@@ -87,6 +87,21 @@ def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
     assert (found.wrong, len(found.rows)) == (10, 90)
 
 
+def test_rows_that_the_objective_is_not_for_are_left_out_and_noted(bench: TuneBench) -> None:
+    bench.rows([entry if number % 10 else {"text": entry["text"]} for number, entry in enumerate(rows(100))])
+    found = read_data_split(bench.start(SUITE.replace("label", "{label: {when: row.expect is defined}}")))
+
+    assert (found.wrong, found.exempt, len(found.rows)) == (0, 10, 90)
+    assert "10 rows are left out: `accuracy` does not apply to them" in data_notes(found)
+
+
+def test_rows_with_a_blank_cluster_are_split_one_by_one(bench: TuneBench) -> None:
+    bench.rows([{**entry, "of": "" if number < 80 else "x"} for number, entry in enumerate(rows(100))])
+    found = read_data_split(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
+
+    assert 20 < len(found.holdout) < 80
+
+
 def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBench) -> None:
     once = read_data_split(bench.start())
     bench.rows(

@@ -10,6 +10,7 @@ from promptkit.answers.labels import Label
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import BudgetSpent, ServerFailed
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Scripted
@@ -300,3 +301,21 @@ def test_the_items_of_a_step_are_in_their_order_whenever_they_began() -> None:
 def test_of_a_step_that_did_not_run_there_is_nothing() -> None:
     assert step_nodes(node("run", "run"), "mood") == []
     assert step_nodes({}, "mood") == []
+
+
+async def test_labels_of_answers_correct_the_objective(bench: Bench) -> None:
+    suite_text = SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, levels: [poor, good]}}")
+    bench.suite(suite_text)
+    labels = AnswerLabels(bench.folder.root / "evals/test.labels.jsonl")
+    for row in moods(2):
+        inputs = {"text": row["text"]}
+        answer = row["text"].split()[0]
+        key = answer_key(inputs, answer)
+        labels.add(AnswerLabel(metric="kind", key=key, answer=answer, level="wrong", drawn="random"))
+
+    def judged(request: Request) -> str:
+        return " good" if "Is it kind?" in request.messages[-1].content else echo(request)
+
+    async with open_evaluator(bench, judged, bench.suite(suite_text)) as opened:
+        await opened.evaluator.evaluate([START], [0, 1])
+        assert opened.evaluator.estimate(START, [0, 1]).mean == 0

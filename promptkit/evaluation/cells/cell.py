@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Literal, Protocol
 
-from promptkit.engine.results import Result, Trace, trace_record
+from promptkit.engine.results import Result, Trace, tool_calls_of, trace_record
 from promptkit.errors import (
     ContextOverflow,
     InputError,
@@ -42,22 +42,33 @@ _OUTCOME: Final = (
     "seconds",
     "warnings",
     "warned_by",
+    "simulated_user",
+    "reads",
+    "asked",
 )
+_OPTIONAL: Final = ("warned_by", "simulated_user", "reads")
+"""Fields of an outcome that are left out where they are empty."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Cell:
     """A row under a variant, once: its answer, its scores, and its number in the store.
 
-    `row` counts from 1, `repeat` from 0. `fields` are the row's, `expect` the suite's expected answer (None: none).
+    `row` counts from 1, `repeat` from 0. `fields` are the row's, `expect` the suite's expected answer (None: none),
+    `case` is `BoundRow.case` in hexadecimal digits (empty: not recorded).
     A cell whose `flag` is `error` is missing, and `problem` says why; `defect` is the type and place of an unexpected
     exception. `seconds` is the model's own time for all requests; a cached reply counts with the time it once took.
     `warnings` are the kinds that occurred in each step; None where an earlier promptkit did not record them.
-    `warned_by` maps those that techniques gave to their techniques.
+    `warned_by` maps those that techniques gave to their techniques. `asked` is the time (Unix seconds) at which the
+    answer was made, None where an earlier promptkit did not record it, and `reads` the project's files that its Python
+    read for it, with their digests. `simulated_user` is what a user that a model plays took: `calls`, `cached`,
+    `tokens_in`, `tokens_out` and `seconds`, which are not among the cell's own.
 
     While a run goes on, `source` is the bound row, `place` the variant's among the variants, and `key` the hash of all
     that the target reads. `is_kept`: the answer was in the store, or is that of another cell; `kept_scores` are the
-    scores of slow metrics that came with it. `outcome_text` and `trace_text` are a new cell's as JSON.
+    scores of slow metrics that came with it. `is_timed`: all its requests were sent in this run, none was answered by a
+    cache. `outcome_text` and `trace_text` are a new cell's as JSON. A cell that a metric of each turn sees is the
+    `turn` of a conversation.
     """
 
     variant: str
@@ -65,6 +76,7 @@ class Cell:
     repeat: int
     fields: Mapping[str, Any]
     expect: Any = None
+    case: str = ""
     output: Any = None
     flag: CellFlag = ""
     problem: str = ""
@@ -77,6 +89,9 @@ class Cell:
     seconds: float = 0.0
     warnings: Mapping[str, Sequence[str]] | None = None
     warned_by: WarnedBy = field(default_factory=dict)
+    simulated_user: Mapping[str, Any] = field(default_factory=dict)
+    reads: Mapping[str, str] = field(default_factory=dict)
+    asked: float | None = None
     read_trace: Callable[[], Mapping[str, Any]] = dict
     scores: Mapping[str, Score] = field(default_factory=dict)
     number: int = 0
@@ -84,14 +99,27 @@ class Cell:
     place: int = 0
     key: bytes = b""
     is_kept: bool = False
+    is_timed: bool = False
     kept_scores: Mapping[str, Score] = field(default_factory=dict)
     outcome_text: str | None = None
     trace_text: bytes | None = None
+    turn: Mapping[str, Any] | None = None
 
     @property
     def trace(self) -> Mapping[str, Any]:
         """The record of `engine.trace_record`, read when it is asked for."""
         return self.read_trace()
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The calls of tools in the trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
+
+        Raises ValueError where there is no trace, since the calls are then not known.
+        """
+        trace = self.trace
+        if not trace:
+            raise ValueError("the answer's trace is not there, so the calls of tools are not known")
+        return list(tool_calls_of(trace))
 
     @property
     def warned(self) -> list[str]:
@@ -107,7 +135,7 @@ class Cell:
     def take(self, other: Cell) -> None:
         """Take the answer of a saved cell that has the same key."""
         self.take_outcome({name: getattr(other, name) for name in (*_OUTCOME, "defect")}, other.number)
-        self.read_trace = other.read_trace
+        self.read_trace, self.is_timed = other.read_trace, other.is_timed
 
     def take_outcome(self, outcome: Mapping[str, Any], number: int) -> None:
         """Take the outcome that the store keeps under a number."""
@@ -119,14 +147,15 @@ class Cell:
         """Mark the cell as missing, with nothing of an answer."""
         self.output, self.flag, self.problem, self.defect, self.steps = None, "error", problem, defect, {}
         self.calls = self.cached = self.tokens_in = self.tokens_out = 0
-        self.seconds, self.warnings, self.warned_by, self.read_trace = 0.0, {}, {}, dict
+        self.seconds, self.warnings, self.warned_by, self.simulated_user, self.read_trace = 0.0, {}, {}, {}, dict
         self.trace_text = self.outcome_text = None
 
     def encode(self) -> None:
         """Write the outcome and the trace as the store keeps them. Raises ValueError where JSON cannot hold them."""
         record = {name: value for name in _OUTCOME if (value := getattr(self, name)) is not None or name == "output"}
-        if not self.warned_by:
-            del record["warned_by"]
+        for name in _OPTIONAL:
+            if not record[name]:
+                del record[name]
         self.outcome_text = compact({**record, "defect": self.defect} if self.defect else record)
         trace = self.trace
         self.trace_text = trace_bytes(trace) if trace else None
@@ -265,17 +294,19 @@ def _is_cut(step: Trace) -> bool:
 
 def scores_text(cell: Cell) -> str:
     """Return a cell's scores, with the suite's expected answer, as the store keeps them."""
-    return compact(
-        {"expect": plain(cell.expect), "scores": {name: score_parts(score) for name, score in cell.scores.items()}}
-    )
+    scores = {name: score_parts(score) for name, score in cell.scores.items()}
+    return compact({"expect": plain(cell.expect), "case": cell.case, "scores": scores})
 
 
 def score_text(score: Score, row: bytes) -> str:
-    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by its key.
+    """Return one score as the store keeps it: `[value, detail, why, row]`, and the files that it read, if any.
 
-    A metric sees the whole row, and the target may not: one answer of two rows can have two scores.
+    The row is there by the key of what the metric reads of it.
+
+
+    A metric may see the whole row, and the target may not: one answer of two rows can have two scores.
     """
-    return compact([*score_parts(score), row.hex()])
+    return compact([*score_parts(score), row.hex(), *([dict(score.reads)] if score.reads else [])])
 
 
 def score_parts(score: Score) -> list[Any]:
@@ -309,18 +340,25 @@ def read_outcome(kept: KeptCell | RunCell) -> OutcomeShape:
 
 def read_cell(kept: RunCell, fields: Mapping[str, Any] | None = None) -> Cell:
     """Return a cell of a stored run, with its row's `fields` where they are known already. Raises DamagedRecord."""
-    expect, scores = read_scores(kept)
+    expect, case, scores = read_scores(kept)
     if fields is None:
         fields = read_record(kept.fields, dict[str, Any], f"data_rows of row {kept.row} of a run")
-    cell = Cell(variant=kept.variant, row=kept.row, repeat=kept.repeat, fields=fields, expect=expect, scores=scores)
+    cell = Cell(
+        variant=kept.variant,
+        row=kept.row,
+        repeat=kept.repeat,
+        fields=fields,
+        expect=expect,
+        case=case,
+        scores=scores,
+    )
     cell.take_outcome(read_outcome(kept), kept.number)
     return cell
 
 
-def read_scores(kept: RunCell) -> tuple[Any, dict[str, Score]]:
-    """Return the expected answer and the scores of a cell of a stored run. Raises DamagedRecord."""
+def read_scores(kept: RunCell) -> tuple[Any, str, dict[str, Score]]:
+    """Return the expected answer, the case and the scores of a cell of a stored run. Raises DamagedRecord."""
     where = f"run_cells {kept.variant} row {kept.row} repeat {kept.repeat}, `scores`"
     record = read_record(kept.scores, ScoresShape, where)
-    return record["expect"], {
-        name: Score(score.value, dict(score.detail), score.why) for name, score in record["scores"].items()
-    }
+    scores = {name: Score(score.value, dict(score.detail), score.why) for name, score in record["scores"].items()}
+    return record["expect"], record.get("case", ""), scores

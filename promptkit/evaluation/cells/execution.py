@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -13,8 +14,6 @@ from promptkit.engine.requirements import fallbacks
 from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
 from promptkit.errors import (
-    BudgetSpent,
-    DamagedRecord,
     InputError,
     PromptkitError,
     StoreFailed,
@@ -22,17 +21,22 @@ from promptkit.errors import (
     catching_unexpected,
     first_error,
 )
-from promptkit.evaluation.cells.cell import Cell, read_outcome, take_result
-from promptkit.evaluation.cells.failures import FailurePolicy
+from promptkit.evaluation.cells.cell import Cell, take_result
+from promptkit.evaluation.cells.changed_files import ChangedFiles
+from promptkit.evaluation.cells.clusters import Clusters
+from promptkit.evaluation.cells.conversation import ConversationPlayer
+from promptkit.evaluation.cells.failures import FailurePolicy, raise_if_it_ends_the_run
+from promptkit.evaluation.cells.kept import KeptCells
 from promptkit.evaluation.cells.keys import cell_key
 from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, VariantRun
 from promptkit.evaluation.cells.saver import CellSaver
 from promptkit.evaluation.cells.scoring import CellScorer, defects_of
-from promptkit.evaluation.cells.tally import Clusters, Tally
+from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow, DataCount, RowsHash
 from promptkit.evaluation.suite.suite import Suite, answer_type
+from promptkit.project_code.file_reads import collecting_reads
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.store import Store
@@ -46,7 +50,7 @@ class Execution:
     """One run of a suite. Make it where the event loop runs; `open`, then `run`.
 
     `variants`, `clusters` and `progress` may be read meanwhile; they count only cells that are saved. `on_cell` gets
-    each cell once it is saved.
+    each cell once it is saved. `settings` are those of the variants' runs.
     """
 
     def __init__(
@@ -69,10 +73,14 @@ class Execution:
         self._models = models
         self._store = store
         self._options = options
+        self.settings = RunSettings(strict=options.strict, strict_on=options.strict_on, repairs=0, kind="eval")
         self._fresh = options.fresh
         self._on_saved = on_saved
         self._on_cell = on_cell
-        self._scorer = CellScorer(suite.measures, models, store.cells)
+        self.changed_files = ChangedFiles(suite.project.root)
+        self._kept = KeptCells(store, self.changed_files, errors=not options.retry_errors)
+        self._scorer = CellScorer(suite, models, store.cells, self.changed_files)
+        self._player = ConversationPlayer(suite.conversation, models) if suite.conversation else None
         self._queue: asyncio.Queue[Cell] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Cell]] = {}  # cells being asked, with those that wait for the same answer
         self._elsewhere: list[Cell] = []  # claimed by other processes
@@ -84,11 +92,11 @@ class Execution:
         """Open the models of all variants and return the baseline's. Raises RuntimeFailure where one is not there."""
         metrics = [measure.metric for measure in self.suite.measures]
         options = self._options
-        settings = RunSettings(strict=options.strict, strict_on=options.strict_on, repairs=0, kind="eval")
+        played = await self._player.open() if self._player is not None else b""
         for variant in self.suite.variants:
-            runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
+            runner = Runner(variant.pipeline, models=self._models, settings=self.settings, model=variant.model)
             await runner.open()
-            key = variant.key(self._answering(runner), exact=options.exact, strict_on=options.strict_on)
+            key = played + variant.key(self._answering(runner), exact=options.exact, strict_on=options.strict_on)
             self.variants.append(
                 VariantRun(
                     variant=variant,
@@ -108,7 +116,9 @@ class Execution:
     @property
     def notices(self) -> list[str]:
         """The notices of the variants' runs, each line once."""
-        return list(dict.fromkeys(line for run in self.variants for line in run.runner.session.notices))
+        runners = [run.runner for run in self.variants]
+        runners += [self._player.user] if self._player is not None and self._player.user is not None else []
+        return list(dict.fromkeys(line for runner in runners for line in runner.session.notices))
 
     def lacks(self) -> bool:
         """Tell whether a cell has no answer, or an answer no score."""
@@ -136,7 +146,7 @@ class Execution:
         """
         names = [variant.name for variant in self.suite.variants]
         self._store.cells.name_variants(number, names)
-        self._saver = CellSaver(self._store, number, self._scorer.keys, self._saved)
+        self._saver = CellSaver(self._store, number, self._scorer.keys, self._scorer.kept_text, self._saved)
         gives_up = self._options.gives_up_on_defects
         self._failures = FailurePolicy(self.progress, self._saver, gives_up_on_defects=gives_up)
         try:
@@ -171,7 +181,7 @@ class Execution:
         rows = enumerate(self.suite.data.rows())
         while some := [binder.bind(row, index) for index, row in islice(rows, ROWS_AT_ONCE)]:
             for bound in some:
-                self.clusters.add(bound.row.fields)
+                self.clusters.add_bound(bound)
                 digest.add(bound.key)
             if digest.rows > self._counted.rows:
                 break
@@ -192,6 +202,7 @@ class Execution:
                     repeat=repeat,
                     fields=row.row.fields,
                     expect=row.expect,
+                    case=row.case.hex(),
                     source=row,
                     place=place,
                 )
@@ -214,7 +225,7 @@ class Execution:
 
     async def _place(self, planned: Sequence[Cell]) -> None:
         """Take the cells that are known, queue the others, and note those that another process is asking."""
-        damaged = self._read_kept(planned)
+        replaced = set() if self._fresh else await self._kept.read(planned)
         unknown: list[Cell] = []
         kept_scores = self._scorer.kept(list(dict.fromkeys(cell.number for cell in planned if cell.is_kept)))
         for cell in planned:
@@ -229,36 +240,13 @@ class Execution:
             else:
                 cell.scores = self._quick(cell)
                 self._saver.add(cell)
-        # A damaged cell cannot be claimed, for it is there; the one that is asked now takes its place.
-        ours = damaged | await self._claim([cell.key for cell in unknown if cell.key not in damaged])
+        # A damaged or stale cell cannot be claimed, for it is there; the one that is asked now takes its place.
+        ours = replaced | await self._claim([cell.key for cell in unknown if cell.key not in replaced])
         for cell in unknown:
             if cell.key in ours:
                 await self._queue.put(cell)
             else:
                 self._elsewhere.append(cell)
-
-    def _read_kept(self, planned: Sequence[Cell]) -> set[bytes]:
-        """Give cells the outcomes that the store keeps for their keys, and return the keys of damaged ones."""
-        damaged: set[bytes] = set()
-        if self._fresh:
-            return damaged
-        by_key: dict[bytes, list[Cell]] = {}
-        for cell in planned:
-            by_key.setdefault(cell.key, []).append(cell)
-        for key, kept in self._store.cells.find(list(by_key), errors=not self._options.retry_errors).items():
-            try:
-                outcome = read_outcome(kept)
-            except DamagedRecord as error:
-                self._store.damage.add(error)
-                damaged.add(key)
-                continue
-            for cell in by_key[key]:
-                cell.take_outcome(outcome, kept.number)
-                cell.read_trace = self._trace_reader(kept.number)
-        return damaged
-
-    def _trace_reader(self, number: int) -> Callable[[], Mapping[str, object]]:
-        return lambda: self._store.cells.trace_record(number) or {}
 
     async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
         if self._fresh or not keys:
@@ -320,19 +308,32 @@ class Execution:
         """Ask a cell and return the failure that it met. Raises StoreFailed and BudgetSpent."""
         run = self.variants[cell.place]
         failure: PromptkitError | None
+        cell.asked = round(time.time(), 3)
+        with collecting_reads() as reads:
+            try:
+                with catching_unexpected():
+                    if self._player is not None:
+                        failure = await self._player.play(cell, run, run.sample(cell.repeat))
+                    else:
+                        failure = await self._ask_once(cell, run)
+            except UnexpectedError as error:
+                cell.fail(error.message, error.defect)
+                failure = error
+        cell.reads, cell.is_timed = reads.record(self.suite.project.root), not cell.cached
         try:
+            # What cannot be kept fails here, and not where a group of cells is saved.
             with catching_unexpected():
-                result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
-                if isinstance(result.error, StoreFailed | BudgetSpent):
-                    raise result.error
-                failure = take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
-                # What cannot be kept fails here, and not where a group of cells is saved.
                 cell.encode()
         except UnexpectedError as error:
             cell.fail(error.message, error.defect)
             failure = error
         self.progress.defects.explain(failure)
         return failure
+
+    async def _ask_once(self, cell: Cell, run: VariantRun) -> PromptkitError | None:
+        result = await run.runner.run(cell.bound.inputs[cell.place], sample=run.sample(cell.repeat))
+        raise_if_it_ends_the_run(result.error)
+        return take_result(cell, result, read=run.variant.pipeline.output.names, counted=run.variant.counted)
 
     def _quick(self, cell: Cell) -> dict[str, Score]:
         return self._scorer.quick(cell, self._answer(cell))
@@ -365,7 +366,7 @@ class Execution:
         if cell.flag == "error":
             progress.missing += 1
             progress.failure = progress.failure or cell.problem
-        unscored = [score for score in cell.scores.values() if score.value is None]
+        unscored = [score for score in cell.scores.values() if score.is_missing]
         progress.failure = progress.failure or next((score.why for score in unscored), "")
         progress.defects.cells.update(defects_of(cell.defect, unscored))
         for score in unscored:

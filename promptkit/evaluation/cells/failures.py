@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure, UnexpectedError
+from promptkit.errors import (
+    BudgetSpent,
+    ConnectionFailed,
+    PromptkitError,
+    RuntimeFailure,
+    StoreFailed,
+    UnexpectedError,
+)
 from promptkit.evaluation.cells.cell import REQUEST_FAILURES, Cell
 from promptkit.evaluation.cells.progress import EvalProgress
 from promptkit.evaluation.cells.saver import CellSaver
@@ -18,6 +25,12 @@ MOST_REFUSED = 100
 
 MOST_FAILURES = 10
 """Failures in a row after which the run ends: a dead server is not asked a thousand times."""
+
+
+def raise_if_it_ends_the_run(error: PromptkitError | None) -> None:
+    """Raise a failure that is not of a cell: of the store, or of a budget that is spent."""
+    if isinstance(error, StoreFailed | BudgetSpent):
+        raise error
 
 
 class FailurePolicy:

@@ -26,12 +26,22 @@ def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
 
     `settings` is plain data that says how it was read.
     """
-    contents = sorted(
+    contents = _contents(pipeline)
+    parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
+    return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
+
+
+def digests_of_files(pipeline: Pipeline) -> dict[str, str]:
+    """Return the project's own files that a target reads, by name, with digests of what a cell can depend on."""
+    own = {pipeline.project.portable_name(path) for path in hashed_files(pipeline) if pipeline.project.owns(path)}
+    return {name: content_key(content).hex() for name, content in _contents(pipeline) if name in own}
+
+
+def _contents(pipeline: Pipeline) -> list[tuple[str, bytes]]:
+    return sorted(
         (pipeline.project.portable_name(path), _hashed_content(path, content, pipeline))
         for path, content in hashed_files(pipeline).items()
     )
-    parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
-    return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
 
 
 def modules_of_programs(pipeline: Pipeline) -> dict[str, Sequence[str]]:

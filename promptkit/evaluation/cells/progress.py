@@ -84,7 +84,8 @@ class EvalProgress:
     """The progress of a run: of `total` cells `done` are saved, `known` were there before, `missing` have no answer.
 
     `failure` is the first reason for a missing answer, `broken` the first that is not about the request; `gave_up`: the
-    run ended early after many of them. `wrong` cells belong to invalid rows. `defects` are unexpected exceptions.
+    run ended early after many of them. `wrong` cells belong to invalid rows. `serving` says how far the measurement of
+    serving is. `defects` are unexpected exceptions.
     """
 
     total: int
@@ -95,4 +96,5 @@ class EvalProgress:
     broken: str = ""
     gave_up: bool = False
     wrong: int = 0
+    serving: str = ""
     defects: Defects = field(default_factory=Defects)

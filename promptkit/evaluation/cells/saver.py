@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from promptkit.evaluation.cells.cell import Cell, cell_record, score_text
+from promptkit.evaluation.cells.cell import Cell, cell_record
 from promptkit.storage.store import Store
 
 GROUP_SECONDS = 0.25
@@ -22,16 +22,23 @@ MOST_UNSAVED = 1_000
 class CellSaver:
     """Saves the cells of one run.
 
-    `score_keys` tells apart the scores that are kept with cells, by the name of their metric. `on_saved` gets each
-    group of cells, with their numbers, once it is on disk.
+    `score_keys` tells apart the scores that are kept for other runs, by the name of their metric; `kept_text` makes
+    the text of a cell's score by that name. `on_saved` gets each group of cells, with their numbers, once it is on
+    disk.
     """
 
     def __init__(
-        self, store: Store, run: int, score_keys: Mapping[str, str], on_saved: Callable[[Sequence[Cell]], None]
+        self,
+        store: Store,
+        run: int,
+        score_keys: Mapping[str, str],
+        kept_text: Callable[[str, Cell], str],
+        on_saved: Callable[[Sequence[Cell]], None],
     ) -> None:
         self._store = store
         self._run = run
         self._score_keys = score_keys
+        self._kept_text = kept_text
         self._on_saved = on_saved
         self._finished: list[Cell] = []
         self._dirty, self._drained, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -99,9 +106,9 @@ class CellSaver:
         for name, key in self._score_keys.items():
             found = ((cell, cell.scores.get(name)) for cell in cells)
             kept = {
-                cell.number: score_text(score, cell.bound.key)
+                cell.number: self._kept_text(name, cell)
                 for cell, score in found
-                if score is not None and score.value is not None
+                if score is not None and not score.is_missing
             }
             if kept:
                 await self._store.cells.keep_scores(key, kept)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, islice
 from math import isfinite
 from typing import Any
 
@@ -22,25 +21,26 @@ from promptkit.errors import (
     UnexpectedError,
     catching_unexpected,
 )
-from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
+from promptkit.evaluation.cells.cell import Cell, score_text
+from promptkit.evaluation.cells.changed_files import ChangedFiles
 from promptkit.evaluation.cells.failures import JudgeModels
-from promptkit.evaluation.cells.progress import VariantRun
+from promptkit.evaluation.cells.turns import turns_to_score
 from promptkit.evaluation.metrics.base import Clients, Metric, MetricInput
-from promptkit.evaluation.metrics.score import DEFECT, Score
-from promptkit.evaluation.suite.binding import Binder, evaluate_of
-from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
+from promptkit.evaluation.metrics.score import DEFECT, Score, not_applicable
+from promptkit.evaluation.metrics.turns import EachTurn
+from promptkit.evaluation.suite.binding import evaluate_of
+from promptkit.evaluation.suite.suite import Measure, Suite
+from promptkit.project_code.file_reads import collecting_reads
 from promptkit.runtimes.models import Models
-from promptkit.storage.cells import CellRecord, Cells, RunCell
+from promptkit.storage.cells import Cells
+from promptkit.storage.hashes import content_key
 from promptkit.storage.records import read_record, reading_record
 from promptkit.storage.shapes import KeptScoreShape
-from promptkit.storage.store import Store
-from promptkit.storage.strict_json import compact, plain
+from promptkit.storage.strict_json import compact, json_bytes, plain
 
 Scores = dict[str, Score]
 MOST_COMPARED_CHARACTERS = 400
 """Characters of a compared value that are kept with its score, to be shown."""
-
-PAIRS_AT_ONCE = 32
 
 
 class CellScorer:
@@ -49,11 +49,16 @@ class CellScorer:
     `keys` tells apart the scores of slow metrics, by their names; they are known once `open` has been called.
     """
 
-    def __init__(self, measures: Sequence[Measure], models: Models, cells: Cells) -> None:
+    def __init__(self, suite: Suite, models: Models, cells: Cells, changed_files: ChangedFiles) -> None:
+        measures = suite.measures
         self.keys: dict[str, str] = {}
+        self._measures = measures
+        self._root = suite.project.root
+        self._changed_files = changed_files
         self._models = models
         self._judges = JudgeModels(models)
         self._cells = cells
+        self._metrics = {measure.name: measure.metric for measure in measures}
         self._quick = [(at, measure) for at, measure in enumerate(measures) if not _is_slow(measure)]
         self._slow = [
             (at, measure) for at, measure in enumerate(measures) if _is_slow(measure) and not measure.metric.pairs
@@ -66,15 +71,24 @@ class CellScorer:
     async def open(self) -> None:
         """Open the models that judge. Raises RuntimeFailure where one is not there."""
         for _, measure in self._slow:
-            judge = await (await self._models.get(measure.metric.model)).model() if measure.metric.asks else None
-            self.keys[measure.name] = f"{measure.key} {judge.digest}" if judge else measure.key
+            asked = measure.metric.models if measure.metric.asks else ()
+            digests = [(await (await self._models.get(model)).model()).digest for model in asked]
+            self.keys[measure.name] = " ".join([measure.key, *digests])
 
     def quick(self, cell: Cell, answer: AnswerType | None) -> Scores:
-        """Return the scores of the quick metrics; a missing answer has none."""
-        if cell.flag == "error":
-            return {}
-        expected = cell.bound.expected
-        return {measure.name: measure_cell(measure, cell, expected[at], answer) for at, measure in self._quick}
+        """Return the scores of the quick metrics, and of all that do not apply to the row.
+
+        A missing answer has no others.
+        """
+        bound = cell.bound
+        scores = {self._measures[at].name: not_applicable(why) for at, why in bound.exempt.items()}
+        if cell.flag != "error":
+            scores |= {
+                measure.name: measure_cell(measure, cell, bound.expected[at], answer)
+                for at, measure in self._quick
+                if at not in bound.exempt
+            }
+        return scores
 
     async def slow(self, cell: Cell, answer: AnswerType | None) -> Scores:
         """Return the scores of the slow metrics; those that are kept are not made again.
@@ -83,14 +97,31 @@ class CellScorer:
         """
         scores: Scores = {}
         for at, measure in self._slow:
-            score = partial(_slow_score, self._judges, measure, cell, cell.bound.expected[at], answer)
-            kept = cell.kept_scores.get(measure.name)
-            scores[measure.name] = await score() if kept is None else kept
+            if at in cell.bound.exempt:
+                continue
+            expected = cell.bound.expected[at]
+            score = cell.kept_scores.get(measure.name)
+            if score is None:
+                with collecting_reads() as reads:
+                    score = await _slow_score(self._judges, measure, cell, expected, answer)
+                score = replace(score, reads=reads.record(self._root)) if reads.digests else score
+            scores[measure.name] = _labelled(measure, cell, expected, answer, score)
         return scores
+
+    def row_key(self, name: str, cell: Cell) -> bytes:
+        """Return the key of all that the slow metric of that name reads of a cell's row."""
+        at, measure = next(found for found in self._slow if found[1].name == name)
+        if measure.metric.reads_row or (measure.of is not None and "row" in measure.of.names):
+            return cell.bound.key
+        return content_key(json_bytes(cell.bound.expected[at], sort_keys=True, allow_nan=True))
 
     def of_slow(self, scores: Mapping[str, Score]) -> Scores:
         """Return the scores of slow metrics among a cell's scores."""
         return {name: score for name, score in scores.items() if name in self.keys}
+
+    def kept_text(self, name: str, cell: Cell) -> str:
+        """Return a cell's score by a slow metric as the store keeps it for other runs."""
+        return score_text(self._metrics[name].without_label(cell.scores[name]), self.row_key(name, cell))
 
     def kept(self, numbers: Sequence[int]) -> dict[int, dict[str, str | None]]:
         """Return the scores that the store keeps for slow metrics, by the cells' numbers."""
@@ -101,7 +132,7 @@ class CellScorer:
         return kept
 
     def kept_of(self, cell: Cell, texts: Mapping[str, str | None]) -> Scores:
-        """Return the kept scores of a cell, as far as they were made for this very row.
+        """Return the kept scores of a cell, as far as they were made for this very row and of files as they are now.
 
         Damaged ones are left out, and made again.
         """
@@ -110,8 +141,10 @@ class CellScorer:
             if measure.name in texts:
                 where = f"scores of cell {cell.number} by `{measure.name}`"
                 with self._cells.damage.skipping():
-                    score = read_kept_score(texts[measure.name], measure.metric, cell.bound.key, where)
-                    scores |= {measure.name: score} if score else {}
+                    rows = (self.row_key(measure.name, cell), cell.bound.key)
+                    score = read_kept_score(texts[measure.name], measure.metric, rows, where)
+                    if score and not self._changed_files.has_stale_score(score.reads, measure.name):
+                        scores[measure.name] = score
         return scores
 
 
@@ -127,15 +160,34 @@ async def _slow_score(
     return await asyncio.to_thread(measure_cell, measure, cell, expected, answer)
 
 
+def _labelled(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None, score: Score) -> Score:
+    """Return a score with a person's label of the answer; one whose label cannot be read is missing."""
+    if score.value is None:
+        return score
+    try:
+        given = metric_input(measure, cell, expected, answer)
+        read = given if cell.flag else _input_or_score(measure, given)
+        return measure.metric.with_label(score, _unparsed(given) if isinstance(read, Score) else read)
+    except (Exception, SystemExit) as error:
+        return missing_score(error)
+
+
 def metric_input(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> MetricInput:
     """Return the output of a cell with its expected answer; a metric's `of` is not read yet."""
     assert cell.flag != "error", "a missing answer is not compared"
-    return MetricInput(cell.output, expected, cell, answer if measure.of is None else None)
+    inputs = None if cell.source is None else cell.source.inputs[cell.place]
+    return MetricInput(cell.output, expected, cell, answer if measure.of is None else None, inputs)
 
 
 def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> Score:
     """Return the score of a metric that asks nothing; a metric that fails gives a missing score that says why."""
     try:
+        if measure.turn is not None and _has_turns_to_score(measure, cell):
+            scores = {
+                _number(turn): _compared_turn(measure.turn, turn, measure_cell(measure.turn, turn, wanted, answer))
+                for turn, wanted in turns_to_score(measure.turn, cell)
+            }
+            return _score_of_turns(measure, scores)
         given = metric_input(measure, cell, expected, answer)
         if cell.flag:
             return checked_score(measure.metric, measure.metric.unanswered(given))
@@ -152,6 +204,12 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
     if cell.flag:
         return measure_cell(measure, cell, expected, answer)
     try:
+        if measure.turn is not None:
+            scores: dict[int, Score] = {}
+            for turn, wanted in turns_to_score(measure.turn, cell):
+                score = await judge_cell(measure.turn, turn, wanted, answer, clients)
+                scores[_number(turn)] = _compared_turn(measure.turn, turn, score)
+            return _score_of_turns(measure, scores)
         read = _input_or_score(measure, metric_input(measure, cell, expected, answer))
         if isinstance(read, Score):
             return read
@@ -164,6 +222,28 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
         raise
     except (Exception, SystemExit, BaseExceptionGroup) as error:
         return missing_score(error)
+
+
+def _has_turns_to_score(measure: Measure, cell: Cell) -> bool:
+    """Tell whether the turns of a conversation are scored: one that broke off is wrong, but its cost is measured."""
+    return not cell.flag or measure.metric.bounds is None
+
+
+def _number(turn: Cell) -> int:
+    assert turn.turn is not None, "the cell of a turn has its record"
+    return int(turn.turn["number"])
+
+
+def _compared_turn(measure: Measure, turn: Cell, score: Score) -> Score:
+    """Return the score of a turn with the values that were compared."""
+    compares = turn.expect is not None and (measure.metric.needs_expected or measure.expect is not None)
+    expected = {"expected": _shortened(turn.expect)} if compares else {}
+    return replace(score, detail={"got": _shortened(turn.output), **expected, **score.detail})
+
+
+def _score_of_turns(measure: Measure, scores: Mapping[int, Score]) -> Score:
+    assert isinstance(measure.metric, EachTurn), "a measure with a turn has the metric of each"
+    return checked_score(measure.metric, measure.metric.score(scores))
 
 
 async def judge_pair(measure: Measure, given: MetricInput, baseline: MetricInput, clients: Clients) -> Score:
@@ -198,8 +278,7 @@ def _with_compared_value(measure: Measure, given: MetricInput) -> MetricInput:
     """Return a metric's input with the value that its `of` reads. Raises InputError where that finds nothing."""
     if measure.of is None:
         return given
-    cell = given.cell
-    return replace(given, got=evaluate_of(measure.of, cell.output, cell.fields, cell.steps))
+    return replace(given, got=evaluate_of(measure.of, given.cell))
 
 
 def _one_of_a_pair(measure: Measure, given: MetricInput) -> MetricInput:
@@ -220,7 +299,7 @@ def _unparsed(given: MetricInput) -> MetricInput:
 
 
 def _reads_row_alone(measure: Measure) -> bool:
-    return measure.of is not None and "output" not in measure.of.names and not measure.of.statuses
+    return measure.of is not None and not measure.of.names & {"output", "tool_calls"} and not measure.of.statuses
 
 
 def _with_compared(measure: Measure, given: MetricInput, score: Score) -> Score:
@@ -280,63 +359,12 @@ def defects_of(defect: str, unscored: Iterable[Score]) -> set[str]:
     return {defect, *(str(score.detail.get(DEFECT, "")) for score in unscored)} - {""}
 
 
-def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) -> Score | None:
-    """Return a score that the store keeps for an answer, None where it was given for another row.
+def read_kept_score(text: str | None, metric: Metric, rows: Sequence[bytes], where: str) -> Score | None:
+    """Return a score that the store keeps for an answer, None where it was given for a row of another key.
 
     Raises DamagedRecord, also where `metric` cannot make its numbers of it.
     """
     kept = read_record(text, KeptScoreShape, where)
     with reading_record(where):
-        return checked_score(metric, Score(kept.value, dict(kept.detail), kept.why)) if kept.row == row.hex() else None
-
-
-async def score_pairs(
-    suite: Suite, variants: Sequence[VariantRun], *, models: Models, store: Store, number: int
-) -> None:
-    """Score a run's cells by the metrics of pairs: each answer with the baseline's of the same row and repeat.
-
-    The scores go into the store and the tallies. Raises StoreFailed.
-    """
-    measures = [(at, measure) for at, measure in enumerate(suite.measures) if measure.metric.pairs]
-    if not measures:
-        return
-    tallies = {run.variant.name: run.tally for run in variants}
-    answer = answer_type(suite.baseline.pipeline)
-    judges = JudgeModels(models)
-
-    async def finish(cell: Cell, baseline: Cell) -> CellRecord:
-        scores = dict(cell.scores)
-        for at, measure in measures:
-            ours, theirs = (metric_input(measure, one, cell.bound.expected[at], answer) for one in (cell, baseline))
-            scores[measure.name] = score = await judges.score(partial(judge_pair, measure, ours, theirs))
-            tallies[cell.variant].score(measure.metric, cell.bound.index, cell.repeat, score)
-        cell.scores = scores
-        return cell_record(cell)
-
-    pairs = _cell_pairs(suite, store, number)
-    while some := list(islice(pairs, PAIRS_AT_ONCE)):
-        await store.cells.save(number, await asyncio.gather(*(finish(*pair) for pair in some)))
-
-
-def _cell_pairs(suite: Suite, store: Store, number: int) -> Iterator[tuple[Cell, Cell]]:
-    """Yield each answered cell with the baseline's, where that is answered too; a baseline's own with itself."""
-    binder = Binder(suite)
-    rows = (binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
-    for place, group in groupby(store.cells.of_run(number), key=lambda kept: kept.row):
-        row = next(bound for bound in rows if bound.row.number == place)
-        cells = list(_readable(group, store, row.row.fields))
-        for cell in cells:
-            cell.source = row
-        baselines = {cell.repeat: cell for cell in cells if cell.variant == suite.baseline.name}
-        for cell in cells:
-            baseline = baselines.get(cell.repeat)
-            if baseline is not None and "error" not in (cell.flag, baseline.flag):
-                yield cell, baseline
-
-
-def _readable(cells: Iterable[RunCell], store: Store, fields: Mapping[str, Any]) -> Iterator[Cell]:
-    """Yield the cells whose records are not damaged."""
-    for kept in cells:
-        with store.damage.skipping():
-            cell = read_cell(kept, fields)
-            yield cell
+        score = Score(kept.value, dict(kept.detail), kept.why, reads=kept.reads or {})
+        return checked_score(metric, score) if bytes.fromhex(kept.row) in rows else None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +38,16 @@ class Tally:
 
     def __init__(self, metrics: Sequence[Metric], repeat: int) -> None:
         self.spent = Usage()
+        self.simulated_user = Usage()
         self.metrics = tuple(metrics)
         self._repeat = repeat
         self._states = bytearray()
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
+        self._exempt = {metric.name: bytearray() for metric in metrics}
         self._recorded = bytearray()
+        self._timed = bytearray()
+        self._asked = array("d")
         self._warned: dict[tuple[str, str], bytearray] = {}
         self._warning_counts: Counter[str] = Counter()
         self.warned_by: dict[str, list[str]] = {}
@@ -58,12 +60,18 @@ class Tally:
         self._counts[self._states[at]] -= 1
         self._counts[state] += 1
         self._states[at] = state
+        self._timed[at] = cell.is_timed
+        self._asked[at] = _NAN if cell.asked is None else cell.asked
         self._warn(at, cell)
         self.spent.calls += cell.calls
         self.spent.cached += cell.calls if known else cell.cached
         self.spent.tokens_in += cell.tokens_in
         self.spent.tokens_out += cell.tokens_out
         self.spent.seconds += cell.seconds
+        if user := cell.simulated_user:
+            amounts = {**user, "cached": user["calls"]} if known else user
+            for name, amount in amounts.items():
+                setattr(self.simulated_user, name, getattr(self.simulated_user, name) + amount)
         for metric in self.metrics:
             if (score := cell.scores.get(metric.name)) is not None:
                 self.score(metric, row, cell.repeat, score)
@@ -89,6 +97,18 @@ class Tally:
         at = (row * self._repeat + repeat) * width
         numbers = metric.numbers(score) if score.value is not None else (_NAN,) * width
         self._columns[metric.name][at : at + width] = array("d", numbers)
+        self._exempt[metric.name][row * self._repeat + repeat] = not score.applies
+
+    def clear_scores(self, row: int) -> None:
+        """Forget the scores of a row that are there."""
+        for metric in self.metrics:
+            for repeat in range(self._repeat):
+                self.score(metric, row, repeat, Score(None))
+
+    @property
+    def asked(self) -> NDArray[np.float64]:
+        """The times (Unix seconds) at which all cells were asked, (cells,); NaN where a time is not known."""
+        return np.array(self._asked, dtype=np.float64)
 
     @property
     def done(self) -> int:
@@ -111,6 +131,11 @@ class Tally:
     def unrecorded(self) -> int:
         """The number of answers whose warnings an earlier promptkit did not record."""
         return int((self._answered() & ~_truths(self._recorded)).sum())
+
+    @property
+    def untimed(self) -> int:
+        """The number of answers that an earlier run or a cached reply gave, so that their time was not measured now."""
+        return int((self._answered() & ~_truths(self._timed)).sum())
 
     def count_warnings(self) -> dict[str, int]:
         """Return the number of cells with each warning, in the order of the table of warnings."""
@@ -141,7 +166,16 @@ class Tally:
 
     def unscored(self, metric: Metric) -> int:
         """Return the number of answered cells without a score by a metric: it, or its judge, failed."""
-        return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
+        unscored = np.isnan(self.values(metric)[:, 0]) & ~self.exempt(metric)
+        return int((unscored & self._answered()).sum())
+
+    def exempt(self, metric: Metric) -> NDArray[np.bool_]:
+        """Return for each cell whether the metric does not apply to it."""
+        return _truths(self._exempt[metric.name])
+
+    def count_exempt(self, metric: Metric) -> int:
+        """Return the number of cells to which a metric does not apply."""
+        return self._exempt[metric.name].count(True)
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """Return the numbers of all cells, (cells, columns); NaN where a cell is missing or has no score."""
@@ -167,40 +201,48 @@ class Tally:
     def _reach(self, at: int) -> None:
         if at >= len(self._states):
             more = max(_ROWS_AT_ONCE * self._repeat, at + 1 - len(self._states))
-            for cells in (self._states, self._recorded, *self._warned.values()):
+            for cells in (self._states, self._recorded, self._timed, *self._warned.values(), *self._exempt.values()):
                 cells.extend(bytes(more))
             self._counts[PENDING] += more
+            self._asked.extend([_NAN] * more)
             for metric in self.metrics:
                 self._columns[metric.name].extend([_NAN] * (more * len(metric.columns)))
-
-
-class Clusters:
-    """The cluster of each row, by the values of a field; without a field each row stands alone."""
-
-    def __init__(self, name: str | None) -> None:
-        self._name = name
-        self._codes: dict[str, int] = {}
-        self._rows = array("q")
-
-    def add(self, fields: Mapping[str, Any]) -> None:
-        """Add the next row."""
-        if self._name is not None:
-            value = json.dumps(fields.get(self._name), sort_keys=True)
-            self._rows.append(self._codes.setdefault(value, len(self._codes)))
-
-    def array(self) -> NDArray[np.int64] | None:
-        """Return each row's cluster, None where rows stand alone."""
-        return None if self._name is None else np.array(self._rows, dtype=np.int64)
 
 
 def paired_samples(
     metric: Metric, a: Tally, b: Tally, clusters: NDArray[np.int64] | None = None
 ) -> tuple[Sample, Sample]:
     """Return the cells that both variants have a score of, in the same order."""
-    left, right = a.values(metric), b.values(metric)
-    both = min(len(left), len(right))
-    chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))
-    return _sample(left, chosen, a._repeat, clusters), _sample(right, chosen, b._repeat, clusters)
+    left, right = shared_samples(metric, (a, b), clusters)
+    return left, right
+
+
+def shared_samples(metric: Metric, tallies: Sequence[Tally], clusters: NDArray[np.int64] | None = None) -> list[Sample]:
+    """Return for each of several variants the cells that all of them have a score of, in the same order."""
+    values = [tally.values(metric) for tally in tallies]
+    chosen = _scored_by_all(values)
+    return [_sample(found, chosen, tally._repeat, clusters) for found, tally in zip(values, tallies, strict=True)]
+
+
+def untimed_cells(metric: Metric, tallies: Sequence[Tally]) -> tuple[int, int]:
+    """Return the number of cells, among those that all variants have a score of, that lack a time of this run in one of
+    them; and how many cells all have a score of.
+    """
+    chosen = _scored_by_all([tally.values(metric) for tally in tallies])
+    timed = [_truths(tally._timed)[chosen] for tally in tallies]
+    return int((~np.logical_and.reduce(timed)).sum()), len(chosen)
+
+
+def _scored_by_all(values: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
+    both = min(map(len, values))
+    return np.flatnonzero(np.logical_and.reduce([~np.isnan(found[:both, 0]) for found in values]))
+
+
+def paired_exempt(metric: Metric, a: Tally, b: Tally) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return for each cell of two variants whether a metric does not apply to it, as arrays of one length."""
+    left, right = a.exempt(metric), b.exempt(metric)
+    cells = max(len(left), len(right))
+    return np.pad(left, (0, cells - len(left))), np.pad(right, (0, cells - len(right)))
 
 
 def _truths(marks: bytearray) -> NDArray[np.bool_]:

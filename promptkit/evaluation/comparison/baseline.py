@@ -7,10 +7,11 @@ lines:
     "suite": "sentiment",
     …
     "rows": [
-    ["HASH OF THE ROW", [{"accuracy": [1.0, {"expected": "positive", "predicted": "positive"}], "chrf": 61.2}]]
+    ["HASH OF THE ROW", [{"accuracy": [1.0, {"expected": "positive", "predicted": "positive"}], "chrf": 61.2}], "CASE"]
     ]}
 
-A row's hash is followed by its repeats. Each has a score by every metric, with the details that comparisons need.
+A row's hash is followed by its repeats and by the hash of its inputs and expected answer, which older files lack. Each
+repeat has a score by every metric, with the details that comparisons need.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def baseline_lines(run: StoredRun) -> Iterator[str]:
         yield f",\n{_json(key)}: {_json(value)}"
     between = ',\n"rows": [\n'
     for row in rows.read():
-        yield between + _json([row.key.hex(), [_kept(row.scores.get(at, {})) for at in range(rows.repeat)]])
+        yield between + _json([row.key.hex(), [_kept(row.scores.get(at, {})) for at in range(rows.repeat)], row.case])
         between = ",\n"
     yield "\n]}\n"
 
@@ -143,7 +144,7 @@ def read_baseline(path: Path) -> RunRows:
         if not isinstance(record, dict) or {key: record.get(key) for key in HEADER} != HEADER:
             raise InputError(Problem("not a baseline of this version of promptkit", file, 1, hint=_HINT))
         repeat = int(record["repeat"])
-        return _file_rows(record, file, [_row(key, repeats, repeat) for key, repeats in record["rows"]])
+        return _file_rows(record, file, [_row(repeat, *row) for row in record["rows"]])
     except json.JSONDecodeError as error:
         hint = "a merge left its marks here: make it again" if "<<<<<<<" in text else _HINT
         raise InputError(Problem(f"not JSON: {error.msg}", file, error.lineno, error.colno, hint=hint)) from None
@@ -171,11 +172,11 @@ def _file_rows(record: Mapping[str, Any], file: str, rows: Sequence[ScoredRow]) 
     )
 
 
-def _row(key: str, repeats: list[Mapping[str, Any]], repeat: int) -> ScoredRow:
+def _row(repeat: int, key: str, repeats: list[Mapping[str, Any]], case: str = "") -> ScoredRow:
     if len(repeats) != repeat:
         raise ValueError(f"a row has {len(repeats)} of {repeat} repeats")
     scores = {at: {name: _score(kept) for name, kept in of.items()} for at, of in enumerate(repeats)}
-    return ScoredRow(key=bytes.fromhex(key), number=0, scores=scores, cells={}, fields={})
+    return ScoredRow(key=bytes.fromhex(key), number=0, scores=scores, cells={}, fields={}, case=str(case))
 
 
 def _score(kept: Any) -> Score:

@@ -1,4 +1,4 @@
-"""The comparison of two runs, row by row, where rows are paired by their content.
+"""The comparison of two runs, row by row, where rows are paired by their inputs and expected answer.
 
 It serves `eval --against`, thresholds on a drop, and `runs compare`. Variants of one run are compared by the same
 function of two tallies (`summary.compare_tallies`).
@@ -7,7 +7,8 @@ function of two tallies (`summary.compare_tallies`).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.cells.tally import Clusters, Tally, paired_samples
+from promptkit.evaluation.cells.clusters import Clusters
+from promptkit.evaluation.cells.tally import Tally, paired_exempt, paired_samples
 from promptkit.evaluation.comparison.differences import NOTED, RunDifference, run_differences
 from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, row_cells
 from promptkit.evaluation.metrics.base import Difference, Metric
@@ -26,6 +28,9 @@ from promptkit.evaluation.summary import ReportRules, compare_tallies, may_miss
 from promptkit.project import Project
 
 Change = Literal["better", "worse"]
+NOT_TIMED = (
+    "times are compared only where one run measured both: make them variants of one suite, and measure with --fresh"
+)
 EQUAL = 1e-9
 """Scores nearer than this are equal; a score this near the best one is the best one."""
 
@@ -70,6 +75,21 @@ class RowCounts:
     unanswered_b: int
 
     @property
+    def all_a(self) -> int:
+        """The rows of `a`."""
+        return self.both + self.only_a
+
+    @property
+    def all_b(self) -> int:
+        """The rows of `b`."""
+        return self.both + self.only_b
+
+    @property
+    def share(self) -> float:
+        """The share of the rows of the larger run that are in both."""
+        return self.both / max(1, self.all_a, self.all_b)
+
+    @property
     def new(self) -> int:
         """Rows of `a` that are not in the data of `b`."""
         return self.only_a - self.unanswered_b
@@ -85,7 +105,8 @@ class Comparison:
     """Run `a` compared with run `b` on the rows of both.
 
     `cells` should have a score in both; `same_answer` of them are one stored answer in both runs. `metrics` are those
-    that can be compared, `excluded` the others, with the reason. Rows change by the `primary` metric.
+    that can be compared, `excluded` the others, with the reason. Rows change by the `primary` metric. `row_notes` say
+    which rows count as one.
     """
 
     a: RunRows
@@ -98,6 +119,7 @@ class Comparison:
     metrics: Mapping[str, MetricComparison]
     excluded: Mapping[str, str]
     changed: Sequence[ChangedRow]
+    row_notes: Sequence[str] = ()
 
     @property
     def not_compared(self) -> dict[str, str]:
@@ -169,7 +191,8 @@ def compare(
         same_answer=pairs.same_answer,
         metrics={name: _compare_metric(metric, pairs, allow_missing=allow_missing) for name, metric in used.items()},
         excluded=excluded,
-        changed=list(pairs.changed(used[by])) if by in used else [],
+        changed=list(pairs.changed(used[by])) if by in used and _may_compare(used[by], a, b) else [],
+        row_notes=pairs.notes,
     )
 
 
@@ -210,11 +233,15 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
     if not counts.both:
         why = f"{pairs.a.name} and {pairs.b.name} have no row in common"
         return MetricComparison(metric=metric, difference=None, why=why)
+    if not _may_compare(metric, pairs.a, pairs.b):
+        return MetricComparison(metric=metric, difference=None, why=NOT_TIMED)
     if (run := pairs.unreadable.get(metric.name)) is not None:
         return MetricComparison(metric=metric, difference=None, why=f"its scores in {run} cannot be read")
-    missing = cells - len(paired_samples(metric, *pairs.tallies)[0])
-    if missing and not (allow_missing and may_miss(metric, missing, cells)):
-        why = f"{missing} of {cells} cells have no score in one of the two"
+    exempt_a, exempt_b = paired_exempt(metric, *pairs.tallies)
+    applies = cells - int((exempt_a | exempt_b).sum())
+    missing = applies - len(paired_samples(metric, *pairs.tallies)[0])
+    if missing and not (allow_missing and may_miss(metric, missing, applies)):
+        why = f"{missing} of {applies} cells have no score in one of the two"
         return MetricComparison(metric=metric, difference=None, missing=missing, why=why)
     rules = ReportRules(allow_missing=allow_missing)
     difference = compare_tallies(metric, *pairs.tallies, cells, pairs.clusters, rules, family=1)
@@ -225,11 +252,16 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
     )
 
 
-class _Pairs:
-    """The scores of two runs in arrays, by the rows of `a`; of `b` only the rows that `a` has.
+def _may_compare(metric: Metric, a: RunRows, b: RunRows) -> bool:
+    """Tell whether a metric may compare two runs; one of times only where one run asked all answers of both."""
+    same_run = a.run is not None and b.run is not None and a.run.number == b.run.number
+    return not metric.timed or (same_run and a.timed and b.timed)
 
-    Equal rows are told apart by their order. `unreadable` maps a metric to the run with a score that it cannot have
-    given.
+
+class _Pairs:
+    """The scores of two runs on the rows of both, in arrays, by the rows of `a`.
+
+    `unreadable` maps a metric to the run with a score that it cannot have given.
     """
 
     def __init__(self, a: RunRows, b: RunRows, metrics: Sequence[Metric]) -> None:
@@ -248,19 +280,25 @@ class _Pairs:
     def clusters(self) -> NDArray[np.int64] | None:
         return self._clusters.array()
 
+    @property
+    def notes(self) -> list[str]:
+        """Notes on the rows of `a` that count as one."""
+        return self._clusters.notes()
+
     def _read(self) -> RowCounts:
-        places: dict[tuple[bytes, int], int] = {}
+        places = _Places()
         cells = array("q")
-        for key, row in _told_apart(self.a.read()):
-            places[key] = at = len(places)
+        for at, row in enumerate(self.a.read()):
+            places.add(row)
             self._numbers_a.append(row.number)
-            self._clusters.add(row.fields)
+            self._clusters.add(row.fields, [cell for repeat, cell in row.cells.items() if repeat == 0])
             cells.extend(row.cells.get(repeat, 0) for repeat in range(self.repeat))
             self._put(self.tallies[0], at, row, self.a.name)
-        self._numbers_b.extend([0] * len(places))
+        rows_a = len(self._numbers_a)
+        self._numbers_b.extend([0] * rows_a)
         both = only_b = 0
-        for key, row in _told_apart(self.b.read()):
-            if (place := places.get(key)) is None:
+        for row in self.b.read():
+            if (place := places.take(row)) is None:
                 only_b += 1
                 continue
             both += 1
@@ -270,19 +308,21 @@ class _Pairs:
             self.same_answer += sum(
                 cells[first + repeat] == cell for repeat, cell in row.cells.items() if repeat < self.repeat
             )
-        only_a = len(places) - both
+        for place in places.untaken():
+            self.tallies[0].clear_scores(place)
+        only_a = rows_a - both
         return RowCounts(
             both=both,
             only_a=only_a,
             only_b=only_b,
-            unanswered_a=min(only_b, max(0, self.a.rows - len(places))),
+            unanswered_a=min(only_b, max(0, self.a.rows - rows_a)),
             unanswered_b=min(only_a, max(0, self.b.rows - both - only_b)),
         )
 
     def _put(self, tally: Tally, at: int, row: ScoredRow, run: str) -> None:
         for repeat, scores in row.scores.items():
             for metric in self._metrics if repeat < self.repeat else ():
-                if (score := scores.get(metric.name)) is None or score.value is None:
+                if (score := scores.get(metric.name)) is None or score.is_missing:
                     continue
                 try:
                     _check_score(metric, score)
@@ -323,18 +363,51 @@ class _Pairs:
             yield ChangedRow(self._numbers_a[at], self._numbers_b[at], change, mean)
 
 
-def _told_apart(rows: Iterable[ScoredRow]) -> Iterator[tuple[tuple[bytes, int], ScoredRow]]:
-    """Yield rows by their content and how many equal rows came before."""
-    before: dict[bytes, int] = {}
-    for row in rows:
-        count = before.get(row.key, 0)
-        before[row.key] = count + 1
-        yield (row.key, count), row
+class _Places:
+    """The places of a run's rows, by their inputs and expected answer, and by their whole content.
+
+    Content finds rows of a run that did not record the former, or whose suite bound its inputs otherwise. Equal rows
+    are told apart by their order.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str | bytes, int], int] = {}
+        self._added: Counter[str | bytes] = Counter()
+        self._sought: Counter[str | bytes] = Counter()
+        self._taken = bytearray()
+
+    def add(self, row: ScoredRow) -> None:
+        """Add the next row."""
+        for key in _row_keys(row):
+            self._places[key, self._added[key]] = len(self._taken)
+            self._added[key] += 1
+        self._taken.append(False)
+
+    def take(self, row: ScoredRow) -> int | None:
+        """Return the place of the row of the other run that pairs with this one, None where there is none left."""
+        found = []
+        for key in _row_keys(row):
+            found.append(self._places.get((key, self._sought[key])))
+            self._sought[key] += 1
+        place = next((place for place in found if place is not None and not self._taken[place]), None)
+        if place is not None:
+            self._taken[place] = True
+        return place
+
+    def untaken(self) -> Iterator[int]:
+        """Yield the places of the rows that pair with none."""
+        return (place for place, is_taken in enumerate(self._taken) if not is_taken)
+
+
+def _row_keys(row: ScoredRow) -> list[str | bytes]:
+    return [row.case, row.key] if row.case else [row.key]
 
 
 def _check_score(metric: Metric, score: Score) -> None:
     """Raise KeyError, TypeError or ValueError for a score that the metric cannot have given."""
     low, high = metric.bounds or (-np.inf, np.inf)
+    if not score.applies:
+        return
     if score.value is None or not low <= score.value <= high:
         raise ValueError("a score is outside its bounds")
     if len(metric.numbers(score)) != len(metric.columns):

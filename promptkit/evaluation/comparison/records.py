@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -17,6 +17,7 @@ from promptkit.evaluation.record import (
     ComparisonRecord,
     MetricRecord,
     Record,
+    ServingLevel,
     SharedRows,
     VariantRecord,
 )
@@ -24,7 +25,10 @@ from promptkit.evaluation.summary import difference_record
 
 
 class ComparedRun(Record):
-    """One side of a comparison. `warnings` counts its answers by the name of a warning, among the `recorded` ones."""
+    """One side of a comparison. `warnings` counts its answers by the name of a warning, among the `recorded` ones.
+
+    `serving` is what was measured of the variant at each concurrency, empty where it was not.
+    """
 
     name: str
     run: int
@@ -40,6 +44,7 @@ class ComparedRun(Record):
     warnings: dict[str, int] = Field(default_factory=dict)
     warned_by: dict[str, list[str]] = Field(default_factory=dict)
     recorded: int = 0
+    serving: list[ServingLevel] = Field(default_factory=list)
 
 
 class ComparedMetric(ComparisonRecord):
@@ -52,7 +57,8 @@ class CompareRecord(Record):
     """Two runs compared, as `promptkit runs compare --json` prints it; it adds `rows_shown`.
 
     `rows` counts rows of `both` runs and of one alone, `cells` those of both and those with one stored answer. `unsaid`
-    maps metrics without a difference to the reason. `better` and `worse` are the rows that changed by `aim`.
+    maps metrics without a difference to the reason. `better` and `worse` are the rows that changed by `aim`. `notes`
+    name rows that count as one.
     """
 
     a: ComparedRun
@@ -66,10 +72,18 @@ class CompareRecord(Record):
     aim: str
     better: list[int]
     worse: list[int]
+    notes: list[str] = Field(default_factory=list)
 
 
-def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
-    """Return the comparison as `promptkit runs compare --json` prints it, without single rows."""
+def compare_record(
+    comparison: Comparison, *, smallest: float, margins: Mapping[str, float] | None = None
+) -> CompareRecord:
+    """Return the comparison as `promptkit runs compare --json` prints it, without single rows.
+
+    Margins that are not given are those of the suite that run `a` measured.
+    """
+    run = comparison.a.run
+    margins = {**(run.how.get("margins", {}) if run is not None else {}), **(margins or {})}
     return CompareRecord(
         a=_side_record(comparison.a),
         b=_side_record(comparison.b),
@@ -82,7 +96,7 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
                 a=comparison.a.name,
                 b=comparison.b.name,
                 metric=name,
-                **difference_record(found.metric, difference, smallest).to_json(),
+                **difference_record(found.metric, difference, smallest, margin=margins.get(name)).to_json(),
                 adjusted=difference.p,
                 comparisons=1,
                 missing=found.missing,
@@ -93,10 +107,11 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
         aim=comparison.primary,
         better=[row.row for row in comparison.changed if row.change == "better"],
         worse=[row.row for row in comparison.changed if row.change == "worse"],
+        **({"notes": list(comparison.row_notes)} if comparison.row_notes else {}),
     )
 
 
-def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecord:
+def baseline_record(comparison: Comparison, *, smallest: float, margins: Mapping[str, float]) -> BaselineRecord:
     """Return the comparison of a run with its baseline as `promptkit eval --json` prints it under `against`."""
     unsaid = (f"{name}: {why}" for name, why in comparison.not_compared.items() if name in comparison.a.keys)
     return BaselineRecord(
@@ -109,7 +124,7 @@ def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecor
         comparisons=[
             BaselineMetric(
                 metric=name,
-                **difference_record(found.metric, difference, smallest).to_json(),
+                **difference_record(found.metric, difference, smallest, margin=margins.get(name)).to_json(),
                 missing=found.missing,
                 regressions=list(found.regressions),
             )
@@ -129,6 +144,8 @@ def _side_record(side: RunRows) -> ComparedRun:
     assert side.run is not None, "only stored runs are recorded as sides"
     variants = () if side.run.record is None else side.run.record.variants
     variant = next((found for found in variants if found.name == side.variant), VariantRecord(name=side.variant))
+    serving = side.run.record.serving if side.run.record is not None else None
+    served = [level for level in serving.levels if level.variant == side.variant] if serving else []
     return ComparedRun(
         name=side.name,
         run=side.run.number,
@@ -144,6 +161,7 @@ def _side_record(side: RunRows) -> ComparedRun:
         warnings=variant.warnings,
         warned_by=variant.warned_by,
         recorded=variant.recorded,
+        **({"serving": served} if served else {}),
     )
 
 

@@ -19,7 +19,8 @@ from promptkit.evaluation.suite.data import row_key
 class ScoredRow:
     """One row of a run. `key` is a hash of its content, `number` its number in the data (0: unknown).
 
-    `scores` maps each repeat that has an answer to its scores by metric, `cells` maps it to its cell in the store.
+    `case` is the hash of its inputs and expected answer, as hexadecimal digits (empty: not recorded). `scores` maps
+    each repeat that has an answer to its scores by metric, `cells` maps it to its cell in the store.
     """
 
     key: bytes
@@ -27,11 +28,12 @@ class ScoredRow:
     scores: Mapping[int, Mapping[str, Score]]
     cells: Mapping[int, int]
     fields: Mapping[str, Any]
+    case: str = ""
 
     def values(self, metric: str, repeat: int) -> list[float | None]:
-        """Return the scores of the first `repeat` repeats by one metric, None where one is missing."""
+        """Return the scores of the first `repeat` repeats to which a metric applies, None where one is missing."""
         found = (self.scores.get(at, {}).get(metric) for at in range(repeat))
-        return [None if score is None else score.value for score in found]
+        return [None if score is None else score.value for score in found if score is None or score.applies]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ class RunRows:
     `name` is what messages call it. `model` has the `reference` and `digest` of the default model (None: unknown), and
     the digests of `others` that answered, by reference. `in_flight` counts concurrent requests (None: unknown). The
     data had `rows` rows, not all of which the run may have reached. `keys` identify how each metric was measured
-    (`Measure.key`). `run` is None for a baseline file.
+    (`Measure.key`). `run` is None for a baseline file. `timed`: all requests were sent in the run, so that their times
+    compare with those of its other variants.
     """
 
     name: str
@@ -56,6 +59,7 @@ class RunRows:
     keys: Mapping[str, str]
     read: Callable[[], Iterable[ScoredRow]]
     run: StoredRun | None = None
+    timed: bool = False
 
     @property
     def cluster(self) -> str | None:
@@ -75,8 +79,15 @@ class RunRows:
         return "concurrently" if self.in_flight is None else f"{self.in_flight} at a time"
 
 
-def run_rows(run: StoredRun, variant: str, name: str, *, model: Mapping[str, Any] | None = None) -> RunRows:
-    """Return a variant of a stored run. `model` is the model of a run that has no record yet."""
+def run_rows(
+    run: StoredRun,
+    variant: str,
+    name: str,
+    *,
+    model: Mapping[str, Any] | None = None,
+    timed: bool | None = None,
+) -> RunRows:
+    """Return a variant of a stored run. `model` and `timed` are those of a run that has no record yet."""
     made = run.how if run.record is None else run.record.to_json()
     return RunRows(
         name=name,
@@ -91,7 +102,14 @@ def run_rows(run: StoredRun, variant: str, name: str, *, model: Mapping[str, Any
         keys=run.how["keys"],
         read=lambda: _stored_rows(run, variant),
         run=run,
+        timed=_is_timed(run, variant) if timed is None else timed,
     )
+
+
+def _is_timed(run: StoredRun, variant: str) -> bool:
+    """Tell whether no answer of a variant was known before, and no reply cached; False where it is not recorded."""
+    variants = () if run.record is None else run.record.variants
+    return any(found.name == variant and found.cached == 0 for found in variants)
 
 
 def _model(run: StoredRun, variant: str) -> Mapping[str, Any]:
@@ -106,13 +124,15 @@ def _model(run: StoredRun, variant: str) -> Mapping[str, Any]:
 def _stored_rows(run: StoredRun, variant: str) -> Iterator[ScoredRow]:
     for number, group in groupby(run.cells(variant), key=lambda cell: cell.row):
         cells = {cell.repeat: cell for cell in group}
-        fields = next(iter(cells.values())).fields
+        first = next(iter(cells.values()))
+        fields = first.fields
         yield ScoredRow(
             key=row_key(fields),
             number=number,
             scores={repeat: cell.scores for repeat, cell in cells.items()},
             cells={repeat: cell.number for repeat, cell in cells.items()},
             fields=fields,
+            case=first.case,
         )
 
 

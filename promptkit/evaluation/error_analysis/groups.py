@@ -106,7 +106,8 @@ def find_errors(
     name = named_variant(view, variant)
     summary = next(variant for variant in record.variants if variant.name == name)
     metric = _metric_named(summary.metrics, metric)
-    cells = list(islice(view.cells(name), MOST_READ))
+    read = list(islice(view.cells(name), MOST_READ))
+    cells = [cell for cell in read if metric not in cell.scores or cell.scores[metric].applies]
     scored = [(cell, *_classified(cell, metric, summary.metrics[metric])) for cell in cells]
     grades = sorted(goodness for _, fails, goodness, _ in scored if fails in (None, "wrong"))
     low = _lowest_grade(grades)
@@ -133,14 +134,14 @@ def find_errors(
         graded=low is not None,
         low=low,
         cells=summary.cases,
-        read=len(cells),
+        read=len(read),
         failed=len(ours),
         groups=tuple(_groups(cases, passed, texts, metric, graded=low is not None, most=most)),
         slices=found,
         slices_tried=tried,
         similar=find_clusters(ours, passed, texts, most=most),
         by=by,
-        notes=tuple(_notes(view, len(cells), summary.cases)),
+        notes=tuple(_notes(view, len(read), summary.cases)),
     )
 
 

@@ -12,6 +12,7 @@ from promptkit.engine.single_step import find_step
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.error_analysis.cases import ErrorCase
 from promptkit.evaluation.error_analysis.groups import FEWEST_CONFUSIONS, ErrorAnalysis, ErrorGroup
+from promptkit.evaluation.labelling.reasons import label_reasons
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.contamination import given_inputs, step_inputs_of_row
@@ -119,11 +120,22 @@ class _RowInputs:
 
     def inputs(self, row: int, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the step's inputs that come from the row; None for a row that the suite, as it is now, cannot take."""
-        suite = self._plan.suite
-        bound = self._binder.bind(DataRow(number=row, fields=fields, place=suite.data.where), row)
-        if bound.problems:
+        given = self._target_inputs(row, fields)
+        if given is None:
             return None
-        return step_inputs_of_row(self._plan.step, bound.inputs[self._at], given_inputs(suite, fields))
+        return step_inputs_of_row(self._plan.step, given, given_inputs(self._plan.suite, fields))
+
+    def _target_inputs(self, row: int, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        bound = self._binder.bind(DataRow(number=row, fields=fields, place=self._plan.suite.data.where), row)
+        return None if bound.problems else bound.inputs[self._at]
+
+    def reasons(self, wrong: ErrorCase) -> list[str]:
+        """Return the reasons that people gave with their labels of a wrong answer."""
+        cell = wrong.cell
+        given = self._target_inputs(cell.row, cell.fields)
+        if given is None:
+            return []
+        return [_excerpt(reason) for reason in label_reasons(self._plan.suite, given, cell)]
 
     def case(self, wrong: ErrorCase) -> list[dict[str, str]]:
         """Return the inputs of a failing row, each on one line."""
@@ -155,7 +167,12 @@ def _row_hashes(view: StoredRun, variant: str, reader: _RowInputs) -> Sequence[s
 
 
 def _rule_values(pair: ErrorGroup, reader: _RowInputs) -> dict[str, Any]:
-    return {"said": pair.got, "right": pair.expected, "cases": [reader.case(row) for row in pair.rows]}
+    return {
+        "said": pair.got,
+        "right": pair.expected,
+        "cases": [reader.case(row) for row in pair.rows],
+        "reasons": list(dict.fromkeys(reason for row in pair.rows for reason in reader.reasons(row))),
+    }
 
 
 def _uncertain(errors: ErrorAnalysis, reader: _RowInputs) -> Iterator[dict[str, Any]]:

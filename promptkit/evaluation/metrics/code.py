@@ -24,7 +24,7 @@ from promptkit.evaluation.metrics.estimation import (
     median_estimate,
     ratio_difference,
 )
-from promptkit.evaluation.metrics.score import Score
+from promptkit.evaluation.metrics.score import Score, not_applicable
 from promptkit.evaluation.metrics.values import shown_value, text_of
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.imported import imported_files
@@ -130,19 +130,22 @@ ARGUMENTS: Final[Mapping[str, Callable[[MetricInput], Any]]] = {
 
 class PythonParameters(ClosedModel):
     """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION` in the project; `bounds: null` is an unbounded
-    score.
+    score. `reads` (files, by patterns) and `environment` (variables) name what it reads that promptkit cannot see.
     """
 
     function: str
     bounds: list[float] | None = Field(default=[0.0, 1.0], min_length=2, max_length=2)
     higher_is_better: bool = True
+    reads: list[str] = Field(default=[])
+    environment: list[str] = Field(default=[])
 
 
 class PythonFunction(Metric):
     """The score that the function returns: a number, a boolean, or `{"score": …}` with further details for people.
 
-    The function may be async. The score is missing, with the reason, where the function raises or returns a score that
-    is not a number or lies outside the bounds. Scores that are all 0 or 1 are counted as right and wrong.
+    The function may be async. None says that the metric does not apply to the answer. The score is missing, with the
+    reason, where the function raises or returns a score that is not a number or lies outside the bounds. Scores that
+    are all 0 or 1 are counted as right and wrong.
     """
 
     kind = "python"
@@ -159,15 +162,18 @@ class PythonFunction(Metric):
         self.higher_is_better = parameters.higher_is_better
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise InputError(f"`bounds`: nothing lies between {self.bounds[0]:g} and {self.bounds[1]:g}")
-        self._tool = find_tool(name, parameters.function, context.folder, context.project, kind="metric")
+        tool = find_tool(name, parameters.function, context.folder, context.project, kind="metric")
+        self._tool = tool.reading(parameters.reads, parameters.environment, context.folder, context.project)
         if self._tool.takes is not None:
             _check_takes(name, self._tool.takes)
+            self.reads_row = "row" in self._tool.takes
         self._content = _content_hash(self._tool)
 
     @property
     def key(self) -> str:
         """The identity of the scores; it changes with the function's file and the project's files that it imports."""
-        return f"{super().key}:{self._content}"
+        empty = {name for name in ("reads", "environment") if not getattr(self.parameters, name)}
+        return f"{self.kind}:{self.parameters.model_dump_json(exclude=empty)}:{self._content}"
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
@@ -203,7 +209,10 @@ class PythonFunction(Metric):
         return self.bounds == (0.0, 1.0) and bool(((scores == 0) | (scores == 1)).all())
 
     def read(self, returned: Any) -> Score:
-        """Return the score that a function has returned, missing where it is not a score."""
+        """Return the score that a function has returned, missing where it is not a score.
+
+        None says that the metric does not apply to the answer.
+        """
         value, detail = returned, {}
         if isinstance(returned, Mapping):
             if "score" not in returned:
@@ -211,16 +220,17 @@ class PythonFunction(Metric):
             detail = {str(key): part for key, part in returned.items() if key != "score"}
             value = returned["score"]
         number = _number(value)
-        if number is None:
+        if value is not None and number is None:
             return Score(None, why=f"the function returned {_any_shown(value)}, which is not a number")
-        if self.bounds is not None and not self.bounds[0] <= number <= self.bounds[1]:
+        if number is not None and self.bounds is not None and not self.bounds[0] <= number <= self.bounds[1]:
             low, high = self.bounds
             why = f"the function returned {number:g}, outside [{low:g}, {high:g}]; `bounds: [LOW, HIGH]` names others"
             return Score(None, why=why)
         try:
-            return Score(number, json.loads(json.dumps(detail, allow_nan=False, default=str)))
+            detail = json.loads(json.dumps(detail, allow_nan=False, default=str))
         except Exception as error:  # its text is made by objects of the user's own
             return Score(None, why=f"the details that the function returned are not JSON: {error}")
+        return not_applicable("the function returned None", detail) if number is None else Score(number, detail)
 
 
 def _content_hash(tool: Tool) -> str:

@@ -2,83 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from promptkit.answers.calibration import probabilities
-from promptkit.engine.spec import ClosedModel
+from promptkit.evaluation.answer_labels import LEAST_COVERED
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
     Graded,
-    bounded_estimate,
     finite,
-    graded_difference,
-    metric_difference,
 )
-from promptkit.evaluation.metrics.judge_prompt import (
-    SAME_MODEL,
-    JudgePrompt,
-    NoVerdict,
-    fields_read,
-    question_of,
-    read_value,
-)
-from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
-from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.evaluation.metrics.judge_examples import JudgeExamples
+from promptkit.evaluation.metrics.judge_labels import JudgeLabels
+from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
+from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, fields_read, question_of, read_value
+from promptkit.evaluation.metrics.judge_validity import JudgeColumns, with_validity
+from promptkit.evaluation.metrics.jury import Jury, JuryVerdict
+from promptkit.evaluation.metrics.label_correction import NO_RANDOM_LABEL, LabelledSample
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL, Score
+from promptkit.evaluation.metrics.values import text_of
 from promptkit.evaluation.statistics.agreement import (
     agreement_with_labels,
-    corrected_difference,
-    corrected_mean,
     length_correlation,
 )
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.reference import CodeReference
+from promptkit.storage.hashes import content_key
+from promptkit.storage.strict_json import json_bytes
 
-MOST_LEVELS = 11
 WANTED_LABELS = 50
-GIVES = frozenset({"rubric", "levels", "question", "answer", "expected"})
+GIVES = frozenset({"rubric", "levels", "question", "answer", "expected", "examples"})
+LABEL_DETAIL = ("label", "random", "other_labelled")
+"""The keys of a score's detail that a person's label gives: its level, whether the answer was drawn at random, and
+whether the label is of another answer to the same inputs."""
+AGAIN_SALT = b"again"
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
-
-
-class JudgeParameters(ClosedModel):
-    """`levels` go from the worst to the best: words, or words with their meanings; or `scale` is two whole numbers.
-
-    `question` is what was asked: an expression or a field of the row; by default the row's fields without the expected
-    answer. `labels` is a person's level for this very answer, where there is one: an expression or a field of the row.
-    """
-
-    rubric: str = Field(min_length=1)
-    levels: list[str] | dict[str, str] | None = None
-    scale: list[int] | None = Field(default=None, min_length=2, max_length=2)
-    model: str | None = None
-    prompt: str = "judge"
-    question: str | None = None
-    labels: str | None = None
-
-    @model_validator(mode="after")
-    def _check_levels(self) -> JudgeParameters:
-        if (self.levels is None) == (self.scale is None):
-            raise ValueError("a judge needs one of `levels: [poor, fair, good]` and `scale: [1, 5]`")
-        count = len(self.names)
-        if not 2 <= count <= MOST_LEVELS:
-            raise ValueError(f"a judge distinguishes 2 to {MOST_LEVELS} levels, not {count}")
-        if len({name.strip().casefold() for name in self.names}) < count or not all(map(str.strip, self.names)):
-            raise ValueError("`levels` must be different words")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """The levels as the judge writes them, from the worst to the best."""
-        if self.scale is not None:
-            low, high = self.scale
-            return [str(level) for level in range(low, min(high, low + MOST_LEVELS) + 1)]
-        return list(self.levels or ())
 
 
 class Judge(Graded):
@@ -86,9 +49,11 @@ class Judge(Graded):
 
     Where the runtime gives log-probabilities, the score is the mean of the levels weighted by them, else it is the
     level that was named. A reply that is not a level is the judge's failure and not the answer's: the score is missing.
+    A jury's score is the mean of its verdicts, and is missing where half of them or more are.
 
-    With `labels`, `parts` says how far the judge agrees with them, and mean and difference are corrected by them
-    (prediction-powered inference), so that they estimate those of the labels however bad the judge is.
+    With labels, `parts` says how far the judge agrees with them, and mean and difference are corrected by them
+    (power-tuned prediction-powered inference), so that they estimate those of the labels however bad the judge is, and
+    are never less certain than the labels alone.
     """
 
     kind = "judge"
@@ -98,85 +63,180 @@ class Judge(Graded):
     needs_expected = False
     asks = True
     costly = True
-    columns = ("score", "level", "label", "tokens", "weighed", "same_model")
+    columns: tuple[str, ...] = (
+        *("score", "level", "label", "random", "tokens", "weighed", "same_model", "again"),
+        "other_labelled",
+    )
 
     def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
         self._names = parameters.names
-        if parameters.scale is not None:
-            self.bounds = (float(parameters.scale[0]), float(parameters.scale[-1]))
+        self.bounds = parameters.bounds
+        self._labels_read = JudgeLabels(name, self._names, parameters.labels, context.labels)
+        of_file = self._labels_read.of_file if parameters.examples else []
+        levels = [self._labels_read.level(label.level) or "" for label in of_file]
+        self._examples = JudgeExamples(of_file, levels, parameters.examples, context.cluster)
+        # A run of the store is read without the label file.
+        lacking = [] if context.labels is None else self._examples.notes
+        self.setting_notes = (*self._labels_read.notes, *lacking)
         # A few labels correct the mean, and a missing cell may be one of them.
-        self.is_mean = parameters.labels is None
-        low, high = self._bounds
-        step = (high - low) / (len(self._names) - 1)
-        self._values = {name: low + step * place for place, name in enumerate(self._names)}
-        self._hidden = frozenset(fields_read(parameters.labels))
-        list(fields_read(parameters.question))
-        self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
-        self.model = self._prompt.model
+        self.is_mean = not self._labels_read.has_any
+        for text in (parameters.question, *parameters.values.values()):
+            list(fields_read(text))
+        self._jury = Jury(parameters, context, GIVES | parameters.values.keys())
+        self.model = self._jury.models[0]
+        if len(self._jury) > 1:
+            self.columns = (*self.columns, *(f"verdict {number}" for number in range(1, len(self._jury) + 1)))
 
     @property
     def key(self) -> str:
-        return f"{super().key}:{self._prompt.key}"
+        # Labels are no part of a score, but for the fields that the judge does not see since they hold labels.
+        written = self.parameters.model_dump(mode="json", exclude_defaults=True, exclude={"labels"})
+        hidden = sorted(self._labels_read.hidden)
+        shown = self._examples.content
+        return f"{self.kind}:{json.dumps([written, hidden, *shown])}:{self._jury.key}"
+
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        return self._jury.models
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
-        return self._prompt.code
+        return self._jury.code
+
+    def without_reasons(self) -> Judge:
+        """Return this judge without a request for reasons after its verdicts, for scores that nobody reads."""
+        if self.parameters.reason not in ("failing", "all") or self.parameters.pipeline is not None:
+            return self
+        return Judge(self.name, self.parameters.model_copy(update={"reason": "none"}), self.context)
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
-        label = self._label(given)
+        values = self._values(given)
+        found = await self._jury.ask(values, clients)
+        if not found.holds:
+            return Score(None, why=next(iter(found.faults.values())))
+        level = found.decisive.level
+        detail: dict[str, Any] = {"level": level, "tokens": given.cell.tokens_out}
+        if reason := await self._jury.reason(found, values, clients):
+            detail[REASON_DETAIL] = reason
+        if shares := found.shares:
+            detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
+        if len(self._jury) > 1:
+            detail["verdicts"] = self._verdicts(found)
+        if self._is_judged_again(values):
+            again = await self._jury.ask(values, clients, again=True)
+            found.exchanges += again.exchanges
+            if again.holds:
+                detail["again"] = again.decisive.level
+        if await self._jury.is_judged(clients):
+            detail["same_model"] = True
+        return Score(found.score, {**detail, JUDGE_DETAIL: found.exchanges})
+
+    def _values(self, given: MetricInput) -> dict[str, Any]:
+        """Return the values that a judge gets. Raises ValueError for a field that the row lacks."""
         parameters = self.parameters
-        values = {
+        values: dict[str, Any] = {
             "rubric": parameters.rubric,
             "levels": parameters.levels if isinstance(parameters.levels, dict) else self._names,
-            "question": question_of(given, parameters.question, self._hidden),
+            "question": question_of(given, parameters.question, self._labels_read.hidden),
             "answer": text_of(given.got),
-            "expected": text_of(given.expected),
+            "expected": text_of(given.expected) if parameters.expected else "",
+            "examples": self._examples.of(given),
         }
-        try:
-            verdict = await self._prompt.ask(values, clients)
-        except NoVerdict as babble:
-            return Score(None, why=str(babble))
-        if verdict.value not in self._names:
-            return Score(None, why=f"the judge's verdict {shown_value(verdict.value)} is not one of the levels")
-        detail: dict[str, Any] = {"level": verdict.value, "tokens": given.cell.tokens_out}
-        value = self._values[verdict.value]
-        if verdict.logprobs:
-            shares = probabilities(verdict.logprobs)
-            detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
-            value = sum(shares[name] * level for name, level in self._values.items())
-        if label is not None:
-            detail["label"] = label
-        if await self._prompt.is_judged(clients):
-            detail["same_model"] = True
-        low, high = self._bounds
-        return Score(min(max(value, low), high), {**detail, JUDGE_DETAIL: [verdict.exchange]})
+        for name, text in parameters.values.items():
+            if (value := read_value(text, given)) is None:
+                raise ValueError(f"`with` finds nothing for `{name}`: {text}")
+            values[name] = value
+        return values
 
-    def unanswered(self, given: MetricInput) -> Score:
-        """Score an answer that is none as the worst; a person's label of it stands all the same."""
-        label = self._label(given)
-        return Score(self._bounds[0], {"flag": given.cell.flag, **({} if label is None else {"label": label})})
+    def _verdicts(self, found: JuryVerdict) -> list[dict[str, Any]]:
+        """Return a record of each judge's verdict, for people."""
+        models = [str(self._jury.models[place // self.parameters.samples] or "") for place in range(len(self._jury))]
+        given = {verdict.member: verdict for verdict in found.verdicts}
+        records: list[dict[str, Any]] = []
+        for place, model in enumerate(models):
+            named = {"model": model} if model else {}
+            if (verdict := given.get(place)) is None:
+                records.append({**named, "fault": found.faults[place]})
+            else:
+                reason = {"reason": verdict.reason} if verdict.reason else {}
+                records.append({**named, "level": verdict.level, "score": round(verdict.score, 4), **reason})
+        return records
+
+    def _is_judged_again(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether an answer is among those that are judged a second time: the same ones in each run."""
+        place = content_key(json_bytes([values["question"], values["answer"]], default=str), 4, salt=AGAIN_SALT)
+        return int.from_bytes(place, "big") < self.parameters.repeatability * 2**32
+
+    def with_label(self, score: Score, given: MetricInput) -> Score:
+        unlabelled = self.without_label(score)
+        label = self._labels_read.detail(given)
+        return replace(unlabelled, detail={**unlabelled.detail, **label}) if label else unlabelled
+
+    def without_label(self, score: Score) -> Score:
+        return replace(score, detail={key: part for key, part in score.detail.items() if key not in LABEL_DETAIL})
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
         detail = score.detail
-        level, label = (float(self._names.index(detail[key])) if key in detail else nan for key in ("level", "label"))
-        weighed = float("probabilities" in detail) if "level" in detail else nan
-        return (score.value, level, label, detail.get("tokens", nan), weighed, float("same_model" in detail))
+        level, label, again = (self._place(detail.get(key)) for key in ("level", "label", "again"))
+        # Samples and pipelines are asked for no probabilities.
+        single = self.parameters.samples == 1 and self.parameters.pipeline is None
+        weighed = float("probabilities" in detail) if "level" in detail and single else nan
+        random = float(detail.get("random", True)) if "label" in detail else nan
+        tokens, same_model = detail.get("tokens", nan), float("same_model" in detail)
+        verdicts = [self._place(verdict.get("level")) for verdict in detail.get("verdicts", ())]
+        verdicts += [nan] * (len(self.columns) - len(Judge.columns) - len(verdicts))
+        other = float("other_labelled" in detail)
+        return (score.value, level, label, random, tokens, weighed, same_model, again, other, *verdicts)
+
+    def _random_labels(self, sample: Sample) -> tuple[Sample, list[str]]:
+        """Return a sample whose labels count as drawn at random only if they are, and the note on those that are not.
+
+        After an edit of the prompt, or of another variant, only the answers that stayed the same have a label. They
+        are not a random sample of all answers.
+        """
+        random, other = (sample.values[:, self.columns.index(name)] for name in ("random", "other_labelled"))
+        kept, lost = int((random == 1).sum()), int((other == 1).sum())
+        if not kept or kept >= LEAST_COVERED * (kept + lost):
+            return sample, []
+        values = sample.values.copy()
+        values[random == 1, self.columns.index("random")] = 0
+        note = (
+            f"{lost} of {kept + lost} inputs drawn at random have a label of another answer only: the other labels are "
+            "not a random sample, and do not correct the scores of other answers; `promptkit label` asks for the rest"
+        )
+        return replace(sample, values=values), [note]
+
+    def _with_validity(self, found: Estimate, sample: Sample) -> Estimate:
+        columns = dict(zip(self.columns, sample.values.T, strict=True))
+        judged = JudgeColumns(
+            **{name: columns[name] for name in ("level", "label", "tokens", "again")},
+            verdicts=sample.values[:, len(Judge.columns) :],
+        )
+        jury = "judges" if self.parameters.models else "samples"
+        return with_validity(found, sample, judged, names=self._names, bounds=self._bounds, jury=jury)
+
+    def _place(self, level: str | None) -> float:
+        """Return a level's place among the levels, NaN for none."""
+        return nan if level is None else float(self._names.index(level))
 
     def estimate(self, sample: Sample) -> Estimate:
+        sample, selected = self._random_labels(sample)
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, tokens, weighed, same_model = sample.values.T
+        _, level, label, _, tokens, weighed, same_model, *_ = sample.values.T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
-        notes = list(found.notes)
+        notes = [*found.notes, *selected]
         if judged.any():
             parts["score and tokens"] = _correlation(sample.scores[judged], tokens[judged])
         if labelled.any():
             parts["judged"] = {"mean": found.mean, "low": found.low, "high": found.high}
-            found = self._corrected(sample, found)
+            found = self._labelled(sample).estimate(found)
+            # A selection says more than that no label is random.
+            notes = [*(note for note in found.notes if not selected or note != NO_RANDOM_LABEL), *selected]
             if (judged & labelled).any():
                 parts["agreement with labels"] = self._agreement(level[judged & labelled], label[judged & labelled])
             if labelled.sum() < WANTED_LABELS:
@@ -185,36 +245,11 @@ class Judge(Graded):
             notes.append(SAME_MODEL)
         if (weighed == 0).any():
             notes.append(_HARD)
-        return replace(found, parts=parts, notes=tuple(notes))
+        return self._with_validity(replace(found, parts=parts, notes=tuple(notes)), sample)
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
-
-        if not len(a):
-            return None
-        labels = self._labels(a) - self._labels(b)
-        apart, of_labels = _by_cluster(a.clusters, self._scaled(a) - self._scaled(b), labels)
-        labelled = ~np.isnan(of_labels)
-        if not labelled.any():
-            return super().difference(a, b, level=level)
-        if (~labelled).sum() < 2:
-            known = ~np.isnan(labels)
-            return graded_difference(self._labelled(a, known), self._labelled(b, known), self._bounds, True, level)
-        found = corrected_difference(apart[~labelled], apart[labelled], of_labels[labelled], level=level)
-        return metric_difference(found, True, scale=self._width)
-
-    def _corrected(self, sample: Sample, judged: Estimate) -> Estimate:
-        """Return the mean that labels would give; where nearly all answers have a label, the mean of the labels."""
-
-        labels = self._labels(sample)
-        scores, of_labels = _by_cluster(sample.clusters, self._scaled(sample), labels)
-        labelled = ~np.isnan(of_labels)
-        if (~labelled).sum() < 2:
-            return bounded_estimate(self._labelled(sample, ~np.isnan(labels)), self._bounds, binary=False)
-        found = corrected_mean(scores[~labelled], scores[labelled], of_labels[labelled])
-        low, width = self._bounds[0], self._width
-        return replace(
-            judged, mean=low + width * found.mean, low=low + width * found.low, high=low + width * found.high
-        )
+        (a, _), (b, _) = self._random_labels(a), self._random_labels(b)
+        return self._labelled(a).difference(self._labelled(b), level)
 
     def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:
         classes = len(self._names)
@@ -228,60 +263,17 @@ class Judge(Graded):
             "high": finite(found.high),
         }
 
-    def _label(self, given: MetricInput) -> str | None:
-        """Return the level that a person gave this answer, if any. Raises ValueError for what is not a level."""
-        if self.parameters.labels is None:
-            return None
-        value = read_value(self.parameters.labels, given)
-        text = (scalar_text(value) or "").strip() if value is not None else ""
-        if not text and value in (None, ""):
-            return None
-        for name in self._names:
-            if name.casefold() == text.casefold():
-                return name
-        raise ValueError(f"the label {shown_value(value)} is not one of the levels {', '.join(self._names)}")
-
-    def _labels(self, sample: Sample) -> NDArray[np.float64]:
-        """Return the labels scaled to 0 to 1, NaN where there is none."""
-        labels: NDArray[np.float64] = sample.values[:, 2] / (len(self._names) - 1)
-        return labels
-
-    def _labelled(self, sample: Sample, chosen: NDArray[np.bool_]) -> Sample:
-        """Return the chosen cells with their labels as scores."""
-        scores = self._bounds[0] + self._width * self._labels(sample)[chosen]
-        return Sample(scores[:, None], sample.rows[chosen], sample.clusters[chosen])
-
-    def _scaled(self, sample: Sample) -> NDArray[np.float64]:
-        scaled: NDArray[np.float64] = (sample.scores - self._bounds[0]) / self._width
-        return scaled
+    def _labelled(self, sample: Sample) -> LabelledSample:
+        label, random = (sample.values[:, self.columns.index(name)] for name in ("label", "random"))
+        levels = len(self._names)
+        return LabelledSample(sample, label / (levels - 1), random == 1, self._bounds, levels == 2)
 
     @property
     def _bounds(self) -> tuple[float, float]:
         assert self.bounds is not None, "a judge's levels are bounds"
         return self.bounds
 
-    @property
-    def _width(self) -> float:
-        return self._bounds[1] - self._bounds[0]
-
 
 def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
 
     return finite(length_correlation(scores, tokens))
-
-
-def _by_cluster(
-    clusters: NDArray[np.int64], judged: NDArray[np.float64], labels: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the means of judged scores and of labels (NaN: none) of each cluster.
-
-    In a cluster with labels both means are over the cells that have one.
-    """
-    known = ~np.isnan(labels)
-    _, places = np.unique(clusters, return_inverse=True)
-    labelled = np.bincount(places, weights=known) > 0
-    weights = np.where(labelled[places], known, True).astype(float)
-    totals = np.bincount(places, weights=weights)
-    of_judged = np.bincount(places, weights=weights * judged) / totals
-    of_labels = np.bincount(places, weights=weights * np.nan_to_num(labels)) / totals
-    return of_judged, np.where(labelled, of_labels, np.nan)

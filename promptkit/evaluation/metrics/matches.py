@@ -48,7 +48,7 @@ class Exact(Proportion):
         answer = given.answer
         expected = expected_of(answer, given.expected)
         if answer is None:
-            return Score(float(_equal_untyped(given.got, expected)))
+            return Score(float(equal_untyped(given.got, expected)))
         return Score(float(_equal_typed(answer, given.got, expected)))
 
     def wrong_expected(self, expected: Any) -> str | None:
@@ -99,6 +99,7 @@ class Regex(Proportion):
     parameters: RegexParameters
     asks = True
     costly = True
+    reads_row = False
 
     def __init__(self, name: str, parameters: RegexParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
@@ -205,7 +206,7 @@ def _equal_typed(answer: AnswerType, got: Any, expected: Any) -> bool:
         return False
 
 
-def _equal_untyped(got: Any, expected: Any) -> bool:
+def equal_untyped(got: Any, expected: Any) -> bool:
     """Tell whether two values without a type are equal; a number or boolean equals the text that writes it."""
     for value, text in ((got, expected), (expected, got)):
         if isinstance(text, str) and isinstance(value, bool):

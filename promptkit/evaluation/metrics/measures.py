@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from promptkit.engine.results import calls_of
 from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import Proportion, Unbounded, binary_difference, bounded_estimate
@@ -91,13 +92,47 @@ class Tokens(Unbounded):
 
 
 class Latency(Unbounded):
-    """The model's seconds for all requests of a cell; a cached reply counts with the time that it first took."""
+    """The model's seconds for all requests of a cell; a cached reply counts with the time that it first took.
+
+    Two variants are compared only where one run asked all cells of both (`--fresh`).
+    """
 
     kind = "latency"
     about = "seconds that a row takes"
+    timed = True
 
     def measure(self, given: MetricInput) -> Score:
         return Score(float(given.cell.seconds))
+
+
+class FirstToken(Latency):
+    """The seconds until the first token of a cell's first request; a cached reply keeps its own."""
+
+    kind = "first_token"
+    about = "seconds until the first token of a row's first request"
+
+    def measure(self, given: MetricInput) -> Score:
+        call = next(calls_of(given.cell.trace), None)
+        if call is None:
+            return Score(None, why="no request was sent, so no first token came")
+        # An empty reply has no first token, and is known to be empty at its end.
+        seconds = call.get("first_token") if call["reply"] or call["thoughts"] else call["seconds"]
+        if seconds is None:
+            return Score(None, why="the runtime does not report when the first token came")
+        return Score(float(seconds))
+
+
+class TokensPerSecond(Latency):
+    """The output tokens of a cell per second of all its requests, reading the prompt included."""
+
+    kind = "tokens_per_second"
+    about = "output tokens per second of a row's requests, from their start to their end"
+    higher_is_better = True
+
+    def measure(self, given: MetricInput) -> Score:
+        if not given.cell.seconds:
+            return Score(None, why="the runtime does not report how long the requests took")
+        return Score(given.cell.tokens_out / given.cell.seconds)
 
 
 class Format(Proportion):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,17 +27,24 @@ from promptkit.project_code.reference import CodeReference
 
 GIVES = frozenset({"rubric", "question", "first", "second", "expected"})
 LEAST_CONSISTENT = 0.7
+SHOWN_BIAS: Final = 0.05
+"""The p of a position bias below which a note names it."""
 VERDICTS: Final = {"first": 1, "second": -1}
 _UNSURE: Final = "no verdict from this judge: it is inconsistent in too many pairs when their order is reversed"
 
 
 class PairwiseParameters(ClosedModel):
-    """`question` is what was asked: an expression or a field of the row; by default all fields but the expected one."""
+    """`question` is what was asked: an expression or a field of the row; by default all fields but the expected one.
+
+    `expected: false` hides the expected answer from the judge. `pairs: all` compares each two variants, and ranks them.
+    """
 
     rubric: str = Field(min_length=1)
     model: str | None = None
     prompt: str = "judge_pair"
     question: str | None = None
+    expected: bool = True
+    pairs: Literal["baseline", "all"] = "baseline"
 
 
 class Pairwise(Metric):
@@ -46,6 +53,8 @@ class Pairwise(Metric):
     Equal answers are a tie without asking the judge; an unparsed answer loses to a parsed one. Interval and difference
     are Tango's, of consistent wins against losses; with repeats or clusters they are those of graded scores. Below a
     consistency of 0.7 neither is given (Zheng et al. 2023, NeurIPS, on judges influenced by order).
+
+    With `pairs: all` three and more variants are ranked by their Bradley-Terry strengths.
     """
 
     kind = "pairwise"
@@ -63,10 +72,13 @@ class Pairwise(Metric):
         list(fields_read(parameters.question))
         self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
         self.model = self._prompt.model
+        self.all_pairs = parameters.pairs == "all"
 
     @property
     def key(self) -> str:
-        return f"{super().key}:{self._prompt.key}"
+        # A score is that against the baseline, whatever else is compared.
+        added = {"pairs", *({"expected"} if self.parameters.expected else ())}
+        return f"{self.kind}:{self.parameters.model_dump_json(exclude=added)}:{self._prompt.key}"
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
@@ -82,7 +94,7 @@ class Pairwise(Metric):
         values = {
             "rubric": self.parameters.rubric,
             "question": question_of(given, self.parameters.question, frozenset()),
-            "expected": text_of(given.expected),
+            "expected": text_of(given.expected) if self.parameters.expected else "",
         }
         pair = text_of(given.got), text_of(baseline.got)
         verdicts, exchanges = [], []
@@ -120,7 +132,7 @@ class Pairwise(Metric):
             n=len(sample),
             clusters=count_clusters(sample),
             parts=_parts(sample),
-            notes=(*apart.notes, *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
+            notes=(*apart.notes, *_order_notes(sample), *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
         )
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
@@ -181,6 +193,15 @@ def _orders(sample: Sample) -> OrderCounts:
 
     asked = ~np.isnan(sample.values[:, 1])
     return both_orders(sample.values[asked, 1].astype(int), sample.values[asked, 2].astype(int))
+
+
+def _order_notes(sample: Sample) -> list[str]:
+    """Return the note on a judge that places sway, where that is shown."""
+    orders = _orders(sample)
+    if position_bias(orders.first, orders.last).p >= SHOWN_BIAS:
+        return []
+    swayed, place = (orders.first, "first") if orders.first > orders.last else (orders.last, "last")
+    return [f"in {swayed} of {orders.n} pairs the judge preferred what stood {place}, whichever answer it was: ties"]
 
 
 def _parts(sample: Sample) -> dict[str, Any]:

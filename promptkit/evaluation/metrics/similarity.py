@@ -214,6 +214,7 @@ class Rouge(Graded):
     Parameters = RougeParameters
     # The longest common subsequence of two long texts takes a second.
     costly = True
+    reads_row = False
 
     def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
@@ -246,8 +247,11 @@ def _is_seen(text: str) -> bool:
 
 def _references(expected: Any) -> list[str]:
     """Return the expected texts: those of a list of texts, else one."""
-    several = isinstance(expected, list | tuple) and expected and all(isinstance(text, str) for text in expected)
-    return list(expected) if several else [text_of(expected)]
+    return list(expected) if _is_several(expected) else [text_of(expected)]
+
+
+def _is_several(expected: Any) -> bool:
+    return isinstance(expected, list | tuple) and bool(expected) and all(isinstance(text, str) for text in expected)
 
 
 def _notes(rows: int) -> tuple[str, ...]:
@@ -285,7 +289,10 @@ LONGEST_TEXT = 50_000
 
 
 class Edit(Graded):
-    """1 − Levenshtein distance / length of the longer text: 1 is the same text, 0 shares nothing."""
+    """1 − Levenshtein distance / length of the longer text: 1 is the same text, 0 shares nothing.
+
+    Of several expected texts the nearest counts.
+    """
 
     kind = "edit"
     about = "similarity by edit distance, letter by letter"
@@ -294,18 +301,26 @@ class Edit(Graded):
         problem = self.wrong_expected(given.expected)
         if problem:
             raise ValueError(problem)
-        got, expected = text_of(given.got), text_of(given.expected)
-        longer = max(len(got), len(expected))
-        if longer > LONGEST_TEXT:
+        got = text_of(given.got)
+        if len(got) > LONGEST_TEXT:
             return Score(0.0, {"problem": f"the answer has more than {LONGEST_TEXT:,} characters"})
-        edits = distance(got, expected)
-        return Score(1 - edits / longer if longer else 1.0, {"edits": edits})
+        return max((_edit_score(got, expected) for expected in _references(given.expected)), key=_value)
 
     def wrong_expected(self, expected: Any) -> str | None:
-        text = scalar_text(expected)
-        if text is None:
+        if not _is_several(expected) and scalar_text(expected) is None:
             return f"{shown_value(expected)} is not a text"
-        return f"the expected text has more than {LONGEST_TEXT:,} characters" if len(text) > LONGEST_TEXT else None
+        is_long = any(len(text) > LONGEST_TEXT for text in _references(expected))
+        return f"the expected text has more than {LONGEST_TEXT:,} characters" if is_long else None
+
+
+def _edit_score(got: str, expected: str) -> Score:
+    edits, longer = distance(got, expected), max(len(got), len(expected))
+    return Score(1 - edits / longer if longer else 1.0, {"edits": edits})
+
+
+def _value(score: Score) -> float:
+    assert score.value is not None, "a similarity has a value"
+    return score.value
 
 
 def distance(a: str, b: str) -> int:
@@ -344,7 +359,7 @@ class EmbeddingParameters(ClosedModel):
 
 
 class Embedding(Graded):
-    """Cosine similarity, 1 for the same direction; opposite directions count as 0.
+    """Cosine similarity, 1 for the same direction; opposite directions count as 0. Of several texts the nearest counts.
 
     Where the model has no embeddings, or is a chat model in the process that `model` does not name, the words of both
     texts replace them (TF-IDF over the two), and a note says so: a chat model's vectors hardly tell texts apart.
@@ -356,6 +371,7 @@ class Embedding(Graded):
     parameters: EmbeddingParameters
     asks = True
     costly = True
+    reads_row = False
     columns = ("score", "by_words")
 
     def __init__(self, name: str, parameters: EmbeddingParameters, context: MetricContext) -> None:
@@ -364,12 +380,15 @@ class Embedding(Graded):
             self.model = resolve_model(parameters.model, context.folder, context.project)
 
     async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
-        texts = [text_of(given.got), text_of(given.expected)]
+        texts = [text_of(given.got), *_references(given.expected)]
         client = await clients.get(self.model)
         model = await client.model()
         if not model.embeds_well and not (self.model and "embeddings" in model.capabilities):
-            return self._scored(word_vectors(texts), {"by": "words", "lacking": model.reference})
-        return self._scored(await client.embed(texts), {"by": model.reference})
+            detail = {"by": "words", "lacking": model.reference}
+            pairs = ([texts[0], other] for other in texts[1:])
+            return max((self._scored(word_vectors(pair), detail) for pair in pairs), key=_value)
+        got, *others = await client.embed(texts)
+        return max((self._scored([got, other], {"by": model.reference}) for other in others), key=_value)
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"

@@ -1,4 +1,4 @@
-"""Agreement between raters, and the validity of an LLM judge: position bias, agreement with labels, corrected scores.
+"""Agreement between raters, and the validity of an LLM judge: position bias and agreement with labels.
 
 Coefficients of agreement are 1 at full agreement and 0 at chance. Where one is not defined, as with judgements of one
 class only, it is NaN.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import isnan, nan, sqrt
+from math import isnan, nan
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from promptkit.evaluation.statistics.bootstrap import percentile_interval
-from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, Paired, normal_quantile, wilson
-from promptkit.evaluation.statistics.paired import mid_p, with_pseudo_pairs
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, normal_quantile, wilson
+from promptkit.evaluation.statistics.paired import mid_p
 
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float:
@@ -227,85 +227,6 @@ def _ordinal_alpha(judged: NDArray[np.int64], labels: NDArray[np.int64]) -> floa
 
     rows = np.arange(len(judged))
     return krippendorff_alpha(np.concatenate([judged, labels]), np.concatenate([rows, rows]), ordinal=True)
-
-
-def corrected_mean(
-    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = CONFIDENCE
-) -> Mean:
-    """Return the mean that labels would give, from a judge's scores corrected by the labels of a few other rows.
-
-    `judged` are the scores in [0, 1] of rows without a label; `judged_labelled` and `labels`, in the same order, are
-    the judge's scores and the labels of other rows from the same population. mean(judged) + mean(labels -
-    judged_labelled) is unbiased however bad the judge is, and its interval is narrow if the judge is good
-    (prediction-powered inference, Angelopoulos et al. 2023, Science 382:669). The interval takes label minus score
-    `with_pseudo_pairs`: without these, a judge that is right on all of 50 labels would pass for always right (77 %
-    instead of 95 % coverage measured at 2,000 judged rows, 50 labels, 97 % agreement, mean 0.9). Raises ValueError for
-    different lengths, NaN, and no rows.
-    """
-    scores, corrections = _judged(judged, judged_labelled, labels)
-    estimate = float(np.mean(scores) + np.mean(corrections))
-    low, high, variance = _corrected_interval(scores, corrections, estimate, level)
-    mean, low, high = (min(1.0, max(0.0, value)) for value in (estimate, low, high))
-    n = len(scores) + len(corrections)
-    # The variance can round to 0 for scores smaller than any judge gives.
-    effective = mean * (1 - mean) / variance if variance else 0.0
-    return Mean(mean, low, high, n, n, effective or float(len(corrections)))
-
-
-def corrected_difference(
-    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = CONFIDENCE
-) -> Paired:
-    """Return the paired difference that labels would give: `corrected_mean`, of differences first minus second.
-
-    `judged` are differences of the judge's scores on rows without a label, `judged_labelled` and `labels` those of the
-    judge's scores and of the labels on other rows, all in [-1, 1]. `n`, `better` and `worse` count all rows, by label
-    where there is one; `spread` is the standard deviation that as many labelled rows alone would have. Raises
-    ValueError for different lengths, NaN, and no rows.
-    """
-    from scipy.special import ndtr
-
-    scores, corrections = _judged(judged, judged_labelled, labels)
-    estimate = float(np.mean(scores) + np.mean(corrections))
-    low, high, variance = _corrected_interval(with_pseudo_pairs(scores), corrections, estimate, level)
-    difference, low, high = (min(1.0, max(-1.0, value)) for value in (estimate, low, high))
-    differences = np.concatenate([scores, np.asarray(labels, dtype=np.float64)])
-    return Paired(
-        difference=difference,
-        low=low,
-        high=high,
-        p=2 * float(ndtr(-abs(estimate) / sqrt(variance))),
-        n=len(differences),
-        better=int(np.sum(differences > 0)),
-        worse=int(np.sum(differences < 0)),
-        spread=sqrt(variance * len(differences)),
-        method="prediction-powered, normal",
-    )
-
-
-def _judged(
-    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the scores of unlabelled rows, and label minus score of the others."""
-    scores = np.sort(np.asarray(judged, dtype=np.float64))
-    labelled, right = np.asarray(judged_labelled, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    if labelled.shape != right.shape or labelled.ndim != 1:
-        raise ValueError(f"scores of shape {labelled.shape} and labels of shape {right.shape} are not pairs")
-    corrections = np.sort(right - labelled)
-    if len(scores) < 2 or not len(corrections):
-        raise ValueError(f"{len(scores)} judged and {len(corrections)} labelled rows are too few")
-    if np.isnan(scores).any() or np.isnan(corrections).any():
-        raise ValueError("a score is not a number: remove missing ones first")
-    return scores, corrections
-
-
-def _corrected_interval(
-    scores: NDArray[np.float64], corrections: NDArray[np.float64], estimate: float, level: float
-) -> tuple[float, float, float]:
-    """Return the ends of the interval, which includes `estimate`, and the variance."""
-    padded = with_pseudo_pairs(corrections)
-    variance = float(np.var(scores, ddof=1) / len(scores) + np.var(padded, ddof=1) / len(padded))
-    centre, half = float(np.mean(scores) + np.mean(padded)), normal_quantile(level) * sqrt(variance)
-    return min(centre - half, estimate), max(centre + half, estimate), variance
 
 
 def length_correlation(scores: ArrayLike, tokens: ArrayLike) -> float:

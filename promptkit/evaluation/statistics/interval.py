@@ -16,6 +16,8 @@ NORMAL_QUANTILE: Final = round(NormalDist().inv_cdf((1 + CONFIDENCE) / 2), 6)
 """The standard normal quantile of a two-sided interval of CONFIDENCE, to six decimals as tables print it."""
 SLACK: Final = 1e-9
 """The largest distance by which rounding may move a score beyond its bounds."""
+WIDEST: Final = 1e6
+"""A quantile above which an interval of a rate is all of [0, 1]. Fractions of a degree of freedom have such."""
 
 
 class Interval(NamedTuple):
@@ -99,7 +101,7 @@ def wilson(right: int, n: int, *, z: float = NORMAL_QUANTILE) -> Interval:
 
 def score_interval(rate: float, n: float, quantile: float) -> Interval:
     """Return the interval of Wilson's form around `rate` for `n` rows, which may be an effective number."""
-    if quantile == inf:
+    if quantile > WIDEST:
         return Interval(0.0, 1.0)
     spread = 1 + quantile * quantile / n
     centre = (rate + quantile * quantile / (2 * n)) / spread
@@ -116,8 +118,9 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     Wilson's interval to the digit. Otherwise it is Wilson's form with an effective number of rows: the variance of one
     score over the variance of the mean as a ratio of cluster sums, with one more cluster of the largest variance added
     so that the width stays above zero where all agree (Kish 1965, Survey Sampling; Korn & Graubard 1998, Survey
-    Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Below about
-    30 clusters of unequal sizes it covers less than its level, 92 % at 95 %.
+    Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Where clusters
+    are of unequal sizes, the variance is at least one that grows with their size, estimated from all of them, and
+    degrees of freedom come from the effective number of clusters.
 
     Raises ValueError for no scores, a NaN, a score beyond 0 or 1, one between them with `binary`, or different lengths.
     """
@@ -132,21 +135,49 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
         effective, interval = float(cells), wilson(int(total), cells, z=normal_quantile(level))
     else:
         effective = _effective(mean, sizes, sums, most=float(cells) if binary else inf)
-        interval = score_interval(mean, effective, t_quantile(level, groups - 1))
+        interval = score_interval(mean, effective, t_quantile(level, effective_clusters(sizes) - 1))
     return Mean(mean, *interval, cells, groups, effective)
+
+
+def effective_clusters(sizes: NDArray[np.int64]) -> float:
+    """Return the number of clusters of equal size that would weigh as these do (Kish 1965); all of them if equal."""
+    weights = sizes.astype(np.float64)
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def one_more_cluster(clusters: int, effective: float) -> float:
+    """Return what one more cluster of the largest variance adds to a variance, as a share of that of one score.
+
+    It is larger where clusters are of unequal sizes, since few of them may hold all that differs.
+    """
+    return clusters / effective**3
 
 
 def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64], *, most: float) -> float:
     """Return the number of independent 0/1 rows that would give this mean the variance that these clusters give."""
     cells, groups = int(sizes.sum()), len(sizes)
     # If the cells of a cluster were all equal, each cluster would be one row (weighted by its size).
-    least = cells * cells / float((sizes.astype(float) ** 2).sum())
+    least = effective_clusters(sizes)
     largest = mean * (1 - mean)
     if largest == 0 or groups == 1:
         return least
-    squares = ordered_sum((sums - mean * sizes) ** 2) / cells**2
-    # (G - 1) V, where V = G / (G - 1) times the sum of squares.
-    return min(most, max(least, largest / ((groups * squares + largest / least) / groups)))
+    squares = (sums - mean * sizes) ** 2
+    variance = max(ordered_sum(squares), _by_size(sizes, squares)) / cells**2
+    variance += largest * one_more_cluster(groups, least)
+    # A mean smaller than any score gives has a variance that rounds to 0.
+    return min(most, max(least, largest / variance)) if variance else least
+
+
+def _by_size(sizes: NDArray[np.int64], squares: NDArray[np.float64]) -> float:
+    """Return the sum of the squared deviations of cluster sums, if they grow with size^1.5.
+
+    That is between independent cells (size) and equal ones (size^2). It rests on all clusters, where the plain sum
+    rests on the few largest and is too small if none of these has a wrong row. Both are the same for equal sizes.
+    """
+    if (sizes == sizes[0]).all():
+        return ordered_sum(squares)
+    weights = sizes.astype(np.float64)
+    return ordered_sum(weights**1.5) * ordered_sum(squares / weights**0.5) / float(sizes.sum())
 
 
 def quantile(values: ArrayLike, q: float, *, level: float = CONFIDENCE) -> Quantile:

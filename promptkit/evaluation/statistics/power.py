@@ -42,6 +42,23 @@ def rows_needed_graded(sd: float, difference: float, *, level: float = CONFIDENC
     return ceil(((normal_quantile(level) + NormalDist().inv_cdf(power)) * sd / difference) ** 2 + 2)
 
 
+def rows_needed_within(
+    sd: float, margin: float, *, two_sided: bool, level: float = CONFIDENCE, power: float = POWER
+) -> int:
+    """Return the number of pairs that shows in 80 of 100 runs that two equally good variants differ by less than a
+    margin.
+
+    `two_sided` is equivalence: the interval of the difference lies within -margin and +margin (two one-sided tests at
+    2.5 % each: Schuirmann 1987, J. of Pharmacokinetics and Biopharmaceutics 15:657; Julious 2004, Statistics in
+    Medicine 23:1921). Otherwise it is non-inferiority: only the lower end lies above -margin. `sd` is the standard
+    deviation of one pair's difference; of 0/1 scores it is the square root of the share of rows that differ. Raises
+    ValueError for a margin that is not above 0 and for a negative deviation.
+    """
+    if margin <= 0:
+        raise ValueError(f"a margin of {margin} is not above 0")
+    return rows_needed_graded(sd, margin, level=level, power=(1 + power) / 2 if two_sided else power)
+
+
 def smallest_shown(discordant: float, rows: int, *, level: float = CONFIDENCE, power: float = POWER) -> float | None:
     """Return the smallest difference that this many paired 0/1 rows show in 80 of 100 runs; None if they show none.
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,11 @@ class DataRow:
 class BoundRow:
     """A row of data with the target's inputs for each variant, and the expected answer for each measure.
 
-    `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `index`
-    counts the rows that are used, from 0. A row with `problems` is not asked.
+    `expect` is the suite's own expected answer, `key` and `text` are the row's content as a hash and as JSON. `case` is
+    a hash of the inputs and the expected answer: rows of two runs that share it are one case. `index`
+    counts the rows that are used, from 0. The measures at the places `exempt` do not apply to the row, for the reasons
+    there. A row with `problems` is not asked. `turns` are the user's texts of a scripted conversation. Where a
+    conversation is played, `inputs` also hold what of the row it is made of, so that rows are told apart by it.
     """
 
     row: DataRow
@@ -85,7 +88,10 @@ class BoundRow:
     expect: Any
     key: bytes
     text: str
+    case: bytes = b""
     problems: tuple[Problem, ...] = ()
+    exempt: Mapping[int, str] = field(default_factory=dict)
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +215,8 @@ class Data:
 
     def _share(self, row: DataRow, salt: int) -> float:
         """Return a row's place in [0, 1), by its content, so that equal rows are on one side wherever they stand."""
-        cluster = row.fields.get(self.spec.cluster) if self.spec.cluster else None
-        content = row_content(row.fields if cluster is None else {"cluster": cluster})
+        cluster = cluster_value(row.fields, self.spec.cluster) if self.spec.cluster else None
+        content = row_content(row.fields if cluster is None else {"cluster": row.fields[str(self.spec.cluster)]})
         digest = content_key(content, 4, salt=salt.to_bytes(8, "big", signed=True))
         return int.from_bytes(digest, "big") / SHARE_DIGITS
 
@@ -228,6 +234,13 @@ class Data:
 
     def _is_wanted(self, row: DataRow) -> bool:
         return all(key in row.fields and _filter_text(row.fields[key]) == value for key, value in self.only)
+
+
+def cluster_value(fields: Mapping[str, Any], name: str) -> str | None:
+    """Return the value of a row's cluster field as JSON, None where it is blank."""
+    value = fields.get(name)
+    is_blank = value is None or (isinstance(value, str) and not value.strip())
+    return None if is_blank else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def row_content(fields: Mapping[str, Any]) -> bytes:

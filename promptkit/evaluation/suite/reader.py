@@ -14,10 +14,21 @@ from promptkit.engine.scope import CompiledValue, Location, compile_value
 from promptkit.engine.spec import ClosedModel, Report, labels_as_written, validate_usable
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.evaluation.answer_labels import AnswerLabels, label_file
 from promptkit.evaluation.metrics.base import Metric, MetricContext
 from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.metrics.turns import TURN, EachTurn
+from promptkit.evaluation.serving.spec import ServingSpec, serving_values
+from promptkit.evaluation.suite.comparison_settings import ComparisonSettings, margin_problems, pairs_problem
+from promptkit.evaluation.suite.conversation import (
+    CONVERSATION,
+    CONVERSATION_KEYS,
+    Conversation,
+    ConversationReader,
+    ConversationSpec,
+)
 from promptkit.evaluation.suite.data import Data, DataSpec
-from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
+from promptkit.evaluation.suite.spec import BoundSpec, CompareSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.suite.suite import (
     MOST_VARIANTS,
     Measure,
@@ -30,6 +41,7 @@ from promptkit.evaluation.suite.suite import (
     read_variant,
 )
 from promptkit.evaluation.thresholds.definition import threshold_problems
+from promptkit.evaluation.thresholds.serving import of_serving, serving_problems
 from promptkit.project import Project
 from promptkit.storage.files import check_named, resolved
 from promptkit.storage.models import Problems, read_rest
@@ -67,9 +79,8 @@ def load_suite(
         raise AssertionError("a suite that cannot be read has problems")
     if start is not None:
         target = spec.target if isinstance(spec.target, dict) else {}
-        spec = spec.model_copy(
-            update={"variants": {}, "matrix": {}, "thresholds": {}, "target": target | {"pipeline": str(start)}}
-        )
+        of_variants: dict[str, Any] = {"variants": {}, "matrix": {}, "compare": {}, "thresholds": {}, "serving": None}
+        spec = spec.model_copy(update={**of_variants, "target": target | {"pipeline": str(start)}})
     reader = SuiteReader(document, spec, path, project, problems, sets, start)
     suite = reader.read(only=tuple(only), limit=limit, repeat=repeat, run_code=run_code)
     problems.check()
@@ -115,7 +126,12 @@ class SuiteReader:
         problems.check()
         assert source is not None, "a target without problems is source"
         bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
-        measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
+        conversation = self._conversation(variants)
+        measures = self._parts.measures(
+            {**spec.metrics, **bounded}, ("metrics",), variants[0], data, is_conversation=spec.conversation is not None
+        )
+        serving = self._serving()
+        thresholds = self._thresholds(measures, serving)
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -129,9 +145,14 @@ class SuiteReader:
             variants=variants,
             source=source,
             repeat=repeat or spec.repeat,
-            thresholds=tuple(self._thresholds(measures)),
+            thresholds=tuple(threshold for threshold in thresholds if not of_serving(threshold.name)),
+            serving=serving,
+            serving_thresholds=tuple(threshold for threshold in thresholds if of_serving(threshold.name)),
             concurrency=spec.concurrency,
             sets=tuple(self._sets),
+            compare=self._compare(measures, variants),
+            matrix=self._matrix(),
+            conversation=conversation,
         )
         return replace(suite, steps=tuple(self._steps(suite, source)))
 
@@ -209,6 +230,16 @@ class SuiteReader:
             given=given,
         )
 
+    def _conversation(self, variants: Sequence[Variant]) -> Conversation | None:
+        if self._spec.conversation is None:
+            return None
+        report = self._parts.report((CONVERSATION,))
+        spec = validate_usable(self._spec.conversation, ConversationSpec, report, self._problems)
+        if spec is None:
+            return None
+        reader = ConversationReader(self._document, self._project, self._problems, self._parts.value, self._target_file)
+        return reader.read(spec, [variant.pipeline for variant in variants])
+
     def _target_file(self, name: str) -> Path | None:
         """Return the target's file. Files next to a suite come last: they may be suites named as their targets."""
         for beside in (self._path,) if "/" in name else (None, self._path):
@@ -222,9 +253,8 @@ class SuiteReader:
         for key, values in self._spec.matrix.items():
             if not values:
                 self._problems.add(self._problem(("matrix", key), "there is nothing to try"))
-        matrix = {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
         found: list[Variant] = []
-        every = list(islice(expand_variants(named, matrix), MOST_VARIANTS + 1))
+        every = list(islice(expand_variants(named, self._matrix()), MOST_VARIANTS + 1))
         if len(every) > MOST_VARIANTS:
             self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
             every = every[:1]  # The others would be read for nothing.
@@ -237,6 +267,10 @@ class SuiteReader:
             with self._problems.gather():
                 found.append(read_variant(name, sets, source, where))
         return tuple(found)
+
+    def _matrix(self) -> dict[str, list[Any]]:
+        """Return the matrix with its labels as they are written."""
+        return {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
 
     def _check_inputs(self, given: Mapping[str, Any], path: tuple[PathKey, ...], variants: Sequence[Variant]) -> None:
         """Report inputs that a suite gives and no variant of the target takes."""
@@ -266,12 +300,18 @@ class SuiteReader:
             return [self._labels((*path, number), key, part) for number, part in enumerate(value)]
         return labels_as_written(value, lambda below: self._document.text((*path, *below)))
 
-    def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
+    def _serving(self) -> ServingSpec | None:
+        if self._spec.serving is None:
+            return None
+        given = serving_values(self._spec.serving)
+        return validate_usable(given, ServingSpec, self._parts.report(("serving",)), self._problems)
+
+    def _thresholds(self, measures: Sequence[Measure], serving: ServingSpec | None) -> list[Threshold]:
         measured = [*(measure.name for measure in measures), *TOTALS]
         found: list[Threshold] = []
         for name, given in self._spec.thresholds.items():
             path = ("thresholds", name)
-            if name not in measured and wrong_names([name], self._project):
+            if name not in measured and not of_serving(name) and wrong_names([name], self._project):
                 hint = nearest(name, [*measured, *warning_names(self._project)])
                 self._problems.add(self._problem(path, f"there is no metric or warning `{name}`", hint))
                 continue
@@ -282,10 +322,24 @@ class SuiteReader:
                     hint = "at_least, at_most, per_case, or against with drop_at_most"
                     self._problems.add(self._problem(path, "the threshold has no bound", hint))
                 measure = next((measure for measure in measures if measure.name == name), None)
-                for key, message, way_out in threshold_problems(name, bounds, measure):
+                wrong = threshold_problems(name, bounds, measure)
+                if of_serving(name):
+                    wrong = serving_problems(name, bounds, serving)
+                for key, message, way_out in wrong:
                     self._problems.add(self._problem((*path, key) if key else path, message, way_out))
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
         return found
+
+    def _compare(self, measures: Sequence[Measure], variants: Sequence[Variant]) -> ComparisonSettings:
+        spec = validate_usable(self._spec.compare, CompareSpec, self._parts.report(("compare",)), self._problems)
+        if spec is None:
+            return ComparisonSettings()
+        for name, message, hint in margin_problems(spec.margin, [measure.metric for measure in measures]):
+            self._problems.add(self._problem(("compare", "margin", name), message, hint))
+        all_pairs = spec.pairs == "all"
+        if all_pairs and (why := pairs_problem(len(variants))):
+            self._problems.add(self._problem(("compare", "pairs"), why))
+        return ComparisonSettings(margins=spec.margin, all_pairs=all_pairs)
 
     def _steps(self, suite: Suite, source: TargetSource) -> list[Suite]:
         found = []
@@ -314,11 +368,16 @@ class SuiteReader:
                         target=_target_name(step_source),
                         inputs=inputs,
                         expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
-                        measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0]),
+                        measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0], suite.data),
                         variants=variants,
                         source=step_source,
                         thresholds=(),
+                        compare=ComparisonSettings(all_pairs=suite.compare.all_pairs),
+                        matrix={},
+                        serving=None,
+                        serving_thresholds=(),
                         steps=(),
+                        conversation=None,
                     )
                 )
         return found
@@ -346,6 +405,11 @@ def _first_fields(data: Data, problems: Problems) -> frozenset[str]:
     return frozenset()
 
 
+def _given(values: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the value of a key as a list, which is empty where there is none."""
+    return [values[key]] if values.get(key) is not None else []
+
+
 def _target_name(source: TargetSource) -> str:
     return source.target.stem if source.step is None else f"{source.target.stem}.{source.step}"
 
@@ -353,8 +417,19 @@ def _target_name(source: TargetSource) -> str:
 TOTALS = ("tokens", "latency", "cost", "unparsed")
 """Thresholds may be on these besides metrics and warnings."""
 
+OF_NAMES = ("output", "row", "steps", "tool_calls")
+"""The names that a metric's `of` may read."""
+
 SINGLE_VALUE_KINDS = ("label", "balanced_accuracy", "f1", "number")
 """Kinds that can only ever compare one value."""
+
+JUDGE_KINDS = ("judge", "pairwise")
+"""Kinds that read a conversation as text."""
+
+TRANSCRIPT = "{{ output.messages | transcript }}"
+
+WHOLE_CELL_KINDS = ("tokens", "latency", "format", "python", "pass_at", "pass_all")
+"""Kinds that need no single value of a conversation."""
 
 EXPRESSION_KINDS = ("judge", "pairwise", "code", "python")
 """Kinds with parameters that are expressions."""
@@ -368,6 +443,7 @@ class PartReader:
         self._path = path
         self._project = project
         self._problems = problems
+        self._labels: AnswerLabels | None = None
 
     def report(self, path: Sequence[PathKey]) -> Report:
         """Return a function that places problems below a path."""
@@ -387,20 +463,41 @@ class PartReader:
         found = {name: self.value(text, (*path, name), ("row",)) for name, text in given.items()}
         return {name: value for name, value in found.items() if value is not None}
 
-    def value(self, value: Any, path: tuple[PathKey, ...], names: Sequence[str]) -> CompiledValue | None:
-        """Return a value compiled, None where there is none; it may read `names`."""
+    def value(
+        self, value: Any, path: tuple[PathKey, ...], names: Sequence[str], *, bare: bool = False
+    ) -> CompiledValue | None:
+        """Return a value compiled, None where there is none; it may read `names`. `bare`: one expression."""
         if value is None:
             return None
 
-        compiled = compile_value(value, Location(self._document, path), self._problems)
+        compiled = compile_value(value, Location(self._document, path), self._problems, bare=bare)
         for text in compiled.texts:
             for name in sorted(text.names - set(names)):
                 hint = f"write `row.{name}`" if "row" in names else nearest(name, names)
                 self._problems.add(replace(text.place, message=f"unknown name `{name}`", hint=hint))
         return compiled
 
-    def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
-        """Return the metrics that are right, each of which may read those before it."""
+    def labels(self) -> AnswerLabels:
+        """Return the labels of the suite's label file."""
+        if self._labels is None:
+            self._labels = AnswerLabels(label_file(self._path))
+            with self._problems.gather():
+                self._labels = AnswerLabels.read(self._labels.path)
+        return self._labels
+
+    def measures(
+        self,
+        metrics: Mapping[str, Any],
+        path: tuple[PathKey, ...],
+        baseline: Variant,
+        data: Data,
+        *,
+        is_conversation: bool = False,
+    ) -> tuple[Measure, ...]:
+        """Return the metrics that are right, each of which may read those before it.
+
+        The output of a cell may be a conversation, of whose turns a metric can be.
+        """
         built: dict[str, Metric] = {}
         found: list[Measure] = []
         for name, given in metrics.items():
@@ -414,15 +511,23 @@ class PartReader:
                 folder=self._path.parent,
                 answer=answer_type(baseline.pipeline),
                 metrics=dict(built),
+                labels=self.labels(),
+                cluster=data.spec.cluster,
             )
             with self._problems.gather():
-                measure = self._measure(name, given, (*path, name), around, baseline.pipeline)
+                measure = self._measure(name, given, (*path, name), around, baseline.pipeline, is_conversation)
                 built[name] = measure.metric
                 found.append(measure)
         return tuple(found)
 
     def _measure(
-        self, name: str, given: Any, path: tuple[PathKey, ...], around: MetricContext, baseline: Pipeline
+        self,
+        name: str,
+        given: Any,
+        path: tuple[PathKey, ...],
+        around: MetricContext,
+        baseline: Pipeline,
+        is_conversation: bool,
     ) -> Measure:
         if isinstance(given, str):
             given = {given: None}
@@ -438,12 +543,17 @@ class PartReader:
             ) from None
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
-        texts = (values.get("of"), values.get("expect", self._expect(path)))
-        of = self.value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
-        expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
+        texts = (values.get("of"), values.get("expect", self._expect(path)), *_given(values, "when"))
+        when = self.value(values.pop("when", None), (*below, "when"), ("row",), bare=True)
+        whole = is_conversation and "each" not in values
+        is_turn = self._is_of_turns(values.pop("each", None), (*below, "each"), is_conversation)
+        turn = (TURN,) if is_turn else ()
+        default_of = self._of_conversation(kind, path) if whole and "of" not in values else kind.default_of
+        of = self.value(values.pop("of", default_of), (*below, "of"), (*OF_NAMES, *turn))
+        expect = self.value(values.pop("expect", None), (*below, "expect"), ("row", *turn))
         if of is not None:
-            self._check_read(of, (*below, "of"), baseline)
-        elif kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
+            self._check_read(of, (*below, "of"), baseline, CONVERSATION_KEYS if whole else baseline.output_keys)
+        elif not whole and kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
             keys = ", ".join(f"`{key}`" for key in baseline.output_keys)
             hint = f'of: "{{{{ output.{next(iter(baseline.output_keys), "NAME")} }}}}"'
             message = f"`{kind.kind}` compares one value, and the output is a mapping of {keys}"
@@ -452,18 +562,43 @@ class PartReader:
         parameters = self._parameters(kind.Parameters, values, below)
         try:
             # What `of` reads need not have the type of the output.
-            metric = kind(name, parameters, around if of is None else replace(around, answer=None))
+            metric = kind(name, parameters, around if of is None and not whole else replace(around, answer=None))
+            of_turns = EachTurn(metric) if is_turn else None
         except InputError as error:
             placed = (
                 problem if problem.file else self._problem(below, problem.message, problem.hint)
                 for problem in error.problems
             )
             raise InputError(placed) from None
-        return Measure(metric=metric, of=of, expect=expect, texts=texts)
+        measure = Measure(metric=metric, of=of, expect=expect, when=when, texts=texts)
+        return measure if of_turns is None else Measure(metric=of_turns, when=when, texts=(*texts, TURN), turn=measure)
 
-    def _check_read(self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline) -> None:
+    def _is_of_turns(self, each: Any, path: tuple[PathKey, ...], is_conversation: bool) -> bool:
+        """Tell whether a metric is of each turn, by its `each:`, and report a wrong one."""
+        if each is None:
+            return False
+        if each != TURN:
+            self._problems.add(self._problem(path, f"`each` is `{TURN}`, not {each!r:.40}"))
+        elif not is_conversation:
+            hint = 'conversation: {turns: "{{ row.turns }}"}'
+            self._problems.add(self._problem(path, "the suite has no `conversation`, so there are no turns", hint))
+        return bool(each == TURN and is_conversation)
+
+    def _of_conversation(self, kind: type[Metric], path: tuple[PathKey, ...]) -> str | None:
+        """Return the value of a conversation that a metric of the whole compares, where its `of` is left out."""
+        if kind.kind in JUDGE_KINDS:
+            return TRANSCRIPT
+        if kind.default_of is None and kind.kind not in WHOLE_CELL_KINDS:
+            message = f"`{kind.kind}` compares one value, and the output is a conversation"
+            hint = 'each: turn, or of: "{{ output.turns[-1].answer }}"'
+            self._problems.add(self._problem(path, message, hint))
+        return kind.default_of
+
+    def _check_read(
+        self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline, keys: Sequence[str] | None
+    ) -> None:
         """Report the parts of the output and the steps that `of` reads and that are not there."""
-        keys, steps = baseline.output_keys, baseline.steps
+        steps = baseline.steps
         for name, attribute in sorted(of.attributes):
             if name == "output" and keys is not None and attribute not in {*keys, *vars(dict)}:
                 self._problems.add(self._problem(path, f"the output has no `{attribute}`", nearest(attribute, keys)))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.engine.dependencies import code_of, model_code, without_shipped
+from promptkit.engine.dependencies import code_in, code_of, model_code, without_shipped
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.scope import CompiledValue
@@ -23,6 +23,9 @@ from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.cells.keys import CELL_VERSION, content_hash, modules_of_programs, without_timeouts
 from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.serving.spec import ServingSpec
+from promptkit.evaluation.suite.comparison_settings import ComparisonSettings
+from promptkit.evaluation.suite.conversation import Conversation
 from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
@@ -60,12 +63,12 @@ def expand_variants(
     A variant of the matrix alone is named by its values: `layout=xml decide=score`. Of two with one name the second
     gets a number.
     """
-    keys = _short_keys(matrix)
+    keys = short_keys(matrix)
     taken: set[str] = set()
     for name, sets in (named or {"": {}}).items():
         for values in product(*matrix.values()):
             chosen = dict(zip(matrix, values, strict=True))
-            shown = " ".join(f"{short}={_short_text(value)}" for short, value in zip(keys, values, strict=True))
+            shown = " ".join(f"{short}={short_text(value)}" for short, value in zip(keys, values, strict=True))
             full = " ".join(part for part in (name, shown) if part) or BASELINE
             numbered = (f"{full} #{number}" for number in count(2))
             free = next(candidate for candidate in chain([full], numbered) if candidate not in taken)
@@ -130,17 +133,18 @@ def _problem_of_variant(
     return replace(where(key), message=f"variant `{name}`: {message}", hint=problem.hint)
 
 
-def _short_keys(matrix: Mapping[str, Sequence[Any]]) -> list[str]:
+def short_keys(matrix: Mapping[str, Sequence[Any]]) -> list[str]:
     """Return the keys without their steps where that tells them apart."""
     last = [key.rpartition(".")[2] for key in matrix]
     return last if len(set(last)) == len(last) else list(matrix)
 
 
-def _short_text(value: Any) -> str:
+def short_text(value: Any) -> str:
+    """Return a value of a matrix as the names of its variants have it."""
     if isinstance(value, Mapping) and len(value) == 1:
         name, parameters = next(iter(value.items()))
         if isinstance(parameters, Mapping):
-            return f"{name}({','.join(f'{key}={_short_text(part)}' for key, part in parameters.items())})"
+            return f"{name}({','.join(f'{key}={short_text(part)}' for key, part in parameters.items())})"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= 40 else f"{text[:39]}…"
 
@@ -189,13 +193,17 @@ class Variant:
 class Measure:
     """A metric with the values that it compares: `of` (None: the output) and `expect` (None: the suite's).
 
-    `texts` are both as they are written, that of `expect` the suite's where the metric has none.
+    `when` tells whether it applies to a row (None: to all). `texts` are `of`, `expect` and, where there is one, `when`
+    as they are written; that of `expect` is the suite's where the metric has none. The measure of each `turn` is given
+    where the metric is of the turns of a conversation; its own `of` and `expect` count then.
     """
 
     metric: Metric
     of: CompiledValue | None = None
     expect: CompiledValue | None = None
-    texts: tuple[Any, Any] = (None, None)
+    when: CompiledValue | None = None
+    texts: tuple[Any, ...] = (None, None)
+    turn: Measure | None = None
 
     @property
     def name(self) -> str:
@@ -226,7 +234,9 @@ class Suite:
 
     `sets` are those of the command line, which change all variants. `inputs` and `expect` are None where fields of the
     same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
-    measured alone. `source` is the target before its variants.
+    measured alone. `source` is the target before its variants; `matrix` maps each of its keys to the values that the
+    variants combine. `serving` says how serving is measured, None: it is not. A `conversation` is played against the
+    target.
     """
 
     name: str
@@ -244,16 +254,23 @@ class Suite:
     thresholds: tuple[Threshold, ...] = ()
     concurrency: int | None = None
     sets: tuple[str, ...] = ()
+    compare: ComparisonSettings = field(default_factory=ComparisonSettings)
+    matrix: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     steps: tuple[Suite, ...] = field(default=())
+    serving: ServingSpec | None = None
+    serving_thresholds: tuple[Threshold, ...] = ()
+    conversation: Conversation | None = None
 
     @property
     def baseline(self) -> Variant:
         return self.variants[0]
 
     @property
-    def judge_models(self) -> list[str]:
-        """The models of metrics that name one: judges and embeddings."""
-        return [measure.metric.model for measure in self.measures if measure.metric.model]
+    def other_models(self) -> list[str]:
+        """The models besides the target's: of metrics that name some (judges, embeddings), and of a simulated user."""
+        user = self.conversation.user if self.conversation else None
+        named = [*(model for measure in self.measures for model in measure.metric.models), user.model if user else None]
+        return [model for model in named if model]
 
 
 def answer_type(pipeline: Pipeline) -> AnswerType | None:
@@ -283,8 +300,12 @@ def _named_by_suite(suite: Suite, model: str | None) -> Iterator[CodeUse]:
         yield CodeUse(suite.data.function.code, f"data of {file}")
     for measure in suite.measures:
         yield from (CodeUse(code, f"metric `{measure.name}` of {file}") for code in measure.metric.code)
-        if measure.metric.model is not None:
-            yield from model_code(measure.metric.model, folder, f"judge of metric `{measure.name}` of {file}")
+        for judge in filter(None, measure.metric.models):
+            yield from model_code(judge, folder, f"judge of metric `{measure.name}` of {file}")
+    if suite.conversation is not None and (user := suite.conversation.user) is not None:
+        yield from code_in(user.pipeline, with_models=model is None)
+        if user.model is not None:
+            yield from model_code(user.model, folder, f"model of the simulated user of {file}")
     for variant in suite.variants:
         if variant.model is not None:
             yield from model_code(variant.model, folder, f"model of variant `{variant.name}` of {file}")

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.evaluation.cells.tally import Tally
-from promptkit.evaluation.comparison.compare import EQUAL, BaselineComparisons, Comparison, MetricComparison
+from promptkit.evaluation.comparison.compare import (
+    EQUAL,
+    NOT_TIMED,
+    BaselineComparisons,
+    Comparison,
+    MetricComparison,
+)
 from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.metrics.base import Difference, Metric
 from promptkit.evaluation.metrics.estimation import Proportion, bounded_estimate
@@ -29,6 +35,8 @@ from promptkit.techniques.warnings import warning_text
 MOST_LISTED = 10
 """The most failing rows that a text names."""
 FEWEST_DIGITS, MOST_DIGITS = 2, 6
+LEAST_SHARE = 0.9
+"""The share of the rows of a run, and of its baseline, that a threshold on a drop must compare."""
 LIMITED = "not judged, since --limit or --filter left rows out"
 
 
@@ -48,9 +56,13 @@ class ThresholdInput:
     against: BaselineComparisons
     baselines: Mapping[str, RunRows | str | None]
 
-    def may_miss(self, missing: int) -> bool:
-        """Tell whether a threshold may be judged with this many cells missing."""
-        return not missing or (self.against.allow_missing and missing <= MOST_MISSING * self.cells)
+    def may_miss(self, missing: int, cells: int) -> bool:
+        """Tell whether a threshold may be judged with this many of the cells missing."""
+        return not missing or (self.against.allow_missing and missing <= MOST_MISSING * cells)
+
+    def applicable(self, metric: Metric) -> int:
+        """Return the number of cells that should have a score by a metric."""
+        return self.cells - self.tally.count_exempt(metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +84,8 @@ class Measurement:
     """A metric or total as measured: `mean` with its interval, from `cells` cells in `rows` independent rows.
 
     With `is_mean` the mean is that of the cells. The text names it by `noun` where it is a share (`right`), else by
-    `what`. `lack` is the reason why there is no mean. `unrecorded` answers are of an earlier promptkit, which did not
-    record what is measured.
+    `what`. `exempt` cells are those to which it does not apply. `lack` is the reason why there is no mean. `unrecorded`
+    answers are of an earlier promptkit, which did not record what is measured.
     """
 
     mean: float | None
@@ -86,6 +98,7 @@ class Measurement:
     what: str = ""
     noun: str = ""
     lack: str = ""
+    exempt: int = 0
     unrecorded: int = 0
 
 
@@ -139,16 +152,17 @@ def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> Thres
         return ThresholdResult(passed=None, says=says)
     up = kind == "at_least"
     end = measurement.low if up else measurement.high
-    missing = run.cells - measurement.cells
-    if not run.may_miss(missing) or (missing and (measurement.bounds is None or not measurement.is_mean)):
-        return _undecided(threshold.name, missing, run.cells)
+    cells = run.cells - measurement.exempt
+    missing = cells - measurement.cells
+    if not run.may_miss(missing, cells) or (missing and (measurement.bounds is None or not measurement.is_mean)):
+        return _undecided(threshold.name, missing, cells)
     demand = f"{threshold.name}: {'at least' if up else 'at most'} {number_text(limit, limit, measurement)} is required"
     if end is None:
         return ThresholdResult(
             passed=False, says=f"{demand}, but {measurement.lack or 'there are too few rows for an interval'}"
         )
-    worst, best = _worst_and_best(end, missing / run.cells, measurement.bounds, up)
-    shown = shown_text(measurement, worst, limit, up)
+    worst, best = _worst_and_best(end, missing / max(1, cells), measurement.bounds, up)
+    shown = shown_text(measurement, worst, limit, up) + _timing_text(threshold.name, run)
     counted = f", each of {missing} missing cells counted against it" if missing else ""
     if worst >= limit if up else worst <= limit:
         return ThresholdResult(passed=True, shown=worst, says=f"{demand}; {shown}{counted}")
@@ -157,6 +171,14 @@ def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> Thres
             passed=False, shown=end, says=f"{demand}, but {shown}; {remedy_text(measurement, end, limit, up)}"
         )
     return ThresholdResult(passed=None, shown=worst, missing=missing, says=f"{demand}, but {shown}{counted}")
+
+
+def _timing_text(name: str, run: ThresholdInput) -> str:
+    """Return of how many answers a metric of times has no time of this run; nothing for other metrics."""
+    measure = _measure(name, run.suite)
+    if measure is None or not measure.metric.timed or not run.tally.untimed:
+        return ""
+    return f", {run.tally.untimed:,} of {run.cells:,} times being of earlier runs or cached replies (--fresh measures)"
 
 
 def _worst_and_best(end: float, share: float, bounds: tuple[float, float] | None, up: bool) -> tuple[float, float]:
@@ -190,6 +212,7 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
             what="" if isinstance(metric, Proportion) else "observed" if metric.bounds else "in the median",
             noun="right" if isinstance(metric, Proportion) else "",
             lack="; ".join(record.notes),
+            exempt=record.exempt,
         )
     if name == "cost":
         cost = run.variant.cost
@@ -221,21 +244,23 @@ def _check_per_case(threshold: Threshold, run: ThresholdInput) -> ThresholdResul
     measure = _measure(threshold.name, run.suite)
     assert measure is not None, "the reader allows `per_case` for a metric alone"
     metric, limit, repeat = measure.metric, float(threshold.bounds["per_case"]), run.suite.repeat
-    rows = [(row.number, row.values(metric.name, repeat)) for row in run.against.run.read()]
+    scored = ((row.number, row.values(metric.name, repeat)) for row in run.against.run.read())
+    rows = [(number, values) for number, values in scored if values]
     shares = [_share(metric, values) for _, values in rows]
     short = [row for row, (_, most) in zip(rows, shares, strict=True) if most < limit]
-    undecided = sum(least < limit <= most for least, most in shares) + run.cells // repeat - len(rows)
-    missing = run.cells - len(run.tally.sample(metric))
-    if not run.may_miss(missing):
-        return _undecided(threshold.name, missing, run.cells)
+    cells = run.applicable(metric)
+    missing = cells - len(run.tally.sample(metric))
+    undecided = sum(least < limit <= most for least, most in shares) + (cells > sum(len(values) for _, values in rows))
+    if not run.may_miss(missing, cells):
+        return _undecided(threshold.name, missing, cells)
     demand = f"{threshold.name}: in each row a share of {limit:g} of the answers must be right"
     least = min((share for share, _ in shares), default=None)
     if short:
-        names = [f"{number} ({_count_right(metric, values)} of {repeat})" for number, values in short]
+        names = [f"{number} ({_count_right(metric, values)} of {len(values)})" for number, values in short]
         says = f"{demand}, but {len(short)} of {len(rows)} rows have less: row {listed(names)}"
         return ThresholdResult(passed=False, shown=least, says=says, rows=[number for number, _ in short])
     if undecided:
-        return _undecided(threshold.name, missing, run.cells)
+        return _undecided(threshold.name, missing, cells)
     return ThresholdResult(passed=True, shown=least, says=f"{demand}; all {len(rows)} rows have it")
 
 
@@ -266,18 +291,24 @@ def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
         return ThresholdResult(passed=None, says=f"{name}: not judged, since `{run.suite.name}` has no earlier run")
     if isinstance(baseline, str):
         return _not_compared(name, baseline, run)
-    missing = run.cells - len(run.tally.sample(metric))
-    if not run.may_miss(missing):
-        return _undecided(name, missing, run.cells)
+    cells = run.applicable(metric)
+    missing = cells - len(run.tally.sample(metric))
+    if not run.may_miss(missing, cells):
+        return _undecided(name, missing, cells)
     comparison = run.against.compare(baseline)
     found = comparison.metrics.get(name)
     if found is None:
         return _not_compared(name, comparison.excluded[name], run)
+    if found.why == NOT_TIMED:
+        return ThresholdResult(passed=False, says=f"{name}: not compared, since {NOT_TIMED}")
     if found.missing and (found.difference is None or metric.bounds is None):
         why = found.why or f"{found.missing} cells have no score in one of the two"
         return ThresholdResult(passed=None, missing=found.missing, says=f"{name}: not judged, since {why}")
     if found.difference is None:
         return _not_compared(name, found.why, run)
+    share = float(threshold.bounds.get("share", LEAST_SHARE))
+    if comparison.rows.share < share:
+        return _too_few_rows(name, share, comparison, run)
     return _drop_result(limit, found, found.difference, comparison)
 
 
@@ -285,6 +316,14 @@ def _not_compared(name: str, why: str, run: ThresholdInput) -> ThresholdResult:
     assert run.against.run.run is not None, "a run that is checked is in the store"
     hint = f"to make this run the baseline: promptkit runs export {run.against.run.run.number} --baseline FILE"
     return ThresholdResult(passed=False, says=f"{name}: not compared, since {why}; {hint}")
+
+
+def _too_few_rows(name: str, share: float, comparison: Comparison, run: ThresholdInput) -> ThresholdResult:
+    rows, baseline = comparison.rows, comparison.b.name
+    most = max(rows.all_a, rows.all_b)
+    what = f"only {rows.both} of {most} rows are in both"
+    says = f"{what}, and a share of {share:g} is required (`share`)"
+    return _not_compared(name, f"{says}: {rows.new} are new, {rows.gone} of {baseline} are gone", run)
 
 
 def _drop_result(

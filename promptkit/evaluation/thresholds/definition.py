@@ -42,6 +42,8 @@ def threshold_problems(
         lacking = "drop_at_most" if "against" in bounds else "against"
         hint = "{against: FILE, drop_at_most: 0.02}: the largest drop below the run or baseline that is accepted"
         yield "", f"`{lacking}` is missing", hint
+    elif "share" in bounds and "against" not in bounds:
+        yield "share", "`share` is of the rows that are compared, and nothing is", "it belongs to `against`"
     elif "against" in bounds and metric is None:
         yield "against", f"`{name}` is not measured for each row", "the metric `format` can be compared"
 
@@ -49,14 +51,17 @@ def threshold_problems(
 def threshold_baselines(suite: Suite, store: Store, model: Mapping[str, Any]) -> dict[str, RunRows | str | None]:
     """Return the baselines that a suite's thresholds name, by the text that names them; None for a run still to come.
 
+    Variants of the suite itself, which its own run will have, are left out.
+
     A text in place of a baseline says why it cannot be used: it does not exist, is of another suite, or was made on
     another model, which would pass for an effect of the prompt. Raises InputError for a file that is not a baseline.
     """
     problems = Problems()
     found: dict[str, RunRows | str | None] = {}
+    others = {variant.name for variant in suite.variants[1:]}
     for threshold in suite.thresholds:
         text = str(threshold.bounds.get("against", ""))
-        if text and text not in found:
+        if text and text not in found and (names_run(text) or text not in others):
             with problems.gather():
                 found[text] = _threshold_baseline(text, suite, store, model, threshold.where)
     problems.check()

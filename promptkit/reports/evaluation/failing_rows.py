@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
+from promptkit.evaluation.metrics.score import REASON_DETAIL
 from promptkit.evaluation.record import EvalRecord, MetricRecord
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, shortened, value_line
 from promptkit.reports.text import one_line
@@ -67,9 +68,12 @@ def find_failing_rows(view: RunView, record: EvalRecord) -> list[FailingRow]:
 
 
 def normalized_score(cell: Cell, metrics: Mapping[str, MetricRecord]) -> float:
-    """Return a cell's score by the primary metric, from 0 to 1; 1 where that has no bounds, 0 without a score."""
+    """Return a cell's score by the primary metric, from 0 to 1; 0 without a score.
+
+    It is 1 where the metric has no bounds or does not apply.
+    """
     name, metric = next(iter(metrics.items()), ("", MetricRecord()))
-    if not metric.bounds or (score := cell.scores.get(name)) is None:
+    if not metric.bounds or (score := cell.scores.get(name)) is None or not score.applies:
         return 1.0
     return 0.0 if score.value is None else metric.goodness(score.value)
 
@@ -85,14 +89,16 @@ def failing_row_lines(view: RunView, record: EvalRecord, width: int) -> Iterator
     metric = next(iter(variant.metrics))
     numbers = ["row", *map(_number, failing)]
     answers = [_answer_texts(row.cell, metric) for row in failing]
-    alike = 2 if any(answer.expected for answer in answers) else 1
-    texts = [["expected", "answer", "input"][-1 - alike :]]
-    texts += [
-        [answer.expected, answer.got, inputs_line(row.cell, compared_values(row.cell, metric)[0])][-1 - alike :]
-        for answer, row in zip(answers, failing, strict=True)
-    ]
+    compared = any(answer.expected for answer in answers)
+    reasoned = any(answer.reason for answer in answers)
+    texts = [[*(["expected"] if compared else []), "answer", "input", *(["reason"] if reasoned else [])]]
+    for answer, row in zip(answers, failing, strict=True):
+        inputs = inputs_line(row.cell, compared_values(row.cell, metric)[0])
+        expected, reason = [answer.expected] if compared else [], [answer.reason] if reasoned else []
+        texts.append([*expected, answer.got, inputs, *reason])
+    alike = 1 + compared
     head, *cut = fitted(texts, width - INDENT - column_width(numbers) - GAP, alike=alike)
-    styles = [[*["green"] * (alike - 1), answer.style, ""] for answer in answers]
+    styles = [[*["green"] * compared, answer.style, "", *[""] * reasoned] for answer in answers]
     rows: list[list[TableCell]] = [[(text, "dim") for text in (numbers[0], *head)]]
     rows += [
         [number, *zip(line, style, strict=True)] for number, line, style in zip(numbers[1:], cut, styles, strict=True)
@@ -106,11 +112,12 @@ def _number(row: FailingRow) -> str:
 
 
 class _AnswerTexts(NamedTuple):
-    """The expected answer of a cell, its answer or why there is none, and the style of that."""
+    """The expected answer of a cell, its answer or why there is none, the style of that, and a judge's reason."""
 
     expected: str
     got: str
     style: str
+    reason: str = ""
 
 
 def _answer_texts(cell: Cell, metric: str) -> _AnswerTexts:
@@ -120,16 +127,24 @@ def _answer_texts(cell: Cell, metric: str) -> _AnswerTexts:
         why = re.sub(r"^step `[^`]*`: ", "", cell.problem)
         return _AnswerTexts(expected_text, ": ".join(filter(None, (FLAG_TEXTS[cell.flag], one_line(why)))), "yellow")
     score = cell.scores.get(metric)
-    if score is not None and score.value is None:
+    if score is not None and score.is_missing:
         return _AnswerTexts(expected_text, f"no score: {one_line(score.why)}", "yellow")
-    return _AnswerTexts(expected_text, "null" if got is None else value_line(got), "red")
+    reason = "" if score is None else one_line(score.detail.get(REASON_DETAIL, ""))
+    return _AnswerTexts(expected_text, "null" if got is None else value_line(got), "red", reason)
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
 def inputs_line(cell: Cell, expected: Any) -> str:
-    """Return a row's fields in one line, without what is expected; the longest comes first and has no name."""
+    """Return a row's fields in one line, without what is expected; the longest comes first and has no name.
+
+    Records, such as a table or a row's own assertions, come first only where there is nothing else.
+    """
     fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != expected}
     if not fields:
         return ""
-    longest = max(fields, key=lambda name: len(fields[name]))
+    longest = max(fields, key=lambda name: (not _is_records(cell.fields[name]), len(fields[name])))
     first = fields.pop(longest)
     return " · ".join([first, *(f"{name}: {value}" for name, value in fields.items())])

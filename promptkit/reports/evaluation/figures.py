@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 from math import ceil, log10
-from typing import Literal
 
 from promptkit.evaluation.record import DifferenceRecord, MetricRecord
+from promptkit.evaluation.verdicts import Verdict
+from promptkit.evaluation.verdicts import verdict_of as interval_verdict
 
 NONE = "–"
 MOST_DECIMALS = 6
@@ -27,16 +28,18 @@ PERCENTAGE_KINDS = frozenset(
         "schema",
         "code",
         "table",
+        "tool_calls",
         "length",
         "format",
         "pass_at",
         "pass_all",
         "pairwise",
+        "human",
     ]
 )
 """Kinds of metrics whose scores, where they lie between 0 and 1, are shares and shown in percent."""
 
-Verdict = Literal["better", "worse", "not shown"]
+SECONDS_KINDS = ("latency", "first_token")
 
 
 def metric_text(metric: MetricRecord, decimals: int | None = None) -> str:
@@ -106,7 +109,7 @@ def difference_unit(metric: MetricRecord, difference: DifferenceRecord | None = 
     """Return the unit of a metric's difference: `points`, `ratio`, `seconds`, or nothing."""
     if difference is not None and difference.is_ratio:
         return "ratio"
-    return "points" if is_percentage(metric) else "seconds" if metric.kind == "latency" else ""
+    return "points" if is_percentage(metric) else "seconds" if metric.kind in SECONDS_KINDS else ""
 
 
 def difference_parts(
@@ -153,12 +156,19 @@ def _null(difference: DifferenceRecord) -> float:
 
 def verdict_of(metric: MetricRecord, difference: DifferenceRecord) -> Verdict | None:
     """Return the verdict of an interval on `a` against `b`; None without an interval."""
-    low, high, null = difference.low, difference.high, _null(difference)
-    if low is None or high is None:
-        return None
-    if low <= null <= high:
-        return "not shown"
-    return "better" if (low > null) == metric.higher_is_better else "worse"
+    return interval_verdict(
+        difference.low,
+        difference.high,
+        higher_is_better=metric.higher_is_better,
+        is_ratio=difference.is_ratio,
+        margin=difference.margin,
+    )
+
+
+def excludes_null(difference: DifferenceRecord) -> bool:
+    """Tell whether an interval excludes the value that means no difference."""
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and not low <= _null(difference) <= high
 
 
 def _scaled_difference(
@@ -183,4 +193,4 @@ def _interval(low: float | None, high: float | None, factor: float, decimals: in
 def _scale(metric: MetricRecord) -> tuple[float, str]:
     if is_percentage(metric):
         return 100.0, " %"
-    return 1.0, " s" if metric.kind == "latency" else ""
+    return 1.0, " s" if metric.kind in SECONDS_KINDS else ""

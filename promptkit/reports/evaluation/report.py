@@ -12,6 +12,13 @@ from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
+from promptkit.reports.evaluation.judges import judge_lines
+from promptkit.reports.evaluation.main_effects import main_effect_lines, main_effect_notes
+from promptkit.reports.evaluation.plots import bar_lines, forest_lines
+from promptkit.reports.evaluation.rankings import ranking_parts
+from promptkit.reports.evaluation.score_cost import front_lines
+from promptkit.reports.evaluation.serving import serving_lines
+from promptkit.reports.evaluation.turns import simulated_user_notes, tool_call_notes, turn_lines
 from promptkit.reports.evaluation.variants import (
     fallback_lines,
     metric_lines,
@@ -47,12 +54,20 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
         heading(record, width),
         failing_row_lines(view, record, width) if view is not None else (),
         class_lines(record, width) if has_ended else (),
+        turn_lines(record, width) if has_ended else (),
         metric_lines(record.variants, width, mark="" if has_ended else "so far"),
+        bar_lines(record, width) if has_ended else (),
         spent_lines(record.variants, width),
         warning_lines(record.variants, width),
         fallback_lines(record, width),
+        judge_lines(record.variants, width) if has_ended else (),
         comparison_lines(record, width),
+        forest_lines(record, width),
+        front_lines(record, width) if has_ended else (),
+        ranking_parts(record, width),
+        main_effect_lines(record, width),
         baseline_lines(record, width),
+        serving_lines(record.serving, record.variants, width),
         threshold_lines(record, width),
         note_lines(record, width) if has_ended else (),
     ]
@@ -111,7 +126,9 @@ def _request_facts(record: EvalRecord) -> Iterator[str]:
 def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the notes on the numbers, each once."""
     tags = variant_tags(record.variants, width)
-    notes = [*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags)]
+    notes = [*record.notes, *comparison_notes(record, tags), *main_effect_notes(record)]
+    notes += metric_notes(record.variants, tags)
+    notes += [*tool_call_notes(record.variants, tags), *simulated_user_notes(record.variants, tags)]
     notes += [*unrecorded_notes(record.variants, tags), TIME_NOTE]
     for text in dict.fromkeys(notes):
         for at, line in enumerate(paragraph(visible(text), width=width - 2)):
@@ -225,7 +242,8 @@ def defects_text(defects: Sequence[Defect], run: int | None) -> str:
     named = [f"{defect.defect} ({defect.cells})" for defect in defects[:MOST_DEFECTS]]
     more = [f"{len(defects) - MOST_DEFECTS} others"] if len(defects) > MOST_DEFECTS else []
     cells = counted(sum(defect.cells for defect in defects), "cell")
+    command = "--json" if run is None else f"`promptkit runs show {run} --json`"
     return (
         f"{cells} failed by a defect of promptkit or of the project's code: {', '.join([*named, *more])}; "
-        f"`promptkit runs show {run} --json` has the traceback under `defects`, please report it"
+        f"{command} has the traceback under `defects`, please report it"
     )

@@ -66,7 +66,10 @@ class EvaluationScreen:
     def _begun(self) -> str:
         suite, progress = self._evaluation.suite, self._evaluation.execution.progress
         variants = f", {len(suite.variants)} variants" if len(suite.variants) > 1 else ""
-        return f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
+        cells = f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
+        if suite.serving is None:
+            return cells
+        return f"{cells}, then serving at {', '.join(map(str, suite.serving.concurrency))} concurrent"
 
     async def _watch(self, live: bool) -> None:
         noted = time.monotonic()
@@ -137,9 +140,8 @@ class EvaluationScreen:
         left = progress.total - progress.done
         rate = self._pace.rate
         if not left:
-            yield (
-                "scoring" if any(measure.metric.pairs for measure in self._evaluation.suite.measures) else "summing up"
-            )
+            pairs = any(measure.metric.pairs for measure in self._evaluation.suite.measures)
+            yield progress.serving or ("scoring" if pairs else "summing up")
         elif not rate:
             yield seconds_text(self._pace.seconds)
         else:

@@ -21,7 +21,7 @@ Variants = Sequence[VariantRecord]
 
 
 def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool = True) -> Iterator[Text]:
-    """Yield each metric of each variant with its 95 % interval, in as many tables as fit the width.
+    """Yield each metric of each variant with its 95 % interval, in as many tables as fit the width, and notes on rows.
 
     `mark` stands in the head, to qualify the intervals. Without `whole` only the first table is shown.
     """
@@ -32,8 +32,13 @@ def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool 
     tags = variant_tags(variants, width)
     first: list[TableCell] = [_tagged_name(variant.name, tags) for variant in variants]
     rest: list[TableCell] = [tags[variant.name] for variant in variants]
-    columns = [*_metric_columns(names[0], variants), *(next(_metric_columns(name, variants)) for name in names[1:])]
-    for number, group in enumerate(_fitting(columns, [mark, *first], [mark, *rest], width)):
+    columns: list[list[TableCell]] = [
+        *_metric_columns(names[0], variants),
+        *(next(_metric_columns(name, variants)) for name in names[1:]),
+    ]
+    if any(notes := [row_note(variant, tags) for variant in variants]):
+        columns.append(["", *((note, "yellow") for note in notes)])
+    for number, group in enumerate(column_groups(columns, [mark, *first], [mark, *rest], width)):
         if number and not whole:
             return
         if number:
@@ -60,7 +65,7 @@ def _table(first: Sequence[TableCell], columns: Sequence[Sequence[TableCell]], w
     return grid([heads, *rows], right=range(1, len(heads)), width=width)
 
 
-def _fitting(
+def column_groups(
     columns: Sequence[Sequence[TableCell]], first: Sequence[TableCell], rest: Sequence[TableCell], width: int
 ) -> Iterator[list[Sequence[TableCell]]]:
     """Yield the columns in groups that fit the width beside the first column, at least one in each."""
@@ -126,12 +131,19 @@ def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
     filled = [column for column in columns if any(column[1:])]
     tags = variant_tags(variants, width)
     names: list[TableCell] = ["", *(tags[variant.name] if len(variants) > 1 else "" for variant in variants)]
-    for number, group in enumerate(_fitting(filled, names, names, width)):
+    for number, group in enumerate(column_groups(filled, names, names, width)):
         if number:
             yield Text()
         head, *rows = zip(*(group if len(variants) == 1 else [names, *group]), strict=True)
         right = range(len(variants) > 1, len(head))
         yield from grid([[(str(name), "dim") for name in head], *rows], right=right, width=width)
+
+
+def row_note(variant: VariantRecord, tags: Mapping[str, str]) -> str:
+    """Return a few words on a variant that did not run as its settings say, or sent the same requests as another."""
+    notes = ["fell back"] if variant.fallbacks else []
+    notes += [f"requests of {tags.get(variant.same_as, variant.same_as)}"] if variant.same_as else []
+    return ", ".join(notes)
 
 
 def warning_lines(variants: Variants, width: int) -> Iterator[Text]:
@@ -149,7 +161,7 @@ def warning_lines(variants: Variants, width: int) -> Iterator[Text]:
     ]
     if len(variants) == 1 and variants[0].step_warnings:
         columns.append(["", *((_by_step(variants[0], name), "dim") for name in counts)])
-    for number, group in enumerate(_fitting(columns, first, first, width)):
+    for number, group in enumerate(column_groups(columns, first, first, width)):
         if number:
             yield Text()
         head, *rows = zip(first, *group, strict=True)
@@ -245,6 +257,7 @@ def fallback_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) ->
     for fallback, names in of.items():
         prefix = "" if len(record.variants) == 1 else f"{', '.join(tags[name] for name in names)}: "
         yield f"{prefix}{fallback}"
-    same = dict.fromkeys((comparison.a, comparison.b) for comparison in record.comparisons if comparison.same_requests)
-    for a, b in same:
-        yield f"{tags[a]} and {tags[b]}: the two sent the same requests"
+    same = dict.fromkeys((comparison.b, comparison.a) for comparison in record.comparisons if comparison.same_requests)
+    same |= dict.fromkeys((variant.same_as, variant.name) for variant in record.variants if variant.same_as)
+    for earlier, later in same:
+        yield f"{tags[later]} and {tags[earlier]}: the two sent the same requests"

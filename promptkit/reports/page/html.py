@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -84,17 +84,20 @@ def p_value(p: float | None) -> str:
 
 
 class BarPlaces(NamedTuple):
-    """Where a bar shows a mean, the ends of its interval and 0, as coordinates; empty: not shown."""
+    """Where a bar shows a mean, the ends of its interval, 0 and further marks, as coordinates; empty: not shown."""
 
     mean: str
     low: str = ""
     high: str = ""
     zero: str = ""
     width: int = BAR_WIDTH
+    marks: tuple[str, ...] = ()
 
 
-def bar_places(mean: float | None, low: float | None, high: float | None, ends: Ends) -> BarPlaces | None:
-    """Return the drawing of an interval between `ends`, with 0 where it lies inside; None without a mean."""
+def bar_places(
+    mean: float | None, low: float | None, high: float | None, ends: Ends, *, marks: Sequence[float] = ()
+) -> BarPlaces | None:
+    """Return the drawing of an interval between `ends`, with 0 where it lies inside, and marks; None without a mean."""
     if mean is None:
         return None
     start, span = ends[0], (ends[1] - ends[0]) or 1.0
@@ -103,9 +106,8 @@ def bar_places(mean: float | None, low: float | None, high: float | None, ends: 
         return f"{min(max((value - start) / span, 0.0), 1.0) * (BAR_WIDTH - 8) + 4:.1f}"
 
     zero = at(0) if start < 0 < ends[1] else ""
-    if low is None or high is None:
-        return BarPlaces(at(mean), zero=zero)
-    return BarPlaces(at(mean), at(low), at(high), zero)
+    places = BarPlaces(at(mean), zero=zero, marks=tuple(map(at, marks)))
+    return places if low is None or high is None else places._replace(low=at(low), high=at(high))
 
 
 def scale(values: Iterable[float | None], *, around: float | None = None) -> Ends:

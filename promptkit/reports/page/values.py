@@ -7,9 +7,15 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from promptkit.evaluation.cells.cell import RunView
-from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
+from promptkit.evaluation.record import DifferenceRecord, EvalRecord, FamilyDifference, MetricRecord, VariantRecord
+from promptkit.evaluation.verdicts import margin_ends
+from promptkit.reports.evaluation.comparisons import asked_apart_notes, margin_notes
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.variants import fallback_notes, unrecorded_notes, warning_counts
+from promptkit.reports.evaluation.judges import JUDGE_KINDS, judge_facts
+from promptkit.reports.evaluation.main_effects import effect_name, main_effect_notes, main_effects_title
+from promptkit.reports.evaluation.serving import serving_table
+from promptkit.reports.evaluation.turns import part_values, simulated_user_notes
+from promptkit.reports.evaluation.variants import fallback_notes, row_note, unrecorded_notes, warning_counts
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
 from promptkit.techniques.warnings import merged_sources, warning_text
 
@@ -26,23 +32,31 @@ _Confusion = Mapping[str, Mapping[str, int]]
 
 def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
     """Return the values of the page's template, but for its style, script and rows."""
+    names = {variant.name: variant.name for variant in record.variants}
     return {
         "view": view,
         "record": record,
         "started": datetime.fromtimestamp(view.started, UTC),
         "status_chips": list(_chips(view, record)),
         "run_notes": [*record.notes, *fallback_notes(record)],
+        "row_notes": {variant.name: row_note(variant, {}) for variant in record.variants},
         "metrics": [_metric_head(name, record.variants) for name in view.metrics],
         "warnings": _warnings(record.variants),
         "metric_notes": [
             *_metric_notes(record.variants, view.metrics),
-            *unrecorded_notes(record.variants, {variant.name: variant.name for variant in record.variants}),
+            *simulated_user_notes(record.variants, names),
+            *unrecorded_notes(record.variants, names),
         ],
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
+        "judges": list(judge_facts(record.variants)),
         "has_costs": any(variant.cost is not None for variant in record.variants),
         "comparisons": _differences(record),
-        "comparison_notes": list(_comparison_notes(record.comparisons)),
+        "main_effects": [*_main_effects(record)],
+        "main_effects_title": main_effects_title(record) if record.main_effects else "",
+        "main_effect_notes": list(main_effect_notes(record)),
+        "comparison_notes": list(_comparison_notes(record)),
         "classes": list(_classes(record.variants, view.metrics)),
+        "serving": serving_table(record.serving) if record.serving else None,
     }
 
 
@@ -105,19 +119,24 @@ def _metric_notes(variants: Sequence[VariantRecord], metrics: Sequence[str]) -> 
 
 
 def _metric_parts(variants: Sequence[VariantRecord], metrics: Sequence[str]) -> Iterator[tuple[str, str, str, Any]]:
-    """Yield the parts of metrics that are single numbers or words, such as a 95th percentile."""
+    """Yield the parts of metrics that are single numbers or words: a 95th percentile, the mean of a turn."""
     for variant in variants:
         for name in metrics:
             parts = variant.metrics[name].parts if name in variant.metrics else {}
+            if parts and variant.metrics[name].kind in JUDGE_KINDS:
+                continue  # These stand in the table of judges.
             for key, part in parts.items():
                 if isinstance(part, int | float | str):
                     yield variant.name, name, key, part
+            for key, part in part_values(variant.metrics[name]) if name in variant.metrics else ():
+                yield variant.name, name, key, part
 
 
 class ShownDifference(NamedTuple):
-    """A comparison with its value, interval and drawing."""
+    """A difference with its name, value, interval and drawing."""
 
-    record: ComparisonRecord
+    name: str
+    record: FamilyDifference
     value: str
     interval: str
     verdict: str | None
@@ -125,31 +144,41 @@ class ShownDifference(NamedTuple):
 
 
 def _differences(record: EvalRecord) -> list[ShownDifference]:
+    return _shown([(found.a, found) for found in record.comparisons], record)
+
+
+def _main_effects(record: EvalRecord) -> list[ShownDifference]:
+    return _shown([(effect_name(found), found) for found in record.main_effects], record)
+
+
+def _shown(named: Sequence[tuple[str, FamilyDifference]], record: EvalRecord) -> list[ShownDifference]:
+    """Return named differences with their drawings, those of one metric on one scale, which its margin lies on too."""
     scales = {
         name: scale(
-            (
-                value
-                for comparison in record.comparisons
-                if comparison.metric == name
-                for value in _from_null(comparison)
-            ),
+            (value for _, found in named if found.metric == name for value in (*_from_null(found), *_margins(found))),
             around=0.0,
         )
-        for name in {comparison.metric for comparison in record.comparisons}
+        for name in {found.metric for _, found in named}
     }
     metrics = record.variants[0].metrics if record.variants else {}
-    return [
-        _difference(comparison, metrics.get(comparison.metric), scales[comparison.metric])
-        for comparison in record.comparisons
-    ]
+    return [_difference(name, found, metrics.get(found.metric), scales[found.metric]) for name, found in named]
 
 
-def _difference(found: ComparisonRecord, metric: MetricRecord | None, ends: Ends) -> ShownDifference:
+def _margins(found: FamilyDifference) -> tuple[float, ...]:
+    """Return the ends of a margin as distances from the value that means no difference; nothing without one."""
+    if found.margin is None:
+        return ()
+    null = 1.0 if found.is_ratio else 0.0
+    return tuple(end - null for end in margin_ends(float(found.margin), is_ratio=found.is_ratio))
+
+
+def _difference(name: str, found: FamilyDifference, metric: MetricRecord | None, ends: Ends) -> ShownDifference:
     value = _signed(found, found.difference) + (" ×" if found.is_ratio else "")
     known = found.low is not None and found.high is not None
     interval = f"[{_signed(found, found.low)}, {_signed(found, found.high)}]" if known else ""
     verdict = verdict_of(metric or MetricRecord(), found)
-    return ShownDifference(found, value, interval, verdict, bar_places(*_from_null(found), ends))
+    places = bar_places(*_from_null(found), ends, marks=_margins(found))
+    return ShownDifference(name, found, value, interval, verdict, places)
 
 
 def _from_null(found: DifferenceRecord) -> tuple[float | None, float | None, float | None]:
@@ -166,12 +195,17 @@ def _signed(found: DifferenceRecord, value: float | None) -> str:
     return sign + str(figure(value)).replace("-", "−")
 
 
-def _comparison_notes(comparisons: Sequence[ComparisonRecord]) -> Iterator[str]:
+def _comparison_notes(record: EvalRecord) -> Iterator[str]:
+    comparisons = record.comparisons
+    yield from asked_apart_notes(comparisons)
     for comparison in comparisons:
         yield from (f"{comparison.a} against {comparison.b}, {comparison.metric}: {line}" for line in comparison.notes)
     several = max((comparison.comparisons for comparison in comparisons), default=1)
     if several > 1:
         yield f"{several} comparisons: intervals hold at 95 % for all of them together, p is adjusted (Holm)"
+    if comparisons:
+        named = [(f"{found.a} against {found.b}", found) for found in comparisons]
+        yield from margin_notes(named, record.variants[0].metrics)
     smallest = comparisons[0].smallest if comparisons else 0
     if smallest:
         yield f"rows that would tell: a difference of {smallest:.0%} of the metric's range, four times in five"

@@ -39,7 +39,7 @@ _LEVEL = 6
 _COPIED = 1 << 20
 
 # `start` is the last, as it uses all the others.
-_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "words", "figures", "slices", "start")
+_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "turns", "words", "figures", "slices", "start")
 
 
 def write_page(view: RunView, record: EvalRecord, path: Path) -> None:
@@ -183,6 +183,7 @@ def _list_cell(
         round(cell.seconds, 4),
         cell.calls,
         [warnings[name] for name in cell.warned if name in warnings],
+        [at for at, name in enumerate(metrics) if name in cell.scores and not cell.scores[name].applies],
     ]
 
 

@@ -19,12 +19,13 @@ from typing import Any, Final
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
 from promptkit.runtimes.answer_end import AnswerEnd
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
+from promptkit.runtimes.base import Capability, Memory, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
 from promptkit.runtimes.in_process.gguf import read_kind
-from promptkit.runtimes.in_process.llama_cpp import Llama
+from promptkit.runtimes.in_process.llama_cpp import Llama, load_library, resident_bytes
 from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.reply_reader import ASCII_GRAMMAR, ReplyReader
+from promptkit.runtimes.server_timings import llama_timings
 from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
 
 CAPABILITIES: tuple[Capability, ...] = (
@@ -74,6 +75,7 @@ class Embedded(InProcessRuntime):
         self._context = context
         self._slots = slots
         self._llamas: list[Llama] = []  # empty until loaded
+        self._resident: int | None = None
         self._loading = threading.Lock()
         weakref.finalize(self, self._llamas.clear)
 
@@ -108,6 +110,11 @@ class Embedded(InProcessRuntime):
         request = Request(messages=tuple(messages), begun=begun)
         return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 
+    async def memory(self) -> Memory | None:
+        """Return what loading the model added to the process: weights that were read, windows of all slots, buffers."""
+        grown = self._resident
+        return Memory(grown, "resident memory that loading it added to the process") if grown and grown > 0 else None
+
     async def close(self) -> None:
         """End the running requests and unload the model. Safe to call twice."""
         await super().close()
@@ -126,7 +133,11 @@ class Embedded(InProcessRuntime):
                 )
             if not self._llamas or (context or 0) > self._context:
                 self._context = max(context or 0, self._context)
+                load_library()  # its own memory is not the model's
+                before = resident_bytes()
                 llama = Llama(self._path, context=self._context, slots=self._slots, threads=self._threads)
+                after = resident_bytes()
+                self._resident = None if before is None or after is None else after - before
                 self._llamas[:] = [llama]
             return self._llamas[0]
 
@@ -146,6 +157,7 @@ class Embedded(InProcessRuntime):
             context=llama.context,
             size=self._path.stat().st_size,
             parallel=REQUESTS_PER_SLOT * self._slots,
+            slots=self._slots,
             weak_embeddings=True,
         )
 
@@ -205,6 +217,7 @@ class _Collector:
             tokens_out=timings.get("predicted_n"),
             tokens_thought=None,
             seconds=seconds,
+            timings=llama_timings(timings),
         )
 
     def _show(self, piece: str) -> None:
@@ -234,6 +247,7 @@ def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
         "grammar": request.grammar,
         "json_schema": request.schema,
         "logprobs": request.alternatives or None,
+        "cache_prompt": None if request.reuse_prefix else False,
     }
     return query | {key: value for key, value in optional.items() if value is not None}
 

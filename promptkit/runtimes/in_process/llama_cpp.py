@@ -293,6 +293,15 @@ def usable_cores() -> int:
     return cores if cores <= 4 else cores // 2
 
 
+def resident_bytes() -> int | None:
+    """Return the resident memory of this process in bytes, None where the system does not show it."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
 def _check_file(path: Path) -> None:
     """Raise ModelLoadFailed with the reason why a file cannot be loaded; llama.cpp gives none."""
     try:

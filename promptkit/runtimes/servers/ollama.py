@@ -18,6 +18,7 @@ from promptkit.errors import BadReply, ContextOverflow, RequestRefused, RuntimeF
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
     Capability,
+    Memory,
     Message,
     Model,
     OnText,
@@ -28,12 +29,14 @@ from promptkit.runtimes.base import (
     sample_seed,
 )
 from promptkit.runtimes.reply_reader import ReplyReader, finite_number, number_between, protocol_errors
+from promptkit.runtimes.server_timings import NANOSECONDS, ollama_timings
 from promptkit.runtimes.servers.context_window import ContextWindow
 from promptkit.runtimes.servers.http import VECTOR_LIMIT, Server
 from promptkit.runtimes.servers.ollama_server import (
     RunnerStopped,
     describe_model,
     listed_models,
+    loaded_models,
     missing_model,
     open_server,
     server_version,
@@ -49,7 +52,6 @@ MOST_ALTERNATIVES = 20
 OF_THOUGHTS: frozenset[Capability] = frozenset({"thinks", "after_thoughts"})
 """Capabilities that follow from others, and so are not in a digest."""
 REFUSES_OVERFLOW = (0, 12, 4)
-NANOSECONDS = 10**9
 EFFORTS: Mapping[str, str] = {"minimal": "low", "xhigh": "max"}
 """Efforts in Ollama's words where these differ."""
 MOST_LOADING = 10**16
@@ -105,7 +107,7 @@ class Ollama(Runtime):
         model = await describe_model(self._server, listed, self._version)
         self._window = ContextWindow(model.context)
         capabilities = model.capabilities
-        parallel = 2
+        parallel, found = 2, None
         if "chat" in capabilities:
             served = f"{model.digest} {self._version}"
             if await cached_probe("templates", served, self._renders):
@@ -114,7 +116,8 @@ class Ollama(Runtime):
             if goes_raw or await cached_probe("continues", served, lambda: continues_turns(self._count)):
                 capabilities |= {"continue"}
             # One request more than there are slots, so that the server need not wait for the next one.
-            parallel = 1 + await slots(self._server, self._name, served, {"num_ctx": self._first_window})
+            found = await slots(self._server, self._name, served, {"num_ctx": self._first_window})
+            parallel = 1 + found
         return Model(
             reference=f"ollama/{self._name}",
             digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities - OF_THOUGHTS))}",
@@ -122,6 +125,7 @@ class Ollama(Runtime):
             context=model.context,
             size=model.size,
             parallel=parallel,
+            slots=found,
             obeys_control_tokens=True,
         )
 
@@ -290,6 +294,7 @@ class Ollama(Runtime):
                 # Ollama does not count thoughts; it sends a part for each token, or for a few.
                 tokens_thought=None,
                 seconds=max(0.0, perf_counter() - started - loading),
+                timings=ollama_timings(last),
             )
 
     def _part(self, line: bytes) -> Mapping[str, Any]:
@@ -328,6 +333,16 @@ class Ollama(Runtime):
         if len(vectors) != len(texts):
             raise BadReply(f"`{self._name}` gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors
+
+    async def memory(self) -> Memory | None:
+        """Return the memory of the loaded model as Ollama counts it, None where it does not answer."""
+        try:
+            loaded = (await loaded_models(self._server)).get(tagged_name(self._name))
+        except RuntimeFailure:
+            return None
+        if loaded is None or loaded.size is None:
+            return None
+        return Memory(loaded.size, "as Ollama counts it", loaded.gpu)
 
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""

@@ -37,10 +37,15 @@ class RunnerStopped(ServerFailed):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model in the server's memory: the time until which it stays there, in seconds, and its window in tokens."""
+    """A model in the server's memory: the time until which it stays there, in seconds, and its window in tokens.
+
+    `size` are the bytes that it takes in all, `gpu` those of them on a GPU; None where the server does not say.
+    """
 
     until: float
     context: int | None
+    size: int | None = None
+    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +285,12 @@ async def loaded_models(server: Server) -> dict[str, Loaded]:
     answer = await server.get("/api/ps", within=DESCRIBE_SECONDS)
     with _understood(server):
         return {
-            str(model["model"]): Loaded(server_time(model.get("expires_at")), token_count(model.get("context_length")))
+            str(model["model"]): Loaded(
+                server_time(model.get("expires_at")),
+                token_count(model.get("context_length")),
+                size=_bytes(model.get("size")),
+                gpu=_bytes(model.get("size_vram")),
+            )
             for model in answer["models"] or ()
         }
 

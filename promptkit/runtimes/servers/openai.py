@@ -35,6 +35,7 @@ from promptkit.runtimes.reply_reader import (
     finite_number,
     protocol_errors,
 )
+from promptkit.runtimes.server_timings import openai_timings
 from promptkit.runtimes.servers.http import (
     CHARACTER_LIMIT,
     DESCRIPTION_LIMIT,
@@ -55,6 +56,8 @@ MODERN_LIMIT = "max_completion_tokens"
 """OpenAI's own name for the limit, which its reasoning models insist on."""
 MOST_ALTERNATIVES = 20
 MOST_SLOTS = 1000
+UNKNOWN_SLOTS = 4
+"""Requests worth having in flight where a server does not say how many it decodes together."""
 UNREACHABLE = "is the server started, and is this its address?"
 WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "function_call"}
 """Fields of a message that take the place of an answer, and the finish reasons that they mean."""
@@ -71,6 +74,8 @@ class _EventStream:
     rest: bytes = b""
     """The beginning of what came in place of events."""
     usage: Mapping[str, Any] = field(default_factory=dict)
+    timings: Any = None
+    """llama-server's timings, which come with the last event."""
     names_thoughts: bool = False
     """True once thoughts arrived in a field of their own."""
     served: dict[str, str] = field(default_factory=dict)
@@ -83,6 +88,7 @@ class _EventStream:
             if not isinstance(usage, dict):
                 raise TypeError(usage)
             self.usage = usage
+        self.timings = part.get("timings", self.timings)
         for name in SERVED_NAMES:
             if part.get(name):
                 self.served.setdefault(name, str(part[name]))
@@ -121,6 +127,7 @@ class _EventStream:
             tokens_out=self.usage.get("completion_tokens"),
             tokens_thought=(self.usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
             seconds=seconds,
+            timings=openai_timings(self.usage, self.timings),
         )
 
 
@@ -193,7 +200,8 @@ class OpenAI(Runtime):
             digest=digest,
             capabilities=capabilities,
             context=context,
-            parallel=self._slots(),
+            parallel=self._slots() or (1 if self._llama else UNKNOWN_SLOTS),
+            slots=self._slots(),
             notes=(note,),
             obeys_control_tokens=True,
         )
@@ -238,10 +246,10 @@ class OpenAI(Runtime):
                 found = facts.entry.get("max_model_len")
         return found if type(found) is int and 0 < found <= MOST_TOKENS else None
 
-    def _slots(self) -> int:
-        """Return how many requests are worth having in flight."""
-        slots = self._llama.get("total_slots") if self._llama else 4
-        return slots if type(slots) is int and 0 < slots <= MOST_SLOTS else 1
+    def _slots(self) -> int | None:
+        """Return how many requests the server decodes together, None where it does not say."""
+        slots = self._llama.get("total_slots") if self._llama else None
+        return slots if type(slots) is int and 0 < slots <= MOST_SLOTS else None
 
     async def _capabilities(self) -> frozenset[Capability]:
         probes = Probes(self._send, self._vectors)
@@ -410,6 +418,8 @@ class OpenAI(Runtime):
         }
         if self._llama and request.thought_tokens:
             body["thinking_budget_tokens"] = request.thought_tokens
+        if self._llama and not request.reuse_prefix:
+            body["cache_prompt"] = False
         if request.prompt is not None:
             body |= {"prompt": request.prompt + request.begun, "logprobs": alternatives or None}
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from promptkit.errors import BadReply, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import Capability, Reply, Request
+from promptkit.runtimes.base import Capability, Model, Reply, Request
 from promptkit.runtimes.servers.fingerprints import (
     Fingerprint,
     ask_fingerprint,
@@ -23,6 +23,11 @@ _STATED = "its weights are known by what the server states alone"
 HOSTED = f"{_STATED}: a hosted service is not asked further"
 UNSTABLE = f"{_STATED}: it answers one prompt in two ways at temperature 0"
 """Notes on a model's digest."""
+
+
+def weights_are_stated(model: Model) -> bool:
+    """Tell whether a model's digest would change with its weights; else it is of the names that its server states."""
+    return not {HOSTED, UNSTABLE}.intersection(model.notes)
 
 
 async def identify(

@@ -34,7 +34,8 @@ async def best_of_n(
     `verifier` scores them: `judge` grades from 0 to 10, `guard` is the step's own, `program` runs that of the answer,
     and `tool:NAME` is a tool of the step. The tool gets the `answer`, and returns True or False, a number, or a text
     that says what is wrong. A `threshold` is the score that is good enough: answers are then sampled one after the
-    other, up to the first that reaches it. Of equal scores the first wins.
+    other, up to the first that reaches it. Of equal scores the first wins. Warns `none_accepted` where the verifier
+    rejects all answers.
     """
     check_verifier(task, verifier, over)
 
@@ -51,6 +52,8 @@ async def best_of_n(
         if not reaches(verified, threshold):
             task.warn("capped")
     answer, verdict = max(verified, key=rank)
+    if verdict.score is False and answer.flag is None:
+        task.warn("none_accepted")
     if is_tied(task, verified):
         task.warn("tie")
     scores = [{"value": scored.value, "score": given.score} for scored, given in verified]

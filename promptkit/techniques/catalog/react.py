@@ -104,10 +104,14 @@ async def act(task: Task, action: Action | None, reader: DocumentReader | None) 
     if name is not None:
         return await use(task, ToolSignature.of(name, task.tools[name]), action.argument)
     if reader and action.name.casefold() == SEARCH:
-        return text_observation(await reader.search(action.argument))
+        passage = await reader.search(action.argument)
+        task.record_tool_call(SEARCH, {"query": action.argument}, passage)
+        return text_observation(passage)
     if reader and action.name.casefold() == LOOKUP:
         sentence = reader.look_up(action.argument)
+        task.record_tool_call(LOOKUP, {"query": action.argument}, asdict(sentence) if sentence else None)
         return {"found": "sentence", **asdict(sentence)} if sentence else {"found": "nothing"}
+    task.record_tool_call(action.name, {}, failure="there is no such tool")
     return {"found": "unknown"}
 
 
@@ -115,6 +119,7 @@ async def use(task: Task, tool: ToolSignature, argument: str) -> dict[str, Any]:
     """Return the observation of a tool's use: its result, its failure, or how its arguments are written."""
     given = tool.arguments(argument)
     if given is None:
+        task.record_tool_call(tool.name, {}, failure=f"these are not its arguments: {argument}")
         return {"found": "misused", "tool": tool.name}
     try:
         return text_observation(await task.tool(tool.name, given))

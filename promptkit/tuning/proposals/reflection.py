@@ -15,6 +15,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.error_analysis.cases import ErrorCase
 from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, find_errors, reply_of
+from promptkit.evaluation.labelling.reasons import label_reasons
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.evaluation.suite.data import BoundRow
@@ -180,7 +181,14 @@ class ReflectionPrompt:
             "said": _excerpt(answer),
             "ended": "" if answer is None or result.output == answer else _excerpt(result.output),
             "expected": _excerpt(failure.expected),
+            "reasons": [_excerpt(reason) for reason in self._reasons(row, result)],
         }
+
+    def _reasons(self, row: int, result: RowResult) -> list[str]:
+        bound = self._evaluator.rows[row]
+        fields = bound.row.fields
+        cell = Cell(variant="", row=row, repeat=0, fields=fields, output=result.output, steps=result.steps)
+        return label_reasons(self._evaluator.suite, bound.inputs[0], cell)
 
     def _step_inputs(self, row: int, result: RowResult | None) -> Mapping[str, Any]:
         """Return the step's inputs on a row; the target's inputs if the step has none or several."""

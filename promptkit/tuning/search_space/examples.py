@@ -41,11 +41,11 @@ def gold_demonstrations(
 
     A step with `for_each` gives one per item. There are none if the metric does not compare the step's own result, or
     if the step reads results that the rows do not give. A row whose expected answer does not fit the step's type is
-    left out.
+    left out. Rows that are conversations have no single answer.
     """
     pipeline, measure = suite.baseline.pipeline, suite.measures[0]
     asked = pipeline.steps[step]
-    if asked.prompt_call is None or not _is_compared(pipeline, asked, measure):
+    if suite.conversation is not None or asked.prompt_call is None or not _is_compared(pipeline, asked, measure):
         return []
     return [demo for place in places for demo in _row_demonstrations(pipeline, asked, measure, rows[place], place)]
 
@@ -117,8 +117,11 @@ def examples_parameter(
     asked = split.suite.baseline.pipeline.steps[step]
     assert asked.prompt_call is not None, "only a step that asks has examples"
     name, notes = f"{step}.examples", []
-    if "input" not in asked.prompt_call.prompt.blocks:
-        note = f"{step}: examples are not tried: its prompt has no section `input` to show them with"
+    reason = "its prompt has no section `input` to show them with"
+    if split.suite.conversation is not None:
+        reason = "the rows are conversations, which have no single input and answer"
+    if split.suite.conversation is not None or "input" not in asked.prompt_call.prompt.blocks:
+        note = f"{step}: examples are not tried: {reason}"
         return Parameter(name=name, step=step, kind="examples", choices=(Choice(AS_WRITTEN),)), (note,)
     places = distinct_demo_pool(split)
     if len(places) < len(split.demo_pool):

@@ -101,3 +101,16 @@ async def test_a_score_that_is_missing_is_tried_again_by_the_same_command(bench:
     assert "no disk" in first.evaluated.failure
     assert second.runtime.requests == []
     assert scores(second) == [1.0] * 10
+
+
+async def test_a_new_column_scores_again_only_where_the_metric_takes_the_row(bench: Bench) -> None:
+    await bench.run(TEXT)
+    bench.rows([{**row, "note": "new"} for row in moods(10)])
+    await bench.run(TEXT)
+    assert scored(bench) == 10
+
+    bench.folder.write("evals/mine.py", METRIC.replace("expected)", "expected, row)", 1))
+    await bench.run(TEXT)
+    bench.rows([{**row, "note": "newer"} for row in moods(10)])
+    await bench.run(TEXT)
+    assert scored(bench) == 30

@@ -8,8 +8,8 @@ import pytest
 
 from promptkit.errors import ContextOverflow, ServerFailed
 from promptkit.evaluation.cells.failures import MOST_FAILURES
+from promptkit.evaluation.cells.pair_scoring import PAIRS_AT_ONCE
 from promptkit.evaluation.cells.progress import EvalOptions
-from promptkit.evaluation.cells.scoring import PAIRS_AT_ONCE
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder, said
@@ -144,3 +144,73 @@ async def test_once_a_run_has_given_up_no_judge_is_asked(bench: Bench) -> None:
 
     assert ran.evaluated.gave_up
     assert judged == 0
+
+
+# All pairs
+
+ALL = SUITE.replace("rubric: Is it kinder?", "rubric: Is it kinder?, pairs: all").replace(
+    "kind: {say.layout: prefix}", "kind: {say.layout: prefix}\n  list: {say.layout: markdown}"
+)
+KINDNESS = ("good words", "words", "kind words")
+
+
+def answer_by_layout(request: Request) -> str:
+    if is_judged(request):
+        first, last = (KINDNESS.index(line) for line in lines_judged(request))
+        return "first" if first > last else "second"
+    text = said(request)
+    return "kind words" if "TASK:" in text else "words" if "#" in text else "good words"
+
+
+def lines_judged(request: Request) -> list[str]:
+    answers = said(request).partition("The first answer:")[2]
+    return [line.removeprefix("> ") for line in answers.splitlines() if line.startswith("> ")]
+
+
+async def test_all_pairs_are_asked_in_both_orders_and_rank_the_variants(bench: Bench) -> None:
+    ran = await bench.run(ALL, Scripted(answer_by_layout))
+
+    assert sum(map(is_judged, ran.runtime.requests)) == 6 * 3 * 2
+    (ranking,) = ran.record["rankings"]
+    assert [found["variant"] for found in ranking["variants"]] == ["kind", "list", "plain"]
+    assert [found["n"] for found in ranking["variants"]] == [12, 12, 12]
+    assert {(pair["a"], pair["b"]) for pair in ranking["pairs"]} == {
+        ("kind", "list"),
+        ("kind", "plain"),
+        ("list", "plain"),
+    }
+    against = [cell.scores["better"].detail["against"] for cell in ran.view.cells("list")]
+    assert [each["kind"]["score"] for each in against] == [0.0] * 6
+    assert {cell.scores["better"].value for cell in ran.view.cells("list")} == {1.0}
+
+
+async def test_a_pair_without_a_verdict_is_left_out_of_the_ranking_and_the_run_says_why(bench: Bench) -> None:
+    def babble(request: Request) -> str:
+        is_kinds = is_judged(request) and "kind words" in lines_judged(request)
+        return "Both have merits." if is_kinds and number_of_pair(request) == 3 else answer_by_layout(request)
+
+    ran = await bench.run(ALL, Scripted(babble, capabilities={"chat"}))
+
+    (ranking,) = ran.record["rankings"]
+    assert (ran.record["status"], ranking["unscored"]) == ("incomplete", 2)
+    assert "2 pairs have no verdict, and are left out" in ranking["notes"]
+    assert "Both have merits." in ran.evaluated.failure
+
+
+def number_of_pair(request: Request) -> int:
+    return int(said(request).partition("> ")[2].split()[1].split("\n")[0])
+
+
+async def test_a_judge_that_goes_by_place_has_a_ranking_that_is_called_unreliable(bench: Bench) -> None:
+    def by_place(request: Request) -> str:
+        return "first" if is_judged(request) else answer_by_layout(request)
+
+    ran = await bench.run(ALL, Scripted(by_place))
+
+    (ranking,) = ran.record["rankings"]
+    assert any("in only 0% of pairs" in note for note in ranking["notes"])
+
+
+async def test_pairs_of_the_baseline_alone_make_no_ranking(bench: Bench) -> None:
+    ran = await bench.run(SUITE, Scripted(judged))
+    assert "rankings" not in ran.record

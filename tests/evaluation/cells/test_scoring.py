@@ -151,7 +151,7 @@ async def test_a_score_that_is_no_number_is_missing(bench: Bench) -> None:
 
 
 async def test_a_missing_score_makes_a_comparison_of_its_metric_impossible(bench: Bench) -> None:
-    bench.folder.write("evals/mine.py", "def score(row):\n    return None if row['text'] == 'bad 0' else 1\n")
+    bench.folder.write("evals/mine.py", "def score(row):\n    return 'none' if row['text'] == 'bad 0' else 1\n")
     ran = await bench.run(
         SUITE.replace("accuracy: label", "accuracy: label, mine: {python: 'mine.py:score'}")
         + "variants: {a: {}, b: {mood.layout: prefix}}\n"
@@ -180,7 +180,7 @@ async def test_a_costly_metric_is_not_computed_twice_for_one_cell(bench: Bench) 
 
 
 async def test_a_judge_is_asked_once_for_a_cell_and_babble_is_missing(bench: Bench) -> None:
-    suite = SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}")
+    suite = SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5], reason: none}}")
     judged = []
 
     def script(request: Request) -> str:
@@ -204,7 +204,7 @@ async def test_a_judge_is_asked_once_for_a_cell_and_babble_is_missing(bench: Ben
     assert len(again.runtime.requests) == 0
 
 
-JUDGED = SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}")
+JUDGED = SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5], reason: none}}")
 
 
 def is_judged(request: Request) -> bool:

@@ -111,6 +111,34 @@ async def test_two_variants_of_a_run_differ_as_the_run_itself_says(bench: Bench)
     assert [each.what for each in found.differs] == ["sets"]
 
 
+TIMED = VARIANTS.replace("accuracy: label", "accuracy: label, time: latency")
+
+
+async def test_times_of_two_runs_are_not_compared_and_those_of_one_are(bench: Bench) -> None:
+    first, second = [await bench.run(TIMED, **ANEW) for _ in range(2)]
+    known = await bench.run(TIMED, cached=False)
+
+    of_two = compare(bench, second, first)
+    of_one, of_known = [compare_runs(side(ran, "prefix"), side(ran), bench.folder.project) for ran in (second, known)]
+
+    assert compare(bench, second, first, metric="time").changed == []
+    assert "times are compared only where one run measured both" in of_two.not_compared["time"]
+    assert "time" in differences(of_one)
+    assert "time" not in differences(of_known)
+
+
+async def test_margins_are_those_of_the_suite_unless_others_are_named(bench: Bench) -> None:
+    ran = await bench.run(f"{VARIANTS}compare: {{margin: {{accuracy: 0.4}}}}\n", lambda request: "good")
+    found = compare_runs(side(ran, "prefix"), side(ran), bench.folder.project)
+
+    own, named = [
+        compare_record(found, smallest=0.05, margins=margins).comparisons[0] for margins in ({}, {"accuracy": 0.01})
+    ]
+
+    assert (own.verdict, own.margin) == ("equivalent", 0.4)
+    assert (named.verdict, named.margin) == ("not shown", 0.01)
+
+
 async def test_the_other_way_round_everything_is_mirrored(bench: Bench) -> None:
     one = await bench.run(script=wrong_on("good 3", "good 5", "bad 4"))
     other = await bench.run(script=wrong_on("bad 8"), **ANEW)
@@ -266,7 +294,7 @@ async def test_a_metric_that_compares_nothing_is_not_said_to_lack_cells(bench: B
 
 
 async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench: Bench) -> None:
-    own = "def odd(row, expected):\n    return None if row['text'] == 'bad 0' else 1\n"
+    own = "def odd(row, expected):\n    return 'none' if row['text'] == 'bad 0' else 1\n"
     bench.folder.write("evals/own.py", own)
     suite = SUITE.replace("{accuracy: label}", "{odd: {python: 'own.py:odd'}, accuracy: label}")
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)

@@ -15,6 +15,7 @@ from scipy.stats import fisher_exact
 
 from promptkit.engine.preparation import write_artifact
 from promptkit.errors import InputError
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key, label_file
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, errors_record, find_errors
 from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline, plan_guideline
@@ -384,6 +385,26 @@ async def test_the_draft_is_what_the_technique_reads_and_its_requests_hold_the_r
     assert len(again.runtime.requests) == 12
     assert all(f"- {rule}" in request.messages[-1].content for request in again.runtime.requests)
     assert not any(rule in request.messages[-1].content for request in ran.runtime.requests)
+
+
+async def test_a_rule_has_the_reasons_that_people_gave_with_their_labels(folder: Folder) -> None:
+    _, ran = await guided(folder)
+    cell = next(cell for cell in ran.view.cells() if cell.output != cell.expect)
+    given = {
+        "metric": "accuracy",
+        "answer": cell.output,
+        "level": "wrong",
+        "drawn": "random",
+        "why": "a refund is owed",
+    }
+    plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
+    inputs = {name: cell.fields.get(name, spec.default) for name, spec in plan.pipeline.inputs.items()}
+    label = AnswerLabel.model_validate({**given, "key": answer_key(inputs, cell.output)})
+    AnswerLabels(label_file(plan.suite.file)).add(label)
+
+    plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
+    made = draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
+    assert str(made.items[0]["rule"]).endswith('Reasons given by a reviewer: "a refund is owed".')
 
 
 async def test_rows_that_a_draft_was_made_of_are_refused_whatever_the_guideline_now_says(folder: Folder) -> None:

@@ -185,7 +185,6 @@ async def test_a_function_may_be_async(folder: Folder) -> None:
         ("math.nan", "not a number"),
         ("math.inf", "not a number"),
         ("10 ** 400", "not a number"),
-        ("None", "not a number"),
         ("'good'", "not a number"),
         ("{'points': 1}", "no `score`"),
         ("7", "outside [0, 1]"),

@@ -238,29 +238,6 @@ def judged(of: Metric, levels: Sequence[str], labels: Sequence[str | None], toke
     return sample(cells)
 
 
-async def test_a_label_is_the_field_or_expression_that_the_suite_names(folder: Folder) -> None:
-    for labels in ("human", "{{ row.human }}", "{{ row.human if output == 'x' else none }}"):
-        of = judge(folder, labels=labels)
-        score = await scored(of, given("x", row={"human": "Fair"}), words_only(lambda text: "good"))
-        assert score.detail["label"] == "fair"
-    for row in ({}, {"human": None}, {"human": ""}):
-        score = await scored(judge(folder, labels="human"), given("x", row=row), words_only(lambda text: "good"))
-        assert "label" not in score.detail
-
-
-async def test_a_label_that_is_no_level_is_told_and_nothing_asked(folder: Folder) -> None:
-    runtime = words_only(lambda text: "good")
-    with pytest.raises(ValueError, match=r"great.* not one of the levels poor, fair, good"):
-        await scored(judge(folder, labels="human"), given("x", row={"human": "great"}), runtime)
-    assert not runtime.requests
-
-
-async def test_a_number_is_a_label_of_a_scale(folder: Folder) -> None:
-    of = judge(folder, levels=None, scale=[1, 5], labels="human")
-    score = await scored(of, given("x", row={"human": 4.0}), words_only(lambda text: "5"))
-    assert score.detail["label"] == "4"
-
-
 def test_the_mean_is_put_right_by_the_labels(folder: Folder) -> None:
     # The judge says `good` of all; a person says so of half of those that have a label.
     of = judge(folder, labels="human")
@@ -332,8 +309,7 @@ def test_length_is_shown_beside_the_score(folder: Folder) -> None:
     assert of.estimate(all_alike).parts["score and tokens"] is None
 
 
-async def test_an_answer_that_is_none_is_the_worst_and_keeps_its_label(folder: Folder) -> None:
-    of = judge(folder, labels="human")
-    score = of.unanswered(given(None, flag="truncated", row={"human": "poor"}))
-    assert (score.value, score.detail["label"]) == (0, "poor")
-    assert of.estimate(sample([list(of.numbers(score))] * 3)).mean == 0
+def test_an_answer_that_is_none_is_the_worst(folder: Folder) -> None:
+    of = judge(folder)
+    score = of.unanswered(given(None, flag="truncated"))
+    assert score.value == 0 and of.estimate(sample([list(of.numbers(score))] * 3)).mean == 0

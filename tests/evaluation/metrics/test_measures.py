@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pytest import approx
 
+from promptkit.evaluation.metrics.base import MetricInput
 from tests.evaluation.metrics.given import between, given, metric, told
 
 
@@ -38,6 +39,30 @@ def test_tokens_and_seconds_are_measured_however_the_answer_is() -> None:
     values = [metric("tokens", {"count": count}).unanswered(cell).value for count in ("in", "out", "all")]
     assert values == [10, 5, 15]
     assert metric("latency").unanswered(cell).value == 1.5
+
+
+def with_call(cell: MetricInput, **call: Any) -> MetricInput:
+    record = {"calls": [{"reply": "x", "thoughts": "", "seconds": 2.0, **call}]}
+    cell.cell.read_trace = lambda: record
+    return cell
+
+
+def test_the_first_token_is_that_of_the_first_request() -> None:
+    of = metric("first_token")
+    assert of.measure(with_call(given("x"), first_token=0.25)).value == 0.25
+    assert of.measure(with_call(given(""), reply="")).value == 2.0
+    lacking = of.measure(with_call(given("x")))
+    assert lacking.value is None and "does not report" in lacking.why
+    assert of.measure(given("x")).value is None and not of.higher_is_better
+
+
+def test_tokens_per_second_are_output_tokens_over_all_seconds() -> None:
+    of = metric("tokens_per_second")
+    assert of.measure(given("x", tokens_in=90, tokens_out=10, seconds=4.0)).value == 2.5
+    assert of.measure(given("x", tokens_out=10)).value is None and of.higher_is_better
+    fast, slow = ([given("x", tokens_out=tokens, seconds=1.0)] * 3 for tokens in (20, 10))
+    found = between(of, fast, slow)
+    assert found.difference == approx(2.0) and (found.better, found.worse) == (3, 0)
 
 
 def test_format_is_whether_an_answer_parses_whole() -> None:

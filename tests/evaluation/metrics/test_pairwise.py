@@ -188,3 +188,12 @@ async def test_a_judge_swayed_by_order_is_found_out(
 async def test_a_judge_that_judges_itself_is_told(folder: Folder) -> None:
     of = pairwise(folder)
     assert any("the model under test" in note for note in of.estimate(await judged_by(of, fair(), [(GOOD, BAD)])).notes)
+
+
+def test_a_judge_that_places_sway_is_named_in_a_note(folder: Folder) -> None:
+    of = pairwise(folder)
+    fair_pairs = [[1.0, 1, 1, 0]] * 70
+    swayed = of.estimate(sample(fair_pairs + [[0.5, 1, -1, 0]] * 30))
+    assert any("in 30 of 100 pairs the judge preferred what stood first" in note for note in swayed.notes)
+    both_ways = of.estimate(sample(fair_pairs + [[0.5, 1, -1, 0]] * 15 + [[0.5, -1, 1, 0]] * 15))
+    assert not any("what stood" in note for note in both_ways.notes)

@@ -186,13 +186,19 @@ def test_similarity_is_what_need_not_be_edited(got: Any, expected: Any, similari
     assert metric("edit").measure(given(got, expected)).value == approx(similarity)
 
 
+def test_the_nearest_of_several_expected_texts_counts() -> None:
+    of = metric("edit")
+    assert of.wrong_expected(["abc", "kitten"]) is None
+    assert of.measure(given("kitten", ["abc", "sitten"])).value == approx(1 - 1 / 6)
+
+
 def test_a_text_beyond_measure_is_nothing_like_it() -> None:
     score = metric("edit").measure(given("a" * (LONGEST_TEXT + 1), "a"))
     assert score.value == 0 and "more than" in score.detail["problem"]
     assert "more than" in str(metric("edit").wrong_expected("a" * (LONGEST_TEXT + 1)))
 
 
-@pytest.mark.parametrize("expected", [None, ["a"], {"a": 1}])
+@pytest.mark.parametrize("expected", [None, ["a", 1], [], {"a": 1}])
 def test_what_is_expected_must_be_a_text(expected: Any) -> None:
     assert metric("edit").wrong_expected(expected)
 
@@ -216,6 +222,11 @@ async def test_the_score_is_the_cosine_of_the_embeddings(got: str, expected: str
     found = await score(got, expected, embedding())
     assert found.value == pytest.approx(value)
     assert found.detail["by"] == "scripted/embeddings"
+
+
+@pytest.mark.parametrize("runtime", [embedding(), Scripted([])])
+async def test_the_nearest_of_several_texts_counts(runtime: Scripted) -> None:
+    assert (await score("cat", ["car", "cat"], runtime)).value == pytest.approx(1)
 
 
 async def test_what_points_away_is_no_better_than_nothing() -> None:

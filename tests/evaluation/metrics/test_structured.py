@@ -236,3 +236,42 @@ def test_a_text_is_read_as_a_list_where_the_answer_is_one() -> None:
 @pytest.mark.parametrize("expected", [None, {"a": 1}, [None]])
 def test_what_is_expected_must_be_values(expected: Any) -> None:
     assert metric("table").wrong_expected(expected)
+
+
+@pytest.mark.parametrize(("unordered", "share"), [(False, 0.5), (True, 1.0)])
+def test_lists_inside_an_object_may_be_in_any_order_where_the_suite_says_so(unordered: bool, share: float) -> None:
+    of = metric("json", {"unordered": unordered, "tolerance": 0.1})
+    expected = {"id": 1, "items": [{"name": "pen", "tags": ["a", "b"], "price": 1}, {"name": "cup"}]}
+    got = {"id": 1, "items": [{"name": "cup"}, {"name": "pen", "price": 1.05, "tags": ["b", "a"]}]}
+
+    assert of.measure(given(got, expected)).value == share
+    assert of.measure(given({**got, "items": got["items"][:1] * 2}, expected)).value == 0.5  # type: ignore[index]
+
+
+PENS = [{"name": "pen", "price": 2}, {"name": "cup", "price": 5, "colour": "red"}]
+
+
+@pytest.mark.parametrize(
+    ("got", "right", "extra", "missing"),
+    [
+        (PENS[::-1], 5, 0, 0),
+        ([{"name": "cup", "price": 4, "colour": "red"}, {"name": "pen", "price": 2}], 4, 1, 1),
+        ([{"name": "cup", "price": 5, "colour": None}], 2, 0, 3),
+        ([*PENS, {"name": "mug"}], 5, 1, 0),
+        (["pen"], 0, 1, 5),
+        ([], 0, 0, 5),
+        ("pens", 0, 1, 5),
+    ],
+)
+def test_fields_of_records_count_where_records_are_paired_so_that_most_agree(
+    got: Any, right: int, extra: int, missing: int
+) -> None:
+    score = metric("set_f1", {"count": "fields"}).measure(given(got, PENS))
+
+    assert [score.detail[part] for part in ("right", "extra", "missing")] == [right, extra, missing]
+
+
+def test_a_parameter_that_came_later_changes_no_key_of_a_suite_without_it() -> None:
+    assert metric("set_f1").key == 'set_f1:{"by":"row","duplicates":false}'
+    assert metric("json").key == 'json:{"fields":null,"tolerance":0.0}'
+    assert metric("json", {"unordered": True}).key == 'json:{"fields":null,"tolerance":0.0,"unordered":true}'

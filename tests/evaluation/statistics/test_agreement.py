@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import isnan, sqrt
+from math import isnan
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from promptkit.evaluation.statistics.agreement import (
     both_orders,
     cohen_kappa,
     consistency,
-    corrected_difference,
-    corrected_mean,
     gwet_ac1,
     krippendorff_alpha,
     length_correlation,
@@ -295,139 +292,6 @@ class TestAgreement:
             agreement_with_labels([], [])
 
 
-def plain_interval(scores: np.ndarray, judged: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The interval as it is usually given, without two more corrections."""
-    corrections = labels - judged
-    mean = float(np.mean(scores) + np.mean(corrections))
-    half = 1.959964 * sqrt(np.var(scores, ddof=1) / len(scores) + np.var(corrections, ddof=1) / len(corrections))
-    return mean - half, mean + half
-
-
-def ours(scores: np.ndarray, judged: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    return corrected_mean(scores, judged, labels)[1:3]
-
-
-def covered(
-    interval: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, float]],
-    *,
-    rows: int,
-    labelled: int,
-    right: float,
-    rate: float,
-) -> float:
-    held = 0
-    for seed in range(500):
-        judged, labels = noisy(rate, right, rows + labelled, seed=seed)
-        low, high = interval(judged[labelled:], judged[:labelled], labels[:labelled])
-        held += low <= rate <= high
-    return held / 500
-
-
-class TestCorrectedMean:
-    def test_it_is_the_judges_mean_and_what_it_is_off_by(self) -> None:
-        mean = corrected_mean([1, 1, 0, 1], [1, 1, 1, 0], [1, 0, 0, 0])
-
-        assert mean.mean == pytest.approx(0.75 - 0.5)
-        assert mean.n == 8
-
-    @pytest.mark.parametrize(("when_right", "when_wrong"), [(0.95, 0.4), (0.6, 0.6), (0.1, 0.9)])
-    def test_it_is_without_bias_however_bad_the_judge(self, when_right: float, when_wrong: float) -> None:
-        generator = np.random.default_rng(5)
-        means, of_judge = [], []
-        for _ in range(400):
-            labels = (generator.random(400) < 0.7).astype(float)
-            judged = (generator.random(400) < np.where(labels == 1, when_right, when_wrong)).astype(float)
-            means.append(corrected_mean(judged[100:], judged[:100], labels[:100]).mean)
-            of_judge.append(judged.mean())
-
-        assert np.mean(means) == pytest.approx(0.7, abs=0.012)
-        assert abs(np.mean(of_judge) - 0.7) > 0.08
-
-    def test_a_good_judge_narrows_it_and_a_bad_one_does_not(self) -> None:
-        def width(right: float) -> float:
-            judged, labels = noisy(0.7, right, 2_100, seed=6)
-            low, high = ours(judged[100:], judged[:100], labels[:100])
-            return high - low
-
-        low, high = wilson(70, 100)
-        assert width(0.95) < 0.7 * (high - low)
-        assert width(0.5) > high - low
-
-    @pytest.mark.parametrize(
-        ("rows", "labelled", "right", "rate"),
-        [(2_000, 50, 0.97, 0.9), (2_000, 100, 0.99, 0.9), (200, 50, 0.7, 0.5), (200, 200, 0.9, 0.9)],
-    )
-    def test_it_holds_the_truth(self, rows: int, labelled: int, right: float, rate: float) -> None:
-        assert covered(ours, rows=rows, labelled=labelled, right=right, rate=rate) >= 0.93
-
-    def test_the_usual_interval_does_not_where_few_labels_meet_a_good_judge(self) -> None:
-        assert covered(plain_interval, rows=2_000, labelled=50, right=0.97, rate=0.9) < 0.85
-
-    def test_the_order_of_rows_does_not_matter(self) -> None:
-        judged, labels = noisy(0.6, 0.8, 150, seed=7)
-
-        assert corrected_mean(judged[50:], judged[:50], labels[:50]) == corrected_mean(
-            judged[50:][::-1], judged[:50][::-1], labels[:50][::-1]
-        )
-
-    @given(
-        st.lists(st.floats(0, 1), min_size=2, max_size=20),
-        st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1),
-    )
-    def test_it_stays_within_0_and_1(self, scores: list[float], labelled: list[tuple[float, float]]) -> None:
-        judged, labels = zip(*labelled, strict=True)
-        mean = corrected_mean(scores, judged, labels)
-
-        assert 0 <= mean.low <= mean.mean <= mean.high <= 1
-
-    def test_a_judge_far_off_by_chance_gives_no_mean_beyond_1(self) -> None:
-        mean = corrected_mean([1] * 500, [0] * 500, [1] * 500)
-
-        assert mean.low <= mean.mean == mean.high == 1
-
-    def test_too_little_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="too few"):
-            corrected_mean([1, 0], [], [])
-        with pytest.raises(ValueError, match="not pairs"):
-            corrected_mean([1, 0], [1], [])
-        with pytest.raises(ValueError, match="not a number"):
-            corrected_mean([1, float("nan")], [1], [1])
-
-
-class TestCorrectedDifference:
-    def test_it_is_without_bias_where_the_judge_favours_one_side(self) -> None:
-        generator = np.random.default_rng(8)
-        differences, held = [], 0
-        for _ in range(400):
-            first = (generator.random(400) < 0.7).astype(float)
-            second = (generator.random(400) < 0.6).astype(float)
-            favoured = np.maximum(first, (generator.random(400) < 0.3).astype(float))
-            corrected = corrected_difference(
-                (favoured - second)[100:], (favoured - second)[:100], (first - second)[:100]
-            )
-            differences.append(corrected.difference)
-            held += corrected.low <= 0.1 <= corrected.high
-
-        assert np.mean(differences) == pytest.approx(0.1, abs=0.012)
-        assert 0.93 <= held / 400 <= 0.98
-
-    def test_labels_count_where_there_are_any(self) -> None:
-        corrected = corrected_difference([1, 1, -1, 0], [1, 0], [-1, -1])
-
-        assert (corrected.n, corrected.better, corrected.worse) == (6, 2, 3)
-        assert -1 == corrected.low == corrected.difference < corrected.high <= 1  # 0.25 - 1.5, which no label can give
-
-    def test_swapping_the_sides_swaps_the_sign(self) -> None:
-        generator = np.random.default_rng(9)
-        judged, labels = generator.integers(-1, 2, 60), generator.integers(-1, 2, 20)
-        one = corrected_difference(judged[20:], judged[:20], labels)
-        other = corrected_difference(-judged[20:], -judged[:20], -labels)
-
-        assert (other.difference, other.low, other.high) == pytest.approx((-one.difference, -one.high, -one.low))
-        assert (other.better, other.worse) == (one.worse, one.better)
-        assert other.p == pytest.approx(one.p)
-
-
 class TestLength:
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 400)), min_size=2, max_size=40))
     def test_it_is_scipys_rank_correlation(self, rows: list[tuple[int, int]]) -> None:
@@ -453,34 +317,3 @@ def test_kappa_gives_way_to_ac1_above_80_percent_of_one_class(of_20: int, method
 
 def test_one_row_has_no_kappa() -> None:
     assert isnan(cohen_kappa([0], [0]))
-
-
-def corrected_variance(judged: list[float], judged_labelled: list[float], labels: list[float]) -> float:
-    """Return the variance of a corrected mean, written out: label minus score has two pseudo-rows."""
-    apart = np.subtract(labels, judged_labelled)
-    r = float(np.sqrt(np.mean(apart[apart != 0] ** 2)))
-    padded = [*apart, r, -r]
-    return float(np.var(judged, ddof=1) / len(judged) + np.var(padded, ddof=1) / len(padded))
-
-
-def test_the_corrected_mean_has_the_variance_of_its_two_samples() -> None:
-    judged, judged_labelled, labels = [0.2, 0.4, 0.9, 0.7, 0.3, 0.5], [0.5, 0.6, 0.2, 0.8], [1.0, 0.0, 0.0, 1.0]
-    variance = corrected_variance(judged, judged_labelled, labels)
-    found = corrected_mean(judged, judged_labelled, labels)
-
-    assert found.high - found.low == pytest.approx(min(1, 2 * 1.959964 * sqrt(variance)))
-    assert found.effective == pytest.approx(found.mean * (1 - found.mean) / variance)
-
-
-def test_a_corrected_mean_may_be_0_and_a_corrected_difference_1() -> None:
-    assert corrected_mean([0.0] * 50, [0.0] * 10, [0.0] * 10).mean == 0
-    assert corrected_difference([1.0] * 50, [1.0] * 10, [1.0] * 10).difference == 1
-
-
-def test_the_p_of_a_corrected_difference_is_two_sided_and_normal() -> None:
-    from scipy.stats import norm
-
-    judged, judged_labelled, labels = [0.2, -0.1, 0.4, 0.0] * 30, [0.2, 0.0, -0.1, 0.3] * 10, [0.3, 0.0, -0.2, 0.4] * 10
-    found = corrected_difference(judged, judged_labelled, labels)
-    error = found.spread / sqrt(found.n)
-    assert found.p == pytest.approx(2 * norm.sf(abs(found.difference) / error))

@@ -159,9 +159,9 @@ def test_independent_0_1_rows_get_wilsons_interval_to_the_digit(right: list[bool
             rows([(8, 10), (3, 4), (1, 1), (2, 2), (4, 4), (0, 1), (1, 1), (1, 1), (2, 4), (6, 8)]),
             True,
             0.7778,
-            32.52,
-            0.5821,
-            0.8979,
+            14.40,
+            0.4393,
+            0.9399,
         ),
     ],
     ids=["graded", "repeats", "documents"],
@@ -187,9 +187,24 @@ def test_its_variance_is_that_of_a_regression_with_clustered_errors(given_cells:
         assert found.effective == pytest.approx(fewest)
         return
     fit = OLS(scores, np.ones(len(scores))).fit(cov_type="cluster", cov_kwds={"groups": codes})
-    expected = ((groups - 1) * float(fit.cov_params()[0, 0]) + largest / fewest) / groups
+    variance = (groups - 1) / groups * float(fit.cov_params()[0, 0])
+    expected = max(fewest, largest / (variance + largest * groups / fewest**3))
 
-    assert found.effective == pytest.approx(max(fewest, largest / expected))
+    if len(set(sizes)) == 1:
+        assert found.effective == pytest.approx(expected)
+    assert found.effective <= expected * (1 + 1e-9)
+
+
+def test_clusters_of_unequal_sizes_have_at_least_a_variance_that_grows_with_their_size() -> None:
+    # One small cluster has both wrong cells.
+    sizes, wrong = np.array([2, 2, 2, 12, 12]), np.array([2, 0, 0, 0, 0])
+    found = mean_of(rows([(size - missed, size) for size, missed in zip(sizes, wrong, strict=True)]), binary=True)
+
+    mean, squares = 28 / 30, (wrong - 2 / 30 * sizes) ** 2
+    by_size = (sizes**1.5).sum() * (squares / np.sqrt(sizes)).sum() / 30
+    assert by_size > squares.sum()
+    fewest, largest = 900 / (sizes**2).sum(), mean * (1 - mean)
+    assert found.effective == pytest.approx(max(fewest, largest / (by_size / 900 + largest * 5 / fewest**3)))
 
 
 @given(cells, st.randoms(), st.booleans())

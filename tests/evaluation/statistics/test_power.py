@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, sqrt
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from promptkit.evaluation.statistics.power import (
     rows_for_bound,
     rows_needed,
     rows_needed_graded,
+    rows_needed_within,
     smallest_shown,
     smallest_shown_graded,
 )
@@ -212,3 +213,27 @@ def test_a_bound_or_rate_may_be_0_or_1_and_no_more() -> None:
     for rate, bound in [(0.5, 1.1), (0.5, -0.1), (1.1, 0.5), (-0.1, 0.5)]:
         with pytest.raises(ValueError, match="rates"):
             rows_for_bound(rate, bound)
+
+
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_so_many_rows_show_that_equal_variants_are_within_a_margin(two_sided: bool) -> None:
+    discordant, margin, runs = 0.2, 0.08, 300
+    rows = rows_needed_within(sqrt(discordant), margin, two_sided=two_sided)
+    generator, shown = np.random.default_rng(1), 0
+    for _ in range(runs):
+        better, worse, _ = generator.multinomial(rows, [discordant / 2, discordant / 2, 1 - discordant])
+        low, high = tango(int(better), int(worse), rows)
+        shown += -margin < low and (high < margin or not two_sided)
+
+    assert 0.74 <= shown / runs <= 0.86
+
+
+def test_equivalence_needs_more_rows_than_not_being_worse() -> None:
+    assert rows_needed_within(0.5, 0.02, two_sided=True) == 6570
+    assert rows_needed_within(0.5, 0.02, two_sided=False) == 4908
+
+
+@pytest.mark.parametrize("margin", [0, -0.1])
+def test_a_margin_is_above_0(margin: float) -> None:
+    with pytest.raises(ValueError, match="not above 0"):
+        rows_needed_within(0.5, margin, two_sided=True)

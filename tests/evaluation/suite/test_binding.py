@@ -77,3 +77,11 @@ def test_variants_that_take_the_same_share_what_they_take(bench: Bench) -> None:
 
     assert row.inputs == ({"text": "x"}, {"text": "x"})
     assert row.expected == ("bad",)
+
+
+@pytest.mark.parametrize(("value", "text"), [(12, "12"), (1.50, "1.5"), ("12", "12")])
+def test_a_number_for_an_input_of_text_is_taken_as_it_is_written(folder: Folder, value: Any, text: str) -> None:
+    suite = Bench(folder, [{"text": value, "expect": "good"}]).suite()
+    row = Binder(suite).bind(next(iter(suite.data.rows())), 0)
+
+    assert (row.problems, row.inputs[0]) == ((), {"text": text})

@@ -104,6 +104,14 @@ repeats: 3
         (SUITE.replace("data: rows.jsonl", "data: {python: rows.py}"), "FILE.py:FUNCTION"),
         (SUITE.replace("data: rows.jsonl", "data: {seed: 3}"), "`data` has one of `file` and `python`"),
         (SUITE.replace("metrics: {accuracy: label}", "metrics: {}"), "metrics"),
+        (SUITE + "compare: {margin: {acuracy: 0.02}}\n", "there is no metric `acuracy`"),
+        (SUITE + "compare: {margin: {accuracy: 2}}\n", "the margin of `accuracy` must be above 0 and below 1, not 2"),
+        (SUITE + "compare: {margin: {accuracy: 0}}\n", "the margin of `accuracy` must be above 0 and below 1, not 0"),
+        (SUITE + "compare: {pairs: some}\n", "pairs"),
+        (
+            SUITE + f"compare: {{pairs: all}}\nmatrix: {{mood.options.seed: {list(range(21))}}}\n",
+            "all pairs of 21 variants are too many to compare",
+        ),
         (SUITE.replace("target: mood\n", ""), "`target` is missing"),
     ],
 )

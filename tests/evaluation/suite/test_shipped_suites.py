@@ -260,7 +260,7 @@ def as_the_data_has_it(suite: Suite, row: Row) -> Any:
 
 async def score(suite: Suite, measure: Measure, bound: BoundRow, expected: Any, output: Any) -> float | None:
     cell = Cell(variant="", row=bound.row.number, repeat=0, fields=bound.row.fields, output=output)
-    got = output if measure.of is None else evaluate_of(measure.of, output, bound.row.fields, {})
+    got = output if measure.of is None else evaluate_of(measure.of, cell)
     given = MetricInput(got, expected, cell, answer_type(suite.baseline.pipeline))
     metric = measure.metric
     found = await metric.measure_async(given, None) if metric.asks else metric.measure(given)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,6 +121,68 @@ async def test_tokens_and_latency_are_measured_where_a_threshold_is_on_them(benc
     assert ran.view.metrics == ("accuracy", "tokens")
     assert only(ran)["passed"] is True
     assert only(ran)["shown"] == ran.metric("tokens")["high"]
+
+
+async def test_a_drop_in_latency_below_an_earlier_run_falls_short_since_its_time_was_another(bench: Bench) -> None:
+    suite = gated("against: last, drop_at_most: 9", name="latency")
+    await bench.run(suite)
+
+    ran = await bench.run(suite, options=EvalOptions(fresh=True), cached=False)
+
+    assert only(ran)["passed"] is False
+    assert "times are compared only where one run measured both" in only(ran)["says"]
+
+
+QUANTISED = "variants: {small: {mood.layout: prefix}, full: {}}\n"
+
+
+def wrong_on_prefix(*numbers: int) -> Any:
+    """Return a script that is wrong on some rows where the prompt has prefixes, else as `mixed` expects."""
+
+    def answer(request: Request) -> str:
+        text = "\n".join(message.content for message in request.messages)
+        number = int(re.findall(r"(?:good|bad) (\d+)", text)[-1])
+        said = "bad" if number % 2 else "good"
+        wrong = "TASK:" in text and number in numbers
+        return {"good": "bad", "bad": "good"}[said] if wrong else said
+
+    return answer
+
+
+async def test_a_variant_may_not_be_worse_than_another_by_more_than_a_margin(bench: Bench) -> None:
+    bench.rows(mixed(60, wrong=0))
+    limits = [gated(f"against: full, drop_at_most: {limit}", more=QUANTISED) for limit in (0.2, 0.05)]
+    wide, narrow = [await bench.run(suite, wrong_on_prefix(1, 2, 3)) for suite in limits]
+
+    assert only(wide)["passed"] is True
+    assert only(narrow)["passed"] is False
+    assert "at most 0.05 worse than in full is required" in only(narrow)["says"]
+    assert "may be the model's" not in only(narrow)["says"]
+    assert only(narrow)["rows"] == [2, 3, 4]
+    assert only(narrow)["shown"] == pytest.approx(tango(0, 3, 60).low)
+
+
+async def test_latency_may_not_be_above_that_of_another_variant_where_both_were_measured_together(
+    bench: Bench,
+) -> None:
+    suite = gated("against: full, drop_at_most: 1000000000", name="latency", more=QUANTISED)
+    fresh = await bench.run(suite, cached=False)
+    known = await bench.run(suite, cached=False)
+
+    assert only(fresh)["passed"] is True
+    assert only(known)["passed"] is False
+    assert only(known)["says"].endswith("measure with --fresh"), "a baseline file would not help"
+
+
+async def test_a_threshold_on_latency_says_how_many_times_are_of_earlier_runs(bench: Bench) -> None:
+    suite = gated("at_most: 100", name="latency")
+    first = await bench.run(suite, cached=False)
+
+    again = await bench.run(suite, cached=False)
+
+    assert "earlier" not in only(first)["says"]
+    assert only(again)["passed"] is True
+    assert "20 of 20 times being of earlier runs or cached replies" in only(again)["says"]
 
 
 async def test_a_cost_without_a_price_falls_short_and_says_where_it_stands(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,19 @@ async def test_the_time_of_an_answer_leaves_out_the_wait_for_a_slot(embedded: Em
     started = time.perf_counter()
     replies = await asyncio.gather(*(embedded.answer(chat(f"Count to {n}0.", max_tokens=12)) for n in range(8)))
     assert 0 < max(reply.seconds for reply in replies) < time.perf_counter() - started
+
+
+async def test_a_prompt_is_read_whole_where_its_beginning_is_not_to_be_reused(embedded: Embedded) -> None:
+    again = Request(prompt="Red, green, blue and yellow are", max_tokens=2)
+    await embedded.answer(again)
+    kept, whole = [await embedded.answer(replace(again, reuse_prefix=reuse)) for reuse in (True, False)]
+    assert kept.tokens_reused and whole.tokens_reused == 0
+    assert whole.prompt_seconds and whole.prompt_tokens_a_second
+
+
+async def test_the_memory_that_loading_took_is_known(embedded: Embedded, model_file: Path) -> None:
+    memory = await embedded.memory()
+    assert memory is None or memory.size > model_file.stat().st_size / 2
 
 
 async def test_cancelling_frees_the_slots_at_once(embedded: Embedded) -> None:

@@ -47,7 +47,7 @@ class OpenAIServer:
     score: float = -1.0
     entry: dict[str, Any] = field(default_factory=dict)
     described: dict[str, Any] = field(default_factory=dict)
-    served: dict[str, str] = field(default_factory=dict)
+    served: dict[str, Any] = field(default_factory=dict)
     finish: str | None = "stop"
     refusal_of_chats: bool = False
     refusal: tuple[int, dict[str, Any]] | None = None

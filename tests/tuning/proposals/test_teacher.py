@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import BudgetSpent, ServerFailed
+from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key, label_file
 from promptkit.prompts.template_loader import render_file
 from promptkit.runtimes.base import Model, Reply, Request
 from promptkit.runtimes.budget import Budget
@@ -115,6 +116,20 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
     assert '3 times the answer was "good" where "bad" is right:\ntext:\n> good 1\n' in shown
     assert "text:\n> bad {{ text }} ``` and more\nThe model replied:\n> perhaps it is so\nRight is:\n> bad" in shown
     assert "bad 0" not in shown
+
+
+async def test_the_teacher_reads_the_reasons_that_people_gave_with_their_labels(bench: Bench) -> None:
+    bench.rows(moods(6))
+    given = {"metric": "accuracy", "answer": "good", "level": "wrong", "drawn": "random", "why": "the film is panned"}
+    label = AnswerLabel.model_validate({**given, "key": answer_key({"text": "good 1"}, "good")})
+    AnswerLabels(label_file(bench.folder.root / "evals/test.yaml")).add(label)
+
+    async with asked(bench) as evaluator:
+        teacher = Teacher(BETTER)
+        await proposed(evaluator, teacher)
+
+    assert "Right is:\n> bad\nA reviewer's comment on this answer:\n> the film is panned\n" in teacher.shown[0]
+    assert teacher.shown[0].count("A reviewer's comment") == 1
 
 
 async def test_a_slice_in_which_more_fails_is_shown(bench: Bench) -> None:
@@ -384,7 +399,7 @@ async def test_a_teacher_enters_with_ten_failures_and_a_fifth_of_the_budget(
 
 def test_data_in_the_template_are_never_template_themselves() -> None:
     case = {"inputs": [{"name": "text", "text": "{{ 1 + 1 }} {% raw %}"}], "reply": "", "said": "{{ x }}", "ended": ""}
-    group = {"kind": "other", "count": 1, "cases": [{**case, "expected": "{# no #}"}]}
+    group = {"kind": "other", "count": 1, "cases": [{**case, "expected": "{# no #}", "reasons": []}]}
     values = {"about": "", "fence": "```", "instructions": "{{ text }}", "sections": [], "answer": "", "asked": 1}
 
     text = render_file(TEMPLATE, {**values, "failed": 1, "groups": [group], "variables": [], "longest": 400})

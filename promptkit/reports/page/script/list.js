@@ -117,6 +117,7 @@ const flagChip = (flag) => chip(flag === "error" ? "warn" : "bad", FLAG_NAMES[fl
 
 function mark(cell, metric) {
   if (cell.flag) return flagChip(cell.flag);
+  if (cell.exempt.includes(metric.number)) return aside("n/a");
   const score = cell.scores[metric.number];
   if (score === null || score === undefined) return chip("warn", "no score");
   if (!metric.binary) return make("span", { class: "score" }, figure(score));

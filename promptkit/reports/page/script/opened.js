@@ -52,7 +52,7 @@ function cellView(cell) {
     make("h4", { class: `v${cell.variant % 8}` }, cell.name, " ", cell.flag ? flagChip(cell.flag) : null,
       cell.warnings.flatMap((number) => [" ", chip("warn", about.warnings[number])])),
     cell.problem ? make("p", { class: "problem" }, cell.problem) : null,
-    outputText(cell) ? textBlock(outputText(cell)) : make("p", { class: "aside" }, "No output."),
+    answerView(cell),
     scoreTable(cell.scores),
     make("p", { class: "aside" }, spent.join(" · ")),
     steps.length ? foldable("Steps", stepList) : null,
@@ -60,9 +60,14 @@ function cellView(cell) {
   );
 }
 
+function answerView(cell) {
+  if (isConversation(cell.output)) return conversationView(cell);
+  return outputText(cell) ? textBlock(outputText(cell)) : make("p", { class: "aside" }, "No output.");
+}
+
 function scoreTable(scores) {
   const line = ([name, [value, detail, why]]) => {
-    const said = Object.entries(detail).map(([key, part]) => `${key}: ${shown(part)}`);
+    const said = Object.entries(detail).filter(([key]) => key !== "turns").map(([key, part]) => `${key}: ${shown(part)}`);
     return make(
       "tr", {},
       make("th", { scope: "row" }, name),

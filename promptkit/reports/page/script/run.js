@@ -37,8 +37,8 @@ async function readRun() {
 }
 
 function readRow([row, expected, packed, given], places) {
-  const cells = packed.map(([variant, flag, output, scores, tokens, seconds, calls, warnings]) => ({
-    variant, flag: FLAGS[flag], output, scores, tokens, seconds, calls, warnings,
+  const cells = packed.map(([variant, flag, output, scores, tokens, seconds, calls, warnings, exempt]) => ({
+    variant, flag: FLAGS[flag], output, scores, tokens, seconds, calls, warnings, exempt,
   }));
   const of = about.variants.map(() => []);
   for (const cell of cells) of[cell.variant].push(cell);

@@ -27,11 +27,11 @@ function showSlices() {
     make("thead", {}, head),
     make("tbody", {}, [...groups].map(line)),
   );
-  const intervals = "Wilson intervals at 95 %, a row counted once.";
-  const none = "No interval: this score is not only right or wrong.";
+  const intervals = `Intervals at 95 %, ${metric.binary ? "Wilson's" : "by the variance of the scores"}; a row counts once.`;
+  const none = "No interval: this score has no bounds.";
   find("slice-table").replaceChildren(
     make("div", { class: "scroll", role: "region", "aria-label": `${metric.name} by ${field}` }, table),
-    make("p", { class: "aside" }, metric.binary ? intervals : none),
+    make("p", { class: "aside" }, metric.bounds ? intervals : none),
   );
   tabOnlyToScroll();
 }
@@ -54,10 +54,13 @@ function sliceScore(group, number, metric) {
   const scores = group.map((row) => scoreOf(row.of[number], metric)).filter((score) => score !== null);
   const score = mean(scores);
   if (score === null) return "–";
-  if (!metric.binary) return make("b", {}, figure(score));
+  if (!metric.bounds) return make("b", {}, figure(score));
   const [start, end] = metric.bounds;
   const span = end - start || 1;
-  const [low, high] = wilson((score - start) / span, scores.length).map((share) => start + share * span);
+  const shares = scores.map((value) => (value - start) / span);
+  const ends = metric.binary ? wilson((score - start) / span, scores.length) : gradedInterval(shares);
+  if (ends === null) return make("b", {}, figure(score));
+  const [low, high] = ends.map((share) => start + share * span);
   const x = (value) => 4 + ((value - start) / span) * 112;
   return [
     make("b", {}, figure(score)),

@@ -70,11 +70,34 @@ const total = (values) => values.reduce((sum, value) => sum + value, 0);
 const mean = (values) => (values.length ? total(values) / values.length : null);
 const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 
-// Wilson's score interval (1927) at 95 %.
-function wilson(share, n) {
-  const z = 1.959963984540054;
+const Z = 1.959963984540054;
+
+// Wilson's score interval (1927) at 95 %, or at the level of another normal or t quantile.
+function wilson(share, n, z = Z) {
   const z2 = z * z;
   const middle = (share + z2 / (2 * n)) / (1 + z2 / n);
   const reach = (z / (1 + z2 / n)) * Math.sqrt((share * (1 - share)) / n + z2 / (4 * n * n));
   return [Math.max(0, middle - reach), Math.min(1, middle + reach)];
+}
+
+// The interval of a mean of scores between 0 and 1: Wilson's form with as many 0/1 rows as would give the same variance,
+// one more row of the largest variance added, and Student's t. Null for fewer than 5 rows.
+function gradedInterval(shares) {
+  const n = shares.length;
+  if (n < 5) return null;
+  const average = mean(shares);
+  const largest = average * (1 - average);
+  const variance = total(shares.map((share) => (share - average) ** 2)) / n;
+  const rows = largest ? Math.max(n, (largest * n) / (variance + largest / n)) : n;
+  return wilson(average, rows, tQuantile(n - 1));
+}
+
+// Student's t quantile at 95 %, expanded around the normal one (Fisher & Cornish 1960); from 4 degrees right to 1 %.
+function tQuantile(degrees) {
+  const terms = [
+    (Z ** 3 + Z) / 4,
+    (5 * Z ** 5 + 16 * Z ** 3 + 3 * Z) / 96,
+    (3 * Z ** 7 + 19 * Z ** 5 + 17 * Z ** 3 - 15 * Z) / 384,
+  ];
+  return terms.reduce((sum, term, at) => sum + term / degrees ** (at + 1), Z);
 }

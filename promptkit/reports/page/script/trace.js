@@ -21,6 +21,7 @@ function nodeView(node, isFirst) {
     make("h5", {}, title.join(" · ")),
     node.problem ? make("p", { class: "problem" }, node.problem) : null,
     calls.map((call, at) => foldable(callTitle(call), () => callView(call), opens(at))),
+    (node.tool_calls ?? []).map((call) => saidBlock("tool", calledText(call))),
     parts.map((part) => nodeView(part, parts.length === 1)),
     isNothing(node.value) ? null : saidBlock("value", node.value),
     Object.entries(node.extra ?? {}).map(([name, value]) => saidBlock(name, value)),

@@ -1,0 +1,1 @@
+"""Serving measured beside accuracy: time to first token, speed and throughput at several concurrencies."""
