@@ -46,10 +46,11 @@ class SearchFailed(RuntimeFailure):
 class RowResult:
     """The result of one candidate on one row, over all repeats.
 
-    `score`: in [0, 1], higher is better; None if missing. `values`: the numbers that the metric estimates from, one
-    tuple per repeat that has a score. `unparsed`: the share of repeats that do not parse or were cut off. `calls`
-    includes those of a judge, whose tokens are `judge_tokens`. `cell_numbers`: the cells in the store, one per repeat.
-    `warnings`: those of all repeats; `warned_by`: the techniques that gave them.
+    `score`: in [0, 1], higher is better; None if missing, and where the metric applies to no answer (`exempt`).
+    `values`: the numbers that the metric estimates from, one tuple per repeat that has a score. `unparsed`: the share
+    of repeats that do not parse or were cut off. `calls` includes those of a judge, whose tokens are `judge_tokens`.
+    `cell_numbers`: the cells in the store, one per repeat. `warnings`: those of all repeats; `warned_by`: the
+    techniques that gave them.
     """
 
     score: float | None
@@ -65,6 +66,7 @@ class RowResult:
     cell_numbers: tuple[int, ...]
     warnings: tuple[str, ...] = ()
     warned_by: WarnedBy = field(default_factory=dict)
+    exempt: bool = False
 
 
 class Evaluator:
@@ -153,13 +155,18 @@ class Evaluator:
 
     def problems(self) -> Iterator[str]:
         """Yield the problem of each result without a score."""
-        return (result.problem for result in self._results.values() if result.score is None)
+        return (result.problem for result in self._results.values() if result.score is None and not result.exempt)
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores on rows as (rows,), NaN where there is none."""
         results = (self._results.get((candidate.key, row)) for row in rows)
         scores = (None if result is None else result.score for result in results)
         return np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
+
+    def applicable(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> list[int]:
+        """Return the rows without those whose answers by all of the candidates the metric does not apply to."""
+        results = {row: [self._results.get((candidate.key, row)) for candidate in candidates] for row in rows}
+        return [row for row, found in results.items() if not all(result and result.exempt for result in found)]
 
     def sample(self, candidate: Candidate, rows: Sequence[int]) -> Sample:
         """Return the metric's values on rows, for its estimate and its difference."""
@@ -263,10 +270,11 @@ class Evaluator:
     def _row_result(self, cells: Sequence[Cell]) -> RowResult:
         name = self.suite.measures[0].name
         given = [score for cell in cells if (score := cell.scores.get(name))]
+        exempt = sum(not score.applies for score in given)
         scores = [score for score in given if score.value is not None]
         marks = [self.normalized(score.value) for score in scores if score.value is not None]
         return RowResult(
-            score=sum(marks) / len(marks) if len(marks) == len(cells) else None,
+            score=sum(marks) / len(marks) if marks and len(marks) == len(cells) - exempt else None,
             values=tuple(tuple(self.metric.numbers(score)) for score in scores),
             unparsed=sum(cell.flag in ("unparsed", "truncated") for cell in cells) / len(cells),
             calls=sum(cell.calls for cell in cells) + sum(judge_usage(score)[0] for score in scores),
@@ -279,6 +287,7 @@ class Evaluator:
             cell_numbers=tuple(cell.number for cell in cells),
             warnings=tuple(name for cell in cells for name in cell.warned),
             warned_by=merged_sources(cell.warned_by for cell in cells),
+            exempt=exempt == len(cells),
         )
 
     def normalized(self, value: float) -> float:

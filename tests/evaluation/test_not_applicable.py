@@ -166,3 +166,13 @@ async def test_a_judge_is_asked_only_of_the_rows_that_its_metric_is_for(bench: B
     for name in ("checks", "faithful", "better"):
         assert (ran.metric(name)["exempt"], ran.metric(name, "b")["exempt"]) == (1, 1)
     assert ran.metric("faithful")["mean"] == 1
+
+
+async def test_main_effects_leave_out_the_answers_that_a_metric_is_not_for(bench: Bench) -> None:
+    rows = [{"text": f"good {at}", "expect": "good", "kind": "mood" if at < 20 else "other"} for at in range(24)]
+    bench.rows(rows)
+    matrix = "matrix: {mood.layout: [markdown, prefix], mood.about: [x, y]}\n"
+    ran = await bench.run(SOME + matrix)
+
+    effects = [found for found in ran.record["main_effects"] if found["metric"] == "accuracy"]
+    assert [found["n"] for found in effects] == [20, 20]

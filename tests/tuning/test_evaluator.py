@@ -319,3 +319,23 @@ async def test_labels_of_answers_correct_the_objective(bench: Bench) -> None:
     async with open_evaluator(bench, judged, bench.suite(suite_text)) as opened:
         await opened.evaluator.evaluate([START], [0, 1])
         assert opened.evaluator.estimate(START, [0, 1]).mean == 0
+
+
+async def test_an_answer_to_which_the_objective_does_not_apply_is_left_out_and_not_missing(bench: Bench) -> None:
+    bench.folder.write("evals/own.py", "def score(output):\n    return None if output == 'bad' else 1\n")
+    suite = bench.suite(SUITE.replace("accuracy: label", "own: {python: 'own.py:score'}"))
+    async with open_evaluator(bench, echo, suite) as opened:
+        evaluator, rows = opened.evaluator, places(opened.evaluator)
+        await evaluator.evaluate([START], rows)
+        assert list(evaluator.problems()) == []
+        assert evaluator.applicable([START], rows) == [1, 3, 5]
+
+
+async def test_a_row_is_scored_by_its_repeats_to_which_the_objective_applies(bench: Bench) -> None:
+    bench.rows(moods(1))
+    bench.folder.write("evals/own.py", "def score(output):\n    return None if output == 'bad' else 1\n")
+    suite = bench.suite(SUITE.replace("accuracy: label", "own: {python: 'own.py:score'}") + "repeat: 2\n")
+    answers = iter(["good", "bad"])
+    async with open_evaluator(bench, lambda request: next(answers), suite) as opened:
+        await opened.evaluator.evaluate([START], [0])
+        assert opened.evaluator.scores(START, [0]).tolist() == [1]

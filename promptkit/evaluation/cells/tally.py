@@ -245,6 +245,13 @@ def paired_exempt(metric: Metric, a: Tally, b: Tally) -> tuple[NDArray[np.bool_]
     return np.pad(left, (0, cells - len(left))), np.pad(right, (0, cells - len(right)))
 
 
+def count_exempt_in_any(metric: Metric, tallies: Sequence[Tally]) -> int:
+    """Return the number of cells to which a metric does not apply in one variant or more."""
+    marks = [tally.exempt(metric) for tally in tallies]
+    cells = max(map(len, marks))
+    return int(np.logical_or.reduce([np.pad(found, (0, cells - len(found))) for found in marks]).sum())
+
+
 def _truths(marks: bytearray) -> NDArray[np.bool_]:
     return np.frombuffer(bytes(marks), dtype=np.bool_)
 

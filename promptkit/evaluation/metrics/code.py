@@ -151,6 +151,7 @@ class PythonFunction(Metric):
     kind = "python"
     about = "a function of your own: FILE.py:FUNCTION"
     Parameters = PythonParameters
+    added = frozenset(["reads", "environment"])
     short = "function"
     parameters: PythonParameters
     needs_expected = False
@@ -172,8 +173,7 @@ class PythonFunction(Metric):
     @property
     def key(self) -> str:
         """The identity of the scores; it changes with the function's file and the project's files that it imports."""
-        empty = {name for name in ("reads", "environment") if not getattr(self.parameters, name)}
-        return f"{self.kind}:{self.parameters.model_dump_json(exclude=empty)}:{self._content}"
+        return f"{super().key}:{self._content}"
 
     @property
     def code(self) -> tuple[CodeReference, ...]:

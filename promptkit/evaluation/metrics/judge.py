@@ -13,23 +13,17 @@ from numpy.typing import NDArray
 
 from promptkit.evaluation.answer_labels import LEAST_COVERED
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
-from promptkit.evaluation.metrics.estimation import (
-    Graded,
-    finite,
-)
+from promptkit.evaluation.metrics.estimation import Graded, finite
 from promptkit.evaluation.metrics.judge_examples import JudgeExamples
 from promptkit.evaluation.metrics.judge_labels import JudgeLabels
 from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
 from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, fields_read, question_of, read_value
-from promptkit.evaluation.metrics.judge_validity import JudgeColumns, with_validity
+from promptkit.evaluation.metrics.judge_validity import AGREEMENT, JUDGED, JudgeColumns, with_validity
 from promptkit.evaluation.metrics.jury import Jury, JuryVerdict
 from promptkit.evaluation.metrics.label_correction import NO_RANDOM_LABEL, LabelledSample
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL, Score
 from promptkit.evaluation.metrics.values import text_of
-from promptkit.evaluation.statistics.agreement import (
-    agreement_with_labels,
-    length_correlation,
-)
+from promptkit.evaluation.statistics.agreement import agreement_with_labels, length_correlation
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.reference import CodeReference
 from promptkit.storage.hashes import content_key
@@ -231,14 +225,14 @@ class Judge(Graded):
         parts: dict[str, Any] = {}
         notes = [*found.notes, *selected]
         if judged.any():
-            parts["score and tokens"] = _correlation(sample.scores[judged], tokens[judged])
+            parts["score and tokens"] = finite(length_correlation(sample.scores[judged], tokens[judged]))
         if labelled.any():
-            parts["judged"] = {"mean": found.mean, "low": found.low, "high": found.high}
+            parts[JUDGED] = {"mean": found.mean, "low": found.low, "high": found.high}
             found = self._labelled(sample).estimate(found)
             # A selection says more than that no label is random.
             notes = [*(note for note in found.notes if not selected or note != NO_RANDOM_LABEL), *selected]
             if (judged & labelled).any():
-                parts["agreement with labels"] = self._agreement(level[judged & labelled], label[judged & labelled])
+                parts[AGREEMENT] = self._agreement(level[judged & labelled], label[judged & labelled])
             if labelled.sum() < WANTED_LABELS:
                 notes.append(f"only {labelled.sum()} answers have a label: at least {WANTED_LABELS} are needed")
         if same_model.any():
@@ -272,8 +266,3 @@ class Judge(Graded):
     def _bounds(self) -> tuple[float, float]:
         assert self.bounds is not None, "a judge's levels are bounds"
         return self.bounds
-
-
-def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
-
-    return finite(length_correlation(scores, tokens))

@@ -169,11 +169,15 @@ class Passes(Metric):
         super().__init__(name, parameters, context)
         self._right = self._metric(parameters.metric)
         self.needs_expected, self.asks = self._right.needs_expected, self._right.asks
-        self.costly, self.model = self._right.costly, self._right.model
+        self.costly, self.setting_notes = self._right.costly, self._right.setting_notes
 
     @property
     def key(self) -> str:
         return f"{super().key}:{self._right.key}"
+
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        return self._right.models
 
     def wrong_expected(self, expected: Any) -> str | None:
         return self._right.wrong_expected(expected)
@@ -244,7 +248,6 @@ class PassAt(Passes):
     about = "at least one of k answers is right (needs `repeat`)"
 
     def _row_score(self, n: int, c: int, k: int) -> float:
-
         return pass_at(n, c, k)
 
 
@@ -255,7 +258,6 @@ class PassAll(Passes):
     about = "all of k answers are right (needs `repeat`)"
 
     def _row_score(self, n: int, c: int, k: int) -> float:
-
         return pass_all(n, c, k)
 
 

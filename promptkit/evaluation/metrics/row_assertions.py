@@ -94,6 +94,8 @@ class RowAssertions(Proportion):
             of += assertion.weight
             reached += assertion.weight * is_met
             (holds if is_met else fails).append(_shown(assertion, score))
+        if not holds and not fails:
+            return not_applicable("no assertion of the row applies to the answer")
         share = reached / of if of else 1.0
         detail = {"share": share, "expected": "; ".join(fails or holds), "holds": holds, "fails": fails}
         return Score(float(share >= self.parameters.threshold - NEAR), detail)

@@ -18,7 +18,7 @@ from promptkit.evaluation.metrics.estimation import (
     median_estimate,
     ratio_difference,
 )
-from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score
+from promptkit.evaluation.metrics.score import JUDGE_DETAIL, Score, not_applicable
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.reference import CodeReference
 
@@ -50,8 +50,8 @@ class EachTurn(Metric):
         self.inner = inner
         self.kind = inner.kind
         self.bounds, self.higher_is_better = inner.bounds, inner.higher_is_better
-        self.asks, self.costly, self.model = inner.asks, inner.costly, inner.model
-        self.declared = inner.declared
+        self.asks, self.costly, self.timed = inner.asks, inner.costly, inner.timed
+        self.declared, self.setting_notes = inner.declared, inner.setting_notes
         self.columns = ("score", *(f"{TURN} {number}" for number in range(1, MOST_TURNS + 1)), *inner.columns)
 
     @property
@@ -59,13 +59,24 @@ class EachTurn(Metric):
         return f"each {TURN}:{self.inner.key}"
 
     @property
+    def models(self) -> tuple[str | None, ...]:
+        return self.inner.models
+
+    @property
     def code(self) -> tuple[CodeReference, ...]:
         return self.inner.code
 
     def score(self, turns: Mapping[int, Score]) -> Score:
-        """Return the score of a conversation from those of its turns, by their numbers from 1."""
+        """Return the score of a conversation from those of its turns, by their numbers from 1.
+
+        A turn to which the metric does not apply is left out.
+        """
         if not turns:
             return Score(None, why="no turn has an expected answer")
+        exempt = {number for number, score in turns.items() if not score.applies}
+        if len(exempt) == len(turns):
+            return not_applicable(next(iter(turns.values())).why)
+        turns = {number: score for number, score in turns.items() if number not in exempt}
         failed = next(((number, score) for number, score in turns.items() if score.value is None), None)
         if failed is not None:
             number, score = failed

@@ -14,7 +14,7 @@ from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
 from promptkit.errors import InputError, RuntimeFailure, UnexpectedError
 from promptkit.evaluation.serving.requests import ServedRequest, ServingClients
-from promptkit.evaluation.serving.spec import ServingSpec
+from promptkit.evaluation.serving.spec import SERVE_ALONE, SERVED_CONVERSATION, ServingSpec
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Suite, Variant
@@ -85,9 +85,11 @@ class ServingResult:
 
 
 def check_serving(suite: Suite, models: Models, names: Sequence[str | None]) -> None:
-    """Raise InputError where serving cannot be measured: nothing serves a recording. `names` are the models used."""
+    """Raise InputError where serving cannot be measured. `names` are the models used."""
     if suite.serving is None:
         return
+    if suite.conversation is not None:
+        raise InputError(SERVED_CONVERSATION, hint=SERVE_ALONE)
     if recording := next(filter(None, map(models.replayed, names)), None):
         raise InputError(
             f"serving cannot be measured on {recording}: a recording is read, not served",

@@ -12,6 +12,8 @@ from promptkit.errors import InputError
 
 MOST_CONCURRENT = 1024
 NO_SERVING = "none"
+SERVED_CONVERSATION = "serving cannot be measured on a conversation, whose turns wait for each other"
+SERVE_ALONE = "measure serving in a suite without `conversation`"
 
 
 class ServingSpec(ClosedModel):

@@ -224,7 +224,6 @@ def _beyond_chance(
 
 
 def _ordinal_alpha(judged: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-
     rows = np.arange(len(judged))
     return krippendorff_alpha(np.concatenate([judged, labels]), np.concatenate([rows, rows]), ordinal=True)
 

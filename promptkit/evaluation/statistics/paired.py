@@ -235,7 +235,6 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
 
 
 def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"scores of shapes {first.shape} and {second.shape} are not pairs")

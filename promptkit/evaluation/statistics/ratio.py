@@ -106,7 +106,6 @@ def variance_of(influences: NDArray[np.float64], count: NDArray[np.float64]) -> 
 
 
 def _totals(places: NDArray[np.int64], weights: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-
     return np.bincount(places, weights=weights, minlength=length).astype(np.float64, copy=False)
 
 

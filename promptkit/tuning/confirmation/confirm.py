@@ -103,9 +103,9 @@ async def confirm(
     """
     await evaluator.evaluate([start, incumbent], split.holdout)
     level = verdict_level(ordinal)
-    ours, starts = evaluator.scores(incumbent, split.holdout), evaluator.scores(start, split.holdout)
-    missing = missing_share(ours, starts)
-    difference, needed = _difference(evaluator, start, incumbent, split.holdout, level)
+    rows = evaluator.applicable([start, incumbent], split.holdout)
+    missing = missing_share(evaluator.scores(incumbent, rows), evaluator.scores(start, rows))
+    difference, needed = _difference(evaluator, start, incumbent, rows, level)
     verdict = verdict_of(difference.low, rows=split.size, missing=missing)
     if missing and not evaluator.metric.is_mean:
         verdict = verdict_of(-1.0, rows=split.size, missing=1.0)

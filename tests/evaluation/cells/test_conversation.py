@@ -455,3 +455,34 @@ def test_the_turns_of_a_table_are_a_list_in_its_cell(bench: Bench) -> None:
     )
     suite = bench.suite(SCRIPTED.replace("rows.jsonl", "rows.csv").replace("exact", "length"))
     assert row_problems(suite) == []
+
+
+async def test_a_turn_to_which_a_metric_does_not_apply_is_left_out(bench: Bench) -> None:
+    bench.folder.write("evals/own.py", "def score(output):\n    return None if output == 'answer 2' else 1\n")
+    ran = await bench.run(SCRIPTED.replace("{exact: {each: turn}}", "{python: {function: 'own.py:score', each: turn}}"))
+    assert ran.metric("right")["mean"] == 1.0
+
+    bench.folder.write("evals/own.py", "def score(output):\n    return None\n")
+    ran = await bench.run(SCRIPTED.replace("{exact: {each: turn}}", "{python: {function: 'own.py:score', each: turn}}"))
+    assert (ran.metric("right")["exempt"], ran.metric("right")["unscored"]) == (2, 0)
+
+
+def test_a_metric_of_turns_asks_and_times_as_the_metric_that_scores_them(bench: Bench) -> None:
+    jury = "{judge: {each: turn, rubric: Polite?, levels: [poor, good], models: [embedded/a, embedded/b]}}"
+    metrics = f"{jury}, pace: {{latency: {{each: turn}}}}"
+    suite = bench.suite(SCRIPTED.replace("{exact: {each: turn}}", metrics))
+    right, pace = (measure.metric for measure in suite.measures)
+    assert right.models == ("embedded/a", "embedded/b")
+    assert (right.timed, pace.timed) == (False, True)
+
+
+def test_times_are_of_a_whole_conversation_too(bench: Bench) -> None:
+    metrics = "{exact: {each: turn}}, first: first_token, speed: tokens_per_second"
+    suite = bench.suite(SCRIPTED.replace("{exact: {each: turn}}", metrics))
+    assert [measure.name for measure in suite.measures] == ["right", "first", "speed"]
+
+
+def test_serving_is_not_measured_on_a_conversation(bench: Bench) -> None:
+    (problem,) = bench.problems(SCRIPTED + "serving: [1]\n")
+    assert "serving cannot be measured on a conversation" in problem.message
+    assert (problem.line, problem.hint) == (5, "measure serving in a suite without `conversation`")

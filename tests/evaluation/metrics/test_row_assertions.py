@@ -262,3 +262,10 @@ def test_whatever_a_row_has_is_read_or_refused(value: Any) -> None:
             read_assertion(item)
     except ValueError:
         return
+
+
+async def test_assertions_none_of_which_applies_leave_the_row_out(folder: Folder) -> None:
+    folder.write("evals/own.py", "def score(output):\n    return None\n")
+    bench = Bench(folder, [{"text": "good 1", "assert": [{"python": {"function": "own.py:score"}}]}])
+    ran = await bench.run(ASSERTED.replace("{checks: assert}", "{checks: {assert: {python: ['own.py:score']}}}"))
+    assert (ran.metric("checks")["exempt"], ran.metric("checks")["mean"]) == (1, None)
