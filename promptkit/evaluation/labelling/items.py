@@ -18,6 +18,7 @@ from promptkit.evaluation.metrics.judge import Judge
 from promptkit.evaluation.metrics.judge_prompt import question_of
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite.binding import Binder, evaluate_of
+from promptkit.evaluation.suite.conversation import PLAYED
 from promptkit.evaluation.suite.data import BoundRow, DataRow
 from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.storage.hashes import content_key
@@ -175,6 +176,10 @@ class _ItemReader:
     def _shown(self, given: MetricInput, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         metric = self._measure.metric
         question = metric.parameters.question if isinstance(metric, Judge) else None
+        if (conversation := self._suite.conversation) is not None:
+            # The answer has all turns; of the inputs only what came before the first one is shown.
+            unplayed = {PLAYED: inputs.get(PLAYED), **conversation.placeholders}
+            inputs = {name: value for name, value in inputs.items() if name not in unplayed or value != unplayed[name]}
         if question is None:
             return inputs
         try:

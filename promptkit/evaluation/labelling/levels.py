@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptkit.errors import InputError, nearest
-from promptkit.evaluation.metrics.human import RIGHT, WRONG, Human
+from promptkit.evaluation.metrics.human import Human
 from promptkit.evaluation.metrics.judge import Judge
+from promptkit.evaluation.metrics.levels import RIGHT, WRONG, level_named
+from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.evaluation.metrics.values import scalar_text, shown_value
 from promptkit.evaluation.suite.suite import Measure, Suite
 
@@ -44,8 +46,7 @@ class LabelLevels:
 
     def level(self, text: str) -> str | None:
         """Return the level that a text names, in any case; `right` is the best and `wrong` the worst one."""
-        named = {WRONG: self.worst, RIGHT: self.best} | {name.casefold(): name for name in self.names}
-        return named.get(text.strip().casefold())
+        return level_named(text, self.names)
 
     def read(self, value: Any) -> str | None:
         """Return the level that a value names; None for no value. Raises ValueError for other values.
@@ -89,12 +90,15 @@ def labelled_measure(suite: Suite, name: str | None) -> Measure:
     by_name = {measure.name: measure for measure in suite.measures}
     if name is None:
         people = (measure for measure in suite.measures if isinstance(measure.metric, Judge | Human))
-        single = (measure for measure in suite.measures if not measure.metric.pairs)
+        single = (one for one in suite.measures if not (one.metric.pairs or isinstance(one.metric, EachTurn)))
         found = next(people, None) or next(single, suite.measures[0])
     elif name in by_name:
         found = by_name[name]
     else:
         raise InputError(f"the suite `{suite.name}` has no metric `{name}`", hint=nearest(name, by_name))
+    if isinstance(found.metric, EachTurn):
+        hint = "add a metric `NAME: human` to the suite, which is of the whole conversation"
+        raise InputError(f"`{found.name}` scores each turn: a label is of one answer", hint=hint)
     if found.metric.pairs:
         hint = "add a metric `NAME: human` to the suite, and label by that"
         raise InputError(f"`{found.name}` compares two answers: a label is of one answer", hint=hint)

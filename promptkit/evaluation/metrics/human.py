@@ -12,11 +12,10 @@ from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.answer_labels import LEAST_COVERED, answer_key, inputs_key
 from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import Graded, binary_difference, bounded_estimate
-from promptkit.evaluation.metrics.judge_parameters import MOST_LEVELS
+from promptkit.evaluation.metrics.levels import RIGHT, WRONG, check_levels, level_named
 from promptkit.evaluation.metrics.score import Score, not_applicable
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 
-WRONG, RIGHT = "wrong", "right"
 UNLABELLED = "no label yet: `promptkit label` asks for one"
 CHANGED = "this row was drawn at random, but this answer of it has no label: `promptkit label` asks for one"
 OUTDATED = "its label `{}` is not one of the levels any more"
@@ -30,11 +29,7 @@ class HumanParameters(ClosedModel):
 
     @model_validator(mode="after")
     def _check_levels(self) -> HumanParameters:
-        names = self.names
-        if not 2 <= len(names) <= MOST_LEVELS:
-            raise ValueError(f"a person distinguishes 2 to {MOST_LEVELS} levels, not {len(names)}")
-        if len({name.strip().casefold() for name in names}) < len(names) or not all(map(str.strip, names)):
-            raise ValueError("`levels` must be different words")
+        check_levels(self.names, "a person")
         return self
 
     @property
@@ -74,17 +69,17 @@ class Human(Graded):
         if label is None:
             drawn = inputs_key(given.inputs) in self._drawn
             return not_applicable(CHANGED if drawn else UNLABELLED)
-        if label.level not in self._levels:
+        if (level := level_named(label.level, self._levels)) is None:
             return not_applicable(OUTDATED.format(label.level))
         people = len(labels.of_answer(self.name, label.key))
         detail = {
-            "label": label.level,
+            "label": level,
             "random": label.drawn == "random",
             **({"people": people} if people > 1 else {}),
             **({"why": label.why} if label.why else {}),
             **({"value": label.value} if label.value is not None else {}),
         }
-        return Score(self._levels.index(label.level) / (len(self._levels) - 1), detail)
+        return Score(self._levels.index(level) / (len(self._levels) - 1), detail)
 
     def unanswered(self, given: MetricInput) -> Score:
         """Score an unparsed or cut-off answer by its label too: `promptkit label` gives it the worst level."""

@@ -9,9 +9,8 @@ from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.answer_labels import SUFFIX, AnswerLabel, AnswerLabels, answer_key, inputs_key
 from promptkit.evaluation.metrics.base import MetricInput
 from promptkit.evaluation.metrics.judge_prompt import fields_read, names_read, read_value
+from promptkit.evaluation.metrics.levels import level_named
 from promptkit.evaluation.metrics.values import frozen, scalar_text, shown_value, text_of
-
-RIGHT, WRONG = "right", "wrong"
 
 
 class LabelFields(ClosedModel):
@@ -83,9 +82,7 @@ class JudgeLabels:
 
     def level(self, text: str) -> str | None:
         """Return the level that a label names, in any case; `right` is the best and `wrong` the worst one."""
-        folded = text.strip().casefold()
-        named = {WRONG: self._names[0], RIGHT: self._names[-1]} | {name.casefold(): name for name in self._names}
-        return named.get(folded)
+        return level_named(text, self._names)
 
     def detail(self, given: MetricInput) -> dict[str, Any]:
         """Return a score's detail of the label of an answer, empty where it has none.

@@ -7,9 +7,9 @@ from typing import Final, Literal
 from pydantic import Field, model_validator
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.evaluation.metrics.judge_labels import RIGHT, WRONG, LabelSetting
+from promptkit.evaluation.metrics.judge_labels import LabelSetting
+from promptkit.evaluation.metrics.levels import MOST_LEVELS, RIGHT, WRONG, check_levels
 
-MOST_LEVELS: Final = 11
 MOST_MEMBERS: Final = 20
 SAMPLE_TEMPERATURE: Final = 0.7
 OF_PROMPT: Final = ("prompt", "reason", "samples", "temperature", "examples")
@@ -59,15 +59,10 @@ class JudgeParameters(ClosedModel):
 
     @model_validator(mode="after")
     def _check_levels(self) -> JudgeParameters:
-        if (self.levels is not None and self.scale is not None) or (self.levels, self.scale, self.pipeline) == (
-            None,
-        ) * 3:
+        given = [one for one in (self.levels, self.scale) if one is not None]
+        if len(given) > 1 or not (given or self.pipeline):
             raise ValueError("a judge needs one of `levels: [poor, fair, good]` and `scale: [1, 5]`")
-        count = len(self.names)
-        if not 2 <= count <= MOST_LEVELS:
-            raise ValueError(f"a judge distinguishes 2 to {MOST_LEVELS} levels, not {count}")
-        if len({name.strip().casefold() for name in self.names}) < count or not all(map(str.strip, self.names)):
-            raise ValueError("`levels` must be different words")
+        check_levels(self.names, "a judge")
         return self
 
     @model_validator(mode="after")

@@ -11,9 +11,9 @@ from typing import Any
 from promptkit.answers.calibration import probabilities
 from promptkit.errors import ContextOverflow, InputError, RequestRefused, nearest
 from promptkit.evaluation.metrics.base import Clients, MetricContext
-from promptkit.evaluation.metrics.judge_labels import RIGHT, WRONG
 from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
 from promptkit.evaluation.metrics.judge_prompt import JudgePipeline, JudgePrompt, JudgeVerdict, NoVerdict
+from promptkit.evaluation.metrics.levels import RIGHT, WRONG, level_named
 from promptkit.evaluation.metrics.values import is_number, shown_value
 from promptkit.project_code.reference import CodeReference
 
@@ -166,10 +166,8 @@ class Jury:
         """Return the score of a level, or of a number within the bounds. Raises NoVerdict."""
         if isinstance(value, bool):
             value = RIGHT if value else WRONG
-        if isinstance(value, str):
-            named = {WRONG: self._names[0], RIGHT: self._names[-1]} | {name.casefold(): name for name in self._names}
-            if (level := named.get(value.strip().casefold())) is not None:
-                return self.values[level]
+        if isinstance(value, str) and (level := level_named(value, self._names)) is not None:
+            return self.values[level]
         low, high = self._parameters.bounds
         if is_number(value) and isfinite(value) and low <= value <= high and self._parameters.pipeline is not None:
             return float(value)

@@ -44,6 +44,9 @@ class EachTurn(Metric):
 
     def __init__(self, inner: Metric) -> None:
         """Raises InputError for a metric that cannot be of single turns."""
+        if inner.kind == "human":
+            hint = f"`{inner.name}: human` is of the whole conversation"
+            raise InputError("a person's label is of one answer, not of each turn", hint=hint)
         if inner.pairs or not inner.is_mean or inner.kind in _NOT_OF_TURNS:
             raise InputError(f"`{inner.kind}` is not the mean of single scores, so it has none of each turn")
         super().__init__(inner.name, inner.parameters, inner.context)

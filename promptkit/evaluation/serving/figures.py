@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal
 
 import numpy as np
 
+from promptkit.evaluation.metrics.estimation import finite
 from promptkit.evaluation.record import (
     ServedModel,
     ServingComparison,
@@ -25,6 +25,7 @@ from promptkit.evaluation.serving.notes import serving_notes
 from promptkit.evaluation.statistics.interval import quantile
 from promptkit.evaluation.statistics.paired import paired_ratio
 from promptkit.evaluation.summary import family_level
+from promptkit.evaluation.verdicts import verdict_of
 
 UPPER_QUANTILE = 0.95
 FEWEST_ROUNDS = 3
@@ -173,15 +174,11 @@ def _figure(kind: FigureKind, blocks: Sequence[Block]) -> ServingFigure:
         low=low,
         high=high,
         p95=p95.value if p95 else None,
-        p95_low=_finite(p95.low) if p95 else None,
-        p95_high=_finite(p95.high) if p95 else None,
+        p95_low=finite(p95.low) if p95 else None,
+        p95_high=finite(p95.high) if p95 else None,
         n=len(values),
         rounds=rounds,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and isfinite(value) else None
 
 
 def _comparisons(levels: Sequence[ServingLevel]) -> Iterator[ServingComparison]:
@@ -215,16 +212,8 @@ def _comparisons(levels: Sequence[ServingLevel]) -> Iterator[ServingComparison]:
                 low=low,
                 high=high,
                 n=len(pairs),
-                verdict=_verdict(low, high, higher_is_better=FIGURES[name].higher_is_better),
+                verdict=verdict_of(low, high, higher_is_better=FIGURES[name].higher_is_better, is_ratio=True) or "",
             )
-
-
-def _verdict(low: float | None, high: float | None, *, higher_is_better: bool) -> str:
-    if low is None or high is None:
-        return ""
-    if low <= 1 <= high:
-        return "not shown"
-    return "better" if (low > 1) == higher_is_better else "worse"
 
 
 def _spread(level: ServingLevel) -> float | None:

@@ -17,6 +17,7 @@ from promptkit.evaluation.record import (
     VariantRecord,
 )
 from promptkit.evaluation.serving.figures import FIGURES
+from promptkit.reports.evaluation.comparisons import VERDICT_STYLES
 from promptkit.reports.evaluation.figures import difference_parts, metric_decimals, metric_parts
 from promptkit.reports.evaluation.variants import column_groups, variant_tags
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
@@ -34,7 +35,6 @@ SHOWN: Mapping[str, str] = {
 WITH_P95 = ("first_token", "latency")
 COMPARED = ("first_token", "tokens_per_second", "throughput", "latency")
 """The figures whose ratios are shown; the others follow from these."""
-_COLOURS = {"better": "bold green", "worse": "bold red", "not shown": "dim"}
 
 
 def serving_lines(serving: ServingRecord | None, variants: Sequence[VariantRecord], width: int) -> Iterator[Text]:
@@ -146,7 +146,7 @@ def _comparison_lines(comparisons: Sequence[ServingComparison], tags: Mapping[st
                         str(comparison.concurrency),
                         (value, "bold"),
                         interval,
-                        (verdict, _COLOURS.get(verdict, "")),
+                        (verdict, VERDICT_STYLES.get(verdict, "")),
                     ]
                 )
     yield from grid(rows, right=(1, 2), width=width, indent=2)

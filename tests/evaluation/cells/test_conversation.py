@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.errors import ServerFailed
+from promptkit.errors import InputError, ServerFailed
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.turns import turn_cells
+from promptkit.evaluation.labelling.items import find_items
+from promptkit.evaluation.labelling.levels import label_levels, labelled_measure
 from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.runtimes.base import Message, Request
@@ -468,11 +470,11 @@ async def test_a_turn_to_which_a_metric_does_not_apply_is_left_out(bench: Bench)
 
 
 def test_a_metric_of_turns_asks_and_times_as_the_metric_that_scores_them(bench: Bench) -> None:
-    jury = "{judge: {each: turn, rubric: Polite?, levels: [poor, good], models: [embedded/a, embedded/b]}}"
+    jury = "{judge: {each: turn, rubric: Polite?, levels: [poor, good], models: [ollama/a, ollama/b]}}"
     metrics = f"{jury}, pace: {{latency: {{each: turn}}}}"
     suite = bench.suite(SCRIPTED.replace("{exact: {each: turn}}", metrics))
     right, pace = (measure.metric for measure in suite.measures)
-    assert right.models == ("embedded/a", "embedded/b")
+    assert right.models == ("ollama/a", "ollama/b")
     assert (right.timed, pace.timed) == (False, True)
 
 
@@ -486,3 +488,21 @@ def test_serving_is_not_measured_on_a_conversation(bench: Bench) -> None:
     (problem,) = bench.problems(SCRIPTED + "serving: [1]\n")
     assert "serving cannot be measured on a conversation" in problem.message
     assert (problem.line, problem.hint) == (5, "measure serving in a suite without `conversation`")
+
+
+async def test_a_person_labels_a_whole_conversation_and_reads_it_as_text(bench: Bench) -> None:
+    text = SCRIPTED.replace("metrics: {", "metrics: {fine: human, ")
+    ran = await bench.run(text, reply)
+    suite = bench.suite(text)
+    measure = labelled_measure(suite, None)
+    found = find_items(ran.view, suite, measure, label_levels(measure))
+
+    short = min(found.items, key=lambda item: len(item.answer))
+    assert (short.answer, short.shown) == ("User: Hello\nAssistant: answer 1", {})
+
+
+def test_a_label_is_not_of_turns(bench: Bench) -> None:
+    with pytest.raises(InputError, match="`right` scores each turn: a label is of one answer"):
+        labelled_measure(bench.suite(SCRIPTED), "right")
+    (problem,) = bench.problems(SCRIPTED.replace("{exact: {each: turn}}", "{human: {each: turn}}"))
+    assert problem.message == "a person's label is of one answer, not of each turn"

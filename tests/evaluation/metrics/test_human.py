@@ -104,3 +104,12 @@ def test_levels_go_from_0_to_1_and_are_compared_on_answers_drawn_at_random_in_bo
 def test_levels_are_two_to_eleven_different_words(levels: list[str]) -> None:
     with pytest.raises(ValueError, match="levels"):
         HumanParameters(levels=levels)
+
+
+async def test_a_level_is_read_in_any_case_and_right_is_the_best_one(folder: Folder) -> None:
+    bench = Bench(folder, moods(3))
+    give(bench, "bad", "Poor", range(1))
+    give(bench, "bad", "right", range(1, 3))
+    ran = await bench.run(SUITE.replace("human", "{human: {levels: [poor, fair, good]}}"), shouts)
+    scores = [cell.scores["fine"] for cell in ran.view.cells("plain")]
+    assert [(score.value, score.detail["label"]) for score in scores] == [(0, "poor"), (1, "good"), (1, "good")]

@@ -15,7 +15,7 @@ from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, score_interval, wilson
 from promptkit.evaluation.statistics.paired import tango
 from promptkit.evaluation.summary import ReportRules
-from promptkit.evaluation.thresholds.check import Measurement, needed_rows
+from promptkit.evaluation.thresholds.texts import Measurement, needed_rows
 from promptkit.runtimes.base import Reply, Request
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, Ran, echo
