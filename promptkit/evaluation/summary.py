@@ -144,7 +144,7 @@ def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | N
     record = estimate_record(metric, metric.estimate(sample))
     more: dict[str, Any] = {"of_parsed": of_parsed, "unscored": tally.unscored(metric)}
     if exempt := tally.count_exempt(metric):
-        note = f"on {len(sample):,} of {len(sample) + exempt:,} answers; it does not apply to the others"
+        note = f"on {len(sample):,} of {len(sample) + exempt:,} answers; {metric.exempt_note}"
         more |= {"exempt": exempt, "notes": [note, *record.notes]}
     return record.model_copy(update=more)
 

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.evaluation.metrics.estimation import Proportion
+from promptkit.evaluation.metrics.registry import kind_named, kinds
 from promptkit.evaluation.record import DifferenceRecord, MetricRecord
 from promptkit.reports.evaluation.figures import (
+    PERCENTAGE_KINDS,
     decimals_of,
     difference_parts,
     metric_text,
@@ -102,3 +105,8 @@ def test_an_interval_that_leaves_out_no_difference_does_not_seem_to_end_there() 
 
 def test_halves_are_rounded_up() -> None:
     assert [number_text(value, 0) for value in (62.5, 63.5, -0.4)] == ["63", "64", "0"]
+
+
+def test_every_share_of_right_answers_is_shown_in_percent() -> None:
+    shares = {word for word in kinds() if issubclass(kind_named(word), Proportion)}
+    assert shares <= PERCENTAGE_KINDS

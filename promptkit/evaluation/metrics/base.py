@@ -148,6 +148,7 @@ class Metric:
     labels of the answer's type, where the metric distinguishes labels. `short` is the parameter that a single value
     stands for (`python: FILE.py:FUNCTION`). The parameters `added` came later: at their default they are not in the
     key, so that older baselines can be compared.
+    `exempt_note` says of the cells to which the metric does not apply why that is.
     `default_of` is the `of` where a suite gives none (None: the output). `release` is the name and version of the
     package that brings the metric, empty for a shipped one. `setting_notes` are on its settings, and stand beside each
     of its estimates. With `all_pairs` each two variants are compared, to rank them.
@@ -160,6 +161,7 @@ class Metric:
     short: ClassVar[str | None] = None
     default_of: ClassVar[str | None] = None
     added: ClassVar[frozenset[str]] = frozenset()
+    exempt_note: ClassVar[str] = "it does not apply to the others"
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
     is_mean: bool = True

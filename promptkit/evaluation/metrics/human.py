@@ -55,6 +55,7 @@ class Human(Graded):
     needs_expected = False
     is_mean = False
     columns = ("score", "random")
+    exempt_note = "the others have no label: `promptkit label` asks for one"
 
     def __init__(self, name: str, parameters: HumanParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)

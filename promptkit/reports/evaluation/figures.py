@@ -35,6 +35,7 @@ PERCENTAGE_KINDS = frozenset(
         "pass_all",
         "pairwise",
         "human",
+        "assert",
     ]
 )
 """Kinds of metrics whose scores, where they lie between 0 and 1, are shares and shown in percent."""

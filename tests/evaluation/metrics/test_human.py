@@ -113,3 +113,12 @@ async def test_a_level_is_read_in_any_case_and_right_is_the_best_one(folder: Fol
     ran = await bench.run(SUITE.replace("human", "{human: {levels: [poor, fair, good]}}"), shouts)
     scores = [cell.scores["fine"] for cell in ran.view.cells("plain")]
     assert [(score.value, score.detail["label"]) for score in scores] == [(0, "poor"), (1, "good"), (1, "good")]
+
+
+async def test_answers_without_a_label_are_named_with_the_way_to_get_one(folder: Folder) -> None:
+    bench = Bench(folder, moods(3))
+    give(bench, "bad", "right", range(2))
+    ran = await bench.run(SUITE, shouts)
+    assert ran.metric("fine", "plain")["notes"][0] == (
+        "on 2 of 3 answers; the others have no label: `promptkit label` asks for one"
+    )
