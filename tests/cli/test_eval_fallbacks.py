@@ -60,7 +60,7 @@ def test_the_record_and_the_page_hold_it(here: Here) -> None:
 
 
 def test_the_row_of_a_variant_says_it_in_a_word(here: Here) -> None:
-    rows = {line.split()[0]: line for line in here("eval", "mood").out.splitlines() if "50 %" in line}
+    rows = {line.split()[0]: line for line in here("eval", "mood").out.splitlines() if "50 % [" in line}
     assert rows["scored"].endswith("]  fell back, requests of held")
     assert rows["held"].endswith("]") and rows["other"].endswith("]")
 

@@ -18,6 +18,9 @@ from promptkit.evaluation.statistics.bootstrap import percentile_interval
 from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, normal_quantile, wilson
 from promptkit.evaluation.statistics.paired import mid_p
 
+LEAST_PAIRS: Final = 10
+"""The fewest rows of which a rank correlation is given: of two it is always 1 or −1."""
+
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float:
     """Return Cohen's kappa of two raters (Cohen 1960, Educational and Psychological Measurement 20:37).
@@ -231,12 +234,12 @@ def _ordinal_alpha(judged: NDArray[np.int64], labels: NDArray[np.int64]) -> floa
 def length_correlation(scores: ArrayLike, tokens: ArrayLike) -> float:
     """Return Spearman's rank correlation of scores and lengths, both (rows,): a judge's bias for long answers.
 
-    It is NaN where either is constant. Raises ValueError for different lengths.
+    It is NaN where either is constant, and for fewer than LEAST_PAIRS rows. Raises ValueError for different lengths.
     """
     liked, long = np.asarray(scores, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
     if liked.shape != long.shape or liked.ndim != 1:
         raise ValueError(f"scores of shape {liked.shape} and tokens of shape {long.shape} are not pairs")
-    if len(np.unique(liked)) < 2 or len(np.unique(long)) < 2:
+    if len(liked) < LEAST_PAIRS or len(np.unique(liked)) < 2 or len(np.unique(long)) < 2:
         return nan
     return float(np.corrcoef(_ranks(liked), _ranks(long))[0, 1])
 

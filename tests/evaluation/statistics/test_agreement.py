@@ -293,7 +293,7 @@ class TestAgreement:
 
 
 class TestLength:
-    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 400)), min_size=2, max_size=40))
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 400)), min_size=10, max_size=40))
     def test_it_is_scipys_rank_correlation(self, rows: list[tuple[int, int]]) -> None:
         from scipy.stats import spearmanr
 
@@ -303,6 +303,10 @@ class TestLength:
             assert isnan(correlation)
             return
         assert correlation == pytest.approx(spearmanr(scores, tokens).statistic)
+
+    def test_it_is_not_defined_for_fewer_than_ten_rows(self) -> None:
+        assert length_correlation(range(10), range(10)) == pytest.approx(1)
+        assert isnan(length_correlation(range(9), range(9)))
 
     def test_other_lengths_are_refused(self) -> None:
         with pytest.raises(ValueError, match="not pairs"):
