@@ -54,6 +54,13 @@ def test_a_pairwise_judge_shows_its_verdicts_consistency_and_position_bias_but_n
     ]
 
 
+def test_a_single_verdict_is_counted_in_the_singular() -> None:
+    pairs = {"wins": 1, "losses": 1, "ties": 1, "asked": 1}
+    (fact,) = judge_facts([variant("b", "pairwise", pairs)])
+
+    assert fact.text == "1 win, 1 loss, 1 tie; 1 pair asked in both orders"
+
+
 def test_other_metrics_have_no_part_in_it() -> None:
     assert list(judge_lines([variant("a", "label", {"p95": 3.0})], 80)) == []
     assert list(judge_lines([], 80)) == []
@@ -71,6 +78,7 @@ def test_other_metrics_have_no_part_in_it() -> None:
             "poor 0.10 [0.00, 0.20], good −0.10",
         ),
         ({"value": None, "low": None, "high": None, "n": 3}, "(n 3)"),
+        ({"n": 4, "equal": {"mean": 1.0, "low": 0.51, "high": 1.0}}, "equal 1.00 [0.51, 1.00] (n 4)"),
         (
             {
                 "n": 60,

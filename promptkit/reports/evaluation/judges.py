@@ -15,7 +15,7 @@ from promptkit.reports.text import counted, visible
 
 JUDGE_KINDS = ("judge", "pairwise")
 DECIMALS = 2
-_COUNTS = ("wins", "losses", "ties")
+_COUNTS = {"wins": "win", "losses": "loss", "ties": "tie"}
 _NAMES = {"judged": "the judge's own mean", "score and tokens": "correlation of score and length"}
 
 
@@ -44,7 +44,10 @@ def _parts(metric: MetricRecord) -> Iterator[tuple[str, str]]:
         counts = [parts.pop(name, 0) for name in _COUNTS]
         if not (asked := parts.pop("asked", 0)):
             return
-        words = [f"{count:,} {word}" for count, word in zip(counts, _COUNTS, strict=True)]
+        words = [
+            f"{count:,} {one if count == 1 else many}"
+            for count, (many, one) in zip(counts, _COUNTS.items(), strict=True)
+        ]
         yield "verdicts", f"{', '.join(words)}; {counted(asked, 'pair')} asked in both orders"
     for name, part in parts.items():
         if text := part_text(part):
@@ -68,11 +71,16 @@ def part_text(part: Any) -> str:
     head = [str(rest.pop("method", ""))]
     head += [_number(value)] if value is not None else []
     head += [f"[{_number(low)}, {_number(high)}]"] if low is not None and high is not None else []
-    head += [f"(n {_number(count)})"] if count is not None else []
+    answers = f"(n {_number(count)})" if count is not None else ""
+    if value is not None:
+        head.append(answers)
     texts = [" ".join(filter(None, head)), *([f"p {p_text(p)}"] if p is not None else [])]
     texts += [f"{name} {text}" for name, found in rest.items() if not _has_parts(found) and (text := part_text(found))]
     groups = [f"{name}: {part_text(found)}" for name, found in rest.items() if _has_parts(found)]
-    return "; ".join(filter(None, (", ".join(filter(None, texts)), *groups)))
+    line = ", ".join(filter(None, texts))
+    if value is None:
+        line = " ".join(filter(None, (line, answers)))
+    return "; ".join(filter(None, (line, *groups)))
 
 
 def _has_parts(part: Any) -> bool:
