@@ -62,6 +62,8 @@ steps:
     options: {max_tokens: 48}
 """
 
+TIMEOUT_SECONDS = 7_200
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTask:
@@ -84,6 +86,8 @@ class MeasuredTask:
     def write(self, folder: Path, data: Path, count: int) -> tuple[Path, Path]:
         """Write the pipeline and its first rows to a folder, and return their files."""
         pipeline, rows = folder / f"{self.name}.yaml", folder / f"{self.name}.jsonl"
+        # A busy machine takes long for many thoughts at once; no answer depends on it.
+        (folder / "promptkit.yaml").write_text(f"timeout: {TIMEOUT_SECONDS}\n", "utf-8")
         pipeline.write_text(self.pipeline, "utf-8")
         lines = (json.dumps(row, ensure_ascii=False) for row in islice(self.rows(data), count))
         rows.write_text("".join(f"{line}\n" for line in lines), "utf-8")

@@ -27,6 +27,7 @@ from measured_tasks import TASKS, MeasuredTask
 
 from promptkit.engine.load import load_target
 from promptkit.engine.step_rows import find_prompt_step
+from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.recommendation.evidence import MEASURED_FILE, Evidence, read_measured
 from promptkit.evaluation.recommendation.technique_comparison import (
@@ -76,6 +77,8 @@ async def measure(task: MeasuredTask, options: argparse.Namespace, deadline: flo
                 watched.append((suite, evaluation))
                 yield
 
+            retrying = EvalOptions(retry_errors=True)
+
             def suite_of(count: int) -> TechniqueSuite:
                 loaded = load_target(pipeline, Project.find(pipeline))
                 specs = parse_specs(options.techniques or task.techniques)
@@ -83,10 +86,14 @@ async def measure(task: MeasuredTask, options: argparse.Namespace, deadline: flo
 
             try:
                 async with asyncio.timeout(max(0.0, deadline - monotonic())):
-                    return await compare_techniques(suite_of(options.rows), models=models, store=store, watch=watch)
+                    return await compare_techniques(
+                        suite_of(options.rows), models=models, store=store, options=retrying, watch=watch
+                    )
             except TimeoutError:
                 done = complete_rows(comparison_of(*watched[0], store)) if watched else 0
-            return await compare_techniques(suite_of(done), models=models, store=store) if done else None
+            if not done:
+                return None
+            return await compare_techniques(suite_of(done), models=models, store=store, options=retrying)
 
 
 def complete_rows(comparison: TechniqueComparison) -> int:
