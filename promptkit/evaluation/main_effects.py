@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.evaluation.cells.progress import VariantRun
-from promptkit.evaluation.cells.tally import count_exempt_in_any, shared_samples
+from promptkit.evaluation.cells.tally import shared_exempt, shared_samples
 from promptkit.evaluation.metrics.base import Difference, Metric, Sample
 from promptkit.evaluation.metrics.estimation import graded_difference, ratio_difference
 from promptkit.evaluation.record import InteractionRecord, MainEffectRecord
@@ -112,7 +112,7 @@ def _estimate(
     """Return an effect by one metric; None with too many cells missing, and where the metric has none."""
     tallies = [run.tally for run in (*effect.runs, *effect.first_runs)]
     samples = shared_samples(metric, tallies, clusters)
-    cells -= count_exempt_in_any(metric, tallies)
+    cells -= int(shared_exempt(metric, tallies).any(axis=0).sum())
     missing = cells - len(samples[0])
     if not len(samples[0]) or (missing and not (rules.allow_missing and may_miss(metric, missing, cells))):
         return None

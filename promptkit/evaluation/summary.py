@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from promptkit.engine.requirements import Fallback
 from promptkit.evaluation.cells.progress import VariantRun
-from promptkit.evaluation.cells.tally import Tally, paired_exempt, paired_samples, untimed_cells
+from promptkit.evaluation.cells.tally import Tally, paired_samples, shared_exempt, untimed_cells
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric
 from promptkit.evaluation.record import AskedApart, ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
 from promptkit.evaluation.statistics.interval import CONFIDENCE
@@ -271,7 +271,7 @@ def compare_tallies(
 ) -> Difference | None:
     """Return the difference of `a` and `b` at the level for `family` comparisons; None with too many cells missing."""
     left, right = paired_samples(metric, a, b, clusters)
-    exempt_a, exempt_b = paired_exempt(metric, a, b)
+    exempt_a, exempt_b = shared_exempt(metric, (a, b))
     cells -= int((exempt_a | exempt_b).sum())
     missing = cells - len(left)
     if missing and not (rules.allow_missing and may_miss(metric, missing, cells)):

@@ -73,6 +73,13 @@ async def test_an_effect_that_is_the_same_under_all_settings_has_no_clear_deviat
     assert record["main_effects"][0]["interaction"]["adjusted"] > 0.05
 
 
+async def test_rows_that_a_metric_is_not_for_are_not_missing_from_its_effects(bench: Bench) -> None:
+    some = MATRIX.replace("label", "{label: {when: \"row.text != 'good 39'\"}}")
+    record = (await bench.run(some, right_below(ADDITIVE))).record
+
+    assert [effect["n"] for effect in record["main_effects"]] == [ROWS - 1, ROWS - 1]
+
+
 async def test_a_matrix_of_one_key_has_no_effects_beside_its_comparisons(bench: Bench) -> None:
     record = (await bench.run(SUITE + "matrix: {mood.layout: [markdown, prefix]}\n", right_below(ADDITIVE))).record
 

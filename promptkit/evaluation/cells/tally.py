@@ -238,18 +238,11 @@ def _scored_by_all(values: Sequence[NDArray[np.float64]]) -> NDArray[np.int64]:
     return np.flatnonzero(np.logical_and.reduce([~np.isnan(found[:both, 0]) for found in values]))
 
 
-def paired_exempt(metric: Metric, a: Tally, b: Tally) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return for each cell of two variants whether a metric does not apply to it, as arrays of one length."""
-    left, right = a.exempt(metric), b.exempt(metric)
-    cells = max(len(left), len(right))
-    return np.pad(left, (0, cells - len(left))), np.pad(right, (0, cells - len(right)))
-
-
-def count_exempt_in_any(metric: Metric, tallies: Sequence[Tally]) -> int:
-    """Return the number of cells to which a metric does not apply in one variant or more."""
-    marks = [tally.exempt(metric) for tally in tallies]
-    cells = max(map(len, marks))
-    return int(np.logical_or.reduce([np.pad(found, (0, cells - len(found))) for found in marks]).sum())
+def shared_exempt(metric: Metric, tallies: Sequence[Tally]) -> NDArray[np.bool_]:
+    """Return for each of several variants whether a metric does not apply to its cells, (variants, cells)."""
+    exempt = [tally.exempt(metric) for tally in tallies]
+    cells = max(map(len, exempt))
+    return np.array([np.pad(marks, (0, cells - len(marks))) for marks in exempt])
 
 
 def _truths(marks: bytearray) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.clusters import Clusters
-from promptkit.evaluation.cells.tally import Tally, paired_exempt, paired_samples
+from promptkit.evaluation.cells.tally import Tally, paired_samples, shared_exempt
 from promptkit.evaluation.comparison.differences import NOTED, RunDifference, run_differences
 from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, row_cells
 from promptkit.evaluation.metrics.base import Difference, Metric
@@ -237,7 +237,7 @@ def _compare_metric(metric: Metric, pairs: _Pairs, *, allow_missing: bool) -> Me
         return MetricComparison(metric=metric, difference=None, why=NOT_TIMED)
     if (run := pairs.unreadable.get(metric.name)) is not None:
         return MetricComparison(metric=metric, difference=None, why=f"its scores in {run} cannot be read")
-    exempt_a, exempt_b = paired_exempt(metric, *pairs.tallies)
+    exempt_a, exempt_b = shared_exempt(metric, pairs.tallies)
     applies = cells - int((exempt_a | exempt_b).sum())
     missing = applies - len(paired_samples(metric, *pairs.tallies)[0])
     if missing and not (allow_missing and may_miss(metric, missing, applies)):
