@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +42,9 @@ from promptkit.reports.output import emit, note
 from promptkit.reports.page.write import write_page
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import json_text
-from promptkit.storage.files import check_destination, frozen_files, resolved
+from promptkit.storage.files import check_destination, frozen_files, read_bytes, resolved
+
+_LIST = re.compile(rb"(\s*(#[^\n]*|---[ \t]*)?\n)*- ")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -177,10 +180,16 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
         if names and not os.path.isdir(name):
             yield find_suite(name)
             continue
-        found = sorted(resolved(path) for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
+        files = (path for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
+        found = sorted(resolved(path) for path in files if not _is_list(path))
         if not found:
             raise InputError(f"there are no suites in {place(Path(name))}", hint="promptkit eval FILE.yaml")
         yield from ((path, Project.find(path, otherwise=here.root)) for path in found)
+
+
+def _is_list(path: Path) -> bool:
+    """Tell whether a YAML file is a list, such as the rows of a suite."""
+    return bool(_LIST.match(read_bytes(path)))
 
 
 async def run_all(

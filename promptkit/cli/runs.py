@@ -275,7 +275,7 @@ def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool,
 
 
 def _is_unscored(cell: Cell) -> bool:
-    return any(score.value is None for score in cell.scores.values())
+    return any(score.is_missing for score in cell.scores.values())
 
 
 app.command()(compare)

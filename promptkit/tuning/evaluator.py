@@ -21,6 +21,7 @@ from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample, judge_usage
 from promptkit.evaluation.metrics.judge import Judge
+from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant, read_variant
 from promptkit.runtimes.base import Model
@@ -306,6 +307,9 @@ class Evaluator:
 
 def _without_reasons(measure: Measure) -> Measure:
     metric = measure.metric
+    if measure.turn is not None:
+        turn = _without_reasons(measure.turn)
+        return replace(measure, turn=turn, metric=EachTurn(turn.metric))
     return replace(measure, metric=metric.without_reasons()) if isinstance(metric, Judge) else measure
 
 

@@ -98,6 +98,12 @@ def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: 
     assert "\n\nother  run " in said
 
 
+def test_rows_in_yaml_beside_the_suites_are_not_taken_for_a_suite(promptkit: Run, suite: Path) -> None:
+    (suite.parent / "cases.yaml").write_text("# mails\n---\n- {mail: Where is it?, topic: delivery}\n")
+    done = promptkit("eval", "--json")
+    assert done.code == 0 and record_of(done.out)["suite"] == "topic"
+
+
 @pytest.mark.usefixtures("suite")
 def test_a_limited_run_says_so_and_how_to_run_all(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--limit", "3")

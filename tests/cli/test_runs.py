@@ -330,3 +330,12 @@ def test_failures_of_one_variant_name_the_answers_of_others_that_a_judge_left_wi
     shown = here("runs", "show", "1", "--failures")
     assert "6 answers of `prefix` have no score by `pref`: --variant prefix" in shown.err
     assert "Both have merits." in here("runs", "show", "1", "--failures", "--variant", "prefix").out
+
+
+def test_a_row_that_a_metric_is_not_for_is_not_among_the_failures(tmp_path: Path) -> None:
+    of_some = "{length: {max: 9, when: \"'=' in row.text\"}}"
+    suite = f"data: rows.jsonl\ntarget: mood\nmetrics: {{accuracy: label, long: {of_some}}}\n"
+    here = make_project(tmp_path, {"evals/mood.yaml": suite})
+    here("eval", "mood")
+    shown = here("runs", "show", "last", "--failures", "--json").json["cells"]
+    assert sorted(cell["row"] for cell in shown) == [2, 4]

@@ -11,6 +11,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import BudgetSpent, ServerFailed
 from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key
+from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Scripted
@@ -339,3 +340,16 @@ async def test_a_row_is_scored_by_its_repeats_to_which_the_objective_applies(ben
     async with open_evaluator(bench, lambda request: next(answers), suite) as opened:
         await opened.evaluator.evaluate([START], [0])
         assert opened.evaluator.scores(START, [0]).tolist() == [1]
+
+
+async def test_a_search_asks_a_judge_of_turns_for_no_reasons_either(folder: Folder) -> None:
+    bench = Bench(folder, [{"turns": ["Hi", "Bye"]}])
+    folder.write("templates/prompts/agent.j2", "---\ninputs: {talk: {type: messages}}\n---\nBe polite.\n")
+    judged = "{judge: {each: turn, rubric: Polite?, levels: [poor, good], model: 'scripted:judge.yaml'}}"
+    talk = "conversation: {turns: '{{ row.turns }}'}"
+    suite = f"data: rows.jsonl\ntarget: agent\n{talk}\nmetrics: {{kind: {judged}}}\n"
+    folder.write("evals/judge.yaml", "otherwise: poor\n")
+    async with open_evaluator(bench, echo, bench.suite(suite)) as opened:
+        (measure,) = opened.evaluator.suite.measures
+        assert measure.turn is not None and measure.turn.metric.parameters.reason == "none"
+        assert isinstance(measure.metric, EachTurn) and measure.metric.inner is measure.turn.metric

@@ -123,7 +123,7 @@ class _ItemReader:
         self._binder = Binder(suite)
 
     def add(self, number: int, cells: Sequence[Cell], items: dict[str, LabelItem]) -> None:
-        """Add the answers of a row's cells; missing ones have none."""
+        """Add the answers of a row's cells; missing ones have none, nor have rows that the metric is not for."""
         answered = [cell for cell in cells if cell.flag != "error"]
         if not answered:
             return

@@ -20,6 +20,7 @@ from promptkit.evaluation.metrics.estimation import finite
 from promptkit.evaluation.statistics.agreement import agreement_with_labels, krippendorff_alpha
 from promptkit.evaluation.statistics.bootstrap import percentile_interval
 from promptkit.evaluation.statistics.interval import bounded_mean, wilson
+from promptkit.evaluation.suite.data import cluster_value
 
 ALPHA = "Krippendorff's alpha"
 ALPHA_DRAWS = 500
@@ -154,14 +155,15 @@ def _usable(labels: Sequence[AnswerLabel], levels: LabelLevels) -> Iterator[Answ
 
 
 def _mean(variant: str, sample: Sequence[LabelItem], shares: Mapping[str, float], levels: LabelLevels) -> LabelledMean:
-    """Return a variant's mean of labels; answers to equal inputs are one cluster."""
-    clusters: dict[bytes, int] = {}
+    """Return a variant's mean of labels; answers to equal inputs, or in one cluster of the suite, are one cluster."""
+    clusters: dict[bytes | str, int] = {}
     scores: list[float] = []
     codes: list[int] = []
     for item in sample:
         cells = item.variants.get(variant, 0)
         scores += [shares[item.key]] * cells
-        codes += [clusters.setdefault(item.order[0], len(clusters))] * cells
+        cluster = cluster_value({"cluster": item.cluster}, "cluster") or item.order[0]
+        codes += [clusters.setdefault(cluster, len(clusters))] * cells
     right = sum(score == 1 for score in scores)
     if not scores:
         return LabelledMean(variant=variant, n=0, right=0)

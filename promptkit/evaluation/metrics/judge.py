@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.evaluation.answer_labels import LEAST_COVERED
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import Graded, finite
 from promptkit.evaluation.metrics.judge_examples import JudgeExamples
@@ -20,7 +19,7 @@ from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
 from promptkit.evaluation.metrics.judge_prompt import SAME_MODEL, fields_read, question_of, read_value
 from promptkit.evaluation.metrics.judge_validity import AGREEMENT, JUDGED, JudgeColumns, with_validity
 from promptkit.evaluation.metrics.jury import Jury, JuryVerdict
-from promptkit.evaluation.metrics.label_correction import NO_RANDOM_LABEL, LabelledSample
+from promptkit.evaluation.metrics.label_correction import LabelledSample
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL, Score
 from promptkit.evaluation.metrics.values import text_of
 from promptkit.evaluation.statistics.agreement import agreement_with_labels, length_correlation
@@ -31,9 +30,8 @@ from promptkit.storage.strict_json import json_bytes
 
 WANTED_LABELS = 50
 GIVES = frozenset({"rubric", "levels", "question", "answer", "expected", "examples"})
-LABEL_DETAIL = ("label", "random", "other_labelled")
-"""The keys of a score's detail that a person's label gives: its level, whether the answer was drawn at random, and
-whether the label is of another answer to the same inputs."""
+LABEL_DETAIL = ("label", "random")
+"""The keys of a score's detail under which a person's label stands, and whether its row was drawn at random."""
 AGAIN_SALT = b"again"
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
 
@@ -57,10 +55,7 @@ class Judge(Graded):
     needs_expected = False
     asks = True
     costly = True
-    columns: tuple[str, ...] = (
-        *("score", "level", "label", "random", "tokens", "weighed", "same_model", "again"),
-        "other_labelled",
-    )
+    columns: tuple[str, ...] = ("score", "level", "label", "random", "tokens", "weighed", "same_model", "again")
 
     def __init__(self, name: str, parameters: JudgeParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
@@ -177,30 +172,11 @@ class Judge(Graded):
         # Samples and pipelines are asked for no probabilities.
         single = self.parameters.samples == 1 and self.parameters.pipeline is None
         weighed = float("probabilities" in detail) if "level" in detail and single else nan
-        random = float(detail.get("random", True)) if "label" in detail else nan
+        random = float(detail.get("random", True)) if not detail.keys().isdisjoint(LABEL_DETAIL) else nan
         tokens, same_model = detail.get("tokens", nan), float("same_model" in detail)
         verdicts = [self._place(verdict.get("level")) for verdict in detail.get("verdicts", ())]
         verdicts += [nan] * (len(self.columns) - len(Judge.columns) - len(verdicts))
-        other = float("other_labelled" in detail)
-        return (score.value, level, label, random, tokens, weighed, same_model, again, other, *verdicts)
-
-    def _random_labels(self, sample: Sample) -> tuple[Sample, list[str]]:
-        """Return a sample whose labels count as drawn at random only if they are, and the note on those that are not.
-
-        After an edit of the prompt, or of another variant, only the answers that stayed the same have a label. They
-        are not a random sample of all answers.
-        """
-        random, other = (sample.values[:, self.columns.index(name)] for name in ("random", "other_labelled"))
-        kept, lost = int((random == 1).sum()), int((other == 1).sum())
-        if not kept or kept >= LEAST_COVERED * (kept + lost):
-            return sample, []
-        values = sample.values.copy()
-        values[random == 1, self.columns.index("random")] = 0
-        note = (
-            f"{lost} of {kept + lost} inputs drawn at random have a label of another answer only: the other labels are "
-            "not a random sample, and do not correct the scores of other answers; `promptkit label` asks for the rest"
-        )
-        return replace(sample, values=values), [note]
+        return (score.value, level, label, random, tokens, weighed, same_model, again, *verdicts)
 
     def _with_validity(self, found: Estimate, sample: Sample) -> Estimate:
         columns = dict(zip(self.columns, sample.values.T, strict=True))
@@ -216,21 +192,19 @@ class Judge(Graded):
         return nan if level is None else float(self._names.index(level))
 
     def estimate(self, sample: Sample) -> Estimate:
-        sample, selected = self._random_labels(sample)
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, _, tokens, weighed, same_model, *_ = sample.values.T
+        _, level, label, _, tokens, weighed, same_model, _ = sample.values[:, : len(Judge.columns)].T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
-        notes = [*found.notes, *selected]
+        notes = list(found.notes)
         if judged.any():
             parts["score and tokens"] = finite(length_correlation(sample.scores[judged], tokens[judged]))
         if labelled.any():
             parts[JUDGED] = {"mean": found.mean, "low": found.low, "high": found.high}
             found = self._labelled(sample).estimate(found)
-            # A selection says more than that no label is random.
-            notes = [*(note for note in found.notes if not selected or note != NO_RANDOM_LABEL), *selected]
+            notes = list(found.notes)
             if (judged & labelled).any():
                 parts[AGREEMENT] = self._agreement(level[judged & labelled], label[judged & labelled])
             if labelled.sum() < WANTED_LABELS:
@@ -242,7 +216,6 @@ class Judge(Graded):
         return self._with_validity(replace(found, parts=parts, notes=tuple(notes)), sample)
 
     def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
-        (a, _), (b, _) = self._random_labels(a), self._random_labels(b)
         return self._labelled(a).difference(self._labelled(b), level)
 
     def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:

@@ -87,23 +87,22 @@ class JudgeLabels:
     def detail(self, given: MetricInput) -> dict[str, Any]:
         """Return a score's detail of the label of an answer, empty where it has none.
 
-        `other_labelled` marks an answer without a label to inputs that were drawn at random: the label is of another
-        answer.
-
-        Raises ValueError for a label in the row that is not a level, and InputError for an expression that fails.
+        An answer without a label to inputs that were drawn at random has `random` alone: the label was of another
+        answer. Raises ValueError for a label in the row that is not a level, and InputError for an expression that
+        fails.
         """
+        drawn: dict[str, Any] = {}
         if self._file is not None and given.inputs is not None:
+            drawn = {"random": True} if inputs_key(given.inputs) in self._drawn else {}
             label = self._file.consensus(self._metric, answer_key(given.inputs, given.got))
             if label is not None and (level := self.level(label.level)) is not None:
                 return {"label": level, "random": label.drawn == "random"}
-            if inputs_key(given.inputs) in self._drawn:
-                return {"other_labelled": True}
         if not self._of_row:
-            return {}
+            return drawn
         value = self._value_in_row(given)
         text = (scalar_text(value) or "").strip()
         if not text and value in (None, ""):
-            return {}
+            return drawn
         if (level := self.level(text)) is None:
             raise ValueError(f"the label {shown_value(value)} is not one of the levels {', '.join(self._names)}")
         return {"label": level, "random": True}

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.evaluation.answer_labels import LEAST_COVERED
 from promptkit.evaluation.metrics.base import Difference, Estimate, Sample
 from promptkit.evaluation.metrics.estimation import bounded_estimate, graded_difference, metric_difference
 from promptkit.evaluation.statistics.prediction_powered import JudgedCells, corrected_difference, corrected_mean
@@ -18,7 +19,7 @@ NO_RANDOM_LABEL: Final = (
 FEW_AT_RANDOM: Final = 20
 """Below this many labels drawn at random, a note says that the others were chosen."""
 ONE_SIDE: Final = (
-    "only one of the two variants has labels drawn at random: the difference is the judge's, not corrected"
+    "only one of the two variants has a random sample of labels: the difference is the judge's, not corrected"
 )
 
 
@@ -26,8 +27,9 @@ ONE_SIDE: Final = (
 class LabelledSample:
     """A judge's sample with labels of its cells.
 
-    `labels` are scaled from 0 (worst) to 1, NaN where there is none; `at_random` tells which of them were drawn at
-    random. `bounds` are those of the judge's scores, and `binary` says that there are two levels.
+    `labels` are scaled from 0 (worst) to 1, NaN where there is none; `at_random` tells which cells were drawn at random
+    to be labelled. Some of these have no label: it was of another answer. `bounds` are those of the judge's scores, and
+    `binary` says that there are two levels.
     """
 
     sample: Sample
@@ -43,17 +45,41 @@ class LabelledSample:
 
     @property
     def cells(self) -> JudgedCells:
-        """Scores and labels from 0 to 1."""
+        """Scores and labels from 0 to 1. Labels of too few of the cells drawn at random do not pass for such."""
         low, high = self.bounds
+        at_random = self.at_random if self.covers else np.zeros_like(self.at_random)
         # Rounding may move a score beyond its bounds.
-        return JudgedCells(np.clip((self.sample.scores - low) / (high - low), 0, 1), self.labels, self.at_random)
+        return JudgedCells(np.clip((self.sample.scores - low) / (high - low), 0, 1), self.labels, at_random)
+
+    @property
+    def covers(self) -> bool:
+        """Tell whether nearly all rows drawn at random have a label of this variant's answer."""
+        return self._labelled_rows >= LEAST_COVERED * self._drawn_rows
+
+    @property
+    def _labelled_rows(self) -> int:
+        return len(np.unique(self.sample.rows[self.at_random & ~np.isnan(self.labels)]))
+
+    @property
+    def _drawn_rows(self) -> int:
+        return len(np.unique(self.sample.rows[self.at_random]))
+
+    @property
+    def _why_not_corrected(self) -> str:
+        if self.covers:
+            return NO_RANDOM_LABEL
+        return (
+            f"{self._labelled_rows} of the {self._drawn_rows} rows drawn at random have a label of this variant's "
+            "answer, which is not a random sample: where an answer has no label, the judge's score counts, not "
+            "corrected, until `promptkit label` has asked for the others"
+        )
 
     def estimate(self, judged: Estimate) -> Estimate:
         """Return the mean that labels of all answers would give, in the place of the judge's own mean."""
         low, high = self.bounds
         if not self.cells.correctable:
             mixed = bounded_estimate(self._with_known_labels(), self.bounds, binary=False)
-            return replace(mixed, notes=(*mixed.notes, NO_RANDOM_LABEL))
+            return replace(mixed, notes=(*mixed.notes, self._why_not_corrected))
         found = corrected_mean(self.cells, self.sample.clusters, binary=self.binary)
         mean, lower, upper = (low + (high - low) * value for value in (found.mean, found.low, found.high))
         return replace(judged, mean=mean, low=lower, high=upper, notes=(*judged.notes, *self._few_at_random()))
@@ -72,7 +98,7 @@ class LabelledSample:
         judged = graded_difference(self.sample, other.sample, self.bounds, True, level)
         if judged is None or not (self.any or other.any):
             return judged
-        note = ONE_SIDE if self.cells.correctable or other.cells.correctable else NO_RANDOM_LABEL
+        note = ONE_SIDE if self.cells.correctable or other.cells.correctable else self._why_not_corrected
         return replace(judged, notes=(*judged.notes, note))
 
     def _few_at_random(self) -> tuple[str, ...]:

@@ -103,7 +103,8 @@ async def confirm(
     """
     await evaluator.evaluate([start, incumbent], split.holdout)
     level = verdict_level(ordinal)
-    rows = evaluator.applicable([start, incumbent], split.holdout)
+    # Rows that the objective is for in neither are left out; of no others nothing is shown.
+    rows = evaluator.applicable([start, incumbent], split.holdout) or split.holdout
     missing = missing_share(evaluator.scores(incumbent, rows), evaluator.scores(start, rows))
     difference, needed = _difference(evaluator, start, incumbent, rows, level)
     verdict = verdict_of(difference.low, rows=split.size, missing=missing)

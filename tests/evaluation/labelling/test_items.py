@@ -96,3 +96,11 @@ async def test_a_half_character_of_an_answer_can_be_kept(folder: Folder) -> None
     run.view.cells = lambda variant=None, *, first=0: iter(cells)  # type: ignore[method-assign]
     (item,) = find_items(run.view, suite, suite.measures[0], label_levels(suite.measures[0])).items
     assert item.answer == "half ?" and item.key == answer_key(item.inputs, "half \ud800")
+
+
+async def test_rows_that_a_metric_is_not_for_are_not_asked(folder: Folder) -> None:
+    bench = Bench(folder, moods(4))
+    suite = bench.suite("data: rows.jsonl\ntarget: mood\nmetrics: {fine: {human: {when: \"'good' in row.text\"}}}\n")
+    run = await bench.run(suite, lambda request: "good")
+    found = find_items(run.view, suite, suite.measures[0], label_levels(suite.measures[0]))
+    assert sorted(item.row for item in found.items) == [2, 4]

@@ -117,3 +117,15 @@ def test_what_labels_will_tell_is_half_the_width_at_a_share_of_one_half() -> Non
         {25: (wilson(6, 12)[1] - wilson(6, 12)[0]) / 2, 50: (wilson(12, 25)[1] - wilson(12, 25)[0]) / 2}
     )
     assert announced_widths(20, 1) == {}
+
+
+def test_answers_of_one_cluster_of_the_suite_count_as_one(tmp_path: Path) -> None:
+    items = judged(10)
+    labels = labels_of(tmp_path, {"ann": [(one, "good" if at < 6 else "poor") for at, one in enumerate(items)]})
+    alone = summarize_labels(LabelItems(items=items, variants=["shipped"]), labels, METRIC, LEVELS).means[0]
+    for at, one in enumerate(items):
+        one.cluster = at // 2
+    paired = summarize_labels(LabelItems(items=items, variants=["shipped"]), labels, METRIC, LEVELS).means[0]
+
+    assert alone.low is not None and paired.low is not None
+    assert (paired.mean, paired.low < alone.low) == (alone.mean, True)

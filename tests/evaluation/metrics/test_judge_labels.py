@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key
-from promptkit.evaluation.metrics.base import MetricContext, MetricInput
+from promptkit.evaluation.metrics.base import Estimate, MetricContext, MetricInput
 from promptkit.evaluation.metrics.judge import Judge
 from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
 from promptkit.evaluation.metrics.score import Score
@@ -26,7 +26,7 @@ INPUTS = {"text": "asked"}
 
 
 def labelled(metric: str, inputs: dict[str, Any], answer: Any, level: str, **more: Any) -> AnswerLabel:
-    more = {"drawn": "random", "inputs": inputs, **more}
+    more = {"drawn": "random", **more}
     return AnswerLabel(metric=metric, key=answer_key(inputs, answer), answer=answer, level=level, **more)
 
 
@@ -200,18 +200,21 @@ def test_every_wrong_line_of_a_label_file_is_a_problem_of_the_suite(bench: Bench
     assert [problem.line for problem in problems] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("changed", "is_random"), [(2, True), (3, False), (10, False)])
-def test_labels_that_an_edit_left_over_are_not_a_random_sample(folder: Folder, changed: int, is_random: bool) -> None:
-    labels = [labelled("helpful", {"text": str(n)}, "x", "fair") for n in range(10)]
-    of = judge(folder, *labels)
-    numbers = []
-    for n in range(12):
-        got = given("y" if n < changed else "x", row={})
-        read = MetricInput(got.got, None, got.cell, None, {"text": str(n)})
-        numbers.append(list(of.numbers(of.with_label(Score(1.0, {"level": "good"}), read))))
-    known, notes = of._random_labels(sample(numbers))
-    random = known.values[:, of.columns.index("random")]
-    assert [value for value in random if not isnan(value)] == [float(is_random)] * (10 - changed)
-    assert len(notes) == (changed == 3)
-    for note in notes:
-        assert "3 of 10 inputs drawn at random" in note and note in of.estimate(sample(numbers)).notes
+def test_labels_of_unchanged_answers_are_no_random_sample_and_a_note_says_so(folder: Folder) -> None:
+    rows = [{"text": f"row {n}"} for n in range(30)]
+    labels = (labelled("helpful", inputs, "x", "poor") for inputs in rows)
+    of = judge(
+        folder, *(label.model_copy(update={"inputs": inputs}) for label, inputs in zip(labels, rows, strict=True))
+    )
+
+    def estimated(changed: int) -> Estimate:
+        reads = [MetricInput("y" if n < changed else "x", None, given("x").cell, None, rows[n]) for n in range(30)]
+        scores = [of.with_label(Score(1.0, {"level": "good", "tokens": 3}), read) for read in reads]
+        return of.estimate(sample([list(of.numbers(score)) for score in scores]))
+
+    few, most = estimated(10), estimated(5)
+    note = "20 of the 30 rows drawn at random have a label of this variant's answer"
+    assert any(found.startswith(note) for found in few.notes)
+    assert not any("drawn at random" in found for found in most.notes)
+    # The judge finds all good, as 10 answers without a label count then; the labels say that all are poor.
+    assert few.mean == pytest.approx(1 / 3) and most.mean == 0

@@ -18,7 +18,7 @@ JUDGED = Estimate(mean=5.0, low=4.9, high=5.0, n=100, clusters=100, notes=("kept
 def labelled(scores: list[float], labels: list[float], at_random: bool | list[bool] = True) -> LabelledSample:
     """Scores from 1 to 5 of two levels, and labels from 0 to 1."""
     return LabelledSample(
-        sample(scores), np.array(labels), np.broadcast_to(at_random, len(labels)), (1.0, 5.0), binary=True
+        sample(scores), np.array(labels), np.array(at_random) & ~np.isnan(labels), (1.0, 5.0), binary=True
     )
 
 
