@@ -31,7 +31,7 @@ def rankings(
         yield RankingRecord(
             metric=metric,
             variants=[_ranked(ranking, place, variants[place]) for place in ranking.order],
-            pairs=_pairs(ranking, variants),
+            pairs=_pairs(ranking, variants) if _is_comparable(found) else [],
             clusters=ranking.clusters,
             unscored=found.unscored,
             notes=list(_notes(found, ranking)),
@@ -71,12 +71,20 @@ def _pairs(ranking: Ranking, variants: Sequence[str]) -> list[RankedPair]:
     ]
 
 
+def _is_comparable(found: PairOutcomes) -> bool:
+    """Tell whether verdicts on two variants hold: each pair has a score, and the order of the answers decides few."""
+    return not found.unscored and found.consistent >= LEAST_CONSISTENT * found.asked
+
+
 def _notes(found: PairOutcomes, ranking: Ranking) -> Iterator[str]:
-    if found.asked and found.consistent < LEAST_CONSISTENT * found.asked:
+    if found.consistent < LEAST_CONSISTENT * found.asked:
         share = found.consistent / found.asked
-        yield f"in only {share:.0%} of pairs the verdict is the same in both orders: the ranking is not reliable"
+        yield (
+            f"in only {share:.0%} of pairs the verdict is the same in both orders: the ranking is not reliable, and no "
+            "two variants are compared"
+        )
     if found.unscored:
-        yield f"{found.unscored} pairs have no verdict, and are left out"
+        yield f"{found.unscored} pairs have no verdict, and are left out: no two variants are compared"
     if not ranking.connected:
         yield "some variants were never compared, not even by way of others: their order means nothing"
     if ranking.clusters < FEW_CLUSTERS:

@@ -46,7 +46,10 @@ async def test_a_metric_counts_only_the_rows_for_which_its_when_holds(bench: Ben
 
 async def test_a_row_for_which_a_metric_is_not_needs_no_expected_answer(bench: Bench) -> None:
     assert not row_problems(bench.suite(SOME))
-    assert len(row_problems(bench.suite(SUITE))) == 1
+    (problem,) = row_problems(bench.suite(SUITE))
+    assert problem.hint is not None and "`when: row.expect is defined` in the metric" in problem.hint
+    (problem,) = row_problems(bench.suite(f"{SUITE}expect: \"{{{{ row.get('expect') }}}}\"\n"))
+    assert problem.hint == "`when` in the metric leaves out rows without one"
 
 
 @pytest.mark.parametrize("when", ["row.expect is defined", "{{ row.kind == 'mood' }}"])

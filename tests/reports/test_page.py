@@ -240,6 +240,7 @@ def test_a_page_has_margins_main_effects_and_how_far_judges_hold(tmp_path: Path)
     assert "prompt=CURT accuracy" in page.text
     assert "thinking short tokens – not compared – – – – –" in page.text
     assert "similarity short agreement with labels Cohen's kappa 0.60 [0.40, 0.70]" in page.text
+    assert '<table class="judges">' in page.source and ".judges td:last-child { white-space: normal" in page.source
 
 
 def test_a_threshold_that_fell_short_shows_at_the_top(page: Written) -> None:

@@ -17,6 +17,7 @@ from promptkit.evaluation.metrics.score import Score, not_applicable
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 
 UNLABELLED = "no label yet: `promptkit label` asks for one"
+NO_LABELS = "no answer has a label: `promptkit label` asks for labels"
 CHANGED = "this row was drawn at random, but this answer of it has no label: `promptkit label` asks for one"
 OUTDATED = "its label `{}` is not one of the levels any more"
 
@@ -91,6 +92,8 @@ class Human(Graded):
         return (score.value, float(score.detail["random"]))
 
     def estimate(self, sample: Sample) -> Estimate:
+        if not len(sample):
+            return Estimate(mean=None, notes=(NO_LABELS,))
         drawn = _drawn_at_random(sample)
         binary = len(self._levels) == 2
         found = bounded_estimate(drawn, (0.0, 1.0), binary=binary)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, MetricContext, MetricInput, Sample
-from promptkit.evaluation.metrics.estimation import Graded, finite
+from promptkit.evaluation.metrics.estimation import FEW_CLUSTERS, Graded, finite
 from promptkit.evaluation.metrics.judge_examples import JudgeExamples
 from promptkit.evaluation.metrics.judge_labels import JudgeLabels
 from promptkit.evaluation.metrics.judge_parameters import JudgeParameters
@@ -33,6 +33,10 @@ GIVES = frozenset({"rubric", "levels", "question", "answer", "expected", "exampl
 LABEL_DETAIL = ("label", "random")
 """The keys of a score's detail under which a person's label stands, and whether its row was drawn at random."""
 AGAIN_SALT = b"again"
+_ALL_CHANGED = (
+    "no answer has a label: {} inputs drawn at random have a label of another answer only, so the mean is the judge's "
+    "own; `promptkit label` asks for these answers"
+)
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not a weighted mean of levels"
 
 
@@ -195,12 +199,14 @@ class Judge(Graded):
         found = super().estimate(sample)
         if not len(sample):
             return found
-        _, level, label, _, tokens, weighed, same_model, _ = sample.values[:, : len(Judge.columns)].T
+        _, level, label, random, tokens, weighed, same_model, _ = sample.values[:, : len(Judge.columns)].T
         judged, labelled = ~np.isnan(level), ~np.isnan(label)
         parts: dict[str, Any] = {}
         notes = list(found.notes)
         if judged.any():
-            parts["score and tokens"] = finite(length_correlation(sample.scores[judged], tokens[judged]))
+            correlation = finite(length_correlation(sample.scores[judged], tokens[judged]))
+            # That of a few answers is near 1 or -1 by chance.
+            parts["score and tokens"] = correlation if judged.sum() >= FEW_CLUSTERS else None
         if labelled.any():
             parts[JUDGED] = {"mean": found.mean, "low": found.low, "high": found.high}
             found = self._labelled(sample).estimate(found)
@@ -209,6 +215,8 @@ class Judge(Graded):
                 parts[AGREEMENT] = self._agreement(level[judged & labelled], label[judged & labelled])
             if labelled.sum() < WANTED_LABELS:
                 notes.append(f"only {labelled.sum()} answers have a label: at least {WANTED_LABELS} are needed")
+        elif (random == 1).any():
+            notes.append(_ALL_CHANGED.format((random == 1).sum()))
         if same_model.any():
             notes.append(SAME_MODEL)
         if (weighed == 0).any():

@@ -106,7 +106,10 @@ class LabelledSample:
         drawn = int(np.sum(known & self.at_random))
         if known.all() or drawn == known.sum() or drawn >= FEW_AT_RANDOM:
             return ()
-        return (f"only {drawn} of {known.sum()} labels were drawn at random: these alone correct the judge elsewhere",)
+        return (
+            f"only {drawn} of {known.sum()} labels were drawn at random, and these alone correct the judge on answers "
+            "without a label",
+        )
 
     def _with_known_labels(self) -> Sample:
         """Return the sample with labels as scores where there are any."""

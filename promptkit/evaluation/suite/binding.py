@@ -161,9 +161,10 @@ class Binder:
             found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
         if found is None:
             if metric.needs_expected:
-                hint = (
-                    None if self._has_own_expect or measure.expect else 'the suite may say `expect: "{{ row.FIELD }}"`'
-                )
+                hint = "`when` in the metric leaves out rows without one"
+                if not (self._has_own_expect or measure.expect):
+                    hint = 'the suite may say `expect: "{{ row.FIELD }}"`; `when: row.expect is defined` in the metric '
+                    hint += "leaves out rows without one"
                 raise InputError(Problem(f"`{measure.name}` finds no expected answer", hint=hint))
             return None
         if wrong := metric.wrong_expected(found):

@@ -193,7 +193,8 @@ async def test_a_pair_without_a_verdict_is_left_out_of_the_ranking_and_the_run_s
 
     (ranking,) = ran.record["rankings"]
     assert (ran.record["status"], ranking["unscored"]) == ("incomplete", 2)
-    assert "2 pairs have no verdict, and are left out" in ranking["notes"]
+    assert "2 pairs have no verdict, and are left out: no two variants are compared" in ranking["notes"]
+    assert ranking["pairs"] == []
     assert "Both have merits." in ran.evaluated.failure
 
 
@@ -209,6 +210,7 @@ async def test_a_judge_that_goes_by_place_has_a_ranking_that_is_called_unreliabl
 
     (ranking,) = ran.record["rankings"]
     assert any("in only 0% of pairs" in note for note in ranking["notes"])
+    assert ranking["pairs"] == []
 
 
 async def test_pairs_of_the_baseline_alone_make_no_ranking(bench: Bench) -> None:

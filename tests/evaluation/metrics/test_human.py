@@ -55,6 +55,7 @@ async def test_new_labels_score_kept_answers_and_ask_no_model(folder: Folder) ->
     again = await bench.run(SUITE, shouts)
 
     assert before.metric("fine", "plain")["mean"] is None
+    assert "no answer has a label: `promptkit label` asks for labels" in before.metric("fine", "plain")["notes"]
     found = again.metric("fine", "plain")
     assert (found["mean"], found["low"], found["high"]) == pytest.approx((1, *wilson(6, 6)))
     assert again.runtime.requests == []

@@ -309,6 +309,13 @@ def test_length_is_shown_beside_the_score(folder: Folder) -> None:
     assert of.estimate(all_alike).parts["score and tokens"] is None
 
 
+@pytest.mark.parametrize(("answers", "is_shown"), [(9, False), (10, True)])
+def test_few_answers_have_no_correlation_with_length(folder: Folder, answers: int, is_shown: bool) -> None:
+    of = judge(folder)
+    few = judged(of, (["poor", "good"] * 5)[:answers], [None] * answers, ([10, 20] * 5)[:answers])
+    assert (of.estimate(few).parts["score and tokens"] is not None) == is_shown
+
+
 def test_an_answer_that_is_none_is_the_worst(folder: Folder) -> None:
     of = judge(folder)
     score = of.unanswered(given(None, flag="truncated"))

@@ -213,6 +213,7 @@ def test_labels_of_unchanged_answers_are_no_random_sample_and_a_note_says_so(fol
         return of.estimate(sample([list(of.numbers(score)) for score in scores]))
 
     few, most = estimated(10), estimated(5)
+    assert any(found.startswith("no answer has a label: 30 inputs drawn at random") for found in estimated(30).notes)
     note = "20 of the 30 rows drawn at random have a label of this variant's answer"
     assert any(found.startswith(note) for found in few.notes)
     assert not any("drawn at random" in found for found in most.notes)

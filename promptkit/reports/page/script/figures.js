@@ -28,7 +28,8 @@ function ticks(low, high, most) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw);
   const found = [];
-  for (let at = Math.ceil(low / step); at * step <= high + step * 1e-9; at += 1) found.push(at * step);
+  const first = Math.ceil(low / step) || 0; // -0 would be written with its sign
+  for (let at = first; at * step <= high + step * 1e-9; at += 1) found.push(at * step);
   return found;
 }
 
