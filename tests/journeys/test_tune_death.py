@@ -50,7 +50,7 @@ metrics: {{right: exact}}
 concurrency: {IN_FLIGHT}
 """
 ROW = re.compile(r"review (\d+)")
-OF_THE_RUN = {"run", "seconds", "latency", "front", "cached"}
+OF_THE_RUN = {"run", "seconds", "latency", "front", "cached", "asked"}
 """What differs between two tunings of the same: times, and who is dominated, which times decide too."""
 
 
