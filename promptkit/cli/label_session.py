@@ -98,7 +98,7 @@ class LabelSession:
                     return
 
     def _current(self) -> Draw | None:
-        """Return the answer that is asked now; one that is drawn anew where all that were seen are done."""
+        """Return the answer that is asked now; a new one where all that were seen are done."""
         while self._at >= len(self._visited):
             if self.given >= self._most:
                 return None

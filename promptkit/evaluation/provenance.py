@@ -44,13 +44,13 @@ def provenance_of(view: StoredRun, cell: Cell, current: CurrentDigests) -> Prove
     """Return the origin of a cell of a run; `current` are the digests of the project's files as they are now."""
     files: Mapping[str, Mapping[str, str]] = view.how.get("files", {})
     models, first = view.how.get("models", {}), view.variants[0]
-    own, shared = files.get(cell.variant, {}), files.get(first, {})
+    different, shared = files.get(cell.variant, {}), files.get(first, {})
     model = AnsweringModel.model_validate(models.get(cell.variant) or models.get(first) or view.model)
     return Provenance(
         asked=cell.asked,
         release=view.how.get("release", ""),
         models={model.reference: model.digest, **model.others},
-        files={name: digest for name, digest in {**shared, **own}.items() if digest},
+        files={name: digest for name, digest in {**shared, **different}.items() if digest},
         reads=cell.reads,
         changed=tuple(current.changed(cell.reads)),
     )

@@ -242,10 +242,12 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if path is None:
         return
     is_listing = event in _LISTINGS
-    if not (openers := _openers(past_import=not is_listing)):
+    openers, is_called = _openers(past_import=not is_listing)
+    if not openers:
         return
     if is_renaming or (event == "open" and _writes(arguments[1], arguments[2])):
-        _written.add(path)
+        if is_called:  # A script of the project that writes a file between two evaluations has changed an input.
+            _written.add(path)
         return
     if event == "sqlite3.connect":
         _databases.add(path)
@@ -288,25 +290,26 @@ def _root_of(path: str) -> str | None:
     return None
 
 
-def _openers(*, past_import: bool) -> list[str]:
-    """Return the files of the project's modules on the stack, the innermost first; none where promptkit itself opens.
+def _openers(*, past_import: bool) -> tuple[list[str], bool]:
+    """Return the files of the project's modules on the stack, the innermost first, and if promptkit has called them.
 
-    In a thread that a library has started, these are all modules that run. `past_import` looks past the machinery of
-    imports, which lists folders on its own account.
+    There are none where promptkit itself opens. In a thread that a library has started, these are all modules that run.
+    `past_import` looks past the machinery of imports, which lists folders on its own account.
     """
     found: list[str] = []
     frame = sys._getframe(3)
     while frame is not None:
         kind, file = _kind_of(frame.f_code.co_filename, len(_roots))
         if kind == "import" and not past_import and not found:
-            return []
+            return [], False
         if kind == "promptkit":
             # A module of an installed package, which a project trusts, is known by its call alone.
-            return found or ([call.module] if file == _CALLER and (call := _call.get()) is not None else [])
+            return found or ([call.module] if file == _CALLER and (call := _call.get()) is not None else []), True
         if kind == "project" and file not in found:
             found.append(file)
         frame = frame.f_back  # type: ignore[assignment]
-    return found or [module for module, calls in list(_running.items()) if calls]
+    running = [module for module, calls in list(_running.items()) if calls]
+    return found or running, bool(running)
 
 
 @lru_cache(maxsize=10_000)

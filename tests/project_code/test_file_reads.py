@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import runpy
 import sqlite3
 from typing import Any
 
@@ -134,6 +135,16 @@ async def test_many_files_of_one_folder_are_one_group_by_their_ending(folder: Fo
 async def test_a_file_that_is_not_there_is_read_as_absent(folder: Folder) -> None:
     source = "def act():\n    try:\n        return open(HERE / 'a.txt').read()\n    except OSError:\n        return 1\n"
     assert await reads(folder, source) == {"a.txt": ABSENT}
+
+
+async def test_what_a_script_of_the_project_writes_between_two_calls_is_read(folder: Folder) -> None:
+    script = folder.write("script.py", HERE + "(HERE / 'a.txt').write_text(text)\n")
+    runpy.run_path(str(script), {"text": "one"})
+    first = await reads(folder, READ)
+    runpy.run_path(str(script), {"text": "two"})
+    second = await reads(folder, READ)
+
+    assert first["a.txt"] != second["a.txt"] == digest_of("a.txt", folder.root)
 
 
 async def test_what_the_code_writes_and_what_lies_elsewhere_or_in_the_store_is_not_read(folder: Folder) -> None:

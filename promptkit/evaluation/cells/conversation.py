@@ -23,7 +23,7 @@ from promptkit.storage.strict_json import json_bytes, plain
 from promptkit.techniques.warnings import merged_sources
 
 Ended = Literal["turns", "user", "until", "max", "broken"]
-"""How a conversation ended: after the row's turns, by the user, where `until` held, at the most turns, or at an answer
+"""The end of a conversation: after the row's turns, by the user, where `until` held, at the most turns, or at an answer
 that cannot be read.
 """
 CAPPED: Final = "capped"

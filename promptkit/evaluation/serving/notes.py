@@ -77,7 +77,7 @@ def _length_notes(levels: Sequence[ServingLevel]) -> Iterator[str]:
 
 
 def _prefix_notes(result: ServingResult, levels: Sequence[ServingLevel]) -> Iterator[str]:
-    """Yield how much of the prompts was not read anew, which makes the time to first token shorter."""
+    """Yield which share of the prompts the server did not read again, which makes the time to first token shorter."""
     most: dict[str, float] = {}
     for level in levels:
         if level.reused is not None:

@@ -145,8 +145,8 @@ class Binder:
         for place, measure in enumerate(self._suite.measures):
             if not _applies(measure, row):
                 exempt[place] = "its `when` is false for this row"
-            elif (own := _own_field(measure)) is not None and row.fields.get(own) in (None, "", []):
-                exempt[place] = f"the row has no `{own}`"
+            elif (field := _expected_field(measure)) is not None and row.fields.get(field) in (None, "", []):
+                exempt[place] = f"the row has no `{field}`"
         return exempt
 
     def _expected(self, measure: Measure, row: DataRow, expect: Any, turns: Sequence[str]) -> Any:
@@ -155,8 +155,8 @@ class Binder:
             if turns:
                 check_expected_of_turns(measure.turn, row.fields, expect, turns)
             return None
-        if (own := _own_field(measure)) is not None:
-            found = row.fields.get(own)
+        if (field := _expected_field(measure)) is not None:
+            found = row.fields.get(field)
         else:
             found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
         if found is None:
@@ -188,7 +188,7 @@ def _applies(measure: Measure, row: DataRow) -> bool:
     return applies
 
 
-def _own_field(measure: Measure) -> str | None:
+def _expected_field(measure: Measure) -> str | None:
     """Return the field that has a measure's expected answers in place of the suite's, None where there is none."""
     return measure.metric.field if measure.expect is None else None
 

@@ -1,4 +1,4 @@
-"""How far judges can be trusted: agreement with labels, consistency and bias, from the parts of their metrics."""
+"""The validity of judges: agreement with labels, consistency and bias, from the parts of their metrics."""
 
 from __future__ import annotations
 
