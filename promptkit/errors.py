@@ -304,6 +304,8 @@ def place(path: Path | str | None) -> str | None:
     """Return a path as messages show it: relative to the working folder where that is shorter."""
     if path is None:
         return None
+    if ".." in Path(path).parts:
+        path = os.path.normpath(path)
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from promptkit.errors import InputError, nearest
 from promptkit.storage.files import (
     SETTINGS_FILE,
+    STORE_FOLDER,
     check_named,
     check_there,
     find_root,
@@ -26,8 +27,6 @@ from promptkit.storage.files import (
 )
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import Document, load_file
-
-STORE_FOLDER = ".promptkit"
 
 _PACKAGE = Path(__file__).resolve().parent
 # In the wheel the shipped files lie inside the package; in a checkout, beside it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from promptkit.errors import MOST_COMPARED, UnexpectedError, exception_text, nearest
+from pathlib import Path
+
+from promptkit.errors import MOST_COMPARED, UnexpectedError, exception_text, nearest, place
 
 
 def test_of_very_many_names_the_first_are_shown_and_none_is_looked_for() -> None:
@@ -24,3 +26,8 @@ def test_a_foreign_text_that_cannot_be_made_is_named_so() -> None:
 
     assert exception_text(Mute()) == "Mute: its text cannot be made"
     assert str(UnexpectedError(Mute())) == "unexpected Mute at an unknown place: its text cannot be made"
+
+
+def test_a_path_is_shown_without_the_folders_that_it_leaves_again() -> None:
+    assert place(Path.cwd() / "templates/prompts/../../evals/train.csv") == "evals/train.csv"
+    assert place(Path.cwd() / "evals/train.csv") == "evals/train.csv"

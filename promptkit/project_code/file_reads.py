@@ -20,7 +20,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from promptkit.project import STORE_FOLDER
 from promptkit.project_code.imported import imported_files
 from promptkit.storage.file_digests import (
     CHANGING,
@@ -30,7 +29,7 @@ from promptkit.storage.file_digests import (
     stamp_now,
     stamped_digest,
 )
-from promptkit.storage.files import Stamp, find_root, resolved
+from promptkit.storage.files import STORE_FOLDER, Stamp, find_root, resolved
 
 _PROMPTKIT = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 _CALLER = str(Path(__file__).resolve().with_name("reference.py"))

@@ -189,6 +189,8 @@ def _parts(kind: ReferenceKind, rest: str, text: str) -> ModelReference | None:
         case "embedded" if rest.strip():
             _check_embedded(rest)
             return ModelReference(text=text, kind=kind, name=rest)
+        case "ollama" if _SERVER.fullmatch(rest):
+            raise InputError("the name of an Ollama model holds no address", hint="put the address into OLLAMA_HOST")
         case "ollama" if rest.strip():
             return ModelReference(text=text, kind=kind, name=rest)
         case "gguf" | "replay" if rest.strip():

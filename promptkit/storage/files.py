@@ -287,6 +287,7 @@ def _write_new(path: Path, content: Iterable[bytes], mode: int | None) -> None:
         path.chmod(mode)
 
 
+STORE_FOLDER = ".promptkit"
 SETTINGS_FILE = "promptkit.yaml"
 """The file that makes a folder the root of a project."""
 

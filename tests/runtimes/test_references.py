@@ -58,6 +58,7 @@ BAD = [
     ("scripted:a.yaml:function.name", "FILE.py:FUNCTION"),
     ("openai/m", "write openai/m@http://HOST:PORT/v1"),
     ("gpt-4", "openai/gpt-4@http://HOST:PORT/v1"),
+    ("ollama/m@http://a:11434", "put the address into OLLAMA_HOST"),
     ("openai/m@http://[::1", "@http://HOST:PORT/v1"),
     ("openai/m@http://:80/v1", "@http://HOST:PORT/v1"),
     ("openai/m@http://a:99999/v1", "@http://HOST:PORT/v1"),

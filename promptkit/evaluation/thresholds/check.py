@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.errors import place
 from promptkit.evaluation.cells.tally import Tally
+from promptkit.evaluation.comparison.baseline import names_run
 from promptkit.evaluation.comparison.compare import (
     EQUAL,
     NOT_TIMED,
@@ -269,7 +272,7 @@ def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
     if baseline is None:
         return ThresholdResult(passed=None, says=f"{name}: not judged, since `{run.suite.name}` has no earlier run")
     if isinstance(baseline, str):
-        return _not_compared(name, baseline, run)
+        return _not_compared(threshold, baseline, run)
     cells = run.applicable(metric)
     missing = cells - len(run.tally.sample(metric))
     if not run.may_miss(missing, cells):
@@ -277,32 +280,34 @@ def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
     comparison = run.against.compare(baseline)
     found = comparison.metrics.get(name)
     if found is None:
-        return _not_compared(name, comparison.excluded[name], run)
+        return _not_compared(threshold, comparison.excluded[name], run)
     if found.why == NOT_TIMED:
         return ThresholdResult(passed=False, says=f"{name}: not compared, since {NOT_TIMED}")
     if found.missing and (found.difference is None or metric.bounds is None):
         why = found.why or f"{found.missing} cells have no score in one of the two"
         return ThresholdResult(passed=None, missing=found.missing, says=f"{name}: not judged, since {why}")
     if found.difference is None:
-        return _not_compared(name, found.why, run)
+        return _not_compared(threshold, found.why, run)
     share = float(threshold.bounds.get("share", LEAST_SHARE))
     if comparison.rows.share < share:
-        return _too_few_rows(name, share, comparison, run)
+        return _too_few_rows(threshold, share, comparison, run)
     return _drop_result(limit, found, found.difference, comparison)
 
 
-def _not_compared(name: str, why: str, run: ThresholdInput) -> ThresholdResult:
+def _not_compared(threshold: Threshold, why: str, run: ThresholdInput) -> ThresholdResult:
     assert run.against.run.run is not None, "a run that is checked is in the store"
-    hint = f"to make this run the baseline: promptkit runs export {run.against.run.run.number} --baseline FILE"
-    return ThresholdResult(passed=False, says=f"{name}: not compared, since {why}; {hint}")
+    against = str(threshold.bounds["against"])
+    file = "FILE" if names_run(against) else quote(str(place(run.suite.file.parent / against)))
+    hint = f"to make this run the baseline: promptkit runs export {run.against.run.run.number} --baseline {file}"
+    return ThresholdResult(passed=False, says=f"{threshold.name}: not compared, since {why}; {hint}")
 
 
-def _too_few_rows(name: str, share: float, comparison: Comparison, run: ThresholdInput) -> ThresholdResult:
+def _too_few_rows(threshold: Threshold, share: float, comparison: Comparison, run: ThresholdInput) -> ThresholdResult:
     rows, baseline = comparison.rows, comparison.b.name
     most = max(rows.all_a, rows.all_b)
     what = f"only {rows.both} of {most} rows are in both"
     says = f"{what}, and a share of {share:g} is required (`share`)"
-    return _not_compared(name, f"{says}: {rows.new} are new, {rows.gone} of {baseline} are gone", run)
+    return _not_compared(threshold, f"{says}: {rows.new} are new, {rows.gone} of {baseline} are gone", run)
 
 
 def _drop_result(

@@ -177,7 +177,7 @@ async def test_another_model_is_compared_only_where_that_is_asked_for_and_told(b
     assert threshold["passed"] is False
     assert "not compared, since" in threshold["says"]
     assert "this run used scripted, " in threshold["says"] and "used ollama/other:7b" in threshold["says"]
-    assert f"promptkit runs export {ran.evaluated.number} --baseline FILE" in threshold["says"]
+    assert f"promptkit runs export {ran.evaluated.number} --baseline " in threshold["says"]
 
     said = await against(bench, SUITE, "base.json")
     assert said["comparisons"][0]["n"] == 40
@@ -191,7 +191,9 @@ async def test_a_threshold_without_its_file_falls_short_and_says_how_to_make_it(
 
     (threshold,) = ran.record["thresholds"]
     assert threshold["passed"] is False
-    assert "base.json yet; to make this run the baseline: promptkit runs export 1 --baseline FILE" in threshold["says"]
+    says = threshold["says"]
+    assert "base.json yet; to make this run the baseline: promptkit runs export 1 --baseline " in says
+    assert says.endswith("evals/base.json")
     assert [each["passed"] for each in after.record["thresholds"]] == [True]
 
 
