@@ -157,6 +157,14 @@ async def test_what_the_code_writes_and_what_lies_elsewhere_or_in_the_store_is_n
     assert await reads(folder, source) == {}
 
 
+async def test_what_the_code_writes_in_a_thread_is_not_read(folder: Folder) -> None:
+    source = (
+        "import asyncio\nasync def act():\n    await asyncio.to_thread((HERE / 'log.txt').write_text, 'x')\n"
+        "    (HERE / 'log.txt').read_text()\n"
+    )
+    assert await reads(folder, source) == {}
+
+
 async def test_a_file_that_changes_while_a_call_runs_has_no_digest(folder: Folder) -> None:
     folder.write("a.txt", "one")
     source = "def act(change):\n    text = (HERE / 'a.txt').read_text()\n    change()\n    return text\n"

@@ -222,7 +222,10 @@ class MatrixView(DemoView):
         shared = {name: value for name, value in first.items() if name not in ("a", "b", "margin")}
         effect = {**shared, "key": "mood.prompt", "value": "CURT", "first": "Mood", "variants": 2}
         variants = [dict(variant) for variant in record["variants"]]
-        parts = {"agreement with labels": {"method": "Cohen's kappa", "value": 0.6, "low": 0.4, "high": 0.7}}
+        parts = {
+            "judged": {"mean": 0.7, "low": 0.6, "high": 0.8},
+            "agreement with labels": {"method": "Cohen's kappa", "value": 0.6, "low": 0.4, "high": 0.7},
+        }
         similarity = {**variants[0]["metrics"]["similarity"], "kind": "judge", "parts": parts}
         variants[0]["metrics"] = {**variants[0]["metrics"], "similarity": similarity}
         none = {**record["comparisons"][1], **dict.fromkeys(("difference", "low", "high", "p", "adjusted"))}
@@ -240,6 +243,7 @@ def test_a_page_has_margins_main_effects_and_how_far_judges_hold(tmp_path: Path)
     assert "prompt=CURT accuracy" in page.text
     assert "thinking short tokens – not compared – – – – –" in page.text
     assert "similarity short agreement with labels Cohen's kappa 0.60 [0.40, 0.70]" in page.text
+    assert "Slices of similarity are of the judge's own scores" in page.text
     assert '<table class="judges">' in page.source and ".judges td:last-child { white-space: normal" in page.source
 
 

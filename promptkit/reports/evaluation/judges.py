@@ -16,7 +16,9 @@ from promptkit.reports.text import counted, visible
 JUDGE_KINDS = ("judge", "pairwise")
 DECIMALS = 2
 _COUNTS = {"wins": "win", "losses": "loss", "ties": "tie"}
-_NAMES = {"judged": "the judge's own mean", "score and tokens": "correlation of score and length"}
+JUDGED = "judged"
+"""The part of a metric whose mean labels correct: the judge's own mean."""
+_NAMES = {JUDGED: "the judge's own mean", "score and tokens": "correlation of score and length"}
 
 
 class JudgeFact(NamedTuple):

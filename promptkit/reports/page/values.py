@@ -11,7 +11,7 @@ from promptkit.evaluation.record import DifferenceRecord, EvalRecord, FamilyDiff
 from promptkit.evaluation.verdicts import margin_ends
 from promptkit.reports.evaluation.comparisons import asked_apart_notes, margin_notes
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.judges import JUDGE_KINDS, judge_facts
+from promptkit.reports.evaluation.judges import JUDGE_KINDS, JUDGED, judge_facts
 from promptkit.reports.evaluation.main_effects import effect_name, main_effect_notes, main_effects_title
 from promptkit.reports.evaluation.serving import serving_table
 from promptkit.reports.evaluation.turns import part_values, simulated_user_notes
@@ -49,6 +49,7 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         ],
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
         "judges": list(judge_facts(record.variants)),
+        "corrected": [name for name in view.metrics if _is_corrected(name, record.variants)],
         "has_costs": any(variant.cost is not None for variant in record.variants),
         "comparisons": _differences(record),
         "main_effects": [*_main_effects(record)],
@@ -58,6 +59,11 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "classes": list(_classes(record.variants, view.metrics)),
         "serving": serving_table(record.serving) if record.serving else None,
     }
+
+
+def _is_corrected(metric: str, variants: Sequence[VariantRecord]) -> bool:
+    """Tell whether labels correct a judge's mean of some variant."""
+    return any(metric in variant.metrics and JUDGED in variant.metrics[metric].parts for variant in variants)
 
 
 def _chips(view: RunView, record: EvalRecord) -> Iterator[tuple[str, str]]:
