@@ -41,20 +41,22 @@ _NO_VALUE = "\nNone"
 class CodeParameters(ClosedModel):
     """`tests` is a Python program of asserts, the same for all rows; by default it is the expected answer.
 
-    `backend` is the sandbox of the programs: `monty`, `cpython` or `auto`.
+    `backend` is the sandbox of the programs: `cpython`, `monty`, or `auto`, which takes `cpython` where it can be
+    jailed.
     """
 
     tests: str | None = None
     seconds: float = Field(default=5.0, gt=0, le=60)
-    backend: Backend = Field(default=DEFAULT_BACKEND, exclude=True)  # in the key only where it differs
+    backend: Backend = Field(default="auto", exclude=True)  # in the key only where it is not Monty
 
 
 class CodeTests(Proportion):
     """1 where the program and then its tests run; 0, with the reason, where either fails or takes too long.
 
-    The score is missing where the sandbox cannot run the program (it lacks a module, or Monty knows no `yield`). The
-    tests run after the program, in its namespace and not as part of its text, so that no text can swallow them. Under
-    `cpython` a program that changes Python itself could still make them pass.
+    Under `monty` the score is missing where that cannot run the program (it lacks a module, or knows no `yield`); under
+    `cpython` a program that needs a module which is not there is wrong. The tests run after the program, in its
+    namespace and not as part of its text, so that no text can swallow them. Under `cpython` a program that changes
+    Python itself could still make them pass.
     """
 
     kind = "code"
@@ -94,13 +96,14 @@ class CodeTests(Proportion):
             failure, where = (await sandbox.run(program + _NO_VALUE)).failure, "the program"
             if failure is None:
                 failure, where = (await sandbox.run(tests + _NO_VALUE)).failure, "a test"
-        return Score(1.0) if failure is None else _failed_score(failure, where)
+        is_python = resolve_backend(self.parameters.backend) != DEFAULT_BACKEND
+        return Score(1.0) if failure is None else _failed_score(failure, where, is_python=is_python)
 
 
-def _failed_score(failure: Failure, where: str) -> Score:
+def _failed_score(failure: Failure, where: str, *, is_python: bool) -> Score:
     line = "" if failure.line is None else f", line {failure.line}"
     message = f"{where}{line}: {failure.message}"
-    if failure.kind in ("unsupported", "crash"):
+    if failure.kind == "crash" or (failure.kind == "unsupported" and not is_python):
         return Score(None, {"problem": message}, f"the sandbox cannot run it: {message}")
     return Score(0.0, {"problem": message, "kind": failure.kind})
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
+from promptkit.evaluation.metrics.judge_validity import JUDGED
 from promptkit.evaluation.record import MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import number_text, p_text
 from promptkit.reports.evaluation.variants import variant_tags
@@ -16,8 +17,6 @@ from promptkit.reports.text import counted, visible
 JUDGE_KINDS = ("judge", "pairwise")
 DECIMALS = 2
 _COUNTS = {"wins": "win", "losses": "loss", "ties": "tie"}
-JUDGED = "judged"
-"""The part of a metric whose mean labels correct: the judge's own mean."""
 _NAMES = {JUDGED: "the judge's own mean", "score and tokens": "correlation of score and length"}
 
 

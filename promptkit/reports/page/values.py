@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from promptkit.evaluation.cells.cell import RunView
+from promptkit.evaluation.metrics.judge_validity import JUDGED
 from promptkit.evaluation.record import DifferenceRecord, EvalRecord, FamilyDifference, MetricRecord, VariantRecord
 from promptkit.evaluation.verdicts import margin_ends
 from promptkit.reports.evaluation.comparisons import asked_apart_notes, margin_notes
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.judges import JUDGE_KINDS, JUDGED, judge_facts
+from promptkit.reports.evaluation.judges import JUDGE_KINDS, judge_facts
 from promptkit.reports.evaluation.main_effects import effect_name, main_effect_notes, main_effects_title
 from promptkit.reports.evaluation.serving import serving_table
 from promptkit.reports.evaluation.turns import part_values, simulated_user_notes

@@ -41,7 +41,7 @@ async def test_a_program_that_passes_is_right(program: str) -> None:
     [
         ("def add(a, b):\n    return 3", "a test, line 2: AssertionError: two and two"),
         ("def plus(a, b):\n    return a + b", "a test, line 1: NameError"),
-        ("def add(a, b:\n", "the program, line 2: unexpected EOF"),
+        ("def add(a, b:\n", "the program, line "),
         ("raise SystemExit", "the program, line 1: SystemExit"),
         ("open('/etc/passwd')", "the program, line 1: PermissionError"),
         ("", "no program"),
@@ -63,8 +63,8 @@ async def test_no_program_can_swallow_its_tests(program: str) -> None:
 
 
 @pytest.mark.parametrize("program", ["import numpy\n" + ADD, "def add(a, b):\n    yield a + b"])
-async def test_what_the_sandbox_cannot_run_is_missing_not_wrong(program: str) -> None:
-    found = await score(program)
+async def test_what_monty_cannot_run_is_missing_not_wrong(program: str) -> None:
+    found = await score(program, backend="monty")
     assert found.value is None and "sandbox" in found.why
 
 
@@ -79,7 +79,22 @@ async def test_the_backend_of_programs_may_be_cpython() -> None:
     found = await score(program, tests.replace("3", "4"), backend="cpython")
     assert found.value == 0 and "a test, line 1: AssertionError" in found.detail["problem"]
     found = await score(f"import socket\n{ADD}", backend="cpython")
-    assert found.value is None and "No module named 'socket'" in found.why
+    assert found.value == 0 and "No module named 'socket'" in found.detail["problem"]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import heapq, string, statistics, operator\ndef add(a, b):\n    return operator.add(a, b)",
+        "def both(a, b):\n    yield a\n    yield b\ndef add(a, b):\n    return sum(both(a, b))",
+        "class Wrong(Exception):\n    pass\ndef add(a, b):\n    x = a + b\n    y = x\n    del x\n    return y",
+        "from typing import *\ndef add(a: int, b: int) -> Union[int, None]:\n    return a + b",
+    ],
+)
+async def test_ordinary_programs_have_a_score_by_default(program: str) -> None:
+    if why := jail_fault():
+        pytest.skip(why)
+    assert (await score(program)).value == 1
 
 
 def test_a_backend_that_is_not_there_is_an_error_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +106,8 @@ def test_a_backend_that_is_not_there_is_an_error_before_the_run(monkeypatch: pyt
 
 def test_scores_of_another_backend_have_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_module, "jail_fault", lambda: None)
-    usual = metric("code").key
-    assert usual == metric("code", {"backend": "monty"}).key == 'code:{"tests":null,"seconds":5.0}'
+    usual = metric("code", {"backend": "monty"}).key
+    assert usual == 'code:{"tests":null,"seconds":5.0}'
     assert metric("code", {"backend": "cpython"}).key == f"{usual}:cpython"
     for backend, key in (("cpython", f"{usual}:cpython"), ("monty", usual)):
         monkeypatch.setattr(own_module, "resolve_backend", lambda _, backend=backend: backend)
