@@ -245,7 +245,9 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if not openers:
         return
     if is_renaming or (event == "open" and _writes(arguments[1], arguments[2])):
-        if is_called:  # A script of the project that writes a file between two evaluations has changed an input.
+        # A script of the project that writes a file between two evaluations has changed an input. Bytecode that an
+        # import writes has the path of its source here, which nobody wrote.
+        if is_called and not os.fsdecode(arguments[1 if is_renaming else 0]).endswith(".pyc"):
             _written.add(path)
         return
     if event == "sqlite3.connect":

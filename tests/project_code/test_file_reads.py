@@ -72,12 +72,17 @@ async def test_a_file_that_an_imported_module_reads_is_read_by_the_one_that_impo
     assert other == {name: digest_of(name, folder.root) for name in ("a.txt", "helper.py")}
 
 
-async def test_a_module_that_is_imported_by_a_string_and_the_files_that_it_reads_are_read(folder: Folder) -> None:
+@pytest.mark.parametrize("keeps_bytecode", [True, False])
+async def test_a_module_that_is_imported_by_a_string_and_the_files_that_it_reads_are_read(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, keeps_bytecode: bool
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", not keeps_bytecode)
+    module = f"late_{keeps_bytecode}"  # A module that is loaded already would be the other case's.
     folder.write("a.txt", "one")
-    folder.write("late_module.py", HERE + "TEXT = (HERE / 'a.txt').read_text()\n")
-    source = "import importlib\ndef act():\n    return importlib.import_module('late_module').TEXT\n"
-    assert (await reads(folder, source)).keys() == {"a.txt", "late_module.py"}
-    assert (await reads(folder, source)).keys() == {"a.txt", "late_module.py"}
+    folder.write(f"{module}.py", HERE + "TEXT = (HERE / 'a.txt').read_text()\n")
+    source = f"import importlib\ndef act():\n    return importlib.import_module('{module}').TEXT\n"
+    assert (await reads(folder, source)).keys() == {"a.txt", f"{module}.py"}
+    assert (await reads(folder, source)).keys() == {"a.txt", f"{module}.py"}
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,11 @@ def test_only_the_best_score_is_right() -> None:
     assert [of.measure(given(got, "cat")).value for got in ("cat", "cap")] == [1, 0]
 
 
+CODE = {"tests": "assert x == 1", "backend": "monty"}
+
+
 async def test_a_metric_that_waits_is_waited_for() -> None:
-    of = metric("pass_all", {"k": 1, "metric": "runs"}, others={"runs": metric("code", {"tests": "assert x == 1"})})
+    of = metric("pass_all", {"k": 1, "metric": "runs"}, others={"runs": metric("code", CODE)})
     assert of.asks and of.costly
     assert (await of.measure_async(given("x = 1"), Models(Scripted([])))).value == 1
     assert (await of.measure_async(given("import numpy"), Models(Scripted([])))).value is None
