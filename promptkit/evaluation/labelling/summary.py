@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
-from math import isnan
+from itertools import combinations, zip_longest
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from promptkit.evaluation.answer_labels import LEAST_COVERED, AnswerLabel, AnswerLabels
 from promptkit.evaluation.labelling.items import LabelItem, LabelItems
 from promptkit.evaluation.labelling.levels import LabelLevels
 from promptkit.evaluation.labelling.queue import random_sample
 from promptkit.evaluation.metrics.estimation import finite
-from promptkit.evaluation.statistics.agreement import agreement_with_labels, krippendorff_alpha
-from promptkit.evaluation.statistics.bootstrap import percentile_interval
+from promptkit.evaluation.statistics.agreement import agreement_with_labels, alpha_with_interval
 from promptkit.evaluation.statistics.interval import bounded_mean, wilson
 from promptkit.evaluation.suite.data import cluster_value
 
@@ -247,23 +244,14 @@ def _alpha(people: Sequence[str], of_answers: Sequence[Sequence[AnswerLabel]], l
     equal = sum(len(set(given)) == 1 for given in ratings)
     if len(ratings) < FEWEST_PAIRS:
         return Agreement(raters=tuple(people), n=len(ratings), equal=equal)
-    ordinal = len(levels.names) > 2
-
-    def alpha(chosen: NDArray[np.int64]) -> float:
-        values = [rating for at in chosen for rating in ratings[at]]
-        units = [unit for unit, at in enumerate(chosen) for _ in ratings[at]]
-        return krippendorff_alpha(values, units, ordinal=ordinal)
-
-    value = alpha(np.arange(len(ratings)))
-    low, high = (
-        (None, None) if isnan(value) else map(finite, percentile_interval(alpha, len(ratings), draws=ALPHA_DRAWS))
-    )
+    padded = np.array(list(zip_longest(*ratings, fillvalue=np.nan)), dtype=np.float64).T
+    value, low, high = map(finite, alpha_with_interval(padded, ordinal=len(levels.names) > 2, draws=ALPHA_DRAWS))
     return Agreement(
         raters=tuple(people),
         n=len(ratings),
         equal=equal,
         method=ALPHA,
-        value=finite(value),
+        value=value,
         value_low=low,
         value_high=high,
     )

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from promptkit.evaluation.metrics.base import Estimate, Sample
 from promptkit.evaluation.metrics.estimation import finite
-from promptkit.evaluation.statistics.agreement import krippendorff_alpha
-from promptkit.evaluation.statistics.bootstrap import percentile_interval
+from promptkit.evaluation.statistics.agreement import alpha_with_interval
 from promptkit.evaluation.statistics.interval import CONFIDENCE, normal_quantile, wilson
 from promptkit.evaluation.statistics.paired import paired_graded
 
@@ -123,15 +122,7 @@ def _jury_agreement(verdicts: NDArray[np.float64], *, ordinal: bool) -> dict[str
         return {"n": 0}
     # The bootstrap draws answers by position: sorting makes it independent of their order.
     several = several[np.lexsort(several.T)]
-
-    def alpha(rows: NDArray[np.int64]) -> float:
-        drawn = several[rows]
-        units = np.repeat(np.arange(len(rows)), drawn.shape[1])
-        known = ~np.isnan(drawn.ravel())
-        return krippendorff_alpha(drawn.ravel()[known], units[known], ordinal=ordinal)
-
-    value = alpha(np.arange(len(several)))
-    low, high = (np.nan, np.nan) if np.isnan(value) else percentile_interval(alpha, len(several), seed=0)
+    value, low, high = alpha_with_interval(several, ordinal=ordinal)
     unanimous = int((np.nanmin(several, axis=1) == np.nanmax(several, axis=1)).sum())
     return {
         **_share(unanimous, len(several)),

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from promptkit.evaluation.statistics.bootstrap import percentile_interval
+from promptkit.evaluation.statistics.bootstrap import RESAMPLES, percentile_interval
 from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, normal_quantile, wilson
 from promptkit.evaluation.statistics.paired import mid_p
 
@@ -75,6 +75,27 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike, *, ordinal: bool = F
     if not expected:
         return nan
     return 1 - (float(totals.sum()) - 1) * float(np.sum(coincidences * distances)) / expected
+
+
+def alpha_with_interval(
+    ratings: NDArray[np.float64], *, ordinal: bool = False, draws: int = RESAMPLES
+) -> tuple[float, float, float]:
+    """Return Krippendorff's alpha with its percentile interval from `draws` resamples of units; NaN if not defined.
+
+    `ratings` is (units, raters), NaN where a rater did not rate. Raises ValueError where no resample has an alpha.
+    """
+
+    def alpha(chosen: NDArray[np.int64]) -> float:
+        drawn = ratings[chosen]
+        units = np.repeat(np.arange(len(chosen)), drawn.shape[1])
+        known = ~np.isnan(drawn.ravel())
+        return krippendorff_alpha(drawn.ravel()[known], units[known], ordinal=ordinal)
+
+    value = alpha(np.arange(len(ratings)))
+    if isnan(value):
+        return nan, nan, nan
+    interval = percentile_interval(alpha, len(ratings), draws=draws)
+    return value, interval.low, interval.high
 
 
 def _ordinal_distances(totals: NDArray[np.float64]) -> NDArray[np.float64]:
