@@ -181,7 +181,13 @@ def _comparisons(
     for measure in suite.measures:
         metric = measure.metric
         found = [
-            (a, b, compare_variants(metric, a.tally, b.tally, cells, clusters, rules, len(pairs))) for b, a in pairs
+            (
+                a,
+                b,
+                untimed_difference(metric, (a.tally, b.tally))
+                or compare_tallies(metric, a.tally, b.tally, cells, clusters, rules, len(pairs)),
+            )
+            for b, a in pairs
         ]
         reported = [(a, b, difference) for a, b, difference in found if difference is not None]
         for (a, b, difference), adjusted in zip(
@@ -211,21 +217,6 @@ def adjusted_ps(differences: Sequence[Difference]) -> list[float | None]:
     """Return p of each of a family of differences adjusted by Holm's procedure, None where it has none."""
     adjusted = holm([1.0 if difference.p is None else difference.p for difference in differences])
     return [None if found.p is None else p for found, p in zip(differences, adjusted, strict=True)]
-
-
-def compare_variants(
-    metric: Metric,
-    a: Tally,
-    b: Tally,
-    cells: int,
-    clusters: NDArray[np.int64] | None,
-    rules: ReportRules,
-    family: int,
-) -> Difference | None:
-    """Return the difference of two variants of one run as `compare_tallies` does; of times only measured together."""
-    if (without := untimed_difference(metric, (a, b))) is not None:
-        return without
-    return compare_tallies(metric, a, b, cells, clusters, rules, family)
 
 
 def untimed_difference(metric: Metric, tallies: Sequence[Tally]) -> Difference | None:
