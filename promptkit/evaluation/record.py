@@ -391,7 +391,7 @@ class ServingRecord(Record):
     notes: list[str] = []
 
     def level(self, variant: str, concurrency: int) -> ServingLevel | None:
-        """Return what was measured of a variant at a number of concurrent requests."""
+        """Return the figures of a variant at a number of concurrent requests."""
         found = (level for level in self.levels if (level.variant, level.concurrency) == (variant, concurrency))
         return next(found, None)
 

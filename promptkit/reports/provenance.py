@@ -10,7 +10,7 @@ from promptkit.reports.text import one_line, when_text
 
 
 def provenance_lines(origin: Provenance) -> Iterator[str]:
-    """Yield when and by what a cell was answered, and the files that it was made of, with their digests."""
+    """Yield the time of a cell and what answered it, and the files that it was made of, with their digests."""
     when = "at a time that is not recorded" if origin.asked is None else when_text(origin.asked)
     by = f" by promptkit {origin.release}" if origin.release else ""
     yield f"  asked {when}{by}"

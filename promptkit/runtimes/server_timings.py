@@ -42,7 +42,7 @@ def ollama_timings(part: Mapping[str, Any]) -> Timings:
 
 
 def openai_timings(usage: Mapping[str, Any], timings: Any) -> Timings:
-    """Return what a server of OpenAI's protocol reports: llama.cpp's `timings`, else the cached tokens of `usage`."""
+    """Return the timings of a server of OpenAI's protocol: llama.cpp's `timings`, else the cached tokens of `usage`."""
     if found := llama_timings(timings):
         return found
     details = usage.get("prompt_tokens_details")

@@ -133,7 +133,7 @@ class RowAssertions(Proportion):
         return is_reached is not assertion.negated
 
     def _faults(self, item: Any) -> Iterator[str]:
-        """Yield what is wrong with one assertion as it is written."""
+        """Yield the problems of one assertion as it is written."""
         try:
             assertion = read_assertion(item)
             metric = self._metric(assertion)

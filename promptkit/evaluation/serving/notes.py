@@ -16,7 +16,7 @@ MUCH_REUSED = 0.05
 
 
 def serving_notes(result: ServingResult, levels: Sequence[ServingLevel], spread: float | None) -> Iterator[str]:
-    """Yield what qualifies the figures."""
+    """Yield the notes that qualify the figures."""
     served = _served_names(result)
     if scripted := [name for name, found in result.models.items() if found and name not in served]:
         yield f"{_names(scripted)}: answered by a script, so these are not the times of a model"
@@ -64,7 +64,7 @@ def _queue_notes(result: ServingResult) -> Iterator[str]:
 
 
 def _length_notes(levels: Sequence[ServingLevel]) -> Iterator[str]:
-    """Yield which variants write answers of another length than the first, at the first concurrency."""
+    """Yield the variants that write answers of another length than the first, at the first concurrency."""
     baseline = levels[0]
     for level in levels[1:]:
         if level.concurrency == baseline.concurrency and level.tokens_out and baseline.tokens_out:
@@ -77,7 +77,7 @@ def _length_notes(levels: Sequence[ServingLevel]) -> Iterator[str]:
 
 
 def _prefix_notes(result: ServingResult, levels: Sequence[ServingLevel]) -> Iterator[str]:
-    """Yield which share of the prompts the server did not read again, which makes the time to first token shorter."""
+    """Yield the share of the prompts that the server did not read again, which shortens the time to first token."""
     most: dict[str, float] = {}
     for level in levels:
         if level.reused is not None:

@@ -38,7 +38,7 @@ class ServingSpec(ClosedModel):
 
 
 def serving_values(given: Any) -> Any:
-    """Return what `serving:` holds as a mapping: a list, or one number, are its concurrencies."""
+    """Return the value of `serving:` as a mapping: a list, or one number, are its concurrencies."""
     if isinstance(given, list):
         return {"concurrency": given}
     return {"concurrency": [given]} if type(given) is int else given

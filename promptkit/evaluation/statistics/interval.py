@@ -146,7 +146,7 @@ def effective_clusters(sizes: NDArray[np.int64]) -> float:
 
 
 def one_more_cluster(clusters: int, effective: float) -> float:
-    """Return what one more cluster of the largest variance adds to a variance, as a share of that of one score.
+    """Return the addition of one more cluster of the largest variance to a variance, as a share of that of one score.
 
     It is larger where clusters are of unequal sizes, since few of them may hold all that differs.
     """

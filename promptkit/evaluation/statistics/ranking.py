@@ -226,7 +226,7 @@ def _laplacian(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _reachable(direct: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which variants a chain of direct links leads to, each to itself included."""
+    """Return the variants that a chain of direct links leads to from each, itself included."""
     reached = direct | np.eye(len(direct), dtype=np.bool_)
     for _ in range(len(direct).bit_length()):
         reached = (reached.astype(np.int64) @ reached.astype(np.int64)) > 0

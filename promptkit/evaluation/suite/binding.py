@@ -213,7 +213,7 @@ def _problem_text(problem: Problem) -> str:
 
 
 def expected_of_turn(measure: Measure, row: Mapping[str, Any], expect: Any, turn: Mapping[str, Any]) -> Any:
-    """Return what a metric expects of a turn, None where it expects nothing there.
+    """Return the expected value of a turn by a metric, None where it expects nothing there.
 
     Without an `expect` of its own this is the item of the suite's, which is a list with one for each turn.
     """

@@ -98,7 +98,7 @@ class Conversation:
         return {self.history: [], **({self.message: ""} if self.message else {})}
 
     def material(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what of a row the conversation is made of. Raises InputError for a wrong one.
+        """Return the parts of a row that the conversation is made of. Raises InputError for a wrong one.
 
         These are the user's texts or, with a simulated user, its inputs, and the whole row where `until` or an input
         that depends on the conversation reads it.

@@ -103,7 +103,7 @@ def help_lines(levels: LabelLevels, width: int) -> Iterator[Text]:
 def start_lines(
     metric: str, run: int, answers: int, labelled: int, asked: int, variants: int, widths: Mapping[int, float]
 ) -> Iterator[str]:
-    """Yield how many answers there are, and which interval how many labels give."""
+    """Yield the number of answers, and the interval that so many labels give."""
     known = f", {labelled} labelled" if labelled else ""
     yield f"`{metric}` of run {run}: {counted(answers, 'answer')} of {counted(variants, 'variant')}{known}"
     if widths:
@@ -114,7 +114,7 @@ def start_lines(
 
 
 def second_start_lines(metric: str, run: int, others: int, asked: int) -> Iterator[str]:
-    """Yield how many answers others have labelled, and how many of them are asked."""
+    """Yield the number of answers that others have labelled, and of those that are asked."""
     yield f"`{metric}` of run {run}: {counted(others, 'answer')} labelled by others, in another order"
     yield f"{counted(asked, 'answer')} to label now; ? explains the keys, q ends and keeps all labels"
 

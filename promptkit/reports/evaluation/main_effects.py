@@ -28,7 +28,7 @@ def main_effect_lines(record: EvalRecord, width: int) -> Iterator[Text]:
 
 
 def main_effects_title(record: EvalRecord) -> str:
-    """Return what main effects compare: `main effects against layout=xml, averaged over the other keys`."""
+    """Return the title of main effects: `main effects against layout=xml, averaged over the other keys`."""
     firsts = dict.fromkeys(f"{_short_key(found)}={found.first}" for found in record.main_effects)
     return f"main effects against {', '.join(firsts)}, averaged over the other keys"
 

@@ -64,7 +64,7 @@ def _score(variant: VariantRecord) -> float | None:
 
 
 def variant_costs(variants: Sequence[VariantRecord]) -> dict[str, list[float]]:
-    """Return what a row of each variant costs, by the names of costs that can be compared between them.
+    """Return the costs of a row of each variant, by the names of costs that can be compared between them.
 
     Tokens of two models are different units, and seconds were measured together only where no reply was cached.
     """

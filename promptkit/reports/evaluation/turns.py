@@ -76,7 +76,7 @@ def tool_call_notes(variants: Sequence[VariantRecord], tags: Mapping[str, str]) 
 
 
 def simulated_user_notes(variants: Sequence[VariantRecord], tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield what the simulated user of each variant took, which is not among its own costs."""
+    """Yield the costs of the simulated user of each variant, which are not among its own."""
     for variant in variants:
         if spent := variant.simulated_user:
             of = f" ({tags[variant.name]})" if len(variants) > 1 else ""

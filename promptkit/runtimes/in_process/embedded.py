@@ -111,7 +111,7 @@ class Embedded(InProcessRuntime):
         return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 
     async def memory(self) -> Memory | None:
-        """Return what loading the model added to the process: weights that were read, windows of all slots, buffers."""
+        """Return the memory that loading the model added: weights that were read, windows of all slots, buffers."""
         grown = self._resident
         return Memory(grown, "resident memory that loading it added to the process") if grown and grown > 0 else None
 
