@@ -66,8 +66,9 @@ class StoredRun:
         """
         for kept in self._store.cells.of_run(self.number, variant=variant, first=first):
             with self._store.damage.skipping():
-                view = read_cell(kept)
-                yield view
+                cell = read_cell(kept)
+                cell.read_trace = self._store.cells.trace_reader(kept.number)
+                yield cell
 
     def trace(self, cell: int) -> Mapping[str, Any] | None:
         """Return a cell's trace record, None where it has none or a damaged one."""

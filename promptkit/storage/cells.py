@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -260,6 +260,10 @@ class Cells:
             trace = self.trace(number)
             return None if trace is None else dict(read_record(trace, TraceShape, f"traces {number}"))
         return None
+
+    def trace_reader(self, number: int) -> Callable[[], Mapping[str, Any]]:
+        """Return a function that reads a cell's trace record when it is needed; it is empty where there is none."""
+        return lambda: self.trace_record(number) or {}
 
     def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str | None]:
         """Return the scores of cells by the metric of a `key`, by the cells' numbers; None: damaged."""

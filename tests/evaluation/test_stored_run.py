@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.evaluation.stored_run import build_metrics, recomputed_record
+from promptkit.evaluation.stored_run import StoredRun, build_metrics, recomputed_record
 from promptkit.runtimes.base import Request
+from promptkit.storage.store import Store
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, echo, moods
 
@@ -86,3 +87,13 @@ async def test_a_run_that_does_not_say_how_its_metrics_were_made_is_refused(benc
     ran.view.how = {key: value for key, value in ran.view.how.items() if key != "kinds"}
     with pytest.raises(InputError, match="does not say how its metrics were made"):
         build_metrics(ran.view, bench.folder.project)
+
+
+async def test_its_cells_read_their_traces(bench: Bench) -> None:
+    ran = await bench.run()
+    with Store.open(bench.store_folder) as store:
+        run = store.run(str(ran.evaluated.number))
+        assert run is not None
+        view = StoredRun(store, run)
+        cells = list(view.cells())
+        assert cells and all(cell.trace and cell.trace == view.trace(cell.number) for cell in cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from promptkit.errors import DamagedRecord
 from promptkit.evaluation.cells.cell import Cell, read_outcome
@@ -40,7 +40,7 @@ class KeptCells:
         for key, (number, outcome) in outcomes.items():
             for cell in by_key[key] if key not in replaced else ():
                 cell.take_outcome(outcome, number)
-                cell.read_trace = self._trace_reader(number)
+                cell.read_trace = self._store.cells.trace_reader(number)
         return replaced
 
     async def _stale(self, outcomes: Mapping[bytes, OutcomeShape], cells: Mapping[bytes, Sequence[Cell]]) -> set[bytes]:
@@ -57,6 +57,3 @@ class KeptCells:
         for key, changed in stale.items():
             self._changed_files.count_cells(changed, len(cells[key]))
         return set(stale)
-
-    def _trace_reader(self, number: int) -> Callable[[], Mapping[str, object]]:
-        return lambda: self._store.cells.trace_record(number) or {}

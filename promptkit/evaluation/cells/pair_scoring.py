@@ -141,14 +141,10 @@ def _answered_groups(suite: Suite, store: Store, number: int) -> Iterator[list[C
                 yield found
 
 
-def _stored_trace(store: Store, number: int) -> Mapping[str, Any]:
-    return store.cells.trace_record(number) or {}
-
-
 def _readable(cells: Iterable[RunCell], store: Store, fields: Mapping[str, Any]) -> Iterator[Cell]:
     """Yield the cells whose records are not damaged."""
     for kept in cells:
         with store.damage.skipping():
             cell = read_cell(kept, fields)
-            cell.read_trace = partial(_stored_trace, store, kept.number)
+            cell.read_trace = store.cells.trace_reader(kept.number)
             yield cell
