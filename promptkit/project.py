@@ -20,7 +20,7 @@ from promptkit.storage.files import (
     check_named,
     check_there,
     find_root,
-    found_file,
+    first_found,
     read_bytes,
     resolved,
     resolved_once,
@@ -193,7 +193,7 @@ class Project:
 
     def _find(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
         key = (self.root, LIBRARY, kind, name, beside)
-        return found_file(key, lambda: self._search(kind, name, beside))
+        return first_found(key, lambda: self._search(kind, name, beside))
 
     def _search(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
         if name in ("", ".", "..") or "\0" in name:
