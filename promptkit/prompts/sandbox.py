@@ -181,7 +181,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """Allow the listed methods of plain values, and public attributes of other values."""
         if isinstance(obj, type):
             return False
-        is_listed = _is_listed(type(obj), attr)
+        kind: type = type(obj)
+        is_listed = _is_listed(kind, attr)
         return super().is_safe_attribute(obj, attr, value) if is_listed is None else is_listed
 
     def call(self, context: Context, called: Any, /, *arguments: Any, **named: Any) -> Any:
