@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.techniques.methods.dates import date_keys
+from promptkit.techniques.methods.table_chain import date_keys
 
 
 @pytest.mark.parametrize(
