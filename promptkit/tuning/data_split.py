@@ -138,6 +138,22 @@ def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
     return [f"row {row.key.hex()}" if value is None else value for row, value in zip(rows, values, strict=True)]
 
 
+def holdout_units(split: DataSplit) -> list[tuple[int, ...]]:
+    """Return the held-out rows as independent units, single rows or clusters, in a random order.
+
+    The order depends on their contents and the split's salt alone, so that rows added later change no others' order.
+    """
+    rows = [split.rows[place] for place in split.holdout]
+    clusters = clusters_of(split.suite, rows)
+    keys = [row_content(row.inputs[0]) for row in rows] if clusters is None else list(map(_cluster_key, clusters))
+    units: dict[str, list[int]] = {}
+    for place, key in zip(split.holdout, keys, strict=True):
+        units.setdefault(key, []).append(place)
+    order = np.argsort(_unit_positions(_hash_codes(list(units)), split.salt), kind="stable")
+    ordered = list(units.values())
+    return [tuple(ordered[at]) for at in order]
+
+
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
     """Return expected answers as classes; None if there are too many different ones, or they are not plain values."""
     if not all(isinstance(answer, str | int | bool) for answer in expected) or len(set(expected)) > MOST_LABELS:

@@ -204,6 +204,14 @@ class Evaluator:
         values = [self.rows[row].inputs[0] for row in rows]
         return await deduplicate(candidates, lambda candidate: self.variant(candidate).pipeline, values, self._models)
 
+    async def request_size(self, candidate: Candidate, row: int) -> int:
+        """Return the characters of a candidate's first requests on a row, 0 if they cannot be rendered. Sends none."""
+        try:
+            rendered = await render(self.variant(candidate).pipeline, self.rows[row].inputs[0], models=self._models)
+        except PromptkitError:
+            return 0
+        return sum(len(message.content) for step in rendered for message in step.request.messages)
+
     async def model(self, candidate: Candidate, step: str) -> Model:
         """Return the model that answers a step. Raises the error of a missing model."""
         variant = self.variant(candidate)

@@ -85,6 +85,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "candidates": _candidates(state),
         "baseline": _side(state, is_incumbent=False),
         "best": _side(state, is_incumbent=True),
+        "confirmation": confirmation.record() if confirmation and confirmation.looks else None,
         "difference": confirmation.difference.record() if confirmation and confirmation.difference else None,
         "verdict": confirmation.outcome if confirmation else "not shown",
         "why": confirmation.why if confirmation else NOT_CONFIRMED,
@@ -141,16 +142,17 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
             if is_calibrated
             else _estimated(evaluator, searched, trial.rows)
         )
-    confirm: Mapping[str, Any] | None = None
+    confirm: dict[str, Any] | None = None
     if state.confirmation is not None and state.confirmation.difference is not None:
-        confirm = _estimated(evaluator, confirmed, state.split.holdout)
+        confirm = _estimated(evaluator, confirmed, state.confirmation.rows)
+        confirm |= _warnings(evaluator, confirmed, state.confirmation.rows)
     choices: dict[str, Any] = {"choices": {}}
     if is_incumbent:
         choices = {"choices": confirmed.record(), "changes": confirmed.changes}
     return {
         **choices,
         "search": search and {**search, **_warnings(evaluator, searched, trial.rows if trial else ())},
-        "confirm": confirm and {**confirm, **_warnings(evaluator, confirmed, state.split.holdout)},
+        "confirm": confirm,
     }
 
 

@@ -19,10 +19,11 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
-from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
+from promptkit.tuning.budget import BudgetShares, TuningBudget, check_budget
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
+from promptkit.tuning.costs import CandidateCosts, row_cost
 from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
 from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
@@ -31,10 +32,11 @@ from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
+from promptkit.tuning.reserve import ConfirmationReserve
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
-from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
+from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate, dearest_candidate, prune_costly
 from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace
 from promptkit.tuning.trials import Estimates, Stage
@@ -105,6 +107,7 @@ class TuningRun:
         self._shares = shares
         self._space_notes = setup.space.notes
         self._budget = TuningBudget(options.limits)
+        self._reserve = ConfirmationReserve(self._budget.budget)
         split = setup.split
         self._evaluators: list[Evaluator] = []
         self._evaluator = self._open_evaluator(suite, split)
@@ -136,7 +139,7 @@ class TuningRun:
         shares = await self._measured_shares()
         if self._options.optimizer == "race":
             search = await self._race(shares)
-            await search.run(self._left())
+            await search.run()
         else:
             options = self._options
             bridged = open_search(
@@ -148,11 +151,13 @@ class TuningRun:
                 seed=options.seed,
             )
             self._state.result = bridged.found
-            await bridged.run(self._left())
+            await bridged.run(int(self._reserve.calls_left))
         await self._choose()
-        self._budget.lift_limits(shares)
+        await self._reserve.hold([self._state.result.incumbent])
+        self._reserve.release()
         if self._state.result.calibrated.changes:
             await self._confirm()
+            await self._ablate()
         else:
             why = VERDICT_REASONS["start is best" if len(self._state.result.trials) > 1 else "nothing tried"]
             self._state.confirmation = Confirmation(outcome="not shown", why=why)
@@ -172,29 +177,36 @@ class TuningRun:
 
     async def _measured_shares(self) -> BudgetShares:
         """Evaluate the start on a few rows, and set aside what the confirmation needs at their cost."""
-        split = self._setup.split
+        split, budget = self._setup.split, self.budget
         rows, before = split.search[:SMOKE_ROWS], self._budget.seconds
+        spent: BudgetSpent | None = None
         try:
             await self._evaluator.evaluate([Candidate()], rows)
-        except BudgetSpent as spent:
-            limit = self.budget.ended or "calls"
-            given = self._options.limits.record().get(limit) or 0
-            raise InputError(
-                f"--budget {limit}={given:g} is too small: it does not cover the start on {len(rows)} rows"
-            ) from spent
+        except BudgetSpent as error:
+            spent = error
         results = list(self._evaluator.results(Candidate(), rows))
         if results and all(result.score is None for result in results):
             hint = f"`promptkit eval {place(self._suite.file)} --limit {len(rows)}` shows each row"
             message = f"the start answers none of the first {len(rows)} rows: {results[0].problem}"
             raise SearchFailed(message, hint=hint)
-        seconds = self._budget.seconds - before if self._evaluator.requests_sent else None
+        elapsed = self._budget.seconds
+        seconds = elapsed - before if self._evaluator.requests_sent else 0.0
         cost = row_cost(results, seconds=seconds, parallel=self._setup.model.parallel)
+        limits = self._options.limits
+        check_budget(limits, cost, len(split.holdout), elapsed=0.0 if self._evaluator.requests_sent else elapsed)
+        if spent is not None:
+            limit = budget.ended or "calls"
+            given = limits.record().get(limit) or 0
+            message = f"--budget {limit}={given:g} is too small: it does not cover the start on {len(rows)} rows"
+            raise InputError(message, hint=f"give several times as much, such as {limit}={10 * given:g}") from spent
         shares = self._shares(cost.calls)
-        self._budget.limit_to_search(shares, cost, holdout_rows=len(split.holdout))
+        budget.most = shares.total
+        is_sized = limits.tokens is not None or limits.minutes is not None
+        costs = CandidateCosts(self._evaluator, split.search, cost, sized=is_sized)
+        self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout))
+        parameters, _ = prune_costly(self._setup.space.parameters, shares.most_cost)
+        await self._reserve.hold([dearest_candidate(parameters)])
         return shares
-
-    def _left(self) -> int:
-        return max(0, int(self.budget.most - self.budget.spent))
 
     async def _race(self, shares: BudgetShares) -> StepsSearch:
         """Return promptkit's own search, over the space with the demonstrations that the model generates for it."""
@@ -202,16 +214,18 @@ class TuningRun:
         demos: GeneratedDemos = {}
         if "examples" in setup.space.kinds:
             self._progress.begin_stage("examples", 1)
-            before, calls = self.budget.spent, self._left()
+            before, calls = self.budget.spent, int(self._reserve.calls_left)
             with suppress(BudgetSpent):  # Tokens or time ran out; what is left may still cover a search without them.
                 demos = await generate_demonstrations(
-                    self._objectives, parameters, setup.models, calls=calls, most_requests=shares.most_requests
+                    self._objectives, prune_costly(parameters, shares.most_cost)[0], setup.models, calls=calls
                 )
             if self.budget.spent > before:
                 self._stage("examples", 1, before, rows=len(setup.split.demo_pool))
         if demos:
             space = setup.space_with(demos)
             parameters, self._space_notes = space.parameters, space.notes
+        parameters, skipped = prune_costly(parameters, shares.most_cost)
+        self._space_notes = (*self._space_notes, *skipped)
         tuned_model, models = self._suite.baseline.model, self._models.within(self.budget)
         teacher = None
         if "wording" in setup.space.kinds:
@@ -229,7 +243,7 @@ class TuningRun:
             progress=self._progress,
             mode=options.mode,
             seed=options.seed,
-            most_requests=shares.most_requests,
+            reserve=self._reserve,
             result=self._state.result,
             open_proposer=open_proposer if teacher is not None else None,
         )
@@ -260,31 +274,39 @@ class TuningRun:
             result.calibrated = await calibration.freeze(preferred, result.trials[preferred.key].rows)
 
     async def _confirm(self) -> None:
-        """Store the incumbent, then evaluate start and incumbent on the held-out rows."""
+        """Store the incumbent, then evaluate start and incumbent on the held-out rows that the budget holds."""
         state, split, incumbent = self._state, self._setup.split, self._state.result.calibrated
-        ordinal = self._store.tunings.ordinal(
-            holdout_key(split), pair_key(*map(self._candidate_digest, (Candidate(), incumbent)))
-        )
+        pairs = await self._reserve.pairs_held(state.result.incumbent)
+        all_rows = len(split.holdout)
+        digests = map(self._candidate_digest, (Candidate(), incumbent))
+        key = pair_key(*digests, rows=pairs if pairs < all_rows else None)
+        ordinal = self._store.tunings.ordinal(holdout_key(split), key)
         state.confirmation = Confirmation(outcome="not shown", why="the confirmation did not finish", ordinal=ordinal)
         self._store.update_run(self._number, self._record("running").to_json())
         self._progress.begin_stage("confirm", 2)
         before = self.budget.spent
-        try:
-            state.confirmation = await confirm(self._evaluator, Candidate(), incumbent, split, ordinal=ordinal)
-        except BudgetSpent:
-            why = "the budget was spent before the confirmation finished: a larger one resumes it"
-            state.confirmation = Confirmation(outcome="not shown", why=why, ordinal=ordinal)
-            return
-        self._stage("confirm", 2, before)
-        if state.confirmation.is_cheaper and state.confirmation.outcome != "improved":
+        found = await confirm(self._evaluator, Candidate(), incumbent, split, ordinal=ordinal, most_rows=pairs)
+        state.confirmation = found
+        self._stage("confirm", 2, before, rows=len(found.rows))
+        if pairs < all_rows:
+            self._progress.note(
+                f"the budget held {pairs} of the {all_rows} confirm rows: a larger one may show a smaller gain"
+            )
+        if found.is_cheaper and found.outcome != "improved":
             self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
-        before = self.budget.spent
-        self._progress.begin_stage("ablation", len(incumbent.choices))
-        state.ablation = await ablate(self._evaluator, incumbent, split.holdout, state.result.effects)
-        self._stage("ablation", len(incumbent.choices), before)
 
-    def _stage(self, name: str, candidates: int, before: int, *, rows: int | None = None) -> None:
-        rows, calls = len(self._setup.split.holdout) if rows is None else rows, self.budget.spent - before
+    async def _ablate(self) -> None:
+        """Take each change back by itself on the rows of the confirmation, with what is left of the budget."""
+        state, incumbent = self._state, self._state.result.calibrated
+        if state.confirmation is None or not state.confirmation.rows:
+            return
+        rows, before = state.confirmation.rows, self.budget.spent
+        self._progress.begin_stage("ablation", len(incumbent.choices))
+        state.ablation = await ablate(self._evaluator, incumbent, rows, state.result.effects)
+        self._stage("ablation", len(incumbent.choices), before, rows=len(rows))
+
+    def _stage(self, name: str, candidates: int, before: int, *, rows: int) -> None:
+        calls = self.budget.spent - before
         self._state.result.stages.append(Stage(name=name, step=None, candidates=candidates, rows=rows, calls=calls))
 
     def _candidate_digest(self, candidate: Candidate) -> bytes:

@@ -31,7 +31,7 @@ from promptkit.tuning.options import OPTIMIZERS, TuneOptions
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search_space.candidate import KINDS
+from promptkit.tuning.search_space.candidate import KINDS, prune_costly
 from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
 
@@ -78,8 +78,9 @@ class Tuning:
         Raises InputError for unusable rows, space or budget, and the error of a missing model.
         """
         setup = await self._prepare()
-        split, parameters = setup.split, setup.space.parameters
+        split = setup.split
         shares = self._shares(setup, self._likely_calls(split))
+        parameters, skipped = prune_costly(setup.space.parameters, shares.most_cost)
         rate = self._seconds_a_call(setup)
         return Plan(
             target=self.suite.target,
@@ -99,7 +100,7 @@ class Tuning:
             limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest_gain=setup.smallest_gain,
-            notes=(*setup.space.notes, *data_notes(split)),
+            notes=(*setup.space.notes, *skipped, *data_notes(split)),
         )
 
     async def run(self) -> TuningResult:

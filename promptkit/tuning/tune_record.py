@@ -132,6 +132,20 @@ class ConfirmedDifference(Record):
     unit: str = "row"
 
 
+class ConfirmationRecord(Record):
+    """The course of a confirmation.
+
+    It asked `rows` rows in pairs and ended with look `look` of `looks`; all looks together would have `units` rows or
+    clusters, and their intervals hold together at `level`. That of the difference is the last look's.
+    """
+
+    rows: int = 0
+    look: int = 0
+    looks: int = 0
+    units: int = 0
+    level: Number = CONFIDENCE
+
+
 class AblationRecord(Record):
     """The contribution of one change: the incumbent against itself with that change taken back."""
 
@@ -164,6 +178,7 @@ class TuneRecord(Record):
     candidates: list[CandidateRecord] = Field(default_factory=list)
     baseline: SideRecord = SideRecord()
     best: SideRecord = SideRecord()
+    confirmation: ConfirmationRecord | None = None
     difference: ConfirmedDifference | None = None
     verdict: str = "not shown"
     why: str = ""

@@ -158,7 +158,7 @@ class Race:
         many others would see few, and those that are more than the budget can tell apart.
         """
         alive = [0]
-        most = max(DEARER_TIMES * self._costs.costs[0], (self.budget_left + spent) / 2 / self.rows)
+        most = most_cost(self.budget_left + spent, self.rows, start=self._costs.costs[0])
         for candidate, entry in list(enumerate(self.entries))[1:]:
             if self._costs.costs[candidate] > most:
                 entry.dropped_at, entry.why = 0, "too costly"
@@ -272,6 +272,11 @@ class Race:
         leader = int(np.argmax(np.where(counts > 0, np.round(sums / np.maximum(counts, 1), _DIGITS), -np.inf)))
         shared = there & there[leader]
         return np.where(shared, scores - scores[leader], 0.0), shared
+
+
+def most_cost(calls: float, rows: int, *, start: float = 1.0) -> float:
+    """Return the highest cost per row at which a race of so many calls and rows admits a candidate."""
+    return max(DEARER_TIMES * start, calls / 2 / rows)
 
 
 def default_budget(candidates: int, rows: int) -> int:

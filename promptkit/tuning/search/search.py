@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from math import inf
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
 from promptkit.tuning.progress import Incumbent, TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.reserve import ConfirmationReserve
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
@@ -30,9 +31,8 @@ from promptkit.tuning.search_space.candidate import (
     decide_setting,
     distinct,
     prune_decide,
-    prune_expensive,
 )
-from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial, limited_budget
+from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial
 
 SMOKE_SHARE: Final = 0.1
 PROPOSAL_SHARE: Final = 0.3
@@ -52,10 +52,10 @@ class Search:
     """A search on one evaluator: smoke test, screening, race, proposals.
 
     `order` holds the rows in the one order for all candidates, `base` what is chosen already. `entrants` race in any
-    case, before all that screening admits; the first is the incumbent until a race finds a better one. Candidates of
-    more than `most_requests` per row, relative to the start, are left out. `proposer` gives further candidates once the
-    race is over. `result` is filled as the search goes on, added to that of an earlier search. All choices depend on
-    the results, the calls and the seed alone: a repeated search asks only for what is missing, and ends the same.
+    case, before all that screening admits; the first is the incumbent until a race finds a better one. `reserve` sets
+    aside what the confirmation of the candidates alive needs. `proposer` gives further candidates once the race is
+    over. `result` is filled as the search goes on, added to that of an earlier search. All choices depend on the
+    results, the calls and the seed alone: a repeated search asks only for what is missing, and ends the same.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Search:
         base: Candidate | None = None,
         step: str | None = None,
         seed: int = 0,
-        most_requests: float | None = None,
+        reserve: ConfirmationReserve | None = None,
         entrants: Sequence[Candidate] = (),
         proposer: Proposer | None = None,
         result: SearchResult | None = None,
@@ -81,7 +81,7 @@ class Search:
         self._base = base or Candidate()
         self._step = step
         self._seed = seed
-        self._most_requests = most_requests
+        self._reserve = reserve or ConfirmationReserve(estimates.evaluator.budget)
         self._entrants = tuple(entrants)
         self._proposer = proposer
         self._result = result or SearchResult()
@@ -89,13 +89,15 @@ class Search:
         self._result.finalists = []
         self._result.effects = None
         self._calls_a_row = 1.0
-        self._began = self._end = 0.0
+        self._began = 0
 
-    async def run(self, calls: int) -> SearchResult:
-        """Search within a number of calls. Raises SearchFailed if the model is gone, and StoreFailed."""
-        budget = self._evaluator.budget
-        self._began, self._end = budget.spent, budget.spent + calls
-        with limited_budget(budget, calls):
+    async def run(self, calls: int | None) -> SearchResult:
+        """Search within a number of calls, None for all that the reserve leaves.
+
+        Raises SearchFailed if the model is gone, and StoreFailed.
+        """
+        self._began = self._evaluator.budget.spent
+        with self._reserve.share(calls):
             try:
                 await self._smoke()
                 seen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else []
@@ -108,7 +110,11 @@ class Search:
         return self._result
 
     def _left(self) -> int:
-        return max(0, int(self._end - self._evaluator.budget.spent))
+        return int(self._reserve.calls_left)
+
+    def _row_calls(self) -> int:
+        """Return how many rows of the base the calls that are left would pay."""
+        return max(1, int(self._left() / self._calls_a_row))
 
     async def _smoke(self) -> None:
         """Evaluate the start and one candidate per way to decide; prune a way whose answers do not parse."""
@@ -117,7 +123,6 @@ class Search:
         await self._evaluator.evaluate([self._base], rows)
         results = list(self._evaluator.results(self._base, rows))
         self._calls_a_row = sum(result.calls for result in results) / max(1, len(results)) or 1.0
-        self._parameters = prune_expensive(self._parameters, self._most_requests, self._progress)
         tried: list[Candidate] = []
         for parameter, choice in decide_choices(self._parameters):
             if (len(tried) + 1) * len(rows) * self._calls_a_row > SMOKE_SHARE * self._left():
@@ -152,11 +157,11 @@ class Search:
         """Evaluate random joint configurations on a few common rows; return them, without the base, with their
         means.
         """
-        calls, before = self._left(), self._evaluator.budget.spent
-        row_calls = max(1, int(calls / self._calls_a_row))
-        drawn = affordable_candidates(
-            await self._valid(draw(self._parameters, screen_size(row_calls), self._seed)), row_calls
-        )
+        before = self._evaluator.budget.spent
+        drawn = await self._valid(draw(self._parameters, screen_size(self._row_calls()), self._seed))
+        await self._reserve.hold([self._on_base(candidate) for candidate in drawn])
+        row_calls = self._row_calls()
+        drawn = affordable_candidates(drawn, row_calls)
         rows = self._order[: screen_rows(row_calls, [candidate.requests for candidate in drawn], len(self._order))]
         asked = [self._on_base(candidate) for candidate in drawn]
         self._progress.begin_stage("screen", len(asked), self._step)
@@ -179,10 +184,12 @@ class Search:
         """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
         effects = self._result.effects
         entering = self._without_screening() if effects is None else finalists(effects, seen)
-        entering = distinct([Candidate(), *self._entrants, *entering])
+        entering = await self._valid(distinct([Candidate(), *self._entrants, *entering]))
+        racing = [self._on_base(candidate) for candidate in entering]
+        await self._reserve.hold(racing)
         left = self._left()
-        calls = left * (1.0 if self._proposer is None else 1 - PROPOSAL_SHARE)
-        await self._race("race", [self._on_base(candidate) for candidate in await self._valid(entering)], int(calls))
+        kept = 0 if self._proposer is None else ceil(left * PROPOSAL_SHARE)
+        await self._race("race", racing, kept=kept)
         if self._proposer is not None:
             await self._race_proposals(self._proposer, left)
 
@@ -192,12 +199,13 @@ class Search:
         `calls` were available for the race and for this.
         """
         leader = self._result.incumbent
+        await self._reserve.hold([leader])
         seen = self._result.trials[leader.key].rows if leader.key in self._result.trials else ()
         rows = await proposer.rows_to_learn_from(leader, self._order, len(seen), self._left(), of=calls)
         proposed = partition_valid(self._evaluator, await proposer.propose(leader, rows, self._left(), of=calls))[0]
         if not proposed:
             return
-        await self._race("wording", [leader, *proposed], self._left())
+        await self._race("wording", [leader, *proposed])
         two = [candidate for candidate in self._result.finalists if candidate.key != leader.key][:2]
         shared = self._order[
             : min((self._evaluator.known_rows(candidate, self._order) for candidate in two), default=0)
@@ -207,7 +215,7 @@ class Search:
             and (merged := proposer.crossover(leader, two, shared))
             and partition_valid(self._evaluator, [merged])[0]
         ):
-            await self._race("merge", [self._result.incumbent, merged], self._left())
+            await self._race("merge", [self._result.incumbent, merged])
 
     def _without_screening(self) -> list[Candidate]:
         size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
@@ -220,16 +228,25 @@ class Search:
         others = draw(self._parameters, 2 * size, self._seed)[1:]
         return distinct([Candidate(), *ways[: size // 2], *others])[:size]
 
-    async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
-        """Race candidates, the first being the one to beat; the winner becomes the incumbent."""
+    async def _race(self, stage: str, candidates: Sequence[Candidate], *, kept: int = 0) -> None:
+        """Race candidates, the first being the one to beat, within the calls that are left without `kept`.
+
+        The winner becomes the incumbent.
+        """
         order, before = self._order, self._evaluator.budget.spent
+
+        async def calls_left(alive: Sequence[Candidate]) -> float:
+            await self._reserve.hold(alive)
+            return max(0, self._left() - kept)
+
         runner = RaceRunner(
             self._estimates,
             order,
             candidates,
-            calls=calls,
+            calls=await calls_left(candidates),
             spent=before - self._began,
             calls_a_request=self._calls_a_row / self._base.requests,
+            calls_left=calls_left,
         )
         self._progress.begin_stage(stage, len(runner.candidates), self._step)
         reported: set[int] = set()
@@ -259,12 +276,12 @@ class Search:
         return "no candidate has answers" if parse else "no candidate's answers parse: check the answer format"
 
     async def _valid(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates, without the base, that are possible, ask differently and are not too costly."""
+        """Return the candidates, without the base, that are possible and ask differently."""
         kept: dict[str, Candidate] = {}
         for given in candidates:
             merged = self._on_base(given)
             good, wrong = partition_valid(self._evaluator, [merged])
-            if good and given.requests <= (self._most_requests or inf):
+            if good:
                 kept[merged.key] = given
             for candidate, why in wrong:
                 self._progress.note(f"`{self._evaluator.label(candidate)}` is not possible: {why}")
@@ -315,7 +332,8 @@ class RaceRunner:
 
     The race is over the rows of an order, within `calls` calls; the first candidate is the one to beat. A row without
     results is assumed to cost the candidate's requests times `calls_a_request`. `spent` calls of the same budget went
-    before the race. `race` has the state, by the candidates' places in `candidates`.
+    before the race. `calls_left` reckons again after each block what the candidates alive may still spend. `race` has
+    the state, by the candidates' places in `candidates`.
     """
 
     def __init__(
@@ -327,12 +345,14 @@ class RaceRunner:
         calls: float,
         spent: float = 0.0,
         calls_a_request: float = 1.0,
+        calls_left: Callable[[Sequence[Candidate]], Awaitable[float]] | None = None,
     ) -> None:
         self.candidates = tuple(distinct(candidates))
         self._estimates = estimates
         self._evaluator = estimates.evaluator
         self._order = tuple(order)
         self._calls_a_request = calls_a_request
+        self._calls_left = calls_left
         known = [self._evaluator.known_rows(candidate, self._order) for candidate in self.candidates]
         costs = [self._cost(*pair) for pair in zip(self.candidates, known, strict=True)]
         self.race = Race(costs=costs, rows=len(self._order), budget=calls, spent=spent, known=known)
@@ -347,7 +367,10 @@ class RaceRunner:
             alive = [self.candidates[place] for place in block.alive]
             await self._evaluator.evaluate(alive, [self._order[at] for at in block.rows])
             # Counted by the budget: no result's calls include a request that the model refused.
-            self._tell(block, self._evaluator.budget.spent - before)
+            calls = self._evaluator.budget.spent - before
+            if self._calls_left is not None:
+                self.race.budget_left = calls + await self._calls_left(alive)
+            self._tell(block, calls)
             yield block
 
     @property

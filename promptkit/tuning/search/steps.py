@@ -14,6 +14,7 @@ from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.options import Mode
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.reserve import ConfirmationReserve
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search.search import Search
@@ -52,7 +53,8 @@ class Objectives:
 class StepsSearch:
     """The search over all parameters. `result` is filled as it goes on, so an interrupted search leaves it.
 
-    `open_proposer` returns the proposer of a step on an objective; None without a teacher.
+    `reserve` sets aside what the confirmation needs. `open_proposer` returns the proposer of a step on an objective;
+    None without a teacher.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class StepsSearch:
         progress: TuningProgress,
         mode: Mode,
         seed: int,
-        most_requests: float,
+        reserve: ConfirmationReserve,
         result: SearchResult | None = None,
         open_proposer: Callable[[Objective, str], Proposer] | None = None,
     ) -> None:
@@ -72,12 +74,12 @@ class StepsSearch:
         self._progress = progress
         self._mode = mode
         self._seed = seed
-        self._most_requests = most_requests
+        self._reserve = reserve
         self._open_proposer = open_proposer
         self._result = result or SearchResult()
 
-    async def run(self, calls: int) -> SearchResult:
-        """Search within a number of calls, and return the result on the whole target.
+    async def run(self) -> SearchResult:
+        """Search within the budget, and return the result on the whole target.
 
         Raises SearchFailed if the model is gone, and StoreFailed.
         """
@@ -86,14 +88,14 @@ class StepsSearch:
             only = steps[0] if len(steps) == 1 else None
             if self._open_proposer is not None and only is None:
                 self._progress.note("the teacher is not asked: it proposes for steps alone, which --joint skips")
-            return await self._search(self._objectives.whole, self._parameters, only, calls)
-        before = self._budget.spent
+            return await self._search(self._objectives.whole, self._parameters, only, None)
+        calls = int(self._reserve.calls_left)
         winner, runners_up, effects = await self._each_alone(
             steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
         )
         if self._mode == "stepwise":
             return self._result
-        return await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))
+        return await self._together(winner, runners_up, effects)
 
     @property
     def _budget(self) -> Budget:
@@ -157,7 +159,7 @@ class StepsSearch:
             )
 
     async def _together(
-        self, winner: Candidate, runners_up: Sequence[Candidate], effects: Mapping[str, Effects | None], calls: int
+        self, winner: Candidate, runners_up: Sequence[Candidate], effects: Mapping[str, Effects | None]
     ) -> SearchResult:
         """Race the winner of all steps, the start, and the winner with one step swapped, on the final metric.
 
@@ -171,14 +173,14 @@ class StepsSearch:
             _in_question(parameter, [winner, *runners_up], effects[parameter.step]) for parameter in self._parameters
         ]
         parameters = [parameter for parameter in parameters if len(parameter.choices) > 1]
-        return await self._search(self._objectives.whole, parameters, None, calls, entrants=distinct(entrants))
+        return await self._search(self._objectives.whole, parameters, None, None, entrants=distinct(entrants))
 
     async def _search(
         self,
         objective: Objective,
         parameters: Sequence[Parameter],
         step: str | None,
-        calls: int,
+        calls: int | None,
         *,
         base: Candidate | None = None,
         entrants: Sequence[Candidate] = (),
@@ -193,7 +195,7 @@ class StepsSearch:
             base=base,
             step=step,
             seed=self._seed,
-            most_requests=self._most_requests,
+            reserve=self._reserve,
             entrants=entrants,
             proposer=self._open_proposer(objective, step)
             if self._open_proposer is not None and step is not None

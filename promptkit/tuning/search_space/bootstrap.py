@@ -175,7 +175,6 @@ async def generate_demonstrations(
     models: Mapping[str, Model],
     *,
     calls: int,
-    most_requests: float,
 ) -> GeneratedDemos:
     """Return demonstrations that the models made, by step and pool; empty if there are few calls.
 
@@ -197,7 +196,7 @@ async def generate_demonstrations(
     if lacking and len(models) > 1:
         pools = await from_runs(whole.estimates.evaluator, whole.split.demo_pool, Candidate(), most_calls=share)
         generated |= {step: {FROM_RUNS: pool} for step, pool in pools.items() if step in lacking and pool}
-    thinking = [step for step in models if _may_think(step, parameters, most_requests)]
+    thinking = [step for step in models if _may_think(step, parameters)]
     for step in thinking:
         objective = objectives.steps.get(step, whole)
         pool = await with_thoughts(
@@ -213,15 +212,12 @@ async def generate_demonstrations(
     return generated
 
 
-def _may_think(step: str, parameters: Sequence[Parameter], most_requests: float) -> bool:
-    """Return whether a choice of a step thinks in one request before it answers, at a cost that can be confirmed."""
+def _may_think(step: str, parameters: Sequence[Parameter]) -> bool:
+    """Return whether a choice of a step thinks in one request before it answers."""
     choices = (
         choice
         for parameter in parameters
         if parameter.step == step and parameter.kind == "technique"
         for choice in parameter.choices
     )
-    return any(
-        choice.requests <= most_requests and THINKING in str(choice.changes.get(f"{step}.technique", ""))
-        for choice in choices
-    )
+    return any(THINKING in str(choice.changes.get(f"{step}.technique", "")) for choice in choices)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from promptkit.storage.hashes import content_key
-from promptkit.tuning.progress import TuningProgress
 
 ParameterKind = Literal["decide", "examples", "layout", "technique", "think", "wording", "given"]
 KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "think", "wording", "given")
@@ -108,20 +107,29 @@ def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
-def prune_expensive(
-    parameters: Sequence[Parameter], most: float | None, progress: TuningProgress
-) -> tuple[Parameter, ...]:
-    """Return parameters without the choices whose confirmation the budget cannot pay, with a note on each."""
-    kept = []
+def prune_costly(parameters: Sequence[Parameter], most: float) -> tuple[tuple[Parameter, ...], list[str]]:
+    """Return parameters without the choices that cost more than `most` times the start's requests, and a note on each.
+
+    A race would not admit them.
+    """
+    kept, notes = [], []
     for parameter in parameters:
-        dear = [choice for choice in parameter.choices if most is not None and choice.requests > most]
-        for choice in dear:
-            progress.note(
-                f"skipped {choice.name} for `{parameter.name}`: at about {choice.requests:g} requests a row "
-                "the budget cannot also pay for its confirmation"
-            )
-        kept.append(replace(parameter, choices=tuple(choice for choice in parameter.choices if choice not in dear)))
-    return tuple(kept)
+        costly = [choice for choice in parameter.choices[1:] if choice.requests > most]
+        notes += [
+            f"skipped {choice.name} for `{parameter.name}`: at about {choice.requests:g} requests a row it alone would "
+            "take half of the search's calls"
+            for choice in costly
+        ]
+        kept.append(replace(parameter, choices=tuple(choice for choice in parameter.choices if choice not in costly)))
+    return tuple(kept), notes
+
+
+def dearest_candidate(parameters: Sequence[Parameter]) -> Candidate:
+    """Return the candidate that takes the most requests per row."""
+    candidate = Candidate()
+    for parameter in parameters:
+        candidate = candidate.with_choice(parameter.name, max(parameter.choices, key=lambda choice: choice.requests))
+    return candidate
 
 
 def decide_choices(parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, Choice]]:
