@@ -49,6 +49,7 @@ class ConfirmationReserve:
         self._total = np.array([budget.most, budget.most_tokens, budget.seconds_left])
         self._held: Amounts = np.zeros(3)
         self._row: Amounts = np.array([1.0, 0.0, 0.0])
+        self._alive: dict[str, Amounts] = {}
         self._share_end = inf
 
     async def hold(self, alive: Sequence[Candidate]) -> None:
@@ -66,24 +67,35 @@ class ConfirmationReserve:
             search=LEAST_SEARCH * start,
         )
         self._row = costs.mean(axis=0)
+        self._alive = {candidate.key: cost for candidate, cost in zip(alive, costs, strict=False)}
         self._limit()
 
     @property
     def calls_left(self) -> float:
         """The calls that the search may still spend, as many as tokens and time hold at the mean cost of `hold`."""
-        calls, tokens, seconds = self._left().tolist()
-        a_row, of_tokens, of_seconds = self._row.tolist()
-        rows = min(tokens / of_tokens if of_tokens else inf, seconds / SLACK / of_seconds if of_seconds else inf)
-        return max(0.0, float(min(calls, rows * a_row)))
+        return max(0.0, float(self._rows_left().min() * self._row[0]))
+
+    def weight(self, candidate: Candidate) -> float:
+        """Return what a call of a candidate takes of the limit that ends first, relative to the mean of those alive.
+
+        1 where calls end first.
+        """
+        ends_first, cost = int(self._rows_left().argmin()), self._alive.get(candidate.key)
+        if cost is None or not cost[0] or ends_first == 0:
+            return 1.0
+        return float(cost[ends_first] / self._row[ends_first] * self._row[0] / cost[0])
+
+    def _rows_left(self) -> Amounts:
+        """Return how many rows of the mean cost each limit holds, (3,)."""
+        left = self._left() / np.array([1.0, 1.0, SLACK])
+        return np.divide(left, self._row, out=np.full(3, inf), where=self._row > 0)
 
     async def pairs_held(self, incumbent: Candidate) -> int:
         """Return how many rows of start and incumbent all of the budget that is left holds, at most all."""
         if self._costs is None:
             return self._pairs
         pair = (await self._costs.of(Candidate())).amounts + (await self._costs.of(incumbent)).amounts
-        left = self._left()
-        left[1] -= self._budget.largest_request  # As much is kept back for a request in flight.
-        held = np.divide(left, pair, out=np.full(3, inf), where=pair > 0).min()
+        held = np.divide(self._left(), pair, out=np.full(3, inf), where=pair > 0).min()
         return max(0, int(min(self._pairs, held)))
 
     def release(self) -> None:
@@ -106,13 +118,9 @@ class ConfirmationReserve:
 
     def _left(self) -> Amounts:
         budget = self._budget
-        return np.array(
-            [
-                budget.most - budget.spent,
-                budget.most_tokens - budget.spent_tokens,
-                budget.seconds_left,
-            ]
-        )
+        # As many tokens as the largest request took are kept back for one in flight.
+        tokens = budget.most_tokens - budget.spent_tokens - budget.largest_request
+        return np.array([budget.most - budget.spent, tokens, budget.seconds_left])
 
     def _limit(self) -> None:
         most, tokens, deadline = (self._limits - self._held).tolist()

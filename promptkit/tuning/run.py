@@ -33,7 +33,7 @@ from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
 from promptkit.tuning.reserve import ConfirmationReserve
-from promptkit.tuning.search.race import SMOKE_ROWS
+from promptkit.tuning.search.race import SMOKE_ROWS, most_cost
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate, dearest_candidate, prune_costly
@@ -204,6 +204,9 @@ class TuningRun:
         is_sized = limits.tokens is not None or limits.minutes is not None
         costs = CandidateCosts(self._evaluator, split.search, cost, sized=is_sized)
         self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout))
+        await self._reserve.hold([])
+        rows_left = self._reserve.calls_left / cost.calls
+        shares = replace(shares, most_cost=min(shares.most_cost, most_cost(rows_left, len(split.search))))
         parameters, _ = prune_costly(self._setup.space.parameters, shares.most_cost)
         await self._reserve.hold([dearest_candidate(parameters)])
         return shares

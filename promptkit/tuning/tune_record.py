@@ -135,8 +135,9 @@ class ConfirmedDifference(Record):
 class ConfirmationRecord(Record):
     """The course of a confirmation.
 
-    It asked `rows` rows in pairs and ended with look `look` of `looks`; all looks together would have `units` rows or
-    clusters, and their intervals hold together at `level`. That of the difference is the last look's.
+    It asked `rows` rows in pairs and ended with look `look` of `looks`, which together would have `units` rows or
+    clusters. The interval of the difference is one of `look_level`, so that those of all looks hold together at
+    `level`.
     """
 
     rows: int = 0
@@ -144,6 +145,7 @@ class ConfirmationRecord(Record):
     looks: int = 0
     units: int = 0
     level: Number = CONFIDENCE
+    look_level: Number = CONFIDENCE
 
 
 class AblationRecord(Record):

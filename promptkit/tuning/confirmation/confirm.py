@@ -47,8 +47,8 @@ VERDICT_REASONS: Final[dict[VerdictReason, str]] = {
 class Difference:
     """The incumbent minus the start in the metric's own units; above 0 the incumbent is better, for any metric.
 
-    `level`: that of the interval; at a look of a confirmation it is higher than that of all looks together. `n`,
-    `better` and `worse` count rows, or clusters of rows: the `unit`.
+    The interval holds at `level`, that of a confirmation at all looks together. `n`, `better` and `worse` count rows,
+    or clusters of rows: the `unit`.
     """
 
     mean: float
@@ -79,8 +79,8 @@ class Confirmation:
     """The result of a confirmation.
 
     `ordinal` counts the verdicts on these rows. `difference` is None if none was measured. `rows`: the held-out rows
-    that both sides were asked. It ended with look `look` of `looks`, and these hold together at `level`; `units`: how
-    many rows or clusters all looks would have.
+    that both sides were asked. It ended with look `look` of `looks`, whose interval is one of `look_level`, so that all
+    looks together hold at `level`; `units`: how many rows or clusters all looks would have.
     """
 
     outcome: VerdictOutcome
@@ -94,6 +94,7 @@ class Confirmation:
     looks: int = 0
     units: int = 0
     level: float = CONFIDENCE
+    look_level: float = CONFIDENCE
 
     def record(self) -> dict[str, Any]:
         """Return the course of the confirmation as JSON has it."""
@@ -103,6 +104,7 @@ class Confirmation:
             "looks": self.looks,
             "units": self.units,
             "level": self.level,
+            "look_level": self.look_level,
         }
 
 
@@ -198,7 +200,7 @@ class _PairedTest:
             outcome=verdict.outcome,
             why=VERDICT_REASONS[verdict.because],
             ordinal=self.ordinal,
-            difference=difference,
+            difference=replace(difference, level=level),
             rows_needed=None if verdict.outcome == "improved" else needed,
             is_cheaper=self._is_cheaper(difference, asked),
             rows=asked,
@@ -206,6 +208,7 @@ class _PairedTest:
             looks=len(self.looks.looks),
             units=self.looks.units,
             level=level,
+            look_level=look.level,
         )
 
     def is_hopeless(self, look: Look, found: Confirmation) -> bool:

@@ -124,6 +124,11 @@ def screen_rows(budget: int, costs: Sequence[float], rows: int) -> int:
     return min(rows, max(LEAST_ROWS, int(SCREENING_SHARE * budget / sum(costs))))
 
 
+def measured_screen_rows(spent: float, left: float, rows: int) -> int:
+    """Return how many of the planned rows to screen on, once LEAST_ROWS took `spent` calls and `left` are left."""
+    return min(rows, max(LEAST_ROWS, int(SCREENING_SHARE * (spent + left) / max(1.0, spent) * LEAST_ROWS)))
+
+
 def affordable_candidates(candidates: Sequence[Candidate], budget: int) -> list[Candidate]:
     """Return the configurations that half of the budget can evaluate on the fewest rows; the start in any case."""
     kept, cost = list(candidates[:1]), LEAST_ROWS * sum(candidate.requests for candidate in candidates[:1])

@@ -16,10 +16,12 @@ from promptkit.tuning.reserve import ConfirmationReserve
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
+    LEAST_ROWS,
     affordable_candidates,
     draw,
     finalists,
     main_effects,
+    measured_screen_rows,
     screen_rows,
     screen_size,
 )
@@ -161,10 +163,16 @@ class Search:
         drawn = await self._valid(draw(self._parameters, screen_size(self._row_calls()), self._seed))
         await self._reserve.hold([self._on_base(candidate) for candidate in drawn])
         row_calls = self._row_calls()
+        if row_calls < LEAST_BUDGET:  # The candidates take more tokens or time than the start.
+            return []
         drawn = affordable_candidates(drawn, row_calls)
         rows = self._order[: screen_rows(row_calls, [candidate.requests for candidate in drawn], len(self._order))]
         asked = [self._on_base(candidate) for candidate in drawn]
         self._progress.begin_stage("screen", len(asked), self._step)
+        await self._evaluator.evaluate(asked, rows[:LEAST_ROWS])
+        await self._reserve.hold(asked)
+        spent = self._evaluator.budget.spent - before
+        rows = rows[: measured_screen_rows(spent, self._left(), len(rows))]
         await self._evaluator.evaluate(asked, rows)
         scores = [self._estimates.means(candidate, rows).score for candidate in asked]
         self._result.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._parameters)
@@ -247,6 +255,7 @@ class Search:
             spent=before - self._began,
             calls_a_request=self._calls_a_row / self._base.requests,
             calls_left=calls_left,
+            weight=self._reserve.weight,
         )
         self._progress.begin_stage(stage, len(runner.candidates), self._step)
         reported: set[int] = set()
@@ -332,8 +341,9 @@ class RaceRunner:
 
     The race is over the rows of an order, within `calls` calls; the first candidate is the one to beat. A row without
     results is assumed to cost the candidate's requests times `calls_a_request`. `spent` calls of the same budget went
-    before the race. `calls_left` reckons again after each block what the candidates alive may still spend. `race` has
-    the state, by the candidates' places in `candidates`.
+    before the race. `calls_left` reckons again after each block what the candidates alive may still spend, `weight` is
+    what a call of a candidate counts if tokens or time end first. `race` has the state, by the candidates' places in
+    `candidates`.
     """
 
     def __init__(
@@ -346,6 +356,7 @@ class RaceRunner:
         spent: float = 0.0,
         calls_a_request: float = 1.0,
         calls_left: Callable[[Sequence[Candidate]], Awaitable[float]] | None = None,
+        weight: Callable[[Candidate], float] = lambda _: 1.0,
     ) -> None:
         self.candidates = tuple(distinct(candidates))
         self._estimates = estimates
@@ -354,7 +365,7 @@ class RaceRunner:
         self._calls_a_request = calls_a_request
         self._calls_left = calls_left
         known = [self._evaluator.known_rows(candidate, self._order) for candidate in self.candidates]
-        costs = [self._cost(*pair) for pair in zip(self.candidates, known, strict=True)]
+        costs = [weight(pair[0]) * self._cost(*pair) for pair in zip(self.candidates, known, strict=True)]
         self.race = Race(costs=costs, rows=len(self._order), budget=calls, spent=spent, known=known)
 
     async def blocks(self) -> AsyncIterator[Block]:
