@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, prod
+from math import ceil, inf
 from typing import Any, Final
 
 import numpy as np
@@ -42,30 +42,23 @@ class BudgetShares:
 
 
 def share_budget(
-    limits: Limits, *, search_rows: int, holdout_rows: int, calls_a_row: float, costs: Sequence[Sequence[float]]
+    limits: Limits, *, search_rows: int, holdout_rows: int, calls_a_row: float, dearest: Callable[[float], float]
 ) -> BudgetShares:
     """Return the planned shares of the calls, with a row of the start at `calls_a_row`.
 
-    `search_rows` and `holdout_rows` are numbers of rows; `costs` holds, for each parameter, the cost per row of its
-    choices relative to the start. What is set aside is reckoned again while the search goes on (`reserve`). Raises
-    InputError if the calls hold no search.
+    `search_rows` and `holdout_rows` are numbers of rows; `dearest` returns the cost per row, relative to the start, of
+    the dearest candidate whose choices cost at most so much. What is set aside is reckoned again while the search goes
+    on (`reserve`). Raises InputError if the calls hold no search.
     """
     rows = holdout_rows * calls_a_row
-    usual = int(
-        default_budget(CANDIDATES, search_rows) * calls_a_row + rows * (1 + min(_dearest(costs), USUAL_REQUESTS))
-    )
+    usual = int(default_budget(CANDIDATES, search_rows) * calls_a_row + rows * (1 + min(dearest(inf), USUAL_REQUESTS)))
     total = limits.calls if limits.calls is not None else usual
     check_budget(Limits(calls=total), RowCost(calls=calls_a_row, tokens=0.0, seconds=0.0), holdout_rows, usual=usual)
     # What the race does not admit need not be confirmed.
-    search = total - _set_aside(total, calls_a_row, holdout_rows, _dearest(costs))
+    search = total - _set_aside(total, calls_a_row, holdout_rows, dearest(inf))
     most = most_cost(search / calls_a_row, search_rows)
-    confirmation = _set_aside(total, calls_a_row, holdout_rows, _dearest(costs, most))
+    confirmation = _set_aside(total, calls_a_row, holdout_rows, dearest(most))
     return BudgetShares(total=total, search=total - confirmation, confirmation=confirmation, most_cost=most)
-
-
-def _dearest(costs: Sequence[Sequence[float]], most: float = inf) -> float:
-    """Return the cost of the dearest candidate, of choices that cost at most so much; at least 1."""
-    return max(1.0, prod(max((cost for cost in choices if cost <= most), default=1.0) for choices in costs))
 
 
 def _set_aside(total: int, calls_a_row: float, holdout_rows: int, dearest: float) -> int:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.engine.pipeline import Pipeline
 from promptkit.tuning.evaluator import Evaluator, RowResult
 from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.search_space.settings import written_requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,22 @@ def row_cost(results: Sequence[RowResult], *, seconds: float, parallel: int) -> 
     )
 
 
+def relative_requests(candidate: Candidate, pipeline: Pipeline) -> float:
+    """Return about how many requests a row of a candidate takes, relative to its target as written.
+
+    A step weighs as many requests as it sends as written.
+    """
+    weights = {
+        name: written_requests(pipeline, step) for name, step in pipeline.steps.items() if step.prompt_call is not None
+    }
+    times = dict(weights)
+    for parameter, choice in candidate.choices.items():
+        step = parameter.partition(".")[0]
+        if step in times:
+            times[step] *= choice.requests
+    return sum(times.values()) / sum(weights.values()) if weights else 1.0
+
+
 class CandidateCosts:
     """The costs of candidates on an evaluator, whose `start` was measured.
 
@@ -61,11 +79,12 @@ class CandidateCosts:
         results = list(self._evaluator.results(candidate, self._rows))
         if results:
             return self._measured(results)
-        start, times = self._start, candidate.requests
+        start, requests = self._start, relative_requests(candidate, self._evaluator.suite.baseline.pipeline)
+        times = requests
         if self._sized and candidate.changes:
             times *= await self._relative_size(candidate)
         return RowCost(
-            calls=start.calls * candidate.requests,
+            calls=start.calls * requests,
             tokens=start.tokens * times,
             judge_tokens=start.judge_tokens,
             seconds=start.seconds * times,

@@ -291,7 +291,7 @@ class TuningRun:
         found = await confirm(self._evaluator, Candidate(), incumbent, split, ordinal=ordinal, most_rows=pairs)
         state.confirmation = found
         self._stage("confirm", 2, before, rows=len(found.rows))
-        if pairs < all_rows:
+        if pairs < all_rows and found.outcome != "improved":
             self._progress.note(
                 f"the budget held {pairs} of the {all_rows} confirm rows: a larger one may show a smaller gain"
             )

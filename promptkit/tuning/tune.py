@@ -25,13 +25,14 @@ from promptkit.storage.records import reading_record
 from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
+from promptkit.tuning.costs import relative_requests
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
 from promptkit.tuning.options import OPTIMIZERS, TuneOptions
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search_space.candidate import KINDS, prune_costly
+from promptkit.tuning.search_space.candidate import KINDS, dearest_candidate, prune_costly
 from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
 
@@ -196,12 +197,16 @@ class Tuning:
         return SearchSpace(tuple(parameters.values()), tuple(dict.fromkeys(notes)), whole.kinds)
 
     def _shares(self, setup: Setup, calls_a_row: float) -> BudgetShares:
+        def dearest(most: float) -> float:
+            candidate = dearest_candidate(prune_costly(setup.space.parameters, most)[0])
+            return max(1.0, relative_requests(candidate, self.suite.baseline.pipeline))
+
         return share_budget(
             self.options.limits,
             search_rows=len(setup.split.search),
             holdout_rows=len(setup.split.holdout),
             calls_a_row=calls_a_row,
-            costs=[[choice.requests for choice in parameter.choices] for parameter in setup.space.parameters],
+            dearest=dearest,
         )
 
     def _likely_calls(self, split: DataSplit) -> float:

@@ -114,9 +114,9 @@ def test_a_plain_confirmation_is_always_set_aside_and_a_search_is_always_left(
     plain, search = 2 * pairs * start, LEAST_SEARCH * start
     wanted = pairs * start * (1 + dearer)
     held = float(
-        reserve_amount(
-            np.array([wanted]), plain=np.array([plain]), total=np.array([total]), search=np.array([search])
-        )[0]
+        reserve_amount(np.array([wanted]), plain=np.array([plain]), total=np.array([total]), search=np.array([search]))[
+            0
+        ]
     )
 
     assert held <= wanted

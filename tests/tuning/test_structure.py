@@ -14,11 +14,11 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import Scripted
 from promptkit.storage.store import Store
 from promptkit.tuning.confirmation.confirm import measured_gain
-from promptkit.tuning.data_split import read_data_split
+from promptkit.tuning.data_split import holdout_units, read_data_split
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
-from tests.tuning.logs import Sides, cells, shown_in, sides, stored
+from tests.tuning.logs import Sides, cells, number_in, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
 CALLS = 500
@@ -40,6 +40,11 @@ class Told:
     sides: Sides
     cells: Mapping[str, list[tuple[int, float]]]
     at_confirm: Mapping[str, Any]
+
+    @property
+    def paired(self) -> int:
+        """How many confirm rows start and pick were asked."""
+        return int(self.ran.record["confirmation"]["rows"])
 
     @property
     def pick(self) -> str:
@@ -81,21 +86,29 @@ def test_rows_for_demonstrations_are_asked_of_the_start_alone_and_score_nobody(t
     assert not asked & {entry["name"] for entry in told.ran.record["candidates"] if not entry["start"]}
 
 
-def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
+def test_confirm_cells_are_start_and_pick_on_the_same_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
     requests = told.ran.runtime.requests
     first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
-    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
+    asked = [row_of(request) for request in requests[first : first + 2 * told.paired]]
 
-    assert sorted(asked) == sorted([*told.sides.confirm] * 2)
+    assert sorted(asked) == sorted([*set(asked)] * 2)
     for variant in (AS_WRITTEN, told.pick):
-        kept = [row for row in told.rows_of(variant) if row in told.sides.confirm]
-        assert sorted(kept) == sorted(told.sides.confirm)
+        assert {row for row in told.rows_of(variant) if row in told.sides.confirm} == set(asked)
+
+
+def test_confirm_rows_are_asked_in_one_order_that_their_content_gives(told: Told) -> None:
+    split = read_data_split(told.bench.start())
+    ordered = [number_in(split.rows[place].row.fields["text"]) for unit in holdout_units(split) for place in unit]
+    asked = {row for row in told.rows_of(AS_WRITTEN) if row in told.sides.confirm}
+
+    assert asked == set(ordered[: told.paired])
+    assert ordered != sorted(ordered)
 
 
 def test_start_and_pick_are_asked_row_by_row(told: Told) -> None:
     requests = told.ran.runtime.requests
     first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
-    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
+    asked = [row_of(request) for request in requests[first : first + 2 * told.paired]]
     apart = [abs(at - asked.index(row)) for at, row in enumerate(asked)]
 
     assert max(apart) <= 2 * IN_FLIGHT + 4
@@ -106,8 +119,9 @@ def test_no_other_candidate_meets_a_confirm_row_but_the_pick_with_one_change_tak
     changes = len(told.ran.record["best"]["choices"])
 
     assert len(asked - {AS_WRITTEN, told.pick}) <= changes
+    paired = {row for row in told.rows_of(AS_WRITTEN) if row in told.sides.confirm}
     for variant in asked:
-        assert set(told.rows_of(variant)) >= told.sides.confirm
+        assert set(told.rows_of(variant)) & told.sides.confirm == paired
 
 
 def test_the_pick_is_in_the_store_before_a_confirm_row_is_asked(told: Told) -> None:
@@ -154,11 +168,13 @@ def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told)
 async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: Told) -> None:
     kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.candidate
     assert pick is not None
-    confirm = read_data_split(told.bench.start()).holdout
+    units = holdout_units(read_data_split(told.bench.start()))
+    confirm = [row for unit in units for row in unit][: told.paired]
+    level = told.ran.record["confirmation"]["look_level"]
     async with open_evaluator(told.bench, right_where(share_of), told.bench.start()) as opened:
         await opened.evaluator.evaluate([start, pick], confirm)
-        there = measured_gain(opened.evaluator, start, pick, confirm, level=kept["level"])
-        back = measured_gain(opened.evaluator, pick, start, confirm, level=kept["level"])
+        there = measured_gain(opened.evaluator, start, pick, confirm, level=level)
+        back = measured_gain(opened.evaluator, pick, start, confirm, level=level)
 
     assert (there.mean, there.low, there.high) == (kept["mean"], kept["low"], kept["high"])
     assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low), abs=1e-6)

@@ -17,7 +17,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.race import Block
 from promptkit.tuning.search.search import RaceRunner, Search
-from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, prune_costly
 from promptkit.tuning.trials import Estimates, SearchResult
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
@@ -104,12 +104,15 @@ async def test_a_way_to_decide_whose_answers_do_not_parse_leaves_the_space(folde
     assert all("mood.decide" not in trial.candidate.changes for trial in screened)
 
 
-async def test_what_costs_more_than_could_be_confirmed_is_not_asked(folder: Folder) -> None:
-    async with searching(folder, [SAMPLED, LAYOUTS], most_requests=2.0) as (search, _, _, progress):
-        result = await search.run(300)
+def test_what_the_race_would_not_admit_leaves_the_space_with_a_note() -> None:
+    (sampled, layouts), notes = prune_costly([SAMPLED, LAYOUTS], 4.9)
 
-    assert any("skipped samples for `mood.technique`" in text for text in progress.notes)
-    assert all("mood.technique" not in trial.candidate.changes for trial in result.trials.values())
+    assert [choice.name for choice in sampled.choices] == ["as written"]
+    assert layouts == LAYOUTS
+    assert notes == [
+        "skipped samples for `mood.technique`: at about 5 requests a row it alone would take half of the search's calls"
+    ]
+    assert prune_costly([SAMPLED], 5.0) == ((SAMPLED,), [])
 
 
 async def test_a_level_that_cannot_be_is_told_and_left_out(folder: Folder) -> None:
