@@ -139,17 +139,18 @@ class TuningBudget:
         return time.monotonic() - self._began
 
 
-GAIN_TO_ASK: Final = 0.10
-"""If only a larger gain would be detectable, the person is asked before anything is spent."""
+GAIN_TO_ASK: Final = 0.12
+"""If only a larger gain is detectable, the person is asked before anything is spent. 200 rows detect 11 points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan of a tuning run before its first request: rows, parameters, candidates and calls.
 
-    `calls`: the most that it may send, of which `confirm_calls` are set aside for the confirmation. `candidates`: the
-    most that are tried. `minutes`: at the measured rate, None if there is none. `smallest_gain`: the smallest gain, as
-    a share of the metric's range, that the held-out rows detect four times in five; None if they detect none.
+    `calls`: the most that it may send, of which `confirm_calls` are set aside for the confirmation of the dearest
+    candidate, and `search_calls` are for the search. `candidates`: the most that are tried. `minutes`: at the measured
+    rate, None if there is none. `smallest_gain`: the smallest gain, as a share of the metric's range, that the held-out
+    rows detect four times in five; None if they detect none.
     `clusters`: clusters among the held-out rows, None for a suite without clusters.
     """
 
@@ -163,6 +164,7 @@ class Plan:
     parameters: Sequence[Parameter]
     candidates: int
     calls: int
+    search_calls: int
     confirm_calls: int
     limits: Limits
     minutes: float | None = None
@@ -172,7 +174,7 @@ class Plan:
 
     @property
     def needs_consent(self) -> bool:
-        """True if the smallest detectable gain, to the point, is above 10 points: the person is to be asked."""
+        """True if the smallest detectable gain, to the point, is above `GAIN_TO_ASK`: the person is to be asked."""
         return self.smallest_gain is None or round(self.smallest_gain, 2) > GAIN_TO_ASK
 
     def record(self) -> dict[str, Any]:
@@ -194,6 +196,7 @@ class Plan:
             ],
             "candidates": self.candidates,
             "calls": self.calls,
+            "search_calls": self.search_calls,
             "confirm_calls": self.confirm_calls,
             "budget": self.limits.record(),
             "minutes": self.minutes,

@@ -190,7 +190,7 @@ def data_notes(split: DataSplit) -> list[str]:
     if split.size < LEAST_ROWS:
         notes.append(
             f"{split.size} rows are too few: the verdict will be `not shown`; "
-            f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 10 points"
+            f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 11 points"
         )
     return notes
 

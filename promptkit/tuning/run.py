@@ -295,6 +295,11 @@ class TuningRun:
             self._progress.note(
                 f"the budget held {pairs} of the {all_rows} confirm rows: a larger one may show a smaller gain"
             )
+        if found.outcome == "improved" and found.look < found.looks:
+            self._progress.note(
+                "the confirmation ended at the first look that showed the gain: its size is rather over- than "
+                "underestimated"
+            )
         if found.is_cheaper and found.outcome != "improved":
             self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
 

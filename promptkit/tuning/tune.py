@@ -24,7 +24,8 @@ from promptkit.storage.files import frozen_files
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
-from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
+from promptkit.tuning.confirmation.looks import detectable_gain
+from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 from promptkit.tuning.costs import relative_requests
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
@@ -97,6 +98,7 @@ class Tuning:
             if parameters
             else 0,
             calls=shares.total,
+            search_calls=shares.search,
             confirm_calls=shares.confirmation,
             limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
@@ -168,7 +170,7 @@ class Tuning:
                 _check_space(space, split)
                 await open_named_models(space.parameters, self.suite, self._models)
             tunings.keep_split(name, split.salt, split.share)
-            smallest = smallest_detectable_gain(split.independent_holdout) if split.size >= LEAST_ROWS else None
+            smallest = detectable_gain(split.independent_holdout) if split.size >= LEAST_ROWS else None
             self._setup = Setup(
                 model=model,
                 split=split,
@@ -296,7 +298,7 @@ def _check_rows(split: DataSplit) -> None:
         raise InputError(
             f"`{suite.name}` has {len(split.rows)} rows{clusters}, {split.size} without repeats: "
             "too few to search on some and confirm on others",
-            hint="at least 30 rows; 200 detect a gain of about 10 points",
+            hint="at least 30 rows; 200 detect a gain of about 11 points",
         )
 
 

@@ -126,7 +126,8 @@ def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
     assert done.code == 0, done.err
     assert "300 calls at most" in done.out and "mood.layout  3  as written · prefix · markdown" in done.out
     told = here("tune", "mood", "--dry-run", "--json").json
-    assert {"rows", "axes", "candidates", "calls", "confirm_calls", "minutes", "smallest", "notes"} <= told.keys()
+    assert {"rows", "axes", "candidates", "calls", "minutes", "smallest", "notes"} <= told.keys()
+    assert told["calls"] == told["search_calls"] + told["confirm_calls"]
     with Store.open(here.root / ".promptkit") as store:
         assert store.runs() == []
 

@@ -168,6 +168,7 @@ def plan(**more: Any) -> Plan:
         ],
         "candidates": 24,
         "calls": 600,
+        "search_calls": 316,
         "confirm_calls": 284,
         "limits": Limits(calls=600, minutes=10),
         "minutes": 3.4,
@@ -181,10 +182,18 @@ def plan(**more: Any) -> Plan:
 def test_a_plan_tells_rows_calls_time_and_what_is_tried() -> None:
     said = plan_text(plan())
     assert "78 rows to search on, 16 for examples, 142 held out to confirm the result" in said
-    assert "600 calls at most, 284 of them set aside to confirm; 10 minutes at most; about 3 min" in said
+    assert "600 calls at most: 316 to search, 284 set aside to confirm the dearest candidate" in said
+    assert "10 minutes at most; about 3 min" in " ".join(said.split())
     assert "at most 24 candidates over 1 parameter:\n    mood.layout  2  as written · json" in said
     assert "142 confirm rows can detect a gain of 10 points four times in five" in said
     assert said.endswith("· one row is wrong")
+
+
+def test_a_confirmation_that_ended_early_says_at_which_look_and_after_how_many_pairs() -> None:
+    course = {"rows": 60, "look": 2, "looks": 4, "units": 98, "level": 0.95, "look_level": 0.992}
+    said = " ".join(" ".join(lines(confirmation=course)).split())
+
+    assert "the interval is at 95 % over all looks, after 60 of 98 pairs, look 2 of 4" in said
 
 
 def test_rows_that_hang_together_are_counted_by_their_clusters() -> None:
@@ -199,7 +208,7 @@ def test_before_anything_is_measured_no_time_is_told() -> None:
     assert "min" not in plan_text(plan(minutes=None, limits=Limits())).partition("\n    mood")[0].replace("confirm", "")
 
 
-@pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
+@pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.124, False), (0.126, True), (None, True)])
 def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
     assert plan(smallest_gain=smallest).needs_consent is asks
     assert ("cannot detect" in detectable_gain_text(plan(smallest_gain=smallest))) == (smallest is None)

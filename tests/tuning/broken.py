@@ -14,6 +14,7 @@ import numpy as np
 
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, Interval
 from promptkit.tuning.confirmation.verdict import paired_gain, verdict_of
+from tests.tuning.confirmations import looked
 from tests.tuning.simulated import Floats, Run, raced
 
 BLOCK = 10
@@ -61,6 +62,14 @@ def _claim(searched: Searched, pick: int, first: Floats, second: Floats) -> Clai
 
 
 def honest(searched: Searched) -> Claim:
+    """The pick of the race, on the confirm rows up to the look that decides."""
+    pick = searched.run.pick
+    found = looked(searched.confirm[pick], searched.confirm[0], rows=searched.rows)
+    seen = searched.confirm[pick, : found.look.units]
+    return Claim(pick, float(seen.mean()), Interval(found.gain.low, found.gain.high), pick != 0 and found.improved)
+
+
+def on_all_rows(searched: Searched) -> Claim:
     """The pick of the race, on all confirm rows once."""
     pick = searched.run.pick
     return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
@@ -76,12 +85,12 @@ def reports_selection(searched: Searched) -> Claim:
 def stops_when_significant(searched: Searched) -> Claim:
     """Broken: looks after each block of confirm rows, and stops as soon as there is a gain."""
     pick = searched.run.pick
-    claim = honest(searched)
+    claim = on_all_rows(searched)
     for stop in range(2 * BLOCK, searched.confirm.shape[1], BLOCK):
         claim = _claim(searched, pick, searched.confirm[pick, :stop], searched.confirm[0, :stop])
         if claim.improved:
             return claim
-    return honest(searched)
+    return on_all_rows(searched)
 
 
 def best_of_four(searched: Searched) -> Claim:

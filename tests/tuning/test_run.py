@@ -12,7 +12,7 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import Scripted, request_text
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
-from promptkit.tuning.confirmation.verdict import smallest_detectable_gain
+from promptkit.tuning.confirmation.looks import detectable_gain
 from promptkit.tuning.options import Limits, TuneOptions
 from promptkit.tuning.tune import Tuning
 from tests.engine.helpers import Folder
@@ -95,7 +95,7 @@ async def test_the_gain_that_could_be_shown_is_that_of_the_clusters_and_so_is_th
 
     assert found["unit"] == "cluster"
     assert (4 * found["n"], 4 * ran.record["confirmation"]["units"]) == (ran.record["confirmation"]["rows"], confirmed)
-    assert ran.record["smallest_shown"] == smallest_detectable_gain(confirmed // 4)
+    assert ran.record["smallest_shown"] == detectable_gain(confirmed // 4)
 
 
 async def test_the_search_never_uses_what_is_kept_for_the_confirmation(bench: TuneBench) -> None:

@@ -109,7 +109,7 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     yield record.why
     if found is not None:
         better = counted(found.better, found.unit)
-        yield f"{better} better, {found.worse} worse; the interval is at {100 * found.level:g} %"
+        yield f"{better} better, {found.worse} worse; the interval is at {100 * found.level:g} %{looks_text(record)}"
     if needed is not None and record.verdict != "improved":
         unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
@@ -118,6 +118,16 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
             f"this is verdict {record.ordinal} on these confirm rows: each further one halves the error rate; new rows "
             f"start again at 95 %"
         )
+
+
+def looks_text(record: TuneRecord) -> str:
+    """Return when the confirmation ended: ` over all looks, after 60 of 98 pairs, look 2 of 4`."""
+    course, found = record.confirmation, record.difference
+    if course is None or found is None:
+        return ""
+    unit = "pairs" if found.unit == "row" else "clusters of pairs"
+    done = course.rows if found.unit == "row" else found.n
+    return f" over all looks, after {done} of {course.units} {unit}, look {course.look} of {course.looks}"
 
 
 def difference_text(record: TuneRecord, found: ConfirmedDifference | AblationRecord) -> str:
@@ -332,7 +342,8 @@ def _plan_paragraph(text: str, width: int) -> list[str]:
 
 
 def _cost(plan: Plan) -> str:
-    limits = [f"{plan.calls:,} calls at most, {plan.confirm_calls:,} of them set aside to confirm"]
+    shares = f"{plan.search_calls:,} to search, {plan.confirm_calls:,} set aside to confirm the dearest candidate"
+    limits = [f"{plan.calls:,} calls at most: {shares}"]
     if plan.limits.tokens is not None:
         limits.append(f"{plan.limits.tokens:,} tokens at most")
     if plan.limits.minutes is not None:

@@ -11,7 +11,8 @@ from math import ceil, sqrt
 from typing import Final
 
 from promptkit.evaluation.statistics.group_sequential import chance_to_show, look_bounds, look_levels
-from promptkit.evaluation.statistics.interval import Interval, normal_quantile
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Interval, normal_quantile
+from promptkit.tuning.confirmation.verdict import smallest_detectable_gain
 
 LOOK_FRACTIONS: Final = (0.4, 0.6, 0.8, 1.0)
 """Earlier looks would show only gains of 30 points and more, and would call too many others hopeless."""
@@ -66,6 +67,14 @@ class Looks:
         drift = (statistic + _PLAUSIBLE) / sqrt(fraction)
         bound = look_bounds(self._fractions, level=self.level)[-1]
         return chance_to_show(statistic, fraction, bound, drift) < LEAST_CHANCE
+
+
+def detectable_gain(units: int) -> float | None:
+    """Return the smallest gain that the looks at so many units detect four times in five, None if they detect none.
+
+    By the level of the last look: what earlier looks add, the hopeless ones take.
+    """
+    return smallest_detectable_gain(units, level=Looks(units, level=CONFIDENCE).looks[-1].level)
 
 
 _PLAUSIBLE: Final = normal_quantile(PLAUSIBLE_LEVEL)
