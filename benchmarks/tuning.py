@@ -2,9 +2,11 @@
 
     python benchmarks/tuning.py simulate [--seeds 24] [--tunings 1000] [--spaces 200]
     python benchmarks/tuning.py stack [--races 100]
+    python benchmarks/tuning.py budgets
     python benchmarks/tuning.py embedded --data DIR [--seeds 3] [--confirm 300] [--optimizers race,miprov2,gepa]
 
 `simulate`: the race, the screen and the verdict as functions of an array of answers whose truth is known.
+`budgets`: tunings on a scripted model whose pick costs 1 to 6 times the start: none ends without a verdict.
 `stack`: races through a project, its rendered requests and its store, against the same over arrays, and their cost.
 `embedded`: our search and DSPy's on a real model, from a plain prompt. DIR has `train.jsonl` and `dev.jsonl`: rows
 of `text` and `label` (positive, negative). Replies and cells are kept in `--keep DIR`, from which it goes on.
@@ -32,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--spaces", type=int, default=200)
     stack = parts.add_parser("stack")
     stack.add_argument("--races", type=int, default=100, help="of all kinds; a fifth as many searches")
+    parts.add_parser("budgets")
     embedded = parts.add_parser("embedded")
     embedded.add_argument("--data", type=Path, required=True)
     embedded.add_argument("--model", default="embedded/smollm2")
@@ -50,6 +53,10 @@ def main() -> None:
         from tuning_simulated import simulate
 
         held = simulate(options.seeds, options.tunings, options.spaces)
+    elif options.part == "budgets":
+        from tuning_budgets import budgets
+
+        held = budgets()
     elif options.part == "stack":
         from tuning_stack import stack
 

@@ -137,7 +137,7 @@ async def search(
             smallest_gain=None,
         )
         kept = 2 * len(split.holdout)
-        shares = BudgetShares(total=calls + kept, search=calls, confirmation=kept, most_requests=1.0)
+        shares = BudgetShares(total=calls + kept, search=calls, confirmation=kept, most_cost=1.5)
         run = TuningRun(
             suite,
             setup,

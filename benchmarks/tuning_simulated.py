@@ -195,7 +195,14 @@ def spaces(seeds: int) -> Iterator[Bound]:
 def simulate(seeds: int, tunings_each: int, spaces_each: int) -> bool:
     """Measure all; print the bounds and whether they are held, and return whether all are."""
     begun = time.process_time()
-    bounds: Sequence[Bound] = [*mixture(seeds), *verdicts(tunings_each), *spaces(spaces_each)]
+    from tuning_budgets import confirmations
+
+    bounds: Sequence[Bound] = [
+        *mixture(seeds),
+        *verdicts(tunings_each),
+        *confirmations(10 * tunings_each),
+        *spaces(spaces_each),
+    ]
     print(f"\n{'bound':<72}{'promised':>18}{'measured':>10}")
     for bound in bounds:
         print(bound.line())

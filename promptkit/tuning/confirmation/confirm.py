@@ -202,7 +202,7 @@ class _PairedTest:
             ordinal=self.ordinal,
             difference=replace(difference, level=level),
             rows_needed=None if verdict.outcome == "improved" else needed,
-            is_cheaper=self._is_cheaper(difference, asked),
+            is_cheaper=self._takes_less(asked) and self._is_not_worse(rows),
             rows=asked,
             look=look.number,
             looks=len(self.looks.looks),
@@ -221,9 +221,11 @@ class _PairedTest:
             return False
         return self.looks.is_hopeless(look, difference.mean, Interval(difference.low, difference.high))
 
-    def _is_cheaper(self, difference: Difference, rows: Sequence[int]) -> bool:
+    def _is_not_worse(self, rows: Sequence[int]) -> bool:
+        """Return whether the incumbent is within the margin, by one interval: this is asked at the end alone."""
         bounds = self.evaluator.metric.bounds or (0.0, 1.0)
-        return difference.low > NOT_WORSE_MARGIN * (bounds[1] - bounds[0]) and self._takes_less(rows)
+        gain = measured_gain(self.evaluator, self.start, self.incumbent, rows, level=self.looks.level)
+        return gain.low > NOT_WORSE_MARGIN * (bounds[1] - bounds[0])
 
     def _takes_less(self, rows: Sequence[int]) -> bool:
         ours, starts = (

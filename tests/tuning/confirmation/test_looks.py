@@ -17,7 +17,7 @@ def test_looks_are_at_two_fifths_and_then_after_each_fifth() -> None:
     looks = Looks(100, level=0.95).looks
 
     assert [(look.number, look.units) for look in looks] == [(1, 40), (2, 60), (3, 80), (4, 100)]
-    assert [look.level for look in looks] == pytest.approx([0.99922, 0.99262, 0.97628, 0.95562], abs=5e-4)
+    assert [look.level for look in looks] == pytest.approx([0.99921, 0.99264, 0.97797, 0.95775], abs=1e-5)
 
 
 @pytest.mark.parametrize(("units", "sizes"), [(1, [1]), (2, [1, 2]), (3, [2, 3]), (7, [3, 5, 6, 7])])
@@ -38,7 +38,7 @@ def test_a_confirmation_that_breaks_off_spends_the_error_of_the_data_that_it_has
     assert (looks.broken_off(90).number, looks.broken_off(10).number) == (4, 1)
 
 
-@pytest.mark.parametrize(("better", "worse", "hopeless"), [(5, 5, False), (4, 6, False), (2, 8, True), (8, 2, False)])
+@pytest.mark.parametrize(("better", "worse", "hopeless"), [(5, 5, False), (4, 6, True), (2, 8, True), (8, 2, False)])
 def test_it_is_hopeless_where_even_a_lucky_rest_would_hardly_show_a_gain(
     better: int, worse: int, hopeless: bool
 ) -> None:
