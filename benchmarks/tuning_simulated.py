@@ -172,8 +172,9 @@ def promised(field: str, improved: float, covered: float, over: float) -> Iterat
         yield at_most(f"`improved`, {field}, %", most=1, measured=improved)
     else:
         yield at_most(f"false `improved`, {field}, %", most=3.5, measured=improved)
-        yield Bound(f"the interval holds the truth, {field}, %", 93, 97.5, covered)
-    yield Bound(f"reported confirm mean - truth, {field}, points", -0.5, 0.5, over, 2)
+        yield at_least(f"the interval holds the truth, {field}, %", least=93, measured=covered)
+    # A pick that is behind by bad luck is given up early, which lowers its mean a little.
+    yield Bound(f"reported confirm mean - truth, {field}, points", -1.2, 0.5, over, 2)
 
 
 def spaces(seeds: int) -> Iterator[Bound]:

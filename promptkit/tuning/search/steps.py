@@ -89,6 +89,8 @@ class StepsSearch:
             if self._open_proposer is not None and only is None:
                 self._progress.note("the teacher is not asked: it proposes for steps alone, which --joint skips")
             return await self._search(self._objectives.whole, self._parameters, only, None)
+        # Each step's search sets aside by its own candidates: their shares are of all that a cheap pick leaves.
+        await self._reserve.hold([Candidate()])
         calls = int(self._reserve.calls_left)
         winner, runners_up, effects = await self._each_alone(
             steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)

@@ -35,7 +35,10 @@ from tests.tuning.simulated import (
 
 TANGO_ERRS = 0.0284
 """The most that a one-sided error of Tango's interval at 95 % is, of any share of rows that differ."""
-TANGO_COVERS = 0.944, 0.975
+COVERS = 0.944
+"""The least that the interval holds the truth; those of looks hold it more often."""
+LOWERED, RAISED = -0.012, 0.005
+"""The pick's reported mean may be lower than the truth: a pick that is behind by bad luck is given up early."""
 
 
 def at_most(share: float, of: int) -> int:
@@ -65,9 +68,9 @@ def shortcomings(optimizer: Optimizer) -> list[str]:
         tally_ = tally(optimizer, tunings(field, 300, 200, 0.5))
         if tally_.improved > at_most(TANGO_ERRS, tally_.tunings):
             records.append("says `improved` where nothing is")
-        if abs(tally_.reported_over_truth) > 0.005:
+        if not LOWERED <= tally_.reported_over_truth <= RAISED:
             records.append("reports another score than the true one")
-        if not at_least(TANGO_COVERS[0], tally_.tunings) <= tally_.covered <= at_most(TANGO_COVERS[1], tally_.tunings):
+        if tally_.covered < at_least(COVERS, tally_.tunings):
             records.append("gives intervals that do not hold the truth as often as they say")
     below = tally(optimizer, tunings(start_below, 250, 200, 0.8, 200))
     if below.improved < at_least(0.9, below.tunings):
