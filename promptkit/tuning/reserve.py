@@ -88,7 +88,8 @@ class ConfirmationReserve:
     def _rows_left(self) -> Amounts:
         """Return how many rows of the mean cost each limit holds, (3,)."""
         left = self._left() / np.array([1.0, 1.0, SLACK])
-        return np.divide(left, self._row, out=np.full(3, inf), where=self._row > 0)
+        rows: Amounts = np.divide(left, self._row, out=np.full(3, inf), where=self._row > 0)
+        return rows
 
     async def pairs_held(self, incumbent: Candidate) -> int:
         """Return how many rows of start and incumbent all of the budget that is left holds, at most all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ async def opened(bench: Bench, script: Script = echo, budget: float = 1_000) -> 
         yield found
 
 
-def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how: float) -> RaceRunner:
+def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how: Any) -> RaceRunner:
     estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
     return RaceRunner(estimates, ROWS, candidates, calls=calls, **how)
 
