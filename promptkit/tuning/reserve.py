@@ -73,7 +73,9 @@ class ConfirmationReserve:
     @property
     def calls_left(self) -> float:
         """The calls that the search may still spend, as many as tokens and time hold at the mean cost of `hold`."""
-        return max(0.0, float(self._rows_left().min() * self._row[0]))
+        rows = self._rows_left()
+        calls = self._left()[0] if rows.argmin() == 0 else rows.min() * self._row[0]
+        return max(0.0, float(calls))
 
     def weight(self, candidate: Candidate) -> float:
         """Return what a call of a candidate takes of the limit that ends first, relative to the mean of those alive.

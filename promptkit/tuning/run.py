@@ -153,7 +153,6 @@ class TuningRun:
             self._state.result = bridged.found
             await bridged.run(int(self._reserve.calls_left))
         await self._choose()
-        await self._reserve.hold([self._state.result.incumbent])
         self._reserve.release()
         if self._state.result.calibrated.changes:
             await self._confirm()

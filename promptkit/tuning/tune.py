@@ -81,7 +81,7 @@ class Tuning:
         """
         setup = await self._prepare()
         split = setup.split
-        shares = self._shares(setup, self._likely_calls(split))
+        shares = self._planned_shares(setup)
         parameters, skipped = prune_costly(setup.space.parameters, shares.most_cost)
         rate = self._seconds_a_call(setup)
         return Plan(
@@ -114,7 +114,7 @@ class Tuning:
         """
         with frozen_files():
             setup = await self._prepare()
-            shares = self._shares(setup, self._likely_calls(setup.split))
+            shares = self._planned_shares(setup)
             run = TuningRun(
                 self.suite,
                 setup,
@@ -211,9 +211,14 @@ class Tuning:
             dearest=dearest,
         )
 
-    def _likely_calls(self, split: DataSplit) -> float:
-        # A given budget is refused only for calls that are certain; the first rows show the rest.
-        return estimated_calls(split) if self.options.limits.calls is None else float(_least_calls(self.suite))
+    def _planned_shares(self, setup: Setup) -> BudgetShares:
+        least, likely = float(_least_calls(self.suite)), estimated_calls(setup.split)
+        if self.options.limits.calls is None:
+            return self._shares(setup, likely)
+        try:  # A given budget is refused only for calls that are certain; the first rows show the rest.
+            return self._shares(setup, least)
+        except InputError:  # Its hint should still hold once they have.
+            return self._shares(setup, max(least, likely))
 
     def _seconds_a_call(self, setup: Setup) -> float | None:
         """Return the wall-clock time per request in the last runs on the same model; None if there are none."""

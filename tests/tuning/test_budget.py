@@ -155,7 +155,7 @@ def test_all_limits_that_hold_no_search_are_named_at_once_with_the_least_that_do
         check_budget(Limits(calls=400, tokens=6_000, minutes=5), cost, 100)
 
     hints = [str(problem.hint).partition(";")[0] for problem in raised.value.problems]
-    assert hints == ["at least calls=448", "at least tokens=6720", "at least minutes=6.6"]
+    assert hints == ["at least calls=448", "at least tokens=6720", "at least minutes=7.3"]
     check_budget(Limits(calls=448, tokens=6_720, minutes=6.6), cost, 100)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -175,6 +176,16 @@ class TestLimits:
         kept = stored(bench, 1)
         assert kept["tokens"] <= tokens
         assert (kept["verdict"], kept["stopped_by"]) == ("not shown", "failed")
+
+    async def test_the_least_calls_that_a_refusal_names_are_enough(self, folder: Folder) -> None:
+        bench = TuneBench(folder, 30, prompt=PROMPT.replace("cue: none", "cue: none\ntechnique: self_consistency"))
+        with pytest.raises(InputError, match="is too small") as raised:
+            await bench.tune(answer, calls=20)
+
+        least = int(re.findall(r"at least calls=(\d+)", str(raised.value.problems[0].hint))[0])
+        ran = await bench.tune(answer, calls=least, only=("decide",))
+        assert ran.record["status"] == "done"
+        assert least == (2 * 18 + 24) * 5
 
 
 class TestPlan:
