@@ -28,6 +28,7 @@ from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
+from promptkit.tuning.preference import Preference
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
@@ -252,9 +253,11 @@ class TuningRun:
             return
         if result.incumbent.key not in result.trials and self._options.prefer != "best":
             self._progress.note(
-                "--prefer is not applied: steps were tuned alone, and no candidate was evaluated on the whole target"
+                "--prefer was applied within each step only: no candidate was evaluated on the whole target"
+                if estimates.preference.is_formula
+                else "--prefer is not applied: steps were tuned alone, no candidate was evaluated on the whole target"
             )
-        preferred = preferred_candidate(estimates, result.incumbent, trials, self._options.prefer)
+        preferred = preferred_candidate(estimates, result.incumbent, trials)
         if preferred.key != result.incumbent.key:
             result.incumbent = preferred
             result.calibrated = await calibration.freeze(preferred, result.trials[preferred.key].rows)
@@ -334,4 +337,5 @@ class TuningRun:
         return self._open_evaluator(suite, step_data_split(suite, split), f"{step} after the others: ")
 
     def _objective(self, evaluator: Evaluator, split: DataSplit) -> Objective:
-        return Objective(estimates=Estimates(evaluator, CandidateCalibration(evaluator, split.labels)), split=split)
+        calibration, preference = CandidateCalibration(evaluator, split.labels), Preference(self._options.prefer)
+        return Objective(estimates=Estimates(evaluator, calibration, preference), split=split)

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.preference import Preference
 from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search_space.candidate import Candidate
 
@@ -75,11 +77,31 @@ class TrialMeans:
 
 
 class Estimates:
-    """Estimates of candidates from search rows, those that score labels calibrated. Never the final result."""
+    """Estimates of candidates from search rows, those that score labels calibrated. Never the final result.
 
-    def __init__(self, evaluator: Evaluator, calibration: CandidateCalibration) -> None:
+    A search compares candidates by their `values`, which follow `preference`.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, calibration: CandidateCalibration, preference: Preference | None = None
+    ) -> None:
         self.evaluator = evaluator
         self.calibration = calibration
+        self.preference = preference or Preference()
+
+    def values(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Return what a search compares candidates by, (rows,), higher is better: by default the score.
+
+        NaN where there is no score. Raises InputError if the formula of the preference gives no number.
+        """
+        results = [self.evaluator.result(candidate, row) for row in rows]
+        return self.preference.values(self.calibration.scores(candidate, rows), results)
+
+    def mean_value(self, candidate: Candidate, rows: Sequence[int]) -> float:
+        """Return the mean of the values; without any it is 0, the lowest score, or NaN if they are a formula's."""
+        values = self.values(candidate, rows)
+        there = values[~np.isnan(values)]
+        return float(there.mean()) if len(there) else np.nan if self.preference.is_formula else 0.0
 
     def means(self, candidate: Candidate, rows: Sequence[int]) -> TrialMeans:
         """Return the means over the rows that have results; without any the score is 0."""

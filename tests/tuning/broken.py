@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, Interval
 from promptkit.tuning.confirmation.verdict import paired_gain, verdict_of
@@ -27,6 +28,8 @@ class Searched:
     search: Floats
     confirm: Floats
     truth: Floats
+    clusters: NDArray[np.int64] | None = None
+    """The cluster of each confirm row, if the data split knows clusters."""
 
     @property
     def rows(self) -> int:
@@ -47,15 +50,19 @@ class Claim:
 Optimizer = Callable[[Searched], Claim]
 
 
-def search(truth: Floats, scores: Floats, *, confirm: int, share: float = 0.5) -> Searched:
+def search(
+    truth: Floats, scores: Floats, *, confirm: int, share: float = 0.5, clusters: NDArray[np.int64] | None = None
+) -> Searched:
     """Race candidates for a share of all cells of the search rows; the last rows are confirm rows."""
     seen, kept = scores[:, :-confirm], scores[:, -confirm:]
-    return Searched(raced(seen, share), seen, kept, truth)
+    return Searched(raced(seen, share), seen, kept, truth, None if clusters is None else clusters[-confirm:])
 
 
-def _claim(searched: Searched, pick: int, first: Floats, second: Floats) -> Claim:
+def _claim(
+    searched: Searched, pick: int, first: Floats, second: Floats, clusters: NDArray[np.int64] | None = None
+) -> Claim:
     """Claim what these rows, of the pick and of the start, are taken to say."""
-    low, high = paired_gain(first, second)[1:3]
+    low, high = paired_gain(first, second, clusters=clusters)[1:3]
     improved = pick != 0 and verdict_of(low, rows=searched.rows).outcome == "improved"
     return Claim(pick, float(first.mean()), Interval(low, high), improved)
 
@@ -63,7 +70,7 @@ def _claim(searched: Searched, pick: int, first: Floats, second: Floats) -> Clai
 def honest(searched: Searched) -> Claim:
     """The pick of the race, on all confirm rows once."""
     pick = searched.run.pick
-    return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
+    return _claim(searched, pick, searched.confirm[pick], searched.confirm[0], searched.clusters)
 
 
 def reports_selection(searched: Searched) -> Claim:

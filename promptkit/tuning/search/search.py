@@ -15,12 +15,18 @@ from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
+    SCREENING_SHARE,
+    Effects,
+    Screen,
     affordable_candidates,
     draw,
+    draw_likely,
     finalists,
+    first_part,
     main_effects,
     screen_rows,
     screen_size,
+    within_cost,
 )
 from promptkit.tuning.search_space.candidate import (
     Candidate,
@@ -98,8 +104,8 @@ class Search:
         with limited_budget(budget, calls):
             try:
                 await self._smoke()
-                seen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else []
-                await self._race_finalists(seen)
+                screen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else None
+                await self._race_finalists(screen)
             except BudgetSpent:
                 self._progress.note("the budget ended in the middle of a block, which is not counted")
         incumbent = self._result.incumbent
@@ -148,37 +154,55 @@ class Search:
         self._progress.note(f"`{setting}` is left out: {why}")
         self._parameters = prune_decide(self._parameters, parameter, choice)
 
-    async def _screen(self) -> list[tuple[Candidate, float]]:
-        """Evaluate random joint configurations on a few common rows; return them, without the base, with their
-        means.
-        """
-        calls, before = self._left(), self._evaluator.budget.spent
-        row_calls = max(1, int(calls / self._calls_a_row))
-        drawn = affordable_candidates(
-            await self._valid(draw(self._parameters, screen_size(row_calls), self._seed)), row_calls
-        )
-        rows = self._order[: screen_rows(row_calls, [candidate.requests for candidate in drawn], len(self._order))]
-        asked = [self._on_base(candidate) for candidate in drawn]
-        self._progress.begin_stage("screen", len(asked), self._step)
-        await self._evaluator.evaluate(asked, rows)
-        scores = [self._estimates.means(candidate, rows).score for candidate in asked]
-        self._result.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._parameters)
-        self._end_stage("screen", asked, rows, before)
-        seen = list(zip(drawn, scores, strict=True))
+    async def _screen(self) -> Screen:
+        """Evaluate joint configurations on a few common rows: random ones, then those that look likely after these."""
+        before = self._evaluator.budget.spent
+        row_calls = max(1, int(self._left() / self._calls_a_row))
+        size = screen_size(row_calls)
+        first = first_part(size)
+        part = row_calls * first // size
+        drawn = affordable_candidates(await self._valid(draw(self._parameters, first, self._seed)), part)
+        rows = self._order[: screen_rows(part, [candidate.requests for candidate in drawn], len(self._order))]
+        self._progress.begin_stage("screen", size, self._step)
+        await self._evaluator.evaluate([self._on_base(candidate) for candidate in drawn], rows)
+        if first < size:
+            values = self._values(drawn, rows)
+            likely = draw_likely(drawn, values, len(rows), self._parameters, size=size - first, seed=self._seed)
+            new = [candidate for candidate in await self._valid([*drawn, *likely]) if candidate not in drawn]
+            left = SCREENING_SHARE * row_calls / len(rows) - sum(candidate.requests for candidate in drawn)
+            drawn += within_cost(new, left)
+            await self._evaluator.evaluate([self._on_base(candidate) for candidate in drawn], rows)
+        screen = self._screened(drawn, rows)
+        self._end_stage("screen", [self._on_base(candidate) for candidate in drawn], rows, before)
         if not self._entrants:
             # Until a race finds better: a limit may end it within its first block.
-            likeliest = self._on_base(max(seen, key=lambda pair: self._likely(*pair))[0])
+            likeliest = self._on_base(max(screen.seen, key=lambda pair: screen.effects.likely(*pair))[0])
             self._result.incumbent = self._result.calibrated = likeliest
             self._set_leader(likeliest, rows)
-        return seen
+        return screen
 
-    def _likely(self, drawn: Candidate, score: float) -> float:
-        return self._result.effects.likely(drawn, score) if self._result.effects else score
+    def _screened(self, drawn: Sequence[Candidate], rows: Sequence[int]) -> Screen:
+        """Return the effects on the values that the search compares, and keep those on the objective as its result."""
+        means = [self._estimates.means(self._on_base(candidate), rows) for candidate in drawn]
+        values = self._values(drawn, rows)
+        seen = list(zip(drawn, values, strict=True))
+        of_score = self._effects(drawn, [found.score for found in means], rows)
+        of_values = self._effects(drawn, values, rows)
+        self._result.effects = of_score
+        if not self._estimates.preference.keeps_cheap:
+            return Screen(of_values, seen)
+        tokens = [found.tokens / max(1.0, means[0].tokens) for found in means]
+        return Screen(of_values, seen, self._effects(drawn, tokens, rows))
 
-    async def _race_finalists(self, seen: Sequence[tuple[Candidate, float]]) -> None:
+    def _effects(self, drawn: Sequence[Candidate], measured: Sequence[float], rows: Sequence[int]) -> Effects:
+        return main_effects(drawn, measured, [len(rows)] * len(drawn), self._parameters)
+
+    def _values(self, drawn: Sequence[Candidate], rows: Sequence[int]) -> list[float]:
+        return [self._estimates.mean_value(self._on_base(candidate), rows) for candidate in drawn]
+
+    async def _race_finalists(self, screen: Screen | None) -> None:
         """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
-        effects = self._result.effects
-        entering = self._without_screening() if effects is None else finalists(effects, seen)
+        entering = self._without_screening() if screen is None else finalists(screen)
         entering = distinct([Candidate(), *self._entrants, *entering])
         left = self._left()
         calls = left * (1.0 if self._proposer is None else 1 - PROPOSAL_SHARE)
@@ -335,7 +359,18 @@ class RaceRunner:
         self._calls_a_request = calls_a_request
         known = [self._evaluator.known_rows(candidate, self._order) for candidate in self.candidates]
         costs = [self._cost(*pair) for pair in zip(self.candidates, known, strict=True)]
-        self.race = Race(costs=costs, rows=len(self._order), budget=calls, spent=spent, known=known)
+        preference = estimates.preference
+        starts = list(self._evaluator.results(self.candidates[0], self._order[: known[0]]))
+        self.race = Race(
+            costs=costs,
+            rows=len(self._order),
+            budget=calls,
+            equal=preference.equal,
+            keeps_cheap=preference.keeps_cheap,
+            swing=preference.swing(starts),
+            spent=spent,
+            known=known,
+        )
 
     async def blocks(self) -> AsyncIterator[Block]:
         """Evaluate each block that is due, and yield it once the race has its scores.
@@ -367,7 +402,7 @@ class RaceRunner:
         for place in block.alive:
             candidate = self.candidates[place]
             results = [self._evaluator.result(candidate, row) for row in rows]
-            scores[place] = self._estimates.calibration.scores(candidate, rows)
+            scores[place] = self._estimates.values(candidate, rows)
             unparsed[place] = np.array([1.0 if result is None else result.unparsed for result in results])
             tokens[place] = sum(result.tokens for result in results if result) / len(rows)
         self.race.tell(scores, unparsed, calls, tokens)

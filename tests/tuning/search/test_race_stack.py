@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.simulated import screened_and_raced, space
+from tests.tuning.array_searches import screened_and_raced
+from tests.tuning.simulated import space
 from tests.tuning.stack import KINDS, Planted, over_arrays, planted, through_stack
 from tests.tuning.stack_space import searched_through_stack, space_axes
 

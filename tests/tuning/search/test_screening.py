@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from promptkit.tuning.search.screening import (
     Effects,
+    Screen,
     affordable_candidates,
     draw,
     finalists,
@@ -208,7 +209,7 @@ class TestFinalists:
                 0.8,
             ),
         ]
-        return [levels(candidate, parameters) for candidate in finalists(effects, seen)], effects, parameters
+        return [levels(candidate, parameters) for candidate in finalists(Screen(effects, seen))], effects, parameters
 
     def test_first_the_start_the_predicted_best_and_the_best_seen(self) -> None:
         raced, _, _ = self.field()
@@ -236,4 +237,4 @@ class TestFinalists:
             5,
         )
 
-        assert [levels(candidate, parameters) for candidate in finalists(flat, [])] == [[0, 0], [1, 0], [0, 1]]
+        assert [levels(candidate, parameters) for candidate in finalists(Screen(flat, []))] == [[0, 0], [1, 0], [0, 1]]

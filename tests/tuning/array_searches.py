@@ -1,0 +1,105 @@
+"""Searches of a simulated space over arrays of answers: a tuning's own, and those that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from promptkit.tuning.search.race import ROWS_EACH, SMOKE_ROWS, Race
+from promptkit.tuning.search.screening import (
+    Screen,
+    draw,
+    draw_likely,
+    finalists,
+    first_part,
+    main_effects,
+    screen_rows,
+    screen_size,
+)
+from promptkit.tuning.search_space.candidate import Candidate
+from tests.tuning.simulated import Floats, Space, run
+
+Search = Callable[[Space, int], tuple[Candidate, float]]
+"""Searches a space within a number of calls; returns the pick and the calls."""
+
+
+def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Search a space as a tuning does: the start alone, a screen of half of the calls, the race of its finalists."""
+    smoke = min(SMOKE_ROWS, model.rows)
+    left = calls - smoke
+    size = screen_size(left)
+    first = first_part(size)
+    drawn = draw(model.axes, first, model.seed)
+    rows = screen_rows(left * first // size, [1] * len(drawn), model.rows)
+    if first < size:
+        means = _means(model, drawn, rows)
+        likely = draw_likely(drawn, means, rows, model.axes, size=size - first, seed=model.seed)
+        drawn += likely[: left // 2 // rows - len(drawn)]
+    means = _means(model, drawn, rows)
+    effects = main_effects(drawn, means, [rows] * len(means), model.axes)
+    entering = finalists(Screen(effects, list(zip(drawn, means, strict=True))))
+    seen = {candidate.key: rows for candidate in drawn} | {Candidate().key: max(smoke, rows)}
+    known = [seen.get(candidate.key, 0) for candidate in entering]
+    spent = sum(seen.values())
+    race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
+    raced = run(race, _scores(model, entering), known=known)
+    return entering[raced.pick], spent + raced.calls
+
+
+def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Search a space as many do: a race of one axis' levels after the other, the best so far kept."""
+    best, spent = Candidate(), 0.0
+    for parameter in model.axes:
+        field = [best.with_choice(parameter.name, choice) for choice in parameter.choices]
+        share = len(parameter.choices) / sum(len(parameter.choices) for parameter in model.axes)
+        raced = run(Race(costs=[1] * len(field), rows=model.rows, budget=int(calls * share)), _scores(model, field))
+        best, spent = field[raced.pick], spent + raced.calls
+    return best, spent
+
+
+def halving(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Race random configurations: successive halving alone."""
+    field = draw(model.axes, max(2, calls // ROWS_EACH), model.seed)
+    raced = run(Race(costs=[1] * len(field), rows=model.rows, budget=calls), _scores(model, field))
+    return field[raced.pick], raced.calls
+
+
+def greedy(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Take the best level of one axis after the other, all levels on equal rows, as a careful person does."""
+    best, spent = Candidate(), 0.0
+    rows = min(model.rows, calls // sum(len(parameter.choices) for parameter in model.axes))
+    for parameter in model.axes:
+        field = [best.with_choice(parameter.name, choice) for choice in parameter.choices]
+        best, spent = field[int(np.argmax(_means(model, field, rows)))], spent + rows * len(field)
+    return best, spent
+
+
+def random_draws(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Take the best of random configurations, all on equal rows."""
+    field = draw(model.axes, max(2, calls // ROWS_EACH), model.seed)
+    rows = min(model.rows, calls // len(field))
+    return field[int(np.argmax(_means(model, field, rows)))], rows * len(field)
+
+
+RIVALS: Final[Mapping[str, Search]] = {"halving": halving, "greedy": greedy, "random": random_draws}
+
+
+def gains(search: Search, calls: int, spaces: Sequence[Space]) -> Floats:
+    """Return the true gain over the start that a search ends with on each space, (spaces,)."""
+    starts = np.array([model.truth[model.place(Candidate())] for model in spaces])
+    return np.array([model.truth[model.place(search(model, calls)[0])] for model in spaces]) - starts
+
+
+def best_gains(spaces: Sequence[Space]) -> Floats:
+    """Return the largest gain over the start that there is on each space, (spaces,)."""
+    return np.array([model.truth.max() - model.truth[model.place(Candidate())] for model in spaces])
+
+
+def _scores(model: Space, candidates: Sequence[Candidate]) -> Floats:
+    return np.stack([model.scores(candidate) for candidate in candidates])
+
+
+def _means(model: Space, candidates: Sequence[Candidate], rows: int) -> list[float]:
+    return [float(model.scores(candidate)[:rows].mean()) for candidate in candidates]
