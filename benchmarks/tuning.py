@@ -1,6 +1,6 @@
 """What `tune` is worth: each part measures, prints what is promised beside it, and ends with 1 where that is not held.
 
-    python benchmarks/tuning.py simulate [--seeds 24] [--tunings 1000] [--spaces 200]
+    python benchmarks/tuning.py simulate [--seeds 24] [--tunings 1000] [--spaces 200] [--landscapes 48]
     python benchmarks/tuning.py stack [--races 100]
     python benchmarks/tuning.py embedded --data DIR [--seeds 3] [--confirm 300] [--optimizers race,miprov2,gepa]
 
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seeds", type=int, default=24, help="of each of the 168 settings")
     simulate.add_argument("--tunings", type=int, default=1_000, help="of each field with a verdict")
     simulate.add_argument("--spaces", type=int, default=200)
+    simulate.add_argument("--landscapes", type=int, default=48, help="spaces of each landscape")
     stack = parts.add_parser("stack")
     stack.add_argument("--races", type=int, default=100, help="of all kinds; a fifth as many searches")
     embedded = parts.add_parser("embedded")
@@ -49,7 +50,7 @@ def main() -> None:
     if options.part == "simulate":
         from tuning_simulated import simulate
 
-        held = simulate(options.seeds, options.tunings, options.spaces)
+        held = simulate(options.seeds, options.tunings, options.spaces, options.landscapes)
     elif options.part == "stack":
         from tuning_stack import stack
 

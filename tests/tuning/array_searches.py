@@ -18,6 +18,7 @@ from promptkit.tuning.search.screening import (
     screen_rows,
     screen_size,
 )
+from promptkit.tuning.search.search import START_SHARE
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.tuning.simulated import Floats, Space, run
 
@@ -42,10 +43,14 @@ def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
     entering = finalists(Screen(effects, list(zip(drawn, means, strict=True))))
     seen = {candidate.key: rows for candidate in drawn} | {Candidate().key: max(smoke, rows)}
     known = [seen.get(candidate.key, 0) for candidate in entering]
-    spent = sum(seen.values())
+    spent: float = sum(seen.values())
     race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
     raced = run(race, _scores(model, entering), known=known)
-    return entering[raced.pick], spent + raced.calls
+    spent += raced.calls
+    behind = race.entries[raced.pick].rows - max(race.entries[0].rows, known[0])
+    if 0 < behind <= min(calls - spent, START_SHARE * calls):
+        spent += behind  # The start catches up.
+    return entering[raced.pick], spent
 
 
 def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:

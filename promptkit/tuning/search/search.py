@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -41,6 +42,8 @@ from promptkit.tuning.search_space.candidate import (
 from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial, limited_budget
 
 SMOKE_SHARE: Final = 0.1
+START_SHARE: Final = 0.1
+"""The largest share of the calls that the start may take to catch up with the incumbent."""
 PROPOSAL_SHARE: Final = 0.3
 """The share of the race's calls that is kept for a teacher's proposals."""
 
@@ -106,6 +109,7 @@ class Search:
                 await self._smoke()
                 screen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else None
                 await self._race_finalists(screen)
+                await self._complete_start(calls)
             except BudgetSpent:
                 self._progress.note("the budget ended in the middle of a block, which is not counted")
         incumbent = self._result.incumbent
@@ -209,6 +213,20 @@ class Search:
         await self._race("race", [self._on_base(candidate) for candidate in await self._valid(entering)], int(calls))
         if self._proposer is not None:
             await self._race_proposals(self._proposer, left)
+
+    async def _complete_start(self, calls: int) -> None:
+        """Evaluate the start on the incumbent's rows if what is left pays for it: they are shown side by side.
+
+        It costs at most a tenth of the `calls` of the search, which would otherwise be left for the confirmation.
+        """
+        trials, incumbent = self._result.trials, self._result.incumbent
+        start, best = trials.get(self._base.key), trials.get(incumbent.key)
+        if start is None or best is None or incumbent.key == self._base.key:
+            return
+        missing = [row for row in best.rows if self._evaluator.result(self._base, row) is None]
+        if len(missing) * self._calls_a_row <= min(self._left(), START_SHARE * calls):
+            await self._evaluator.evaluate([self._base], missing)
+            self._result.add_trial(replace(start, rows=max(start.rows, best.rows, key=len)))
 
     async def _race_proposals(self, proposer: Proposer, calls: int) -> None:
         """Race a teacher's proposals for the leader against it, and then the crossover of the two best.

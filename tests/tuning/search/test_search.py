@@ -70,6 +70,17 @@ async def test_levels_that_pay_together_are_picked(folder: Folder) -> None:
     assert budget.most == inf
 
 
+async def test_the_start_catches_up_with_the_incumbents_rows_where_calls_are_left(folder: Folder) -> None:
+    async with searching(folder, [CUES]) as (search, budget, _, _):
+        result = await search.run(700)
+
+    start, best = (result.trials[candidate.key] for candidate in (Candidate(), result.incumbent))
+    assert start.dropped_at is not None
+    assert start.dropped_at < len(best.rows)
+    assert start.rows == best.rows
+    assert budget.spent <= 700
+
+
 @pytest.mark.parametrize("calls", [16, 40, 90, 119, 121, 200])
 async def test_no_more_is_asked_than_it_may_and_few_calls_are_not_screened(folder: Folder, calls: int) -> None:
     async with searching(folder, [CUES, LAYOUTS]) as (search, _, runtime, _):
