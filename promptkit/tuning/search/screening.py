@@ -36,12 +36,13 @@ BEST_SEEN: Final = 3
 PAIR_SHARE: Final = 0.5
 """The prior variance of the effect of a pair of related choices, as a share of that of a choice."""
 TWO_PARTS_FROM: Final = 16
-"""As many configurations are screened in two parts, the second half being those that look best after the first."""
+"""So many configurations and more are screened in two parts: the second are those that look likely after the first."""
+FIRST_SHARE: Final = 2 / 3
+"""The share of the first part: with less, a pair of choices that pays only together is more often not tried at all."""
 TOKEN_PRICES: Final = (0.02, 0.05, 0.1, 0.2)
 """Prices of as many tokens as a row of the start takes, in shares of the score's range."""
 LEAST_STEP: Final = 1e-9
-
-
+"""A smaller gain in a prediction is rounding."""
 RELATED: Final = frozenset(
     frozenset(pair)
     for pair in (("decide", "technique"), ("examples", "technique"), ("examples", "layout"), ("technique", "given"))
@@ -190,8 +191,8 @@ def screen_rows(budget: int, costs: Sequence[float], rows: int) -> int:
 
 
 def first_part(size: int) -> int:
-    """Return how many of so many screened configurations are drawn before any was evaluated: all, or half of many."""
-    return size if size < TWO_PARTS_FROM else ceil(size / 2)
+    """Return how many of so many screened configurations are drawn before any was evaluated: all, or most of many."""
+    return size if size < TWO_PARTS_FROM else ceil(FIRST_SHARE * size)
 
 
 def affordable_candidates(candidates: Sequence[Candidate], budget: int) -> list[Candidate]:
@@ -394,8 +395,8 @@ def finalists(screen: Screen) -> list[Candidate]:
     smallest predicted loss first.
     """
     effects, best = screen.effects, screen.effects.best()
-    prices = TOKEN_PRICES if screen.tokens is not None else ()
-    cheaper = [effects.minus(screen.tokens, price).best() for price in prices if screen.tokens is not None]
+    tokens = screen.tokens
+    cheaper = [] if tokens is None else [effects.minus(tokens, price).best() for price in TOKEN_PRICES]
     swapped = [
         candidate
         for parameter in effects.parameters

@@ -14,8 +14,11 @@ from promptkit.tuning.search.screening import (
     Effects,
     Screen,
     affordable_candidates,
+    are_related,
     draw,
+    draw_likely,
     finalists,
+    first_part,
     main_effects,
     screen_rows,
     screen_size,
@@ -88,8 +91,54 @@ class TestDraw:
     def test_without_axes_there_is_the_start(self) -> None:
         assert draw([], 10, 0) == [Candidate()]
 
+    def test_pairs_of_related_choices_are_drawn_as_often_as_other_pairs(self) -> None:
+        parameters = axes_of({"examples": (5, 0.0), "technique": (4, 0.0), "wording": (6, 0.0)})
+        drawn = [tuple(levels(candidate, parameters)[:2]) for candidate in draw(parameters, 20, 0)]
+
+        assert are_related(parameters[0], parameters[1])
+        assert not are_related(parameters[0], parameters[2])
+        assert len(set(drawn)) >= 19  # of 20 pairs, where 20 random ones would be 13 different ones
+
+
+class TestDrawLikely:
+    def of(self, size: int) -> tuple[list[Candidate], list[Candidate], list[Parameter]]:
+        """Draw after 16 configurations of which the second choice of each parameter is the better."""
+        parameters = of_sizes([4, 4, 4])
+        drawn = draw(parameters, 16, 0)
+        scores = [0.4 + 0.15 * levels(candidate, parameters).count(1) for candidate in drawn]
+        return drawn, draw_likely(drawn, scores, 10, parameters, size=size, seed=0), parameters
+
+    def test_what_is_predicted_to_be_good_comes_first(self) -> None:
+        _, likely, parameters = self.of(8)
+
+        assert levels(likely[0], parameters).count(1) >= 2
+        assert np.mean([levels(candidate, parameters).count(1) for candidate in likely]) > 1.5
+
+    def test_none_is_drawn_twice(self) -> None:
+        drawn, likely, _ = self.of(60)
+
+        assert len({candidate.key for candidate in (*drawn, *likely)}) == 64
+
+    def test_what_is_as_good_and_less_known_comes_first(self) -> None:
+        parameters = of_sizes([3, 2])
+        seen = [levels_of([at, 0], parameters) for at in (0, 0, 0, 1)]
+        likely = draw_likely(seen, [0.5] * 4, 10, parameters, size=1, seed=0)
+
+        assert levels(likely[0], parameters) == [2, 1]
+
+
+def levels_of(places: list[int], parameters: list[Parameter]) -> Candidate:
+    """Return the candidate with these choices."""
+    return Candidate(
+        {parameter.name: parameter.choices[place] for parameter, place in zip(parameters, places, strict=True) if place}
+    )
+
 
 class TestSizes:
+    @pytest.mark.parametrize(("size", "first"), [(8, 8), (15, 15), (16, 11), (64, 43)])
+    def test_two_thirds_of_many_are_drawn_before_any_is_evaluated(self, size: int, first: int) -> None:
+        assert first_part(size) == first
+
     @pytest.mark.parametrize(("budget", "size"), [(40, 8), (120, 12), (400, 40), (640, 64), (5_000, 64)])
     def test_a_configuration_for_ten_calls_within_limits(self, budget: int, size: int) -> None:
         assert screen_size(budget) == size
@@ -191,7 +240,37 @@ class TestMainEffects:
         )
 
 
+class TestPairs:
+    def screened(self) -> tuple[Effects, list[Parameter]]:
+        """Two related parameters of which each change costs 10 points, and two of them together gain 40."""
+        parameters = axes_of({"examples": (3, 0.0), "technique": (3, 0.0)})
+        drawn = draw(parameters, 9, 0)
+        scores = []
+        for candidate in drawn:
+            one, other = levels(candidate, parameters)
+            scores.append(0.9 if (one, other) == (1, 2) else 0.5 - 0.1 * bool(one) - 0.1 * bool(other))
+        return main_effects(drawn, scores, [100] * 9, parameters), parameters
+
+    def test_two_changes_that_hurt_alone_are_predicted_to_pay_together(self) -> None:
+        effects, parameters = self.screened()
+
+        assert levels(effects.best(), parameters) == [1, 2]
+        assert effects.predict(effects.best()) > effects.predict(Candidate()) + 0.2
+
+    def test_parameters_that_are_not_related_have_no_effects_as_pairs(self) -> None:
+        effects, _ = fitted([3, 4], [[0.0] * 3, [0.0] * 4], rows=10)
+
+        assert effects.pairs == {}
+
+
 class TestFinalists:
+    def test_for_cheap_ones_the_best_at_some_prices_of_tokens_are_raced(self) -> None:
+        effects, parameters = fitted([2, 3], [[0.0, 0.3], [0.0, 0.02, 0.04]], rows=1_000)
+        tokens, _ = fitted([2, 3], [[0.0, 0.0], [0.0, 1.0, 2.0]], rows=1_000)
+        raced = [levels(candidate, parameters) for candidate in finalists(Screen(effects, [], tokens))]
+
+        assert raced[:3] == [[0, 0], [1, 2], [1, 0]]
+
     def field(self) -> tuple[list[list[int]], Effects, list[Parameter]]:
         effects, parameters = fitted([3, 4], [[0.0, 0.2, 0.1], [0.05, 0.0, 0.1, -0.3]], rows=100)
         seen = [
