@@ -15,7 +15,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.preference import Preference
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search_space.candidate import Candidate
 
 

@@ -7,17 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from promptkit.tuning.search.effects import main_effects
 from promptkit.tuning.search.race import ROWS_EACH, SMOKE_ROWS, Race
-from promptkit.tuning.search.screening import (
-    Screen,
-    draw,
-    draw_likely,
-    finalists,
-    first_part,
-    main_effects,
-    screen_rows,
-    screen_size,
-)
+from promptkit.tuning.search.screening import Screen, draw, draw_likely, finalists, first_part, screen_rows, screen_size
 from promptkit.tuning.search.search import START_SHARE
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.tuning.simulated import Floats, Space, run

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from promptkit.tuning.search.screening import are_related
+from promptkit.tuning.search.effects import are_related
 from tests.tuning.simulated import (
     Floats,
     Levels,

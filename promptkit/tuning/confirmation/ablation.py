@@ -10,7 +10,7 @@ from typing import Any
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.confirmation.confirm import Difference, measured_gain
 from promptkit.tuning.evaluator import Evaluator, partition_valid
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 

@@ -13,18 +13,17 @@ from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
 from promptkit.tuning.progress import Incumbent, TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.search.effects import Effects, main_effects
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
     SCREENING_SHARE,
-    Effects,
     Screen,
     affordable_candidates,
     draw,
     draw_likely,
     finalists,
     first_part,
-    main_effects,
     screen_rows,
     screen_size,
     within_cost,

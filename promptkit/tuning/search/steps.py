@@ -14,8 +14,8 @@ from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.options import Mode
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Parameter, distinct
 from promptkit.tuning.trials import Estimates, SearchResult

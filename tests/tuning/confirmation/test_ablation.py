@@ -13,7 +13,7 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.confirmation.ablation import ablate
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import Opened, open_evaluator

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.tuning.search.effects import Effects, are_related, main_effects
 from promptkit.tuning.search.screening import (
-    Effects,
     Screen,
     affordable_candidates,
-    are_related,
     draw,
     draw_likely,
     finalists,
     first_part,
-    main_effects,
     screen_rows,
     screen_size,
 )

@@ -13,7 +13,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search.steps import CHOICES_IN_QUESTION, _in_question, _of_step, _without_step
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
