@@ -50,7 +50,7 @@ def reworded(truth: Floats, rows: int, rho: float, chance: np.random.Generator) 
 def graded(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -> Floats:
     """Return scores that are often 0 and else one of four grades, of mean `truth`, (candidates, rows)."""
     some = answers(truth / GRADES.mean(), rows, rho, chance)
-    return some * chance.choice(GRADES, some.shape)
+    return np.asarray(some * chance.choice(GRADES, some.shape), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ def interactions(chance: np.random.Generator, levels: Levels, share: float) -> F
 
 def anchored(latent: Floats, levels: Levels, *, start: float, types: NDArray[np.int64], rho: float, seed: int) -> Space:
     """Return the space of latent rates, (types of row, levels…), moved so that the start has its rate on each type."""
-    first = latent[(slice(None), *[0] * len(levels))].reshape(-1, *[1] * len(levels))
+    first = latent.reshape(len(latent), -1)[:, 0].reshape(-1, *[1] * len(levels))
     return Space(axes_of(levels), latent - first + ndtri(start), types, rho, seed)
 
 

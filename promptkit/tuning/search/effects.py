@@ -97,7 +97,7 @@ class Effects:
         return Candidate({name: choice for name, choice in found.items() if choice.changes})
 
     def minus(self, costs: Effects, price: float) -> Effects:
-        """Return the effects on the score minus `price` times what costs, for the effects on costs."""
+        """Return the effects on the score less `price` times the effects of single choices on costs."""
         added = {
             name: {choice: effect - price * costs.added[name][choice] for choice, effect in of.items()}
             for name, of in self.added.items()
@@ -151,7 +151,7 @@ class _Column:
     def of(self, taken: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return 1 for each configuration that has it and 0 for the others; `taken` is (configurations, parameters)."""
         held = [np.logical_or.reduce([taken[:, at] == one for one in some]) for at, some in self.choices.items()]
-        return np.logical_and.reduce(held).astype(np.float64)
+        return np.asarray(np.logical_and.reduce(held), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,7 @@ class EffectsFit:
 def fit_effects(
     candidates: Sequence[Candidate], scores: ArrayLike, rows_each: ArrayLike, parameters: Sequence[Parameter]
 ) -> EffectsFit:
+    """Fit the regression of `main_effects`."""
     means = np.asarray(scores, dtype=np.float64)
     weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
     taken = choice_places(candidates, parameters)
@@ -181,7 +182,7 @@ def fit_effects(
     weighed = design.T * weights
     if not weights.any():
         penalty[0, 0] = 1.0  # Nothing is known of the mean: it is 0.
-    inverse = np.linalg.inv(weighed @ design + penalty)
+    inverse = np.asarray(np.linalg.inv(weighed @ design + penalty), dtype=np.float64)
     rows = float(weights.sum()) / max(1, int((weights > 0).sum()))
     return EffectsFit(columns, inverse @ (weighed @ np.nan_to_num(means)), NOISE * inverse, rows)
 

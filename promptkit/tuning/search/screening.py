@@ -133,11 +133,10 @@ def draw_likely(
 ) -> list[Candidate]:
     """Return up to `size` configurations that no candidate has, the likeliest to be good by what was seen of these.
 
-    `scores` are (candidates,): mean scores on `rows` rows each.
-
-    Each next one has the highest upper confidence bound, one standard deviation above its prediction; what it will
-    bring is taken to be as predicted, so that the next is another kind (batch GP-UCB: Desautels, Krause & Burdick 2014,
-    JMLR 15:4053). The pool is that of `draw`, which a large space is sampled for.
+    `scores` are (candidates,): mean scores on `rows` rows each. Each next one has the highest upper confidence bound,
+    one standard deviation above its prediction; what it will bring is taken to be as predicted, so that the next is
+    another kind (batch GP-UCB: Desautels, Krause & Burdick 2014, JMLR 15:4053). The pool is that of `draw`, which a
+    large space is sampled for.
     """
     fit = fit_effects(candidates, scores, [rows] * len(candidates), parameters)
     pool = _configuration_pool(parameters, seed)
@@ -182,14 +181,17 @@ def finalists(screen: Screen) -> list[Candidate]:
     swapped = [
         candidate
         for parameter in effects.parameters
-        for candidate in sorted(_swapped(best, parameter), key=lambda candidate: -effects.predict(candidate))[
-            :RUNNERS_UP
-        ]
+        for candidate in _by_prediction(effects, _swapped(best, parameter))[:RUNNERS_UP]
     ]
-    swapped.sort(key=lambda candidate: -effects.predict(candidate))
     answered = [(candidate, score) for candidate, score in screen.seen if not isnan(score)]
     likeliest = sorted(answered, key=lambda pair: -effects.likely(*pair))[:BEST_SEEN]
-    return distinct([Candidate(), best, *cheaper, *(candidate for candidate, _ in likeliest), *swapped])
+    return distinct(
+        [Candidate(), best, *cheaper, *(candidate for candidate, _ in likeliest), *_by_prediction(effects, swapped)]
+    )
+
+
+def _by_prediction(effects: Effects, candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: -effects.predict(candidate))
 
 
 def _swapped(best: Candidate, parameter: Parameter) -> list[Candidate]:

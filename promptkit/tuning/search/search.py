@@ -170,10 +170,11 @@ class Search:
         await self._evaluator.evaluate([self._on_base(candidate) for candidate in drawn], rows)
         if first < size:
             values = self._values(drawn, rows)
-            likely = draw_likely(drawn, values, len(rows), self._parameters, size=size - first, seed=self._seed)
+            # Some may send the requests of others.
+            likely = draw_likely(drawn, values, len(rows), self._parameters, size=2 * (size - first), seed=self._seed)
             new = [candidate for candidate in await self._valid([*drawn, *likely]) if candidate not in drawn]
             left = SCREENING_SHARE * row_calls / len(rows) - sum(candidate.requests for candidate in drawn)
-            drawn += within_cost(new, left)
+            drawn += within_cost(new[: size - first], left)
             await self._evaluator.evaluate([self._on_base(candidate) for candidate in drawn], rows)
         screen = self._screened(drawn, rows)
         self._end_stage("screen", [self._on_base(candidate) for candidate in drawn], rows, before)
@@ -201,7 +202,9 @@ class Search:
         return main_effects(drawn, measured, [len(rows)] * len(drawn), self._parameters)
 
     def _values(self, drawn: Sequence[Candidate], rows: Sequence[int]) -> list[float]:
-        return [self._estimates.mean_value(self._on_base(candidate), rows) for candidate in drawn]
+        """Return mean values in units of one right answer, as the noise of the fit is that of right and wrong."""
+        unit = self._estimates.preference.swing(list(self._evaluator.results(self._base, rows))) or 1.0
+        return [self._estimates.mean_value(self._on_base(candidate), rows) / unit for candidate in drawn]
 
     async def _race_finalists(self, screen: Screen | None) -> None:
         """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
@@ -223,9 +226,12 @@ class Search:
         if start is None or best is None or incumbent.key == self._base.key:
             return
         missing = [row for row in best.rows if self._evaluator.result(self._base, row) is None]
-        if len(missing) * self._calls_a_row <= min(self._left(), START_SHARE * calls):
-            await self._evaluator.evaluate([self._base], missing)
-            self._result.add_trial(replace(start, rows=max(start.rows, best.rows, key=len)))
+        if not missing or len(missing) * self._calls_a_row > min(self._left(), START_SHARE * calls):
+            return
+        before, stages = self._evaluator.budget.spent, self._result.stages
+        await self._evaluator.evaluate([self._base], missing)
+        self._result.add_trial(replace(start, rows=max(start.rows, best.rows, key=len)))
+        stages[-1] = replace(stages[-1], calls=stages[-1].calls + self._evaluator.budget.spent - before)
 
     async def _race_proposals(self, proposer: Proposer, calls: int) -> None:
         """Race a teacher's proposals for the leader against it, and then the crossover of the two best.
