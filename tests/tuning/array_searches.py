@@ -85,13 +85,15 @@ RIVALS: Final[Mapping[str, Search]] = {"halving": halving, "greedy": greedy, "ra
 
 def gains(search: Search, calls: int, spaces: Sequence[Space]) -> Floats:
     """Return the true gain over the start that a search ends with on each space, (spaces,)."""
-    starts = np.array([model.truth[model.place(Candidate())] for model in spaces])
-    return np.array([model.truth[model.place(search(model, calls)[0])] for model in spaces]) - starts
+    starts = [float(model.truth[model.place(Candidate())]) for model in spaces]
+    ends = [float(model.truth[model.place(search(model, calls)[0])]) for model in spaces]
+    return np.asarray(np.subtract(ends, starts), dtype=np.float64)
 
 
 def best_gains(spaces: Sequence[Space]) -> Floats:
     """Return the largest gain over the start that there is on each space, (spaces,)."""
-    return np.array([model.truth.max() - model.truth[model.place(Candidate())] for model in spaces])
+    best = [float(model.truth.max() - model.truth[model.place(Candidate())]) for model in spaces]
+    return np.array(best, dtype=np.float64)
 
 
 def _scores(model: Space, candidates: Sequence[Candidate]) -> Floats:

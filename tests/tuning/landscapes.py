@@ -82,7 +82,7 @@ def gate(chance: np.random.Generator, *, levels: float | None = 0.5) -> Floats:
         count = 1 if levels is None else max(1, int(levels * sizes[at]))
         marks.append(np.isin(np.arange(sizes[at]), chance.choice(np.arange(1, sizes[at]), count, replace=False)))
         latent = latent - ALONE * along(marks[-1].astype(np.float64), (at,), latent.ndim)
-    both = (TOGETHER + 2 * ALONE) * np.outer(*marks)
+    both = np.asarray((TOGETHER + 2 * ALONE) * np.outer(*marks), dtype=np.float64)
     return (latent + along(both, (one, other), latent.ndim))[None]
 
 
