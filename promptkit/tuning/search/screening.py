@@ -27,6 +27,9 @@ CONFIGURATION_POOL: Final = 4_096
 RUNNERS_UP: Final = 2
 """This many further choices of each parameter are raced, each with the predicted best of the others."""
 BEST_SEEN: Final = 3
+FURTHER_SEEN: Final = 8
+"""So many more of the likeliest screened configurations are raced where the budget has places for them: a pair of
+choices that pays only together may have been seen in one configuration only."""
 TWO_PARTS_FROM: Final = 16
 """So many configurations and more are screened in two parts: the second are those that look likely after the first."""
 FIRST_SHARE: Final = 2 / 3
@@ -172,8 +175,8 @@ def finalists(screen: Screen) -> list[Candidate]:
     """Return the candidates to race after screening, those first that a small race must have.
 
     These are the start, the predicted best, that at some prices of tokens if cheap ones are to be raced, the likeliest
-    of the screened configurations, and the predicted best with each parameter at its second and third choice, the
-    smallest predicted loss first.
+    of the screened configurations, the predicted best with each parameter at its second and third choice, the smallest
+    predicted loss first, and further likely ones of the screened configurations.
     """
     effects, best = screen.effects, screen.effects.best()
     tokens = screen.tokens
@@ -184,10 +187,10 @@ def finalists(screen: Screen) -> list[Candidate]:
         for candidate in _by_prediction(effects, _swapped(best, parameter))[:RUNNERS_UP]
     ]
     answered = [(candidate, score) for candidate, score in screen.seen if not isnan(score)]
-    likeliest = sorted(answered, key=lambda pair: -effects.likely(*pair))[:BEST_SEEN]
-    return distinct(
-        [Candidate(), best, *cheaper, *(candidate for candidate, _ in likeliest), *_by_prediction(effects, swapped)]
-    )
+    likeliest = [candidate for candidate, _ in sorted(answered, key=lambda pair: -effects.likely(*pair))]
+    further = likeliest[BEST_SEEN : BEST_SEEN + FURTHER_SEEN]
+    swapped = _by_prediction(effects, swapped)
+    return distinct([Candidate(), best, *cheaper, *likeliest[:BEST_SEEN], *swapped, *further])
 
 
 def _by_prediction(effects: Effects, candidates: Sequence[Candidate]) -> list[Candidate]:
