@@ -213,7 +213,7 @@ def nulls_in_disguise(seeds: int) -> Iterator[Bound]:
 
 BUDGETS_OF_LANDSCAPES = 120, 231, 600
 LEAST_LEAD = {"narrow gate": -5.0}
-"""Where a single pair of choices pays and all else hurts, there is nothing to learn: a race of random ones is better."""
+"""Where one pair of choices pays and all else hurts there is little to learn: a race of random ones is better."""
 
 
 def landscapes(seeds: int) -> Iterator[Bound]:
