@@ -226,7 +226,7 @@ class Search:
         if start is None or best is None or incumbent.key == self._base.key:
             return
         missing = [row for row in best.rows if self._evaluator.result(self._base, row) is None]
-        if not missing or len(missing) * self._calls_a_row > min(self._left(), START_SHARE * calls):
+        if len(missing) * self._calls_a_row > min(self._left(), START_SHARE * calls):
             return
         before, stages = self._evaluator.budget.spent, self._result.stages
         await self._evaluator.evaluate([self._base], missing)

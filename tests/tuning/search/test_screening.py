@@ -300,6 +300,14 @@ class TestFinalists:
         assert sorted(raced[4:]) == [[0, 2], [1, 0], [2, 2]]
         assert raced[4] == [1, 0]
 
+    def test_last_come_up_to_eight_further_configurations_that_were_seen_the_likeliest_first(self) -> None:
+        parameters = of_sizes([20])
+        flat = Effects(0.5, {parameters[0].name: {str(n): 0.0 for n in range(20)}}, tuple(parameters), 5)
+        seen = [(levels_of([n], parameters), n / 20) for n in range(5, 20)]
+        raced = [levels(candidate, parameters)[0] for candidate in finalists(Screen(flat, seen))]
+
+        assert raced == [0, 19, 18, 17, 1, 2, 16, 15, 14, 13, 12, 11, 10, 9]
+
     def test_none_is_raced_twice(self) -> None:
         raced, _, _ = self.field()
 
