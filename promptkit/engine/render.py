@@ -1,4 +1,4 @@
-"""The first request of each step, without sending it, and a technique's example on scripted replies."""
+"""The requests of each step, without sending them, and a technique's example on scripted replies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from promptkit.engine.run import run
 from promptkit.engine.scope import STEPS, ItemResults
 from promptkit.engine.session import RunSettings, Session
 from promptkit.engine.step_run import ExecutionContext, StepRun
-from promptkit.errors import InputError, Problem, nearest
+from promptkit.errors import InputError, Problem, PromptkitError, nearest
 from promptkit.project import LIBRARY, TECHNIQUE_PIPELINES, Project
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 from promptkit.techniques.registry import Technique
 
 TYPED, LAST_RUN, EXAMPLE, PLACEHOLDER = "command line", "last run", "example", "placeholder"
+REHEARSED_REQUESTS = 32
+"""The most requests that one rehearsal of a step makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,23 +131,52 @@ async def _first_request(
     client = await models.get(step.model)
     dry = _DryRuntime(await client.model(), client)
     session = Session(pipeline.project, _SingleModel(dry), settings, None)
-    rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
-    run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
-    try:
-        await run.run(ExecutionContext(scope, frozenset(), Trace(name=step.name, kind="step"), settings.sample))
-    except* _RequestCaptured:
-        pass
-    if dry.request is None:
+    await _dry_run(step, scope, session)
+    if not dry.requests:
         return None
-    text = await client.template(dry.request.messages, dry.request.begun)
+    request = dry.requests[0]
+    text = await client.template(request.messages, request.begun)
     return Rendered(
         step=step.name,
-        request=dry.request,
+        request=request,
         text=text,
-        tokens=await client.count(dry.request.messages, dry.request.begun),
+        tokens=await client.count(request.messages, request.begun),
         assumed=assumed,
         notices=session.notices,
     )
+
+
+async def _dry_run(step: Step, scope: Mapping[str, Any], session: Session) -> None:
+    """Run a step until its runtime gives no further reply, whatever its condition."""
+    rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
+    run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
+    trace = Trace(name=step.name, kind="step")
+    try:
+        await run.run(ExecutionContext(scope, frozenset(), trace, session.settings.sample))
+    except* _RequestCaptured:
+        pass
+
+
+async def rehearse(
+    pipeline: Pipeline, inputs: Mapping[str, Any], *, models: Models, step: str, reply: str
+) -> list[Request]:
+    """Return the requests of one step where each gets the same reply, at most REHEARSED_REQUESTS. Sends none.
+
+    Earlier steps' results are assumed as in `render`. Empty for a step that runs the project's own Python. Raises
+    InputError if the first request cannot be made; a later failure ends the step, as an unreadable reply does.
+    """
+    current = pipeline.steps[step]
+    if current.prompt_call is None or step in steps_with_code(pipeline):
+        return []
+    scope, _ = _assumed_scope(pipeline, inputs, {}, {})
+    client = await models.get(current.model)
+    dry = _DryRuntime(await client.model(), client, reply)
+    try:
+        await _dry_run(current, scope, Session(pipeline.project, _SingleModel(dry), RunSettings(), None))
+    except* PromptkitError:
+        if not dry.requests:
+            raise
+    return dry.requests
 
 
 async def _no_pipeline(*_: Any) -> Any:
@@ -153,7 +184,7 @@ async def _no_pipeline(*_: Any) -> Any:
 
 
 class _RequestCaptured(BaseException):
-    """Signals that the first request is known. Not an Exception, so that no handler on the way catches it."""
+    """Signals that enough requests are known. Not an Exception, so that no handler on the way catches it."""
 
 
 class _SingleModel:
@@ -167,19 +198,24 @@ class _SingleModel:
 
 
 class _DryRuntime(Runtime):
-    """A runtime that imitates another one and answers nothing. It keeps the first request."""
+    """A runtime that imitates another one. It keeps the requests, and answers with `reply`; without one, not at all."""
 
-    def __init__(self, model: Model, real: Client) -> None:
-        self.request: Request | None = None
+    def __init__(self, model: Model, real: Client, reply: str | None = None) -> None:
+        self.requests: list[Request] = []
         self._model = model
         self._real = real
+        self._reply = reply
 
     async def model(self) -> Model:
         return self._model
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        self.request = self.request or request
-        raise _RequestCaptured
+        self.requests.append(request)
+        if self._reply is None or len(self.requests) >= REHEARSED_REQUESTS:
+            raise _RequestCaptured
+        piece = self._reply.encode()
+        tokens = (Token(piece, 0.0, (Alternative(piece, 0.0),)),) if request.alternatives else ()
+        return Reply(text=self._reply, tokens_in=1, tokens_out=1, tokens=tokens)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return await self._real.embed(texts)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.engine.pipeline import Pipeline
-from promptkit.engine.render import render
-from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, RuntimeFailure
+from promptkit.errors import BudgetSpent, InputError, Problem, RuntimeFailure
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
@@ -27,12 +24,11 @@ from promptkit.evaluation.suite.suite import Measure, Suite, Variant, read_varia
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
-from promptkit.runtimes.serialization import request_record
-from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
 from promptkit.techniques.warnings import WarnedBy, merged_sources
 from promptkit.tuning.data_split import clusters_of
 from promptkit.tuning.search_space.candidate import Candidate, distinct
+from promptkit.tuning.search_space.equal_requests import FINGERPRINT_ROWS, Rehearsal, rehearse_target
 
 MODEL_GONE = "the model failed repeatedly"
 RESUMES = "answers received so far are kept: run the same command again to resume"
@@ -108,6 +104,7 @@ class Evaluator:
         self._names: dict[str, str] = {}
         self._spent: BudgetSpent | None = None
         self._results: dict[tuple[str, int], RowResult] = {}
+        self._rehearsals: dict[tuple[str, tuple[int, ...]], Rehearsal] = {}
         self._places = {row.row.number: place for place, row in enumerate(self.rows)}
 
     @property
@@ -201,8 +198,26 @@ class Evaluator:
 
     async def deduplicate(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> list[Candidate]:
         """Return candidates without those whose requests equal an earlier one's. Sends no request."""
-        values = [self.rows[row].inputs[0] for row in rows]
-        return await deduplicate(candidates, lambda candidate: self.variant(candidate).pipeline, values, self._models)
+        shown = rows[:FINGERPRINT_ROWS]
+        first: dict[str, Candidate] = {}
+        for candidate in candidates:
+            first.setdefault((await self.rehearse(candidate, shown)).key, candidate)
+        return list(first.values())
+
+    async def rehearse(self, candidate: Candidate, rows: Sequence[int]) -> Rehearsal:
+        """Return the requests that a candidate would send on rows, as far as they are known without a reply."""
+        key = candidate.key, tuple(rows)
+        if key not in self._rehearsals:
+            values = [self.rows[row].inputs[0] for row in rows]
+            pipeline = self.variant(candidate).pipeline
+            self._rehearsals[key] = await rehearse_target(pipeline, candidate.changes, values, self._models)
+        return self._rehearsals[key]
+
+    def share_results(self, candidate: Candidate, other: Candidate) -> None:
+        """Give a candidate the results of another that sends the same requests."""
+        shared = {row: result for (key, row), result in self._results.items() if key == other.key}
+        for row, result in shared.items():
+            self._results.setdefault((candidate.key, row), result)
 
     async def model(self, candidate: Candidate, step: str) -> Model:
         """Return the model that answers a step. Raises the error of a missing model."""
@@ -325,69 +340,6 @@ def partition_valid(
         except InputError as error:
             wrong.append((candidate, "; ".join(str(problem) for problem in error.problems)))
     return good, wrong
-
-
-FINGERPRINT_ROWS: Final = 2
-"""The number of rows on which requests are compared."""
-KEY_BYTES: Final = 8
-VANILLA: Final = "vanilla"
-LATER_SETTINGS: Final = frozenset({"technique", "decide", "calibrate"})
-FIRST_REQUEST_SETTINGS: Final = LATER_SETTINGS | {"about", "prompt", "examples", "layout", "messages", "cue", "options"}
-"""The settings of a step that show in its first request, for a technique that sends one kind of request."""
-
-
-async def deduplicate(
-    candidates: Sequence[Candidate],
-    pipeline_of: Callable[[Candidate], Pipeline],
-    values: Sequence[Mapping[str, Any]],
-    models: Models,
-) -> list[Candidate]:
-    """Return candidates without those whose requests on the first rows equal an earlier one's. Sends no request.
-
-    `pipeline_of` gives the target with a candidate's changes, `values` are the target's inputs, one mapping per row. A
-    candidate whose requests cannot be rendered is told apart by its changes.
-    """
-    first: dict[str, Candidate] = {}
-    for candidate in candidates:
-        key = await request_fingerprint(pipeline_of(candidate), candidate.changes, values, models)
-        first.setdefault(candidate.key if key is None else key, candidate)
-    return list(first.values())
-
-
-async def request_fingerprint(
-    pipeline: Pipeline, changes: Mapping[str, Any], values: Sequence[Mapping[str, Any]], models: Models
-) -> str | None:
-    """Return a key that pipelines with equal requests share: first requests of each step, and what follows them.
-
-    `changes` are those that make the pipeline from the start, as in `--set`. None if a request cannot be rendered.
-    """
-    content: list[Any] = [[name, *_later_requests(pipeline, name)] for name in pipeline.steps]
-    content.append({key: value for key, value in changes.items() if not _shows_in_fingerprint(pipeline, key)})
-    try:
-        for row in values[:FINGERPRINT_ROWS]:
-            rendered = await render(pipeline, row, models=models)
-            content += [[step.step, request_record(step.request)] for step in rendered]
-    except PromptkitError:
-        return None
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-    return content_key(text, KEY_BYTES).hex()
-
-
-def _shows_in_fingerprint(pipeline: Pipeline, key: str) -> bool:
-    """Return whether the whole effect of a setting is in its step's first request or `_later_requests`."""
-    name, _, below = key.partition(".")
-    asking = pipeline.steps[name].prompt_call
-    setting = below.partition(".")[0]
-    return asking is not None and setting in (FIRST_REQUEST_SETTINGS if asking.technique == VANILLA else LATER_SETTINGS)
-
-
-def _later_requests(pipeline: Pipeline, name: str) -> tuple[Any, ...]:
-    """Return the settings of a step that decide its later requests and the reading of replies."""
-    asking = pipeline.steps[name].prompt_call
-    if asking is None:
-        return ()
-    thinks = [example.thoughts for example in asking.examples.all]
-    return asking.technique, asking.decide, asking.calibrate if asking.decide == "score" else None, thinks
 
 
 _ITEM_NUMBER = re.compile(r"\[(\d+)\]$")
