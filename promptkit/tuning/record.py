@@ -14,6 +14,7 @@ from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.minimal import TakenBack
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import late_trials, pareto_front
 from promptkit.tuning.search_space.candidate import Candidate
@@ -38,6 +39,7 @@ class TuningState:
     result: SearchResult = field(default_factory=SearchResult)
     confirmation: Confirmation | None = None
     ablation: Sequence[Contribution] = ()
+    taken_back: Sequence[TakenBack] = ()
     diff: str = ""
     written: Sequence[str] = ()
     stopped_by: str = "done"
@@ -92,6 +94,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "rows_needed": confirmation.rows_needed if confirmation else None,
         "smallest_shown": state.smallest_gain,
         "ablation": [contribution.record() for contribution in state.ablation],
+        "taken_back": [change.record() for change in state.taken_back],
         "calls": budget.spent,
         "cached": budget.cached,
         "tokens": budget.spent_tokens,

@@ -26,6 +26,7 @@ from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation,
 from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
 from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
+from promptkit.tuning.minimal import TEST_ROWS, known_contributions, minimize, search_calls
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.progress import TuningProgress
@@ -136,7 +137,7 @@ class TuningRun:
         shares = await self._measured_shares()
         if self._options.optimizer == "race":
             search = await self._race(shares)
-            await search.run(self._left())
+            await search.run(search_calls(self._left()))
         else:
             options = self._options
             bridged = open_search(
@@ -150,6 +151,7 @@ class TuningRun:
             self._state.result = bridged.found
             await bridged.run(self._left())
         await self._choose()
+        await self._minimize()
         self._budget.lift_limits(shares)
         if self._state.result.calibrated.changes:
             await self._confirm()
@@ -259,6 +261,13 @@ class TuningRun:
             result.incumbent = preferred
             result.calibrated = await calibration.freeze(preferred, result.trials[preferred.key].rows)
 
+    async def _minimize(self) -> None:
+        """Take back the changes of the incumbent that are not sent or bring nothing."""
+        state, before = self._state, self.budget.spent
+        state.taken_back = await minimize(state.estimates, state.result, self._setup.split.search, self._left())
+        if self.budget.spent > before:
+            self._stage("eliminate", len(state.taken_back), before, rows=TEST_ROWS)
+
     async def _confirm(self) -> None:
         """Store the incumbent, then evaluate start and incumbent on the held-out rows."""
         state, split, incumbent = self._state, self._setup.split, self._state.result.calibrated
@@ -280,7 +289,8 @@ class TuningRun:
             self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
         before = self.budget.spent
         self._progress.begin_stage("ablation", len(incumbent.choices))
-        state.ablation = await ablate(self._evaluator, incumbent, split.holdout, state.result.effects)
+        known = known_contributions(state.estimates, state.result)
+        state.ablation = await ablate(self._evaluator, incumbent, split.holdout, known)
         self._stage("ablation", len(incumbent.choices), before)
 
     def _stage(self, name: str, candidates: int, before: int, *, rows: int | None = None) -> None:

@@ -132,8 +132,27 @@ class ConfirmedDifference(Record):
     unit: str = "row"
 
 
+class TakenBackRecord(Record):
+    """A change of the search's winner that the incumbent does without, and why.
+
+    `difference` with its 95 % interval is the contribution that the search expected of it, after `rows` search rows
+    without it; null for one that no request showed.
+    """
+
+    axis: str
+    level: str
+    why: Literal["not sent", "no gain"]
+    difference: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    rows: int = 0
+
+
 class AblationRecord(Record):
-    """The contribution of one change: the incumbent against itself with that change taken back."""
+    """The contribution of one change: the incumbent against itself with that change taken back.
+
+    `on` says which rows it was measured on; on `search` rows it is an estimate from all that is known.
+    """
 
     axis: str
     level: str
@@ -171,6 +190,7 @@ class TuneRecord(Record):
     rows_needed: int | None = None
     smallest_shown: Number | None = None
     ablation: list[AblationRecord] = Field(default_factory=list)
+    taken_back: list[TakenBackRecord] = Field(default_factory=list)
     calls: int = 0
     cached: int = 0
     tokens: int = 0

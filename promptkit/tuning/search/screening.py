@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
-from math import isnan, prod
+from math import isnan, prod, sqrt
 from typing import Final
 
 import numpy as np
@@ -39,17 +39,36 @@ BEST_SEEN: Final = 3
 class Effects:
     """The main effect of each choice on the mean score of all configurations.
 
-    `added` is by parameter name and choice name. `rows`: the mean number of rows of a configuration.
+    `added` is by parameter name and choice name, and so is `errors`: the standard deviation of the posterior of a
+    choice's effect over that of the parameter's first choice. `rows`: the mean number of rows of a configuration.
     """
 
     mean: float
     added: Mapping[str, Mapping[str, float]]
     parameters: tuple[Parameter, ...]
     rows: float
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def of(self, parameter: str, choice: Choice) -> float:
         """Return the effect of a choice; 0 if no configuration with a score had it."""
         return self.added[parameter][choice.name]
+
+    def over_written(self, name: str, choice: Choice) -> tuple[float, float] | None:
+        """Return the effect of a choice over the target as written, and its standard deviation; None if unknown.
+
+        It is unknown if no configuration with a score had the choice, or the screen showed no difference. The effect of
+        a choice with further settings, as calibration adds, is that of the screened one.
+        """
+        known = next((parameter for parameter in self.parameters if parameter.name == name), None)
+        if known is None or not any(self.added[name].values()):
+            return None
+        changes = choice.changes.items()
+        screened = [other for other in known.choices if other.changes and other.changes.items() <= changes]
+        if not screened:
+            return None
+        nearest = max(screened, key=lambda other: len(other.changes))
+        effect = self.of(name, nearest) - self.of(name, known.choices[0])
+        return effect, self.errors.get(name, {}).get(nearest.name, sqrt(2) * PRIOR_SD)
 
     def predict(self, candidate: Candidate) -> float:
         """Return the mean plus the effects of a candidate's choices; it may lie outside [0, 1]."""
@@ -155,7 +174,8 @@ def main_effects(
     design = np.column_stack([np.ones(len(means)), dummies.reshape(len(means), -1)])
     penalty = np.diag([0.0, *(NOISE / column.variance for column in columns)])
     weighed = design.T * weights
-    fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means))
+    inverse = np.linalg.pinv(weighed @ design + penalty)
+    fitted = inverse @ (weighed @ np.nan_to_num(means))
     effects = list(zip(columns, fitted[1:].tolist(), strict=True))
     added = {
         parameter.name: {
@@ -166,8 +186,29 @@ def main_effects(
         }
         for at, parameter in enumerate(parameters)
     }
+    errors = {
+        parameter.name: {choice.name: _error(columns, inverse, at, choice, parameter) for choice in parameter.choices}
+        for at, parameter in enumerate(parameters)
+    }
     rows = float(weights.sum()) / max(1, int((weights > 0).sum()))
-    return Effects(float(fitted[0]), added, tuple(parameters), rows)
+    return Effects(float(fitted[0]), added, tuple(parameters), rows, errors)
+
+
+def _error(
+    columns: Sequence[_Column], inverse: NDArray[np.floating], at: int, choice: Choice, parameter: Parameter
+) -> float:
+    """Return the posterior standard deviation of a choice's effect over that of the parameter's first choice."""
+    first = parameter.choices[0]
+    contrast = np.array(
+        [
+            0.0,
+            *(
+                (column.parameter == at) * ((choice in column.choices) - (first in column.choices))
+                for column in columns
+            ),
+        ]
+    )
+    return float(np.sqrt(NOISE * contrast @ inverse @ contrast))
 
 
 @dataclass(frozen=True, slots=True)

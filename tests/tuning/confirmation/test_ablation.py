@@ -13,6 +13,7 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.confirmation.ablation import ablate
+from promptkit.tuning.search.contributions import screened_contributions
 from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from tests.engine.helpers import Folder
@@ -51,7 +52,8 @@ async def confirmed(folder: Folder, calls: float = inf) -> AsyncIterator[Opened]
 
 
 async def told(opened: Opened, pick: Candidate = PICK, effects: Effects | None = EFFECTS) -> list[dict[str, Any]]:
-    return [contribution.record() for contribution in await ablate(opened.evaluator, pick, ROWS, effects)]
+    known = screened_contributions(pick, effects)
+    return [contribution.record() for contribution in await ablate(opened.evaluator, pick, ROWS, known)]
 
 
 async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None:

@@ -149,7 +149,7 @@ async def test_the_length_is_that_of_the_first_requests(start: Pipeline) -> None
 async def test_the_first_of_those_that_ask_the_same_stays(folder: Folder) -> None:
     names = {"start": {}, "xml": {"mood.layout": "xml"}, "prefix": {"mood.layout": "prefix"}}
     candidates = [Candidate({"mood.layout": Choice(name, changes)}) for name, changes in names.items()]
-    async with open_evaluator(Bench(folder, moods(6)), ["never asked"]) as opened:
+    async with open_evaluator(Bench(folder, moods(6)), Scripted(["never asked"])) as opened:
         kept = await opened.evaluator.deduplicate(candidates, [0, 1])
 
     assert [candidate.choices["mood.layout"].name for candidate in kept] == ["start", "prefix"]
@@ -158,5 +158,5 @@ async def test_the_first_of_those_that_ask_the_same_stays(folder: Folder) -> Non
 async def test_candidates_whose_requests_cannot_be_made_are_kept_apart(folder: Folder) -> None:
     broken = [{"mood.prompt": {"instructions": f"{{{{ text.{key} }}}}"}} for key in ("a", "b")]
     candidates = [Candidate({"mood.prompt": Choice("x", entry)}) for entry in broken]
-    async with open_evaluator(Bench(folder, moods(6)), ["never asked"]) as opened:
+    async with open_evaluator(Bench(folder, moods(6)), Scripted(["never asked"])) as opened:
         assert await opened.evaluator.deduplicate(candidates, [0, 1]) == candidates
