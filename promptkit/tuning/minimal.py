@@ -11,7 +11,7 @@ from promptkit.errors import BudgetSpent
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE
 from promptkit.tuning.evaluator import Evaluator, partition_valid
 from promptkit.tuning.search.contributions import Contributions, paired_lead, screened_contributions
-from promptkit.tuning.search.elimination import LEAST_PAIRS, Elimination
+from promptkit.tuning.search.elimination import LEAST_PAIRS, Elimination, WithoutGroup
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.search_space.equal_requests import FINGERPRINT_ROWS
 from promptkit.tuning.trials import Estimates, SearchResult, Trial, limited_budget
@@ -137,9 +137,7 @@ async def _eliminate(estimates: Estimates, result: SearchResult, order: Sequence
             await evaluator.evaluate([result.incumbent, without], rows)
         except BudgetSpent:
             break
-        lead, variance, pairs = _lead(estimates, result.incumbent, without, rows)
-        tokens = [estimates.means(candidate, rows).tokens for candidate in (result.incumbent, without)]
-        stays_out = elimination.tell(group, lead, variance, pairs, is_shorter=tokens[1] <= tokens[0])
+        stays_out = elimination.tell(group, _compared(estimates, result.incumbent, without, rows))
         at, why = (None, "") if stays_out else (len(rows), NEEDED)
         _add_trial(result, Trial(candidate=result.incumbent, stage=STAGE, rows=rows))
         _add_trial(result, Trial(candidate=without, stage=STAGE, rows=rows, dropped_at=at, why=why))
@@ -172,6 +170,16 @@ def _affordable_rows(
             break
         rows.append(row)
     return tuple(rows)
+
+
+def _compared(estimates: Estimates, incumbent: Candidate, without: Candidate, rows: Sequence[int]) -> WithoutGroup:
+    lead, variance, pairs = _lead(estimates, incumbent, without, rows)
+    tokens, others = (estimates.means(candidate, rows).tokens for candidate in (incumbent, without))
+    pairs_of_results = (
+        [estimates.evaluator.result(candidate, row) for candidate in (incumbent, without)] for row in rows
+    )
+    is_same = lead == 0 and all(one and other and one.output == other.output for one, other in pairs_of_results)
+    return WithoutGroup(lead=lead, variance=variance, pairs=pairs, is_same=is_same, is_shorter=others <= tokens)
 
 
 def _lead(

@@ -107,7 +107,7 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
                 "low": None,
                 "high": None,
                 "on": "search",
-                "skipped": "needs 142 more calls",
+                "skipped": "the budget has no calls left",
             },
         ],
         "calls": 597,

@@ -52,7 +52,7 @@ def read(**more: Any) -> Reader:
 def test_the_page_says_what_the_terminal_says() -> None:
     page = read()
     assert "improved: +10 points [+2, +18] on 142 rows that the search never saw" in page.texts["verdict"]
-    assert "+8 points [+1, +15]" in page.texts["changes"] and "needs 142 more calls" in page.texts["changes"]
+    assert "+8 points [+1, +15]" in page.texts["changes"] and "the budget has no calls left" in page.texts["changes"]
     assert "+    decide: score" in page.texts["changes"]
     assert "after 20 rows: 2.9 standard errors behind" in page.texts["candidates"]
     assert "mood · screen" in page.texts["stages"] and "two rows alike" in page.texts["stages"]

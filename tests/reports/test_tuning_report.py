@@ -67,7 +67,7 @@ def test_what_each_change_brought_says_what_it_rests_on() -> None:
     said = lines()
     assert next(line for line in said if "mood.decide: score  " in line).endswith("+8  [+1, +15]  confirm rows")
     assert next(line for line in said if "mood.examples: 4, draw 2  " in line).endswith("search's estimate")
-    assert "not measured on confirm rows: mood.examples needs 142 more calls" in said
+    assert "not measured on confirm rows: mood.examples: the budget has no calls left" in said
     assert not any("in sum" in line for line in said)
 
 
@@ -129,11 +129,26 @@ def test_changes_that_are_left_unmeasured_for_one_reason_are_told_together() -> 
         "low": None,
         "high": None,
         "on": "search",
-        "skipped": "needs 142 more calls",
+        "skipped": "the budget has no calls left",
     }
     both = [{"axis": f"mood.{kind}", "level": "x", **told} for kind in ("decide", "layout")]
     said = "\n".join(lines(ablation=both))
-    assert "not measured on confirm rows: mood.decide, mood.layout: each needs 142 more calls" in said
+    assert "not measured on confirm rows: mood.decide, mood.layout: the budget has no calls left" in said
+
+
+def test_estimates_are_told_from_parts_of_a_measured_sum() -> None:
+    estimate = {"axis": "mood.decide", "level": "x", "difference": 0.1, "low": -0.02, "high": 0.22, "on": "search"}
+    said = "\n".join(lines(ablation=[estimate]))
+    assert "+10  [−2, +22]  search's estimate" in said
+    assert "fitted to the difference above as if effects added up" in said.replace("\n", " ")
+
+
+def test_what_was_taken_back_is_told_with_its_reason() -> None:
+    unsent = {"axis": "mood.examples", "level": "2 examples #1", "why": "not sent"}
+    idle = {"axis": "mood.layout", "level": "json", "why": "no gain", "difference": 0.002, "low": -0.03, "high": 0.034}
+    said = "\n".join(lines(taken_back=[unsent, {**idle, "rows": 40}])).replace("\n", " ")
+    assert "taken back, as no request shows it: mood.examples: 2 examples #1" in said
+    assert "mood.layout: json, 0 points [−3, +3] after 40 search rows without it" in said
 
 
 @pytest.mark.parametrize(

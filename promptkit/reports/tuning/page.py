@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 from promptkit.reports.evaluation.figures import is_percentage, metric_parts, metric_text
 from promptkit.reports.page.html import NONE, BarPlaces, Ends, asset, bar_places, figure, policy, scale, templates
+from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
 from promptkit.reports.tuning.report import (
     best_name,
     choices_text,
     difference_text,
     holdout_text,
-    measured_on,
     spent_text,
     verdict_reasons,
     written_texts,
@@ -57,6 +57,7 @@ def tuning_page(record: TuneRecord) -> str:
             reasons=list(verdict_reasons(record)),
             sides=_sides(record),
             changes=_changes(record),
+            contribution_notes=[*contribution_notes(record), *taken_back_texts(record)],
             written=list(written_texts(record)),
             diff=[(_line_kind(line), line) for line in record.diff.splitlines()],
             plot=make_plot(record),

@@ -20,6 +20,7 @@ from promptkit.reports.evaluation.figures import (
 from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
 from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
+from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
 from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from grid(rows, width=width)
     yield from _paragraphs(warning_notes(record), width)
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
+    yield from _paragraphs(taken_back_texts(record), width, "dim")
     if record.best.search and record.best.confirm:
         yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
 
@@ -184,7 +186,6 @@ def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
         return
     metric = record.metric.as_metric()
     unit = difference_unit(metric)
-    # An estimate has no interval that says how many of its digits mean something.
     decimals = min(difference_decimals(metric, map(_as_difference, changes)), 1 if unit == "points" else MOST_DECIMALS)
     yield Text(f"what each change brought{f', {unit}' if unit else ''}", style="bold")
     rows: list[list[TableCell]] = []
@@ -192,22 +193,7 @@ def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
         value, interval = difference_parts(metric, _as_difference(change), decimals)
         rows.append([f"{change.axis}: {change.level}", value, (interval, "dim"), (measured_on(change), "dim")])
     yield from grid(rows, right=(1,), width=width, indent=2)
-    skipped: dict[str, list[str]] = {}
-    for change in changes:
-        if change.skipped:
-            skipped.setdefault(change.skipped, []).append(change.axis)
-    if skipped:
-        reasons = (f"{', '.join(names)}{': each' if len(names) > 1 else ''} {why}" for why, names in skipped.items())
-        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(reasons)}"], width, "dim")
-    if len(changes) > 1 and all(change.on == "confirm" for change in changes):
-        total = DifferenceRecord(difference=sum(change.difference or 0.0 for change in changes))
-        text = difference_parts(metric, total, decimals)[0]
-        yield from _paragraphs([f"one by one they bring {text} in sum; effects do not add up"], width, "dim")
-
-
-def measured_on(change: AblationRecord) -> str:
-    """Return the rows that a change's part was measured on."""
-    return {"confirm": "confirm rows", "search": "search's estimate"}.get(change.on or "", "not measured")
+    yield from _paragraphs(contribution_notes(record), width, "dim")
 
 
 def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:

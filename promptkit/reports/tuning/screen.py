@@ -29,6 +29,7 @@ STAGES = {
     "race": "race: more rows for those that do well",
     "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
+    "eliminate": "eliminate: changes that bring nothing",
     "confirm": "confirm: start and incumbent on rows the search never saw",
     "ablation": "ablation: each change taken back",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
@@ -18,13 +19,29 @@ GROUP_LOSS: Final = 0.03
 """Changes are tested together as long as their expected contributions sum to at most this."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutGroup:
+    """A candidate compared with itself, a group of changes taken back, on `pairs` rows.
+
+    `lead` of the candidate with them, and the `variance` of its error. `is_same`: all answers are the same.
+    `is_shorter`: it takes no more tokens without them.
+    """
+
+    lead: float
+    variance: float
+    pairs: int
+    is_same: bool = False
+    is_shorter: bool = True
+
+
 class Elimination:
     """Backward elimination of a candidate's changes (Efroymson 1960), several at a time.
 
     The changes that are expected to bring least are taken back together (group testing: Dorfman 1943, Ann. Math.
-    Statist. 14:436). If the candidate without them is expected to lose less than a point, they stay out; if not, a
-    smaller group is tested, and a single change that fails is kept. Ask and tell, as in a race: `ask` names the changes
-    to take back, besides those `taken_back`, and `tell` takes the candidate's lead over the one without them.
+    Statist. 14:436). They stay out if the candidate without them takes no more tokens and either is expected to lose
+    less than a point or gives the same answers: on 40 rows one change in eight that alters 5 % of answers does so, and
+    one in 70 that alters 10 %. Otherwise a smaller group is tested; a single change that fails is kept. Ask and tell,
+    as in a race: `ask` names the changes to take back, besides those `taken_back`.
     """
 
     def __init__(self, contributions: Contributions, removable: Sequence[str]) -> None:
@@ -44,13 +61,11 @@ class Elimination:
             group.append(name)
         return tuple(group)
 
-    def tell(self, group: Sequence[str], lead: float, variance: float, pairs: int, *, is_shorter: bool = True) -> bool:
-        """Take the lead of the candidate over the one without a group, on so many rows; return whether it stays out.
-
-        It does not if the candidate without it is not shorter: then it costs more and brings nothing.
-        """
-        self.contributions = self.contributions.observe(group, lead, variance)
-        if is_shorter and pairs >= LEAST_PAIRS and self.contributions.of(group)[0] < WORTH:
+    def tell(self, group: Sequence[str], without: WithoutGroup) -> bool:
+        """Take the comparison with the candidate without a group; return whether the group stays out."""
+        self.contributions = self.contributions.observe(group, without.lead, without.variance)
+        brings_little = without.is_same or self.contributions.of(group)[0] < WORTH
+        if brings_little and without.is_shorter and without.pairs >= LEAST_PAIRS:
             self.taken_back += group
             self._open = [name for name in self._open if name not in group]
             self._most = len(self._open)
