@@ -130,14 +130,11 @@ async def _eliminate(estimates: Estimates, result: SearchResult, order: Sequence
         without = result.incumbent
         for name in group:
             without = without.with_choice(name, None)
-        rows = _affordable_rows(evaluator, result.incumbent, without, order)
-        if len(rows) < LEAST_PAIRS:
+        test = await _test(estimates, elimination, group, result.incumbent, without, order)
+        if test is None:
             break
-        try:
-            await evaluator.evaluate([result.incumbent, without], rows)
-        except BudgetSpent:
-            break
-        stays_out = elimination.tell(group, _compared(estimates, result.incumbent, without, rows))
+        compared, rows = test
+        stays_out = elimination.tell(group, compared)
         at, why = (None, "") if stays_out else (len(rows), NEEDED)
         _add_trial(result, Trial(candidate=result.incumbent, stage=STAGE, rows=rows))
         _add_trial(result, Trial(candidate=without, stage=STAGE, rows=rows, dropped_at=at, why=why))
@@ -145,6 +142,33 @@ async def _eliminate(estimates: Estimates, result: SearchResult, order: Sequence
             result.incumbent = without
             taken_back += [_taken_back(estimates, first, elimination.contributions, name, len(rows)) for name in group]
     return taken_back
+
+
+async def _test(
+    estimates: Estimates,
+    elimination: Elimination,
+    group: Sequence[str],
+    incumbent: Candidate,
+    without: Candidate,
+    order: Sequence[int],
+) -> tuple[WithoutGroup, tuple[int, ...]] | None:
+    """Compare the incumbent without a group on a few rows, and on more unless these show that it is needed.
+
+    Returns the comparison and its rows; None if the calls do not hold the fewest rows.
+    """
+    test: tuple[WithoutGroup, tuple[int, ...]] | None = None
+    for most in (LEAST_PAIRS, TEST_ROWS):
+        rows = _affordable_rows(estimates.evaluator, incumbent, without, order[:most])
+        if len(rows) < LEAST_PAIRS:
+            return None
+        try:
+            await estimates.evaluator.evaluate([incumbent, without], rows)
+        except BudgetSpent:
+            return None
+        test = _compared(estimates, incumbent, without, rows), rows
+        if elimination.is_needed(group, test[0]):
+            break
+    return test
 
 
 async def _is_longer_by(evaluator: Evaluator, candidate: Candidate, name: str, order: Sequence[int]) -> bool:
@@ -160,11 +184,11 @@ async def _is_longer_by(evaluator: Evaluator, candidate: Candidate, name: str, o
 def _affordable_rows(
     evaluator: Evaluator, incumbent: Candidate, without: Candidate, order: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return the first rows, up to `TEST_ROWS`, whose missing results by both candidates the calls hold."""
+    """Return the first rows whose missing results by both candidates the calls hold."""
     known = list(evaluator.results(incumbent, order))
     cost = max(1.0, sum(result.calls for result in known) / max(1, len(known)))
     left, rows = evaluator.budget.most - evaluator.budget.spent, list[int]()
-    for row in order[:TEST_ROWS]:
+    for row in order:
         left -= cost * sum(evaluator.result(candidate, row) is None for candidate in (incumbent, without))
         if left < 0:
             break

@@ -15,6 +15,8 @@ IN_QUESTION: Final = 0.1
 """A change is tested if the probability that it brings less than that is at least this."""
 LEAST_PAIRS: Final = 20
 """No change is taken back on fewer rows."""
+CLEAR_LOSS: Final = 0.05
+"""A group that is expected to bring this much after few rows is not compared on more."""
 GROUP_LOSS: Final = 0.03
 """Changes are tested together as long as their expected contributions sum to at most this."""
 
@@ -74,6 +76,10 @@ class Elimination:
             self._open.remove(group[0])
         self._most = max(1, len(group) // 2)
         return False
+
+    def is_needed(self, group: Sequence[str], without: WithoutGroup) -> bool:
+        """Return whether a comparison on few rows shows already that the group brings something."""
+        return self.contributions.observe(group, without.lead, without.variance).of(group)[0] >= CLEAR_LOSS
 
     def _is_in_question(self, name: str) -> bool:
         mean, error = self.contributions.of([name])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from promptkit.tuning.search.contributions import Contributions, paired_lead
-from promptkit.tuning.search.elimination import GROUP_LOSS, LEAST_PAIRS, WORTH, Elimination, WithoutGroup
+from promptkit.tuning.search.elimination import CLEAR_LOSS, GROUP_LOSS, LEAST_PAIRS, WORTH, Elimination, WithoutGroup
 from tests.tuning.simulated import answers
 
 SD = 0.03
@@ -85,6 +85,13 @@ def test_nothing_is_taken_back_on_few_rows_or_for_a_longer_prompt() -> None:
         compared = without(0.0, 0.0001, pairs=pairs, is_same=True, is_shorter=is_shorter)
         assert not elimination.tell(("a",), compared)
         assert (elimination.taken_back, elimination.ask()) == ([], ())
+
+
+def test_a_group_that_clearly_brings_something_is_not_compared_on_more_rows() -> None:
+    elimination = Elimination(contributions({"a": 0.0}, sd=1.0), ["a"])
+
+    assert elimination.is_needed(("a",), without(CLEAR_LOSS + 0.001, 1e-9))
+    assert not elimination.is_needed(("a",), without(CLEAR_LOSS - 0.001, 1e-9))
 
 
 def test_dead_changes_go_and_changes_of_three_points_are_kept_more_often_than_not() -> None:
