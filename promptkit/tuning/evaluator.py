@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.engine.results import calls_of
 from promptkit.errors import BudgetSpent, InputError, Problem, RuntimeFailure
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.execution import Execution
@@ -219,6 +220,18 @@ class Evaluator:
         for row, result in shared.items():
             self._results.setdefault((candidate.key, row), result)
 
+    def has_same_requests(self, candidate: Candidate, other: Candidate, rows: Sequence[int]) -> bool:
+        """Return whether two candidates sent the same requests on rows, and got the same answers."""
+        pairs = [(self.result(candidate, row), self.result(other, row)) for row in rows]
+        results = [(one, two) for one, two in pairs if one is not None and two is not None]
+        if len(results) < len(pairs) or not all(_are_alike(one, two) for one, two in results):
+            return False
+        return all(self._requests(one) == self._requests(two) != [] for one, two in results)
+
+    def _requests(self, result: RowResult) -> list[Any]:
+        calls = calls_of(self.trace(result))
+        return [[call.get(key) for key in ("messages", "begun", "prompt", "options")] for call in calls]
+
     async def model(self, candidate: Candidate, step: str) -> Model:
         """Return the model that answers a step. Raises the error of a missing model."""
         variant = self.variant(candidate)
@@ -318,6 +331,10 @@ class Evaluator:
         key, name = candidate.key, f"{self._prefix}{self.label(candidate)}"
         owner = self._names.setdefault(name, key)
         return name if owner == key else f"{name} ({key[:6]})"
+
+
+def _are_alike(one: RowResult, two: RowResult) -> bool:
+    return (one.output, one.score, one.calls, one.tokens) == (two.output, two.score, two.calls, two.tokens)
 
 
 def _without_reasons(measure: Measure) -> Measure:

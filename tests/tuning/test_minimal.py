@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
@@ -135,7 +133,7 @@ steps:
   mood: {prompt: mood}
 tune:
   mood.about: ["a mood", "of a row"]
-  mood.cue: ["Mood:", "It is:", "So:"]
+  mood.cue: ["Mood:", "It is:", "So:", "Then:"]
   mood.layout: [markdown, json, prefix]
   mood.examples:
     - [{input: {text: "row 901 was fine"}, output: good}]
@@ -143,10 +141,10 @@ tune:
     - [{input: {text: "row 903 was fine"}, output: good}, {input: {text: "row 904 was foul"}, output: bad}]
   mood.messages: [system, turns]
   mood.options.seed: [1, 2]
-  mood.options.max_tokens: [64, 128]
+  mood.options.max_tokens: [64]
 """
-"""17 changes, of which five do nothing: the two of `about`, which are not sent, two seeds, and `messages: system`."""
-DEAD = ("mood.about", "mood.options.seed", "mood.messages")
+"""17 changes, of which five do nothing: two of `about`, which are not sent, two seeds and a limit of tokens."""
+DEAD = ("mood.about", "mood.options.seed", "mood.options.max_tokens")
 
 
 def planted(text: str) -> float:
@@ -155,11 +153,10 @@ def planted(text: str) -> float:
     return 0.45 + sum(gain for mark, gain in gains.items() if mark in text)
 
 
-@pytest.mark.parametrize("seed", [0])
-async def test_of_17_changes_the_dead_are_not_in_the_incumbent(folder: Folder, seed: int) -> None:
+async def test_of_17_changes_the_dead_are_not_in_the_incumbent(folder: Folder) -> None:
     bench = TuneBench(folder, 200)
     target = folder.write("pipelines/mood.yaml", PLANTED)
-    ran = await bench.tune(right_where(planted), target=target, seed=seed)
+    ran = await bench.tune(right_where(planted), target=target)
 
     best = ran.record["best"]
     assert ran.record["verdict"] == "improved"

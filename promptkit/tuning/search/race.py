@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-DropReason = Literal["too many", "too costly", "format", "no answer", "behind", "cut"]
+DropReason = Literal["too many", "too costly", "format", "no answer", "repeats", "behind", "cut"]
 RaceEnd = Literal["one left", "all rows", "budget"]
 
 SMOKE_ROWS: Final = 8
@@ -109,6 +109,7 @@ class Race:
         unparsed: Mapping[int, ArrayLike],
         calls: float,
         tokens: Mapping[int, float] | None = None,
+        repeats: Sequence[int] = (),
     ) -> None:
         """Take the scores of the block that is due.
 
@@ -116,7 +117,8 @@ class Race:
         and whether an answer was not parsed or was cut off (or in what share of its repeats). Scores of earlier rows
         may have changed, as they do if a calibration is fitted to all of them. `calls`: the cost of the block when it
         was asked, now or earlier, so that a resumed race decides the same; `known` rows cost nothing. `tokens`: mean
-        per row by candidate. Raises ValueError if no block is due, and for other lengths.
+        per row by candidate. `repeats`: those that sent the requests of another on all rows so far: they leave. Raises
+        ValueError if no block is due, and for other lengths.
         """
         if self._block is None:
             raise ValueError("no block is due: the race has ended")
@@ -130,6 +132,7 @@ class Race:
             self.entries[candidate].tokens = (tokens or {}).get(candidate, 0.0)
         is_smoke, self._rows_seen = self._rows_seen == 0, stop
         self.budget_left -= calls
+        self._drop(repeats, "repeats")
         if is_smoke:
             self._drop_failing(failed)
         self._advance()

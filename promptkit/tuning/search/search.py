@@ -43,6 +43,7 @@ DROP_REASONS: Final = {
     "too costly": "alone it would take half of the budget",
     "format": "its answers do not parse",
     "no answer": "too many rows have no answer",
+    "repeats": "its requests so far are those of another candidate",
     "behind": "at least 2.5 standard errors behind the leader",
     "cut": "not among the best at a rung",
 }
@@ -370,7 +371,19 @@ class RaceRunner:
             scores[place] = self._estimates.calibration.scores(candidate, rows)
             unparsed[place] = np.array([1.0 if result is None else result.unparsed for result in results])
             tokens[place] = sum(result.tokens for result in results if result) / len(rows)
-        self.race.tell(scores, unparsed, calls, tokens)
+        self.race.tell(scores, unparsed, calls, tokens, self._repeats(block.alive, rows))
+
+    def _repeats(self, alive: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """Return the candidates whose requests on all rows are those of an earlier one."""
+        first: list[Candidate] = []
+        repeats = []
+        for place in alive:
+            candidate = self.candidates[place]
+            if any(self._evaluator.has_same_requests(other, candidate, rows) for other in first):
+                repeats.append(place)
+            else:
+                first.append(candidate)
+        return repeats
 
     def _cost(self, candidate: Candidate, known: int) -> float:
         """Return the cost of a row in calls: as measured, otherwise as its techniques predict."""

@@ -11,11 +11,12 @@ from promptkit.errors import BudgetSpent, RequestRefused
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Script
 from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.search import RaceRunner
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import Bench, echo, moods, number_of
+from tests.evaluation.suites import PROMPT, Bench, echo, moods, number_of
 from tests.tuning.evaluators import Opened, open_evaluator
 
 ROWS = range(20)
@@ -46,6 +47,27 @@ def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how:
 async def test_candidates_that_change_the_same_are_one(bench: Bench) -> None:
     async with opened(bench) as there:
         assert racing(there, [START, MARKDOWN, SAME], 100).candidates == (START, MARKDOWN)
+
+
+async def test_one_that_sent_the_same_requests_so_far_is_dropped_after_its_first_block(bench: Bench) -> None:
+    # Its wording differs on a row that the model never comes to, and so do no requests.
+    odd = PROMPT.replace("or bad.", "or bad.{% if text == 'never' %} Think.{% endif %}")
+    bench.folder.write("templates/prompts/odd.j2", odd)
+    repeat = Candidate({"mood.wording": Choice("odd", {"mood.prompt": "odd"})})
+    async with opened(bench) as there:
+        ran = racing(there, [START, MARKDOWN, repeat], 100)
+        blocks = [block async for block in ran.blocks()]
+        entry = ran.race.entries[2]
+
+        assert (entry.why, entry.dropped_at, entry.rows) == ("repeats", SMOKE_ROWS, SMOKE_ROWS)
+        assert all(2 not in block.alive for block in blocks[1:])
+        assert there.budget.spent == 2 * len(ROWS) + SMOKE_ROWS
+
+
+async def test_one_with_the_same_answers_to_other_requests_races_on(bench: Bench) -> None:
+    async with opened(bench, lambda request: "bad") as there:
+        ran = racing(there, [START, MARKDOWN], 100)
+        assert [block.alive async for block in ran.blocks()][-1] == (0, 1)
 
 
 async def test_it_ends_with_its_pick_first_of_those_alive(bench: Bench) -> None:
