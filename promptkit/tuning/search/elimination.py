@@ -17,7 +17,7 @@ LEAST_PAIRS: Final = 20
 """No change is taken back on fewer rows."""
 CLEAR_LOSS: Final = 0.05
 """A group that is expected to bring this much after few rows is not compared on more."""
-GROUP_LOSS: Final = 0.03
+GROUP_LOSS: Final = 0.06
 """Changes are tested together as long as their expected contributions sum to at most this."""
 
 
