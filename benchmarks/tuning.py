@@ -1,10 +1,12 @@
 """What `tune` is worth: each part measures, prints what is promised beside it, and ends with 1 where that is not held.
 
     python benchmarks/tuning.py simulate [--seeds 24] [--tunings 1000] [--spaces 200]
+    python benchmarks/tuning.py minimal [--spaces 200]
     python benchmarks/tuning.py stack [--races 100]
     python benchmarks/tuning.py embedded --data DIR [--seeds 3] [--confirm 300] [--optimizers race,miprov2,gepa]
 
 `simulate`: the race, the screen and the verdict as functions of an array of answers whose truth is known.
+`minimal`: which changes of a pick backward elimination takes back, over the same kind of answers.
 `stack`: races through a project, its rendered requests and its store, against the same over arrays, and their cost.
 `embedded`: our search and DSPy's on a real model, from a plain prompt. DIR has `train.jsonl` and `dev.jsonl`: rows
 of `text` and `label` (positive, negative). Replies and cells are kept in `--keep DIR`, from which it goes on.
@@ -30,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seeds", type=int, default=24, help="of each of the 168 settings")
     simulate.add_argument("--tunings", type=int, default=1_000, help="of each field with a verdict")
     simulate.add_argument("--spaces", type=int, default=200)
+    minimal = parts.add_parser("minimal")
+    minimal.add_argument("--spaces", type=int, default=200)
     stack = parts.add_parser("stack")
     stack.add_argument("--races", type=int, default=100, help="of all kinds; a fifth as many searches")
     embedded = parts.add_parser("embedded")
@@ -50,6 +54,10 @@ def main() -> None:
         from tuning_simulated import simulate
 
         held = simulate(options.seeds, options.tunings, options.spaces)
+    elif options.part == "minimal":
+        from tuning_minimal import minimal
+
+        held = minimal(options.spaces)
     elif options.part == "stack":
         from tuning_stack import stack
 

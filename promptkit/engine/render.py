@@ -22,6 +22,7 @@ from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, 
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 from promptkit.techniques.registry import Technique
+from promptkit.tools.backends import DEFAULT_BACKEND
 
 TYPED, LAST_RUN, EXAMPLE, PLACEHOLDER = "command line", "last run", "example", "placeholder"
 REHEARSED_REQUESTS = 32
@@ -168,6 +169,8 @@ async def rehearse(
     current = pipeline.steps[step]
     if current.prompt_call is None or step in steps_with_code(pipeline):
         return []
+    # The reply may be run as a program: in the sandbox that needs no process.
+    current = replace(current, prompt_call=replace(current.prompt_call, programs=DEFAULT_BACKEND))
     scope, _ = _assumed_scope(pipeline, inputs, {}, {})
     client = await models.get(current.model)
     dry = _DryRuntime(await client.model(), client, reply)
