@@ -133,9 +133,8 @@ def eliminations(seeds: int) -> Iterator[Bound]:
     for name, gains in SPACES.items():
         for dead_alter in (False, True):
             dead, three, lost, fewer = _taken_back(gains, seeds, dead_alter)
-            print(
-                f"{name:<26}{'answers' if dead_alter else 'nothing':>17}{dead:8.0f}{three:11.0f}{lost:11.1f}{fewer:16.1f}"
-            )
+            altered = "answers" if dead_alter else "nothing"
+            print(f"{name:<26}{altered:>17}{dead:8.0f}{three:11.0f}{lost:11.1f}{fewer:16.1f}")
             yield at_most(f"+3 points taken back, {name}, %", most=40, measured=three)
             if name == FEW and not dead_alter:
                 yield at_least(f"dead changes taken back, {name}, %", least=60, measured=dead)
