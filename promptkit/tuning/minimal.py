@@ -56,9 +56,13 @@ class TakenBack:
         }
 
 
-def search_calls(calls: int) -> int:
-    """Return the calls of a search without those that are kept for taking changes back."""
-    return calls - int(ELIMINATION_SHARE * calls)
+def search_calls(calls: int, calls_a_row: float) -> int:
+    """Return the calls of a search without those that are kept for taking changes back.
+
+    None are kept if they would not pay for one test, with a row at `calls_a_row`.
+    """
+    kept = int(ELIMINATION_SHARE * calls)
+    return calls if kept < LEAST_PAIRS * calls_a_row else calls - kept
 
 
 async def minimize(estimates: Estimates, result: SearchResult, order: Sequence[int], calls: int) -> list[TakenBack]:

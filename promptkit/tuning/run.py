@@ -137,7 +137,8 @@ class TuningRun:
         shares = await self._measured_shares()
         if self._options.optimizer == "race":
             search = await self._race(shares)
-            await search.run(search_calls(self._left()))
+            start = self._state.estimates.means(Candidate(), self._setup.split.search[:SMOKE_ROWS])
+            await search.run(search_calls(self._left(), start.calls))
         else:
             options = self._options
             bridged = open_search(

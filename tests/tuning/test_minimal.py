@@ -122,8 +122,9 @@ async def test_no_call_is_sent_beyond_the_calls_that_are_kept_for_it(folder: Fol
     assert (result.incumbent, records) == (pick, [])
 
 
-def test_a_tenth_of_the_search_is_kept_for_it() -> None:
-    assert [search_calls(calls) for calls in (0, 9, 100, 640)] == [0, 9, 90, 576]
+def test_a_tenth_of_the_search_is_kept_for_it_if_that_pays_for_a_test() -> None:
+    assert [search_calls(calls, 1) for calls in (640, 200, 199)] == [576, 180, 199]
+    assert [search_calls(calls, 2) for calls in (400, 399)] == [360, 399]
 
 
 PLANTED = """
