@@ -174,11 +174,15 @@ async def rehearse(
     scope, _ = _assumed_scope(pipeline, inputs, {}, {})
     client = await models.get(current.model)
     dry = _DryRuntime(await client.model(), client, reply)
+    failure: BaseException | None = None
     try:
         await _dry_run(current, scope, Session(pipeline.project, _SingleModel(dry), RunSettings(), None))
-    except* PromptkitError:
-        if not dry.requests:
-            raise
+    except* PromptkitError as failures:
+        failure = failures
+    if failure is not None and not dry.requests:
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        raise failure
     return dry.requests
 
 
@@ -213,8 +217,9 @@ class _DryRuntime(Runtime):
         return self._model
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        self.requests.append(request)
-        if self._reply is None or len(self.requests) >= REHEARSED_REQUESTS:
+        if len(self.requests) < REHEARSED_REQUESTS:
+            self.requests.append(request)
+        if self._reply is None or len(self.requests) == REHEARSED_REQUESTS:
             raise _RequestCaptured
         piece = self._reply.encode()
         tokens = (Token(piece, 0.0, (Alternative(piece, 0.0),)),) if request.alternatives else ()

@@ -37,7 +37,7 @@ class TakenBack:
 
     parameter: str
     choice: str
-    why: Literal["not sent", "no gain"]
+    why: Literal["not sent", "same answers", "no gain"]
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -118,7 +118,7 @@ def _replace_incumbent(evaluator: Evaluator, result: SearchResult, without: Cand
     evaluator.share_results(without, result.incumbent)
     trial = result.trials.pop(result.incumbent.key, None)
     if trial is not None:
-        result.add_trial(replace(trial, candidate=without))
+        _add_trial(result, replace(trial, candidate=without))
     result.incumbent = without
 
 
@@ -127,7 +127,7 @@ async def _eliminate(estimates: Estimates, result: SearchResult, order: Sequence
     evaluator, first = estimates.evaluator, result.incumbent
     if first.key not in result.trials:
         return []
-    removable = [name for name in first.choices if await _is_longer_by(evaluator, first, name, order)]
+    removable = [name for name in first.choices if await _may_go(evaluator, first, name, order)]
     elimination = Elimination(known_contributions(estimates, result), removable)
     taken_back: list[TakenBack] = []
     while group := elimination.ask():
@@ -144,7 +144,9 @@ async def _eliminate(estimates: Estimates, result: SearchResult, order: Sequence
         _add_trial(result, Trial(candidate=without, stage=STAGE, rows=rows, dropped_at=at, why=why))
         if stays_out:
             result.incumbent = without
-            taken_back += [_taken_back(estimates, first, elimination.contributions, name, len(rows)) for name in group]
+            taken_back += [
+                _taken_back(estimates, first, elimination.contributions, name, compared, len(rows)) for name in group
+            ]
     return taken_back
 
 
@@ -175,7 +177,7 @@ async def _test(
     return test
 
 
-async def _is_longer_by(evaluator: Evaluator, candidate: Candidate, name: str, order: Sequence[int]) -> bool:
+async def _may_go(evaluator: Evaluator, candidate: Candidate, name: str, order: Sequence[int]) -> bool:
     """Return whether the target can do without a change, and takes no more then, as far as is known without a call."""
     without = candidate.with_choice(name, None)
     if candidate.choices[name].requests < 1 or not partition_valid(evaluator, [without])[0]:
@@ -218,21 +220,26 @@ def _lead(
 
 
 def _add_trial(result: SearchResult, trial: Trial) -> None:
-    """Add a trial, unless an earlier one of the same candidate has more rows."""
+    """Add a trial; an earlier one of the same candidate on as many rows keeps its stage and rows."""
     before = result.trials.get(trial.candidate.key)
-    if before is not None and len(before.rows) > len(trial.rows):
+    if before is not None and len(before.rows) >= len(trial.rows):
         trial = replace(before, dropped_at=trial.dropped_at, why=trial.why)
     result.add_trial(trial)
 
 
 def _taken_back(
-    estimates: Estimates, candidate: Candidate, contributions: Contributions, name: str, rows: int
+    estimates: Estimates,
+    candidate: Candidate,
+    contributions: Contributions,
+    name: str,
+    compared: WithoutGroup,
+    rows: int,
 ) -> TakenBack:
     low, mean, high = contribution_interval(estimates.evaluator, contributions, name)
     return TakenBack(
         parameter=name,
         choice=candidate.choices[name].name,
-        why="no gain",
+        why="same answers" if compared.is_same else "no gain",
         difference=mean,
         low=low,
         high=high,

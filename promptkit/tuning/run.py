@@ -26,7 +26,8 @@ from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation,
 from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
 from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
-from promptkit.tuning.minimal import TEST_ROWS, known_contributions, minimize, search_calls
+from promptkit.tuning.minimal import STAGE as ELIMINATE
+from promptkit.tuning.minimal import known_contributions, minimize, search_calls
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.progress import TuningProgress
@@ -265,9 +266,11 @@ class TuningRun:
     async def _minimize(self) -> None:
         """Take back the changes of the incumbent that are not sent or bring nothing."""
         state, before = self._state, self.budget.spent
+        self._progress.begin_stage(ELIMINATE, len(state.result.incumbent.choices))
         state.taken_back = await minimize(state.estimates, state.result, self._setup.split.search, self._left())
         if self.budget.spent > before:
-            self._stage("eliminate", len(state.taken_back), before, rows=TEST_ROWS)
+            tried = [trial for trial in state.result.trials.values() if trial.stage == ELIMINATE]
+            self._stage(ELIMINATE, len(tried), before, rows=max((len(trial.rows) for trial in tried), default=0))
 
     async def _confirm(self) -> None:
         """Store the incumbent, then evaluate start and incumbent on the held-out rows."""

@@ -141,7 +141,7 @@ class TakenBackRecord(Record):
 
     axis: str
     level: str
-    why: Literal["not sent", "no gain"]
+    why: Literal["not sent", "same answers", "no gain"]
     difference: Number | None = None
     low: Number | None = None
     high: Number | None = None

@@ -146,7 +146,9 @@ def test_estimates_are_told_from_parts_of_a_measured_sum() -> None:
 def test_what_was_taken_back_is_told_with_its_reason() -> None:
     unsent = {"axis": "mood.examples", "level": "2 examples #1", "why": "not sent"}
     idle = {"axis": "mood.layout", "level": "json", "why": "no gain", "difference": 0.002, "low": -0.03, "high": 0.034}
-    said = "\n".join(lines(taken_back=[unsent, {**idle, "rows": 40}])).replace("\n", " ")
+    same = {"axis": "mood.cue", "level": "Mood:", "why": "same answers", "rows": 40}
+    said = "\n".join(lines(taken_back=[unsent, same, {**idle, "rows": 40}])).replace("\n", " ")
+    assert "taken back, as all answers on 40 search rows are the same without it: mood.cue: Mood:" in said
     assert "taken back, as no request shows it: mood.examples: 2 examples #1" in said
     assert "mood.layout: json, 0 points [−3, +3] after 40 search rows without it" in said
 

@@ -10,7 +10,7 @@ from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.minimal import TEST_ROWS, minimize, search_calls
 from promptkit.tuning.search.screening import Effects
-from promptkit.tuning.search_space.candidate import Candidate, Choice
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates, SearchResult, Trial
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import Opened, open_evaluator
@@ -97,9 +97,33 @@ async def test_what_brings_nothing_is_taken_back_and_what_brings_something_stays
         assert result.incumbent.record() == {"mood.decide": "cue"}
         assert result.trials[result.incumbent.key].stage == "eliminate"
         assert 0 < calls <= 2 * TEST_ROWS
-    assert (record["axis"], record["level"], record["why"]) == ("mood.examples", "2 examples #1", "no gain")
+    assert (record["axis"], record["level"], record["why"]) == ("mood.examples", "2 examples #1", "same answers")
     assert record["low"] < record["difference"] < record["high"]
     assert record["rows"] == TEST_ROWS
+
+
+async def test_a_change_that_alters_answers_is_taken_back_where_the_search_expects_little_of_it(folder: Folder) -> None:
+    def altered(request: Request) -> str:
+        text, number = request_text(request), row_of(request)
+        right = truth(number)
+        return right if luck(number, 0.8, "999" if "row 999" in text else "") else WRONG[right]
+
+    little = Effects(
+        mean=0.8,
+        added={"mood.examples": {"as written": 0.0, "2 examples #1": 0.001}},
+        parameters=(
+            Parameter(name="mood.examples", step="mood", kind="examples", choices=(Choice("as written"), EXAMPLES)),
+        ),
+        rows=20.0,
+        errors={"mood.examples": {"as written": 0.0, "2 examples #1": 0.01}},
+    )
+    bench = TuneBench(folder, len(ROWS))
+    async with open_evaluator(bench, altered, bench.start()) as opened:
+        result, [record] = await minimized(opened, Candidate({"mood.examples": EXAMPLES}), little)
+
+    assert result.incumbent == Candidate()
+    assert record["why"] == "no gain"
+    assert record["difference"] < 0.01
 
 
 async def test_a_change_that_makes_the_prompt_shorter_stays_whatever_it_brings(folder: Folder) -> None:

@@ -42,6 +42,9 @@ def taken_back_texts(record: TuneRecord) -> Iterator[str]:
         yield f"taken back, as no request shows it: {' · '.join(unsent)}"
     metric = record.metric.as_metric()
     for change in record.taken_back:
+        if change.why == "same answers":
+            rows = counted(change.rows, "search row")
+            yield f"taken back, as all answers on {rows} are the same without it: {_name(change)}"
         if change.why == "no gain":
             expected = DifferenceRecord(difference=change.difference, low=change.low, high=change.high)
             value, interval = difference_parts(metric, expected)

@@ -155,8 +155,11 @@ async def test_the_first_of_those_that_ask_the_same_stays(folder: Folder) -> Non
     assert [candidate.choices["mood.layout"].name for candidate in kept] == ["start", "prefix"]
 
 
-async def test_candidates_whose_requests_cannot_be_made_are_kept_apart(folder: Folder) -> None:
-    broken = [{"mood.prompt": {"instructions": f"{{{{ text.{key} }}}}"}} for key in ("a", "b")]
+@pytest.mark.parametrize("technique", ["vanilla", "chain_of_thought"])
+async def test_candidates_whose_requests_cannot_be_made_are_kept_apart(folder: Folder, technique: str) -> None:
+    broken = [
+        {"mood.prompt": {"instructions": f"{{{{ text.{key} }}}}"}, "mood.technique": technique} for key in ("a", "b")
+    ]
     candidates = [Candidate({"mood.prompt": Choice("x", entry)}) for entry in broken]
     async with open_evaluator(Bench(folder, moods(6)), Scripted(["never asked"])) as opened:
         assert await opened.evaluator.deduplicate(candidates, [0, 1]) == candidates
