@@ -198,12 +198,18 @@ class Evaluator:
         return candidate.label(with_steps=len(self.suite.baseline.pipeline.steps) > 1)
 
     async def deduplicate(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> list[Candidate]:
-        """Return candidates without those whose requests equal an earlier one's. Sends no request."""
-        shown = rows[:FINGERPRINT_ROWS]
-        first: dict[str, Candidate] = {}
+        """Return one of the candidates that send equal requests, with the fewest changes, in the place of the first.
+
+        It gets the results that the others have. Sends no request.
+        """
+        kept: dict[str, Candidate] = {}
         for candidate in candidates:
-            first.setdefault((await self.rehearse(candidate, shown)).key, candidate)
-        return list(first.values())
+            key = (await self.rehearse(candidate, rows[:FINGERPRINT_ROWS])).key
+            other = kept.setdefault(key, candidate)
+            if len(candidate.changes) < len(other.changes):
+                kept[key], candidate, other = candidate, other, candidate
+            self.share_results(other, candidate)
+        return list(kept.values())
 
     async def rehearse(self, candidate: Candidate, rows: Sequence[int]) -> Rehearsal:
         """Return the requests that a candidate would send on rows, as far as they are known without a reply."""

@@ -155,6 +155,20 @@ async def test_the_first_of_those_that_ask_the_same_stays(folder: Folder) -> Non
     assert [candidate.choices["mood.layout"].name for candidate in kept] == ["start", "prefix"]
 
 
+async def test_of_those_that_ask_the_same_the_one_with_the_fewest_changes_stays_and_has_their_results(
+    folder: Folder,
+) -> None:
+    markdown, about = Choice("markdown", {"mood.layout": "markdown"}), Choice("a mood", {"mood.about": "a mood"})
+    both, single = Candidate({"mood.layout": markdown, "mood.about": about}), Candidate({"mood.layout": markdown})
+    async with open_evaluator(Bench(folder, moods(6)), Scripted(lambda request: "bad")) as opened:
+        await opened.evaluator.evaluate([both], [0, 1])
+        kept = await opened.evaluator.deduplicate([both, Candidate(), single], [0, 1])
+
+        assert kept == [single, Candidate()]
+        assert opened.evaluator.known_rows(single, range(6)) == 2
+        assert len(opened.runtime.requests) == 2
+
+
 @pytest.mark.parametrize("technique", ["vanilla", "chain_of_thought"])
 async def test_candidates_whose_requests_cannot_be_made_are_kept_apart(folder: Folder, technique: str) -> None:
     broken = [
