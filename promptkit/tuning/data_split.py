@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
-from promptkit.evaluation.suite.data import BoundRow, cluster_value
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
+from promptkit.tuning.row_clusters import declared_clusters, repeated_rows
 
 MOST_LABELS = 20
 OBJECTIVE = 0
@@ -33,9 +34,10 @@ class DataSplit:
 
     `search`: rows that candidates are scored on, in one order for all candidates. `demo_pool`: search rows that
     demonstrations are taken from, never scored. `holdout`: rows that the search never sees. `labels`: the expected
-    answers of all rows where they are a few classes, else None. `salt` and `share` reproduce the split. `wrong` counts
-    rows with problems and `exempt` those to which the first metric does not apply; `rows` leaves both out. `duplicates`
-    counts rows in neither part, because counting a row twice would inflate significance.
+    answers of all rows where they are a few classes, else None. `clusters`: the cluster of each row, as the suite
+    declares it or of rows that nearly repeat each other; None if all rows are independent. `salt` and `share` reproduce
+    the split. `wrong` counts rows with problems and `exempt` those to which the first metric does not apply; `rows`
+    leaves both out. `duplicates` counts rows in neither part, because counting a row twice would inflate significance.
     """
 
     suite: Suite
@@ -44,6 +46,7 @@ class DataSplit:
     demo_pool: tuple[int, ...]
     holdout: tuple[int, ...]
     labels: tuple[Hashable, ...] | None
+    clusters: tuple[str, ...] | None
     salt: int
     share: float
     wrong: int = 0
@@ -63,8 +66,15 @@ class DataSplit:
     @property
     def independent_holdout(self) -> int:
         """The number of independent held-out units: rows, or clusters of rows."""
-        clusters = clusters_of(self.suite, [self.rows[place] for place in self.holdout])
-        return len(self.holdout if clusters is None else set(clusters))
+        return self._independent(self.holdout)
+
+    @property
+    def independent_size(self) -> int:
+        """The number of independent units in the split, both parts together."""
+        return self._independent((*self.visible, *self.holdout))
+
+    def _independent(self, places: Sequence[int]) -> int:
+        return len(places if self.clusters is None else {self.clusters[place] for place in places})
 
 
 def read_data_split(
@@ -83,8 +93,8 @@ def read_data_split(
     if not rows:
         raise InputError([problem for row in bound for problem in row.problems][:20] or [_no_rows(suite)])
     labels = row_labels([row.expected[0] if row.expected else None for row in rows])
-    clusters = clusters_of(suite, rows)
     contents = [row_content(row.inputs[0]) for row in rows]
+    clusters = declared_clusters(suite, rows) or _near_duplicate_clusters(rows, contents)
     split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
     seen = _without_duplicates(split.search, contents)
     dealt = row_order(len(seen), labels=_values_at(labels, seen), clusters=_values_at(clusters, seen), seed=seed)
@@ -99,6 +109,7 @@ def read_data_split(
         demo_pool=tuple(ordered[:size]),
         holdout=_without_duplicates(split.holdout, contents),
         labels=labels,
+        clusters=None if clusters is None else tuple(clusters),
         salt=split.salt,
         share=split.share,
         wrong=len(bound) - len(right),
@@ -128,21 +139,21 @@ def step_data_split(suite: Suite, split: DataSplit) -> DataSplit:
     )
 
 
-def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
-    """Return the cluster of each row, None for a suite without clusters."""
-    name = suite.data.spec.cluster
-    if name is None:
-        return None
-    values = [cluster_value(row.row.fields, name) for row in rows]
-    # A blank row is its own cluster, by its content, so that it stays in its part where rows are added.
-    return [f"row {row.key.hex()}" if value is None else value for row, value in zip(rows, values, strict=True)]
-
-
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
     """Return expected answers as classes; None if there are too many different ones, or they are not plain values."""
     if not all(isinstance(answer, str | int | bool) for answer in expected) or len(set(expected)) > MOST_LABELS:
         return None
     return tuple(expected)
+
+
+def _near_duplicate_clusters(rows: Sequence[BoundRow], contents: Sequence[str]) -> list[str] | None:
+    """Return for each row the content of the row that it nearly repeats, its own if it repeats none.
+
+    A row that repeats none is split as if there were no clusters. None if no row nearly repeats another.
+    """
+    answers = [row_content({"": row.expected[0] if row.expected else None}) for row in rows]
+    clusters = [contents[original] for original in repeated_rows([row.inputs[0] for row in rows], answers)]
+    return None if clusters == list(contents) else clusters
 
 
 def _without_duplicates(places: Sequence[int], contents: Sequence[str]) -> tuple[int, ...]:
@@ -171,9 +182,15 @@ def data_notes(split: DataSplit) -> list[str]:
         notes.append(f"{split.exempt} rows are left out: `{name}` does not apply to them")
     if split.duplicates:
         notes.append(f"{split.duplicates} rows repeat others and are left out")
-    if split.size < LEAST_ROWS:
+    if split.clusters is not None and split.suite.data.spec.cluster is None:
         notes.append(
-            f"{split.size} rows are too few: the verdict will be `not shown`; "
+            f"{split.size} rows, {split.independent_size} independent: rows that nearly repeat each other count as one "
+            "(`cluster` in the suite's `data` declares groups otherwise)"
+        )
+    if split.independent_size < LEAST_ROWS:
+        rows = "rows" if split.clusters is None else "independent rows"
+        notes.append(
+            f"{split.independent_size} {rows} are too few: the verdict will be `not shown`; "
             f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 10 points"
         )
     return notes
@@ -225,12 +242,13 @@ def split_rows(
     contents: Sequence[str],
     *,
     labels: Sequence[Hashable] | None = None,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Sequence[str] | None = None,
     recorded: tuple[int, float] | None = None,
 ) -> RowSplit:
     """Split rows into search rows and held-out rows, by a hash of their content.
 
-    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part.
+    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part, and the
+    cluster is hashed in place of its rows' contents.
     `recorded`: salt and share of an earlier split of these data, used again so that rows added since move none. Without
     it the share is `holdout_share`, and the salt is the first whose split is within one row of that share, of all rows
     and of the rows of each label, or else the nearest of 1,000. Only labels are read, never scores. A part is empty if
@@ -239,7 +257,7 @@ def split_rows(
     rows = len(contents)
     if not rows or any(values is not None and len(values) != rows for values in (labels, clusters)):
         raise ValueError(f"cannot split {rows} rows: labels and clusters must have one value for each row")
-    codes = _hash_codes(contents if clusters is None else [_cluster_key(cluster) for cluster in clusters])
+    codes = _hash_codes(contents if clusters is None else clusters)
     if recorded is None:
         share = holdout_share(rows)
         salt = _nearest_salt(codes, share, labels)
@@ -254,11 +272,6 @@ def split_rows(
         share=share,
         duplicates=rows - len(set(contents)),
     )
-
-
-def _cluster_key(cluster: Hashable) -> str:
-    # Different from any content, which is a mapping.
-    return json.dumps([str(cluster)], ensure_ascii=False)
 
 
 def _hash_codes(keys: Sequence[str]) -> NDArray[np.uint64]:

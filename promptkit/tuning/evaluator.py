@@ -31,7 +31,6 @@ from promptkit.runtimes.serialization import request_record
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
 from promptkit.techniques.warnings import WarnedBy, merged_sources
-from promptkit.tuning.data_split import clusters_of
 from promptkit.tuning.search_space.candidate import Candidate, distinct
 
 MODEL_GONE = "the model failed repeatedly"
@@ -73,8 +72,9 @@ class RowResult:
 class Evaluator:
     """Evaluates candidates on a suite's rows and stores the results. The suite's first metric is the objective.
 
-    `suite` has one variant, the start. `rows` are all rows that may be asked for, named by their places. `number` is
-    the run that the cells belong to, `prefix` is put before variant names. Only `evaluate` sends requests.
+    `suite` has one variant, the start. `rows` are all rows that may be asked for, named by their places; `clusters`
+    names the cluster of each, None if all are independent. `number` is the run that the cells belong to, `prefix` is
+    put before variant names. Only `evaluate` sends requests.
     `last_failure` is the last failure of a server or its connection, which says nothing about the cell that met it.
     `defects` collects unexpected exceptions. Create it where the event loop runs.
     """
@@ -90,10 +90,12 @@ class Evaluator:
         number: int,
         eval_options: EvalOptions | None = None,
         prefix: str = "",
+        clusters: Sequence[str] | None = None,
     ) -> None:
         # A search reads scores alone: reasons would use up its budget.
         self.suite = replace(suite, measures=tuple(map(_without_reasons, suite.measures)))
         self.rows = tuple(rows)
+        self._clusters = clusters
         self.budget = budget
         self.notices: list[str] = []
         self.requests_sent = 0
@@ -184,12 +186,11 @@ class Evaluator:
         return Sample(array, numbers, numbers if clusters is None else clusters)
 
     def clusters(self, rows: Sequence[int]) -> NDArray[np.int64] | None:
-        """Return the cluster code of each row; None for a suite without clusters."""
-        clusters = clusters_of(self.suite, [self.rows[row] for row in rows])
-        if clusters is None:
+        """Return the cluster code of each row; None if all rows are independent."""
+        if self._clusters is None:
             return None
         codes: dict[str, int] = {}
-        return np.array([codes.setdefault(text, len(codes)) for text in clusters], dtype=np.int64)
+        return np.array([codes.setdefault(self._clusters[row], len(codes)) for row in rows], dtype=np.int64)
 
     def estimate(self, candidate: Candidate, rows: Sequence[int]) -> Estimate:
         """Return the metric's estimate of a candidate from its results on rows, in the metric's own units."""

@@ -319,6 +319,7 @@ class TuningRun:
             number=self._number,
             eval_options=self._eval_options,
             prefix=prefix,
+            clusters=split.clusters,
         )
         self._evaluators.append(evaluator)
         return evaluator

@@ -89,7 +89,7 @@ class Tuning:
             search=len(split.search),
             demo_pool=len(split.demo_pool),
             holdout=len(split.holdout),
-            clusters=None if self.suite.data.spec.cluster is None else split.independent_holdout,
+            clusters=None if split.clusters is None else split.independent_holdout,
             parameters=parameters,
             candidates=min(prod(len(parameter.choices) for parameter in parameters), shares.search // CALLS_A_CANDIDATE)
             if parameters
@@ -166,7 +166,9 @@ class Tuning:
                 _check_space(space, split)
                 await open_named_models(space.parameters, self.suite, self._models)
             tunings.keep_split(name, split.salt, split.share)
-            smallest = smallest_detectable_gain(split.independent_holdout) if split.size >= LEAST_ROWS else None
+            smallest = (
+                smallest_detectable_gain(split.independent_holdout) if split.independent_size >= LEAST_ROWS else None
+            )
             self._setup = Setup(
                 model=model,
                 split=split,
@@ -286,9 +288,9 @@ def _check_rows(split: DataSplit) -> None:
         message = f"all {len(split.rows)} rows of `{suite.name}` expect `{split.labels[0]}`"
         raise InputError(f"{message}: a prompt that always says so would win", hint="add rows of the other labels")
     if not split.search or not split.holdout:
-        clusters = "" if suite.data.spec.cluster is None else " of too few clusters"
+        clusters = "" if split.clusters is None else f", {len(set(split.clusters))} independent"
         raise InputError(
-            f"`{suite.name}` has {len(split.rows)} rows{clusters}, {split.size} without repeats: "
+            f"`{suite.name}` has {len(split.rows)} rows, {split.size} without repeats{clusters}: "
             "too few to search on some and confirm on others",
             hint="at least 30 rows; 200 detect a gain of about 10 points",
         )

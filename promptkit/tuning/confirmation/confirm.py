@@ -107,9 +107,9 @@ async def confirm(
     rows = evaluator.applicable([start, incumbent], split.holdout) or split.holdout
     missing = missing_share(evaluator.scores(incumbent, rows), evaluator.scores(start, rows))
     difference, needed = _difference(evaluator, start, incumbent, rows, level)
-    verdict = verdict_of(difference.low, rows=split.size, missing=missing)
+    verdict = verdict_of(difference.low, rows=split.independent_size, missing=missing)
     if missing and not evaluator.metric.is_mean:
-        verdict = verdict_of(-1.0, rows=split.size, missing=1.0)
+        verdict = verdict_of(-1.0, rows=split.independent_size, missing=1.0)
     bounds = evaluator.metric.bounds or (0.0, 1.0)
     margin = difference.low > NOT_WORSE_MARGIN * (bounds[1] - bounds[0])
     cheaper = _tokens(evaluator, incumbent, split.holdout) <= CHEAPER_SHARE * _tokens(evaluator, start, split.holdout)

@@ -81,10 +81,14 @@ def test_no_scored_row_and_no_confirm_row_is_an_example(bench: Bench) -> None:
     assert texts(parameter).isdisjoint(rows.rows[place].inputs[0]["text"] for place in (*rows.search, *rows.holdout))
 
 
+MARKED = (("", "good"), ("!", "bad"))
+
+
 def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Bench) -> None:
+    # Rows of one answer would be one cluster, and none of it an example.
     rows = data_split(
         bench,
-        [{"text": f"{entry['text']}{mark}", "expect": entry["expect"]} for entry in reviews(40) for mark in ("", "!")],
+        [{"text": f"{entry['text']}{mark}", "expect": label} for entry in reviews(40) for mark, label in MARKED],
     )
     kept = {rows.rows[place].inputs[0]["text"].rstrip("!") for place in (*rows.search, *rows.holdout)}
     near = [place for place in rows.demo_pool if rows.rows[place].inputs[0]["text"].rstrip("!") in kept]
