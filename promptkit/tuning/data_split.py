@@ -247,8 +247,8 @@ def split_rows(
 ) -> RowSplit:
     """Split rows into search rows and held-out rows, by a hash of their content.
 
-    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part, and the
-    cluster is hashed in place of its rows' contents.
+    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part: the
+    cluster is hashed in place of the content.
     `recorded`: salt and share of an earlier split of these data, used again so that rows added since move none. Without
     it the share is `holdout_share`, and the salt is the first whose split is within one row of that share, of all rows
     and of the rows of each label, or else the nearest of 1,000. Only labels are read, never scores. A part is empty if

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, hstack
 
 from promptkit.evaluation.suite.data import BoundRow, cluster_value
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.tuning.near_duplicates import words_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 LEAST_SIMILARITY: Final = 0.5
 """On 1,862 real rows (reviews, word problems, questions on tables) no two are as similar; of rows with a word in ten
@@ -78,6 +80,8 @@ class _Field:
     """The values of one input: `grams` is (rows, grams) of 0 and 1, `weights` (grams,), `totals` (rows,)."""
 
     def __init__(self, values: Sequence[Any]) -> None:
+        from scipy.sparse import csr_array
+
         texts = [set(words_of({"": value})) for value in values]
         stride = max(1, round(sum(map(len, texts)) / len(texts) / MOST_WORDS))
         numbers: dict[str, int] = {}
@@ -95,7 +99,7 @@ class _Field:
             indices += sorted(found)
             ends.append(len(indices))
         ones = np.ones(len(indices))
-        self.grams = csr_array((ones, indices, ends), shape=(len(texts), len(numbers)))
+        self.grams: csr_array = csr_array((ones, indices, ends), shape=(len(texts), len(numbers)))
         self.weights: Floats = np.log1p(len(texts) / np.maximum(1, np.bincount(indices, minlength=len(numbers))))
         self.totals: Floats = self.grams @ self.weights
 
@@ -123,6 +127,8 @@ class _Prefixes:
     """
 
     def __init__(self, fields: Sequence[_Field]) -> None:
+        from scipy.sparse import csr_array, hstack
+
         grams = csr_array(hstack([field.grams for field in fields], format="csr"))
         weights = np.concatenate([field.weights for field in fields])[grams.indices]
         sizes = np.diff(grams.indptr)
@@ -133,7 +139,7 @@ class _Prefixes:
         before = np.cumsum(weights[order]) - weights[order] - np.repeat(starts, sizes)
         is_kept = before <= (1 - LEAST_SIMILARITY) * self.totals[of_row] + ROUNDING
         kept = order[is_kept]
-        self.grams = csr_array((weights[kept], (of_row[is_kept], grams.indices[kept])), shape=grams.shape)
+        self.grams: csr_array = csr_array((weights[kept], (of_row[is_kept], grams.indices[kept])), shape=grams.shape)
         self.rests: Floats = self.totals - self.grams.sum(axis=1)
 
     def likely_pairs(self, rows: Places, others: Places) -> tuple[Places, Places]:
