@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -24,6 +24,9 @@ from promptkit.tuning.row_clusters import declared_clusters, repeated_rows
 MOST_LABELS = 20
 OBJECTIVE = 0
 """The place of the measure that a tuning optimizes."""
+ACCURACY_METRICS: Final = frozenset({"label", "exact", "normalized"})
+MAJORITY_SHARE: Final = 0.7
+"""From this share of one expected answer on, balanced accuracy is proposed in place of accuracy."""
 POOL_ROWS, POOL_SHARE = 16, 0.25
 """The most search rows that are set aside for demonstrations, as a number and as a share of them."""
 
@@ -187,6 +190,7 @@ def data_notes(split: DataSplit) -> list[str]:
             f"{split.size} rows, {split.independent_size} independent: rows that nearly repeat each other count as one "
             "(`cluster` in the suite's `data` declares groups otherwise)"
         )
+    notes += _majority_notes(split)
     if split.independent_size < LEAST_ROWS:
         rows = "rows" if split.clusters is None else "independent rows"
         notes.append(
@@ -194,6 +198,21 @@ def data_notes(split: DataSplit) -> list[str]:
             f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 10 points"
         )
     return notes
+
+
+def _majority_notes(split: DataSplit) -> Iterator[str]:
+    """Yield a note if the objective is accuracy and one expected answer is frequent."""
+    if split.labels is None or split.suite.measures[OBJECTIVE].metric.kind not in ACCURACY_METRICS:
+        return
+    counts = Counter(split.labels[place] for place in (*split.visible, *split.holdout))
+    [(label, count)] = counts.most_common(1)
+    share = count / counts.total()
+    if share >= MAJORITY_SHARE:
+        yield (
+            f"`{label}` is expected in {count} of {counts.total()} rows: always answering it is right on {share:.0%}. "
+            "A metric that counts each label the same: `balanced: balanced_accuracy` under `metrics:` of the suite, "
+            "and --metric balanced"
+        )
 
 
 SALTS: Final = 1_000

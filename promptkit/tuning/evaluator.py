@@ -143,6 +143,10 @@ class Evaluator:
             if missing:
                 await self._execute(list(group), missing)
 
+    def add_result(self, candidate: Candidate, row: int, result: RowResult) -> None:
+        """Add a result that takes no request: that of a constant answer, which no target gives."""
+        self._results[candidate.key, row] = result
+
     def result(self, candidate: Candidate, row: int) -> RowResult | None:
         """Return a result if there is one."""
         return self._results.get((candidate.key, row))

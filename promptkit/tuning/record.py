@@ -12,6 +12,7 @@ from promptkit.runtimes.base import Model
 from promptkit.techniques.warnings import in_table_order, merged_sources
 from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
+from promptkit.tuning.confirmation.constant_answer import ConstantAnswer
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.options import TuneOptions
@@ -37,6 +38,7 @@ class TuningState:
     smallest_gain: float | None
     result: SearchResult = field(default_factory=SearchResult)
     confirmation: Confirmation | None = None
+    constant: ConstantAnswer | None = None
     ablation: Sequence[Contribution] = ()
     diff: str = ""
     written: Sequence[str] = ()
@@ -78,6 +80,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
             "confirm": len(split.holdout),
             "wrong": split.wrong,
             "duplicates": split.duplicates,
+            "independent": split.independent_size,
             "salt": split.salt,
             "share": split.share,
         },
@@ -86,6 +89,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "baseline": _side(state, is_incumbent=False),
         "best": _side(state, is_incumbent=True),
         "difference": confirmation.difference.record() if confirmation and confirmation.difference else None,
+        "constant": state.constant.record() if state.constant else None,
         "verdict": confirmation.outcome if confirmation else "not shown",
         "why": confirmation.why if confirmation else NOT_CONFIRMED,
         "ordinal": confirmation.ordinal if confirmation else 0,

@@ -23,6 +23,7 @@ from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
+from promptkit.tuning.confirmation.constant_answer import constant_answer
 from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
 from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
@@ -276,6 +277,7 @@ class TuningRun:
             state.confirmation = Confirmation(outcome="not shown", why=why, ordinal=ordinal)
             return
         self._stage("confirm", 2, before)
+        state.constant = constant_answer(self._evaluator, split, incumbent)
         if state.confirmation.is_cheaper and state.confirmation.outcome != "improved":
             self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
         before = self.budget.spent

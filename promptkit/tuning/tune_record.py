@@ -60,13 +60,17 @@ class BudgetRecord(Record):
 
 
 class SplitRecord(Record):
-    """How many rows the split has: to search on, as examples, and to confirm on."""
+    """How many rows the split has: to search on, as examples, and to confirm on.
+
+    `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it.
+    """
 
     search: int = 0
     pool: int = 0
     confirm: int = 0
     wrong: int = 0
     duplicates: int = 0
+    independent: int | None = None
     salt: int = 0
     share: Number = 0.0
 
@@ -132,6 +136,19 @@ class ConfirmedDifference(Record):
     unit: str = "row"
 
 
+class ConstantRecord(Record):
+    """The best constant answer, and the incumbent's difference to it on confirm rows.
+
+    `beaten`: the interval of the difference lies above 0.
+    """
+
+    answer: str
+    search: SplitMean | None = None
+    confirm: SplitMean | None = None
+    difference: ConfirmedDifference | None = None
+    beaten: bool = False
+
+
 class AblationRecord(Record):
     """The contribution of one change: the incumbent against itself with that change taken back."""
 
@@ -165,6 +182,7 @@ class TuneRecord(Record):
     baseline: SideRecord = SideRecord()
     best: SideRecord = SideRecord()
     difference: ConfirmedDifference | None = None
+    constant: ConstantRecord | None = None
     verdict: str = "not shown"
     why: str = ""
     ordinal: int = 0

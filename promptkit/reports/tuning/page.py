@@ -14,6 +14,8 @@ from promptkit.reports.page.html import NONE, BarPlaces, Ends, asset, bar_places
 from promptkit.reports.tuning.report import (
     best_name,
     choices_text,
+    compared_sides,
+    constant_text,
     difference_text,
     holdout_text,
     measured_on,
@@ -53,7 +55,7 @@ def tuning_page(record: TuneRecord) -> str:
             record=record,
             status_chips=list(_chips(record)),
             spent=spent_text(record),
-            verdict=f"{record.verdict}{changed}{holdout_text(found)}",
+            verdict=f"{record.verdict}{changed}{holdout_text(found)}{constant_text(record)}",
             reasons=list(verdict_reasons(record)),
             sides=_sides(record),
             changes=_changes(record),
@@ -88,7 +90,7 @@ class ShownMean(NamedTuple):
 
 
 class Side(NamedTuple):
-    """The start or the incumbent, with its means on holdout and search rows."""
+    """The start, the incumbent or the constant answer, with its means on holdout and search rows."""
 
     name: str
     confirm: ShownMean | None
@@ -96,12 +98,12 @@ class Side(NamedTuple):
 
 
 def _sides(record: TuneRecord) -> list[Side]:
-    sides = [("start", record.baseline), (f"{best_name(record)}: {choices_text(record)}", record.best)]
+    sides = compared_sides(record, f"{best_name(record)}: {choices_text(record)}")
     known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
     ends = scale(value for mean in known for value in (mean.mean, mean.low, mean.high))
     return [
         Side(name, *(_mean(record.metric, mean, ends, kind) for mean in (side.confirm, side.search)))
-        for (name, side), kind in zip(sides, ("v7", "v2"), strict=True)
+        for (name, side), kind in zip(sides, ("v7", "v2", "v5"), strict=False)
     ]
 
 

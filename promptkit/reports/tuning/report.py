@@ -20,7 +20,14 @@ from promptkit.reports.evaluation.figures import (
 from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
 from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
-from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
+from promptkit.tuning.tune_record import (
+    AblationRecord,
+    CandidateRecord,
+    ConfirmedDifference,
+    ConstantRecord,
+    SideRecord,
+    TuneRecord,
+)
 
 if TYPE_CHECKING:
     from promptkit.tuning.budget import Plan
@@ -93,7 +100,7 @@ def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
     found = record.difference
     by = f": {difference_text(record, found)} by {record.metric.name}" if found is not None else ""
     style = "bold green" if record.verdict == "improved" else "bold yellow"
-    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}"), width=width):
+    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}{constant_text(record)}"), width=width):
         yield Text(line, style=style)
     yield from _paragraphs(verdict_reasons(record), width)
 
@@ -103,6 +110,14 @@ def holdout_text(found: ConfirmedDifference | None) -> str:
     return f" on {counted(found.n, found.unit)} that the search never saw" if found is not None else ""
 
 
+def constant_text(record: TuneRecord) -> str:
+    """Return the limit of an `improved` that is not shown to beat the best constant answer."""
+    constant = record.constant
+    if record.verdict != "improved" or constant is None or constant.beaten:
+        return ""
+    return f", but not shown to be better than always answering `{one_line(constant.answer)}`"
+
+
 def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     """Yield the reasons for the verdict, and its limits."""
     found, needed = record.difference, record.rows_needed
@@ -110,6 +125,10 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     if found is not None:
         better = counted(found.better, found.unit)
         yield f"{better} better, {found.worse} worse; the interval is at {100 * found.level:g} %"
+    constant = record.constant
+    if constant is not None and constant.difference is not None and not constant.beaten:
+        gain = difference_text(record, constant.difference)
+        yield f"against always answering `{one_line(constant.answer)}`, which takes no model: {gain}"
     if needed is not None and record.verdict != "improved":
         unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
@@ -135,7 +154,7 @@ def _as_difference(found: ConfirmedDifference | AblationRecord) -> DifferenceRec
 def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the means of start and incumbent on both sides of the split."""
     name = best_name(record)
-    sides = [("start", record.baseline), (name, record.best)]
+    sides = compared_sides(record, name)
     known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
     if not known:
         if record.best.choices:
@@ -154,6 +173,14 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
     if record.best.search and record.best.confirm:
         yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
+
+
+def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SideRecord | ConstantRecord]]:
+    """Return what has means on both sides of the split: start, best candidate under its name, and constant answer."""
+    sides: list[tuple[str, SideRecord | ConstantRecord]] = [("start", record.baseline), (name, record.best)]
+    if record.constant is not None:
+        sides.append((f"always `{one_line(record.constant.answer)}`", record.constant))
+    return sides
 
 
 def warning_notes(record: TuneRecord) -> Iterator[str]:
