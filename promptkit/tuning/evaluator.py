@@ -31,7 +31,7 @@ from promptkit.runtimes.serialization import request_record
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
 from promptkit.techniques.warnings import WarnedBy, merged_sources
-from promptkit.tuning.search_space.candidate import Candidate, distinct
+from promptkit.tuning.search_space.candidate import AGAIN, Candidate, distinct
 
 MODEL_GONE = "the model failed repeatedly"
 RESUMES = "answers received so far are kept: run the same command again to resume"
@@ -50,7 +50,7 @@ class RowResult:
     `values`: the numbers that the metric estimates from, one tuple per repeat that has a score. `unparsed`: the share
     of repeats that do not parse or were cut off. `calls` includes those of a judge, whose tokens are `judge_tokens`.
     `cell_numbers`: the cells in the store, one per repeat. `warnings`: those of all repeats; `warned_by`: the
-    techniques that gave them.
+    techniques that gave them. `kept`: all answers were in the store, from an earlier run.
     """
 
     score: float | None
@@ -67,6 +67,7 @@ class RowResult:
     warnings: tuple[str, ...] = ()
     warned_by: WarnedBy = field(default_factory=dict)
     exempt: bool = False
+    kept: bool = False
 
 
 class Evaluator:
@@ -121,7 +122,7 @@ class Evaluator:
         """Return the target with a candidate's changes. Raises InputError if the target cannot take them."""
         key = candidate.key
         if key not in self._variants:
-            if not candidate.changes:
+            if not candidate.changes or candidate == AGAIN:
                 self._variants[key] = replace(self.suite.baseline, name=self._name(candidate))
             else:
                 settings = self.suite.source
@@ -294,6 +295,7 @@ class Evaluator:
             warnings=tuple(name for cell in cells for name in cell.warned),
             warned_by=merged_sources(cell.warned_by for cell in cells),
             exempt=exempt == len(cells),
+            kept=all(cell.is_kept for cell in cells),
         )
 
     def normalized(self, value: float) -> float:

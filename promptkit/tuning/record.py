@@ -17,6 +17,7 @@ from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import late_trials, pareto_front
+from promptkit.tuning.repeatability import Repeatability
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, SearchResult
 from promptkit.tuning.tune_record import ObjectiveRecord, TuneRecord
@@ -39,6 +40,7 @@ class TuningState:
     result: SearchResult = field(default_factory=SearchResult)
     confirmation: Confirmation | None = None
     constant: ConstantAnswer | None = None
+    repeatability: Repeatability | None = None
     ablation: Sequence[Contribution] = ()
     diff: str = ""
     written: Sequence[str] = ()
@@ -90,6 +92,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "best": _side(state, is_incumbent=True),
         "difference": confirmation.difference.record() if confirmation and confirmation.difference else None,
         "constant": state.constant.record() if state.constant else None,
+        "repeatability": state.repeatability.record() if state.repeatability else None,
         "verdict": confirmation.outcome if confirmation else "not shown",
         "why": confirmation.why if confirmation else NOT_CONFIRMED,
         "ordinal": confirmation.ordinal if confirmation else 0,

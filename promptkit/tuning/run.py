@@ -19,7 +19,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
-from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
+from promptkit.tuning.budget import BudgetShares, TuningBudget, estimated_calls, row_cost
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
@@ -32,6 +32,7 @@ from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
+from promptkit.tuning.repeatability import repeatability, start_candidates
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
@@ -176,7 +177,9 @@ class TuningRun:
         split = self._setup.split
         rows, before = split.search[:SMOKE_ROWS], self._budget.seconds
         try:
-            await self._evaluator.evaluate([Candidate()], rows)
+            calls_a_row = estimated_calls(split)
+            twice = start_candidates(split, rows=len(rows), calls=self.budget.most, calls_a_row=calls_a_row)
+            await self._evaluator.evaluate(twice, rows)
         except BudgetSpent as spent:
             limit = self.budget.ended or "calls"
             given = self._options.limits.record().get(limit) or 0
@@ -297,6 +300,7 @@ class TuningRun:
 
     def _record(self, status: str) -> TuneRecord:
         state = self._state
+        state.repeatability = repeatability(self._evaluator, state.split, state.result.calibrated)
         state.seconds = self._budget.seconds
         missing = Counter(problem for evaluator in self._evaluators for problem in evaluator.problems())
         unanswered = [

@@ -149,6 +149,20 @@ class ConstantRecord(Record):
     beaten: bool = False
 
 
+class RepeatabilityRecord(Record):
+    """How many of `rows` rows the start answered otherwise when asked again.
+
+    `margin`: by how much a score on the confirm rows differs at most between two runs, in 19 of 20 cases. `start_kept`
+    and `incumbent_kept` count confirm rows whose answers are those of an earlier run.
+    """
+
+    rows: int
+    changed: int = 0
+    margin: Number | None = None
+    start_kept: int = 0
+    incumbent_kept: int = 0
+
+
 class AblationRecord(Record):
     """The contribution of one change: the incumbent against itself with that change taken back."""
 
@@ -183,6 +197,7 @@ class TuneRecord(Record):
     best: SideRecord = SideRecord()
     difference: ConfirmedDifference | None = None
     constant: ConstantRecord | None = None
+    repeatability: RepeatabilityRecord | None = None
     verdict: str = "not shown"
     why: str = ""
     ordinal: int = 0

@@ -25,6 +25,7 @@ from promptkit.tuning.tune_record import (
     CandidateRecord,
     ConfirmedDifference,
     ConstantRecord,
+    RepeatabilityRecord,
     SideRecord,
     TuneRecord,
 )
@@ -37,6 +38,9 @@ MOST_FRONT = 8
 MOST_DECIMALS = 3
 MOST_CHOICES = 60
 """Characters of a parameter's choices that the plan shows."""
+
+FEW_KEPT = 0.1
+"""A share of the confirm rows: start and incumbent may differ so far in their answers from earlier runs unmentioned."""
 
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
@@ -129,6 +133,8 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     if constant is not None and constant.difference is not None and not constant.beaten:
         gain = difference_text(record, constant.difference)
         yield f"against always answering `{one_line(constant.answer)}`, which takes no model: {gain}"
+    if record.repeatability is not None and record.repeatability.changed:
+        yield from _repeatability_texts(record, record.repeatability)
     if needed is not None and record.verdict != "improved":
         unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
@@ -136,6 +142,22 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
         yield (
             f"this is verdict {record.ordinal} on these confirm rows: each further one halves the error rate; new rows "
             f"start again at 95 %"
+        )
+
+
+def _repeatability_texts(record: TuneRecord, found: RepeatabilityRecord) -> Iterator[str]:
+    """Yield the limits of a verdict on answers that differ when they are asked again."""
+    text = f"the model answered {found.changed} of {counted(found.rows, 'row')} otherwise when asked again"
+    if found.margin is not None:
+        margin = DifferenceRecord(difference=found.margin, low=-found.margin, high=found.margin)
+        value, _ = difference_parts(record.metric.as_metric(), margin)
+        unit = difference_unit(record.metric.as_metric(), margin)
+        text += f": a score on the confirm rows may differ by about ±{value.lstrip('+')} {unit} in a second run"
+    yield f"{text.rstrip()}; the interval includes this" if record.difference is not None else text.rstrip()
+    if abs(found.start_kept - found.incumbent_kept) > FEW_KEPT * record.rows.confirm:
+        yield (
+            f"answers of an earlier run: {found.start_kept} of the start, {found.incumbent_kept} of the incumbent; if "
+            "the model was served otherwise then, the difference includes that too"
         )
 
 

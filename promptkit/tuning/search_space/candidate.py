@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.progress import TuningProgress
@@ -92,6 +92,10 @@ class Candidate:
         """Return the names of its choices by parameter, as JSON has them."""
         chosen = sorted(self.choices.items(), key=lambda item: _parameter_order(item[0]))
         return {parameter: choice.name for parameter, choice in chosen if choice.changes}
+
+
+AGAIN: Final = Candidate({"": Choice("asked again", {"again": True})})
+"""The start asked a second time: the target as written, as another candidate."""
 
 
 def _parameter_order(parameter: str) -> tuple[str, int, str]:
