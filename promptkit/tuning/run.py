@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import isnan
 from typing import Final, Literal
 
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
@@ -242,15 +241,9 @@ class TuningRun:
         """Choose by `--prefer` among the late trials; choose nothing if the metric scores every answer the same."""
         result, estimates = self._state.result, self._state.estimates
         trials = list(result.trials.values())
-        calibration = estimates.calibration
-        scores = {
-            score
-            for trial in trials
-            for score in calibration.scores(trial.candidate, trial.rows).tolist()
-            if not isnan(score)
-        }
-        if len(scores) == 1:
-            metric, value = estimates.evaluator.metric.name, estimates.in_units(scores.pop())
+        score = estimates.common_score((trial.candidate, trial.rows) for trial in trials)
+        if score is not None:
+            metric, value = estimates.evaluator.metric.name, estimates.in_units(score)
             self._progress.note(f"`{metric}` is {value:g} for every answer: it cannot tell prompts apart")
             result.incumbent = result.calibrated = Candidate()
             return
@@ -261,7 +254,7 @@ class TuningRun:
         preferred = preferred_candidate(estimates, result.incumbent, trials, self._options.prefer)
         if preferred.key != result.incumbent.key:
             result.incumbent = preferred
-            result.calibrated = await calibration.freeze(preferred, result.trials[preferred.key].rows)
+            result.calibrated = await estimates.calibration.freeze(preferred, result.trials[preferred.key].rows)
 
     async def _confirm(self) -> None:
         """Store the incumbent, then evaluate start and incumbent on the held-out rows."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,16 @@ class Estimates:
         mean = bounded_mean(known, there if clusters is None else clusters, binary=binary)
         ends = sorted((self.in_units(mean.low), self.in_units(mean.high)))
         return {"mean": self.in_units(mean.mean), "low": ends[0], "high": ends[1], "n": len(there)}
+
+    def common_score(self, asked: Iterable[tuple[Candidate, Sequence[int]]]) -> float | None:
+        """Return the score in [0, 1] that all answers of candidates to their rows have; None if there is no such score."""
+        found = {
+            score
+            for candidate, rows in asked
+            for score in self.calibration.scores(candidate, rows).tolist()
+            if not isnan(score)
+        }
+        return found.pop() if len(found) == 1 else None
 
     def in_units(self, share: float) -> float:
         """Return a score in [0, 1] in the metric's own units."""

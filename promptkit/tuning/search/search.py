@@ -35,6 +35,8 @@ from promptkit.tuning.search_space.candidate import (
 from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial, limited_budget
 
 SMOKE_SHARE: Final = 0.1
+PROBE_ROWS: Final = 32
+"""Rows that the start is evaluated on before a search ends because all scores are equal."""
 PROPOSAL_SHARE: Final = 0.3
 """The share of the race's calls that is kept for a teacher's proposals."""
 
@@ -99,7 +101,8 @@ class Search:
             try:
                 await self._smoke()
                 seen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else []
-                await self._race_finalists(seen)
+                if not (seen and await self._scores_are_equal([candidate for candidate, _ in seen])):
+                    await self._race_finalists(seen)
             except BudgetSpent:
                 self._progress.note("the budget ended in the middle of a block, which is not counted")
         incumbent = self._result.incumbent
@@ -171,6 +174,28 @@ class Search:
             self._result.incumbent = self._result.calibrated = likeliest
             self._set_leader(likeliest, rows)
         return seen
+
+    async def _scores_are_equal(self, drawn: Sequence[Candidate]) -> bool:
+        """Return whether all answers so far, and those of the base to further rows, have one score, and note it.
+
+        A race would spend the budget and learn nothing. Answers that do not parse are the race's to report.
+        """
+        asked = [(candidate, self._result.trials[candidate.key].rows) for candidate in map(self._on_base, drawn)]
+        if self._estimates.common_score(asked) is None or any(
+            result.unparsed for candidate, rows in asked for result in self._evaluator.results(candidate, rows)
+        ):
+            return False
+        before, rows = self._evaluator.budget.spent, self._order[:PROBE_ROWS]
+        self._progress.begin_stage("smoke", 1, self._step)
+        await self._evaluator.evaluate([self._base], rows)
+        self._result.add_trial(Trial(candidate=self._base, stage="smoke", rows=tuple(rows)))
+        self._end_stage("smoke", [self._base], rows, before)
+        if self._estimates.common_score([*asked, (self._base, rows)]) is None:
+            return False
+        self._result.incumbent = self._result.calibrated = self._base
+        answers = len(rows) + sum(len(screened) for _, screened in asked)
+        self._progress.note(f"the search ended early: all {answers} answers to {len(rows)} rows have the same score")
+        return True
 
     def _likely(self, drawn: Candidate, score: float) -> float:
         return self._result.effects.likely(drawn, score) if self._result.effects else score
