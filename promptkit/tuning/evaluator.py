@@ -19,11 +19,13 @@ from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, R
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
+from promptkit.evaluation.cells.scoring import measure_cell
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample, judge_usage
 from promptkit.evaluation.metrics.judge import Judge
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.evaluation.suite.data import BoundRow
-from promptkit.evaluation.suite.suite import Measure, Suite, Variant, read_variant
+from promptkit.evaluation.suite.suite import Measure, Suite, Variant, answer_type, read_variant
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
@@ -147,6 +149,23 @@ class Evaluator:
     def add_result(self, candidate: Candidate, row: int, result: RowResult) -> None:
         """Add a result that takes no request: that of a constant answer, which no target gives."""
         self._results[candidate.key, row] = result
+
+    def score_output(self, row: int, output: Any, steps: Mapping[str, Any]) -> Score:
+        """Return the objective's score of an output for a row, as if the start had given it. Sends no request.
+
+        `steps` are the results of the target's steps. Only for a metric that is scored without requests.
+        """
+        bound, measure = self.rows[row], self.suite.measures[0]
+        cell = Cell(
+            variant="",
+            row=bound.row.number,
+            repeat=0,
+            fields=bound.row.fields,
+            output=output,
+            steps=steps,
+            source=bound,
+        )
+        return measure_cell(measure, cell, bound.expected[0], answer_type(self.suite.baseline.pipeline))
 
     def result(self, candidate: Candidate, row: int) -> RowResult | None:
         """Return a result if there is one."""

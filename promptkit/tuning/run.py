@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
+from promptkit.errors import BudgetSpent, InputError, PromptkitError, place
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.record import Defect
-from promptkit.evaluation.suite.suite import Suite, read_variant
+from promptkit.evaluation.suite.suite import Suite
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
@@ -23,7 +23,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
 from promptkit.tuning.confirmation.constant_answer import constant_answer
-from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
+from promptkit.tuning.data_split import DataSplit, data_notes
 from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
 from promptkit.tuning.options import TuneOptions
@@ -35,7 +35,7 @@ from promptkit.tuning.repeatability import repeatability, start_candidates
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
-from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
+from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace
 from promptkit.tuning.trials import Estimates, Stage
@@ -115,7 +115,7 @@ class TuningRun:
             for step, step_split in setup.step_splits.items()
         }
         alone = {step: self._objective(evaluator, setup.step_splits[step]) for step, evaluator in evaluators.items()}
-        self._objectives = Objectives(whole=whole, steps=alone, recorded=self._recorded)
+        self._objectives = Objectives(whole=whole, steps=alone)
         self._state = TuningState(
             number=number,
             target=suite.target,
@@ -322,16 +322,6 @@ class TuningRun:
         )
         self._evaluators.append(evaluator)
         return evaluator
-
-    def _recorded(self, step: str) -> Evaluator:
-        """Return an evaluator of a labelled step on what the earlier steps give as they are written."""
-        labelled, split = self._setup.step_splits[step].suite, self._setup.split
-        settings = replace(self._suite.source, step=step, recorded=True)
-        baseline = read_variant(AS_WRITTEN, {}, settings, Problem)
-        suite = replace(
-            self._suite, source=settings, variants=(baseline,), measures=labelled.measures, expect=labelled.expect
-        )
-        return self._open_evaluator(suite, step_data_split(suite, split), f"{step} after the others: ")
 
     def _objective(self, evaluator: Evaluator, split: DataSplit) -> Objective:
         return Objective(estimates=Estimates(evaluator, CandidateCalibration(evaluator, split.labels)), split=split)

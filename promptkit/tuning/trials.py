@@ -113,7 +113,7 @@ class Estimates:
         return {"mean": self.in_units(mean.mean), "low": ends[0], "high": ends[1], "n": len(there)}
 
     def common_score(self, asked: Iterable[tuple[Candidate, Sequence[int]]]) -> float | None:
-        """Return the score in [0, 1] that all answers of candidates to their rows have; None if there is no such score."""
+        """Return the score in [0, 1] that all answers of candidates to their rows have; None if they differ."""
         found = {
             score
             for candidate, rows in asked

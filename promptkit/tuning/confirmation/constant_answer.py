@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
-from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.cells.scoring import measure_cell
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.values import scalar_text
-from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import answer_type
 from promptkit.tuning.confirmation.confirm import Difference, measured_gain
 from promptkit.tuning.data_split import DataSplit
@@ -92,11 +89,10 @@ def _classes(split: DataSplit) -> list[Hashable]:
 def _evaluate(evaluator: Evaluator, candidate: Candidate, label: Any, rows: Iterable[int]) -> bool:
     """Give the evaluator the results of a constant answer on rows, and return whether each has a score."""
     pipeline, repeat = evaluator.suite.baseline.pipeline, evaluator.suite.repeat
-    answer = answer_type(pipeline)
-    output = _output(answer, label)
+    output = _output(answer_type(pipeline), label)
     steps = dict.fromkeys(pipeline.output.names, output)
     for row in rows:
-        score = _score(evaluator, evaluator.rows[row], output, steps, answer)
+        score = evaluator.score_output(row, output, steps)
         if score.value is None and score.applies:
             return False
         evaluator.add_result(candidate, row, _result(evaluator, score, repeat, output, steps))
@@ -108,15 +104,6 @@ def _output(answer: AnswerType | None, label: Any) -> Any:
         return label if answer is None else answer.parse(scalar_text(label) or str(label))
     except ValueError:
         return label
-
-
-def _score(
-    evaluator: Evaluator, bound: BoundRow, output: Any, steps: Mapping[str, Any], answer: AnswerType | None
-) -> Score:
-    cell = Cell(
-        variant="", row=bound.row.number, repeat=0, fields=bound.row.fields, output=output, steps=steps, source=bound
-    )
-    return measure_cell(evaluator.suite.measures[0], cell, bound.expected[0], answer)
 
 
 def _result(evaluator: Evaluator, score: Score, repeat: int, output: Any, steps: Mapping[str, Any]) -> RowResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from promptkit.errors import BudgetSpent
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.evaluator import Evaluator, RowResult
 from promptkit.tuning.options import Mode
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
@@ -39,14 +40,10 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objectives:
-    """The objective of the whole target, and those of steps with labels of their own, each alone on its rows' inputs.
-
-    `recorded` returns an evaluator of such a step on the real outputs of earlier steps, at the same places.
-    """
+    """The objective of the whole target, and of each step with labels of its own, alone on its rows' inputs."""
 
     whole: Objective
     steps: Mapping[str, Objective]
-    recorded: Callable[[str], Evaluator]
 
 
 class StepsSearch:
@@ -75,6 +72,7 @@ class StepsSearch:
         self._most_requests = most_requests
         self._open_proposer = open_proposer
         self._result = result or SearchResult()
+        self._alone: dict[str, SearchResult] = {}
 
     async def run(self, calls: int) -> SearchResult:
         """Search within a number of calls, and return the result on the whole target.
@@ -88,12 +86,13 @@ class StepsSearch:
                 self._progress.note("the teacher is not asked: it proposes for steps alone, which --joint skips")
             return await self._search(self._objectives.whole, self._parameters, only, calls)
         before = self._budget.spent
-        winner, runners_up, effects = await self._each_alone(
-            steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
-        )
         if self._mode == "stepwise":
-            return self._result
-        return await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))
+            await self._each_alone(steps, calls - self._check_calls())
+        else:
+            winner, runners_up, effects = await self._each_alone(steps, int(calls * ALONE_SHARE))
+            await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))
+        await self._check_labelled_steps()
+        return self._result
 
     @property
     def _budget(self) -> Budget:
@@ -116,7 +115,7 @@ class StepsSearch:
             before = self._budget.spent
             result = await self._search(objective or self._objectives.whole, step_parameters, step, share, base=base)
             if objective is not None:
-                await self._check_recorded(objective, step, result)
+                self._alone[step] = result
             calls -= int(self._budget.spent - before)
             winner = Candidate({**winner.choices, **_of_step(result.calibrated, step).choices})
             runners_up += [_of_step(candidate, step) for candidate in result.finalists[1:2]]
@@ -124,36 +123,40 @@ class StepsSearch:
             self._result.incumbent = self._result.calibrated = winner
         return winner, runners_up, effects
 
-    async def _check_recorded(self, objective: Objective, step: str, step_result: SearchResult) -> None:
-        """Note if a step's winner on gold inputs is much worse on the real outputs of the steps before it.
-
-        For the earlier steps as many calls are counted as the whole start takes, whether they are asked or cached.
-        """
-        rows, evaluator, whole = (
-            objective.split.search[:CHECK_ROWS],
-            self._objectives.recorded(step),
-            self._objectives.whole,
-        )
-        chosen = objective.estimates.means(step_result.incumbent, rows)
+    def _check_calls(self) -> int:
+        """Return the calls of `_check_labelled_steps` if no row of the whole target was asked before."""
+        whole = self._objectives.whole
         start = whole.estimates.means(Candidate(), whole.split.search[:SMOKE_ROWS])
-        calls = self._budget.spent + ceil(len(rows) * (chosen.calls + start.calls))
-        tokens = self._budget.spent_tokens + ceil(len(rows) * (chosen.tokens + start.tokens))
-        if calls > self._budget.most:
+        return ceil(CHECK_ROWS * start.calls) if self._objectives.steps else 0
+
+    async def _check_labelled_steps(self) -> None:
+        """Note each step that is much worse on what the final earlier steps give than on the inputs of the data."""
+        whole, final = self._objectives.whole, self._result.incumbent
+        evaluator, rows = whole.estimates.evaluator, whole.split.search[:CHECK_ROWS]
+        lacking = sum(evaluator.result(final, row) is None for row in rows)
+        needed = lacking / max(1, len(rows)) * self._check_calls()
+        if not self._alone or self._budget.spent + needed > self._budget.most:
             return
-        try:
-            await evaluator.evaluate([step_result.calibrated], rows)
-        except BudgetSpent:
+        with suppress(BudgetSpent):
+            await evaluator.evaluate([final], rows)
+            for step, alone in self._alone.items():
+                # Offsets that were added since change what a step answers.
+                if _of_step(final, step) == _of_step(alone.calibrated, step):
+                    self._check_labelled_step(step, alone.incumbent, final)
+
+    def _check_labelled_step(self, step: str, alone: Candidate, final: Candidate) -> None:
+        """Compare a step's own scores on the inputs of the data with those of its results in the whole target."""
+        objective, whole = self._objectives.steps[step], self._objectives.whole.estimates.evaluator
+        evaluator = objective.estimates.evaluator
+        rows = [row for row in objective.split.search[:CHECK_ROWS] if whole.result(final, row) is not None]
+        if evaluator.metric.asks or evaluator.metric.costly or not rows:
             return
-        self._budget.reach(calls, tokens)
-        gold = chosen.score
-        scores = [
-            result.score for result in evaluator.results(step_result.calibrated, rows) if result.score is not None
-        ]
-        real = sum(scores) / len(scores) if scores else gold
+        gold = objective.estimates.means(alone, rows).score
+        real = sum(_step_score(evaluator, row, whole.result(final, row), step) for row in rows) / len(rows)
         if gold - real > MOST_DROP:
             self._progress.note(
                 f"`{step}` is right on {gold:.0%} of {len(rows)} rows with the inputs of the data, "
-                f"but on {real:.0%} with the outputs of earlier steps"
+                f"but on {real:.0%} with the outputs of the chosen earlier steps"
             )
 
     async def _together(
@@ -207,6 +210,14 @@ class StepsSearch:
                 self._result.stages += step_result.stages
                 best = Candidate({**self._result.incumbent.choices, **_of_step(step_result.calibrated, step).choices})
                 self._result.incumbent = self._result.calibrated = best
+
+
+def _step_score(evaluator: Evaluator, row: int, result: RowResult | None, step: str) -> float:
+    """Return the score in [0, 1] of a step's result within the whole target, by the step's own evaluator."""
+    if result is None or step not in result.steps:
+        return 0.0
+    value = evaluator.score_output(row, result.steps[step], result.steps).value
+    return 0.0 if value is None else evaluator.normalized(value)
 
 
 def _of_step(candidate: Candidate, step: str) -> Candidate:
