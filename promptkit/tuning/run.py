@@ -190,7 +190,10 @@ class TuningRun:
             hint = f"`promptkit eval {place(self._suite.file)} --limit {len(rows)}` shows each row"
             message = f"the start answers none of the first {len(rows)} rows: {results[0].problem}"
             raise SearchFailed(message, hint=hint)
-        seconds = self._budget.seconds - before if self._evaluator.requests_sent else None
+        asked = sum(not result.kept for again in twice for result in self._evaluator.results(again, rows))
+        seconds = None
+        if self._evaluator.requests_sent and asked:
+            seconds = (self._budget.seconds - before) * len(rows) / asked
         cost = row_cost(results, seconds=seconds, parallel=self._setup.model.parallel)
         shares = self._shares(cost.calls)
         self._budget.limit_to_search(shares, cost, holdout_rows=len(split.holdout))
