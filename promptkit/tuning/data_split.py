@@ -69,15 +69,21 @@ class DataSplit:
     @property
     def independent_holdout(self) -> int:
         """The number of independent held-out units: rows, or clusters of rows."""
-        return self._independent(self.holdout)
+        return len(self.independent(self.holdout))
 
     @property
     def independent_size(self) -> int:
         """The number of independent units in the split, both parts together."""
-        return self._independent((*self.visible, *self.holdout))
+        return len(self.independent((*self.visible, *self.holdout)))
 
-    def _independent(self, places: Sequence[int]) -> int:
-        return len(places if self.clusters is None else {self.clusters[place] for place in places})
+    def independent(self, places: Sequence[int]) -> tuple[int, ...]:
+        """Return the first of the places of each cluster; all of them if all rows are independent."""
+        if self.clusters is None:
+            return tuple(places)
+        first: dict[str, int] = {}
+        for place in places:
+            first.setdefault(self.clusters[place], place)
+        return tuple(first.values())
 
 
 def read_data_split(
@@ -209,7 +215,7 @@ def _majority_notes(split: DataSplit) -> Iterator[str]:
     share = count / counts.total()
     if share >= MAJORITY_SHARE:
         yield (
-            f"`{label}` is expected in {count} of {counts.total()} rows: always answering it is right on {share:.0%}. "
+            f"`{label}` is expected in {count} of {counts.total()} rows: always answering it is right on {100 * share:.0f} %. "
             "A metric that counts each label the same: `balanced: balanced_accuracy` under `metrics:` of the suite, "
             "and --metric balanced"
         )

@@ -135,6 +135,8 @@ def test_rows_that_nearly_repeat_each_other_are_on_one_side_and_count_as_one(ben
 
     assert sorted(row for part in parts for row in part) == list(range(50))
     assert (found.size, found.independent_size, found.independent_holdout) == (200, 50, len(parts[2]))
+    assert {place % 50 for place in found.independent(found.visible)} == parts[0] | parts[1]
+    assert len(found.independent(found.visible)) == len(parts[0] | parts[1])
     assert data_notes(found)[0].startswith("200 rows, 50 independent: rows that nearly repeat each other count as one")
 
 

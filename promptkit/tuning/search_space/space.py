@@ -207,7 +207,9 @@ class _SpaceBuilder:
         if self._wants(step, "think"):
             yield think_parameter(step, model)
         if self._wants(step, "wording"):
-            labelled = gold_demonstrations(self.split.suite, self.split.rows, step.name, self.split.visible)
+            # Rows that repeat each other would make their words typical.
+            places = self.split.independent(self.split.visible)
+            labelled = gold_demonstrations(self.split.suite, self.split.rows, step.name, places)
             yield self._noted(wording_parameter(pipeline, step, labelled))
 
     def _wants(self, step: Step, kind: ParameterKind) -> bool:
