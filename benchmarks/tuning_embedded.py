@@ -188,7 +188,9 @@ async def start_alone(bed: Bed, folder: Path, model: str) -> float:
     async with opened(folder / "cells", folder / "replies", model) as (store, models):
         split = ground_of(suite, bed, 0)
         number = store.begin_run("tune", suite.name, model={})
-        evaluator = Evaluator(suite, split.rows, models=models, store=store, budget=Budget(10**9), number=number)
+        evaluator = Evaluator(
+            suite, split.rows, models=models, store=store, budget=Budget(10**9), number=number, clusters=split.clusters
+        )
         await evaluator.evaluate([Candidate()], split.holdout)
         return float(evaluator.scores(Candidate(), split.holdout).mean())
 

@@ -215,9 +215,9 @@ def _majority_notes(split: DataSplit) -> Iterator[str]:
     share = count / counts.total()
     if share >= MAJORITY_SHARE:
         yield (
-            f"`{label}` is expected in {count} of {counts.total()} rows: always answering it is right on {100 * share:.0f} %. "
-            "A metric that counts each label the same: `balanced: balanced_accuracy` under `metrics:` of the suite, "
-            "and --metric balanced"
+            f"`{label}` is expected in {count} of {counts.total()} rows: always answering it is right on "
+            f"{100 * share:.0f} %. A metric that counts each label the same: `balanced: balanced_accuracy` under "
+            "`metrics:` of the suite, and --metric balanced"
         )
 
 
