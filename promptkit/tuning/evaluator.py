@@ -69,7 +69,7 @@ class RowResult:
     warnings: tuple[str, ...] = ()
     warned_by: WarnedBy = field(default_factory=dict)
     exempt: bool = False
-    kept: bool = False
+    kept: bool = field(default=False, compare=False)
 
 
 class Evaluator:

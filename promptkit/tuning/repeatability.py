@@ -24,7 +24,8 @@ class Repeatability:
 
     `changed` counts rows with another answer. `margin`: the score of one prompt on the held-out rows differs between
     two runs by at most this in 19 of 20 cases, in the metric's own units; None if no score changed, or the metric is
-    not a mean. `start_kept` and `incumbent_kept` count held-out rows whose answers are those of an earlier run.
+    not a mean. `start_kept` and `incumbent_kept` count held-out rows whose answers are those of an earlier run; they are
+    0 where no answer changed.
     """
 
     rows: int
@@ -70,12 +71,16 @@ def repeatability(evaluator: Evaluator, split: DataSplit, incumbent: Candidate) 
         return None
     by_output = sum(len(results) > 1 and results[0].output != results[1].output for results in pairs)
     by_score = sum(len(set(scores)) > 1 for scores in rows)
+    changed = max(by_output, by_score)
+    if not changed:
+        return Repeatability(rows=len(rows), changed=0, margin=None)
+    kept = [sum(result.kept for result in evaluator.results(side, split.holdout)) for side in (Candidate(), incumbent)]
     return Repeatability(
         rows=len(rows),
-        changed=max(by_output, by_score),
+        changed=changed,
         margin=_margin(evaluator, rows, len(split.holdout)),
-        start_kept=sum(result.kept for result in evaluator.results(Candidate(), split.holdout)),
-        incumbent_kept=sum(result.kept for result in evaluator.results(incumbent, split.holdout)),
+        start_kept=kept[0],
+        incumbent_kept=kept[1],
     )
 
 
