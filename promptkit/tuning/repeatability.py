@@ -24,8 +24,8 @@ class Repeatability:
 
     `changed` counts rows with another answer. `margin`: the score of one prompt on the held-out rows differs between
     two runs by at most this in 19 of 20 cases, in the metric's own units; None if no score changed, or the metric is
-    not a mean. `start_kept` and `incumbent_kept` count held-out rows whose answers are those of an earlier run; they are
-    0 where no answer changed.
+    not a mean. `start_kept` and `incumbent_kept` count held-out rows whose answers are those of an earlier run, 0 if no
+    answer changed.
     """
 
     rows: int
