@@ -27,7 +27,9 @@ MOST_WORDS: Final = 200
 """The mean number of distinct words of a row that are compared; of longer rows a sample is."""
 BLOCK: Final = 512
 PAIRS_AT_ONCE: Final = 20_000
-ROUNDING: Final = 1e-6
+ROUNDING: Final = 1e-3
+"""The slack of bounds that are made of long sums; similarities are compared to 9 digits."""
+DIGITS: Final = 9
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -68,7 +70,7 @@ def repeated_rows(rows: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> 
         others = np.concatenate([np.array(originals, dtype=np.int64), block])
         similar: dict[int, list[tuple[float, int]]] = {}
         for row, other, similarity in _similar_pairs(fields, prefixes, codes, block, others):
-            similar.setdefault(row, []).append((-similarity, other))
+            similar.setdefault(row, []).append((round(-similarity, DIGITS), other))
         for row in block.tolist():
             nearest = next((other for _, other in sorted(similar.get(row, ())) if repeated[other] == other), row)
             repeated[row] = nearest
@@ -82,7 +84,7 @@ class _Field:
     def __init__(self, values: Sequence[Any]) -> None:
         from scipy.sparse import csr_array
 
-        texts = [set(words_of({"": value})) for value in values]
+        texts = [tuple(dict.fromkeys(words_of({"": value}))) for value in values]
         stride = max(1, round(sum(map(len, texts)) / len(texts) / MOST_WORDS))
         numbers: dict[str, int] = {}
         of_word: dict[str, list[int]] = {}
@@ -165,7 +167,7 @@ def _similar_pairs(
     for start, stop in pairwise([*range(0, len(rows), PAIRS_AT_ONCE), len(rows)]):
         some, before = rows[start:stop], earlier[start:stop]
         similarity = np.min([field.similarity(some, before) for field in fields], axis=0)
-        is_similar = similarity >= LEAST_SIMILARITY
+        is_similar = np.round(similarity, DIGITS) >= LEAST_SIMILARITY
         yield from zip(
             some[is_similar].tolist(), before[is_similar].tolist(), similarity[is_similar].tolist(), strict=True
         )

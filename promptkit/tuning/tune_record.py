@@ -215,6 +215,13 @@ class TuneRecord(Record):
     notes: list[str] = Field(default_factory=list)
     defects: list[Defect] = Field(default_factory=list)
 
+    @property
+    def verdict_limit(self) -> str:
+        """The limit of an `improved` that is not shown to beat the best constant answer; empty if there is none."""
+        if self.verdict != "improved" or self.constant is None or self.constant.beaten:
+            return ""
+        return f", but not shown to be better than always answering `{self.constant.answer}`"
+
     def with_note(self, text: str) -> TuneRecord:
         """Return the record with a further note."""
         return self.model_copy(update={"notes": [*self.notes, text]})

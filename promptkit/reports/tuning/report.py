@@ -104,7 +104,7 @@ def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
     found = record.difference
     by = f": {difference_text(record, found)} by {record.metric.name}" if found is not None else ""
     style = "bold green" if record.verdict == "improved" else "bold yellow"
-    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}{constant_text(record)}"), width=width):
+    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}{record.verdict_limit}"), width=width):
         yield Text(line, style=style)
     yield from _paragraphs(verdict_reasons(record), width)
 
@@ -112,14 +112,6 @@ def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
 def holdout_text(found: ConfirmedDifference | None) -> str:
     """Return the rows that a difference was measured on: ` on 142 rows that the search never saw`."""
     return f" on {counted(found.n, found.unit)} that the search never saw" if found is not None else ""
-
-
-def constant_text(record: TuneRecord) -> str:
-    """Return the limit of an `improved` that is not shown to beat the best constant answer."""
-    constant = record.constant
-    if record.verdict != "improved" or constant is None or constant.beaten:
-        return ""
-    return f", but not shown to be better than always answering `{one_line(constant.answer)}`"
 
 
 def verdict_reasons(record: TuneRecord) -> Iterator[str]:

@@ -87,7 +87,7 @@ def heading(record: TuneRecord) -> Iterator[str]:
     found = record.difference
     interval = f" ({found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] on {found.n} {found.unit}s)" if found else ""
     verdict = IMPROVED_HEADING if record.verdict == "improved" else f"{record.verdict} by"
-    text = f"{verdict} {record.metric.name}{interval}: {record.why}."
+    text = f"{verdict} {record.metric.name}{interval}{record.verdict_limit}: {record.why}."
     yield from textwrap.wrap(text, HEADING_WIDTH)
 
 

@@ -87,7 +87,7 @@ class StepsSearch:
             return await self._search(self._objectives.whole, self._parameters, only, calls)
         before = self._budget.spent
         if self._mode == "stepwise":
-            await self._each_alone(steps, calls - self._check_calls())
+            await self._each_alone(steps, max(0, calls - self._check_calls()))
         else:
             winner, runners_up, effects = await self._each_alone(steps, int(calls * ALONE_SHARE))
             await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))

@@ -12,6 +12,7 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.confirmation.constant_answer import ConstantAnswer, constant_answer
 from promptkit.tuning.data_split import data_notes, read_data_split
+from promptkit.tuning.output.write import heading
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE
@@ -60,6 +61,7 @@ async def test_an_improvement_by_the_majority_answer_says_that_it_is_none_over_i
     assert "but not shown to be better than always answering `good`" in " ".join(text.split())
     assert "against always answering `good`, which takes no model: 0 points" in text
     assert "always answering `good`" in tuning_page(ran.tuned.record)
+    assert "shown to be better than always answering `good`" in " ".join(heading(ran.tuned.record))
     assert any("`good` is expected in 190 of 200 rows" in note for note in ran.record["notes"])
 
 
