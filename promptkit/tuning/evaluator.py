@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.render import render
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, RuntimeFailure
-from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.cells.cell import Cell, read_cell
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample, judge_usage
@@ -91,8 +91,7 @@ class Evaluator:
         eval_options: EvalOptions | None = None,
         prefix: str = "",
     ) -> None:
-        # A search reads scores alone: reasons would use up its budget.
-        self.suite = replace(suite, measures=tuple(map(_without_reasons, suite.measures)))
+        self.suite = replace(suite, measures=tuple(map(without_reasons, suite.measures)))
         self.rows = tuple(rows)
         self.budget = budget
         self.notices: list[str] = []
@@ -209,6 +208,15 @@ class Evaluator:
         variant = self.variant(candidate)
         return await (await self._models.get(variant.pipeline.steps[step].model or variant.model)).model()
 
+    def cells(self, candidate: Candidate, rows: Collection[int]) -> dict[int, Cell]:
+        """Return a candidate's stored cells by their rows, of each row the first repeat."""
+        numbers = {self.rows[row].row.number: row for row in rows}
+        found: dict[int, Cell] = {}
+        for kept in self._store.cells.of_run(self._number, variant=self.variant(candidate).name):
+            if kept.repeat == 0 and (row := numbers.get(kept.row)) is not None:
+                found[row] = read_cell(kept)
+        return found
+
     def trace(self, result: RowResult) -> Mapping[str, Any]:
         """Return the trace record of a result's first repeat; empty if it is damaged."""
         return self._store.cells.trace_record(result.cell_numbers[0]) or {}
@@ -305,10 +313,11 @@ class Evaluator:
         return name if owner == key else f"{name} ({key[:6]})"
 
 
-def _without_reasons(measure: Measure) -> Measure:
+def without_reasons(measure: Measure) -> Measure:
+    """Return a measure whose judge gives no reasons, which would use up the budget of a search."""
     metric = measure.metric
     if measure.turn is not None:
-        turn = _without_reasons(measure.turn)
+        turn = without_reasons(measure.turn)
         return replace(measure, turn=turn, metric=EachTurn(turn.metric))
     return replace(measure, metric=metric.without_reasons()) if isinstance(metric, Judge) else measure
 

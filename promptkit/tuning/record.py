@@ -14,8 +14,17 @@ from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.evidence import (
+    calls_for_all_candidates,
+    curve_record,
+    gain_record,
+    rows_for_gain,
+    shared_rows,
+    turned_record,
+)
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import late_trials, pareto_front
+from promptkit.tuning.progress import Lead
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, SearchResult
 from promptkit.tuning.tune_record import ObjectiveRecord, TuneRecord
@@ -44,6 +53,7 @@ class TuningState:
     applied: bool = False
     seconds: float = 0.0
     notes: Sequence[str] = ()
+    leads: Sequence[Lead] = ()
 
 
 def metric_record(metric: Metric) -> ObjectiveRecord:
@@ -90,6 +100,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "why": confirmation.why if confirmation else NOT_CONFIRMED,
         "ordinal": confirmation.ordinal if confirmation else 0,
         "rows_needed": confirmation.rows_needed if confirmation else None,
+        **_evidence(state),
         "smallest_shown": state.smallest_gain,
         "ablation": [contribution.record() for contribution in state.ablation],
         "calls": budget.spent,
@@ -105,6 +116,23 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
     return TuneRecord.model_validate(record)
 
 
+def _evidence(state: TuningState) -> dict[str, Any]:
+    """Return what the report gives as evidence beside the verdict."""
+    estimates, result, confirmation = state.estimates, state.result, state.confirmation
+    calls = estimates.evaluator.budget.spent
+    left_out, calls_for_all = calls_for_all_candidates(estimates, result.trials, calls)
+    found: dict[str, Any] = {
+        "curve": curve_record(estimates, state.leads),
+        "left_out": left_out,
+        "calls_for_all": calls_for_all,
+    }
+    if confirmation is not None and (difference := confirmation.difference) is not None:
+        found["turned"] = turned_record(estimates, result.calibrated, state.split.holdout)
+        if confirmation.outcome != "improved":
+            found["rows_for_gain"] = rows_for_gain(estimates, result.calibrated, state.split.holdout, difference.level)
+    return found
+
+
 def _candidates(state: TuningState) -> list[dict[str, Any]]:
     """Return the trials on the whole target, those with the most rows first, each marked if it is on the Pareto
     front.
@@ -117,6 +145,7 @@ def _candidates(state: TuningState) -> list[dict[str, Any]]:
     records = [
         {
             **state.estimates.trial_record(trial),
+            "gain": gain_record(state.estimates, trial.candidate, trial.rows) if trial.candidate.changes else None,
             "front": trial.candidate.key in on_front,
             "start": not trial.candidate.changes,
             "pick": trial.candidate.key == incumbent,
@@ -127,19 +156,18 @@ def _candidates(state: TuningState) -> list[dict[str, Any]]:
 
 
 def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
-    """Return the start or the incumbent, with its estimates on search rows and on held-out rows."""
+    """Return the start or the incumbent, with its estimates on the search rows of both and on held-out rows."""
     result, evaluator = state.result, state.estimates.evaluator
     searched = result.incumbent if is_incumbent else Candidate()
     confirmed = result.calibrated if is_incumbent else Candidate()
-    trial = result.trials.get(searched.key)
+    trial = result.trials.get(result.incumbent.key)
+    rows = shared_rows(state.estimates, trial.rows) if trial is not None else []
     search: Mapping[str, Any] | None = None
-    if trial is not None and trial.rows:
+    if rows:
         # The start is not calibrated: calibrated, it would be another candidate.
         is_calibrated = is_incumbent and searched.key != confirmed.key
         search = (
-            state.estimates.estimate_record(searched, trial.rows)
-            if is_calibrated
-            else _estimated(evaluator, searched, trial.rows)
+            state.estimates.estimate_record(searched, rows) if is_calibrated else _estimated(evaluator, searched, rows)
         )
     confirm: Mapping[str, Any] | None = None
     if state.confirmation is not None and state.confirmation.difference is not None:
@@ -148,8 +176,9 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
     if is_incumbent:
         choices = {"choices": confirmed.record(), "changes": confirmed.changes}
     return {
+        "variant": evaluator.variant(confirmed).name,
         **choices,
-        "search": search and {**search, **_warnings(evaluator, searched, trial.rows if trial else ())},
+        "search": search and {**search, **_warnings(evaluator, searched, rows)},
         "confirm": confirm and {**confirm, **_warnings(evaluator, confirmed, state.split.holdout)},
     }
 

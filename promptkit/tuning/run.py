@@ -295,7 +295,7 @@ class TuningRun:
 
     def _record(self, status: str) -> TuneRecord:
         state = self._state
-        state.seconds = self._budget.seconds
+        state.seconds, state.leads = self._budget.seconds, self._progress.leads
         missing = Counter(problem for evaluator in self._evaluators for problem in evaluator.problems())
         unanswered = [
             f"missing answers: {missing.total()}, most often: {problem}" for problem, _ in missing.most_common(1)

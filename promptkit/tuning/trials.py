@@ -13,6 +13,7 @@ from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.progress import Incumbent
 from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search_space.candidate import Candidate
 
@@ -110,6 +111,12 @@ class Estimates:
         mean = bounded_mean(known, there if clusters is None else clusters, binary=binary)
         ends = sorted((self.in_units(mean.low), self.in_units(mean.high)))
         return {"mean": self.in_units(mean.mean), "low": ends[0], "high": ends[1], "n": len(there)}
+
+    def leader(self, candidate: Candidate, rows: Sequence[int]) -> Incumbent:
+        """Return a leading candidate as the screen shows it."""
+        estimate = self.estimate_record(candidate, rows)
+        label, ends = self.evaluator.label(candidate), (estimate["low"], estimate["high"])
+        return Incumbent(label, estimate["mean"], *ends, rows=estimate["n"])
 
     def in_units(self, share: float) -> float:
         """Return a score in [0, 1] in the metric's own units."""

@@ -9,12 +9,13 @@ from dataclasses import replace
 from math import prod
 from os.path import relpath
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.metrics.human import Human
+from promptkit.evaluation.stored_run import kind_record
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.project import Project, is_suite
@@ -25,8 +26,10 @@ from promptkit.storage.records import reading_record
 from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
+from promptkit.tuning.confirmed_run import CONFIRM_ROWS, CONFIRM_SETTINGS
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
+from promptkit.tuning.evaluator import without_reasons
 from promptkit.tuning.options import OPTIMIZERS, TuneOptions
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
@@ -34,8 +37,8 @@ from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search_space.candidate import KINDS
 from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
+from promptkit.tuning.tune_record import TUNE
 
-KIND: Final = "tune"
 RECENT_RUNS: Final = 20
 CALLS_A_CANDIDATE: Final = 10
 DSPY_SPACE_NOTE: Final = "it varies instructions and examples by its own rules"
@@ -226,7 +229,29 @@ class Tuning:
         model = {"reference": setup.model.reference, "digest": setup.model.digest}
         options = self.options
         settings = {"suite": suite_name(self.suite), "optimizer": options.optimizer, "budget": options.limits.record()}
-        return self._store.begin_run(KIND, self.suite.target, model=model, inputs={**settings, "seed": options.seed})
+        inputs = {**settings, "seed": options.seed, CONFIRM_SETTINGS: _confirm_settings(self.suite, setup.split)}
+        return self._store.begin_run(TUNE, self.suite.target, model=model, inputs=inputs)
+
+
+def _confirm_settings(suite: Suite, split: DataSplit) -> dict[str, Any]:
+    """Return the settings with which a stored tuning is read as an evaluation, and the numbers of its confirm rows."""
+    measures = [without_reasons(measure) for measure in suite.measures]
+    return {
+        "folder": relpath(suite.file.parent, suite.project.root),
+        "target": suite.target,
+        "data": suite.data.count().hash,
+        "rows": len(split.holdout),
+        "cluster": suite.data.spec.cluster,
+        "metrics": [measure.name for measure in measures],
+        "keys": {measure.name: measure.key for measure in measures},
+        "kinds": {measure.name: kind_record(measure.metric) for measure in measures},
+        "set": list(suite.sets),
+        "repeat": suite.repeat,
+        "exact": False,
+        "in_flight": None,
+        "limited": False,
+        CONFIRM_ROWS: [split.rows[place].row.number for place in split.holdout],
+    }
 
 
 def suite_name(suite: Suite) -> str:

@@ -5,7 +5,7 @@ A record of an older promptkit may lack keys: each has a default, and `to_json` 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,9 @@ from promptkit.evaluation.record import AnsweringModel, Defect, MetricRecord, Nu
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.storage.records import check_shape
 from promptkit.storage.store import Run
+
+TUNE: Final = "tune"
+"""The kind of a run in the store that is a tuning."""
 
 
 class EstimateRecord(Record):
@@ -89,6 +92,15 @@ class Drop(Record):
     why: str
 
 
+class GainRecord(Record):
+    """The gain of a candidate over the start on the `n` search rows of both, in the metric's own units."""
+
+    difference: Number = 0.0
+    low: Number = 0.0
+    high: Number = 0.0
+    n: int = 0
+
+
 class _CandidateName(Record):
     name: str
     choices: dict[str, str] = Field(default_factory=dict)
@@ -105,14 +117,19 @@ class CandidateRecord(EstimateRecord, _CandidateName):
     unparsed: Number | None = None
     calls: Number | None = None
     dropped: Drop | None = None
+    gain: GainRecord | None = None
     front: bool = False
     start: bool = False
     pick: bool = False
 
 
 class SideRecord(Record):
-    """The start or the incumbent, with its means on search and confirm rows."""
+    """The start or the incumbent, with its means on the search rows of both and on confirm rows.
 
+    `variant` is the name of its cells in the store.
+    """
+
+    variant: str = ""
     choices: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
     search: SplitMean | None = None
@@ -145,8 +162,48 @@ class AblationRecord(Record):
     skipped: str | None = None
 
 
+class TurnedAnswer(Record):
+    """An answer as the metric compared it, with its score in the metric's own units; `flag` as of a cell."""
+
+    value: Any = None
+    flag: str = ""
+    score: Number | None = None
+
+
+class TurnedRow(Record):
+    """A confirm row that the incumbent scores differently from the start; long texts are cut."""
+
+    row: int
+    change: Literal["better", "worse"]
+    fields: dict[str, Any] = Field(default_factory=dict)
+    expected: Any = None
+    before: TurnedAnswer = TurnedAnswer()
+    after: TurnedAnswer = TurnedAnswer()
+
+
+class TurnedRecord(Record):
+    """The confirm rows that turned: how many, and the first of them in full."""
+
+    better: int = 0
+    worse: int = 0
+    rows: list[TurnedRow] = Field(default_factory=list)
+
+
+class CurvePoint(EstimateRecord):
+    """The leader of the search after a number of calls, on its `n` search rows; `start`: the start on the same rows."""
+
+    calls: int
+    name: str = ""
+    n: int = 0
+    start: Number | None = None
+
+
 class TuneRecord(Record):
-    """A tuning run."""
+    """A tuning run.
+
+    `rows_needed` confirm rows would show a gain of 5 points four times in five, `rows_for_gain` the measured gain.
+    `left_out` candidates were not raced for want of calls; about `calls_for_all` would race them too.
+    """
 
     run: int = 0
     target: str = ""
@@ -169,8 +226,13 @@ class TuneRecord(Record):
     why: str = ""
     ordinal: int = 0
     rows_needed: int | None = None
+    rows_for_gain: int | None = None
     smallest_shown: Number | None = None
     ablation: list[AblationRecord] = Field(default_factory=list)
+    turned: TurnedRecord = TurnedRecord()
+    curve: list[CurvePoint] = Field(default_factory=list)
+    left_out: int = 0
+    calls_for_all: int | None = None
     calls: int = 0
     cached: int = 0
     tokens: int = 0

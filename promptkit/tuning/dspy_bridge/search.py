@@ -30,7 +30,7 @@ from promptkit.tuning.dspy_bridge.model import Bridge, StepAdapter, Stopped, ope
 from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, OptimizerSettings
 from promptkit.tuning.dspy_bridge.program import ROW, Exporter, Program, ProgramRunner, free_name
 from promptkit.tuning.options import Optimizer
-from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.steps import Objective
 from promptkit.tuning.search_space.candidate import Candidate, distinct
 from promptkit.tuning.trials import SearchResult, Stage, Trial, limited_budget
@@ -212,9 +212,8 @@ class DspySearch:
 
     def _take(self, candidate: Candidate) -> None:
         self.found.incumbent = self.found.calibrated = candidate
-        estimate = self._estimates.estimate_record(candidate, self._split.visible)
-        label = self._evaluator.label(candidate)
-        self._progress.best = Incumbent(label, estimate["mean"], estimate["low"], estimate["high"])
+        rows = self._split.visible
+        self._progress.lead(candidate, rows, self._estimates.leader(candidate, rows))
 
     def _end(self, compiled: Program | None, exporter: Exporter, runner: ProgramRunner, before: int) -> None:
         """Set the incumbent, and record trials, notes and the stage."""

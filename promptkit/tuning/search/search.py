@@ -10,7 +10,7 @@ import numpy as np
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
-from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
@@ -276,9 +276,7 @@ class Search:
         return Candidate({**self._base.choices, **candidate.choices})
 
     def _set_leader(self, candidate: Candidate, rows: Sequence[int]) -> None:
-        estimate = self._estimates.estimate_record(candidate, rows)
-        label = self._evaluator.label(candidate)
-        self._progress.best = Incumbent(label, estimate["mean"], estimate["low"], estimate["high"])
+        self._progress.lead(candidate, rows, self._estimates.leader(candidate, rows))
 
     def _report_dropped(self, runner: RaceRunner, reported: set[int]) -> None:
         for at, entry in enumerate(runner.race.entries):
