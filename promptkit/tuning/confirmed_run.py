@@ -8,10 +8,11 @@ from typing import Any, Final
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.records import check_shape
 from promptkit.storage.shapes import EvalInputsShape
 from promptkit.storage.store import Run, Store
-from promptkit.tuning.tune_record import stored_tune_record
+from promptkit.tuning.tune_record import TUNE, stored_tune_record
 
 START: Final = "start"
 INCUMBENT: Final = "incumbent"
@@ -19,6 +20,20 @@ CONFIRM_SETTINGS: Final = "confirm"
 """The key of a tuning's inputs in the store under which it keeps how its confirm rows are measured."""
 CONFIRM_ROWS: Final = "confirm_rows"
 """The key of these settings with the numbers of the confirm rows."""
+
+
+def tuned_notes(store: Store, suite: Suite) -> Iterator[str]:
+    """Yield a note if the newest tuning that wrote a suite's target chose it by rows of the same suite."""
+    file = suite.project.portable_name(suite.source.target)
+    for run in store.runs(kind=TUNE):
+        if file in run.record.get("written", ()):
+            record = stored_tune_record(run)
+            if record.suite == suite.name:
+                yield (
+                    f"tuning {run.number} chose `{file}` by {record.rows.search + record.rows.pool} of these rows, so "
+                    "its score on them is optimistic: measure it on rows that are new"
+                )
+            return
 
 
 class ConfirmedRun(StoredRun):

@@ -236,7 +236,7 @@ class Suite:
     same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
     measured alone. `source` is the target before its variants; `matrix` maps each of its keys to the values that the
     variants combine. `serving` says how serving is measured, None: it is not. A `conversation` is played against the
-    target.
+    target. `notes` are for the record of a run.
     """
 
     name: str
@@ -260,6 +260,7 @@ class Suite:
     serving: ServingSpec | None = None
     serving_thresholds: tuple[Threshold, ...] = ()
     conversation: Conversation | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> Variant:
