@@ -20,6 +20,9 @@ from promptkit.reports.evaluation.figures import (
 from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
 from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
+from promptkit.reports.tuning.advice import advice, legend
+from promptkit.reports.tuning.evidence import curve_lines, forest_plot_lines
+from promptkit.reports.tuning.turned import turned_lines
 from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
 if TYPE_CHECKING:
@@ -53,8 +56,10 @@ def print_tuning(record: TuneRecord, *, stderr: bool = False) -> None:
 
 
 def tuning_lines(record: TuneRecord, width: int) -> Iterator[Text]:
-    """Yield the lines of the report: parts with a blank line between them."""
-    parts = (_heading, _verdict, _means, _ablation, _pareto_front, _diff, _written, _notes)
+    """Yield the lines of the report: parts with a blank line between them, those of the first screen first."""
+    first_screen = (_heading, _verdict, _means, _ablation, turned_lines, _advice)
+    details = (forest_plot_lines, curve_lines, _pareto_front, _diff, _written, _notes)
+    parts = (*first_screen, *details)
     first = True
     for part in parts:
         lines = list(part(record, width))
@@ -109,14 +114,16 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     yield record.why
     if found is not None:
         better = counted(found.better, found.unit)
-        yield f"{better} better, {found.worse} worse; the interval is at {100 * found.level:g} %"
+        interval = "" if record.ordinal > 1 else f"; the interval is at {100 * found.level:g} %"
+        yield f"{better} better, {found.worse} worse{interval}"
     if needed is not None and record.verdict != "improved":
         unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
     if record.ordinal > 1:
+        level = f", so its interval is at {100 * found.level:g} %" if found is not None else ""
         yield (
-            f"this is verdict {record.ordinal} on these confirm rows: each further one halves the error rate; new rows "
-            f"start again at 95 %"
+            f"this is verdict {record.ordinal} on these confirm rows{level}: each further one halves the error rate; "
+            "new rows start again at 95 %"
         )
 
 
@@ -142,7 +149,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
             yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
         return
     decimals = metric_decimals(record.metric.with_mean(mean) for mean in known)
-    rows: list[list[TableCell]] = [["", ("confirm rows", "dim"), ("search rows", "dim")]]
+    rows: list[list[TableCell]] = [["", ("confirm rows", "dim"), ("search rows of both", "dim")]]
     for title, side in sides:
         cells: list[TableCell] = [(title, "bold")]
         for mean in (side.confirm, side.search):
@@ -152,6 +159,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from grid(rows, width=width)
     yield from _paragraphs(warning_notes(record), width)
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
+    yield from _paragraphs(legend(record), width, "dim")
     if record.best.search and record.best.confirm:
         yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
 
@@ -208,6 +216,13 @@ def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
 def measured_on(change: AblationRecord) -> str:
     """Return the rows that a change's part was measured on."""
     return {"confirm": "confirm rows", "search": "search's estimate"}.get(change.on or "", "not measured")
+
+
+def _advice(record: TuneRecord, width: int) -> Iterator[Text]:
+    texts = list(advice(record))
+    if texts:
+        yield Text("what to do next", style="bold")
+    yield from _paragraphs(texts, width, indent="  ")
 
 
 def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:

@@ -1,0 +1,73 @@
+"""What to do next after a tuning, by its verdict, and the meaning of names in its report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from math import ceil, floor, log10
+
+from promptkit.evaluation.record import DifferenceRecord
+from promptkit.reports.evaluation.figures import difference_parts, difference_unit
+from promptkit.reports.text import counted
+from promptkit.tuning.tune_record import TuneRecord
+
+_CALIBRATIONS = {
+    "batch": "label scores minus their mean over search rows",
+    "quantile": "label scores cut where the labels' shares fit",
+    "labelled": "label scores with the offsets that were right most often on search rows",
+}
+
+
+def advice(record: TuneRecord) -> Iterator[str]:
+    """Yield sentences on what to do next; nothing for a run that did not end."""
+    if record.status != "done":
+        return
+    if record.verdict == "improved":
+        yield "measure it on rows that are new, and again when the model or the data change"
+    else:
+        yield from _not_shown(record)
+    if record.left_out and record.calls_for_all is not None:
+        left_out = counted(record.left_out, "candidate")
+        were = "was" if record.left_out == 1 else "were"
+        yield (
+            f"{left_out} {were} not raced for want of calls: about --budget calls={_rounded(record.calls_for_all)} "
+            "would race all"
+        )
+
+
+def _not_shown(record: TuneRecord) -> Iterator[str]:
+    found, needed = record.difference, record.rows_for_gain
+    if found is None or needed is None:
+        yield (
+            "nothing here is much better than the start: widen the search with a teacher (--teacher), a larger model "
+            "(--model) or more rows to draw examples from"
+        )
+        return
+    metric = record.metric.as_metric()
+    gain = difference_parts(metric, DifferenceRecord(difference=found.mean, low=found.low, high=found.high))[0]
+    unit = difference_unit(metric)
+    measured = " ".join(filter(None, (gain, unit)))
+    if needed <= found.n:
+        yield f"{measured} is at the edge of what {counted(found.n, found.unit)} can show: new rows decide it"
+        return
+    text = f"if {measured} is the true gain, about {needed:,} confirm {found.unit}s would show it four times in five"
+    share = float(record.rows.share)
+    if found.unit == "row" and share > 0:
+        text += f": some {_rounded(ceil((needed - found.n) / share)):,} more rows like these in the suite"
+    yield text
+
+
+def _rounded(count: int) -> int:
+    """Return a count rounded up to two digits, as it is an estimate."""
+    unit = 10 ** max(0, floor(log10(max(1, count))) - 1)
+    return ceil(count / unit) * unit
+
+
+def legend(record: TuneRecord) -> Iterator[str]:
+    """Yield the meaning of what stands in the names of the incumbent's choices."""
+    choices = " ".join([*record.best.choices.values()])
+    if re.search(r"#\d", choices):
+        yield "#1, #2, …: random draws of examples of one number, each in its own order"
+    for method in dict.fromkeys(re.findall(r"calibrated \((\w+)\)", choices)):
+        if method in _CALIBRATIONS:
+            yield f"calibrated ({method}): {_CALIBRATIONS[method]}, as fixed numbers"

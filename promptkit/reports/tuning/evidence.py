@@ -1,0 +1,136 @@
+"""Figures of a tuning's evidence: a forest plot of differences, and the learning curve of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.text import Text
+
+from promptkit.reports.evaluation.figures import difference_unit, is_percentage
+from promptkit.reports.evaluation.plots import NAME_SHARE, PlotRow, figure_lines
+from promptkit.reports.layout import paragraph, shortened
+from promptkit.reports.text import counted
+from promptkit.tuning.tune_record import CandidateRecord, CurvePoint, TuneRecord
+
+MOST_LATE = 4
+"""The most late candidates in the forest plot."""
+LEAST_ROWS_SHARE = 0.5
+"""A late candidate was asked at least this share of the rows of the one that was asked most."""
+MOST_POINTS = 8
+"""The most points of the learning curve in a terminal."""
+OPTIMISTIC = "search rows: optimistic, as the search chose its candidates on them"
+
+
+class ForestRow(NamedTuple):
+    """A difference with its interval, in the metric's own units: its name, the rows that it is of, and its kind."""
+
+    name: str
+    rows: str
+    difference: float
+    low: float
+    high: float
+    kind: str
+
+
+def forest_rows(record: TuneRecord) -> list[ForestRow]:
+    """Return the verdict's difference, what each change brought, and late candidates against the start.
+
+    Only differences with an interval; the kinds are `verdict`, `change` and `candidate`.
+    """
+    rows: list[ForestRow] = []
+    if (found := record.difference) is not None:
+        of = f"{counted(found.n, found.unit)}, confirm"
+        rows.append(ForestRow("incumbent against start", of, found.mean, found.low, found.high, "verdict"))
+    for change in record.ablation:
+        if change.on == "confirm" and change.difference is not None and change.low is not None:
+            name = f"{change.axis}: {change.level}"
+            rows.append(ForestRow(name, "confirm", change.difference, change.low, change.high or 0.0, "change"))
+    for candidate in late_candidates(record.candidates):
+        gain = candidate.gain
+        assert gain is not None, "late candidates have a gain"
+        of = f"{counted(gain.n, 'row')}, search"
+        rows.append(ForestRow(candidate.name, of, gain.difference, gain.low, gain.high, "candidate"))
+    return rows
+
+
+def late_candidates(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
+    """Return the candidates, other than the incumbent, that went furthest, the best first; each has a gain."""
+    most = max((candidate.rows for candidate in candidates), default=0)
+    far = [
+        candidate
+        for candidate in candidates
+        if candidate.gain is not None and not candidate.pick and candidate.rows >= LEAST_ROWS_SHARE * most
+    ]
+    return sorted(far, key=lambda candidate: (-candidate.rows, -(candidate.mean or 0.0)))[:MOST_LATE]
+
+
+def forest_plot_lines(record: TuneRecord, width: int) -> Iterator[Text]:
+    """Yield the differences on one axis with a line at no difference; nothing for fewer than two."""
+    found = forest_rows(record)
+    if len(found) < 2:
+        return
+    metric = record.metric.as_metric()
+    factor = 100.0 if is_percentage(metric) else 1.0
+    styles = {"verdict": "bold green" if record.verdict == "improved" else "bold yellow", "candidate": "dim"}
+    rows = [
+        PlotRow(
+            _name(row, width), factor * row.difference, factor * row.low, factor * row.high, styles.get(row.kind, "")
+        )
+        for row in found
+    ]
+    unit = difference_unit(metric)
+    yield from figure_lines(f"differences{f', {unit}' if unit else ''}", rows, width, null=0.0)
+    if any(row.kind == "candidate" for row in found):
+        yield from _legend(f"candidates are against the start on the {OPTIMISTIC}", width)
+
+
+def _name(row: ForestRow, width: int) -> str:
+    """Return a name with its rows, of which only the name is cut."""
+    room = int(NAME_SHARE * width) - len(row.rows) - 3
+    return f"{shortened(row.name, max(room, 8))} ({row.rows})"
+
+
+def curve_lines(record: TuneRecord, width: int) -> Iterator[Text]:
+    """Yield the score of the search's leader by calls, and last that of the incumbent on the confirm rows."""
+    points = thinned(record.curve)
+    if len(points) < 2:
+        return
+    factor = 100.0 if is_percentage(record.metric.as_metric()) else 1.0
+    names = [(f"{point.calls:,} calls", f"{point.n:,} rows") for point in points]
+    confirmed, start = record.best.confirm, record.baseline.confirm
+    if confirmed is not None:
+        names.append((f"{record.calls:,} calls", f"{confirmed.n:,} confirm rows"))
+    longest = max(len(calls) for calls, _ in names)
+    labels = [f"{calls:>{longest}}  {rows}" for calls, rows in names]
+    rows = [
+        PlotRow(label, *_scaled(point, factor), reference=None if point.start is None else factor * point.start)
+        for label, point in zip(labels, points, strict=False)
+    ]
+    if confirmed is not None:
+        reference = None if start is None or start.mean is None else factor * start.mean
+        values = [None if end is None else factor * end for end in (confirmed.mean, confirmed.low, confirmed.high)]
+        rows.append(PlotRow(labels[-1], *values, style="bold", reference=reference))
+    bounds = [factor * end for end in record.metric.bounds]
+    unit = ", %" if factor > 1 else ""
+    yield from figure_lines(
+        f"learning curve: {record.metric.name} of the leader{unit}", rows, width, bounds=bounds or None
+    )
+    yield from _legend(f"● the leader, ○ the start on the same rows; {OPTIMISTIC}", width)
+
+
+def _scaled(point: CurvePoint, factor: float) -> list[float | None]:
+    return [None if end is None else factor * end for end in (point.mean, point.low, point.high)]
+
+
+def thinned(points: Sequence[CurvePoint], most: int = MOST_POINTS) -> list[CurvePoint]:
+    """Return at most about so many points, evenly from the first to the last."""
+    if len(points) <= most:
+        return list(points)
+    step = (len(points) - 1) / (most - 1)
+    return [points[at] for at in sorted({round(number * step) for number in range(most)})]
+
+
+def _legend(text: str, width: int) -> Iterator[Text]:
+    for line in paragraph(text, width=width, first="  ", rest="  "):
+        yield Text(line, style="dim")
