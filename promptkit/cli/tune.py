@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from os.path import relpath
 from pathlib import Path
@@ -33,13 +35,15 @@ from promptkit.evaluation.suite.suite import Suite, suite_code
 from promptkit.reports.evaluation.report import defects_text
 from promptkit.reports.output import ask_person, emit, note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import json_text
+from promptkit.reports.text import counted, json_text
+from promptkit.reports.tuning.advice import rounded_up
 from promptkit.reports.tuning.page import write_tuning_page
 from promptkit.reports.tuning.report import detectable_gain_text, print_plan, print_tuning
 from promptkit.storage.files import check_destination
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Mode
 from promptkit.tuning.run import TuningResult
+from promptkit.tuning.tune_record import TuneRecord
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -146,7 +150,8 @@ def tune(
             no_cache=no_cache,
             strict=strict,
         )
-        show_next(ended, ["promptkit", "tune", target, *how], found, model=model, applying=apply)
+        words = ("promptkit", "tune", target, *how)
+        show_next(ended, TypedTuning(words, suite or found.file.stem, model, applying=apply), found)
     if ended.failure is not None:
         raise ended.failure
 
@@ -215,21 +220,60 @@ def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
         note(f"the page is {html}")
 
 
-def show_next(result: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
-    """Print the commands to type next. `typed` is the command without options for its output."""
-    record, apply = result.record, ["--apply"] if applying else []
+@dataclass(frozen=True, slots=True)
+class TypedTuning:
+    """A command as it was typed: its `words` without options for its output, and the name of its suite."""
+
+    words: Sequence[str]
+    suite: str
+    model: str | None
+    _: KW_ONLY
+    applying: bool
+
+    def with_calls(self, calls: int) -> list[str] | None:
+        """Return the words with a budget of calls in place of theirs; None where they limit anything else."""
+        words = list(self.words)
+        if "--budget" in words:
+            at = words.index("--budget")
+            if not re.fullmatch(r"calls=\d+", words[at + 1]):
+                return None
+            del words[at : at + 2]
+        return [*words, "--budget", f"calls={calls}"]
+
+
+def show_next(result: TuningResult, typed: TypedTuning, suite: Suite) -> None:
+    """Print the commands to type next."""
     note("next:")
+    for words, effect in _next_lines(result, typed, suite):
+        note(f"  {join(words)}  # {effect}")
+
+
+def _next_lines(result: TuningResult, typed: TypedTuning, suite: Suite) -> Iterator[tuple[Sequence[str], str]]:
+    record = result.record
     if result.status != "done":
-        note(f"  {join([*typed, *apply])}  # resumes; answers are kept")
+        yield [*typed.words, *(["--apply"] if typed.applying else [])], "resumes; answers are kept"
     elif record.written:
-        file = relpath(suite.project.root / record.written[-1])
-        # The suite may be of one step, whose inputs are not the file's.
-        inputs = load_target(file, suite.project).inputs.items()
-        values = [f"{name}=TEXT" for name, spec in inputs if not spec.has_example and not spec.has_default]
-        typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
-        note(f"  {typed_run}  # the result{'' if values else ', on its example'}")
-        target = suite.source.target
-        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record.written) == 1)
-        if record.verdict == "improved" and not applying and may_apply:
-            note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
-    note(f"  promptkit runs show {result.number}  # this again")
+        yield from _written_lines(record, typed, suite)
+    if record.turned.rows:
+        yield ["promptkit", "runs", "compare", str(result.number)], "the rows that turned, with their prompts"
+    if result.status == "done" and record.calls_for_all is not None:
+        more = typed.with_calls(rounded_up(record.calls_for_all))
+        if more is not None:
+            yield more, f"also races the {counted(record.left_out, 'candidate')} that were left out"
+    yield ["promptkit", "runs", "show", str(result.number)], "this again"
+
+
+def _written_lines(record: TuneRecord, typed: TypedTuning, suite: Suite) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield the commands that run, apply and measure the tuned pipeline."""
+    file = relpath(suite.project.root / record.written[-1])
+    # The suite may be of one step, whose inputs are not the file's.
+    inputs = load_target(file, suite.project).inputs.items()
+    values = [f"{name}=TEXT" for name, spec in inputs if not spec.has_example and not spec.has_default]
+    options = command_options(model=typed.model)
+    yield ["promptkit", "run", file, *values, *options], f"the result{'' if values else ', on its example'}"
+    target = suite.source.target
+    may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record.written) == 1)
+    if record.verdict == "improved" and not typed.applying and may_apply:
+        yield [*typed.words, "--apply"], "the same again, to replace the original"
+    of_file = [] if record.applied else ["--target", file]
+    yield ["promptkit", "eval", typed.suite, *of_file, *options], "measures it: first give the suite new rows"

@@ -23,14 +23,15 @@ def advice(record: TuneRecord) -> Iterator[str]:
     if record.status != "done":
         return
     if record.verdict == "improved":
-        yield "measure it on rows that are new, and again when the model or the data change"
+        command = f" (promptkit eval SUITE --target {record.written[-1]})" if record.written else ""
+        yield f"measure it on rows that are new{command}, and again when the model or the data change"
     else:
         yield from _not_shown(record)
     if record.left_out and record.calls_for_all is not None:
         left_out = counted(record.left_out, "candidate")
         were = "was" if record.left_out == 1 else "were"
         yield (
-            f"{left_out} {were} not raced for want of calls: about --budget calls={_rounded(record.calls_for_all)} "
+            f"{left_out} {were} not raced for want of calls: about --budget calls={rounded_up(record.calls_for_all)} "
             "would race all"
         )
 
@@ -53,11 +54,11 @@ def _not_shown(record: TuneRecord) -> Iterator[str]:
     text = f"if {measured} is the true gain, about {needed:,} confirm {found.unit}s would show it four times in five"
     share = float(record.rows.share)
     if found.unit == "row" and share > 0:
-        text += f": some {_rounded(ceil((needed - found.n) / share)):,} more rows like these in the suite"
+        text += f": some {rounded_up(ceil((needed - found.n) / share)):,} more rows like these in the suite"
     yield text
 
 
-def _rounded(count: int) -> int:
+def rounded_up(count: int) -> int:
     """Return a count rounded up to two digits, as it is an estimate."""
     unit = 10 ** max(0, floor(log10(max(1, count))) - 1)
     return ceil(count / unit) * unit
@@ -67,7 +68,7 @@ def legend(record: TuneRecord) -> Iterator[str]:
     """Yield the meaning of what stands in the names of the incumbent's choices."""
     choices = " ".join([*record.best.choices.values()])
     if re.search(r"#\d", choices):
-        yield "#1, #2, …: random draws of examples of one number, each in its own order"
+        yield "#1: one of several random draws of that many examples"
     for method in dict.fromkeys(re.findall(r"calibrated \((\w+)\)", choices)):
         if method in _CALIBRATIONS:
             yield f"calibrated ({method}): {_CALIBRATIONS[method]}, as fixed numbers"

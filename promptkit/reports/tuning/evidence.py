@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.text import Text
 
 from promptkit.reports.evaluation.figures import difference_unit, is_percentage
-from promptkit.reports.evaluation.plots import NAME_SHARE, PlotRow, figure_lines
+from promptkit.reports.evaluation.plots import NAME_SHARE, POINT, RING, PlotRow, figure_lines
 from promptkit.reports.layout import paragraph, shortened
-from promptkit.reports.text import counted
 from promptkit.tuning.tune_record import CandidateRecord, CurvePoint, TuneRecord
 
 MOST_LATE = 4
@@ -19,39 +18,54 @@ LEAST_ROWS_SHARE = 0.5
 """A late candidate was asked at least this share of the rows of the one that was asked most."""
 MOST_POINTS = 8
 """The most points of the learning curve in a terminal."""
+ForestKind = Literal["verdict", "change", "candidate"]
 OPTIMISTIC = "search rows: optimistic, as the search chose its candidates on them"
 
 
 class ForestRow(NamedTuple):
-    """A difference with its interval, in the metric's own units: its name, the rows that it is of, and its kind."""
+    """A difference with its interval, in the metric's own units: its name, its kind, and how many rows it is of."""
 
     name: str
-    rows: str
+    kind: ForestKind
+    rows: int
     difference: float
     low: float
     high: float
-    kind: str
 
 
 def forest_rows(record: TuneRecord) -> list[ForestRow]:
-    """Return the verdict's difference, what each change brought, and late candidates against the start.
+    """Return the verdict's difference, what each change brought on confirm rows, and late candidates against the start.
 
-    Only differences with an interval; the kinds are `verdict`, `change` and `candidate`.
+    Only differences with an interval. A candidate is named by how it differs from the incumbent.
     """
     rows: list[ForestRow] = []
-    if (found := record.difference) is not None:
-        of = f"{counted(found.n, found.unit)}, confirm"
-        rows.append(ForestRow("incumbent against start", of, found.mean, found.low, found.high, "verdict"))
+    found = record.difference
+    if found is not None:
+        rows.append(ForestRow("incumbent", "verdict", found.n, found.mean, found.low, found.high))
     for change in record.ablation:
-        if change.on == "confirm" and change.difference is not None and change.low is not None:
+        if change.difference is not None and change.low is not None and change.high is not None:
+            n = found.n if found is not None else 0
             name = f"{change.axis}: {change.level}"
-            rows.append(ForestRow(name, "confirm", change.difference, change.low, change.high or 0.0, "change"))
+            rows.append(ForestRow(name, "change", n, change.difference, change.low, change.high))
     for candidate in late_candidates(record.candidates):
         gain = candidate.gain
         assert gain is not None, "late candidates have a gain"
-        of = f"{counted(gain.n, 'row')}, search"
-        rows.append(ForestRow(candidate.name, of, gain.difference, gain.low, gain.high, "candidate"))
+        name = differing_choices(candidate, record)
+        rows.append(ForestRow(name, "candidate", gain.n, gain.difference, gain.low, gain.high))
     return rows
+
+
+def differing_choices(candidate: CandidateRecord, record: TuneRecord) -> str:
+    """Return the choices of a candidate that differ from the incumbent's: `examples: 4 examples #4`."""
+    pick = next((one.choices for one in record.candidates if one.pick), record.best.choices)
+    parameters = [*dict.fromkeys([*candidate.choices, *pick])]
+    has_steps = len({parameter.partition(".")[0] for parameter in parameters}) > 1
+    differing = [
+        f"{parameter if has_steps else parameter.partition('.')[2]}: {candidate.choices.get(parameter, 'as written')}"
+        for parameter in parameters
+        if candidate.choices.get(parameter) != pick.get(parameter)
+    ]
+    return " · ".join(differing) or candidate.name
 
 
 def late_candidates(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
@@ -75,20 +89,18 @@ def forest_plot_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     styles = {"verdict": "bold green" if record.verdict == "improved" else "bold yellow", "candidate": "dim"}
     rows = [
         PlotRow(
-            _name(row, width), factor * row.difference, factor * row.low, factor * row.high, styles.get(row.kind, "")
+            f"{shortened(row.name, int(NAME_SHARE * width) - len(f', {row.rows:,} rows'))}, {row.rows:,} rows",
+            *(factor * end for end in (row.difference, row.low, row.high)),
+            styles.get(row.kind, ""),
+            RING if row.kind == "candidate" else POINT,
         )
         for row in found
     ]
     unit = difference_unit(metric)
     yield from figure_lines(f"differences{f', {unit}' if unit else ''}", rows, width, null=0.0)
     if any(row.kind == "candidate" for row in found):
-        yield from _legend(f"candidates are against the start on the {OPTIMISTIC}", width)
-
-
-def _name(row: ForestRow, width: int) -> str:
-    """Return a name with its rows, of which only the name is cut."""
-    room = int(NAME_SHARE * width) - len(row.rows) - 3
-    return f"{shortened(row.name, max(room, 8))} ({row.rows})"
+        text = f"○ late candidates against the start, by how they differ from the incumbent; {OPTIMISTIC}"
+        yield from _legend(text, width)
 
 
 def curve_lines(record: TuneRecord, width: int) -> Iterator[Text]:
