@@ -42,7 +42,7 @@ def forest_rows(record: TuneRecord) -> list[ForestRow]:
     found = record.difference
     if found is not None:
         rows.append(ForestRow("incumbent", "verdict", found.n, found.mean, found.low, found.high))
-    for change in record.ablation:
+    for change in record.ablation if len(record.ablation) > 1 else ():  # One alone is the whole difference.
         if change.difference is not None and change.low is not None and change.high is not None:
             n = found.n if found is not None else 0
             name = f"{change.axis}: {change.level}"
@@ -136,9 +136,10 @@ def _scaled(point: CurvePoint, factor: float) -> list[float | None]:
 
 
 def thinned(points: Sequence[CurvePoint], most: int = MOST_POINTS) -> list[CurvePoint]:
-    """Return at most about so many points, evenly from the first to the last."""
+    """Return at most so many points, evenly from the first to the last, of those at one number of calls the last."""
+    points = list({point.calls: point for point in points}.values())
     if len(points) <= most:
-        return list(points)
+        return points
     step = (len(points) - 1) / (most - 1)
     return [points[at] for at in sorted({round(number * step) for number in range(most)})]
 

@@ -21,7 +21,7 @@ from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, g
 from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
 from promptkit.reports.tuning.advice import advice, legend
-from promptkit.reports.tuning.evidence import curve_lines, forest_plot_lines
+from promptkit.reports.tuning.evidence import ForestRow, curve_lines, forest_plot_lines
 from promptkit.reports.tuning.turned import turned_lines
 from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
@@ -127,14 +127,14 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
         )
 
 
-def difference_text(record: TuneRecord, found: ConfirmedDifference | AblationRecord) -> str:
+def difference_text(record: TuneRecord, found: ConfirmedDifference | AblationRecord | ForestRow) -> str:
     """Return a difference of the objective with its interval: `+10 points [+2, +18]`."""
     metric, difference = record.metric.as_metric(), _as_difference(found)
     value, interval = difference_parts(metric, difference)
     return " ".join(filter(None, (value, difference_unit(metric, difference), interval)))
 
 
-def _as_difference(found: ConfirmedDifference | AblationRecord) -> DifferenceRecord:
+def _as_difference(found: ConfirmedDifference | AblationRecord | ForestRow) -> DifferenceRecord:
     value = found.mean if isinstance(found, ConfirmedDifference) else found.difference
     return DifferenceRecord(difference=value, low=found.low, high=found.high)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.text import Text
 
@@ -21,7 +21,7 @@ def turned_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     if not record.turned.rows:
         return
     yield Text(turned_title(record), style="bold")
-    rows = [row for change in CHANGE_STYLES for row in _of_change(record.turned.rows, change)[:MOST_SHOWN]]
+    rows = turned_rows(record, MOST_SHOWN)
     yield from changed_row_lines([turned_texts(row) for row in rows], "start", "incumbent", width)
     if record.turned.better + record.turned.worse > len(rows):
         yield Text(f"  all of them: promptkit runs compare {record.run}", style="dim")
@@ -32,8 +32,10 @@ def turned_title(record: TuneRecord) -> str:
     return f"confirm rows that turned: {record.turned.worse:,} worse, {record.turned.better:,} better"
 
 
-def _of_change(rows: Sequence[TurnedRow], change: str) -> list[TurnedRow]:
-    return [row for row in rows if row.change == change]
+def turned_rows(record: TuneRecord, most: int | None = None) -> list[TurnedRow]:
+    """Return the rows that turned, those that got worse first, at most so many of each direction."""
+    rows = record.turned.rows
+    return [row for change in CHANGE_STYLES for row in [row for row in rows if row.change == change][:most]]
 
 
 def turned_texts(row: TurnedRow) -> ChangedTexts:
