@@ -144,8 +144,8 @@ def evaluate(
         check_destination(html, f"--html {html}", instead="--json prints the run")
     # The files are measured as they are now: an edit during the run counts for the next one.
     with frozen_files():
-        how = {"only": read_filters(filters or ()), "limit": limit, "repeat": repeat, "target": target}
-        found = list(load_suites(suites or (), options.model.sets, **how))
+        how = {"only": read_filters(filters or ()), "limit": limit, "repeat": repeat}
+        found = list(load_suites(suites or (), options.model.sets, target=target, **how))
         options = replace(options, alone=len(found) == 1)
         if html is not None and not options.alone:
             raise InputError("--html takes one suite")

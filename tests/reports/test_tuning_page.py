@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.reports.tuning.page import front_of, tuning_page, write_tuning_page
+from promptkit.reports.tuning.page import tuning_page, write_tuning_page
+from promptkit.reports.tuning.scatter import front_of
 from promptkit.tuning.tune_record import CandidateRecord, TuneRecord
-from tests.reports.demo_tuning import candidate, demo_tuning
+from tests.reports.demo_tuning import candidate, demo_tuning, turned_row
 
 VOID = {"meta", "link"}
 
@@ -58,6 +59,34 @@ def test_the_page_says_what_the_terminal_says() -> None:
     assert "mood · screen" in page.texts["stages"] and "two rows alike" in page.texts["stages"]
 
 
+def test_all_rows_that_turned_are_on_the_page_those_that_got_worse_first() -> None:
+    turned = read().texts["turned"]
+    assert (
+        "confirm rows that turned: 8 worse, 22 better" in turned and "and 20 more: promptkit runs compare 12" in turned
+    )
+    assert re.findall(r"number (\d+)", turned) == ["2", "4", "6", "8", "10", "1", "3", "5", "7", "9"]
+
+
+def test_the_curve_has_each_leader_the_start_beside_it_and_the_confirm_rows_at_its_end() -> None:
+    page = read(candidates=[])
+    marks = [str(attrs.get("class")) for tag, attrs in page.tags if tag == "circle" and attrs.get("class")]
+    assert marks == ["on", "ring", "on", "ring", "on", "start", "incumbent"]
+    assert "after 120 calls 100 % [80, 100] on 5 search rows: decide: score" in page.texts["curve"]
+    assert "incumbent on the confirm rows: 71 % [63, 78]" in page.texts["curve"]
+
+
+def test_axes_of_figures_have_round_numbers_within_the_bounds_of_the_metric() -> None:
+    curve = read().texts["curve"]
+    assert re.findall(r"^(\d+) %$", curve, re.MULTILINE) == ["20", "40", "60", "80", "100"]
+    assert re.findall(r"^(\d+)$", curve, re.MULTILINE) == ["0", "200", "400", "600"]
+
+
+def test_differences_stand_on_one_axis_each_with_its_rows() -> None:
+    differences = read().texts["differences"]
+    assert "incumbent" in differences and "+10 points [+2, +18]" in differences and "142 confirm rows" in differences
+    assert "decide: decide: score" in differences and "38 search rows" in differences
+
+
 @pytest.mark.attack("html")
 def test_nothing_of_the_record_is_markup() -> None:
     evil = "</style><script>alert(1)</script>\"'&\x1b[2J"
@@ -65,6 +94,8 @@ def test_nothing_of_the_record_is_markup() -> None:
     record["candidates"] = [candidate(evil, 0.5, 10.0), candidate(evil, 0.6, 20.0, dropped={"at": 1, "why": evil})]
     record["ablation"] = [{**record["ablation"][0], "axis": evil, "level": evil, "about": evil}]
     record["stages"] = [{**record["stages"][0], "step": evil, "notes": [evil]}]
+    record["turned"]["rows"] = [turned_row(1, "better", fields={evil: evil}, expected=evil, before={"value": evil})]
+    record["curve"] = [{**point, "name": evil} for point in record["curve"]]
     page = tuning_page(TuneRecord.model_validate(record))
 
     assert not [tag for tag, _ in Reader(page).tags if tag == "script"]
@@ -84,7 +115,7 @@ def test_the_page_asks_nothing_of_a_network_and_runs_nothing() -> None:
 
 
 def test_each_candidate_with_a_score_has_its_point_and_the_front_its_line() -> None:
-    page = read()
+    page = read(curve=[])
     points = [attrs for tag, attrs in page.tags if tag == "circle" and "cx" in attrs and attrs.get("r") in ("4", "6")]
     assert len(points) == 4
     assert {str(each.get("class")) for each in points} == {"on incumbent", "on", "on start", ""}

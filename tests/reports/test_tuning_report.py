@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from promptkit.reports.tuning.evidence import thinned
 from promptkit.reports.tuning.report import detectable_gain_text, plan_text, tuning_text
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Limits
 from promptkit.tuning.search_space.candidate import Choice, Parameter
-from promptkit.tuning.tune_record import TuneRecord
-from tests.reports.demo_tuning import candidate, demo_tuning
+from promptkit.tuning.tune_record import CurvePoint, TuneRecord
+from tests.reports.demo_tuning import candidate, demo_tuning, turned_row
 
 
 def lines(**more: Any) -> list[str]:
@@ -26,6 +28,13 @@ def test_the_verdict_stands_first_with_its_interval_and_rows() -> None:
         "the interval of the difference lies above 0",
         "22 rows better, 8 worse; the interval is at 95 %",
     ]
+
+
+def test_a_later_verdict_on_the_same_rows_says_why_its_interval_is_wider() -> None:
+    later = {**demo_tuning()["difference"], "level": 0.975}
+    said = " ".join("\n".join(lines(ordinal=2, difference=later)).split())
+    assert "this is verdict 2 on these confirm rows, so its interval is at 97.5 %: each further one" in said
+    assert "; the interval is at" not in said
 
 
 def test_what_is_not_shown_says_how_many_rows_would_tell_and_which_verdict_it_is() -> None:
@@ -93,7 +102,7 @@ def test_of_a_long_front_its_ends_the_incumbent_and_the_start_are_shown() -> Non
 def test_the_diff_and_where_it_is_written_come_last() -> None:
     said = "\n".join(lines())
     assert said.index("-    prompt: mood\n+    prompt: mood.tuned") > said.index("improved")
-    assert "written: pipelines/mood.tuned.yaml, templates/prompts/mood.tuned.j2" in said
+    assert "written: templates/prompts/mood.tuned.j2, pipelines/mood.tuned.yaml" in said
 
 
 def test_where_the_original_is_replaced_that_alone_is_told_to_be() -> None:
@@ -152,6 +161,103 @@ def test_what_a_record_holds_cannot_steer_the_terminal() -> None:
 def test_a_graded_metric_is_shown_in_its_own_units() -> None:
     metric = {"name": "seconds", "kind": "edit", "bounds": [0, 10], "higher_is_better": False}
     assert "improved: +0.10 [+0.02, +0.18] by seconds" in "\n".join(lines(metric=metric))
+
+
+def test_the_first_screen_has_the_verdict_its_reasons_the_winner_and_what_to_do() -> None:
+    said = tuning_text(TuneRecord.model_validate(demo_tuning()), width=80).split("\n")
+    parts = ("improved: ", "incumbent: ", "what each change brought", "confirm rows that turned", "what to do next")
+    places = [next(at for at, line in enumerate(said) if line.startswith(part)) for part in parts]
+    assert places == sorted(places) and places[-1] < 38
+    details = ("differences, points", "learning curve", "candidates that no other beats", "--- pipelines/mood.yaml")
+    assert all(next(at for at, line in enumerate(said) if line.startswith(part)) > places[-1] for part in details)
+
+
+def test_of_rows_that_turned_the_first_three_of_each_direction_are_shown_before_and_after() -> None:
+    said = lines()
+    begin = said.index("confirm rows that turned: 8 worse, 22 better")
+    rows = [line.split() for line in said[begin + 2 : begin + 8]]
+    assert [row[:5] for row in rows] == [
+        *(["worse", str(number), "good", "good", "bad"] for number in (2, 4, 6)),
+        *(["better", str(number), "good", "bad", "good"] for number in (1, 3, 5)),
+    ]
+    assert " ".join(rows[0][5:]) == "a film that is fine, number 2"
+    assert said[begin + 8] == "  all of them: promptkit runs compare 12"
+
+
+def test_an_answer_that_does_not_parse_and_graded_scores_are_named_in_rows_that_turned() -> None:
+    before, after = {"value": "hm", "flag": "unparsed", "score": 0.0}, {"value": "good", "score": 0.75}
+    turned = {"better": 1, "worse": 0, "rows": [turned_row(7, "better", before=before, after=after)]}
+    said = "\n".join(lines(turned=turned))
+    assert "better 0 → 0.75    7  good      unparsed  good" in said and "all of them" not in said
+
+
+def test_a_record_without_evidence_shows_none_of_it() -> None:
+    bare = {key: value for key, value in demo_tuning().items() if key not in ("turned", "curve")}
+    bare["candidates"] = [{**one, "gain": None} for one in bare["candidates"]]
+    said = tuning_text(TuneRecord.model_validate({**bare, "ablation": []}), width=100)
+    assert not any(word in said for word in ("turned", "learning curve", "differences"))
+
+
+def test_the_forest_plot_has_the_verdict_measured_changes_and_late_candidates_by_how_they_differ() -> None:
+    said = lines()
+    begin = said.index("differences, points")
+    names = [re.split(" {2,}", line)[0] for line in said[begin + 1 : begin + 4]]
+    assert names == ["incumbent, 142 rows", "mood.decide: score, 142 rows", "decide: decide: score, 38 rows"]
+    assert "●" in said[begin + 1] and "○" in said[begin + 3]
+    assert "search rows: optimistic" in " ".join(" ".join(said[begin + 5 : begin + 7]).split())
+
+
+def test_the_learning_curve_ends_with_the_confirm_rows_and_has_the_start_on_the_same_rows() -> None:
+    said = lines()
+    begin = said.index("learning curve: accuracy of the leader, %")
+    assert [line[:27].strip() for line in said[begin + 1 : begin + 5]] == [
+        "120 calls  5 rows",
+        "200 calls  20 rows",
+        "313 calls  40 rows",
+        "597 calls  142 confirm rows",
+    ]
+    assert ["○" in line for line in said[begin + 1 : begin + 5]] == [True, True, False, True]
+
+
+def test_a_long_curve_is_thinned_to_eight_points_and_of_equal_calls_the_last_counts() -> None:
+    points = [CurvePoint(calls=10 * (at // 2), n=at, mean=0.5) for at in range(60)]
+    found = thinned(points)
+    assert [point.calls for point in found][::7] == [0, 290] and len(found) == 8
+    assert [point.n for point in found][::7] == [1, 59]
+
+
+@pytest.mark.parametrize(
+    ("more", "next_step"),
+    [
+        ({}, "measure it on rows that are new (promptkit eval SUITE --target pipelines/mood.tuned.yaml)"),
+        (
+            {"verdict": "not shown", "rows_for_gain": 248},
+            "if +10 points is the true gain, about 248 confirm rows would show it four times in five: some 180 more "
+            "rows like these in the suite",
+        ),
+        ({"verdict": "not shown", "rows_for_gain": 120}, "+10 points is at the edge of what 142 rows can show"),
+        ({"verdict": "not shown"}, "this search found nothing better than the start: widen it with a teacher"),
+        (
+            {"left_out": 3, "calls_for_all": 1234},
+            "3 candidates were not raced for want of calls: about --budget calls=1300 would race all",
+        ),
+    ],
+)
+def test_what_to_do_next_follows_from_the_verdict(more: dict[str, Any], next_step: str) -> None:
+    said = " ".join("\n".join(lines(**more)).split())
+    assert next_step in said
+
+
+def test_a_run_that_did_not_end_has_no_advice() -> None:
+    assert "what to do next" not in lines(status="interrupted")
+
+
+def test_names_of_choices_are_explained_where_they_occur() -> None:
+    choices = {"mood.decide": "score, calibrated (batch)", "mood.examples": "2 examples #1"}
+    said = "\n".join(lines(best={**demo_tuning()["best"], "choices": choices}))
+    assert "#1: one of several random draws of that many examples" in said
+    assert "calibrated (batch): label scores minus their mean over search rows, as fixed numbers" in said
+    assert "random draws" not in "\n".join(lines())
 
 
 def plan(**more: Any) -> Plan:

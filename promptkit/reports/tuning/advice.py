@@ -40,7 +40,7 @@ def _not_shown(record: TuneRecord) -> Iterator[str]:
     found, needed = record.difference, record.rows_for_gain
     if found is None or needed is None:
         yield (
-            "nothing here is much better than the start: widen the search with a teacher (--teacher), a larger model "
+            "this search found nothing better than the start: widen it with a teacher (--teacher), a larger model "
             "(--model) or more rows to draw examples from"
         )
         return
@@ -60,7 +60,7 @@ def _not_shown(record: TuneRecord) -> Iterator[str]:
 
 def rounded_up(count: int) -> int:
     """Return a count rounded up to two digits, as it is an estimate."""
-    unit = 10 ** max(0, floor(log10(max(1, count))) - 1)
+    unit = int(10 ** max(0, floor(log10(max(1, count))) - 1))
     return ceil(count / unit) * unit
 
 

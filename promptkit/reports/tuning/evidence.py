@@ -10,7 +10,7 @@ from rich.text import Text
 from promptkit.reports.evaluation.figures import difference_unit, is_percentage
 from promptkit.reports.evaluation.plots import NAME_SHARE, POINT, RING, PlotRow, figure_lines
 from promptkit.reports.layout import paragraph, shortened
-from promptkit.tuning.tune_record import CandidateRecord, CurvePoint, TuneRecord
+from promptkit.tuning.tune_record import CandidateRecord, CurvePoint, EstimateRecord, TuneRecord
 
 MOST_LATE = 4
 """The most late candidates in the forest plot."""
@@ -90,7 +90,9 @@ def forest_plot_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     rows = [
         PlotRow(
             f"{shortened(row.name, int(NAME_SHARE * width) - len(f', {row.rows:,} rows'))}, {row.rows:,} rows",
-            *(factor * end for end in (row.difference, row.low, row.high)),
+            factor * row.difference,
+            factor * row.low,
+            factor * row.high,
             styles.get(row.kind, ""),
             RING if row.kind == "candidate" else POINT,
         )
@@ -109,20 +111,24 @@ def curve_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     if len(points) < 2:
         return
     factor = 100.0 if is_percentage(record.metric.as_metric()) else 1.0
-    names = [(f"{point.calls:,} calls", f"{point.n:,} rows") for point in points]
+    shown: list[tuple[int, str, EstimateRecord, float | None, str]] = [
+        (point.calls, f"{point.n:,} rows", point, point.start, "") for point in points
+    ]
     confirmed, start = record.best.confirm, record.baseline.confirm
     if confirmed is not None:
-        names.append((f"{record.calls:,} calls", f"{confirmed.n:,} confirm rows"))
-    longest = max(len(calls) for calls, _ in names)
-    labels = [f"{calls:>{longest}}  {rows}" for calls, rows in names]
+        shown.append((record.calls, f"{confirmed.n:,} confirm rows", confirmed, start and start.mean, "bold"))
+    longest = max(len(f"{calls:,}") for calls, *_ in shown)
     rows = [
-        PlotRow(label, *_scaled(point, factor), reference=None if point.start is None else factor * point.start)
-        for label, point in zip(labels, points, strict=False)
+        PlotRow(
+            f"{calls:>{longest},} calls  {of}",
+            _scaled(mean.mean, factor),
+            _scaled(mean.low, factor),
+            _scaled(mean.high, factor),
+            style,
+            reference=_scaled(reference, factor),
+        )
+        for calls, of, mean, reference, style in shown
     ]
-    if confirmed is not None:
-        reference = None if start is None or start.mean is None else factor * start.mean
-        values = [None if end is None else factor * end for end in (confirmed.mean, confirmed.low, confirmed.high)]
-        rows.append(PlotRow(labels[-1], *values, style="bold", reference=reference))
     bounds = [factor * end for end in record.metric.bounds]
     unit = ", %" if factor > 1 else ""
     yield from figure_lines(
@@ -131,8 +137,8 @@ def curve_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from _legend(f"● the leader, ○ the start on the same rows; {OPTIMISTIC}", width)
 
 
-def _scaled(point: CurvePoint, factor: float) -> list[float | None]:
-    return [None if end is None else factor * end for end in (point.mean, point.low, point.high)]
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else factor * value
 
 
 def thinned(points: Sequence[CurvePoint], most: int = MOST_POINTS) -> list[CurvePoint]:
