@@ -17,7 +17,7 @@ def compare(
     b: Annotated[
         str | None,
         typer.Argument(
-            metavar="[B]",
+            metavar="B",
             help="The run to compare it with; without it the other variant of A, of a tuning its start.",
             autocompletion=complete_run,
         ),

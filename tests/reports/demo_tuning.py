@@ -109,6 +109,9 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
         "why": "the interval of the difference lies above 0",
         "ordinal": 1,
         "rows_needed": None,
+        "rows_for_gain": None,
+        "left_out": 0,
+        "calls_for_all": None,
         "smallest_shown": 0.1,
         "ablation": [
             {
