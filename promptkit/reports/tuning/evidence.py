@@ -116,7 +116,8 @@ def curve_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     ]
     confirmed, start = record.best.confirm, record.baseline.confirm
     if confirmed is not None:
-        shown.append((record.calls, f"{confirmed.n:,} confirm rows", confirmed, start and start.mean, "bold"))
+        reference = None if start is None else start.mean
+        shown.append((record.calls, f"{confirmed.n:,} confirm rows", confirmed, reference, "bold"))
     longest = max(len(f"{calls:,}") for calls, *_ in shown)
     rows = [
         PlotRow(
