@@ -38,7 +38,8 @@ from promptkit.reports.progress import Progress
 from promptkit.reports.text import counted, json_text
 from promptkit.reports.tuning.advice import rounded_up
 from promptkit.reports.tuning.page import write_tuning_page
-from promptkit.reports.tuning.report import detectable_gain_text, print_plan, print_tuning
+from promptkit.reports.tuning.plan import detectable_gain_text, print_plan
+from promptkit.reports.tuning.report import print_tuning
 from promptkit.storage.files import check_destination
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Mode

@@ -149,6 +149,38 @@ class ConfirmedDifference(Record):
     unit: str = "row"
 
 
+class ConfirmationRecord(Record):
+    """The course of a confirmation.
+
+    It asked `rows` rows in pairs and ended with look `look` of `looks`, which together would have `units` rows or
+    clusters. The interval of the difference is one of `look_level`, so that those of all looks hold together at
+    `level`.
+    """
+
+    rows: int = 0
+    look: int = 0
+    looks: int = 0
+    units: int = 0
+    level: Number = CONFIDENCE
+    look_level: Number = CONFIDENCE
+
+
+class TakenBackRecord(Record):
+    """A change of the search's winner that the incumbent does without, and why.
+
+    `difference` with its 95 % interval is the contribution that the search expected of it, after `rows` search rows
+    without it; null for one that no request showed.
+    """
+
+    axis: str
+    level: str
+    why: Literal["not sent", "no gain"]
+    difference: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    rows: int = 0
+
+
 class AblationRecord(Record):
     """The contribution of one change: the incumbent against itself with that change taken back."""
 
@@ -160,6 +192,29 @@ class AblationRecord(Record):
     high: Number | None = None
     on: Literal["confirm", "search"] | None = None
     skipped: str | None = None
+
+
+class PriorEffect(Record):
+    """The expected effect of a choice by earlier tunings, relative to the mean choice, and its standard deviation.
+
+    Both are shares of the metric's range.
+    """
+
+    axis: str
+    level: str
+    effect: Number = 0.0
+    sd: Number = 0.0
+
+
+class PriorRecord(Record):
+    """The prior of a search: the effects that `tunings` earlier tunings on the same model found.
+
+    `moved`: by parameter the choice that the screen ranked first by its own answers, and the one with the prior.
+    """
+
+    tunings: int = 0
+    effects: list[PriorEffect] = Field(default_factory=list)
+    moved: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class TurnedAnswer(Record):
@@ -221,6 +276,7 @@ class TuneRecord(Record):
     candidates: list[CandidateRecord] = Field(default_factory=list)
     baseline: SideRecord = SideRecord()
     best: SideRecord = SideRecord()
+    confirmation: ConfirmationRecord | None = None
     difference: ConfirmedDifference | None = None
     verdict: str = "not shown"
     why: str = ""
@@ -229,6 +285,8 @@ class TuneRecord(Record):
     rows_for_gain: int | None = None
     smallest_shown: Number | None = None
     ablation: list[AblationRecord] = Field(default_factory=list)
+    taken_back: list[TakenBackRecord] = Field(default_factory=list)
+    prior: PriorRecord | None = None
     turned: TurnedRecord = TurnedRecord()
     curve: list[CurvePoint] = Field(default_factory=list)
     left_out: int = 0

@@ -16,7 +16,8 @@ from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import around_difference, grid
 from promptkit.reports.output import plain_text
 from promptkit.reports.page.values import page_values
-from promptkit.reports.tuning.report import plan_text, tuning_text
+from promptkit.reports.tuning.plan import plan_text
+from promptkit.reports.tuning.report import tuning_text
 from promptkit.reports.tuning.scatter import make_plot
 from promptkit.reports.word_diff import diff_words
 from promptkit.tuning.search_space.candidate import Choice, Parameter

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from promptkit.reports.tuning.evidence import thinned
-from promptkit.reports.tuning.report import detectable_gain_text, plan_text, tuning_text
+from promptkit.reports.tuning.plan import detectable_gain_text, plan_text
+from promptkit.reports.tuning.report import tuning_text
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Limits
 from promptkit.tuning.search_space.candidate import Choice, Parameter
 from promptkit.tuning.tune_record import CurvePoint, TuneRecord
 from tests.reports.demo_tuning import candidate, demo_tuning, turned_row
+
+DIFFERENCE = demo_tuning()["difference"]
 
 
 def lines(**more: Any) -> list[str]:
@@ -235,6 +238,10 @@ def test_a_long_curve_is_thinned_to_eight_points_and_of_equal_calls_the_last_cou
             "if +10 points is the true gain, about 248 confirm rows would show it four times in five: some 180 more "
             "rows like these in the suite",
         ),
+        (
+            {"verdict": "not shown", "rows_for_gain": 130, "difference": {**DIFFERENCE, "n": 60}},
+            "about 130 confirm rows would show it four times in five: the suite has 142, and a larger budget asks more",
+        ),
         ({"verdict": "not shown", "rows_for_gain": 120}, "+10 points is at the edge of what 142 rows can show"),
         ({"verdict": "not shown"}, "this search found nothing better than the start: widen it with a teacher"),
         (
@@ -250,6 +257,28 @@ def test_what_to_do_next_follows_from_the_verdict(more: dict[str, Any], next_ste
 
 def test_a_run_that_did_not_end_has_no_advice() -> None:
     assert "what to do next" not in lines(status="interrupted")
+
+
+def test_the_prior_what_was_taken_back_and_the_looks_are_said_where_the_record_has_them() -> None:
+    course = {
+        "prior": {"tunings": 3, "moved": {"mood.decide": ["generate", "score"]}},
+        "taken_back": [
+            {"axis": "mood.layout", "level": "json", "why": "no gain"},
+            {"axis": "mood.wording", "level": "recap", "why": "not sent"},
+        ],
+        "confirmation": {"rows": 57, "look": 2, "looks": 4, "units": 142},
+        "difference": {**DIFFERENCE, "n": 57},
+    }
+    said = lines(**course)
+    for text in (
+        "prior from 3 earlier tunings on this model (--cold begins without)",
+        "the prior put mood.decide: score before generate",
+        "taken back, no request shows it: mood.wording: recap",
+        "taken back, no gain on search rows: mood.layout: json",
+        "asked in pairs, ended after 57 of 142 rows, at look 2 of 4",
+    ):
+        assert text in said
+    assert not any("look" in line for line in lines(**{**course, "difference": DIFFERENCE}))
 
 
 def test_names_of_choices_are_explained_where_they_occur() -> None:

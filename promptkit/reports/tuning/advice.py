@@ -51,10 +51,13 @@ def _not_shown(record: TuneRecord) -> Iterator[str]:
     if needed <= found.n:
         yield f"{measured} is at the edge of what {counted(found.n, found.unit)} can show: new rows decide it"
         return
+    available = record.rows.confirm if found.unit == "row" else found.n
     text = f"if {measured} is the true gain, about {needed:,} confirm {found.unit}s would show it four times in five"
     share = float(record.rows.share)
-    if found.unit == "row" and share > 0:
-        text += f": some {rounded_up(ceil((needed - found.n) / share)):,} more rows like these in the suite"
+    if needed <= available:
+        text += f": the suite has {available:,}, and a larger budget asks more of them"
+    elif found.unit == "row" and share > 0:
+        text += f": some {rounded_up(ceil((needed - available) / share)):,} more rows like these in the suite"
     yield text
 
 

@@ -43,7 +43,12 @@ def forest_rows(record: TuneRecord) -> list[ForestRow]:
     if found is not None:
         rows.append(ForestRow("incumbent", "verdict", found.n, found.mean, found.low, found.high))
     for change in record.ablation if len(record.ablation) > 1 else ():  # One alone is the whole difference.
-        if change.difference is not None and change.low is not None and change.high is not None:
+        if (
+            change.on == "confirm"
+            and change.difference is not None
+            and change.low is not None
+            and change.high is not None
+        ):
             n = found.n if found is not None else 0
             name = f"{change.axis}: {change.level}"
             rows.append(ForestRow(name, "change", n, change.difference, change.low, change.high))

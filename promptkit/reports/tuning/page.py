@@ -11,6 +11,7 @@ from markupsafe import Markup
 from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.page.html import NONE, BarPlaces, Ends, asset, bar_places, policy, scale, templates
 from promptkit.reports.tuning.advice import advice, legend
+from promptkit.reports.tuning.course import prior_texts, taken_back_texts
 from promptkit.reports.tuning.curve import make_curve
 from promptkit.reports.tuning.evidence import OPTIMISTIC, forest_rows
 from promptkit.reports.tuning.report import (
@@ -71,7 +72,8 @@ def tuning_page(record: TuneRecord) -> str:
             turned=[turned_texts(row) for row in turned_rows(record)],
             turned_more=record.turned.better + record.turned.worse - len(record.turned.rows),
             advice=list(advice(record)),
-            legend=list(legend(record)),
+            legend=[*taken_back_texts(record), *legend(record)],
+            prior=list(prior_texts(record)),
             candidates=_candidates(record),
         )
     )

@@ -1,10 +1,8 @@
-"""Report of a tuning run in a terminal: the verdict, its evidence and the diff; and the plan before its first call."""
+"""Report of a tuning run in a terminal: the first screen with the verdict and its reasons, then the details."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -17,22 +15,17 @@ from promptkit.reports.evaluation.figures import (
     metric_parts,
     number_text,
 )
-from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
-from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
+from promptkit.reports.layout import TableCell, grid, paragraph
+from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
 from promptkit.reports.tuning.advice import advice, legend
+from promptkit.reports.tuning.course import looks_text, prior_texts, taken_back_texts
 from promptkit.reports.tuning.evidence import ForestRow, curve_lines, forest_plot_lines
 from promptkit.reports.tuning.turned import turned_lines
 from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
-if TYPE_CHECKING:
-    from promptkit.tuning.budget import Plan
-    from promptkit.tuning.search_space.candidate import Parameter
-
 MOST_FRONT = 8
 MOST_DECIMALS = 3
-MOST_CHOICES = 60
-"""Characters of a parameter's choices that the plan shows."""
 
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
@@ -83,6 +76,7 @@ def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
         f"optimizer {record.optimizer}, seed {record.seed}; {counted(rows.search, 'row')} to search on, "
         f"{rows.pool} for examples, {rows.confirm} to confirm",
     ]
+    facts += prior_texts(record)
     if reason := _STOP_REASONS.get(record.stopped_by):
         facts.append(reason)
     yield from _paragraphs(facts, width, "dim")
@@ -116,6 +110,8 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
         better = counted(found.better, found.unit)
         interval = "" if record.ordinal > 1 else f"; the interval is at {100 * found.level:g} %"
         yield f"{better} better, {found.worse} worse{interval}"
+        if looks := looks_text(record):
+            yield looks
     if needed is not None and record.verdict != "improved":
         unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
@@ -159,6 +155,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from grid(rows, width=width)
     yield from _paragraphs(warning_notes(record), width)
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
+    yield from _paragraphs(taken_back_texts(record), width, "dim")
     yield from _paragraphs(legend(record), width, "dim")
     if record.best.search and record.best.confirm:
         yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
@@ -306,67 +303,3 @@ def _paragraphs(texts: Iterable[str], width: int, style: str = "", *, indent: st
     for text in texts:
         for line in paragraph(visible(text), width=width, first=indent, rest=indent):
             yield Text(line, style=style)
-
-
-# The plan, before the first call.
-
-
-def print_plan(plan: Plan, *, stderr: bool = True) -> None:
-    """Print a plan: to stderr before a run, as the result of a dry run."""
-    console = report_console(stderr=stderr)
-    width = min(console.width, PARAGRAPH_WIDTH) if console.is_terminal else PARAGRAPH_WIDTH
-    (note if stderr else emit)(plan_text(plan, width=width))
-
-
-def plan_text(plan: Plan, *, width: int = PARAGRAPH_WIDTH) -> str:
-    """Return a plan in lines: rows, search space, calls and minutes, and the smallest gain that it could show."""
-    return "\n".join(_plan_lines(plan, width))
-
-
-def _plan_lines(plan: Plan, width: int) -> Iterator[str]:
-    yield f"{one_line(plan.target)} on {one_line(plan.suite)}, by {one_line(plan.metric)}, optimizer {plan.optimizer}"
-    pool = f", {plan.demo_pool} for examples" if plan.demo_pool else ""
-    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.holdout} held out to confirm the result"
-    yield from _plan_paragraph(rows, width)
-    yield from _plan_paragraph(_cost(plan), width)
-    if plan.parameters:
-        sizes = f"{counted(plan.candidates, 'candidate')} over {counted(len(plan.parameters), 'parameter')}"
-        yield from _plan_paragraph(f"at most {sizes}:", width)
-    for _, group in groupby(plan.parameters, key=lambda parameter: parameter.step):
-        rows_of_step = [
-            (f"    {parameter.name}", str(len(parameter.choices)), _choices_text(parameter)) for parameter in group
-        ]
-        yield from (cut(line, width) for line in columns(rows_of_step, right=(1,)))
-    yield from _plan_paragraph(detectable_gain_text(plan), width)
-    for text in plan.notes:
-        yield from paragraph(text, width=width, first="  · ", rest="    ")
-
-
-def _plan_paragraph(text: str, width: int) -> list[str]:
-    return paragraph(text, width=width, first="  ", rest="    ")
-
-
-def _cost(plan: Plan) -> str:
-    limits = [f"{plan.calls:,} calls at most, {plan.confirm_calls:,} of them set aside to confirm"]
-    if plan.limits.tokens is not None:
-        limits.append(f"{plan.limits.tokens:,} tokens at most")
-    if plan.limits.minutes is not None:
-        limits.append(f"{plan.limits.minutes:g} minutes at most")
-    if plan.minutes is not None:
-        limits.append(f"about {plan.minutes:.0f} min" if plan.minutes >= 1 else "under a minute")
-    return "; ".join(limits)
-
-
-def detectable_gain_text(plan: Plan) -> str:
-    """Return the gain that the confirmation could show."""
-    rows = counted(plan.holdout, "confirm row")
-    if plan.clusters is not None:
-        rows = f"{counted(plan.clusters, 'cluster')} of confirm rows"
-    if plan.smallest_gain is None:
-        return f"{rows} cannot detect a gain: the verdict will be `not shown`"
-    gain = f"{rows} can detect a gain of {100 * plan.smallest_gain:.0f} points four times in five"
-    return f"{gain}, a smaller one less often"
-
-
-def _choices_text(parameter: Parameter) -> str:
-    return one_line(" · ".join(choice.name for choice in parameter.choices), MOST_CHOICES)
