@@ -229,29 +229,29 @@ class Tuning:
         model = {"reference": setup.model.reference, "digest": setup.model.digest}
         options = self.options
         settings = {"suite": suite_name(self.suite), "optimizer": options.optimizer, "budget": options.limits.record()}
-        inputs = {**settings, "seed": options.seed, CONFIRM_SETTINGS: _confirm_settings(self.suite, setup.split)}
+        inputs = {**settings, "seed": options.seed, CONFIRM_SETTINGS: self._confirm_settings(setup)}
         return self._store.begin_run(TUNE, self.suite.target, model=model, inputs=inputs)
 
-
-def _confirm_settings(suite: Suite, split: DataSplit) -> dict[str, Any]:
-    """Return the settings with which a stored tuning is read as an evaluation, and the numbers of its confirm rows."""
-    measures = [without_reasons(measure) for measure in suite.measures]
-    return {
-        "folder": relpath(suite.file.parent, suite.project.root),
-        "target": suite.target,
-        "data": suite.data.count().hash,
-        "rows": len(split.holdout),
-        "cluster": suite.data.spec.cluster,
-        "metrics": [measure.name for measure in measures],
-        "keys": {measure.name: measure.key for measure in measures},
-        "kinds": {measure.name: kind_record(measure.metric) for measure in measures},
-        "set": list(suite.sets),
-        "repeat": suite.repeat,
-        "exact": False,
-        "in_flight": None,
-        "limited": False,
-        CONFIRM_ROWS: [split.rows[place].row.number for place in split.holdout],
-    }
+    def _confirm_settings(self, setup: Setup) -> dict[str, Any]:
+        """Return the settings with which a stored tuning is read as an evaluation, and the numbers of its confirm rows."""
+        suite, split, options = self.suite, setup.split, self._eval_options
+        measures = [without_reasons(measure) for measure in suite.measures]
+        return {
+            "folder": relpath(suite.file.parent, suite.project.root),
+            "target": suite.target,
+            "data": suite.data.count().hash,
+            "rows": len(split.holdout),
+            "cluster": suite.data.spec.cluster,
+            "metrics": [measure.name for measure in measures],
+            "keys": {measure.name: measure.key for measure in measures},
+            "kinds": {measure.name: kind_record(measure.metric) for measure in measures},
+            "set": list(suite.sets),
+            "repeat": suite.repeat,
+            "exact": options.exact,
+            "in_flight": options.in_flight or setup.model.parallel,
+            "limited": False,
+            CONFIRM_ROWS: [split.rows[place].row.number for place in split.holdout],
+        }
 
 
 def suite_name(suite: Suite) -> str:
