@@ -233,7 +233,7 @@ class Tuning:
         return self._store.begin_run(TUNE, self.suite.target, model=model, inputs=inputs)
 
     def _confirm_settings(self, setup: Setup) -> dict[str, Any]:
-        """Return the settings with which a stored tuning is read as an evaluation, and the numbers of its confirm rows."""
+        """Return the settings with which a stored tuning is read as an evaluation of its confirm rows."""
         suite, split, options = self.suite, setup.split, self._eval_options
         measures = [without_reasons(measure) for measure in suite.measures]
         return {
