@@ -156,19 +156,18 @@ def _candidates(state: TuningState) -> list[dict[str, Any]]:
 
 
 def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
-    """Return the start or the incumbent, with its estimates on the search rows of both and on held-out rows."""
+    """Return the start or the incumbent, with its estimates on search rows and on held-out rows."""
     result, evaluator = state.result, state.estimates.evaluator
     searched = result.incumbent if is_incumbent else Candidate()
     confirmed = result.calibrated if is_incumbent else Candidate()
-    trial = result.trials.get(result.incumbent.key)
-    rows = shared_rows(state.estimates, trial.rows) if trial is not None else []
+    # The start is not calibrated: calibrated, it would be another candidate.
+    is_calibrated = is_incumbent and searched.key != confirmed.key
+    trial = result.trials.get(searched.key)
     search: Mapping[str, Any] | None = None
-    if rows:
-        # The start is not calibrated: calibrated, it would be another candidate.
-        is_calibrated = is_incumbent and searched.key != confirmed.key
-        search = (
-            state.estimates.estimate_record(searched, rows) if is_calibrated else _estimated(evaluator, searched, rows)
-        )
+    if trial is not None and trial.rows:
+        search = _searched(state.estimates, searched, trial.rows, is_calibrated=is_calibrated)
+    compared = result.trials.get(result.incumbent.key)
+    both = shared_rows(state.estimates, compared.rows) if compared is not None else []
     confirm: Mapping[str, Any] | None = None
     if state.confirmation is not None and state.confirmation.difference is not None:
         confirm = _estimated(evaluator, confirmed, state.split.holdout)
@@ -178,9 +177,20 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
     return {
         "variant": evaluator.variant(confirmed).name,
         **choices,
-        "search": search and {**search, **_warnings(evaluator, searched, rows)},
+        "search": search and {**search, **_warnings(evaluator, searched, trial.rows if trial else ())},
+        "shared": _searched(state.estimates, searched, both, is_calibrated=is_calibrated) if both else None,
         "confirm": confirm and {**confirm, **_warnings(evaluator, confirmed, state.split.holdout)},
     }
+
+
+def _searched(
+    estimates: Estimates, candidate: Candidate, rows: Sequence[int], *, is_calibrated: bool
+) -> dict[str, Any]:
+    return (
+        estimates.estimate_record(candidate, rows)
+        if is_calibrated
+        else _estimated(estimates.evaluator, candidate, rows)
+    )
 
 
 def _warnings(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:

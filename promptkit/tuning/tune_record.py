@@ -124,15 +124,17 @@ class CandidateRecord(EstimateRecord, _CandidateName):
 
 
 class SideRecord(Record):
-    """The start or the incumbent, with its means on the search rows of both and on confirm rows.
+    """The start or the incumbent, with its means on search rows and on confirm rows.
 
-    `variant` is the name of its cells in the store.
+    `shared` is the mean on the search rows that start and incumbent both have. `variant` is the name of its cells in
+    the store.
     """
 
     variant: str = ""
     choices: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
     search: SplitMean | None = None
+    shared: SplitMean | None = None
     confirm: SplitMean | None = None
 
 

@@ -88,11 +88,12 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
             candidate("layout: json", 0.41, 80.0, rows=20, dropped={"at": 20, "why": "2.9 standard errors behind"}),
             candidate("technique: <script>alert(1)</script>", None, 300.0, unparsed=1.0),
         ],
-        "baseline": {"choices": {}, "search": {**_SIDE, "n": 40}, "confirm": _SIDE},
+        "baseline": {"choices": {}, "search": {**_SIDE, "n": 40}, "shared": {**_SIDE, "n": 38}, "confirm": _SIDE},
         "best": {
             "choices": {"mood.decide": "score", "mood.examples": "4, draw 2"},
             "changes": {"mood.decide": "score"},
             "search": {"mean": 0.82, "low": 0.68, "high": 0.91, "n": 40},
+            "shared": {"mean": 0.82, "low": 0.67, "high": 0.91, "n": 38},
             "confirm": {"mean": 0.71, "low": 0.63, "high": 0.78, "n": 142},
         },
         "difference": {

@@ -111,10 +111,10 @@ class Side(NamedTuple):
 
 def _sides(record: TuneRecord) -> list[Side]:
     sides = [("start", record.baseline), (f"{best_name(record)}: {choices_text(record)}", record.best)]
-    known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
+    known = [mean for _, side in sides for mean in (side.confirm, side.shared) if mean is not None]
     ends = scale(value for mean in known for value in (mean.mean, mean.low, mean.high))
     return [
-        Side(name, *(_mean(record.metric, mean, ends, kind) for mean in (side.confirm, side.search)))
+        Side(name, *(_mean(record.metric, mean, ends, kind) for mean in (side.confirm, side.shared)))
         for (name, side), kind in zip(sides, ("v7", "v2"), strict=True)
     ]
 

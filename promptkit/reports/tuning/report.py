@@ -139,7 +139,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the means of start and incumbent on both sides of the split."""
     name = best_name(record)
     sides = [("start", record.baseline), (name, record.best)]
-    known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
+    known = [mean for _, side in sides for mean in (side.confirm, side.shared) if mean is not None]
     if not known:
         if record.best.choices:
             yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
@@ -148,7 +148,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     rows: list[list[TableCell]] = [["", ("confirm rows", "dim"), ("search rows of both", "dim")]]
     for title, side in sides:
         cells: list[TableCell] = [(title, "bold")]
-        for mean in (side.confirm, side.search):
+        for mean in (side.confirm, side.shared):
             parts = () if mean is None else metric_parts(record.metric.with_mean(mean), decimals)
             cells.append("–" if mean is None else " ".join([*parts, f"of {mean.n}"]))
         rows.append(cells)
@@ -157,7 +157,7 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
     yield from _paragraphs(taken_back_texts(record), width, "dim")
     yield from _paragraphs(legend(record), width, "dim")
-    if record.best.search and record.best.confirm:
+    if record.best.shared and record.best.confirm:
         yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
 
 
