@@ -60,7 +60,15 @@ def test_start_and_incumbent_stand_side_by_side_and_the_search_is_not_taken_for_
         *("start", "61", "%", "[53,", "69]", "of", "142"),
         *("61", "%", "[53,", "69]", "of", "38"),
     ]
-    assert "search-row scores are optimistic: the candidate was chosen on them" in said
+    assert "search rows of both, optimistic" in "\n".join(said)
+
+
+def test_without_search_rows_of_both_there_is_no_column_of_them() -> None:
+    sides = {side: {**demo_tuning()[side], "shared": None} for side in ("baseline", "best")}
+    said = lines(**sides)
+    start = next(line for line in said if line.startswith("start "))
+    assert start.split() == ["start", "61", "%", "[53,", "69]", "of", "142"]
+    assert "search rows of both" not in "\n".join(said)
 
 
 def test_warnings_of_start_and_incumbent_are_counted_on_the_rows_that_decide() -> None:
@@ -175,23 +183,23 @@ def test_the_first_screen_has_the_verdict_its_reasons_the_winner_and_what_to_do(
     assert all(next(at for at, line in enumerate(said) if line.startswith(part)) > places[-1] for part in details)
 
 
-def test_of_rows_that_turned_the_first_three_of_each_direction_are_shown_before_and_after() -> None:
+def test_of_rows_that_turned_the_first_two_of_each_direction_are_shown_before_and_after() -> None:
     said = lines()
     begin = said.index("confirm rows that turned: 8 worse, 22 better")
-    rows = [line.split() for line in said[begin + 2 : begin + 8]]
+    rows = [line.split() for line in said[begin + 2 : begin + 6]]
     assert [row[:5] for row in rows] == [
-        *(["worse", str(number), "good", "good", "bad"] for number in (2, 4, 6)),
-        *(["better", str(number), "good", "bad", "good"] for number in (1, 3, 5)),
+        *(["worse", str(number), "good", "good", "bad"] for number in (2, 4)),
+        *(["better", str(number), "good", "bad", "good"] for number in (1, 3)),
     ]
     assert " ".join(rows[0][5:]) == "a film that is fine, number 2"
-    assert said[begin + 8] == "  all of them: promptkit runs compare 12"
+    assert said[begin + 6 : begin + 8] == ["  all: promptkit runs compare 12", ""]
 
 
 def test_an_answer_that_does_not_parse_and_graded_scores_are_named_in_rows_that_turned() -> None:
     before, after = {"value": "hm", "flag": "unparsed", "score": 0.0}, {"value": "good", "score": 0.75}
     turned = {"better": 1, "worse": 0, "rows": [turned_row(7, "better", before=before, after=after)]}
     said = "\n".join(lines(turned=turned))
-    assert "better 0 → 0.75    7  good      unparsed  good" in said and "all of them" not in said
+    assert "better 0 → 0.75    7  good      unparsed  good" in said and "all: promptkit" not in said
 
 
 def test_a_record_without_evidence_shows_none_of_it() -> None:
@@ -208,6 +216,13 @@ def test_the_forest_plot_has_the_verdict_measured_changes_and_late_candidates_by
     assert names == ["incumbent, 142 rows", "mood.decide: score, 142 rows", "decide: decide: score, 38 rows"]
     assert "●" in said[begin + 1] and "○" in said[begin + 3]
     assert "search rows: optimistic" in " ".join(" ".join(said[begin + 5 : begin + 7]).split())
+
+
+@pytest.mark.parametrize(("pairs", "shown"), [(19, False), (20, True)])
+def test_a_candidate_with_fewer_than_20_rows_of_both_is_not_in_the_forest_plot(pairs: int, shown: bool) -> None:
+    gain = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": pairs}
+    said = "\n".join(lines(candidates=[candidate("other", 0.7, 60.0, gain=gain)]))
+    assert bool(re.search(rf"^decide: other.*, {pairs} rows .*○", said, re.MULTILINE)) == shown
 
 
 def test_the_learning_curve_ends_with_the_confirm_rows_and_has_the_start_on_the_same_rows() -> None:
@@ -232,7 +247,7 @@ def test_a_long_curve_is_thinned_to_eight_points_and_of_equal_calls_the_last_cou
 @pytest.mark.parametrize(
     ("more", "next_step"),
     [
-        ({}, "measure it on rows that are new (promptkit eval SUITE --target pipelines/mood.tuned.yaml)"),
+        ({}, "measure it on new rows: promptkit eval SUITE --target pipelines/mood.tuned.yaml"),
         (
             {"verdict": "not shown", "rows_for_gain": 248},
             "if +10 points is the true gain, about 248 confirm rows would show it four times in five: some 180 more "

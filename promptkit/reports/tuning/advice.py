@@ -23,8 +23,8 @@ def advice(record: TuneRecord) -> Iterator[str]:
     if record.status != "done":
         return
     if record.verdict == "improved":
-        command = f" (promptkit eval SUITE --target {record.written[-1]})" if record.written else ""
-        yield f"measure it on rows that are new{command}, and again when the model or the data change"
+        command = f": promptkit eval SUITE --target {record.written[-1]}" if record.written else ""
+        yield f"measure it on new rows{command}"
     else:
         yield from _not_shown(record)
     if record.left_out and record.calls_for_all is not None:

@@ -14,6 +14,8 @@ from promptkit.tuning.tune_record import CandidateRecord, CurvePoint, EstimateRe
 
 MOST_LATE = 4
 """The most late candidates in the forest plot."""
+LEAST_PAIRS = 20
+"""Fewer rows of both say next to nothing of a difference."""
 LEAST_ROWS_SHARE = 0.5
 """A late candidate was asked at least this share of the rows of the one that was asked most."""
 MOST_POINTS = 8
@@ -79,7 +81,10 @@ def late_candidates(candidates: Sequence[CandidateRecord]) -> list[CandidateReco
     far = [
         candidate
         for candidate in candidates
-        if candidate.gain is not None and not candidate.pick and candidate.rows >= LEAST_ROWS_SHARE * most
+        if candidate.gain is not None
+        and candidate.gain.n >= LEAST_PAIRS
+        and not candidate.pick
+        and candidate.rows >= LEAST_ROWS_SHARE * most
     ]
     return sorted(far, key=lambda candidate: (-candidate.rows, -(candidate.mean or 0.0)))[:MOST_LATE]
 

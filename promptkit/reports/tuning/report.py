@@ -51,7 +51,7 @@ def print_tuning(record: TuneRecord, *, stderr: bool = False) -> None:
 def tuning_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the lines of the report: parts with a blank line between them, those of the first screen first."""
     first_screen = (_heading, _verdict, _means, _ablation, turned_lines, _advice)
-    details = (forest_plot_lines, curve_lines, _pareto_front, _diff, _written, _notes)
+    details = (_legend, forest_plot_lines, curve_lines, _pareto_front, _diff, _written, _notes)
     parts = (*first_screen, *details)
     first = True
     for part in parts:
@@ -145,10 +145,12 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
             yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
         return
     decimals = metric_decimals(record.metric.with_mean(mean) for mean in known)
-    rows: list[list[TableCell]] = [["", ("confirm rows", "dim"), ("search rows of both", "dim")]]
+    has_shared = any(side.shared for _, side in sides)
+    heads = ["confirm rows", *(["search rows of both, optimistic"] if has_shared else [])]
+    rows: list[list[TableCell]] = [["", *((head, "dim") for head in heads)]]
     for title, side in sides:
         cells: list[TableCell] = [(title, "bold")]
-        for mean in (side.confirm, side.shared):
+        for mean in (side.confirm, side.shared)[: len(heads)]:
             parts = () if mean is None else metric_parts(record.metric.with_mean(mean), decimals)
             cells.append("–" if mean is None else " ".join([*parts, f"of {mean.n}"]))
         rows.append(cells)
@@ -156,9 +158,6 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     yield from _paragraphs(warning_notes(record), width)
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
     yield from _paragraphs(taken_back_texts(record), width, "dim")
-    yield from _paragraphs(legend(record), width, "dim")
-    if record.best.shared and record.best.confirm:
-        yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
 
 
 def warning_notes(record: TuneRecord) -> Iterator[str]:
@@ -220,6 +219,10 @@ def _advice(record: TuneRecord, width: int) -> Iterator[Text]:
     if texts:
         yield Text("what to do next", style="bold")
     yield from _paragraphs(texts, width, indent="  ")
+
+
+def _legend(record: TuneRecord, width: int) -> Iterator[Text]:
+    yield from _paragraphs(legend(record), width, "dim")
 
 
 def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:

@@ -12,7 +12,7 @@ from promptkit.reports.layout import value_line
 from promptkit.reports.text import one_line
 from promptkit.tuning.tune_record import TuneRecord, TurnedAnswer, TurnedRow
 
-MOST_SHOWN = 3
+MOST_SHOWN = 2
 """The most rows of each direction in a terminal."""
 
 
@@ -20,11 +20,11 @@ def turned_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the first rows that got worse and the first that got better, a line each; nothing where none turned."""
     if not record.turned.rows:
         return
-    yield Text(turned_title(record), style="bold")
     rows = turned_rows(record, MOST_SHOWN)
+    yield Text(turned_title(record), style="bold")
     yield from changed_row_lines([turned_texts(row) for row in rows], "start", "incumbent", width)
     if record.turned.better + record.turned.worse > len(rows):
-        yield Text(f"  all of them: promptkit runs compare {record.run}", style="dim")
+        yield Text(f"  all: promptkit runs compare {record.run}", style="dim")
 
 
 def turned_title(record: TuneRecord) -> str:
