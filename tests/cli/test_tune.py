@@ -292,6 +292,20 @@ def test_the_next_lines_hold_where_the_command_was_typed(here: Here, monkeypatch
     assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # the result\n" in done.err
 
 
+@pytest.mark.parametrize(
+    ("budget", "more"),
+    [
+        ([], ["--yes", "--budget", "calls=900"]),
+        (["--budget", "calls=500"], ["--yes", "--budget", "calls=900"]),
+        (["--budget", "calls=500,tokens=9000"], None),
+        (["--budget", "minutes=3"], None),
+    ],
+)
+def test_a_larger_budget_is_proposed_where_calls_alone_are_limited(budget: list[str], more: list[str] | None) -> None:
+    typed = tune.TypedTuning(["promptkit", "tune", "mood", *budget, "--yes"], "mood", None, applying=False)
+    assert typed.with_calls(900) == (None if more is None else ["promptkit", "tune", "mood", *more])
+
+
 def test_a_suite_is_not_tuned(here: Here) -> None:
     done = here("tune", "evals/mood.yaml")
     assert done.code == 2
