@@ -61,7 +61,7 @@ def test_the_page_says_what_the_terminal_says() -> None:
 
 def test_all_rows_that_turned_are_on_the_page_those_that_got_worse_first() -> None:
     turned = read().texts["turned"]
-    assert "confirm rows that turned: 8 worse, 22 better" in turned
+    assert "Confirm rows that turned: 8 worse, 22 better" in turned
     assert "and 20 more: promptkit runs compare 12" in turned
     assert re.findall(r"number (\d+)", turned) == ["2", "4", "6", "8", "10", "1", "3", "5", "7", "9"]
 

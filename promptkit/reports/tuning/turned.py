@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from promptkit.reports.changed_rows import CHANGE_STYLES, ChangedTexts, change_label, changed_row_lines
-from promptkit.reports.evaluation.failing_rows import FLAG_TEXTS
+from promptkit.reports.evaluation.failing_rows import FLAG_TEXTS, inputs_line
 from promptkit.reports.layout import value_line
-from promptkit.reports.text import one_line
 from promptkit.tuning.tune_record import TuneRecord, TurnedAnswer, TurnedRow
 
 MOST_SHOWN = 2
@@ -40,7 +39,6 @@ def turned_rows(record: TuneRecord, most: int | None = None) -> list[TurnedRow]:
 
 def turned_texts(row: TurnedRow) -> ChangedTexts:
     """Return a row that turned as texts."""
-    inputs = " · ".join(one_line(value) for value in row.fields.values() if value not in (None, row.expected))
     return ChangedTexts(
         change=row.change,
         label=change_label(row.change, [row.before.score, row.after.score]),
@@ -48,7 +46,7 @@ def turned_texts(row: TurnedRow) -> ChangedTexts:
         expected=value_line(row.expected),
         before=_answer_text(row.before),
         after=_answer_text(row.after),
-        input=inputs,
+        input=inputs_line(row.fields, row.expected),
     )
 
 
