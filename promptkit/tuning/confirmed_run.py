@@ -14,6 +14,8 @@ from promptkit.storage.shapes import EvalInputsShape
 from promptkit.storage.store import Run, Store
 from promptkit.tuning.tune_record import TUNE, stored_tune_record
 
+RECENT_TUNINGS: Final = 20
+"""The tunings among which the one that wrote a file is looked for."""
 START: Final = "start"
 INCUMBENT: Final = "incumbent"
 CONFIRM_SETTINGS: Final = "confirm"
@@ -23,9 +25,9 @@ CONFIRM_ROWS: Final = "confirm_rows"
 
 
 def tuned_notes(store: Store, suite: Suite) -> Iterator[str]:
-    """Yield a note if the newest tuning that wrote a suite's target chose it by rows of the same suite."""
+    """Yield a note if the newest tuning that wrote a suite's target chose it by rows of the suite."""
     file = suite.project.portable_name(suite.source.target)
-    for run in store.runs(kind=TUNE):
+    for run in store.runs(kind=TUNE, limit=RECENT_TUNINGS):
         if file in run.record.get("written", ()):
             record = stored_tune_record(run)
             if record.suite == suite.name:

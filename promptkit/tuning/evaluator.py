@@ -209,12 +209,13 @@ class Evaluator:
         return await (await self._models.get(variant.pipeline.steps[step].model or variant.model)).model()
 
     def cells(self, candidate: Candidate, rows: Collection[int]) -> dict[int, Cell]:
-        """Return a candidate's stored cells by their rows, of each row the first repeat."""
+        """Return a candidate's stored cells by their rows, of each row the first repeat, without damaged ones."""
         numbers = {self.rows[row].row.number: row for row in rows}
         found: dict[int, Cell] = {}
         for kept in self._store.cells.of_run(self._number, variant=self.variant(candidate).name):
             if kept.repeat == 0 and (row := numbers.get(kept.row)) is not None:
-                found[row] = read_cell(kept)
+                with self._store.damage.skipping():
+                    found[row] = read_cell(kept)
         return found
 
     def trace(self, result: RowResult) -> Mapping[str, Any]:

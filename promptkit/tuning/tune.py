@@ -236,10 +236,11 @@ class Tuning:
         """Return the settings with which a stored tuning is read as an evaluation of its confirm rows."""
         suite, split, options = self.suite, setup.split, self._eval_options
         measures = [without_reasons(measure) for measure in suite.measures]
+        held = replace(suite.data, held=tuple(row.row for row in split.rows), only=(), limit=None)
         return {
             "folder": relpath(suite.file.parent, suite.project.root),
             "target": suite.target,
-            "data": suite.data.count().hash,
+            "data": held.count().hash,
             "rows": len(split.holdout),
             "cluster": suite.data.spec.cluster,
             "metrics": [measure.name for measure in measures],

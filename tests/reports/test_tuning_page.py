@@ -12,7 +12,7 @@ import pytest
 from promptkit.reports.tuning.page import tuning_page, write_tuning_page
 from promptkit.reports.tuning.scatter import front_of
 from promptkit.tuning.tune_record import CandidateRecord, TuneRecord
-from tests.reports.demo_tuning import candidate, demo_tuning, turned_row
+from tests.reports.demo_tuning import candidate, curve_point, demo_tuning, turned_row
 
 VOID = {"meta", "link"}
 
@@ -78,6 +78,14 @@ def test_axes_of_figures_have_round_numbers_within_the_bounds_of_the_metric() ->
     curve = read().texts["curve"]
     assert re.findall(r"^(\d+) %$", curve, re.MULTILINE) == ["50", "60", "70", "80", "90", "100"]
     assert re.findall(r"^(\d+)$", curve, re.MULTILINE) == ["0", "200", "400", "600"]
+
+
+def test_a_metric_whose_bounds_are_not_round_has_all_its_points_within_the_figure() -> None:
+    metric = {"name": "grade", "kind": "judge", "bounds": [1, 7.3], "higher_is_better": True}
+    curve = [curve_point(calls, 20, mean) for calls, mean in ((10, 7.2), (20, 2.0))]
+    page = read(metric=metric, curve=[{**point, "high": 7.3} for point in curve], candidates=[])
+    places = [float(attrs["cy"] or 0) for tag, attrs in page.tags if tag == "circle" and attrs.get("class") == "on"]
+    assert all(26 <= place <= 336 for place in places)
 
 
 def test_differences_stand_on_one_axis_each_with_its_rows() -> None:

@@ -257,8 +257,10 @@ def test_a_long_curve_is_thinned_to_eight_points_and_of_equal_calls_the_last_cou
             {"verdict": "not shown", "rows_for_gain": 130, "difference": {**DIFFERENCE, "n": 60}},
             "about 130 confirm rows would show it four times in five: the suite has 142, and a larger budget asks more",
         ),
+        ({"verdict": "not shown", "rows_for_gain": 1420}, "about 1,420 confirm rows would show it four times in five"),
+        ({"verdict": "not shown", "rows_for_gain": 1421}, "this search found nothing clearly better than the start"),
         ({"verdict": "not shown", "rows_for_gain": 120}, "+10 points is at the edge of what 142 rows can show"),
-        ({"verdict": "not shown"}, "this search found nothing better than the start: widen it with a teacher"),
+        ({"verdict": "not shown"}, "this search found nothing clearly better than the start: widen it with a teacher"),
         (
             {"left_out": 3, "calls_for_all": 1234},
             "3 candidates were not raced for want of calls: about --budget calls=1300 would race all",

@@ -11,6 +11,8 @@ from promptkit.reports.evaluation.figures import difference_parts, difference_un
 from promptkit.reports.text import counted
 from promptkit.tuning.tune_record import TuneRecord
 
+MOST_TIMES = 10
+"""A gain that takes more than so many times the present rows to show is not worth them."""
 _CALIBRATIONS = {
     "batch": "label scores minus their mean over search rows",
     "quantile": "label scores cut where the labels' shares fit",
@@ -38,10 +40,10 @@ def advice(record: TuneRecord) -> Iterator[str]:
 
 def _not_shown(record: TuneRecord) -> Iterator[str]:
     found, needed = record.difference, record.rows_for_gain
-    if found is None or needed is None:
+    if found is None or needed is None or needed > MOST_TIMES * found.n:
         yield (
-            "this search found nothing better than the start: widen it with a teacher (--teacher), a larger model "
-            "(--model) or more rows to draw examples from"
+            "this search found nothing clearly better than the start: widen it with a teacher (--teacher), a larger "
+            "model (--model) or more rows to draw examples from"
         )
         return
     metric = record.metric.as_metric()

@@ -55,10 +55,11 @@ def make_axes(costs: Sequence[float], scores: Sequence[float], metric: Objective
     xs = round_ticks(max(0.0, min(costs)), max(costs), MOST_TICKS)
     factor = 100.0 if is_percentage(metric.as_metric()) else 1.0
     ys = round_ticks(factor * min(scores), factor * max(scores), MOST_TICKS)
+    low, high = ys[0], ys[-1]
     if metric.bounds:
-        low, high = (factor * float(end) for end in metric.bounds)
+        low, high = max(low, factor * float(metric.bounds[0])), min(high, factor * float(metric.bounds[1]))
         ys = [tick for tick in ys if low - 1e-9 <= tick <= high + 1e-9]
-    x_ends, y_ends = (xs[0], xs[-1]), (ys[0] / factor, ys[-1] / factor)
+    x_ends, y_ends = (xs[0], xs[-1]), (low / factor, high / factor)
     unit = " %" if factor > 1 else ""
     y_places = [_y(tick / factor, y_ends) for tick in ys]
     return Axes(
