@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import partial
 from os.path import relpath
 from pathlib import Path
@@ -151,8 +151,8 @@ def tune(
             no_cache=no_cache,
             strict=strict,
         )
-        words = ("promptkit", "tune", target, *how)
-        show_next(ended, TypedTuning(words, suite or found.file.stem, model, applying=apply), found)
+        words, named = ("promptkit", "tune", target, *how), suite or found.file.stem
+        show_next(ended, TypedTuning(words=words, suite=named, model=model, applying=apply), found)
     if ended.failure is not None:
         raise ended.failure
 
@@ -221,14 +221,13 @@ def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
         note(f"the page is {html}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TypedTuning:
     """A command as it was typed: its `words` without options for its output, and the name of its suite."""
 
     words: Sequence[str]
     suite: str
     model: str | None
-    _: KW_ONLY
     applying: bool
 
     def with_calls(self, calls: int) -> list[str] | None:

@@ -302,7 +302,9 @@ def test_the_next_lines_hold_where_the_command_was_typed(here: Here, monkeypatch
     ],
 )
 def test_a_larger_budget_is_proposed_where_calls_alone_are_limited(budget: list[str], more: list[str] | None) -> None:
-    typed = tune.TypedTuning(["promptkit", "tune", "mood", *budget, "--yes"], "mood", None, applying=False)
+    typed = tune.TypedTuning(
+        words=["promptkit", "tune", "mood", *budget, "--yes"], suite="mood", model=None, applying=False
+    )
     assert typed.with_calls(900) == (None if more is None else ["promptkit", "tune", "mood", *more])
 
 
