@@ -128,7 +128,9 @@ async def _first_request(
     """Run a step up to its first request, on a runtime that sends nothing."""
     client = await models.get(step.model)
     dry = _DryRuntime(await client.model(), client)
-    session = Session(pipeline.project, _SingleModel(dry), settings, None)
+    nearest = step.prompt_call.examples.nearest if step.prompt_call else None
+    embedder = nearest.model if nearest is not None and nearest.model != step.model else None
+    session = Session(pipeline.project, _DryModels(dry, models, embedder), settings, None)
     rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
     run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
     try:
@@ -156,14 +158,17 @@ class _RequestCaptured(BaseException):
     """Signals that the first request is known. Not an Exception, so that no handler on the way catches it."""
 
 
-class _SingleModel:
-    """A client provider with one client."""
+class _DryModels:
+    """A client provider with one client, and that of the model that embeds examples, if it is another one."""
 
-    def __init__(self, dry: _DryRuntime) -> None:
+    def __init__(self, dry: _DryRuntime, models: Models, embedder: str | None) -> None:
         self._client = Client(dry)
+        self._models = models
+        self._embedder = embedder
 
     async def get(self, reference: str | None = None) -> Client:
-        return self._client
+        is_embedder = reference is not None and reference == self._embedder
+        return await self._models.get(reference) if is_embedder else self._client
 
 
 class _DryRuntime(Runtime):

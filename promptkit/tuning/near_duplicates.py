@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from promptkit.prompts.words import ngrams, words
-
-GRAM: Final = 13
-"""Words of an n-gram: as long as decontamination of language models usually takes them."""
-MOST_SHARED: Final = 0.8
+from promptkit.prompts.words import GRAM, MOST_SHARED, ngrams, words
 
 
 def words_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
