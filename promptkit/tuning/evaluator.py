@@ -145,6 +145,10 @@ class Evaluator:
         """Return a result if there is one."""
         return self._results.get((candidate.key, row))
 
+    def _counted(self, candidate: Candidate, row: int) -> RowResult | None:
+        """Return a result that counts for its candidate: not that on a row whose answer it shows."""
+        return None if row in candidate.shows else self.result(candidate, row)
+
     def results(self, candidate: Candidate, rows: Sequence[int]) -> Iterator[RowResult]:
         """Yield the results that there are on rows."""
         results = (self._results.get((candidate.key, row)) for row in rows)
@@ -159,8 +163,8 @@ class Evaluator:
         return (result.problem for result in self._results.values() if result.score is None and not result.exempt)
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
-        """Return the scores on rows as (rows,), NaN where there is none."""
-        results = (self._results.get((candidate.key, row)) for row in rows)
+        """Return the scores on rows as (rows,), NaN where there is none, and on rows that the candidate shows."""
+        results = (self._counted(candidate, row) for row in rows)
         scores = (None if result is None else result.score for result in results)
         return np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
 
@@ -174,7 +178,7 @@ class Evaluator:
         values: list[tuple[float, ...]] = []
         at: list[int] = []
         for row in rows:
-            result = self._results.get((candidate.key, row))
+            result = self._counted(candidate, row)
             row_values = result.values if result is not None else ()
             values += row_values
             at += [row] * len(row_values)

@@ -35,7 +35,7 @@ from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
-from promptkit.tuning.search_space.examples import GeneratedDemos
+from promptkit.tuning.search_space.demonstration import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace
 from promptkit.tuning.trials import Estimates, Stage
 from promptkit.tuning.tune_record import TuneRecord

@@ -29,7 +29,7 @@ from promptkit.tuning.proposals.checks import (
 )
 from promptkit.tuning.search_space.bootstrap import can_be_written, thoughts_of
 from promptkit.tuning.search_space.candidate import Candidate, Choice
-from promptkit.tuning.search_space.examples import Demonstration, gold_demonstrations
+from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 
 
 class Program(dspy.Module):  # type: ignore[misc]  # DSPy has no types

@@ -46,11 +46,13 @@ class Block:
 class RaceEntry:
     """One candidate's course: its scores on a prefix of the row order, and after how many rows it was dropped.
 
-    `tokens`: mean per row. `why` is None for finalists; one that was not admitted was dropped at 0.
+    `tokens`: mean per row. `shown`: rows of the prefix that it shows as examples and has no score on. `why` is None for
+    finalists; one that was not admitted was dropped at 0.
     """
 
     scores: Floats = field(default_factory=lambda: _no_scores())
     tokens: float = 0.0
+    shown: int = 0
     dropped_at: int | None = None
     why: DropReason | None = None
 
@@ -58,6 +60,11 @@ class RaceEntry:
     def rows(self) -> int:
         """The number of rows that it has scores on."""
         return len(self.scores)
+
+    @property
+    def missing(self) -> int:
+        """The number of rows without a score, but for those that it shows as examples."""
+        return int(np.isnan(self.scores).sum()) - self.shown
 
 
 class Race:
@@ -109,6 +116,7 @@ class Race:
         unparsed: Mapping[int, ArrayLike],
         calls: float,
         tokens: Mapping[int, float] | None = None,
+        shown: Mapping[int, int] | None = None,
     ) -> None:
         """Take the scores of the block that is due.
 
@@ -116,7 +124,8 @@ class Race:
         and whether an answer was not parsed or was cut off (or in what share of its repeats). Scores of earlier rows
         may have changed, as they do if a calibration is fitted to all of them. `calls`: the cost of the block when it
         was asked, now or earlier, so that a resumed race decides the same; `known` rows cost nothing. `tokens`: mean
-        per row by candidate. Raises ValueError if no block is due, and for other lengths.
+        per row by candidate. `shown`: the number of scores that a candidate lacks because it shows these rows as
+        examples, which is no fault of its answers. Raises ValueError if no block is due, and for other lengths.
         """
         if self._block is None:
             raise ValueError("no block is due: the race has ended")
@@ -128,6 +137,7 @@ class Race:
         for candidate in self._alive:
             self.entries[candidate].scores = given[candidate]
             self.entries[candidate].tokens = (tokens or {}).get(candidate, 0.0)
+            self.entries[candidate].shown = (shown or {}).get(candidate, 0)
         is_smoke, self._rows_seen = self._rows_seen == 0, stop
         self.budget_left -= calls
         if is_smoke:
@@ -212,7 +222,7 @@ class Race:
 
     def _drop_failing(self, unparsed: Mapping[int, Floats]) -> None:
         """After the smoke block, drop candidates whose answers are unreadable or missing, unless all are."""
-        missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
+        missing = {candidate: self.entries[candidate].missing for candidate in self._alive}
         failed = {candidate: missing[candidate] + float(np.nansum(unparsed[candidate])) for candidate in self._alive}
         if min(failed.values()) >= MORE_UNPARSED:
             self.unreadable = True
@@ -226,7 +236,7 @@ class Race:
 
     def _drop_silent(self) -> None:
         """Drop who lacks more answers than others: it may lead on the rows that it has, but could not be confirmed."""
-        missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
+        missing = {candidate: self.entries[candidate].missing for candidate in self._alive}
         most = min(missing.values()) + SPARE_MISSING + MOST_MISSING * self._rows_seen
         self._drop([candidate for candidate in self._alive if missing[candidate] >= most], "no answer")
 

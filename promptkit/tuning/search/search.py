@@ -370,7 +370,8 @@ class RaceRunner:
             scores[place] = self._estimates.calibration.scores(candidate, rows)
             unparsed[place] = np.array([1.0 if result is None else result.unparsed for result in results])
             tokens[place] = sum(result.tokens for result in results if result) / len(rows)
-        self.race.tell(scores, unparsed, calls, tokens)
+        shown = {place: len(self.candidates[place].shows.intersection(rows)) for place in block.alive}
+        self.race.tell(scores, unparsed, calls, tokens, shown)
 
     def _cost(self, candidate: Candidate, known: int) -> float:
         """Return the cost of a row in calls: as measured, otherwise as its techniques predict."""

@@ -16,7 +16,7 @@ from promptkit.runtimes.base import Model
 from promptkit.tuning.evaluator import Evaluator, RowResult, partition_valid, step_nodes
 from promptkit.tuning.search.steps import Objectives
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration, GeneratedDemos, label_of
+from promptkit.tuning.search_space.demonstration import Demonstration, GeneratedDemos, label_of
 from promptkit.tuning.search_space.settings import answer_of
 
 RIGHT: Final = 1.0

@@ -23,13 +23,15 @@ class Choice:
     """One value of a parameter.
 
     `changes` are as in `--set`: `STEP.KEY` to plain data. `name` and `about` are for people. `requests`: about how many
-    requests per row it takes, relative to the step as written.
+    requests per row it takes, relative to the step as written. `shows`: the places of search rows that it shows as
+    examples, on which it is not scored.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     about: str = field(default="", compare=False)
     requests: float = field(default=1.0, compare=False)
+    shows: frozenset[int] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +48,20 @@ class Parameter:
 class Candidate:
     """A full assignment: the choice of each parameter by the parameter's name. A missing parameter is as written.
 
-    `key` identifies it by its changes, whatever the choices are called.
+    `key` identifies it by its changes, whatever the choices are called. `shows` are the places of the search rows that
+    it shows as examples: it knows their answers, so it is not scored on them.
     """
 
     choices: Mapping[str, Choice] = field(default_factory=dict, hash=False)
     key: str = field(init=False, compare=False, repr=False)
+    shows: frozenset[int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Computed once, as each result is looked up by it.
         text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
         digest = content_key(text, KEY_BYTES).hex()
         object.__setattr__(self, "key", digest)
+        object.__setattr__(self, "shows", frozenset().union(*(choice.shows for choice in self.choices.values())))
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from promptkit.runtimes.models import Models
 from promptkit.techniques.spec import spec_text
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, KINDS, Choice, Parameter, ParameterKind
-from promptkit.tuning.search_space.examples import GeneratedDemos, examples_parameter, gold_demonstrations
+from promptkit.tuning.search_space.demonstration import GeneratedDemos, gold_demonstrations
+from promptkit.tuning.search_space.examples import examples_parameter
 from promptkit.tuning.search_space.settings import (
     answer_of,
     decide_parameter,

@@ -16,7 +16,7 @@ from promptkit.prompts.template_loader import render_file
 from promptkit.tuning.near_duplicates import words_of
 from promptkit.tuning.prompt_edits import edit_sections, section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration
+from promptkit.tuning.search_space.demonstration import Demonstration
 
 MOST_EDITS: Final = 6
 DROPPED: Final = ("persona", "constraints", "context", "recap")

@@ -10,7 +10,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.search_space.candidate import Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration
+from promptkit.tuning.search_space.demonstration import Demonstration
 from promptkit.tuning.search_space.wording import shortened, typical_words, wording_parameter
 from tests.engine.helpers import Folder, asked
 
