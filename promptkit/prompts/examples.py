@@ -44,6 +44,11 @@ class Examples:
         """All examples of the source, also those that are not picked."""
         return self._rows
 
+    @property
+    def how_nearest(self) -> tuple[int, str | None, str | None] | None:
+        """How many are nearest, by what and by which model; None if all rows are shown the same ones."""
+        return None if self.nearest is None else (self.nearest.count, self.nearest.by, self.nearest.model)
+
     def shown(self, values: Mapping[str, Any] | None = None) -> tuple[Example, ...]:
         """Return the examples for a row with these inputs. Never includes the row itself, which would give the answer
         away.

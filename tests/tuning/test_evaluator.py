@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from promptkit.answers.labels import Label
@@ -36,6 +37,15 @@ async def test_the_score_of_a_cell_is_that_of_the_aim(bench: Bench) -> None:
 
         assert opened.evaluator.scores(START, places(opened.evaluator)).tolist() == [1, 0, 1, 0, 1, 0]
         assert opened.evaluator.estimate(START, range(6)).mean == 0.5
+
+
+async def test_a_row_that_a_candidate_shows_is_asked_and_not_counted(bench: Bench) -> None:
+    shows = START.with_choice("mood.layout", Choice("markdown", {"mood.layout": "markdown"}, shows=frozenset({1, 3})))
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([shows], places(opened.evaluator))
+
+        assert np.isnan(opened.evaluator.scores(shows, range(4))).tolist() == [False, True, False, True]
+        assert opened.evaluator.estimate(shows, range(6)).n == 4
 
 
 async def test_a_candidate_is_the_target_with_its_changes(bench: Bench) -> None:

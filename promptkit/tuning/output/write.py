@@ -23,6 +23,7 @@ from promptkit.storage.files import make_folder, read_bytes, remove_file, write_
 from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
 from promptkit.storage.yaml_edit import REMOVED, block_text, set_value
+from promptkit.tuning.output.example_pools import example_pools
 from promptkit.tuning.output.tuned_prompts import (
     TUNED,
     free_file,
@@ -151,6 +152,9 @@ def draft(
     changes = read_overrides(sets, candidate.changes)
     for prompt in prompts:
         changes[prompt.step]["prompt"] = _reference(prompt.file, file, project)
+    pools = list(example_pools(searched, file, taken))
+    for pool in pools:
+        changes[pool.step]["examples"]["from"] = pool.file.name
     before = read_bytes(target).decode() if in_place or target.suffix in YAML else ""
     after = (
         _changed_text(before, target, changes, None if in_place else file)
@@ -159,14 +163,15 @@ def draft(
     )
     artifacts = {} if in_place else dict(_artifacts(searched, file))
     texts = {prompt.file: prompt.text for prompt in prompts}
-    texts |= {new: read_bytes(old).decode() for old, new in artifacts.items() if old.is_file()}
+    copied = {**artifacts, **{pool.made: pool.file for pool in pools}}
+    texts |= {new: read_bytes(old).decode() for old, new in copied.items() if old.is_file()}
     diff = text_diff(before, after, name, project.portable_name(file))
     return Draft(
         target=target,
         files={**texts, file: after if in_place else _with_heading(after, [made_by(name), *about])},
         searched=searched,
         in_place=in_place,
-        moved={prompt.made: prompt.file for prompt in prompts} | artifacts,
+        moved={prompt.made: prompt.file for prompt in prompts} | copied,
         diff=diff + "".join(prompt_diff(prompt, project) for prompt in prompts),
     )
 
@@ -370,6 +375,7 @@ def _request_settings(pipeline: Pipeline) -> list[Any]:
                 step.prompt_call.calibrate,
                 step.prompt_call.options,
                 step.prompt_call.examples.all,
+                step.prompt_call.examples.how_nearest,
             ),
         )
         for name, step in pipeline.steps.items()

@@ -461,6 +461,21 @@ class TestNumbersThatDecide:
 
         assert (race.entries[1].why == "no answer") is is_dropped
 
+    @pytest.mark.parametrize("lacks", [4, 8])
+    def test_rows_that_a_candidate_shows_as_examples_are_not_lacked(self, lacks: int) -> None:
+        scores = np.tile([1.0, 0.0], (2, 20))
+        scores[1, 20 : 20 + lacks] = np.nan
+        for shown, is_dropped in ((lacks, False), (0, True)):
+            race = equal_race(2, 40, 80)
+            while (block := race.ask()) is not None:
+                stop = block.rows.stop
+                given = {candidate: scores[candidate, :stop] for candidate in block.alive}
+                failed = {candidate: np.zeros(stop) for candidate in block.alive}
+                calls = len(block.alive) * len(block.rows)
+                race.tell(given, failed, calls, None, {1: min(shown, max(0, stop - 20))})
+
+            assert (race.entries[1].why == "no answer") is is_dropped
+
     @pytest.mark.parametrize(("ahead", "incumbent"), [(0.0045, 0), (0.0055, 1)])
     def test_means_within_half_a_point_are_equal_and_the_fewer_tokens_decide(
         self, ahead: float, incumbent: int
