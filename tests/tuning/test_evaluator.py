@@ -40,7 +40,7 @@ async def test_the_score_of_a_cell_is_that_of_the_aim(bench: Bench) -> None:
 
 
 async def test_a_row_that_a_candidate_shows_is_asked_and_not_counted(bench: Bench) -> None:
-    shows = START.with_choice("mood.layout", Choice("markdown", {"mood.layout": "markdown"}, shows=frozenset({1, 3})))
+    shows = START.with_choice("mood.layout", Choice("markdown", {"mood.layout": "markdown"}, rows=(1, 3, None)))
     async with open_evaluator(bench, echo) as opened:
         await opened.evaluator.evaluate([shows], places(opened.evaluator))
 

@@ -65,6 +65,13 @@ class Effects:
         predicted = self.predict(candidate)
         return predicted + (score - predicted) * self.rows / (self.rows + SHRINKAGE_ROWS)
 
+    def best(self) -> Candidate:
+        """Return the candidate with the best choice of each parameter."""
+        best = Candidate()
+        for parameter in self.parameters:
+            best = best.with_choice(parameter.name, self.ranked(parameter)[0])
+        return best
+
     def ranked(self, parameter: Parameter) -> list[Choice]:
         """Return a parameter's choices, the best first; of equal ones the earlier."""
         return sorted(parameter.choices, key=lambda choice: -self.of(parameter.name, choice))
@@ -209,9 +216,7 @@ def finalists(effects: Effects, seen: Sequence[tuple[Candidate, float]]) -> list
     with each parameter at its second and third choice, the smallest predicted loss first.
     """
     ranked = {parameter.name: effects.ranked(parameter) for parameter in effects.parameters}
-    best = Candidate()
-    for parameter in effects.parameters:
-        best = best.with_choice(parameter.name, ranked[parameter.name][0])
+    best = effects.best()
     swapped = [
         best.with_choice(parameter.name, choice)
         for parameter in effects.parameters

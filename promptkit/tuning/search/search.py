@@ -12,6 +12,7 @@ from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
 from promptkit.tuning.progress import Incumbent, TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.search.demonstration_effects import best_demonstrations
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
@@ -179,6 +180,8 @@ class Search:
         """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
         effects = self._result.effects
         entering = self._without_screening() if effects is None else finalists(effects, seen)
+        if effects is not None:
+            entering[2:2] = best_demonstrations(effects, seen)
         entering = distinct([Candidate(), *self._entrants, *entering])
         left = self._left()
         calls = left * (1.0 if self._proposer is None else 1 - PROPOSAL_SHARE)

@@ -23,15 +23,15 @@ class Choice:
     """One value of a parameter.
 
     `changes` are as in `--set`: `STEP.KEY` to plain data. `name` and `about` are for people. `requests`: about how many
-    requests per row it takes, relative to the step as written. `shows`: the places of search rows that it shows as
-    examples, on which it is not scored.
+    requests per row it takes, relative to the step as written. `rows`: of each example that it shows to all rows, the
+    place of the search row that it is, None if it is none.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     about: str = field(default="", compare=False)
     requests: float = field(default=1.0, compare=False)
-    shows: frozenset[int] = field(default=frozenset(), compare=False)
+    rows: tuple[int | None, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,8 @@ class Candidate:
         text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
         digest = content_key(text, KEY_BYTES).hex()
         object.__setattr__(self, "key", digest)
-        object.__setattr__(self, "shows", frozenset().union(*(choice.shows for choice in self.choices.values())))
+        rows = (row for choice in self.choices.values() for row in choice.rows if row is not None)
+        object.__setattr__(self, "shows", frozenset(rows))
 
     @property
     def changes(self) -> dict[str, Any]:

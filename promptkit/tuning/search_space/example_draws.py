@@ -63,7 +63,7 @@ def example_choice(
         name=f"{count}{f' {called}' if called else ''} {mark}",
         changes={f"{step}.examples": [demo.example for demo in drawn]},
         about=", ".join(labels),
-        shows=scored & {demo.row for demo in drawn},
+        rows=tuple(demo.row if demo.row in scored else None for demo in drawn),
     )
 
 

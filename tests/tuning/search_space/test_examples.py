@@ -15,7 +15,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.search_space.candidate import Parameter
+from promptkit.tuning.search_space.candidate import Candidate, Parameter
 from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 from promptkit.tuning.search_space.example_draws import diverse_draw, example_choices
 from promptkit.tuning.search_space.examples import (
@@ -104,11 +104,12 @@ def test_a_search_row_that_a_choice_shows_is_named_by_it(bench: Bench) -> None:
     split = data_split(bench, reviews(160))
     parameter, _ = examples_parameter(split, "mood", model())
 
-    assert any(choice.shows for choice in parameter.choices)
+    assert any(Candidate({"mood.examples": choice}).shows for choice in parameter.choices)
     for choice in parameter.choices[1:]:
         value = choice.changes["mood.examples"]
         written = {entry["input"]["text"] for entry in value} if isinstance(value, list) else set()
-        assert rows_of(split, choice.shows).keys() == written & rows_of(split, split.search).keys()
+        shows = Candidate({"mood.examples": choice}).shows
+        assert rows_of(split, shows).keys() == written & rows_of(split, split.search).keys()
 
 
 def test_the_nearest_are_taken_of_all_search_rows_from_a_file_of_the_store(bench: Bench, folder: Folder) -> None:
