@@ -37,6 +37,7 @@ from promptkit.tuning.search_space.bootstrap import generate_demonstrations
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from promptkit.tuning.search_space.demonstration import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace
+from promptkit.tuning.search_space.technique_traces import add_own_traces
 from promptkit.tuning.trials import Estimates, Stage
 from promptkit.tuning.tune_record import TuneRecord
 
@@ -212,6 +213,14 @@ class TuningRun:
         if demos:
             space = setup.space_with(demos)
             parameters, self._space_notes = space.parameters, space.notes
+        if any(parameter.kind == "technique" for parameter in parameters):
+            before = self.budget.spent
+            with suppress(BudgetSpent):
+                parameters = await add_own_traces(
+                    self._objectives, parameters, calls=self._left(), most_requests=shares.most_requests
+                )
+            if self.budget.spent > before:
+                self._stage("examples", 1, before, rows=len(setup.split.demo_pool))
         tuned_model, models = self._suite.baseline.model, self._models.within(self.budget)
         teacher = None
         if "wording" in setup.space.kinds:

@@ -36,10 +36,10 @@ async def from_runs(
     again. An answer that came of thoughts in one call includes them. About `most_calls` calls at most are counted;
     further rows are left out. A step in rounds gives none. Raises the errors of `Evaluator.evaluate`.
     """
-    await _evaluate_within(evaluator, candidate, rows, most_calls)
+    await evaluate_within(evaluator, candidate, rows, most_calls)
     pipeline = evaluator.variant(candidate).pipeline
     steps = [step for step in pipeline.steps.values() if step.prompt_call is not None and step.repeat is None]
-    right = list(_right_results(evaluator, rows, candidate))
+    right = list(right_results(evaluator, rows, candidate))
     return {
         step.name: [
             demo for row, result in right for demo in _result_demonstrations(evaluator, pipeline, step, row, result)
@@ -67,8 +67,8 @@ async def with_thoughts(
         lacking = [row for row in rows if row not in by_row]
         if asked.repeat is not None or not lacking:
             break
-        cost = await _evaluate_within(evaluator, thinking, lacking, end - int(evaluator.budget.spent), cost)
-        for row, result in _right_results(evaluator, lacking, thinking):
+        cost = await evaluate_within(evaluator, thinking, lacking, end - int(evaluator.budget.spent), cost)
+        for row, result in right_results(evaluator, lacking, thinking):
             thought = (
                 demo for demo in _result_demonstrations(evaluator, pipeline, asked, row, result) if demo.thoughts
             )
@@ -98,7 +98,7 @@ def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candida
         )
 
 
-async def _evaluate_within(
+async def evaluate_within(
     evaluator: Evaluator, candidate: Candidate, rows: Sequence[int], most_calls: int, cost: int = 0
 ) -> int:
     """Evaluate as many rows as fit into `most_calls`, and return the cost per row: `cost`, or that of the first.
@@ -114,7 +114,8 @@ async def _evaluate_within(
     return cost
 
 
-def _right_results(evaluator: Evaluator, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, RowResult]]:
+def right_results(evaluator: Evaluator, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, RowResult]]:
+    """Yield the results of a candidate on rows that ended right, each with its row's place."""
     for row in rows:
         result = evaluator.result(candidate, row)
         if result is not None and result.score == RIGHT:
