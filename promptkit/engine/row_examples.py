@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+NO_EMBEDDINGS: Final = (
+    "{} has no good embeddings: the nearest examples are found by their words (TF-IDF); "
+    "`model: embedded/bge-small` beside `nearest` names a model that has"
+)
 _LOCKS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
 """A lock for each event loop, so that rows that run concurrently embed a pool once."""
 
@@ -42,7 +46,7 @@ async def row_examples(
     # A model that is named is meant, even if its vectors hardly tell texts apart.
     if not (model.embeds_well or (nearest.model is not None and "embeddings" in model.capabilities)):
         if nearest.by == "embed" or nearest.model is not None:
-            notice(f"{model.reference} has no good embeddings: the nearest examples are found by their words (TF-IDF)")
+            notice(NO_EMBEDDINGS.format(model.reference))
         return nearest.by_words(values)
     vectors = await _pool_vectors(nearest, embedder, model.digest)
     (vector,) = _unit_vectors(await embedder.embed([nearest.text_of_row(values)]))

@@ -37,6 +37,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 DEADLINE = 600.0
 """Default seconds for one request, and for describing the model."""
 
+EMBEDDED_AT_ONCE = 32
+"""The texts of one request for embeddings: each has its own deadline, and what is embedded is kept."""
+
 # A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
@@ -191,17 +194,22 @@ class Client:
         model = await self.model()
         _refuse_missing(model, ["embeddings"])
         known = {text: vector for text in texts if (vector := self._kept_vector(text, model)) is not None}
-        if lacking := [text for text in dict.fromkeys(texts) if text not in known]:
-            async with self._limiter:
-                made = await self._in_time(lambda: self._retried(lambda: self.runtime.embed(lacking)))
-            known |= zip(lacking, made, strict=True)
+        lacking = [text for text in dict.fromkeys(texts) if text not in known]
+        for start in range(0, len(lacking), EMBEDDED_AT_ONCE):
+            some = lacking[start : start + EMBEDDED_AT_ONCE]
+            known |= zip(some, await self._embedded(some), strict=True)
             if self._store is not None:
-                kept = (self._store.keep(_vector_key(text, model), compact(known[text])) for text in lacking)
-                await asyncio.gather(*kept)
+                await asyncio.gather(
+                    *(self._store.keep(_vector_key(text, model), compact(known[text])) for text in some)
+                )
         vectors = [known[text] for text in texts]
         if self._recorder:
             self._recorder.vectors(self._name, texts, vectors)
         return vectors
+
+    async def _embedded(self, texts: Sequence[str]) -> list[list[float]]:
+        async with self._limiter:
+            return await self._in_time(lambda: self._retried(lambda: self.runtime.embed(texts)))
 
     def _kept_vector(self, text: str, model: Model) -> list[float] | None:
         """Return the vector of a text that the store has, None where there is none or it cannot be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -162,3 +163,15 @@ def test_examples_that_say_where_they_are_from_replace_the_written_ones(folder: 
     replaced = folder.load(written, [f"mood.examples={{nearest: 2, from: {LIST}}}"])
     assert replaced.steps["mood"].prompt_call is not None
     assert len(replaced.steps["mood"].prompt_call.examples.all) == len(POOL)
+
+
+async def test_many_texts_are_embedded_in_parts_in_their_order() -> None:
+    sizes: list[int] = []
+
+    class Counted(Embedding):
+        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            sizes.append(len(texts))
+            return [[float(text)] for text in texts]
+
+    vectors = await Client(Counted(weak=False)).embed([str(number) for number in range(70)])
+    assert sizes == [32, 32, 6] and vectors == [[float(number)] for number in range(70)]

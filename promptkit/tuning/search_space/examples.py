@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from promptkit.engine.pipeline import Step
+from promptkit.prompts.nearest_examples import NearestBy
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit, clusters_of
 from promptkit.tuning.near_duplicates import near_duplicates
@@ -93,7 +94,8 @@ def examples_parameter(
             step, pool, seed=seed, called=called, room=room, draws=draws, scored=frozenset(split.search)
         )
     every = gold_demonstrations(suite, split.rows, step, _apart_places(split, split.visible))
-    choices += nearest_choices(suite.baseline.pipeline, step, every, room=room)
+    by: NearestBy = "embed" if model.embeds_well else "words"
+    choices += nearest_choices(suite.baseline.pipeline, step, every, by=by, room=room)
     if not pools and not notes:
         notes.append(f"{step}: no examples are drawn: {_why_none(split)}")
     return Parameter(name=name, step=step, kind="examples", choices=(Choice(AS_WRITTEN), *choices)), tuple(notes)

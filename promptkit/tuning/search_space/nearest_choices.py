@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptkit.engine.pipeline import Pipeline
+from promptkit.prompts.nearest_examples import NearestBy
 from promptkit.storage.files import make_folder, write_atomic
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.search_space.candidate import Choice
@@ -25,12 +26,13 @@ HASH_BYTES: Final = 6
 
 
 def nearest_choices(
-    pipeline: Pipeline, step: str, pool: Sequence[Demonstration], *, room: int | None = None
+    pipeline: Pipeline, step: str, pool: Sequence[Demonstration], *, by: NearestBy = "words", room: int | None = None
 ) -> tuple[Choice, ...]:
     """Return choices of `STEP.examples` with the 2, 4 and 8 nearest to each row, in Liu et al.'s order (2022, DeeLIO).
 
-    The pool may hold rows that are scored: no row is shown itself, or what nearly repeats it. `room`: the most
-    characters that the longest examples may have together. Writes a large pool to the store's folder.
+    The pool may hold rows that are scored: no row is shown itself, or what nearly repeats it. `by` is written down, so
+    that another model is shown the same ones where words are compared. `room`: the most characters that the longest
+    examples may have together. Writes a large pool to the store's folder.
     """
     longest = sorted((demo.length for demo in pool), reverse=True)
     sizes = [
@@ -40,7 +42,7 @@ def nearest_choices(
         return ()
     source = _pool_source(pipeline, step, [demo.example for demo in pool])
     return tuple(
-        Choice(f"{size} nearest", {f"{step}.examples": {"nearest": size, "from": source}}, f"of {len(pool)}")
+        Choice(f"{size} nearest", {f"{step}.examples": {"nearest": size, "by": by, "from": source}}, f"of {len(pool)}")
         for size in sizes
     )
 

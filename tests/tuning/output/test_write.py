@@ -343,7 +343,7 @@ async def test_the_pool_of_nearest_examples_becomes_a_file_beside_the_pipeline(f
 
     stem = "moods" if in_place else "moods.tuned"
     assert target(folder, f"pipelines/{stem}.mood.jsonl") in written
-    assert f"examples: {{nearest: 2, from: {stem}.mood.jsonl}}\n" in written[-1].read_text()
+    assert f"examples: {{nearest: 2, by: words, from: {stem}.mood.jsonl}}\n" in written[-1].read_text()
     await assert_same(found, folder.project, {"texts": ["thing 3?"]})
     shutil.rmtree(folder.root / ".promptkit")
     (request, *_) = await sent(load_target(stem, folder.project), {"texts": ["thing 3?"]})

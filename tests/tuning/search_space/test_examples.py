@@ -26,7 +26,7 @@ from promptkit.tuning.search_space.examples import (
 )
 from tests.engine.helpers import Folder, asked
 from tests.evaluation.suites import Bench
-from tests.tuning.data_splits import data_split, model, reviews
+from tests.tuning.data_splits import ABLE, data_split, model, reviews
 
 STEPS = """
 name: mood
@@ -117,11 +117,19 @@ def test_the_nearest_are_taken_of_all_search_rows_from_a_file_of_the_store(bench
     parameter, _ = examples_parameter(split, "mood", model())
     choice = next(choice for choice in parameter.choices if choice.name == "4 nearest")
 
-    assert set(choice.changes["mood.examples"]) == {"nearest", "from"}
+    assert set(choice.changes["mood.examples"]) == {"nearest", "by", "from"}
     call = load_target("mood", folder.project, changes=choice.changes).steps["mood"].prompt_call
     assert call is not None and call.examples.nearest is not None and call.examples.nearest.count == 4
     pool = {example.inputs["text"]: example.output for example in call.examples.all}
     assert pool == rows_of(split, split.visible)
+
+
+@pytest.mark.parametrize(("able", "by"), [(True, "embed"), (False, "words")])
+def test_the_nearest_are_found_by_embeddings_where_the_model_has_good_ones(bench: Bench, able: bool, by: str) -> None:
+    able_to = (*ABLE, "embeddings") if able else ABLE
+    parameter, _ = examples_parameter(data_split(bench, reviews(30)), "mood", model(*able_to))
+
+    assert [choice.changes["mood.examples"]["by"] for choice in parameter.choices if "near" in choice.name] == [by] * 2
 
 
 def test_a_small_pool_of_nearest_examples_stands_in_the_pipeline(bench: Bench) -> None:
