@@ -47,6 +47,8 @@ def _best_draw(parameter: Parameter, effects: Effects, seen: Sequence[tuple[Cand
     Each label is shown as often, give or take one, and the best demonstration is the last.
     """
     draws = [choice for choice in effects.ranked(parameter) if parameter.kind == "examples" and choice.rows]
+    # Demonstrations with thoughts and without show two ways to answer: they do not go together.
+    draws = [choice for choice in draws if _thinks(choice, parameter.name) == _thinks(draws[0], parameter.name)]
     if len(draws) < 2:
         return None
     size = len(draws[0].rows)
@@ -95,6 +97,10 @@ def demonstration_effects(
         effects.rows * shares.T @ shares + penalty, effects.rows * shares.T @ (gains - gains.mean())
     )
     return dict(zip(keys, fitted.tolist(), strict=True))
+
+
+def _thinks(choice: Choice, name: str) -> bool:
+    return any("thoughts" in example for example in choice.changes[name])
 
 
 def _shown(draws: Sequence[Choice], name: str) -> dict[str, _Shown]:

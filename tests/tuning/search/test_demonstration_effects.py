@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -82,3 +83,19 @@ def test_a_configuration_without_a_score_tells_nothing() -> None:
     missing = [(candidate, np.nan) for candidate, _ in seen]
 
     assert demonstration_effects(effects.parameters[0], effects, missing) == {}
+
+
+def test_demonstrations_with_thoughts_and_without_are_not_mixed() -> None:
+    draws = draws_of(4, 12)
+    thinking = [
+        replace(
+            choice,
+            name=f"{choice.name} that it solved",
+            changes={"mood.examples": [{**each, "thoughts": "So."} for each in choice.changes["mood.examples"]]},
+        )
+        for choice in draws_of(4, 6)
+    ]
+    (candidate,) = best_demonstrations(*screened([*draws, *thinking], helping=[3, 12]))
+
+    shown = candidate.choices["mood.examples"].changes["mood.examples"]
+    assert len({"thoughts" in example for example in shown}) == 1

@@ -132,7 +132,7 @@ async def test_what_ends_a_search_in_a_step_with_labels_leaves_the_best_so_far_o
     def gone(request: Request) -> str:
         nonlocal asked
         asked += 1
-        if asked > 150:
+        if asked > 200:
             raise ServerFailed("the server is gone")
         return advise(request)
 
