@@ -18,7 +18,7 @@ from promptkit.tuning.data_split import read_data_split
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
-from tests.tuning.logs import Sides, cells, shown_in, sides, stored
+from tests.tuning.logs import Sides, cells, numbers_in, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
 CALLS = 500
@@ -119,8 +119,12 @@ def test_the_pick_is_in_the_store_before_a_confirm_row_is_asked(told: Told) -> N
 def test_no_request_shows_a_confirm_row_beside_the_one_that_it_asks(told: Told) -> None:
     shown = {number for request in told.ran.runtime.requests for number in shown_in(request)}
 
-    assert shown
-    assert shown <= set(told.sides.pool)
+    assert shown & set(told.sides.pool) and shown & set(told.sides.order)
+    assert shown <= {*told.sides.pool, *told.sides.order}
+
+
+def test_no_request_shows_the_row_that_it_asks_with_its_answer(told: Told) -> None:
+    assert all(row_of(request) not in shown_in(request) for request in told.ran.runtime.requests)
 
 
 def test_reported_means_are_those_of_the_confirm_cells(told: Told) -> None:
@@ -130,9 +134,10 @@ def test_reported_means_are_those_of_the_confirm_cells(told: Told) -> None:
         assert told.ran.record[side]["confirm"]["n"] == len(scores)
 
 
-def test_what_chose_is_told_apart_from_the_result(told: Told) -> None:
+def test_what_chose_is_told_apart_from_the_result_without_the_rows_that_the_pick_shows(told: Told) -> None:
     best = told.ran.record["best"]
-    scores = [value for row, value in told.cells[told.pick] if row in told.sides.order]
+    shown = numbers_in(str(best["changes"].get("mood.examples")))
+    scores = [value for row, value in told.cells[told.pick] if row in told.sides.order and row not in shown]
 
     assert best["search"]["mean"] == fmean(scores)
     assert best["search"] != best["confirm"]
