@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from promptkit.engine.pipeline import Step
 from promptkit.prompts.nearest_examples import NearestBy
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit, clusters_of
-from promptkit.tuning.near_duplicates import near_duplicates
+from promptkit.tuning.near_duplicates import near_duplicates, repeated_rows
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 from promptkit.tuning.search_space.example_draws import FEWER_DRAWS, RANDOM_DRAWS, example_choices
@@ -35,15 +35,19 @@ def demonstration_places(split: DataSplit) -> list[int]:
     the rows that both have. A row that nearly repeats a scored one, or belongs to its cluster, would give away the
     answer, and is left out.
     """
-    late = split.search[COMMON_ROWS:]
-    places = _apart_places(split, (*split.demo_pool, *late))[:MOST_DEMONSTRATIONS]
-    inputs = [split.rows[place].inputs[0] for place in places]
-    others = (split.rows[place].inputs[0] for place in (*split.search, *split.holdout) if place not in places)
-    near = near_duplicates(others, inputs)
-    for at, place in enumerate(places):
-        if place in late:
-            near |= near_duplicates([inputs[at]], inputs) - {at}
-    return [place for at, place in enumerate(places) if at not in near]
+    late = set(split.search[COMMON_ROWS:])
+    places = _apart_places(split, (*split.demo_pool, *split.search[COMMON_ROWS:]))[:MOST_DEMONSTRATIONS]
+    aside, scored = [place for place in places if place not in late], [place for place in places if place in late]
+    others = [place for place in (*split.search, *split.holdout) if place not in scored]
+    inputs = {place: split.rows[place].inputs[0] for place in (*places, *others)}
+    near = {aside[at] for at in near_duplicates((inputs[place] for place in (*others, *scored)), _of(inputs, aside))}
+    near |= {scored[at] for at in near_duplicates((inputs[place] for place in others), _of(inputs, scored))}
+    near |= {scored[at] for at in repeated_rows(_of(inputs, scored))}
+    return [place for place in places if place not in near]
+
+
+def _of(inputs: Mapping[int, Mapping[str, Any]], places: Sequence[int]) -> list[Mapping[str, Any]]:
+    return [inputs[place] for place in places]
 
 
 def _apart_places(split: DataSplit, places: Sequence[int]) -> list[int]:
