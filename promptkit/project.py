@@ -63,6 +63,12 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
 
+def data_folder() -> Path:
+    """Return the folder for what promptkit learns on this machine: `PROMPTKIT_DATA`, else the user's data folder."""
+    named = os.environ.get("PROMPTKIT_DATA")
+    return Path(named) if named else platformdirs.user_data_path("promptkit")
+
+
 def _module_name(name: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ValueError("must be the name of a module, such as `my_company.prompts`")

@@ -31,8 +31,8 @@ class TuneArguments(ModelArguments, total=False):
     """Keyword arguments of `tune`, as the options of `promptkit tune`.
 
     `budget` is as "calls=300,minutes=10"; `only` lists what may vary; `teacher` is a model that proposes instructions;
-    `mode` is "both", "stepwise" or "joint"; `write` tells whether the tuned files are written, `apply` whether they
-    replace the original where the verdict is `improved`.
+    `mode` is "both", "stepwise" or "joint"; `cold` uses no earlier tunings as a prior; `write` tells whether the tuned
+    files are written, `apply` whether they replace the original where the verdict is `improved`.
     """
 
     budget: str | None
@@ -43,6 +43,7 @@ class TuneArguments(ModelArguments, total=False):
     prefer: str
     metric: str | None
     seed: int
+    cold: bool
     write: bool
     apply: bool
 
@@ -127,6 +128,7 @@ def read_options(**options: Unpack[TuneArguments]) -> TuneSettings:
         prefer=options.get("prefer", "best"),
         metric=options.get("metric"),
         seed=options.get("seed", 0),
+        cold=options.get("cold", False),
     )
     model = ModelOptions(
         model=options.get("model"),

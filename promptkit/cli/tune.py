@@ -83,6 +83,7 @@ def tune(
         str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draw other examples and candidates.")] = 0,
+    cold: Annotated[bool, typer.Option("--cold", help="Use nothing that earlier tunings on this model found.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start even if only a large gain would be detectable.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Replace the original if the verdict is `improved`.")] = False,
@@ -108,6 +109,7 @@ def tune(
         prefer=prefer,
         metric=metric,
         seed=seed,
+        cold=cold,
         apply=apply,
         model=model,
         sets=tuple(sets or ()),
@@ -140,6 +142,7 @@ def tune(
             prefer=None if prefer == "best" else prefer,
             metric=metric,
             seed=seed or None,
+            cold=cold,
             model=model,
             set=settings.model.sets,
             yes=yes,

@@ -47,7 +47,7 @@ class TuneOptions:
     """The options of a tuning run, besides its target and suite.
 
     `only`: parameter kinds, steps, or STEP.KIND. `metric`: the name of the metric to optimize, None for the first.
-    Raises InputError for an unknown optimizer, mode or preference.
+    `cold`: take nothing that earlier tunings found as a prior. Raises InputError for an unknown optimizer, mode or preference.
     """
 
     limits: Limits = Limits()
@@ -58,6 +58,7 @@ class TuneOptions:
     prefer: str = "best"
     metric: str | None = None
     seed: int = 0
+    cold: bool = False
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

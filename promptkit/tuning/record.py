@@ -18,7 +18,7 @@ from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import late_trials, pareto_front
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, SearchResult
-from promptkit.tuning.tune_record import ObjectiveRecord, TuneRecord
+from promptkit.tuning.tune_record import ObjectiveRecord, PriorRecord, TuneRecord
 
 NOT_CONFIRMED = "it ended before a candidate was chosen"
 
@@ -38,6 +38,7 @@ class TuningState:
     result: SearchResult = field(default_factory=SearchResult)
     confirmation: Confirmation | None = None
     ablation: Sequence[Contribution] = ()
+    prior: PriorRecord | None = None
     diff: str = ""
     written: Sequence[str] = ()
     stopped_by: str = "done"
@@ -92,6 +93,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "rows_needed": confirmation.rows_needed if confirmation else None,
         "smallest_shown": state.smallest_gain,
         "ablation": [contribution.record() for contribution in state.ablation],
+        "prior": state.prior,
         "calls": budget.spent,
         "cached": budget.cached,
         "tokens": budget.spent_tokens,

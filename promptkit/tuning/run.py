@@ -28,6 +28,7 @@ from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
+from promptkit.tuning.prior.warm_start import WarmStart
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
@@ -93,6 +94,7 @@ class TuningRun:
         number: int,
         eval_options: EvalOptions,
         shares: Callable[[float], BudgetShares],
+        warm_start: WarmStart,
     ) -> None:
         self._suite = suite
         self._setup = setup
@@ -103,6 +105,7 @@ class TuningRun:
         self._number = number
         self._eval_options = eval_options
         self._shares = shares
+        self._warm_start = warm_start
         self._space_notes = setup.space.notes
         self._budget = TuningBudget(options.limits)
         split = setup.split
@@ -162,6 +165,8 @@ class TuningRun:
         state = self._state
         is_spent = stopped_by == "done" or isinstance(failure, BudgetSpent)
         state.stopped_by = self.budget.ended or stopped_by if is_spent else stopped_by
+        if status == "done":
+            self._warm_start.keep()
         record = self._record(status)
         self._store.end_run(self._number, status, record.to_json())
         candidate = state.result.calibrated if state.confirmation and state.result.calibrated.changes else None
@@ -232,6 +237,7 @@ class TuningRun:
             most_requests=shares.most_requests,
             result=self._state.result,
             open_proposer=open_proposer if teacher is not None else None,
+            warm_start=self._warm_start,
         )
 
     async def _choose(self) -> None:
@@ -300,7 +306,14 @@ class TuningRun:
         unanswered = [
             f"missing answers: {missing.total()}, most often: {problem}" for problem, _ in missing.most_common(1)
         ]
-        state.notes = [*self._space_notes, *data_notes(self._setup.split), *self._progress.notes, *unanswered]
+        state.prior = self._warm_start.record()
+        state.notes = [
+            *self._space_notes,
+            *data_notes(self._setup.split),
+            *self._warm_start.notes(),
+            *self._progress.notes,
+            *unanswered,
+        ]
         defects = Defects()
         for evaluator in self._evaluators:
             defects.add(evaluator.defects)

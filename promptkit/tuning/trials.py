@@ -147,7 +147,8 @@ class SearchResult:
     """The result of a search.
 
     `incumbent`: the best candidate so far. `calibrated`: the incumbent with the calibration that was read from its
-    results, as numbers. `finalists`: the incumbent first. `trials`: one per candidate, by its key.
+    results, as numbers. `finalists`: the incumbent first. `trials`: one per candidate, by its key. `effects`: those of
+    the screen, with the prior if there is one; `effects_alone`: by the screen's answers alone.
     """
 
     incumbent: Candidate = field(default_factory=Candidate)
@@ -156,6 +157,7 @@ class SearchResult:
     trials: dict[str, Trial] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     effects: Effects | None = None
+    effects_alone: Effects | None = None
 
     def add_trial(self, trial: Trial) -> None:
         """Add a trial in place of an earlier one of the same candidate."""

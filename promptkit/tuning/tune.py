@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import prod
 from os.path import relpath
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
@@ -28,6 +28,8 @@ from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectabl
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
 from promptkit.tuning.options import OPTIMIZERS, TuneOptions
+from promptkit.tuning.prior.history import TuningHistory
+from promptkit.tuning.prior.warm_start import PooledTunings, WarmStart, kept_prior, pool_tunings, prior_text
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
@@ -44,7 +46,8 @@ DSPY_SPACE_NOTE: Final = "it varies instructions and examples by its own rules"
 class Tuning:
     """A tuning of one target. Create it where the event loop runs.
 
-    `suite` was loaded with the target as its `start`. `progress` may be read while it runs; `result` holds what there
+    `suite` was loaded with the target as its `start`. `history` has the effects that earlier tunings found, by default
+    those of the user's data folder. `progress` may be read while it runs; `result` holds what there
     was at the end, however it ended. Raises InputError for a metric that cannot be optimized, and MissingExtra if the
     optimizer is not installed.
     """
@@ -57,6 +60,7 @@ class Tuning:
         store: Store,
         options: TuneOptions | None = None,
         eval_options: EvalOptions | None = None,
+        history: TuningHistory | None = None,
     ) -> None:
         self.options = options or TuneOptions()
         if self.options.optimizer != OPTIMIZERS[0]:
@@ -70,6 +74,7 @@ class Tuning:
         self._models = models
         self._store = store
         self._eval_options = eval_options or EvalOptions()
+        self._history = history or TuningHistory()
         self._setup: Setup | None = None
 
     async def plan(self) -> Plan:
@@ -80,7 +85,8 @@ class Tuning:
         setup = await self._prepare()
         split, parameters = setup.split, setup.space.parameters
         shares = self._shares(setup, self._likely_calls(split))
-        rate = self._seconds_a_call(setup)
+        rate, pooled = self._seconds_a_call(setup), self._prior(setup)
+        warm = [prior_text(pooled.tunings)] if pooled.tunings else []
         return Plan(
             target=self.suite.target,
             suite=self.suite.name,
@@ -99,7 +105,7 @@ class Tuning:
             limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest_gain=setup.smallest_gain,
-            notes=(*setup.space.notes, *data_notes(split)),
+            notes=(*setup.space.notes, *data_notes(split), *warm, *self._history.notes),
         )
 
     async def run(self) -> TuningResult:
@@ -111,6 +117,7 @@ class Tuning:
         with frozen_files():
             setup = await self._prepare()
             shares = self._shares(setup, self._likely_calls(setup.split))
+            prior = self._prior(setup)
             run = TuningRun(
                 self.suite,
                 setup,
@@ -118,9 +125,10 @@ class Tuning:
                 models=self._models,
                 store=self._store,
                 progress=self.progress,
-                number=self._begin(setup),
+                number=self._begin(setup, prior),
                 eval_options=self._eval_options,
                 shares=lambda calls_a_row: self._shares(setup, calls_a_row),
+                warm_start=self._warm_start(setup, prior),
             )
             self.progress.budget = run.budget
             run.budget.most = shares.total
@@ -221,12 +229,34 @@ class Tuning:
                     return float((run.ended - run.started) / asked)
         return None
 
-    def _begin(self, setup: Setup) -> int:
+    def _prior(self, setup: Setup) -> PooledTunings:
+        """Return the prior of the run: that of an earlier run of the same command, else from the history."""
+        if self.options.cold or self.options.optimizer != OPTIMIZERS[0]:
+            return PooledTunings()
+        kept = kept_prior(self._store, KIND, self.suite.target, setup.model, self._inputs())
+        steps = self.suite.baseline.pipeline.steps
+        return pool_tunings(self._history, steps, setup.models, setup.split) if kept is None else kept
+
+    def _warm_start(self, setup: Setup, prior: PooledTunings) -> WarmStart:
+        steps = self.suite.baseline.pipeline.steps
+        return WarmStart(prior, self._history, steps=steps, models=setup.models, split=setup.split)
+
+    def _begin(self, setup: Setup, prior: PooledTunings) -> int:
         self._store.close_dead_runs()
         model = {"reference": setup.model.reference, "digest": setup.model.digest}
+        inputs = {**self._inputs(), **({"prior": prior.record()} if prior.tunings else {})}
+        return self._store.begin_run(KIND, self.suite.target, model=model, inputs=inputs)
+
+    def _inputs(self) -> dict[str, Any]:
+        """Return the settings that the store keeps with a run."""
         options = self.options
-        settings = {"suite": suite_name(self.suite), "optimizer": options.optimizer, "budget": options.limits.record()}
-        return self._store.begin_run(KIND, self.suite.target, model=model, inputs={**settings, "seed": options.seed})
+        return {
+            "suite": suite_name(self.suite),
+            "optimizer": options.optimizer,
+            "budget": options.limits.record(),
+            "seed": options.seed,
+            **({"cold": True} if options.cold else {}),
+        }
 
 
 def suite_name(suite: Suite) -> str:

@@ -145,6 +145,29 @@ class AblationRecord(Record):
     skipped: str | None = None
 
 
+class PriorEffect(Record):
+    """The expected effect of a choice by earlier tunings, relative to the mean choice, and its standard deviation.
+
+    Both are shares of the metric's range.
+    """
+
+    axis: str
+    level: str
+    effect: Number = 0.0
+    sd: Number = 0.0
+
+
+class PriorRecord(Record):
+    """The prior of a search: the effects that `tunings` earlier tunings on the same model found.
+
+    `moved`: by parameter the choice that the screen ranked first by its own answers, and the one with the prior.
+    """
+
+    tunings: int = 0
+    effects: list[PriorEffect] = Field(default_factory=list)
+    moved: dict[str, list[str]] = Field(default_factory=dict)
+
+
 class TuneRecord(Record):
     """A tuning run."""
 
@@ -171,6 +194,7 @@ class TuneRecord(Record):
     rows_needed: int | None = None
     smallest_shown: Number | None = None
     ablation: list[AblationRecord] = Field(default_factory=list)
+    prior: PriorRecord | None = None
     calls: int = 0
     cached: int = 0
     tokens: int = 0

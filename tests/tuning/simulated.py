@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
+from promptkit.tuning.prior.effect_prior import EffectPrior
 from promptkit.tuning.search.race import SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import draw, finalists, main_effects, screen_rows, screen_size
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
@@ -301,24 +302,39 @@ def _along(values: Floats, dimensions: tuple[int, ...], of: int) -> Floats:
     return values.reshape(shape)
 
 
-def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
-    """Search a space as a tuning does: the start alone, a screen of half of the calls, the race of its finalists.
+@dataclass(frozen=True)
+class Searched:
+    """A search of a space: its pick, the calls that it took, and the rows that each candidate saw, by its key."""
 
-    Returns the pick and the calls.
-    """
+    pick: Candidate
+    calls: float
+    rows: Mapping[str, tuple[Candidate, int]]
+
+
+def search_space(model: Space, calls: int, prior: EffectPrior | None = None) -> Searched:
+    """Search a space as a tuning does: the start alone, a screen of half of the calls, the race of its finalists."""
     smoke = min(SMOKE_ROWS, model.rows)
     left = calls - smoke
-    configurations = draw(model.axes, screen_size(left), model.seed)
+    configurations = draw(model.axes, screen_size(left), model.seed, prior)
     rows = screen_rows(left, [1] * len(configurations), model.rows)
     means = [float(model.scores(candidate)[:rows].mean()) for candidate in configurations]
-    effects = main_effects(configurations, means, [rows] * len(means), model.axes)
+    effects = main_effects(configurations, means, [rows] * len(means), model.axes, prior=prior)
     entering = finalists(effects, list(zip(configurations, means, strict=True)))
     seen = {candidate.key: rows for candidate in configurations} | {Candidate().key: max(smoke, rows)}
     known = [seen.get(candidate.key, 0) for candidate in entering]
     spent = sum(seen.values())
     race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
     raced = run(race, np.stack([model.scores(candidate) for candidate in entering]), known=known)
-    return entering[raced.pick], spent + raced.calls
+    asked = {candidate.key: (candidate, seen[candidate.key]) for candidate in configurations}
+    for candidate, entry in zip(entering, race.entries, strict=True):
+        asked[candidate.key] = candidate, max(entry.rows, seen.get(candidate.key, 0))
+    return Searched(entering[raced.pick], spent + raced.calls, asked)
+
+
+def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Search a space as a tuning does; return the pick and the calls."""
+    found = search_space(model, calls)
+    return found.pick, found.calls
 
 
 def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:

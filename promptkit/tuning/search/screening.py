@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import isnan, prod
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from promptkit.tuning.prior.effect_prior import EffectPrior
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, distinct
 
 LEAST_BUDGET: Final = 120
@@ -28,6 +29,8 @@ NOISE: Final = 0.2
 """The variance of one row's score: about that of right and wrong."""
 PRIOR_SD: Final = 0.1
 """The prior standard deviation of a choice's effect: 10 points up or down."""
+MOST_SCALE: Final = 4.0
+"""The variance of an effect with a prior is at most this many times the usual one."""
 SHRINKAGE_ROWS: Final = NOISE / PRIOR_SD**2
 """The number of rows at which the observed effect counts as much as the prior of none."""
 RUNNERS_UP: Final = 2
@@ -70,14 +73,15 @@ class Effects:
         return sorted(parameter.choices, key=lambda choice: -self.of(parameter.name, choice))
 
 
-def draw(parameters: Sequence[Parameter], size: int, seed: int) -> list[Candidate]:
+def draw(parameters: Sequence[Parameter], size: int, seed: int, prior: EffectPrior | None = None) -> list[Candidate]:
     """Return distinct joint configurations, at most `size`: the start, and random ones.
 
-    Each choice of a parameter appears about as often as its other choices: each next configuration is one of those
-    whose choices were drawn least so far.
+    Each choice of a parameter appears about as often as its other choices, with a prior in proportion to its weight:
+    each next configuration is one of those whose choices were drawn least so far.
     """
     pool = _configuration_pool(parameters, seed)
     counts = [np.zeros(len(parameter.choices)) for parameter in parameters]
+    steps = [_draw_steps(parameter, prior) for parameter in parameters]
     drawn: list[Candidate] = []
     left = np.ones(len(pool), dtype=bool)
     for _ in range(min(size, len(pool))):
@@ -85,10 +89,18 @@ def draw(parameters: Sequence[Parameter], size: int, seed: int) -> list[Candidat
         # The start is first in the pool, and of configurations drawn equally often the first is taken.
         taken = int(np.argmin(np.where(left, often, np.inf)))
         left[taken] = False
-        for count, index in zip(counts, pool[taken], strict=True):
-            count[index] += 1
+        for count, step, index in zip(counts, steps, pool[taken], strict=True):
+            count[index] += step[index]
         drawn.append(_configuration(parameters, pool[taken]))
     return distinct(drawn)
+
+
+def _draw_steps(parameter: Parameter, prior: EffectPrior | None) -> list[float]:
+    """Return by how much one draw of each choice counts: less for a choice that is to be drawn more often."""
+    if prior is None:
+        return [1.0] * len(parameter.choices)
+    weights = prior.draw_weights(parameter.name, [choice.name for choice in parameter.choices])
+    return [1 / weight for weight in weights]
 
 
 def _configuration_pool(parameters: Sequence[Parameter], seed: int) -> NDArray[np.int64]:
@@ -137,9 +149,14 @@ def affordable_candidates(candidates: Sequence[Candidate], budget: int) -> list[
 
 
 def main_effects(
-    candidates: Sequence[Candidate], scores: ArrayLike, rows_each: ArrayLike, parameters: Sequence[Parameter]
+    candidates: Sequence[Candidate],
+    scores: ArrayLike,
+    rows_each: ArrayLike,
+    parameters: Sequence[Parameter],
+    *,
+    prior: EffectPrior | None = None,
 ) -> Effects:
-    """Return the main effects of choices from configurations' mean scores, shrunk towards none.
+    """Return the main effects of choices from configurations' mean scores, shrunk towards those of `prior`, or none.
 
     `scores` and `rows_each` are (candidates,): the mean in [0, 1] and its number of rows; NaN or 0 rows are left out.
     Ridge regression on one dummy per choice, the mean not shrunk (Hoerl & Kennard 1970, Technometrics 12:55). The
@@ -149,19 +166,28 @@ def main_effects(
     """
     means = np.asarray(scores, dtype=np.float64)
     weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
-    columns = [column for at, parameter in enumerate(parameters) for column in _columns(parameter, at)]
+    columns = [column for at, parameter in enumerate(parameters) for column in _columns(parameter, at, prior)]
     taken = [[choice for _, choice in _taken(candidate, parameters)] for candidate in candidates]
     dummies = np.array([[float(column.holds(choices)) for column in columns] for choices in taken], dtype=np.float64)
     design = np.column_stack([np.ones(len(means)), dummies.reshape(len(means), -1)])
     penalty = np.diag([0.0, *(NOISE / column.variance for column in columns)])
     weighed = design.T * weights
-    fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means))
+    expected = {
+        (parameter.name, choice.name): prior.mean(parameter.name, choice.name) if prior else 0.0
+        for parameter in parameters
+        for choice in parameter.choices
+    }
+    # The regression is on what the prior does not expect.
+    offsets = [
+        sum(expected[parameter.name, choice.name] for parameter, choice in _taken(candidate, parameters))
+        for candidate in candidates
+    ]
+    fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means - np.array(offsets)))
     effects = list(zip(columns, fitted[1:].tolist(), strict=True))
     added = {
         parameter.name: {
-            choice.name: sum(
-                effect for column, effect in effects if column.parameter == at and choice in column.choices
-            )
+            choice.name: expected[parameter.name, choice.name]
+            + sum(effect for column, effect in effects if column.parameter == at and choice in column.choices)
             for choice in parameter.choices
         }
         for at, parameter in enumerate(parameters)
@@ -183,7 +209,7 @@ class _Column:
         return taken[self.parameter] in self.choices
 
 
-def _columns(parameter: Parameter, at: int) -> list[_Column]:
+def _columns(parameter: Parameter, at: int, prior: EffectPrior | None = None) -> list[_Column]:
     shared: dict[str, list[Choice]] = {}
     for choice in parameter.choices:
         for key, value in choice.changes.items():
@@ -195,7 +221,20 @@ def _columns(parameter: Parameter, at: int) -> list[_Column]:
         _Column(at, (choice,), variance / 2 if any(choice in group for group in common) else variance)
         for choice in parameter.choices
     ]
-    return [*single, *(_Column(at, choices, variance / 2) for choices in common)]
+    columns = [*single, *(_Column(at, choices, variance / 2) for choices in common)]
+    return columns if prior is None else [_with_prior(column, parameter, prior) for column in columns]
+
+
+def _with_prior(column: _Column, parameter: Parameter, prior: EffectPrior) -> _Column:
+    """Return a column with its variance scaled to that of the prior effects of its choices.
+
+    Choices of one kind, such as draws of as many examples, differ from each other as much as without a prior.
+    """
+    if len(column.choices) == 1 and prior.is_shared(parameter.name, column.choices[0].name):
+        return column
+    known = [prior.effect(parameter.name, choice.name) for choice in column.choices]
+    scales = [min(MOST_SCALE, effect.variance / PRIOR_SD**2) if effect else 1.0 for effect in known]
+    return replace(column, variance=column.variance * sum(scales) / len(scales))
 
 
 def _taken(candidate: Candidate, parameters: Sequence[Parameter]) -> list[tuple[Parameter, Choice]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
+from promptkit.tuning.prior.effect_prior import EffectPrior
 from promptkit.tuning.progress import Incumbent, TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
@@ -53,9 +54,10 @@ class Search:
 
     `order` holds the rows in the one order for all candidates, `base` what is chosen already. `entrants` race in any
     case, before all that screening admits; the first is the incumbent until a race finds a better one. Candidates of
-    more than `most_requests` per row, relative to the start, are left out. `proposer` gives further candidates once the
-    race is over. `result` is filled as the search goes on, added to that of an earlier search. All choices depend on
-    the results, the calls and the seed alone: a repeated search asks only for what is missing, and ends the same.
+    more than `most_requests` per row, relative to the start, are left out. `prior`: effects of choices in earlier
+    tunings. `proposer` gives further candidates once the race is over. `result` is filled as the search goes on, added
+    to that of an earlier search. All choices depend on the results, the calls, the seed and the prior alone: a repeated
+    search asks only for what is missing, and ends the same.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Search:
         seed: int = 0,
         most_requests: float | None = None,
         entrants: Sequence[Candidate] = (),
+        prior: EffectPrior | None = None,
         proposer: Proposer | None = None,
         result: SearchResult | None = None,
     ) -> None:
@@ -83,11 +86,12 @@ class Search:
         self._seed = seed
         self._most_requests = most_requests
         self._entrants = tuple(entrants)
+        self._prior = prior
         self._proposer = proposer
         self._result = result or SearchResult()
         self._result.incumbent = self._result.calibrated = entrants[0] if entrants else self._base
         self._result.finalists = []
-        self._result.effects = None
+        self._result.effects = self._result.effects_alone = None
         self._calls_a_row = 1.0
         self._began = self._end = 0.0
 
@@ -155,14 +159,16 @@ class Search:
         calls, before = self._left(), self._evaluator.budget.spent
         row_calls = max(1, int(calls / self._calls_a_row))
         drawn = affordable_candidates(
-            await self._valid(draw(self._parameters, screen_size(row_calls), self._seed)), row_calls
+            await self._valid(draw(self._parameters, screen_size(row_calls), self._seed, self._prior)), row_calls
         )
         rows = self._order[: screen_rows(row_calls, [candidate.requests for candidate in drawn], len(self._order))]
         asked = [self._on_base(candidate) for candidate in drawn]
         self._progress.begin_stage("screen", len(asked), self._step)
         await self._evaluator.evaluate(asked, rows)
         scores = [self._estimates.means(candidate, rows).score for candidate in asked]
-        self._result.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._parameters)
+        counts = [len(rows)] * len(drawn)
+        self._result.effects_alone = main_effects(drawn, scores, counts, self._parameters)
+        self._result.effects = main_effects(drawn, scores, counts, self._parameters, prior=self._prior)
         self._end_stage("screen", asked, rows, before)
         seen = list(zip(drawn, scores, strict=True))
         if not self._entrants:
@@ -217,7 +223,9 @@ class Search:
             for parameter in deciding
             for choice in parameter.choices[1:]
         ]
-        others = draw(self._parameters, 2 * size, self._seed)[1:]
+        others = draw(self._parameters, 2 * size, self._seed, self._prior)[1:]
+        if self._prior is not None:
+            ways, others = self._prior.ordered(ways, self._parameters), self._prior.ordered(others, self._parameters)
         return distinct([Candidate(), *ways[: size // 2], *others])[:size]
 
     async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:

@@ -12,6 +12,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.options import Mode
+from promptkit.tuning.prior.warm_start import WarmStart
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.search.race import SMOKE_ROWS
@@ -52,7 +53,8 @@ class Objectives:
 class StepsSearch:
     """The search over all parameters. `result` is filled as it goes on, so an interrupted search leaves it.
 
-    `open_proposer` returns the proposer of a step on an objective; None without a teacher.
+    `open_proposer` returns the proposer of a step on an objective; None without a teacher. `warm_start` gives priors
+    from earlier tunings and learns from this one.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class StepsSearch:
         most_requests: float,
         result: SearchResult | None = None,
         open_proposer: Callable[[Objective, str], Proposer] | None = None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         self._objectives = objectives
         self._parameters = tuple(parameters)
@@ -74,6 +77,7 @@ class StepsSearch:
         self._seed = seed
         self._most_requests = most_requests
         self._open_proposer = open_proposer
+        self._warm_start = warm_start
         self._result = result or SearchResult()
 
     async def run(self, calls: int) -> SearchResult:
@@ -195,13 +199,17 @@ class StepsSearch:
             seed=self._seed,
             most_requests=self._most_requests,
             entrants=entrants,
+            prior=self._warm_start.prior(objective.estimates.evaluator, parameters) if self._warm_start else None,
             proposer=self._open_proposer(objective, step)
             if self._open_proposer is not None and step is not None
             else None,
             result=step_result,
         )
         try:
-            return await search.run(calls)
+            result = await search.run(calls)
+            if self._warm_start is not None and (step is not None or self._mode == "joint"):
+                self._warm_start.learn(objective.estimates, base or Candidate(), parameters, result)
+            return result
         finally:
             if not is_whole and step is not None:  # An error here still leaves the best so far of this step.
                 self._result.stages += step_result.stages

@@ -1,0 +1,110 @@
+"""Warm starts against cold ones on simulated tasks: what three earlier tunings are worth, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from promptkit.tuning.prior.effect_prior import EffectPrior, Estimate, pooled_effects
+from promptkit.tuning.prior.estimates import Scores, estimated_effects
+from promptkit.tuning.search_space.candidate import Candidate
+from tests.tuning.simulated import MODERATE, Floats, Space, axes_of, search_space
+
+ROWS, START, RHO = 100, 0.55, 0.5
+EARLIER = 3
+INTERACTION = 0.3
+EXAMPLE_SETS = [0, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8]
+"""How many examples each level of the axis has: the draws of one size are of one kind."""
+SHARED = {"much": 0.8, "half": 0.5, "nothing": 0.0}
+"""The share of the effects' variance that is common to all tasks on a model."""
+
+
+def kinds_of(levels: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, str]]:
+    """Return the kind of each choice by axis: of examples their number, else the level."""
+    return {
+        f"step.{name}": {
+            str(level): f"{name}: {EXAMPLE_SETS[level] if name == 'examples' else level}" for level in range(size)
+        }
+        for name, (size, _) in levels.items()
+    }
+
+
+def tasks(model: int, count: int, shared: float) -> list[Space]:
+    """Return tasks on one model whose effects have a share of their variance in common, interactions included."""
+    common = np.random.default_rng([model, 3])
+    shapes = _effects(common)
+    spaces = []
+    for task in range(count):
+        mine = _effects(np.random.default_rng([model, 4, task]))
+        latent = np.sqrt(shared) * shapes + np.sqrt(1 - shared) * mine
+        first = (0,) * latent.ndim
+        truth = ndtr(latent - latent[first] + ndtri(START))
+        spaces.append(Space(axes_of(MODERATE), truth, ROWS, RHO, 1_000 * model + task))
+    return spaces
+
+
+def _effects(chance: np.random.Generator) -> Floats:
+    """Return the effects of all configurations in probits: one dimension an axis."""
+    names = list(MODERATE)
+    latent = np.zeros([MODERATE[name][0] for name in names])
+    for at, name in enumerate(names):
+        size, sd = MODERATE[name]
+        values = chance.normal(0, sd, size)
+        if name == "examples":  # Half of it by their number, half by the draw.
+            by_number = dict(zip(sorted(set(EXAMPLE_SETS)), chance.normal(0, sd, 4), strict=True))
+            values = (values + np.array([by_number[number] for number in EXAMPLE_SETS])) / np.sqrt(2)
+        latent = latent + values.reshape([size if dimension == at else 1 for dimension in range(len(names))])
+    for one, other in combinations(range(len(names)), 2):
+        (size, sd), (other_size, other_sd) = MODERATE[names[one]], MODERATE[names[other]]
+        both = chance.normal(0, INTERACTION * np.sqrt(sd * other_sd), (size, other_size))
+        shape = [1] * len(names)
+        shape[one], shape[other] = size, other_size
+        latent = latent + both.reshape(shape)
+    return latent
+
+
+def left_behind(model: Space, calls: int) -> dict[str, Estimate]:
+    """Return what a cold tuning with so many calls leaves for later ones."""
+    found = [
+        Scores(candidate, range(rows), model.scores(candidate)[:rows])
+        for candidate, rows in search_space(model, calls).rows.values()
+    ]
+    return estimated_effects(found, model.axes, kinds_of(MODERATE))
+
+
+def gain(model: Space, pick: Candidate) -> float:
+    """Return the true gain of a pick over the start, in points."""
+    return 100 * float(model.truth[model.place(pick)] - model.truth[model.place(Candidate())])
+
+
+def compared(models: int, calls: int, shared: float) -> Floats:
+    """Return true gains of cold and warm tunings, (models, 2), each of a further task on a model with earlier ones."""
+    found = []
+    for model in range(models):
+        *earlier, task = tasks(model, EARLIER + 1, shared)
+        prior = EffectPrior(
+            kinds_of(MODERATE), {"step": pooled_effects([left_behind(space, calls) for space in earlier])}
+        )
+        found.append([gain(task, search_space(task, calls, known).pick) for known in (None, prior)])
+    return np.array(found)
+
+
+def main() -> None:
+    import sys
+
+    n = int(sys.argv[1])
+    for shared, share in SHARED.items():
+        for calls in (120, 231, 600):
+            g = compared(n, calls, share)
+            d = g[:, 1] - g[:, 0]
+            print(
+                f"{shared:8} {calls:4} cold {g[:, 0].mean():5.1f} warm {g[:, 1].mean():5.1f}  diff {d.mean():+5.1f} ± {d.std(ddof=1) / len(d) ** 0.5:.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
