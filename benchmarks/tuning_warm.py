@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +15,7 @@ from promptkit.tuning.search_space.candidate import Candidate
 from tests.tuning.simulated import MODERATE, Floats, Space, axes_of, search_space
 
 ROWS, START, RHO = 100, 0.55, 0.5
-EARLIER = 3
+EARLIER, EARLIER_CALLS = 3, 231
 INTERACTION = 0.3
 EXAMPLE_SETS = [0, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8]
 """How many examples each level of the axis has: the draws of one size are of one kind."""
@@ -42,7 +43,8 @@ def tasks(model: int, count: int, shared: float) -> list[Space]:
         latent = np.sqrt(shared) * shapes + np.sqrt(1 - shared) * mine
         first = (0,) * latent.ndim
         truth = ndtr(latent - latent[first] + ndtri(START))
-        spaces.append(Space(axes_of(MODERATE), truth, ROWS, RHO, 1_000 * model + task))
+        axes = [replace(axis, kind="decide" if axis.name == "step.decide" else "given") for axis in axes_of(MODERATE)]
+        spaces.append(Space(axes, truth, ROWS, RHO, 1_000 * model + task))
     return spaces
 
 
@@ -86,7 +88,7 @@ def compared(models: int, calls: int, shared: float) -> Floats:
     for model in range(models):
         *earlier, task = tasks(model, EARLIER + 1, shared)
         prior = EffectPrior(
-            kinds_of(MODERATE), {"step": pooled_effects([left_behind(space, calls) for space in earlier])}
+            kinds_of(MODERATE), {"step": pooled_effects([left_behind(space, EARLIER_CALLS) for space in earlier])}
         )
         found.append([gain(task, search_space(task, calls, known).pick) for known in (None, prior)])
     return np.array(found)

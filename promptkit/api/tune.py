@@ -31,7 +31,8 @@ class TuneArguments(ModelArguments, total=False):
     """Keyword arguments of `tune`, as the options of `promptkit tune`.
 
     `budget` is as "calls=300,minutes=10"; `only` lists what may vary; `teacher` is a model that proposes instructions;
-    `mode` is "both", "stepwise" or "joint"; `cold` uses no earlier tunings as a prior; `write` tells whether the tuned
+    `mode` is "both", "stepwise" or "joint"; `cold` uses no earlier tunings as a prior; `tried` lists variants
+    of your own, as `--try` names them; `write` tells whether the tuned
     files are written, `apply` whether they replace the original where the verdict is `improved`.
     """
 
@@ -44,6 +45,7 @@ class TuneArguments(ModelArguments, total=False):
     metric: str | None
     seed: int
     cold: bool
+    tried: Sequence[str]
     write: bool
     apply: bool
 
@@ -129,6 +131,7 @@ def read_options(**options: Unpack[TuneArguments]) -> TuneSettings:
         metric=options.get("metric"),
         seed=options.get("seed", 0),
         cold=options.get("cold", False),
+        tried=tuple(as_list(options.get("tried", ()))),
     )
     model = ModelOptions(
         model=options.get("model"),

@@ -83,6 +83,10 @@ def tune(
         str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draw other examples and candidates.")] = 0,
+    tried: Annotated[
+        list[str] | None,
+        typer.Option("--try", metavar="VARIANT", help="A file or STEP.KEY=VALUE that races too; repeatable."),
+    ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Use nothing that earlier tunings on this model found.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start even if only a large gain would be detectable.")] = False,
@@ -110,6 +114,7 @@ def tune(
         metric=metric,
         seed=seed,
         cold=cold,
+        tried=tuple(tried or ()),
         apply=apply,
         model=model,
         sets=tuple(sets or ()),
@@ -143,6 +148,7 @@ def tune(
             metric=metric,
             seed=seed or None,
             cold=cold,
+            **{"try": tried or ()},
             model=model,
             set=settings.model.sets,
             yes=yes,

@@ -47,7 +47,8 @@ class TuneOptions:
     """The options of a tuning run, besides its target and suite.
 
     `only`: parameter kinds, steps, or STEP.KIND. `metric`: the name of the metric to optimize, None for the first.
-    `cold`: take nothing that earlier tunings found as a prior. Raises InputError for an unknown optimizer, mode or preference.
+    `tried`: further variants that enter the race, as `--try` names them. `cold`: take nothing that earlier tunings
+    found as a prior. Raises InputError for an unknown optimizer, mode or preference.
     """
 
     limits: Limits = Limits()
@@ -59,6 +60,7 @@ class TuneOptions:
     metric: str | None = None
     seed: int = 0
     cold: bool = False
+    tried: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -66,6 +68,8 @@ class TuneOptions:
         if self.mode not in get_args(Mode):
             raise InputError(f"there is no mode `{self.mode}`", hint=nearest(self.mode, get_args(Mode)))
         check_preference(self.prefer)
+        if self.tried and self.optimizer != OPTIMIZERS[0]:
+            raise InputError(f"--try: `{self.optimizer}` tries no variants", hint=f"--optimizer {OPTIMIZERS[0]} does")
 
 
 def read_budget(text: str) -> Limits:

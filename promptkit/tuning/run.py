@@ -203,20 +203,20 @@ class TuningRun:
 
     async def _race(self, shares: BudgetShares) -> StepsSearch:
         """Return promptkit's own search, over the space with the demonstrations that the model generates for it."""
-        options, setup, parameters = self._options, self._setup, self._setup.space.parameters
+        options, setup, space = self._options, self._setup, self._setup.space
         demos: GeneratedDemos = {}
         if "examples" in setup.space.kinds:
             self._progress.begin_stage("examples", 1)
             before, calls = self.budget.spent, self._left()
             with suppress(BudgetSpent):  # Tokens or time ran out; what is left may still cover a search without them.
                 demos = await generate_demonstrations(
-                    self._objectives, parameters, setup.models, calls=calls, most_requests=shares.most_requests
+                    self._objectives, space.parameters, setup.models, calls=calls, most_requests=shares.most_requests
                 )
             if self.budget.spent > before:
                 self._stage("examples", 1, before, rows=len(setup.split.demo_pool))
         if demos:
             space = setup.space_with(demos)
-            parameters, self._space_notes = space.parameters, space.notes
+            self._space_notes = space.notes
         tuned_model, models = self._suite.baseline.model, self._models.within(self.budget)
         teacher = None
         if "wording" in setup.space.kinds:
@@ -230,12 +230,13 @@ class TuningRun:
 
         return StepsSearch(
             self._objectives,
-            parameters,
+            space.parameters,
             progress=self._progress,
             mode=options.mode,
             seed=options.seed,
             most_requests=shares.most_requests,
             result=self._state.result,
+            own=space.own,
             open_proposer=open_proposer if teacher is not None else None,
             warm_start=self._warm_start,
         )

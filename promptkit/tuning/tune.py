@@ -28,6 +28,7 @@ from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectabl
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
 from promptkit.tuning.options import OPTIMIZERS, TuneOptions
+from promptkit.tuning.own_variants import own_candidates, own_variants, with_own_choices
 from promptkit.tuning.prior.history import TuningHistory
 from promptkit.tuning.prior.warm_start import PooledTunings, WarmStart, kept_prior, pool_tunings, prior_text
 from promptkit.tuning.progress import TuningProgress
@@ -159,12 +160,18 @@ class Tuning:
             _check_rows(split)
             step_splits, too_few = _step_splits(self.suite, split)
             models = await step_models(self.suite, self._models)
+            is_ours = self.options.optimizer == OPTIMIZERS[0]
+            variants, untried = own_variants(self.suite, self.options.tried) if is_ours else ([], [])
 
             def space_with(demos: GeneratedDemos) -> SearchSpace:
                 space = self._space(split, step_splits, models, demos)
-                return replace(space, notes=(*space.notes, *too_few))
+                return replace(
+                    space,
+                    parameters=with_own_choices(space.parameters, variants, self.suite),
+                    own=tuple(own_candidates(variants, space.parameters)),
+                    notes=(*space.notes, *too_few, *untried),
+                )
 
-            is_ours = self.options.optimizer == OPTIMIZERS[0]
             space = (
                 space_with({})
                 if is_ours
@@ -330,7 +337,7 @@ def _check_space(space: SearchSpace, split: DataSplit) -> None:
     asking = [step.prompt_call for step in suite.baseline.pipeline.steps.values() if step.prompt_call is not None]
     calibrates = any(settings.decide == "score" and settings.calibrate is None for settings in asking)
     shows = asking and split.demo_pool and "examples" in space.kinds
-    if not (space.parameters or calibrates or shows):
+    if not (space.parameters or space.own or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
 

@@ -18,8 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from promptkit.tuning.prior.effect_prior import EffectPrior
-from promptkit.tuning.search.race import SMOKE_ROWS, Block, Race
-from promptkit.tuning.search.screening import draw, finalists, main_effects, screen_rows, screen_size
+from promptkit.tuning.search.race import ROWS_EACH, SMOKE_ROWS, Block, Race
+from promptkit.tuning.search.screening import (
+    LEAST_BUDGET,
+    draw,
+    finalists,
+    main_effects,
+    screen_rows,
+    screen_size,
+    unscreened,
+)
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 
 Floats = NDArray[np.float64]
@@ -315,19 +323,29 @@ def search_space(model: Space, calls: int, prior: EffectPrior | None = None) -> 
     """Search a space as a tuning does: the start alone, a screen of half of the calls, the race of its finalists."""
     smoke = min(SMOKE_ROWS, model.rows)
     left = calls - smoke
+    if left < LEAST_BUDGET:
+        return _raced(model, calls, smoke, unscreened(model.axes, left // ROWS_EACH, model.seed, prior), {})
     configurations = draw(model.axes, screen_size(left), model.seed, prior)
     rows = screen_rows(left, [1] * len(configurations), model.rows)
     means = [float(model.scores(candidate)[:rows].mean()) for candidate in configurations]
     effects = main_effects(configurations, means, [rows] * len(means), model.axes, prior=prior)
     entering = finalists(effects, list(zip(configurations, means, strict=True)))
-    seen = {candidate.key: rows for candidate in configurations} | {Candidate().key: max(smoke, rows)}
-    known = [seen.get(candidate.key, 0) for candidate in entering]
-    spent = sum(seen.values())
+    return _raced(model, calls, smoke, entering, {candidate.key: (candidate, rows) for candidate in configurations})
+
+
+def _raced(
+    model: Space, calls: int, smoke: int, entering: Sequence[Candidate], screened: Mapping[str, tuple[Candidate, int]]
+) -> Searched:
+    """Race the entering candidates, the start first, for the calls that the smoke test and the screen have left."""
+    start = Candidate()
+    asked = {start.key: (start, smoke)} | dict(screened)
+    asked[start.key] = start, max(smoke, asked[start.key][1])
+    known = [asked[candidate.key][1] if candidate.key in asked else 0 for candidate in entering]
+    spent = sum(rows for _, rows in asked.values())
     race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
     raced = run(race, np.stack([model.scores(candidate) for candidate in entering]), known=known)
-    asked = {candidate.key: (candidate, seen[candidate.key]) for candidate in configurations}
-    for candidate, entry in zip(entering, race.entries, strict=True):
-        asked[candidate.key] = candidate, max(entry.rows, seen.get(candidate.key, 0))
+    for candidate, entry, seen in zip(entering, race.entries, known, strict=True):
+        asked[candidate.key] = candidate, max(entry.rows, seen)
     return Searched(entering[raced.pick], spent + raced.calls, asked)
 
 

@@ -22,7 +22,7 @@ from promptkit.prompts.front_matter import split_front_matter
 from promptkit.storage.files import make_folder, read_bytes, remove_file, write_atomic
 from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
-from promptkit.storage.yaml_edit import REMOVED, block_text, set_value
+from promptkit.storage.yaml_edit import block_text, differing, set_value
 from promptkit.tuning.output.tuned_prompts import (
     TUNED,
     free_file,
@@ -280,21 +280,6 @@ def _refuse_inner(name: str, step: Mapping[str, Any], change: Mapping[str, Any])
             f"`{name}.{inner[0]}` changes a step of the pipeline `{step['pipeline']}`, which has a file of its own"
         )
         raise InputError(message, hint=f"tune `{step['pipeline']}` itself and let `{name}` use the tuned one")
-
-
-def differing(
-    old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the smallest edits that turn one mapping into another: a path with its value, or `REMOVED`."""
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping) and value.keys() & before.keys():
-            yield from differing(before, value, (*path, key))
-        elif key not in old or repr(value) != repr(before):
-            yield (*path, key), value
-    for key in old:
-        if key not in new:
-            yield (*path, key), REMOVED
 
 
 def _with_heading(text: str, lines: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from promptkit.project import LIBRARY, TemplateKind
 from promptkit.techniques.spec import parse_spec
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.search_space.settings import layout_cue, written_cue
+from promptkit.tuning.search_space.wording import is_edit_by_rule
 
 MOST_EXAMPLES: Final = 64
 
@@ -64,8 +65,7 @@ def _choice_kind(parameter: Parameter, choice: Choice, pipeline: Pipeline) -> st
         case "think":
             return str(asking.options.think)
         case "wording":
-            # The names of edits by rule are promptkit's own; values of `tune:` are texts of the project.
-            return choice.name if parameter.name == f"{parameter.step}.wording" else None
+            return choice.name if is_edit_by_rule(choice.name) else None
     return None
 
 

@@ -8,8 +8,6 @@ from itertools import combinations
 from math import exp
 from typing import Final
 
-from promptkit.tuning.search_space.candidate import Candidate, Parameter
-
 USUAL_VARIANCE: Final = 0.1**2
 """The variance of a parameter's effects before there is any evidence: 10 points up or down."""
 USUAL_VARIANCE_WEIGHT: Final = 4.0
@@ -21,7 +19,7 @@ USUAL_SHARE_WEIGHT: Final = 6.0
 SMALLEST_VARIANCE: Final = 0.03**2
 LEAST_VARIANCE: Final = 0.2 / 60
 """A prior is at most as strong as 60 rows with a choice, at the variance of right and wrong."""
-DRAW_SCALE, MOST_OFTEN = 0.05, 2.0
+DRAW_SCALE, MOST_OFTEN = 0.03, 4.0
 """A choice that is this much better than the mean of its parameter is drawn e times as often, within limits."""
 
 
@@ -59,19 +57,8 @@ class EffectPrior:
         kinds = self.kinds.get(parameter, {})
         return list(kinds.values()).count(kinds.get(choice, "")) > 1
 
-    def ordered(self, candidates: Sequence[Candidate], parameters: Sequence[Parameter]) -> list[Candidate]:
-        """Return candidates with the largest sum of their choices' prior means first; of equal ones the earlier."""
-
-        def expected(candidate: Candidate) -> float:
-            return sum(
-                self.mean(parameter.name, candidate.choices.get(parameter.name, parameter.choices[0]).name)
-                for parameter in parameters
-            )
-
-        return sorted(candidates, key=lambda candidate: -expected(candidate))
-
     def draw_weights(self, parameter: str, choices: Sequence[str]) -> list[float]:
-        """Return how often to draw each choice relative to the others; never less than a quarter of the most."""
+        """Return how often to draw each choice relative to the others; within limits."""
         means = [self.mean(parameter, choice) for choice in choices]
         centre = sum(means) / len(means)
         return [min(MOST_OFTEN, max(1 / MOST_OFTEN, exp((mean - centre) / DRAW_SCALE))) for mean in means]
@@ -102,8 +89,7 @@ def _variances(found: Mapping[str, Sequence[Estimate]]) -> dict[str, float]:
         estimates = [each for kind, of_kind in found.items() if parameter_kind(kind) == group for each in of_kind]
         weights = [USUAL_VARIANCE / (USUAL_VARIANCE + estimate.variance) for estimate in estimates]
         total = USUAL_VARIANCE_WEIGHT * USUAL_VARIANCE + sum(
-            weight * (estimate.mean**2 - estimate.variance)
-            for weight, estimate in zip(weights, estimates, strict=True)
+            weight * (estimate.mean**2 - estimate.variance) for weight, estimate in zip(weights, estimates, strict=True)
         )
         variances[group] = max(SMALLEST_VARIANCE, total / (USUAL_VARIANCE_WEIGHT + sum(weights)))
     return {kind: variances[parameter_kind(kind)] for kind in found}

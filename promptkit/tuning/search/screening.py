@@ -148,6 +148,24 @@ def affordable_candidates(candidates: Sequence[Candidate], budget: int) -> list[
     return kept
 
 
+def unscreened(
+    parameters: Sequence[Parameter], size: int, seed: int, prior: EffectPrior | None = None
+) -> list[Candidate]:
+    """Return the candidates of a race without screening, at most `size`: the start, ways to decide, random ones.
+
+    With a prior, half of them are those that it expects most of.
+    """
+    deciding = [parameter for parameter in parameters if parameter.kind == "decide"]
+    ways = [
+        Candidate().with_choice(parameter.name, choice) for parameter in deciding for choice in parameter.choices[1:]
+    ]
+    others = draw(parameters, 2 * size, seed, prior)[1:]
+    if prior is None:
+        return distinct([Candidate(), *ways[: size // 2], *others])[:size]
+    likely = finalists(main_effects((), (), (), parameters, prior=prior), ())
+    return distinct([*likely[: 1 + size // 2], *ways, *others])[:size]
+
+
 def main_effects(
     candidates: Sequence[Candidate],
     scores: ArrayLike,
@@ -169,7 +187,7 @@ def main_effects(
     columns = [column for at, parameter in enumerate(parameters) for column in _columns(parameter, at, prior)]
     taken = [[choice for _, choice in _taken(candidate, parameters)] for candidate in candidates]
     dummies = np.array([[float(column.holds(choices)) for column in columns] for choices in taken], dtype=np.float64)
-    design = np.column_stack([np.ones(len(means)), dummies.reshape(len(means), -1)])
+    design = np.column_stack([np.ones(len(means)), dummies.reshape(len(means), len(columns))])
     penalty = np.diag([0.0, *(NOISE / column.variance for column in columns)])
     weighed = design.T * weights
     expected = {

@@ -22,6 +22,7 @@ from promptkit.tuning.search.screening import (
     main_effects,
     screen_rows,
     screen_size,
+    unscreened,
 )
 from promptkit.tuning.search_space.candidate import (
     Candidate,
@@ -53,11 +54,11 @@ class Search:
     """A search on one evaluator: smoke test, screening, race, proposals.
 
     `order` holds the rows in the one order for all candidates, `base` what is chosen already. `entrants` race in any
-    case, before all that screening admits; the first is the incumbent until a race finds a better one. Candidates of
-    more than `most_requests` per row, relative to the start, are left out. `prior`: effects of choices in earlier
-    tunings. `proposer` gives further candidates once the race is over. `result` is filled as the search goes on, added
-    to that of an earlier search. All choices depend on the results, the calls, the seed and the prior alone: a repeated
-    search asks only for what is missing, and ends the same.
+    case, before all that screening admits; the first is the incumbent until a race finds a better one. `own`, a
+    person's variants, race in any case too. Candidates of more than `most_requests` per row, relative to the start, are
+    left out. `prior`: effects of choices in earlier tunings. `proposer` gives further candidates once the race is over.
+    `result` is filled as the search goes on, added to that of an earlier search. All choices depend on the results, the
+    calls, the seed and the prior alone: a repeated search asks only for what is missing, and ends the same.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Search:
         seed: int = 0,
         most_requests: float | None = None,
         entrants: Sequence[Candidate] = (),
+        own: Sequence[Candidate] = (),
         prior: EffectPrior | None = None,
         proposer: Proposer | None = None,
         result: SearchResult | None = None,
@@ -86,6 +88,7 @@ class Search:
         self._seed = seed
         self._most_requests = most_requests
         self._entrants = tuple(entrants)
+        self._own = tuple(own)
         self._prior = prior
         self._proposer = proposer
         self._result = result or SearchResult()
@@ -185,7 +188,7 @@ class Search:
         """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
         effects = self._result.effects
         entering = self._without_screening() if effects is None else finalists(effects, seen)
-        entering = distinct([Candidate(), *self._entrants, *entering])
+        entering = distinct([Candidate(), *self._entrants, *self._own, *entering])
         left = self._left()
         calls = left * (1.0 if self._proposer is None else 1 - PROPOSAL_SHARE)
         await self._race("race", [self._on_base(candidate) for candidate in await self._valid(entering)], int(calls))
@@ -217,16 +220,7 @@ class Search:
 
     def _without_screening(self) -> list[Candidate]:
         size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
-        deciding = [parameter for parameter in self._parameters if parameter.kind == "decide"]
-        ways = [
-            Candidate().with_choice(parameter.name, choice)
-            for parameter in deciding
-            for choice in parameter.choices[1:]
-        ]
-        others = draw(self._parameters, 2 * size, self._seed, self._prior)[1:]
-        if self._prior is not None:
-            ways, others = self._prior.ordered(ways, self._parameters), self._prior.ordered(others, self._parameters)
-        return distinct([Candidate(), *ways[: size // 2], *others])[:size]
+        return unscreened(self._parameters, size, self._seed, self._prior)
 
     async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
         """Race candidates, the first being the one to beat; the winner becomes the incumbent."""

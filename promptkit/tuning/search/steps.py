@@ -53,8 +53,8 @@ class Objectives:
 class StepsSearch:
     """The search over all parameters. `result` is filled as it goes on, so an interrupted search leaves it.
 
-    `open_proposer` returns the proposer of a step on an objective; None without a teacher. `warm_start` gives priors
-    from earlier tunings and learns from this one.
+    `own` are a person's variants, which race beside the start. `open_proposer` returns the proposer of a step on an
+    objective; None without a teacher. `warm_start` gives priors from earlier tunings and learns from this one.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class StepsSearch:
         seed: int,
         most_requests: float,
         result: SearchResult | None = None,
+        own: Sequence[Candidate] = (),
         open_proposer: Callable[[Objective, str], Proposer] | None = None,
         warm_start: WarmStart | None = None,
     ) -> None:
@@ -76,6 +77,7 @@ class StepsSearch:
         self._mode = mode
         self._seed = seed
         self._most_requests = most_requests
+        self._own = tuple(own)
         self._open_proposer = open_proposer
         self._warm_start = warm_start
         self._result = result or SearchResult()
@@ -199,6 +201,7 @@ class StepsSearch:
             seed=self._seed,
             most_requests=self._most_requests,
             entrants=entrants,
+            own=[candidate for candidate in self._own if step is None or candidate == _of_step(candidate, step)],
             prior=self._warm_start.prior(objective.estimates.evaluator, parameters) if self._warm_start else None,
             proposer=self._open_proposer(objective, step)
             if self._open_proposer is not None and step is not None

@@ -33,6 +33,14 @@ LOG_ODDS_PRIOR: Final = 0.5
 DEFINITION_TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "definition.j2"
 _SENTENCE: Final = re.compile(r"(.+?[.!?:])(?:\s|\Z)", re.DOTALL)
 _JINJA: Final = re.compile(r"\{[{%#]")
+TYPICAL_WORDS: Final = "labels with their typical words"
+REPEATED: Final = "instructions again at the end"
+_RULE_NAME: Final = re.compile(rf"{AS_WRITTEN}|{TYPICAL_WORDS}|{REPEATED}|without \w+|\w+ in one sentence")
+
+
+def is_edit_by_rule(name: str) -> bool:
+    """Return whether a choice of wording has the name of an edit by rule, which holds no text of the project."""
+    return _RULE_NAME.fullmatch(name) is not None
 
 
 def wording_parameter(
@@ -69,7 +77,7 @@ def _rules(sources: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str], st
     if instructions and "recap" not in sources and "input" in sources:
         recap = instructions if len(instructions) <= SHORT_INSTRUCTIONS else shortened(instructions)
         if recap and not _has_jinja(recap):
-            yield "instructions again at the end", {"recap": recap}, recap
+            yield REPEATED, {"recap": recap}, recap
     for section in SHORTENED:
         short = shortened(sources.get(section, ""))
         if short:
@@ -107,7 +115,7 @@ def _definitions(step: Step, labelled: Sequence[Demonstration]) -> Iterator[Choi
             for label in answer.labels
         }
         about = "; ".join(f"{label}: {text}" for label, text in definitions.items() if text)
-        yield Choice("labels with their typical words", {f"{step.name}.answer": {"label": definitions}}, about)
+        yield Choice(TYPICAL_WORDS, {f"{step.name}.answer": {"label": definitions}}, about)
 
 
 def typical_words(labelled: Sequence[Demonstration], labels: Sequence[str]) -> dict[str, list[str]]:
