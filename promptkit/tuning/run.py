@@ -30,7 +30,8 @@ from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.prior.warm_start import WarmStart
 from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.proposals.proposer import Proposer, find_teacher
+from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.proposals.teacher import NO_TEACHER, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
@@ -147,7 +148,7 @@ class TuningRun:
                 self._objectives.whole,
                 progress=self._progress,
                 models=self._models.within(self.budget),
-                teacher=options.teacher,
+                teacher=None if options.teacher == NO_TEACHER else options.teacher,
                 seed=options.seed,
             )
             self._state.result = bridged.found
@@ -221,7 +222,7 @@ class TuningRun:
         teacher = None
         if "wording" in setup.space.kinds:
             teacher = await find_teacher(options.teacher, tuned_model, setup.model, models, self._progress)
-        elif options.teacher is not None:
+        elif options.teacher not in (None, NO_TEACHER):
             self._progress.note("the teacher is not asked: wording may not vary here")
 
         def open_proposer(objective: Objective, step: str) -> Proposer:

@@ -32,6 +32,7 @@ from promptkit.tuning.own_variants import own_candidates, own_variants, with_own
 from promptkit.tuning.prior.history import TuningHistory
 from promptkit.tuning.prior.warm_start import PooledTunings, WarmStart, kept_prior, pool_tunings, prior_text
 from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.proposals.teacher import NO_TEACHER, named_teacher
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search_space.candidate import KINDS
@@ -63,7 +64,8 @@ class Tuning:
         eval_options: EvalOptions | None = None,
         history: TuningHistory | None = None,
     ) -> None:
-        self.options = options or TuneOptions()
+        options = options or TuneOptions()
+        self.options = replace(options, teacher=named_teacher(options.teacher, suite.project))
         if self.options.optimizer != OPTIMIZERS[0]:
             if suite.conversation is not None:
                 message = f"`{self.options.optimizer}` asks a row once, and the rows are conversations"
@@ -153,7 +155,10 @@ class Tuning:
     async def _prepare(self) -> Setup:
         if self._setup is None:
             model = await (await self._models.get(self.suite.baseline.model)).model()
-            if self.options.teacher is not None:  # A missing teacher would be noticed only after many requests.
+            if self.options.teacher not in (
+                None,
+                NO_TEACHER,
+            ):  # A missing teacher would be noticed only after many requests.
                 await (await self._models.get(self.options.teacher)).model()
             tunings, name = self._store.tunings, suite_name(self.suite)
             split = read_data_split(self.suite, tunings.split(name), seed=self.options.seed)
@@ -382,5 +387,9 @@ def _only_suite(target: Path, project: Project) -> Path:
 
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:
-    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher."""
-    return [*suite.other_models, *([teacher] if teacher else [])]
+    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher.
+
+    `teacher` is the one of `--teacher`, None for that of `promptkit.yaml`. Raises InputError.
+    """
+    named = named_teacher(teacher, suite.project)
+    return [*suite.other_models, *([named] if named not in (None, NO_TEACHER) else [])]

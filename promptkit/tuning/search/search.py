@@ -12,7 +12,7 @@ from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
 from promptkit.tuning.prior.effect_prior import EffectPrior
 from promptkit.tuning.progress import Incumbent, TuningProgress
-from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.proposals.proposer import MOST_PROPOSALS, Proposer
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
@@ -39,6 +39,9 @@ from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial, limit
 SMOKE_SHARE: Final = 0.1
 PROPOSAL_SHARE: Final = 0.3
 """The share of the race's calls that is kept for a teacher's proposals."""
+MOST_ROUNDS: Final = 5
+ROUND_CALLS: Final = (MOST_PROPOSALS + 1) * ROWS_EACH
+"""A round of proposals takes about so many calls: the leader and the proposals on a few rows."""
 
 DROP_REASONS: Final = {
     "too many": "the budget cannot tell more candidates apart",
@@ -196,17 +199,43 @@ class Search:
             await self._race_proposals(self._proposer, left)
 
     async def _race_proposals(self, proposer: Proposer, calls: int) -> None:
-        """Race a teacher's proposals for the leader against it, and then the crossover of the two best.
+        """Race a teacher's proposals for the leader against it, in rounds as long as they find a better one.
 
-        `calls` were available for the race and for this.
+        `calls` were available for the race and for this. A round takes half of what is left, or all that is left of
+        few calls.
         """
+        proposed: list[Candidate] = []
+        for _ in range(MOST_ROUNDS):
+            left = self._left()
+            is_last = left < 2 * ROUND_CALLS * self._calls_a_row
+            share = 1.0 if is_last else 0.5
+            new = await self._race_round(proposer, int(share * left), proposed, of=int(share * calls))
+            proposed += new
+            if is_last or self._result.incumbent.key not in {candidate.key for candidate in new}:
+                return
+            # Whether enough of the budget is left to begin was decided before the first round.
+            calls = self._left()
+
+    async def _race_round(
+        self, proposer: Proposer, calls: int, earlier: Sequence[Candidate], *, of: int
+    ) -> list[Candidate]:
+        """Race new proposals for the leader against it, then the crossover of the two best; return the new candidates.
+
+        `calls` of those that were available for the race and for proposals are for this round.
+        """
+        end = self._evaluator.budget.spent + calls
+
+        def left() -> int:
+            return max(0, int(end - self._evaluator.budget.spent))
+
         leader = self._result.incumbent
         seen = self._result.trials[leader.key].rows if leader.key in self._result.trials else ()
-        rows = await proposer.rows_to_learn_from(leader, self._order, len(seen), self._left(), of=calls)
-        proposed = partition_valid(self._evaluator, await proposer.propose(leader, rows, self._left(), of=calls))[0]
+        rows = await proposer.rows_to_learn_from(leader, self._order, len(seen), left(), of=of)
+        found = await proposer.propose(leader, rows, left(), of=of, earlier=earlier)
+        proposed = partition_valid(self._evaluator, found)[0]
         if not proposed:
-            return
-        await self._race("wording", [leader, *proposed], self._left())
+            return []
+        await self._race("wording", [leader, *proposed], left())
         two = [candidate for candidate in self._result.finalists if candidate.key != leader.key][:2]
         shared = self._order[
             : min((self._evaluator.known_rows(candidate, self._order) for candidate in two), default=0)
@@ -216,7 +245,9 @@ class Search:
             and (merged := proposer.crossover(leader, two, shared))
             and partition_valid(self._evaluator, [merged])[0]
         ):
-            await self._race("merge", [self._result.incumbent, merged], self._left())
+            await self._race("merge", [self._result.incumbent, merged], left())
+            proposed.append(merged)
+        return proposed
 
     def _without_screening(self) -> list[Candidate]:
         size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))

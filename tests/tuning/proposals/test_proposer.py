@@ -9,7 +9,8 @@ from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 from promptkit.runtimes.scripted import Scripted, request_text
 from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.proposals.proposer import Proposer, find_teacher
+from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.proposals.teacher import find_teacher
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
