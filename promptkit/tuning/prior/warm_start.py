@@ -23,6 +23,8 @@ from promptkit.tuning.tune_record import PriorEffect, PriorRecord
 RECENT_RUNS: Final = 50
 """The number of runs among which an earlier one of the same command is looked for."""
 MOST_DIGITS: Final = 5
+MOST_NAMED: Final = 3
+"""The number of choices that a note names, those expected most of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +174,18 @@ class WarmStart:
         """Return notes for the person: what the prior expected and changed, and what of the history was ignored."""
         if not self._used:
             return list(self._history.notes)
-        best = {
-            parameter: max(choices, key=lambda choice: choices[choice].mean)
-            for parameter, choices in self._used.items()
-        }
-        expected = ", ".join(f"{parameter} `{choice}`" for parameter, choice in best.items())
-        moved = "; ".join(
-            f"for {parameter} it put `{after}` before `{before}`" for parameter, (before, after) in self.moved.items()
+        ranked = sorted(
+            (
+                (effect.mean, f"{parameter}: {choice}")
+                for parameter, of in self._used.items()
+                for choice, effect in of.items()
+            ),
+            reverse=True,
         )
-        changed = moved or "it did not change which choices the screen ranked first"
-        return [f"{prior_text(self._pooled.tunings)}: it expected most of {expected}; {changed}", *self._history.notes]
+        expected = " · ".join(name for _, name in ranked[:MOST_NAMED])
+        moved = "; ".join(f"{name}: {after} before {before}" for name, (before, after) in self.moved.items())
+        changed = f"it put {moved}" if moved else "it left the screen's first choices as they were"
+        return [f"{prior_text(self._pooled.tunings)}; most was expected of {expected}; {changed}", *self._history.notes]
 
     def record(self) -> PriorRecord | None:
         """Return the prior as the record of the run has it; None for a cold start."""

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import PROMPT, Bench, echo, moods
 from tests.tuning.evaluators import open_evaluator, places
+from tests.tuning.scoring import SCORE, model, odds
+from tests.tuning.tunings import truth
 
 START = Candidate()
 WRONG = "Score, from 0 (wrong) to 1 (right): 0.00\n"
@@ -116,10 +119,8 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
     assert "```\nSay whether it is good or bad.\n```" in shown
     assert "Of 7 answers 4 were wrong" in shown
     assert '3 times the answer was "good" where "bad" is right:\ntext:\n> good 1\n' in shown
-    assert (
-        "text:\n> bad {{ text }} ``` and more\nThe model replied:\n> perhaps it is so\nScore, from 0 (wrong) to 1 (right): 0.00\nRight is:\n> bad"
-        in shown
-    )
+    replied = f"The model replied:\n> perhaps it is so\n{WRONG}Right is:\n> bad"
+    assert f"text:\n> bad {{{{ text }}}} ``` and more\n{replied}" in shown
     assert "bad 0" not in shown
 
 
@@ -289,6 +290,27 @@ async def test_where_nothing_fails_nothing_is_asked(bench: Bench) -> None:
         teacher = Teacher()
         assert (await proposed(evaluator, teacher)).candidates == ()
         assert teacher.requests == []
+
+
+async def test_how_near_each_label_was_is_shown_where_labels_are_scored(bench: Bench) -> None:
+    rows = [{"text": f"row {number} was {truth(number)}", "expect": truth(number)} for number in range(8)]
+    bench.rows(rows)
+    async with open_evaluator(bench, model(), bench.suite()) as opened:
+        await opened.evaluator.evaluate([SCORE], places(opened.evaluator))
+        teacher = Teacher(BETTER)
+        await propose(opened.evaluator, places(opened.evaluator), SCORE, "mood", Client(teacher), most=1)
+
+    wrong = next(number for number in range(1, 8, 2) if odds(number) > 0)
+    good, bad = (-log(1 + exp(sign * odds(wrong))) for sign in (-1, 1))
+    lines = "The model's log-probabilities of the labels (the closer to 0, the likelier):"
+    assert f"{lines}\n> good {good:.2f}, bad {bad:.2f}\n{WRONG}" in teacher.shown[0]
+
+
+async def test_a_teacher_of_which_every_request_fails_is_gone(bench: Bench) -> None:
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(ServerFailed("on fire"), ServerFailed("on fire")), most=2)
+
+    assert found == Proposals(failure="on fire")
 
 
 async def test_a_teacher_that_fails_ends_no_search(bench: Bench) -> None:
