@@ -93,6 +93,8 @@ class StepsSearch:
             if self._open_proposer is not None and only is None:
                 self._progress.note("the teacher is not asked: it proposes for steps alone, which --joint skips")
             return await self._search(self._objectives.whole, self._parameters, only, calls)
+        if self._mode == "stepwise":
+            self._note_variants_of_several_steps()
         before = self._budget.spent
         winner, runners_up, effects = await self._each_alone(
             steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
@@ -100,6 +102,12 @@ class StepsSearch:
         if self._mode == "stepwise":
             return self._result
         return await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))
+
+    def _note_variants_of_several_steps(self) -> None:
+        for candidate in self._own:
+            if len({parameter.partition(".")[0] for parameter in candidate.choices}) > 1:
+                name = self._objectives.whole.estimates.evaluator.label(candidate)
+                self._progress.note(f"`{name}` is not tried: it changes several steps, and --stepwise tunes each alone")
 
     @property
     def _budget(self) -> Budget:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.tuning.prior.effect_prior import EffectPrior, Estimate
 from promptkit.tuning.search.screening import (
     Effects,
     affordable_candidates,
@@ -18,6 +19,7 @@ from promptkit.tuning.search.screening import (
     main_effects,
     screen_rows,
     screen_size,
+    unscreened,
 )
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from tests.tuning.simulated import axes_of
@@ -237,3 +239,59 @@ class TestFinalists:
         )
 
         assert [levels(candidate, parameters) for candidate in finalists(flat, [])] == [[0, 0], [1, 0], [0, 1]]
+
+
+AXIS = of_sizes([4, 3])
+STEP_KINDS = {axis.name: {choice.name: f"{axis.name}: {choice.name}" for choice in axis.choices} for axis in AXIS}
+
+
+def with_prior(effects: dict[str, float], variance: float = 0.004) -> EffectPrior:
+    known = {kind: Estimate(mean, variance) for kind, mean in effects.items()}
+    return EffectPrior(STEP_KINDS, {"step": known})
+
+
+class TestPrior:
+    def test_without_answers_effects_are_those_of_the_prior(self) -> None:
+        effects = main_effects((), (), (), AXIS, prior=with_prior({"step.axis 0: 2": 0.1, "step.axis 0: 3": -0.1}))
+
+        assert effects.added["step.axis 0"] == pytest.approx({"0": 0.0, "1": 0.0, "2": 0.1, "3": -0.1})
+
+    def test_answers_outweigh_a_prior_that_is_wrong(self) -> None:
+        drawn = draw(AXIS, 12, 0)
+        scores = [0.8 if levels(candidate, AXIS)[0] == 1 else 0.4 for candidate in drawn]
+        prior = with_prior({"step.axis 0: 2": 0.1, "step.axis 0: 1": -0.1})
+
+        few, many = (main_effects(drawn, scores, [rows] * 12, AXIS, prior=prior) for rows in (1, 40))
+        assert few.ranked(AXIS[0])[0].name == "2"
+        assert many.ranked(AXIS[0])[0].name == "1"
+
+    def test_a_surer_prior_yields_less(self) -> None:
+        drawn = draw(AXIS, 12, 0)
+        scores = [0.8 if levels(candidate, AXIS)[0] == 1 else 0.4 for candidate in drawn]
+
+        gains = [
+            main_effects(drawn, scores, [5] * 12, AXIS, prior=with_prior(dict.fromkeys(names, 0.0), variance)).added
+            for variance in (0.0033, 0.01, 0.04)
+            for names in [[f"step.axis 0: {level}" for level in range(4)]]
+        ]
+        found = [added["step.axis 0"]["1"] for added in gains]
+        assert found == sorted(found)
+        assert found[1] == pytest.approx(main_effects(drawn, scores, [5] * 12, AXIS).added["step.axis 0"]["1"])
+
+    def test_likelier_choices_are_drawn_more_often_and_none_is_left_out(self) -> None:
+        parameters = of_sizes([4, 12, 4])
+        name = parameters[0].name
+        kinds = {name: {choice.name: f"k: {choice.name}" for choice in parameters[0].choices}}
+        prior = EffectPrior(kinds, {"step": {"k: 3": Estimate(0.05, 0.004), "k: 1": Estimate(-0.05, 0.004)}})
+        counts = Counter(levels(candidate, parameters)[0] for candidate in draw(parameters, 40, 0, prior))
+
+        assert counts[3] > counts[2] > counts[1] > 0
+
+    def test_a_race_without_screening_has_what_is_expected_most_of_right_after_the_start(self) -> None:
+        prior = with_prior({"step.axis 0: 2": 0.1, "step.axis 1: 1": 0.05})
+        raced = unscreened(AXIS, 8, 0, prior)
+
+        assert levels(raced[0], AXIS) == [0, 0]
+        assert levels(raced[1], AXIS) == [2, 1]
+        assert len(raced) == 8
+        assert levels(unscreened(AXIS, 8, 0)[1], AXIS) != [2, 1]
