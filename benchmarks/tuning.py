@@ -4,7 +4,8 @@
     python benchmarks/tuning.py stack [--races 100]
     python benchmarks/tuning.py embedded --data DIR [--seeds 3] [--confirm 300] [--optimizers race,miprov2,gepa]
 
-`simulate`: the race, the screen and the verdict as functions of an array of answers whose truth is known.
+`simulate`: the race, the screen and the verdict as functions of an array of answers whose truth is known, and warm
+starts against cold ones.
 `stack`: races through a project, its rendered requests and its store, against the same over arrays, and their cost.
 `embedded`: our search and DSPy's on a real model, from a plain prompt. DIR has `train.jsonl` and `dev.jsonl`: rows
 of `text` and `label` (positive, negative). Replies and cells are kept in `--keep DIR`, from which it goes on.

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tuning_warm import warm_starts
+
 from tests.tuning.broken import BROKEN, Optimizer, Searched, honest, search, tally
 from tests.tuning.simulated import (
     SETTINGS,
@@ -195,7 +197,12 @@ def spaces(seeds: int) -> Iterator[Bound]:
 def simulate(seeds: int, tunings_each: int, spaces_each: int) -> bool:
     """Measure all; print the bounds and whether they are held, and return whether all are."""
     begun = time.process_time()
-    bounds: Sequence[Bound] = [*mixture(seeds), *verdicts(tunings_each), *spaces(spaces_each)]
+    bounds: Sequence[Bound] = [
+        *mixture(seeds),
+        *verdicts(tunings_each),
+        *spaces(spaces_each),
+        *(at_least(of, least=least, measured=measured) for of, least, measured in warm_starts(spaces_each)),
+    ]
     print(f"\n{'bound':<72}{'promised':>18}{'measured':>10}")
     for bound in bounds:
         print(bound.line())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from promptkit.tuning.prior.effect_prior import EffectPrior, Estimate, pooled_effects
 from promptkit.tuning.prior.estimates import Scores, estimated_effects
@@ -19,8 +19,11 @@ EARLIER, EARLIER_CALLS = 3, 231
 INTERACTION = 0.3
 EXAMPLE_SETS = [0, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8]
 """How many examples each level of the axis has: the draws of one size are of one kind."""
-SHARED = {"much": 0.8, "half": 0.5, "nothing": 0.0}
+CALLS = (120, 231)
+SHARED = {"80 %": 0.8, "half": 0.5, "nothing": 0.0}
 """The share of the effects' variance that is common to all tasks on a model."""
+LEAST = {"80 %": 1.0, "half": 0.0, "nothing": -1.0}
+"""The least that is promised of warm starts over cold ones, in points."""
 
 
 def kinds_of(levels: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, str]]:
@@ -35,6 +38,8 @@ def kinds_of(levels: Mapping[str, tuple[int, float]]) -> dict[str, dict[str, str
 
 def tasks(model: int, count: int, shared: float) -> list[Space]:
     """Return tasks on one model whose effects have a share of their variance in common, interactions included."""
+    from scipy.special import ndtr, ndtri
+
     common = np.random.default_rng([model, 3])
     shapes = _effects(common)
     spaces = []
@@ -82,31 +87,32 @@ def gain(model: Space, pick: Candidate) -> float:
     return 100 * float(model.truth[model.place(pick)] - model.truth[model.place(Candidate())])
 
 
-def compared(models: int, calls: int, shared: float) -> Floats:
-    """Return true gains of cold and warm tunings, (models, 2), each of a further task on a model with earlier ones."""
-    found = []
+def compared(models: int, shared: float) -> dict[int, Floats]:
+    """Return true gains of cold and warm tunings by calls, (models, 2): each of a further task with earlier ones."""
+    found: dict[int, list[list[float]]] = {calls: [] for calls in CALLS}
     for model in range(models):
         *earlier, task = tasks(model, EARLIER + 1, shared)
-        prior = EffectPrior(
-            kinds_of(MODERATE), {"step": pooled_effects([left_behind(space, EARLIER_CALLS) for space in earlier])}
-        )
-        found.append([gain(task, search_space(task, calls, known).pick) for known in (None, prior)])
-    return np.array(found)
+        pooled = pooled_effects([left_behind(space, EARLIER_CALLS) for space in earlier])
+        prior = EffectPrior(kinds_of(MODERATE), {"step": pooled})
+        for calls in CALLS:
+            found[calls].append([gain(task, search_space(task, calls, known).pick) for known in (None, prior)])
+    return {calls: np.array(gains) for calls, gains in found.items()}
 
 
-def main() -> None:
-    import sys
-
-    n = int(sys.argv[1])
-    for shared, share in SHARED.items():
-        for calls in (120, 231, 600):
-            g = compared(n, calls, share)
-            d = g[:, 1] - g[:, 0]
-            print(
-                f"{shared:8} {calls:4} cold {g[:, 0].mean():5.1f} warm {g[:, 1].mean():5.1f}  diff {d.mean():+5.1f} ± {d.std(ddof=1) / len(d) ** 0.5:.1f}",
-                flush=True,
-            )
+def warm_starts(models: int) -> Iterator[tuple[str, float, float]]:
+    """Compare warm and cold starts; print them, and yield what is promised: of what, the least, and as measured."""
+    print(
+        f"\n{models} models, {EARLIER} earlier tasks of {EARLIER_CALLS} calls each: mean gain over the start in points"
+    )
+    print(f"{'tasks share':<14}{'calls':>6}{'cold':>8}{'warm':>8}{'warm - cold':>14}{'±':>6}")
+    for name, shared in SHARED.items():
+        for calls, gains in compared(models, shared).items():
+            ahead = gains[:, 1] - gains[:, 0]
+            cold, warm = gains.mean(axis=0)
+            error = ahead.std(ddof=1) / models**0.5
+            print(f"{name:<14}{calls:6}{cold:8.1f}{warm:8.1f}{ahead.mean():+14.1f}{error:6.1f}", flush=True)
+            yield f"warm - cold, {calls} calls, tasks share {name}, points", LEAST[name], ahead.mean()
 
 
 if __name__ == "__main__":
-    main()
+    list(warm_starts(int(sys.argv[1])))

@@ -153,7 +153,7 @@ def unscreened(
 ) -> list[Candidate]:
     """Return the candidates of a race without screening, at most `size`: the start, ways to decide, random ones.
 
-    With a prior, half of them are those that it expects most of.
+    With a prior, an eighth of them, and at least one, are those that it expects most of: a wrong prior loses little.
     """
     deciding = [parameter for parameter in parameters if parameter.kind == "decide"]
     ways = [
@@ -163,7 +163,7 @@ def unscreened(
     if prior is None:
         return distinct([Candidate(), *ways[: size // 2], *others])[:size]
     likely = finalists(main_effects((), (), (), parameters, prior=prior), ())
-    return distinct([*likely[: 1 + size // 2], *ways, *others])[:size]
+    return distinct([*likely[: 1 + max(1, size // 8)], *ways, *others])[:size]
 
 
 def main_effects(
