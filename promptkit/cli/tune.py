@@ -68,7 +68,10 @@ def tune(
     teacher: Annotated[
         str | None,
         typer.Option(
-            "--teacher", metavar="REF", help="A model that proposes instructions.", autocompletion=complete_model
+            "--teacher",
+            metavar="REF",
+            help="A model that proposes instructions; none: nobody.",
+            autocompletion=complete_model,
         ),
     ] = None,
     stepwise: Annotated[bool, typer.Option("--stepwise", help="Tune each step alone, not the steps together.")] = False,

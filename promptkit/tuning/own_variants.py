@@ -145,8 +145,10 @@ def _tried_variant(text: str, suite: Suite) -> OwnVariant:
     try:
         pipeline = read_variant(name, changes, suite.source, Problem).pipeline
     except InputError as error:
+        prefix = f"variant `{name}`: "
         raise InputError(
-            Problem(f"--try {text}: {problem.message}", hint=problem.hint) for problem in error.problems
+            Problem(f"--try {text}: {problem.message.removeprefix(prefix)}", hint=problem.hint)
+            for problem in error.problems
         ) from None
     start = suite.baseline.pipeline
     if pipeline.inputs.keys() != start.inputs.keys():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import Final
 
 from promptkit.engine.step_settings import resolve_model
-from promptkit.errors import RuntimeFailure
+from promptkit.errors import InputError, RuntimeFailure
 from promptkit.project import Project
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.client import Client
@@ -26,7 +27,13 @@ def named_teacher(option: str | None, project: Project) -> str | None:
         return option
     if project.settings.teacher == NO_TEACHER:
         return NO_TEACHER
-    return resolve_model(project.settings.teacher, project.root, project)
+    try:
+        return resolve_model(project.settings.teacher, project.root, project)
+    except InputError as error:
+        problems = (
+            replace(problem, message=f"teacher of promptkit.yaml: {problem.message}") for problem in error.problems
+        )
+        raise InputError(problems) from None
 
 
 async def find_teacher(

@@ -6,6 +6,8 @@ from asyncio import StreamWriter
 
 import pytest
 
+from promptkit.errors import InputError
+from promptkit.project import Project
 from promptkit.runtimes.base import Model, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
@@ -13,7 +15,7 @@ from promptkit.runtimes.references import open_runtime
 from promptkit.runtimes.scripted import Scripted, request_text
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
-from promptkit.tuning.proposals.teacher import find_teacher
+from promptkit.tuning.proposals.teacher import find_teacher, named_teacher
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
 from tests.runtimes.servers.fault_server import Misdeed, answers, faulty, sends
@@ -79,6 +81,31 @@ async def test_a_teacher_is_asked_again_about_what_its_better_proposal_gets_wron
     wordings = [entry for entry in ran.record["stages"] if entry["name"] == "wording"]
     assert len(wordings) == 3
     assert ran.record["best"]["choices"] == {"mood.wording": "teacher 3"}
+
+
+@pytest.mark.parametrize(
+    ("option", "settings", "named"),
+    [
+        (None, "", None),
+        (None, "teacher: ollama/large", "ollama/large"),
+        ("ollama/larger", "teacher: ollama/large", "ollama/larger"),
+        ("none", "teacher: ollama/large", "none"),
+        (None, "teacher: none", "none"),
+    ],
+)
+def test_the_project_names_its_teacher_once_and_the_option_another(
+    folder: Folder, option: str | None, settings: str, named: str | None
+) -> None:
+    folder.write("promptkit.yaml", settings)
+
+    assert named_teacher(option, Project.find(folder.root)) == named
+
+
+def test_a_wrong_teacher_of_the_project_is_told_with_its_place(folder: Folder) -> None:
+    folder.write("promptkit.yaml", "teacher: nobody/large")
+
+    with pytest.raises(InputError, match=r"teacher of promptkit.yaml: `nobody/large`"):
+        named_teacher(None, Project.find(folder.root))
 
 
 async def test_nobody_proposes_where_none_is_named(bench: TuneBench) -> None:
