@@ -29,7 +29,7 @@ from promptkit.cli.results import code_lines
 from promptkit.cli.session import run_to_end
 from promptkit.engine.load import load_target
 from promptkit.errors import InputError
-from promptkit.evaluation.suite.suite import Suite, suite_code
+from promptkit.evaluation.suite.suite import Suite
 from promptkit.reports.evaluation.report import defects_text
 from promptkit.reports.output import ask_person, emit, note
 from promptkit.reports.progress import Progress
@@ -40,6 +40,7 @@ from promptkit.storage.files import check_destination
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Mode
 from promptkit.tuning.run import TuningResult
+from promptkit.tuning.tune import tuning_code
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -129,10 +130,12 @@ def tune(
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the result")
     found = load_tunable(target, suite, settings, run_code=not dry_run)
-    if dry_run and not show_code(found, model, json=json):
+    if dry_run and not show_code(found, model, teacher, json=json):
         return
     approve = (
-        partial(show_plan, code=code_record(found, model), json=json) if dry_run else partial(approve_plan, yes=yes)
+        partial(show_plan, code=code_record(found, model, teacher), json=json)
+        if dry_run
+        else partial(approve_plan, yes=yes)
     )
     report = partial(print_tuned, html=html, json=json)
     ended = run_to_end(tune_suite(found, settings, Progress(), approve=approve, report=report))
@@ -163,21 +166,21 @@ def tune(
         raise ended.failure
 
 
-def show_code(suite: Suite, model: str | None, *, json: bool) -> bool:
+def show_code(suite: Suite, model: str | None, teacher: str | None, *, json: bool) -> bool:
     """Show which Python a tuning would run. Return whether it can be planned without running any."""
-    for line in code_lines(suite_code(suite, model=model)):
+    for line in code_lines(tuning_code(suite, model, teacher)):
         note(line)
     if suite.data.function is None:
         return True
     note(f"nothing is planned, as {suite.data.function.code.shown} makes the rows and is not run")
     if json:
-        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, model)}))
+        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, model, teacher)}))
     return False
 
 
-def code_record(suite: Suite, model: str | None) -> dict[str, Any]:
+def code_record(suite: Suite, model: str | None, teacher: str | None) -> dict[str, Any]:
     """Return the Python that a tuning would run as a part of `--dry-run --json`."""
-    return {"code": [use.record() for use in suite_code(suite, model=model)]}
+    return {"code": [use.record() for use in tuning_code(suite, model, teacher)]}
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:

@@ -11,13 +11,15 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, Final
 
+from promptkit.engine.dependencies import model_code
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.metrics.human import Human
 from promptkit.evaluation.suite.reader import load_suite
-from promptkit.evaluation.suite.suite import Measure, Suite
+from promptkit.evaluation.suite.suite import Measure, Suite, suite_code
 from promptkit.project import Project, is_suite
+from promptkit.project_code.reference import CodeUse
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
@@ -384,6 +386,18 @@ def _only_suite(target: Path, project: Project) -> Path:
             f"several suites measure `{target.stem}`", hint=f"--suite {of_target[0][0]}, or {of_target[1][0]}"
         )
     return of_target[0][1]
+
+
+def tuning_code(suite: Suite, model: str | None, teacher: str | None) -> list[CodeUse]:
+    """Return the Python code that a tuning would load, each use once; nothing is loaded for that.
+
+    `model` and `teacher` are those of the command line. Raises InputError for a wrong teacher of `promptkit.yaml`.
+    """
+    named, uses = named_teacher(teacher, suite.project), suite_code(suite, model=model)
+    if named is None or named == NO_TEACHER:
+        return uses
+    folder = Path.cwd() if teacher is not None else suite.project.root
+    return list(dict.fromkeys([*uses, *model_code(named, folder, "the teacher")]))
 
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:

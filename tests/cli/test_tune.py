@@ -131,6 +131,33 @@ def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
         assert store.runs() == []
 
 
+def test_a_variant_that_is_tried_is_in_the_race_and_in_what_to_type_next(here: Here) -> None:
+    done = here(*TUNE, "--try", "mood.cue=Tone:", "--cold", "--json")
+    assert "cue: mood.cue=Tone:" in [entry["name"] for entry in done.json["candidates"]]
+    assert done.json["prior"] is None
+
+    told = here(*TUNE, "--try", "mood.cue=Tone:", "--cold").err
+    assert "promptkit tune mood --suite mood --cold --try mood.cue=Tone: --yes --apply" in told
+
+
+def test_all_variants_that_are_none_of_the_target_are_refused(here: Here) -> None:
+    done = here("tune", "mood", "--dry-run", "--try", "mood.cuee=Tone:", "--try", "gone.yaml")
+
+    assert (done.code, done.out) == (2, "")
+    assert "--try mood.cuee=Tone:: mood.cuee: unknown key `cuee`" in done.err
+    assert "--try gone.yaml: there is no such file" in done.err
+
+
+def test_a_dry_run_names_the_code_of_the_project_s_teacher(here: Here) -> None:
+    (here.root / "promptkit.yaml").write_text(
+        "model: scripted:script.py:answer\nteacher: scripted:teach.py:propose\n", "utf-8"
+    )
+    (here.root / "teach.py").write_text("def propose(request):\n    return 'Judge.'\n", "utf-8")
+
+    assert "teach.py:propose" in here("tune", "mood", "--dry-run").err
+    assert "teach.py" not in here("tune", "mood", "--dry-run", "--teacher", "none").err
+
+
 def test_ctrl_c_where_a_person_is_asked_ends_at_once_and_gives_ctrl_c_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
