@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import exp
+from math import exp, sqrt
 from typing import Final
 
 USUAL_VARIANCE: Final = 0.1**2
@@ -19,8 +19,8 @@ USUAL_SHARE_WEIGHT: Final = 6.0
 SMALLEST_VARIANCE: Final = 0.03**2
 LEAST_VARIANCE: Final = 0.2 / 60
 """A prior is at most as strong as 60 rows with a choice, at the variance of right and wrong."""
-DRAW_SCALE, MOST_OFTEN = 0.03, 4.0
-"""A choice that is this much better than the mean of its parameter is drawn e times as often, within limits."""
+MOST_OFTEN: Final = 4.0
+"""A choice is drawn at most this many times as often as without a prior, and at least 1 / this many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,18 @@ class EffectPrior:
         return list(kinds.values()).count(kinds.get(choice, "")) > 1
 
     def draw_weights(self, parameter: str, choices: Sequence[str]) -> list[float]:
-        """Return how often to draw each choice relative to the others; within limits."""
+        """Return how often to draw each choice relative to the others, within limits.
+
+        A choice whose effect is expected to be one standard deviation above the mean is drawn e times as often.
+        """
         means = [self.mean(parameter, choice) for choice in choices]
         centre = sum(means) / len(means)
-        return [min(MOST_OFTEN, max(1 / MOST_OFTEN, exp((mean - centre) / DRAW_SCALE))) for mean in means]
+        weights = []
+        for choice, mean in zip(choices, means, strict=True):
+            known = self.effect(parameter, choice)
+            ahead = (mean - centre) / sqrt(known.variance) if known else 0.0
+            weights.append(min(MOST_OFTEN, max(1 / MOST_OFTEN, exp(ahead))))
+        return weights
 
 
 def pooled_effects(tunings: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
