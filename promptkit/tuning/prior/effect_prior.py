@@ -60,14 +60,14 @@ class EffectPrior:
     def draw_weights(self, parameter: str, choices: Sequence[str]) -> list[float]:
         """Return how often to draw each choice relative to the others, within limits.
 
-        A choice whose effect is expected to be one standard deviation above the mean is drawn e times as often.
+        A choice whose effect is expected to be half a standard deviation above the mean is drawn e times as often.
         """
         means = [self.mean(parameter, choice) for choice in choices]
         centre = sum(means) / len(means)
         weights = []
         for choice, mean in zip(choices, means, strict=True):
             known = self.effect(parameter, choice)
-            ahead = (mean - centre) / sqrt(known.variance) if known else 0.0
+            ahead = 2 * (mean - centre) / sqrt(known.variance) if known else 0.0
             weights.append(min(MOST_OFTEN, max(1 / MOST_OFTEN, exp(ahead))))
         return weights
 
