@@ -2,12 +2,15 @@
 
     python benchmarks/tuning.py simulate [--seeds 24] [--tunings 1000] [--spaces 200]
     python benchmarks/tuning.py stack [--races 100]
-    python benchmarks/tuning.py embedded --data DIR [--seeds 3] [--confirm 300] [--optimizers race,miprov2,gepa]
+    python benchmarks/tuning.py embedded --data DIR [--task sst2] [--model embedded/smollm2] [--calls 240] [--seeds 5]
+        [--rows 200] [--unseen 200] [--optimizers race,miprov2] [--keep DIR]
 
 `simulate`: the race, the screen and the verdict as functions of an array of answers whose truth is known.
 `stack`: races through a project, its rendered requests and its store, against the same over arrays, and their cost.
-`embedded`: our search and DSPy's on a real model, from a plain prompt. DIR has `train.jsonl` and `dev.jsonl`: rows
-of `text` and `label` (positive, negative). Replies and cells are kept in `--keep DIR`, from which it goes on.
+`embedded`: our search and DSPy's on a real model, from a plain prompt with the default cue, at equal calls for the
+search, and on rows that no tuning has. The data folder holds `sst2/` and `gsm8k/` with `train.jsonl` and `dev.jsonl`,
+and `wtq/dev.jsonl`; the expressions of `boolean` are made here. Each finished tuning is appended to `tunings.jsonl` in
+`--keep`; the same command goes on from there, also in the middle of a tuning.
 """
 
 from __future__ import annotations
@@ -17,9 +20,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CALLS = {"race": 231}
-DSPY_CALLS = 692
-"""What MIPROv2's light setting takes; ours has a third of it."""
+TASKS = ("sst2", "boolean", "gsm8k", "wtq")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,11 +34,14 @@ def parser() -> argparse.ArgumentParser:
     stack = parts.add_parser("stack")
     stack.add_argument("--races", type=int, default=100, help="of all kinds; a fifth as many searches")
     embedded = parts.add_parser("embedded")
-    embedded.add_argument("--data", type=Path, required=True)
+    embedded.add_argument("--data", type=Path, help="the folder of public sets; `boolean` needs none")
+    embedded.add_argument("--task", choices=TASKS, default=TASKS[0])
     embedded.add_argument("--model", default="embedded/smollm2")
-    embedded.add_argument("--seeds", type=int, default=3)
-    embedded.add_argument("--confirm", type=int, default=300, help="rows to confirm on")
-    embedded.add_argument("--optimizers", default="race,miprov2,gepa")
+    embedded.add_argument("--seeds", type=int, default=5)
+    embedded.add_argument("--rows", type=int, default=200, help="rows of the suite, to search and to confirm on")
+    embedded.add_argument("--unseen", type=int, default=200, help="rows to measure on that no tuning has")
+    embedded.add_argument("--calls", type=int, default=240, help="of each search; the confirmation has its own besides")
+    embedded.add_argument("--optimizers", default="race,miprov2")
     embedded.add_argument("--keep", type=Path)
     return whole
 
@@ -57,8 +61,7 @@ def main() -> None:
     else:
         from tuning_embedded import embedded
 
-        calls = {name: CALLS.get(name, DSPY_CALLS) for name in options.optimizers.split(",")}
-        held = embedded(options.data, options.model, options.seeds, options.confirm, calls, options.keep)
+        held = embedded(options)
     raise SystemExit(0 if held else 1)
 
 
