@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import zip_longest
 from math import inf
+from random import Random
 from typing import Final
 
 import numpy as np
@@ -210,15 +212,22 @@ class Search:
             await self._race("merge", [self._result.incumbent, merged], self._left())
 
     def _without_screening(self) -> list[Candidate]:
+        """Return the start, candidates with one change each, and random joint ones if there is room for more.
+
+        The changes are ways to decide, then examples, then the others by turns. Of several random changes one is likely
+        to hurt, and the few rows tell only large effects apart.
+        """
         size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
-        deciding = [parameter for parameter in self._parameters if parameter.kind == "decide"]
-        ways = [
-            Candidate().with_choice(parameter.name, choice)
-            for parameter in deciding
-            for choice in parameter.choices[1:]
-        ]
-        others = draw(self._parameters, 2 * size, self._seed)[1:]
-        return distinct([Candidate(), *ways[: size // 2], *others])[:size]
+        chance = Random(self._seed)
+        of_kind: dict[str, list[list[Candidate]]] = {"decide": [], "examples": [], "others": []}
+        for parameter in self._parameters:
+            single = [Candidate().with_choice(parameter.name, choice) for choice in parameter.choices[1:]]
+            if parameter.kind != "decide":  # Ways to decide are in order of their likely gain.
+                chance.shuffle(single)
+            of_kind[parameter.kind if parameter.kind in of_kind else "others"].append(single)
+        ways, examples, others = (list(_by_turns(singles)) for singles in of_kind.values())
+        joint = draw(self._parameters, 2 * size, self._seed)[1:]
+        return distinct([Candidate(), *ways[: size // 2], *examples, *others, *joint])[:size]
 
     async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
         """Race candidates, the first being the one to beat; the winner becomes the incumbent."""
@@ -308,6 +317,12 @@ class Search:
         self._result.stages.append(
             Stage(name=name, step=self._step, candidates=len(asked), rows=len(rows), calls=calls, notes=notes)
         )
+
+
+def _by_turns(groups: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:
+    """Yield the first of each group, then the second of each, and so on."""
+    for turn in zip_longest(*groups):
+        yield from (candidate for candidate in turn if candidate is not None)
 
 
 class RaceRunner:

@@ -79,6 +79,19 @@ async def test_no_more_is_asked_than_it_may_and_few_calls_are_not_screened(folde
     assert ("screen" in stages(result)) == (calls - 8 >= 120)
 
 
+async def test_few_calls_race_candidates_of_one_change_ways_to_decide_and_examples_first(folder: Folder) -> None:
+    shown = [
+        Choice(f"2 examples #{n}", {"mood.examples": [{"input": {"text": f"{n}"}, "output": "good"}]}) for n in "12"
+    ]
+    async with searching(folder, [CUES, LAYOUTS, axis("examples", *shown)]) as (search, *_):
+        result = await search.run(80)
+
+    raced = [trial.candidate.record() for trial in result.trials.values()]
+    assert all(len(choices) <= 1 for choices in raced)
+    kinds = [name for choices in raced for name in choices]
+    assert sorted(kinds) == ["mood.decide", "mood.decide", "mood.examples", "mood.examples", "mood.layout"]
+
+
 async def test_two_searches_of_the_same_end_the_same(folder: Folder) -> None:
     async with searching(folder, [CUES, LAYOUTS]) as (search, *_):
         first = await search.run(300)
