@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import AsyncIterator, Sequence
 from math import inf
-from random import Random
 from typing import Final
 
 import numpy as np
@@ -24,6 +22,7 @@ from promptkit.tuning.search.screening import (
     screen_rows,
     screen_size,
 )
+from promptkit.tuning.search.single_changes import single_changes
 from promptkit.tuning.search_space.candidate import (
     Candidate,
     Choice,
@@ -178,9 +177,13 @@ class Search:
         return self._result.effects.likely(drawn, score) if self._result.effects else score
 
     async def _race_finalists(self, seen: Sequence[tuple[Candidate, float]]) -> None:
-        """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
+        """Race the finalists of screening or, without screening, candidates of one change each."""
         effects = self._result.effects
-        entering = self._without_screening() if effects is None else finalists(effects, seen)
+        if effects is None:
+            size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
+            entering = single_changes(self._parameters, size, self._seed)
+        else:
+            entering = finalists(effects, seen)
         entering = distinct([Candidate(), *self._entrants, *entering])
         left = self._left()
         calls = left * (1.0 if self._proposer is None else 1 - PROPOSAL_SHARE)
@@ -210,24 +213,6 @@ class Search:
             and partition_valid(self._evaluator, [merged])[0]
         ):
             await self._race("merge", [self._result.incumbent, merged], self._left())
-
-    def _without_screening(self) -> list[Candidate]:
-        """Return the start, candidates with one change each, and random joint ones if there is room for more.
-
-        The changes are ways to decide, then examples, then the others by turns. Of several random changes one is likely
-        to hurt, and the few rows tell only large effects apart.
-        """
-        size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
-        chance = Random(self._seed)
-        of_kind: dict[str, list[list[Candidate]]] = {"decide": [], "examples": [], "others": []}
-        for parameter in self._parameters:
-            single = [Candidate().with_choice(parameter.name, choice) for choice in parameter.choices[1:]]
-            if parameter.kind != "decide":  # Ways to decide are in order of their likely gain.
-                chance.shuffle(single)
-            of_kind[parameter.kind if parameter.kind in of_kind else "others"].append(single)
-        ways, examples, others = (list(_by_turns(singles)) for singles in of_kind.values())
-        joint = draw(self._parameters, 2 * size, self._seed)[1:]
-        return distinct([Candidate(), *ways[: size // 2], *examples, *others, *joint])[:size]
 
     async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
         """Race candidates, the first being the one to beat; the winner becomes the incumbent."""
@@ -317,12 +302,6 @@ class Search:
         self._result.stages.append(
             Stage(name=name, step=self._step, candidates=len(asked), rows=len(rows), calls=calls, notes=notes)
         )
-
-
-def _by_turns(groups: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:
-    """Yield the first of each group, then the second of each, and so on."""
-    for turn in zip_longest(*groups):
-        yield from (candidate for candidate in turn if candidate is not None)
 
 
 class RaceRunner:
