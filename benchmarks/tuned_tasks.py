@@ -71,7 +71,7 @@ class TunedTask:
 
 
 def boolean_rows(number: int, seed: int = 0) -> list[Row]:
-    """Return distinct boolean expressions with their values, as many true as false."""
+    """Return distinct boolean expressions with their values, as many true as false, in random order."""
     chance = Random(seed)
     rows: dict[str, bool] = {}
     for wanted in (bool(place % 2) for place in count()):
@@ -79,7 +79,9 @@ def boolean_rows(number: int, seed: int = 0) -> list[Row]:
             break
         text, value = next(drawn for drawn in _expressions(chance) if drawn[1] == wanted and drawn[0] not in rows)
         rows[text] = value
-    return [{"expression": f"{text} is", "value": str(value)} for text, value in rows.items()]
+    made = [{"expression": f"{text} is", "value": str(value)} for text, value in rows.items()]
+    chance.shuffle(made)
+    return made
 
 
 def _expressions(chance: Random) -> Iterator[tuple[str, bool]]:

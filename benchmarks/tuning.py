@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run one part."""
     options = parser().parse_args()
+    if options.part == "embedded" and options.seeds < 1:
+        raise SystemExit("--seeds: at least 1")
     sys.path.insert(0, str(ROOT))
     if options.part == "simulate":
         from tuning_simulated import simulate

@@ -154,6 +154,7 @@ class Comparison:
         number = store.begin_run("eval", suite.name, model={})
         evaluator = Evaluator(suite, rows, models=models, store=store, budget=Budget(10**9), number=number)
         await evaluator.evaluate([candidate], range(len(rows)))
+        store.end_run(number, "done", {})
         # A row without an answer is not right.
         scores = evaluator.scores(candidate, range(len(rows))).tolist()
         return [score if score == score else 0.0 for score in scores]
