@@ -18,7 +18,7 @@ LEAST_ROWS, LIGHT_LEAST_ROWS = 8, 12
 MINIBATCH, LEAST_MINIBATCHED, FULL_EVALUATIONS = 35, 50, 5
 """Rows of a minibatch, the number of rows above which it is used, and the trials between full evaluations."""
 ATTEMPTS: Final = 8
-"""About how many rows bootstrapping a set of demonstrations takes, at most."""
+"""About how many rows bootstrapping a set of four demonstrations takes, if half of the answers are right."""
 SURPLUS_TRIALS: Final = 3
 """Times the usual trials: repeated combinations cost nothing, and a trial that the calls do not hold is not asked."""
 TRAIN_SHARE: Final = 0.2

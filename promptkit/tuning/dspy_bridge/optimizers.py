@@ -10,7 +10,7 @@ from typing import Any, Final
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
-from promptkit.tuning.dspy_bridge.mipro import FittedMIPROv2, fitting_settings
+from promptkit.tuning.dspy_bridge.mipro import ATTEMPTS, LEAST_ROWS, FittedMIPROv2, fitting_settings
 from promptkit.tuning.dspy_bridge.model import StepAdapter
 from promptkit.tuning.dspy_bridge.program import Program
 from promptkit.tuning.search_space.bootstrap import RIGHT
@@ -19,11 +19,8 @@ NO_LIMIT: Final = 10**9
 """The limit of errors: DSPy counts failed rows as wrong up to its limit. Failures of ours end the optimizer at once."""
 DEMOS: Final = 4
 """The most demonstrations of each kind: DSPy's own number for contexts that are not large."""
-ATTEMPTS: Final = 2 * DEMOS
-"""About how many rows bootstrapping a set of demonstrations takes."""
 REFLECTION_TEMPERATURE: Final = 1.0
 """GEPA: the temperature of its authors."""
-LEAST_ROWS: Final = 8
 
 Metric = Callable[..., Any]
 

@@ -239,7 +239,7 @@ class DspySearch:
         elif self._broken_off:
             self._progress.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off}")
         self._take(incumbent)
-        notes = tuple(f"{problem}; it is not asked" for problem in runner.refused)
+        notes = tuple(f"{problem}; such a program is not asked" for problem in runner.refused)
         for note in notes:
             self._progress.note(note)
         asked = distinct([incumbent, *self._asked])
