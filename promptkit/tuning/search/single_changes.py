@@ -14,7 +14,8 @@ def single_changes(parameters: Sequence[Parameter], size: int, seed: int) -> lis
     """Return the start, candidates with one change each, and random joint ones if there is room: at most `size`.
 
     The changes are ways to decide, for half of the room, then examples, then the others by turns. Of several random
-    changes one is likely to hurt, and a few rows tell only large effects apart.
+    changes one is likely to hurt, and a few rows tell only large effects apart. With parameters of several steps, which
+    were tuned alone and may pay only together, random joint ones follow the ways to decide.
     """
     chance = Random(seed)
     groups: dict[str, list[list[Candidate]]] = {"decide": [], "examples": [], "others": []}
@@ -25,7 +26,9 @@ def single_changes(parameters: Sequence[Parameter], size: int, seed: int) -> lis
         groups[parameter.kind if parameter.kind in groups else "others"].append(single)
     ways, examples, others = (list(_by_turns(singles)) for singles in groups.values())
     joint = draw(parameters, 2 * size, seed)[1:]
-    return distinct([Candidate(), *ways[: size // 2], *examples, *others, *joint])[:size]
+    is_one_step = len({parameter.step for parameter in parameters}) < 2
+    rest = [*examples, *others, *joint] if is_one_step else joint
+    return distinct([Candidate(), *ways[: size // 2], *rest])[:size]
 
 
 def _by_turns(groups: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:

@@ -84,6 +84,14 @@ def test_joint_configurations_fill_what_single_changes_leave() -> None:
     assert all(one <= other for one, other in pairwise(counts))
 
 
+def test_parameters_of_several_steps_are_combined_after_the_ways_to_decide() -> None:
+    parameters = of_kinds(axes_of({"decide": (4, 0), "layout": (4, 0)}))
+    entering = single_changes([parameters[0], replace(parameters[1], step="other")], 8, seed=0)
+
+    assert [len(candidate.choices) for candidate in entering[:4]] == [0, 1, 1, 1]
+    assert any(len(candidate.choices) == 2 for candidate in entering[4:])
+
+
 def test_where_most_changes_hurt_single_ones_gain_and_random_ones_do_not() -> None:
     spaces = [careful_space(seed) for seed in range(SPACES)]
     (single, best), (random, _) = gains(of_one_change, spaces), gains(of_random_changes, spaces)
