@@ -94,14 +94,14 @@ class MeasuredTask:
         return pipeline, rows
 
 
-def _lines(file: Path) -> Iterable[dict[str, Any]]:
+def rows_of_file(file: Path) -> Iterable[dict[str, Any]]:
     with file.open(encoding="utf-8") as opened:
         yield from map(json.loads, opened)
 
 
 def _tables(data: Path) -> Iterable[dict[str, Any]]:
     """Yield the questions with one answer, their tables as lists of mappings; columns of one name are numbered."""
-    for row in _lines(data / "wtq/dev.jsonl"):
+    for row in rows_of_file(data / "wtq/dev.jsonl"):
         if "|" in row["answer"]:
             continue
         columns: list[str] = []
@@ -120,7 +120,7 @@ TASKS = (
             vanilla, instructed, chain_of_thought, plan_and_solve, {self_consistency: {samples: 3}}, metacognitive,
             system_2_attention, {ensemble_refinement: {first: 2, samples: 2}}, {chain_of_verification: {questions: 2}}
         """,
-        rows=lambda data: _lines(data / "sst2/dev.jsonl"),
+        rows=lambda data: rows_of_file(data / "sst2/dev.jsonl"),
     ),
     MeasuredTask(
         key="math",
@@ -130,7 +130,7 @@ TASKS = (
             vanilla, chain_of_thought, plan_and_solve, least_to_most, {self_consistency: {samples: 3}}, pal,
             program_of_thoughts, chain_of_code, analogical, {chain_of_verification: {questions: 2}}
         """,
-        rows=lambda data: _lines(data / "gsm8k/dev.jsonl"),
+        rows=lambda data: rows_of_file(data / "gsm8k/dev.jsonl"),
     ),
     MeasuredTask(
         key="table_qa",

@@ -33,6 +33,7 @@ from promptkit.engine.session import RunSettings
 from promptkit.engine.step_rows import find_prompt_step
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.models import Models
+from promptkit.storage.files import frozen_files
 
 BOUND_MS = 0.2
 BASELINE = "vanilla"
@@ -75,7 +76,8 @@ class Example:
 
     async def _measure(self, runs: int) -> Cost:
         gc.collect()
-        found = [await self._run() for _ in range(runs)]
+        with frozen_files():  # As an evaluation has them.
+            found = [await self._run() for _ in range(runs)]
         return min((Cost(spent, result.totals.calls) for result, spent in found), key=lambda cost: cost.milliseconds)
 
     async def _run(self) -> tuple[Result, float]:

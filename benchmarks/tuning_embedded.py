@@ -1,236 +1,240 @@
-"""Our search against DSPy's on a real model: the same rows, the same metric, and the same rows to confirm on."""
+"""promptkit's search against DSPy's on a real model, from a plain prompt with the default cue, at equal calls."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
 import os
+import re
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import date
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from promptkit.evaluation.cells.progress import EvalOptions
+from pydantic import BaseModel
+from tuned_tasks import TASKS
+
 from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.statistics.interval import t_quantile, wilson
+from promptkit.evaluation.statistics.paired import paired_binary
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.project import Project
+from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
-from promptkit.tuning.budget import BudgetShares
-from promptkit.tuning.data_split import POOL_ROWS, DataSplit, row_labels, row_order
-from promptkit.tuning.options import Limits, TuneOptions
-from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.run import Setup, TuningRun
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.options import Limits, Optimizer, TuneOptions
 from promptkit.tuning.search_space.candidate import Candidate
-from promptkit.tuning.search_space.space import derive_search_space, step_models
+from promptkit.tuning.tune import Tuning
 
-if TYPE_CHECKING:
-    from promptkit.tuning.options import Optimizer
-
-OURS: Optimizer = "race"
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""The t quantile of a two-sided interval of 95 %, by the number of seeds."""
-PIPELINE = """\
-name: reviews
-inputs: {text: {type: text}}
-steps:
-  sentiment:
-    prompt: {instructions: Classify the sentiment of the review as positive or negative., input: "{{ text }}"}
-    answer: {label: [positive, negative]}
-    cue: none
-"""
-SUITE = """\
-data: rows.jsonl
-target: reviews
-expect: "{{ row.label }}"
-metrics: {accuracy: label}
-"""
+CONFIRMATION: Final = "confirm"
+START: Final = "start"
 
 
-@dataclass(frozen=True, slots=True)
-class Bed:
-    """A project of its own with the rows: `search` of them are the first, the others are kept to confirm on."""
+class TunedRun(BaseModel):
+    """A finished tuning, or the start alone: a line of the file that is kept.
 
-    folder: Path
-    search: int
+    `right` holds the score of each unseen row. `calls` and `tokens` are of the whole tuning; the confirmation and what
+    follows it took `confirm_calls` of the calls. `held_out` is the difference that the confirmation reports, with its
+    interval. `seconds` is wall-clock time, of the last part alone where the tuning was `resumed`.
+    """
 
-    def suite(self) -> Suite:
-        """Read it."""
-        project = Project.find(self.folder)
-        return load_suite(self.folder / "evals/reviews.yaml", project, start=self.folder / "pipelines/reviews.yaml")
+    task: str
+    model: str
+    optimizer: str
+    seed: int
+    search_calls: int
+    rows: int
+    right: list[float]
+    pick: str = "as written"
+    verdict: str = ""
+    held_out: tuple[float, float, float] | None = None
+    calls: int = 0
+    confirm_calls: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    resumed: bool = False
+    on: str = ""
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells runs apart: the same run is not made again."""
+        of_search = () if self.optimizer == START else (self.seed, self.search_calls)
+        return self.task, self.model, self.optimizer, self.rows, len(self.right), *of_search
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
-    """One search: the share right of the confirm rows (below 0: the start was picked), its calls and its seconds."""
-
-    right: float
-    calls: int
-    seconds: float
-    name: str
-
-
-def make_bed(folder: Path, search: Sequence[Mapping[str, Any]], confirm: Sequence[Mapping[str, Any]]) -> Bed:
-    """Write a project with a plain prompt and the rows."""
-    for name in ("pipelines", "evals"):
-        (folder / name).mkdir(parents=True)
-    (folder / "promptkit.yaml").write_text("")
-    (folder / "pipelines/reviews.yaml").write_text(PIPELINE)
-    (folder / "evals/reviews.yaml").write_text(SUITE)
-    rows = [{"text": each["text"], "label": each["label"]} for each in (*search, *confirm)]
-    (folder / "evals/rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return Bed(folder, len(search))
-
-
-def ground_of(suite: Suite, bed: Bed, seed: int) -> DataSplit:
-    """Return the rows, split as the files are."""
-    binder = Binder(suite)
-    rows = tuple(binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
-    labels = row_labels([row.expected[0] for row in rows])
-    ordered = row_order(bed.search, labels=labels[: bed.search] if labels else None, seed=seed)
-    return DataSplit(
-        suite=suite,
-        rows=rows,
-        search=tuple(ordered[POOL_ROWS:]),
-        demo_pool=tuple(ordered[:POOL_ROWS]),
-        holdout=tuple(range(bed.search, len(rows))),
-        labels=labels,
-        salt=0,
-        share=0.0,
-    )
+    @property
+    def share(self) -> float:
+        """The share of the unseen rows that are right."""
+        return mean(self.right)
 
 
-@asynccontextmanager
-async def opened(cells: Path, replies: Path, model: str) -> AsyncIterator[tuple[Store, Models]]:
-    """Open a store for cells, and a model whose replies are kept in another."""
-    with Store.open(cells) as store, Store.open(replies) as kept, ReplyCache(kept) as cache, frozen_files():
-        async with Models(model, store=cache) as models:
-            yield store, models
+class Comparison:
+    """Tunings of one task on one model, in a folder: the project, a store for each tuning, and the finished runs.
 
+    A further run on the same folder goes on where it stopped.
+    """
 
-async def search(
-    bed: Bed, cells: Path, replies: Path, model: str, optimizer: Optimizer, calls: int, seed: int
-) -> tuple[Tuned, float]:
-    """Search within so many calls, confirm, and return what was found and what the start gets right."""
-    suite = bed.suite()
-    async with opened(cells, replies, model) as (store, models):
-        split = ground_of(suite, bed, seed)
-        answering = await step_models(suite, models)
-        options = TuneOptions(optimizer=optimizer, seed=seed, limits=Limits(calls=calls + 2 * len(split.holdout)))
-        progress = TuningProgress()
-        setup = Setup(
-            model=answering["sentiment"],
-            split=split,
-            step_splits={},
-            space=derive_search_space(split, answering, seed=seed),
-            models=answering,
-            space_with=lambda demos: derive_search_space(split, answering, seed=seed, generated=demos),
-            smallest_gain=None,
+    def __init__(self, options: argparse.Namespace, home: Path) -> None:
+        self._options = options
+        self._task = TASKS[options.task]
+        self._project = home / f"{options.task}-{options.rows}"
+        self._task.write(self._project, options.data, options.rows, options.unseen)
+        model = re.sub(r"\W+", "-", options.model.rpartition("/")[2])
+        self._stores = home / "stores" / f"{options.task}-{options.rows}-{options.calls}-{model}"
+        self._file = home / "tunings.jsonl"
+        self._unseen = self._suite("unseen").data.count().rows
+
+    def finished(self) -> dict[tuple[Any, ...], TunedRun]:
+        """Return the finished runs of the file, by their keys."""
+        lines = self._file.read_text("utf-8").splitlines() if self._file.is_file() else []
+        return {run.key: run for run in map(TunedRun.model_validate_json, lines)}
+
+    async def run(self, optimizer: str, seed: int) -> TunedRun:
+        """Return a finished run: from the file, or made now and appended to it."""
+        run = TunedRun(
+            task=self._options.task,
+            model=self._options.model,
+            optimizer=optimizer,
+            seed=seed,
+            search_calls=self._options.calls,
+            rows=self._options.rows,
+            right=[0.0] * self._unseen,
+            on=str(date.today()),
         )
-        kept = 2 * len(split.holdout)
-        shares = BudgetShares(total=calls + kept, search=calls, confirmation=kept, most_requests=1.0)
-        run = TuningRun(
-            suite,
-            setup,
-            options=options,
-            models=models,
-            store=store,
-            progress=progress,
-            number=store.begin_run("tune", suite.name, model={}),
-            eval_options=EvalOptions(),
-            shares=lambda _: shares,
-        )
+        if run.key in (finished := self.finished()):
+            return finished[run.key]
+        async with self._opened(f"{optimizer}-{seed}") as (store, models):
+            made = {} if optimizer == START else await self._tuned(run, store, models)
+            candidate = made.pop("candidate", Candidate())
+            right = await self._unseen_scores(candidate, store, models)
+        run = run.model_copy(update={**made, "right": right})
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(f"{run.model_dump_json()}\n")
+        return run
+
+    async def _tuned(self, run: TunedRun, store: Store, models: Models) -> dict[str, Any]:
+        """Tune, and return what the run's line says of it, with the candidate."""
+        suite, resumed = self._suite("tuned"), bool(store.runs(limit=1))
+        optimizer: Optimizer = run.optimizer  # type: ignore[assignment]  # checked by TuneOptions
+        held_out = (await Tuning(suite, models=models, store=store).plan()).holdout
+        limits = Limits(calls=run.search_calls + 2 * held_out)
+        options = TuneOptions(optimizer=optimizer, seed=run.seed, limits=limits, cold=True)
         begun = time.monotonic()
-        await run.run()
-        took = time.monotonic() - begun
-        record = run.end("done").record.to_json()
-    best = record["best"]
-    start = record["baseline"]["confirm"]
-    name = " · ".join(f"{axis.rpartition('.')[2]}: {level}" for axis, level in best["choices"].items())
-    right = best["confirm"]["mean"] if best["confirm"] else None
-    tuned = Tuned(
-        right=-1.0 if right is None else right,
-        calls=sum(each["calls"] for each in record["stages"] if each["name"] not in ("confirm", "ablation")),
-        seconds=took,
-        name=name or "as written",
-    )
-    return tuned, -1.0 if start is None else start["mean"]
+        tuned = await Tuning(suite, models=models, store=store, options=options).run()
+        if tuned.failure is not None:
+            raise tuned.failure
+        record = tuned.record
+        names = [stage.name for stage in record.stages]
+        confirmed = record.stages[names.index(CONFIRMATION) :] if CONFIRMATION in names else []
+        difference = record.difference
+        return {
+            "candidate": tuned.candidate or Candidate(),
+            "pick": tuned.candidate.name if tuned.candidate else "as written",
+            "verdict": record.verdict,
+            "held_out": (difference.mean, difference.low, difference.high) if difference else None,
+            "calls": record.calls,
+            "confirm_calls": sum(stage.calls for stage in confirmed),
+            "tokens": record.tokens,
+            "seconds": time.monotonic() - begun,
+            "resumed": resumed,
+        }
+
+    async def _unseen_scores(self, candidate: Candidate, store: Store, models: Models) -> list[float]:
+        suite = self._suite("unseen")
+        binder = Binder(suite)
+        rows = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
+        number = store.begin_run("eval", suite.name, model={})
+        evaluator = Evaluator(suite, rows, models=models, store=store, budget=Budget(10**9), number=number)
+        await evaluator.evaluate([candidate], range(len(rows)))
+        store.end_run(number, "done", {})
+        # A row without an answer is not right.
+        scores = evaluator.scores(candidate, range(len(rows))).tolist()
+        return [score if score == score else 0.0 for score in scores]
+
+    def _suite(self, name: str) -> Suite:
+        start = self._project / f"pipelines/{self._task.name}.yaml"
+        return load_suite(self._project / f"evals/{name}.yaml", Project.find(self._project), start=start)
+
+    @asynccontextmanager
+    async def _opened(self, name: str) -> AsyncIterator[tuple[Store, Models]]:
+        """Open a tuning's own store and the model: no tuning finds the answers of another."""
+        folder = self._stores / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with Store.open(folder) as store, ReplyCache(store) as replies, frozen_files():
+            async with Models(self._options.model, store=replies) as models:
+                yield store, models
 
 
 def interval(values: Sequence[float]) -> str:
-    """Return the mean with its t interval over seeds, in points."""
+    """Return the mean in points with its 95 % t interval over seeds."""
     if len(values) < 2:
-        return f"{100 * values[0]:+.1f}"
-    half = T_95[len(values)] * stdev(values) / sqrt(len(values))
-    return f"{100 * mean(values):+.1f} [{100 * (mean(values) - half):+.1f}, {100 * (mean(values) + half):+.1f}]"
+        return f"{100 * values[0]:+.1f} points (one seed: no interval)"
+    half = t_quantile(0.95, len(values) - 1) * stdev(values) / sqrt(len(values))
+    return f"{100 * mean(values):+.1f} points [{100 * (mean(values) - half):+.1f}, {100 * (mean(values) + half):+.1f}]"
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+def rate(run: TunedRun) -> str:
+    """Return the share of unseen rows that are right, with Wilson's interval."""
+    low, high = wilson(round(sum(run.right)), len(run.right))
+    return f"{100 * run.share:.1f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-async def start_alone(bed: Bed, folder: Path, model: str) -> float:
-    """Return what the start gets right of the confirm rows."""
-    from promptkit.runtimes.budget import Budget
-    from promptkit.tuning.evaluator import Evaluator
-
-    suite = bed.suite()
-    async with opened(folder / "cells", folder / "replies", model) as (store, models):
-        split = ground_of(suite, bed, 0)
-        number = store.begin_run("tune", suite.name, model={})
-        evaluator = Evaluator(suite, split.rows, models=models, store=store, budget=Budget(10**9), number=number)
-        await evaluator.evaluate([Candidate()], split.holdout)
-        return float(evaluator.scores(Candidate(), split.holdout).mean())
+def line(run: TunedRun, start: TunedRun) -> str:
+    """Return a finished tuning as a row of the table."""
+    gain = paired_binary(run.right, start.right)
+    over = f"{100 * gain.difference:+.1f} [{100 * gain.low:+.0f}, {100 * gain.high:+.0f}]"
+    search, minutes = run.calls - run.confirm_calls, f"{'> ' if run.resumed else ''}{run.seconds / 60:.1f}"
+    cells = (rate(run), over, run.verdict, search, run.confirm_calls, run.tokens, minutes, run.pick)
+    return f"| {run.optimizer} {run.seed} | {' | '.join(map(str, cells))} |"
 
 
-def embedded(
-    data: Path, model: str, seeds: int, confirm: int, budgets: Mapping[Optimizer, int], folder: Path | None
-) -> bool:
-    """Tune by each optimizer with each seed, print what each gets right, and return whether our own work is small."""
+def summary(found: dict[str, list[TunedRun]], start: TunedRun) -> list[str]:
+    """Return each optimizer's mean over seeds, and the differences between them by seed."""
+    lines = []
+    for name, runs in found.items():
+        gain = interval([run.share - start.share for run in runs])
+        calls = mean(run.calls - run.confirm_calls for run in runs)
+        right = 100 * mean(run.share for run in runs)
+        improved = sum(run.verdict == "improved" for run in runs)
+        lines.append(f"{name}: {right:.1f} % right, {gain} over the start; improved {improved} of {len(runs)};")
+        lines[-1] += f" {calls:.0f} calls of the search"
+    first, *others = found
+    for name in others:
+        both = list(zip(found[first], found[name], strict=False))
+        lines.append(f"{first} - {name}: {interval([ours.share - theirs.share for ours, theirs in both])}")
+    if len(next(iter(found.values()))) > 1:
+        lines.append("intervals over seeds are of the search on these rows, and not of other rows")
+    return lines
+
+
+async def compare(options: argparse.Namespace, home: Path) -> None:
+    """Tune by each optimizer with each seed; print each as it ends, and what they amount to."""
+    comparison = Comparison(options, home)
+    start = await comparison.run(START, 0)
+    print(f"{date.today()}: {options.task} on {options.model}, {options.rows} rows to tune on, ", end="")
+    print(f"{len(start.right)} that no tuning has; {options.calls} calls for each search")
+    print(f"start: {rate(start)}\n")
+    print("| tuning | unseen rows right | over the start | verdict | calls: search | confirm | tokens | min | pick |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    found: dict[str, list[TunedRun]] = {name: [] for name in options.optimizers.split(",")}
+    for seed in range(options.seeds):
+        for optimizer, runs in found.items():
+            runs.append(await comparison.run(optimizer, seed))
+            print(line(runs[-1], start), flush=True)
+    print("", *summary(found, start), sep="\n")
+
+
+def embedded(options: argparse.Namespace) -> bool:
+    """Compare the optimizers; nothing is promised of the numbers."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with tempfile.TemporaryDirectory() as made:
-        home = folder or Path(made)
-        bed_folder = home / "project"
-        rows = read_rows(data / "dev.jsonl")[:confirm]
-        train = read_rows(data / "train.jsonl")
-        bed = Bed(bed_folder, len(train)) if bed_folder.exists() else make_bed(bed_folder, train, rows)
-        start = asyncio.run(start_alone(bed, home, model))
-        print(f"{date.today()}: {model}, {len(train)} rows to search on, {len(rows)} to confirm on")
-        print(f"start: {100 * start:.1f} % right")
-        found: dict[Optimizer, list[Tuned]] = {}
-        share = 0.0
-        for seed in range(seeds):
-            for optimizer, calls in budgets.items():
-                given = (bed, home / "cells", home / "replies", model, optimizer, calls, seed)
-                tuned, _ = asyncio.run(search(*given))
-                tuned = replace(tuned, right=start) if tuned.right < 0 else tuned
-                found.setdefault(optimizer, []).append(tuned)
-                told = f"{100 * tuned.right:.1f} % of {tuned.calls} calls, {tuned.seconds:.0f} s: {tuned.name}"
-                print(f"{optimizer} seed {seed}: {told}", flush=True)
-                if optimizer == OURS:
-                    again = home / f"again-{seed}"
-                    own, _ = asyncio.run(search(bed, again, home / "replies", model, optimizer, calls, seed))
-                    share = max(share, own.seconds / tuned.seconds)
-        for optimizer, runs in found.items():
-            gains = [each.right - start for each in runs]
-            print(
-                f"{optimizer}: {100 * mean(each.right for each in runs):.1f} % right, over the start {interval(gains)}"
-            )
-        for optimizer, runs in found.items():
-            if optimizer != OURS and OURS in found:
-                ours = [ours.right - theirs.right for ours, theirs in zip(found[OURS], runs, strict=True)]
-                print(
-                    f"{OURS} at {budgets[OURS]} calls over {optimizer} at {budgets[optimizer]}: {interval(ours)} points"
-                )
-        print(f"our own work, with all replies kept: at most {share:.2f} of the time of a tuning (bound 0.10)")
-    return share <= 0.10
+        asyncio.run(compare(options, options.keep or Path(made)))
+    return True

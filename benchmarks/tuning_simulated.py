@@ -7,19 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tuning_warm import warm_starts
+
+from tests.tuning.array_searches import RIVALS, best_gains, gains, one_axis_at_a_time, screened_and_raced
 from tests.tuning.broken import BROKEN, Optimizer, Searched, honest, search, tally
+from tests.tuning.landscapes import LANDSCAPES, landscape
 from tests.tuning.simulated import (
     SETTINGS,
     Floats,
     Setting,
     Truths,
     answers,
-    gains,
+    graded,
     null,
     null_with_worse,
-    one_axis_at_a_time,
     raced,
-    screened_and_raced,
+    reworded,
     space,
     start_below,
     start_best,
@@ -119,10 +122,10 @@ def mixture(seeds: int) -> Iterator[Bound]:
     half, third = rules["race, half"], rules["race, a third"]
     lost = third.near - full.near
     yield at_most("calls at half, of all", most=0.5, measured=half.calls.max(), digits=3)
-    yield at_least("P1 at half, against all", least=-4, measured=(half.near - full.near).mean())
+    yield at_least("P1 at half, against all", least=-3, measured=(half.near - full.near).mean())
     yield at_most("regret at half, against all", most=0.25, measured=(half.regret - full.regret).mean(), digits=2)
     yield at_most("calls at a third, of all", most=1 / 3, measured=third.calls.max(), digits=3)
-    yield at_least("P1 at a third, against all", least=-9, measured=lost.mean())
+    yield at_least("P1 at a third, against all", least=-7, measured=lost.mean())
     yield at_least("P1 at a third, against all, 32 or more candidates", least=-6, measured=lost[many].mean())
     yield at_least("P1 at a third, against all, a third of them broken", least=-4, measured=lost[wild].mean())
     yield at_most("regret at a third, against all", most=0.6, measured=(third.regret - full.regret).mean(), digits=2)
@@ -172,8 +175,75 @@ def promised(field: str, improved: float, covered: float, over: float) -> Iterat
         yield at_most(f"`improved`, {field}, %", most=1, measured=improved)
     else:
         yield at_most(f"false `improved`, {field}, %", most=3.5, measured=improved)
-        yield Bound(f"the interval holds the truth, {field}, %", 93, 97.5, covered)
-    yield Bound(f"reported confirm mean - truth, {field}, points", -0.5, 0.5, over, 2)
+        yield at_least(f"the interval holds the truth, {field}, %", least=93, measured=covered)
+    # A pick that is behind by bad luck is given up early, which lowers its mean a little.
+    yield Bound(f"reported confirm mean - truth, {field}, points", -1.2, 0.5, over, 2)
+
+
+DISGUISED_ROWS = 64, 96
+"""Rows to search on and to confirm on."""
+RARE = 0.3
+"""The mean of graded scores of which half are 0."""
+
+
+def nulls_in_disguise(seeds: int) -> Iterator[Bound]:
+    """Tune equal candidates on rows that repeat each other and on scores that are often 0; yield what is promised."""
+    import numpy as np
+
+    found: dict[str, list[Searched]] = {name: [] for name in ("four wordings, as clusters", "as rows", "graded")}
+    searched, confirmed = DISGUISED_ROWS
+    for seed in range(seeds):
+        chance = np.random.default_rng([seed, *DISGUISED_ROWS])
+        truth = null(16, chance)
+        scores, clusters = reworded(truth, searched + confirmed, 0.5, chance)
+        found["four wordings, as clusters"].append(search(truth, scores, confirm=confirmed, clusters=clusters))
+        mixed = chance.permutation(len(clusters))
+        found["as rows"].append(search(truth, scores[:, mixed], confirm=confirmed))
+        rare = np.full(16, RARE)
+        found["graded"].append(search(rare, graded(rare, searched + confirmed, 0.5, chance), confirm=confirmed))
+    wrong = {name: 100 * tally(honest, tuned).improved / seeds for name, tuned in found.items()}
+    print(f"\n{seeds} tunings of 16 equal candidates, {searched} + {confirmed} rows: false `improved`, in %")
+    print(
+        f"each row in four wordings: {wrong['four wordings, as clusters']:.1f} where they are known as clusters, ",
+        end="",
+    )
+    print(f"{wrong['as rows']:.1f} where they count as rows; graded scores, half of them 0: {wrong['graded']:.1f}")
+    yield at_most(
+        "false `improved`, each row in four wordings, %", most=3.5, measured=wrong["four wordings, as clusters"]
+    )
+    yield at_most("false `improved`, graded scores that are often 0, %", most=3.5, measured=wrong["graded"])
+
+
+BUDGETS_OF_LANDSCAPES = 120, 231, 600
+LEAST_LEAD = {"narrow gate": -5.0}
+"""Where one pair of choices pays and all else hurts there is little to learn: a race of random ones is better."""
+
+
+def landscapes(seeds: int) -> Iterator[Bound]:
+    """Search landscapes that are not made for main effects, at equal calls; yield what is promised over the rivals."""
+    import numpy as np
+
+    print(
+        f"\n{seeds} spaces of each landscape, start 55 %, 64 rows: mean gain in points at {BUDGETS_OF_LANDSCAPES} calls"
+    )
+    print(f"{'landscape':<26}{'best':>6}" + "".join(f"{name:>24}" for name in ("race", *RIVALS)))
+    for name in LANDSCAPES:
+        models = [landscape(name, seed) for seed in range(seeds)]
+        searches = {"race": screened_and_raced, **RIVALS}
+        found = {
+            way: np.array([100 * gains(each, calls, models) for calls in BUDGETS_OF_LANDSCAPES])
+            for way, each in searches.items()
+        }
+        print(f"{name:<26}{100 * best_gains(models).mean():6.1f}", end="")
+        print("".join(f"{' / '.join(f'{mean:.1f}' for mean in gain.mean(axis=1)):>24}" for gain in found.values()))
+        for way in RIVALS:
+            lead = (found["race"] - found[way]).mean(axis=0)
+            error = lead.std() / seeds**0.5
+            yield at_least(
+                f"lead over {way}, {name}, points (± {error:.1f})",
+                least=LEAST_LEAD.get(name, -1.0),
+                measured=lead.mean(),
+            )
 
 
 def spaces(seeds: int) -> Iterator[Bound]:
@@ -183,19 +253,29 @@ def spaces(seeds: int) -> Iterator[Bound]:
     print(f"{'start':>6}{'calls':>7}{'rho':>6}{'best there is':>15}" + "".join(f"{name:>22}" for name in ways))
     for start, calls, rho in ((0.62, 400, 0.5), (0.62, 400, 0.8), (0.52, 200, 0.5), (0.52, 500, 0.5)):
         models = [space(seed, start=start, rho=rho) for seed in range(seeds)]
-        found = {name: gains(partial(way, calls=calls), models) for name, way in ways.items()}
-        gain, best = found["screen, then race"]
+        found = {name: gains(way, calls, models).mean() for name, way in ways.items()}
+        best = best_gains(models).mean()
         print(f"{start:6.2f}{calls:7}{rho:6.1f}{100 * best:15.1f}", end="")
-        print("".join(f"{f'{100 * each:.1f} ({each / best:.2f})':>22}" for each, _ in found.values()))
+        print("".join(f"{f'{100 * gain:.1f} ({gain / best:.2f})':>22}" for gain in found.values()))
         if start == 0.62:
             of = f"gain of the best there is, start 62 %, 400 calls, rho {rho}"
-            yield at_least(of, least=0.75, measured=gain / best, digits=2)
+            yield at_least(of, least=0.75, measured=found["screen, then race"] / best, digits=2)
 
 
-def simulate(seeds: int, tunings_each: int, spaces_each: int) -> bool:
+def simulate(seeds: int, tunings_each: int, spaces_each: int, landscapes_each: int) -> bool:
     """Measure all; print the bounds and whether they are held, and return whether all are."""
     begun = time.process_time()
-    bounds: Sequence[Bound] = [*mixture(seeds), *verdicts(tunings_each), *spaces(spaces_each)]
+    from tuning_budgets import confirmations
+
+    bounds: Sequence[Bound] = [
+        *mixture(seeds),
+        *verdicts(tunings_each),
+        *nulls_in_disguise(tunings_each),
+        *confirmations(10 * tunings_each),
+        *spaces(spaces_each),
+        *landscapes(landscapes_each),
+        *(at_least(of, least=least, measured=measured) for of, least, measured in warm_starts(spaces_each)),
+    ]
     print(f"\n{'bound':<72}{'promised':>18}{'measured':>10}")
     for bound in bounds:
         print(bound.line())

@@ -14,7 +14,8 @@ from tuning_simulated import Bound, at_most
 
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder
-from tests.tuning.simulated import screened_and_raced, space
+from tests.tuning.array_searches import screened_and_raced
+from tests.tuning.simulated import space
 from tests.tuning.stack import KINDS, over_arrays, planted, through_stack
 from tests.tuning.stack_space import searched_through_stack, space_axes
 from tests.tuning.tunings import TuneBench, right_where

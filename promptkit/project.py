@@ -20,7 +20,7 @@ from promptkit.storage.files import (
     check_named,
     check_there,
     find_root,
-    found_file,
+    first_found,
     read_bytes,
     resolved,
     resolved_once,
@@ -63,6 +63,12 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
 
+def data_folder() -> Path:
+    """Return the folder for what promptkit learns on this machine: `PROMPTKIT_DATA`, else the user's data folder."""
+    named = os.environ.get("PROMPTKIT_DATA")
+    return Path(named) if named else platformdirs.user_data_path("promptkit")
+
+
 def _module_name(name: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ValueError("must be the name of a module, such as `my_company.prompts`")
@@ -74,6 +80,7 @@ class ProjectSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = None
+    teacher: str | None = None
     concurrency: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     cache: CacheSettings = CacheSettings()
@@ -193,7 +200,7 @@ class Project:
 
     def _find(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
         key = (self.root, LIBRARY, kind, name, beside)
-        return found_file(key, lambda: self._search(kind, name, beside))
+        return first_found(key, lambda: self._search(kind, name, beside))
 
     def _search(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
         if name in ("", ".", "..") or "\0" in name:

@@ -21,6 +21,8 @@ COMMAND = (sys.executable, "-c", "from promptkit.cli.main import main; main()")
 """The command as a process of its own, for what a process alone can show: start-up, pipes, signals, terminals."""
 FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
 """Prefixes of the variables by which a tester's own machine would decide what is printed."""
+DATA = "PROMPTKIT_DATA"
+"""The folder of what tunings find, which the fixture of each test sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Done:
 
 def environment(**variables: str) -> dict[str, str]:
     """Return an environment in which nothing of the tester's own decides."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    kept = {name: value for name, value in os.environ.items() if name == DATA or not name.startswith(FOREIGN)}
     return {**kept, "NO_COLOR": "1", "TERM": "dumb", **variables}
 
 

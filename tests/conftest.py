@@ -4,6 +4,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def stores_without_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "connect", quick)
         yield
+
+
+@pytest.fixture(scope="session")
+def data_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a path for the data folder of each test; a folder is made only by a test that writes into it."""
+    parent = tmp_path_factory.mktemp("data")
+    return (parent / str(number) for number in count())
+
+
+@pytest.fixture(autouse=True)
+def data_folder_of_its_own(data_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test read nothing that the developer's tunings, or other tests', have found."""
+    monkeypatch.setenv("PROMPTKIT_DATA", str(next(data_folders)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -32,6 +32,7 @@ from promptkit.reports.progress import Progress
 from promptkit.reports.text import json_text
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
+from promptkit.tuning.confirmed_run import tuned_notes
 
 
 class EvalArguments(ModelArguments, total=False):
@@ -114,6 +115,7 @@ class SuiteResult(EvalResult):
 def evaluate(
     suite: str | Path,
     *,
+    target: str | Path | None = None,
     repeat: int | None = None,
     limit: int | None = None,
     filters: Mapping[str, str] | None = None,
@@ -122,18 +124,20 @@ def evaluate(
 ) -> SuiteResult:
     """Measure the target of a suite on its rows, and keep the run in the project's store.
 
-    `suite` is a name or a path; `repeat` is the samples of each row; `limit` takes the first rows only, `filters` those
-    with these fields. `options` are those of `EvalArguments` and `ModelArguments`. Cells that are finished are kept:
-    the same call asks only for the rest. Raises InputError before a model is asked. A threshold that is missed and
-    cells without an answer are in the result: `passed`, `status`, `failure`.
+    `suite` is a name or a path, and so is `target`, which is measured in place of the suite's own; `repeat` is the
+    samples of each row; `limit` takes the first rows only, `filters` those with these fields. `options` are those of
+    `EvalArguments` and `ModelArguments`. Cells that are finished are kept: the same call asks only for the rest. Raises
+    InputError before a model is asked. A threshold that is missed and cells without an answer are in the result:
+    `passed`, `status`, `failure`.
     """
-    work = aevaluate(suite, repeat=repeat, limit=limit, filters=filters, progress=progress, **options)
+    work = aevaluate(suite, target=target, repeat=repeat, limit=limit, filters=filters, progress=progress, **options)
     return run_sync("evaluate", work)
 
 
 async def aevaluate(
     suite: str | Path,
     *,
+    target: str | Path | None = None,
     repeat: int | None = None,
     limit: int | None = None,
     filters: Mapping[str, str] | None = None,
@@ -145,7 +149,8 @@ async def aevaluate(
     path, project = find_suite(str(suite))
     only = list((filters or {}).items())
     with frozen_files():
-        loaded = load_suite(path, project, sets=given.model.sets, only=only, limit=limit, repeat=repeat)
+        start = None if target is None else project.target(str(target))
+        loaded = load_suite(path, project, sets=given.model.sets, only=only, limit=limit, repeat=repeat, start=start)
         given = replace(given, alone=not loaded.steps)
         whole = await _with_text(loaded, given, progress)
         prefix = f"{loaded.name}."
@@ -230,7 +235,7 @@ async def evaluate_suite(
             options=cells,
             rules=options.rules,
             against=_baseline(suite, options, session.store, progress),
-            notes=[str(note) for note in notes],
+            notes=[*map(str, notes), *suite.notes, *tuned_notes(session.store, suite)],
         )
         with showing(progress):
             await evaluation.open()

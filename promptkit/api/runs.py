@@ -18,6 +18,8 @@ from promptkit.reports.output import note, terminal_width
 from promptkit.reports.runs import run_record, runs_text
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Run, Store
+from promptkit.tuning.confirmed_run import ConfirmedRun
+from promptkit.tuning.tune_record import TUNE
 
 RUNS_IN_HINT = 5
 
@@ -30,13 +32,13 @@ class ProjectStore:
     store: Store
 
     def view(self, run: Run) -> StoredRun:
-        """Return an evaluation for reports."""
-        return StoredRun(self.store, run)
+        """Return an evaluation for reports, or the confirm rows of a tuning. Raises InputError for a tuning without."""
+        return ConfirmedRun(self.store, run) if run.kind == TUNE else StoredRun(self.store, run)
 
     def tuning(self, text: str) -> Run | None:
         """Return the tuning of that number; None where the run is of another kind, or the text is not a number."""
         run = self.store.run(text) if text.isdigit() else None
-        return run if run is not None and run.kind == "tune" else None
+        return run if run is not None and run.kind == TUNE else None
 
     def lists(self, run: Run) -> bool:
         """Return whether a run can be listed; a damaged record is noted."""
@@ -99,6 +101,12 @@ def find_evaluation(kept: ProjectStore, text: str) -> StoredRun:
         message = f"run {text} is not an evaluation: it is a `{other.kind}` of `{other.target}`"
         raise InputError(message, hint=_latest(kept.store, KIND))
     raise InputError(f"there is no evaluation `{text}`", hint=_latest(kept.store, KIND))
+
+
+def find_view(kept: ProjectStore, text: str) -> StoredRun:
+    """Return an evaluation, or by its number a tuning as an evaluation of its confirm rows. Raises InputError."""
+    tuning = kept.tuning(text)
+    return find_evaluation(kept, text) if tuning is None else kept.view(tuning)
 
 
 def _latest(store: Store, kind: str | None) -> str:

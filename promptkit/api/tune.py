@@ -31,8 +31,9 @@ class TuneArguments(ModelArguments, total=False):
     """Keyword arguments of `tune`, as the options of `promptkit tune`.
 
     `budget` is as "calls=300,minutes=10"; `only` lists what may vary; `teacher` is a model that proposes instructions;
-    `mode` is "both", "stepwise" or "joint"; `write` tells whether the tuned files are written, `apply` whether they
-    replace the original where the verdict is `improved`.
+    `mode` is "both", "stepwise" or "joint"; `cold` uses no earlier tunings as a prior; `tried` lists variants
+    of your own, as `--try` names them; `write` tells whether the tuned
+    files are written, `apply` whether they replace the original where the verdict is `improved`.
     """
 
     budget: str | None
@@ -43,6 +44,8 @@ class TuneArguments(ModelArguments, total=False):
     prefer: str
     metric: str | None
     seed: int
+    cold: bool
+    tried: Sequence[str]
     write: bool
     apply: bool
 
@@ -127,6 +130,8 @@ def read_options(**options: Unpack[TuneArguments]) -> TuneSettings:
         prefer=options.get("prefer", "best"),
         metric=options.get("metric"),
         seed=options.get("seed", 0),
+        cold=options.get("cold", False),
+        tried=tuple(as_list(options.get("tried", ()))),
     )
     model = ModelOptions(
         model=options.get("model"),

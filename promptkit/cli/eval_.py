@@ -28,6 +28,7 @@ from promptkit.cli.options import (
     Timeout,
     command_options,
     complete_suite,
+    complete_target,
 )
 from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, PromptkitError, place
@@ -55,6 +56,15 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="SUITE", help="By name or path; default: all of the project.", autocompletion=complete_suite
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help="Measure this pipeline or prompt in place of the suite's.",
+            autocompletion=complete_target,
         ),
     ] = None,
     model: Model = None,
@@ -107,7 +117,8 @@ def evaluate(
 ) -> None:
     """Measure a target on data: each metric with its 95 % interval, each variant against the first.
 
-    Finished cells are kept: the same command asks only for the rest.
+    Finished cells are kept: the same command asks only for the rest. With --target the suite's variants and thresholds
+    are left out, as they are of its own target.
     """
     options = read_options(
         model=model,
@@ -134,7 +145,7 @@ def evaluate(
     # The files are measured as they are now: an edit during the run counts for the next one.
     with frozen_files():
         how = {"only": read_filters(filters or ()), "limit": limit, "repeat": repeat}
-        found = list(load_suites(suites or (), options.model.sets, **how))
+        found = list(load_suites(suites or (), options.model.sets, target=target, **how))
         options = replace(options, alone=len(found) == 1)
         if html is not None and not options.alone:
             raise InputError("--html takes one suite")
@@ -143,7 +154,7 @@ def evaluate(
     if options.alone and not json:
         typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
-            how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen, serving=serving),
+            how=command_options(target=target, repeat=repeat, exact=exact, allow_seen=allow_seen, serving=serving),
             rows=command_options(limit=limit, filter=filters),
         )
         suggest_better_model([ended[0].record.model.reference])
@@ -162,10 +173,14 @@ def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def load_suites(names: Sequence[str], sets: Sequence[str], **how: Any) -> Iterator[Suite]:
-    """Yield each suite, followed by the suites of its steps with labels of their own. Raises InputError."""
+def load_suites(names: Sequence[str], sets: Sequence[str], *, target: str | None = None, **how: Any) -> Iterator[Suite]:
+    """Yield each suite, followed by the suites of its steps with labels of their own. Raises InputError.
+
+    `target` is measured in place of the targets of the suites; it is looked for in the project of each.
+    """
     for path, project in find_suites(names):
-        suite = load_suite(path, project, sets=sets, **how)
+        start = None if target is None else project.target(target)
+        suite = load_suite(path, project, sets=sets, start=start, **how)
         yield suite
         yield from suite.steps
 

@@ -14,7 +14,14 @@ _HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=f"The run to compare: {_HELP}", autocompletion=complete_run)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.", autocompletion=complete_run)],
+    b: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="B",
+            help="The run to compare it with; without it the other variant of A, of a tuning its start.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     metric: Annotated[str | None, typer.Option("--metric", metavar="M", help="Compare only by this metric.")] = None,
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="V", help="The variant of both, where none is named.")
@@ -39,8 +46,9 @@ def compare(
 ) -> None:
     """Compare two evaluations on the rows of both: the difference with its interval, and the rows that changed.
 
-    Rows are paired by their content. `last` is the newest evaluation. The exit code is 0 whatever the result: use a
-    threshold of the suite to fail a build.
+    `runs compare RUN` alone compares the two variants of a run, and of a tuning its incumbent with its start. Rows are
+    paired by their content. `last` is the newest evaluation. The exit code is 0 whatever the result: use a threshold of
+    the suite to fail a build.
     """
     from promptkit.api.compare import comparing
     from promptkit.reports.output import emit

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from promptkit.api.runs import find_evaluation, open_project_store
+from promptkit.api.runs import find_view, open_project_store
 from promptkit.cli.options import Json
 from promptkit.cli.run_find import OneVariant, RunName
 from promptkit.cli.session import refuse_shipped
@@ -57,8 +57,9 @@ def errors(
     rule for each, with the typical rows as its cases. No model is asked.
     """
     with open_project_store() as kept, reading_record(f"run {run}"):
-        view = find_evaluation(kept, run)
-        found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
+        view = find_view(kept, run)
+        name = variant or view.default_variant
+        found = find_errors(view, kept.record(view), variant=name, metric=metric, by=by, most=rows)
         plan = file = None
         if write is not None:
             plan = plan_guideline(view, found.variant, kept.project)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from promptkit.api.runs import ProjectStore, find_batch, find_evaluation, find_run, open_project_store, refuse_target
+from promptkit.api.runs import ProjectStore, find_batch, find_run, find_view, open_project_store, refuse_target
 from promptkit.cli.options import Json
 from promptkit.cli.run_compare import compare
 from promptkit.cli.run_errors import errors
@@ -38,10 +38,9 @@ from promptkit.storage.file_digests import CurrentDigests
 from promptkit.storage.files import check_destination, write_private
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Run
-from promptkit.tuning.tune_record import stored_tune_record
+from promptkit.tuning.tune_record import TUNE, stored_tune_record
 
 MAX_ROWS_SHOWN = 10
-TUNE = "tune"
 STDOUT = Path("-")
 
 
@@ -104,7 +103,8 @@ def show(
     """Show a run: the report of an evaluation or a tuning, the steps and requests of a run of a target.
 
     For `run --input` these are the rows that failed. `last` is the newest run; with an option for evaluations it is the
-    newest evaluation, with --row and --failures also the newest run of rows.
+    newest evaluation, with --row and --failures also the newest run of rows. With them a tuning, named by its number,
+    shows its confirm rows: `--variant start`, or its incumbent.
     """
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
@@ -117,12 +117,11 @@ def show(
             return show_batch(kept, batch, row, failures=failures, json=json)
         found = None if of_evaluation else find_run(kept, run)
         tuning = kept.tuning(run) if found is None else found
-        if tuning is not None and tuning.kind == TUNE:
-            refuse_rows(tuning, rows=failures or row is not None or variant is not None)
+        if tuning is not None and tuning.kind == TUNE and not (failures or row or variant):
             return show_tuning(tuning, html, json=json)
         if found is not None and found.kind != KIND:
             return show_run(kept, found, json=json)
-        view = find_evaluation(kept, run) if found is None else kept.view(found)
+        view = find_view(kept, run) if found is None else kept.view(found)
         if variant is not None:
             named_variant(view, variant)
         if html is not None:
@@ -130,16 +129,9 @@ def show(
         if row is not None:
             show_row(kept, view, row, variant, json=json)
         elif failures:
-            show_failures(kept, view, named_variant(view, variant), json=json)
+            show_failures(kept, view, variant or view.default_variant, json=json)
         else:
             show_evaluation(kept, view, variant, json=json)
-
-
-def refuse_rows(run: Run, *, rows: bool) -> None:
-    """Raise InputError where rows of a tuning are asked for."""
-    if rows:
-        message = f"run {run.number} is a tuning of `{run.target}`, which has no single rows to show"
-        raise InputError(message, hint=f"promptkit runs show {run.number}")
 
 
 def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
@@ -298,7 +290,8 @@ def export(
     """Write an evaluation to files; `-` is stdout. `last` is the newest evaluation.
 
     Without --variant, JSONL and CSV hold all variants, JUnit and the baseline the first one. The JSONL and CSV of a run
-    of rows, named by its number, are those of `run --out`.
+    of rows, named by its number, are those of `run --out`. A tuning, named by its number, is written as an evaluation
+    of its start and incumbent on its confirm rows, JUnit with those of the incumbent.
     """
     for option, path in {"--jsonl": jsonl, "--csv": csv, "--junit": junit, "--baseline": baseline}.items():
         if path is not None and path != STDOUT:
@@ -309,9 +302,9 @@ def export(
             if junit or baseline or variant:
                 raise InputError(f"run {run} has rows without scores: write it as --csv or --jsonl")
             return write_batch(kept, batch, jsonl=jsonl, csv=csv)
-        view = find_evaluation(kept, run)
-        chosen = named_variant(view, variant)
-        if baseline is not None and chosen != view.variants[0]:
+        view = find_view(kept, run)
+        chosen = named_variant(view, variant or view.default_variant)
+        if baseline is not None and variant not in (None, view.variants[0]):
             raise InputError(f"a baseline is of the first variant, `{view.variants[0]}`", hint="leave out --variant")
         makers: list[tuple[Path | None, Callable[[], Iterable[str]]]] = [
             (jsonl, lambda: jsonl_parts(view.cells(variant))),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from os.path import relpath
 from pathlib import Path
@@ -29,17 +31,21 @@ from promptkit.cli.results import code_lines
 from promptkit.cli.session import run_to_end
 from promptkit.engine.load import load_target
 from promptkit.errors import InputError
-from promptkit.evaluation.suite.suite import Suite, suite_code
+from promptkit.evaluation.suite.suite import Suite
 from promptkit.reports.evaluation.report import defects_text
 from promptkit.reports.output import ask_person, emit, note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import json_text
+from promptkit.reports.text import counted, json_text
+from promptkit.reports.tuning.advice import rounded_up
 from promptkit.reports.tuning.page import write_tuning_page
-from promptkit.reports.tuning.report import detectable_gain_text, print_plan, print_tuning
+from promptkit.reports.tuning.plan import detectable_gain_text, print_plan
+from promptkit.reports.tuning.report import print_tuning
 from promptkit.storage.files import check_destination
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Mode
 from promptkit.tuning.run import TuningResult
+from promptkit.tuning.tune import tuning_code
+from promptkit.tuning.tune_record import TuneRecord
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -68,7 +74,10 @@ def tune(
     teacher: Annotated[
         str | None,
         typer.Option(
-            "--teacher", metavar="REF", help="A model that proposes instructions.", autocompletion=complete_model
+            "--teacher",
+            metavar="REF",
+            help="A model that proposes instructions; none: nobody.",
+            autocompletion=complete_model,
         ),
     ] = None,
     stepwise: Annotated[bool, typer.Option("--stepwise", help="Tune each step alone, not the steps together.")] = False,
@@ -83,6 +92,11 @@ def tune(
         str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draw other examples and candidates.")] = 0,
+    tried: Annotated[
+        list[str] | None,
+        typer.Option("--try", metavar="VARIANT", help="A file or STEP.KEY=VALUE that races too; repeatable."),
+    ] = None,
+    cold: Annotated[bool, typer.Option("--cold", help="Use nothing that earlier tunings on this model found.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start even if only a large gain would be detectable.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Replace the original if the verdict is `improved`.")] = False,
@@ -108,6 +122,8 @@ def tune(
         prefer=prefer,
         metric=metric,
         seed=seed,
+        cold=cold,
+        tried=tuple(tried or ()),
         apply=apply,
         model=model,
         sets=tuple(sets or ()),
@@ -119,10 +135,12 @@ def tune(
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the result")
     found = load_tunable(target, suite, settings, run_code=not dry_run)
-    if dry_run and not show_code(found, model, json=json):
+    if dry_run and not show_code(found, model, teacher, json=json):
         return
     approve = (
-        partial(show_plan, code=code_record(found, model), json=json) if dry_run else partial(approve_plan, yes=yes)
+        partial(show_plan, code=code_record(found, model, teacher), json=json)
+        if dry_run
+        else partial(approve_plan, yes=yes)
     )
     report = partial(print_tuned, html=html, json=json)
     ended = run_to_end(tune_suite(found, settings, Progress(), approve=approve, report=report))
@@ -140,32 +158,35 @@ def tune(
             prefer=None if prefer == "best" else prefer,
             metric=metric,
             seed=seed or None,
+            cold=cold,
+            **{"try": tried or ()},
             model=model,
             set=settings.model.sets,
             yes=yes,
             no_cache=no_cache,
             strict=strict,
         )
-        show_next(ended, ["promptkit", "tune", target, *how], found, model=model, applying=apply)
+        words, named = ("promptkit", "tune", target, *how), suite or found.file.stem
+        show_next(ended, TypedTuning(words=words, suite=named, model=model, applying=apply), found)
     if ended.failure is not None:
         raise ended.failure
 
 
-def show_code(suite: Suite, model: str | None, *, json: bool) -> bool:
+def show_code(suite: Suite, model: str | None, teacher: str | None, *, json: bool) -> bool:
     """Show which Python a tuning would run. Return whether it can be planned without running any."""
-    for line in code_lines(suite_code(suite, model=model)):
+    for line in code_lines(tuning_code(suite, model, teacher)):
         note(line)
     if suite.data.function is None:
         return True
     note(f"nothing is planned, as {suite.data.function.code.shown} makes the rows and is not run")
     if json:
-        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, model)}))
+        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, model, teacher)}))
     return False
 
 
-def code_record(suite: Suite, model: str | None) -> dict[str, Any]:
+def code_record(suite: Suite, model: str | None, teacher: str | None) -> dict[str, Any]:
     """Return the Python that a tuning would run as a part of `--dry-run --json`."""
-    return {"code": [use.record() for use in suite_code(suite, model=model)]}
+    return {"code": [use.record() for use in tuning_code(suite, model, teacher)]}
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
@@ -215,21 +236,59 @@ def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
         note(f"the page is {html}")
 
 
-def show_next(result: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
-    """Print the commands to type next. `typed` is the command without options for its output."""
-    record, apply = result.record, ["--apply"] if applying else []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedTuning:
+    """A command as it was typed: its `words` without options for its output, and the name of its suite."""
+
+    words: Sequence[str]
+    suite: str
+    model: str | None
+    applying: bool
+
+    def with_calls(self, calls: int) -> list[str] | None:
+        """Return the words with a budget of calls in place of theirs; None where they limit anything else."""
+        words = list(self.words)
+        if "--budget" in words:
+            at = words.index("--budget")
+            if not re.fullmatch(r"calls=\d+", words[at + 1]):
+                return None
+            del words[at : at + 2]
+        return [*words, "--budget", f"calls={calls}"]
+
+
+def show_next(result: TuningResult, typed: TypedTuning, suite: Suite) -> None:
+    """Print the commands to type next."""
     note("next:")
+    for words, effect in _next_lines(result, typed, suite):
+        note(f"  {join(words)}  # {effect}")
+
+
+def _next_lines(result: TuningResult, typed: TypedTuning, suite: Suite) -> Iterator[tuple[Sequence[str], str]]:
+    record = result.record
     if result.status != "done":
-        note(f"  {join([*typed, *apply])}  # resumes; answers are kept")
+        yield [*typed.words, *(["--apply"] if typed.applying else [])], "resumes; answers are kept"
     elif record.written:
-        file = relpath(suite.project.root / record.written[-1])
-        # The suite may be of one step, whose inputs are not the file's.
-        inputs = load_target(file, suite.project).inputs.items()
-        values = [f"{name}=TEXT" for name, spec in inputs if not spec.has_example and not spec.has_default]
-        typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
-        note(f"  {typed_run}  # the result{'' if values else ', on its example'}")
-        target = suite.source.target
-        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record.written) == 1)
-        if record.verdict == "improved" and not applying and may_apply:
-            note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
-    note(f"  promptkit runs show {result.number}  # this again")
+        yield from _written_lines(record, typed, suite)
+    if record.turned.rows:
+        yield ["promptkit", "runs", "compare", str(result.number)], "the rows that turned, with their prompts"
+    if result.status == "done" and record.calls_for_all is not None:
+        more = typed.with_calls(rounded_up(record.calls_for_all))
+        if more is not None:
+            yield more, f"also races the {counted(record.left_out, 'candidate')} that were left out"
+    yield ["promptkit", "runs", "show", str(result.number)], "this again"
+
+
+def _written_lines(record: TuneRecord, typed: TypedTuning, suite: Suite) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield the commands that run, apply and measure the tuned pipeline."""
+    file = relpath(suite.project.root / record.written[-1])
+    # The suite may be of one step, whose inputs are not the file's.
+    inputs = load_target(file, suite.project).inputs.items()
+    values = [f"{name}=TEXT" for name, spec in inputs if not spec.has_example and not spec.has_default]
+    options = command_options(model=typed.model)
+    yield ["promptkit", "run", file, *values, *options], f"the result{'' if values else ', on its example'}"
+    target = suite.source.target
+    may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record.written) == 1)
+    if record.verdict == "improved" and not typed.applying and may_apply:
+        yield [*typed.words, "--apply"], "the same again, to replace the original"
+    of_file = [] if record.applied else ["--target", file]
+    yield ["promptkit", "eval", typed.suite, *of_file, *options], "measures it: first give the suite new rows"

@@ -53,20 +53,23 @@ def nested_overrides(changes: Mapping[str, Any]) -> dict[str, Any]:
 def apply_overrides(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with `changes` applied. Mappings are merged key by key; null removes a key.
 
-    A `technique` or `answer` of another kind replaces the old one.
+    A `technique` or `answer` of another kind replaces the old one, as do `examples` that say where they are `from`.
     """
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
         if change is None:
             result.pop(key, None)
-        elif (
-            isinstance(change, Mapping) and isinstance(old, Mapping) and not (key in SINGLE_KEY and change.keys() - old)
-        ):
+        elif isinstance(change, Mapping) and isinstance(old, Mapping) and not _replaces(key, change, old):
             result[key] = apply_overrides(old, change)
         else:
             result[key] = change
     return result
+
+
+def _replaces(key: str, change: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Return whether a mapping takes the place of an old one as a whole."""
+    return (key in SINGLE_KEY and bool(change.keys() - old)) or (key == "examples" and "from" in change)
 
 
 def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:

@@ -97,7 +97,8 @@ class PromptCall:
     `data` are the files of the examples. Paths in `technique` are relative to `technique_folder`. `inputs` are the
     prompt's, typed by what fills them. `strict` are the warnings that are errors. `artifacts` are the files of prepared
     techniques, by technique; their names begin with `home`. `models` are those of calls, by the call's name or
-    `TECHNIQUE.CALL`; `references` are the models that parameters of the technique name.
+    `TECHNIQUE.CALL`; `references` are the models that the technique's parameters name, and the one that
+    embeds examples.
     """
 
     prompt: Prompt
@@ -125,7 +126,7 @@ class PromptCall:
 
     @property
     def other_models(self) -> tuple[str, ...]:
-        """The models that answer calls of the step besides its own, each once."""
+        """The models that the step asks besides its own, each once."""
         return tuple(dict.fromkeys((*self.models.values(), *self.references)))
 
 

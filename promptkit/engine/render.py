@@ -1,4 +1,4 @@
-"""The first request of each step, without sending it, and a technique's example on scripted replies."""
+"""The requests of each step, without sending them, and a technique's example on scripted replies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from promptkit.engine.run import run
 from promptkit.engine.scope import STEPS, ItemResults
 from promptkit.engine.session import RunSettings, Session
 from promptkit.engine.step_run import ExecutionContext, StepRun
-from promptkit.errors import InputError, Problem, nearest
+from promptkit.errors import InputError, Problem, PromptkitError, nearest
 from promptkit.project import LIBRARY, TECHNIQUE_PIPELINES, Project
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 from promptkit.techniques.registry import Technique
+from promptkit.tools.backends import DEFAULT_BACKEND
 
 TYPED, LAST_RUN, EXAMPLE, PLACEHOLDER = "command line", "last run", "example", "placeholder"
+REHEARSED_REQUESTS = 32
+"""The most requests that one rehearsal of a step makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,24 +131,66 @@ async def _first_request(
     """Run a step up to its first request, on a runtime that sends nothing."""
     client = await models.get(step.model)
     dry = _DryRuntime(await client.model(), client)
-    session = Session(pipeline.project, _SingleModel(dry), settings, None)
-    rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
-    run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
-    try:
-        await run.run(ExecutionContext(scope, frozenset(), Trace(name=step.name, kind="step"), settings.sample))
-    except* _RequestCaptured:
-        pass
-    if dry.request is None:
+    session = Session(pipeline.project, _DryModels(dry, models, _embedder(step)), settings, None)
+    await _dry_run(step, scope, session)
+    if not dry.requests:
         return None
-    text = await client.template(dry.request.messages, dry.request.begun)
+    request = dry.requests[0]
+    text = await client.template(request.messages, request.begun)
     return Rendered(
         step=step.name,
-        request=dry.request,
+        request=request,
         text=text,
-        tokens=await client.count(dry.request.messages, dry.request.begun),
+        tokens=await client.count(request.messages, request.begun),
         assumed=assumed,
         notices=session.notices,
     )
+
+
+def _embedder(step: Step) -> str | None:
+    """Return the model that embeds a step's examples, if it is not the step's own."""
+    nearest = step.prompt_call.examples.nearest if step.prompt_call else None
+    return nearest.model if nearest is not None and nearest.model != step.model else None
+
+
+async def _dry_run(step: Step, scope: Mapping[str, Any], session: Session) -> None:
+    """Run a step until its runtime gives no further reply, whatever its condition."""
+    rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
+    run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
+    trace = Trace(name=step.name, kind="step")
+    try:
+        await run.run(ExecutionContext(scope, frozenset(), trace, session.settings.sample))
+    except* _RequestCaptured:
+        pass
+
+
+async def rehearse(
+    pipeline: Pipeline, inputs: Mapping[str, Any], *, models: Models, step: str, reply: str
+) -> list[Request]:
+    """Return the requests of one step where each gets the same reply, at most REHEARSED_REQUESTS. Sends none.
+
+    Earlier steps' results are assumed as in `render`. Empty for a step that runs the project's own Python. Raises
+    InputError if the first request cannot be made; a later failure ends the step, as an unreadable reply does.
+    """
+    current = pipeline.steps[step]
+    if current.prompt_call is None or step in steps_with_code(pipeline):
+        return []
+    # The reply may be run as a program: in the sandbox that needs no process.
+    current = replace(current, prompt_call=replace(current.prompt_call, programs=DEFAULT_BACKEND))
+    scope, _ = _assumed_scope(pipeline, inputs, {}, {})
+    client = await models.get(current.model)
+    dry = _DryRuntime(await client.model(), client, reply)
+    failure: BaseException | None = None
+    try:
+        dry_models = _DryModels(dry, models, _embedder(current))
+        await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None))
+    except* PromptkitError as failures:
+        failure = failures
+    if failure is not None and not dry.requests:
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        raise failure
+    return dry.requests
 
 
 async def _no_pipeline(*_: Any) -> Any:
@@ -153,33 +198,42 @@ async def _no_pipeline(*_: Any) -> Any:
 
 
 class _RequestCaptured(BaseException):
-    """Signals that the first request is known. Not an Exception, so that no handler on the way catches it."""
+    """Signals that enough requests are known. Not an Exception, so that no handler on the way catches it."""
 
 
-class _SingleModel:
-    """A client provider with one client."""
+class _DryModels:
+    """A client provider with one client, and that of the model that embeds examples, if it is another one."""
 
-    def __init__(self, dry: _DryRuntime) -> None:
+    def __init__(self, dry: _DryRuntime, models: Models, embedder: str | None) -> None:
         self._client = Client(dry)
+        self._models = models
+        self._embedder = embedder
 
     async def get(self, reference: str | None = None) -> Client:
-        return self._client
+        is_embedder = reference is not None and reference == self._embedder
+        return await self._models.get(reference) if is_embedder else self._client
 
 
 class _DryRuntime(Runtime):
-    """A runtime that imitates another one and answers nothing. It keeps the first request."""
+    """A runtime that imitates another one. It keeps the requests, and answers with `reply`; without one, not at all."""
 
-    def __init__(self, model: Model, real: Client) -> None:
-        self.request: Request | None = None
+    def __init__(self, model: Model, real: Client, reply: str | None = None) -> None:
+        self.requests: list[Request] = []
         self._model = model
         self._real = real
+        self._reply = reply
 
     async def model(self) -> Model:
         return self._model
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        self.request = self.request or request
-        raise _RequestCaptured
+        if len(self.requests) < REHEARSED_REQUESTS:
+            self.requests.append(request)
+        if self._reply is None or len(self.requests) == REHEARSED_REQUESTS:
+            raise _RequestCaptured
+        piece = self._reply.encode()
+        tokens = (Token(piece, 0.0, (Alternative(piece, 0.0),)),) if request.alternatives else ()
+        return Reply(text=self._reply, tokens_in=1, tokens_out=1, tokens=tokens)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return await self._real.embed(texts)

@@ -27,7 +27,8 @@ class Trace:
     `started` is in seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
     answers that no repair fixed. `warnings` are those of its techniques, each once, and `warned_by` maps them to the
     techniques that gave them; each call has those of its reply. `failure` is an error that `on_error` tolerated.
-    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts. `tool_calls` are those
+    `extra` is what the technique reports beside its answer, such as votes, scores or verdicts. `examples` are the
+    numbers, in their list or file, of those that are nearest to the row, if it is shown these. `tool_calls` are those
     of the step or, in a technique with tools, of the model.
     """
 
@@ -45,6 +46,7 @@ class Trace:
     warned_by: WarnedBy = field(default_factory=dict)
     failure: PromptkitError | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    examples: tuple[int, ...] = ()
     calls: list[CallRecord] = field(default_factory=list)
     tool_calls: list[ToolCall] = field(default_factory=list)
     children: list[Trace] = field(default_factory=list)
@@ -195,6 +197,7 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         **({"warnings": list(trace.warnings)} if trace.warnings else {}),
         **({"warned_by": dict(trace.warned_by)} if trace.warned_by else {}),
         **({"extra": dict(trace.extra)} if trace.extra else {}),
+        **({"examples": list(trace.examples)} if trace.examples else {}),
         **({"tool_calls": tool_call_records((trace,))} if trace.tool_calls else {}),
         "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from promptkit.engine.scope import Key
 from promptkit.errors import Problem, nearest
+from promptkit.prompts.example_files import ExamplesSettings
 from promptkit.storage.models import Problems, schema_error_text
 from promptkit.techniques.thinking import EFFORT_BUDGETS, LARGEST_BUDGET, WORDS, read_think
 from promptkit.tools.backends import DEFAULT_BACKEND, Backend
@@ -297,7 +298,6 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "after": _ONE_OR_MANY,
     "environment": _ONE_OR_MANY,
     "answer": {"type": ["string", "object"]},
-    "examples": {"type": ["array", "object"]},
     "for_each": {"type": ["string", "array", "object"]},
     "on_error": {
         "anyOf": [
@@ -323,9 +323,10 @@ _SHAPES: dict[str, dict[str, Any]] = {
 def json_schema(of: Format) -> dict[str, Any]:
     """Return the JSON Schema of a pipeline file, or of a prompt's front matter."""
     schema = _file_model(of).model_json_schema(by_alias=True)
+    shapes = {**_SHAPES, "examples": {"anyOf": [{"type": "array"}, ExamplesSettings.model_json_schema()]}}
     for properties in _all_properties(schema):
-        for name in properties.keys() & _SHAPES.keys():
-            properties[name] = {**_SHAPES[name], "title": properties[name].get("title", name)}
+        for name in properties.keys() & shapes.keys():
+            properties[name] = {**shapes[name], "title": properties[name].get("title", name)}
         if properties.get("tools", {}).get("type") != "object" and "tools" in properties:
             properties["tools"] = {**_ONE_OR_MANY, "title": "Tools"}
         elif "tools" in properties:

@@ -10,6 +10,7 @@ from typing import Any
 from promptkit.answers.base import AnswerType
 from promptkit.engine.pipeline import ForEach, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.results import Status, Trace
+from promptkit.engine.row_examples import row_examples
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
 from promptkit.engine.step_settings import resolve_model
@@ -330,13 +331,16 @@ async def step_context(
         resolved = resolve_model(reference, call.technique_folder, session.project)
         return await session.client(resolved, uses_cache=step.uses_cache, timeout=call.options.timeout)
 
-    examples = call.examples.shown(values)
+    client = await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout)
+    examples = await row_examples(call.examples, values, client, client_of=session.client, notice=session.notice)
+    if call.examples.nearest is not None:
+        here.trace.examples = tuple(example.number for example in examples)
     answer, example_answers = _answer_types(step, values, examples, here)
     return StepContext(
         prompt=call.prompt,
         values=values,
         answer=answer,
-        client=await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
+        client=client,
         project=session.project,
         inputs=call.inputs,
         folder=call.technique_folder,

@@ -37,6 +37,8 @@ from promptkit.techniques.warning_names import wrong_names
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
 MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
+_EXAMPLE_FILES = ("file", "from")
+"""The keys of `examples:` that may name a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ class SettingsResolver:
             tools=self._tools(tools),
             data=self._data(),
             models=self._call_models(technique),
-            references=self._references(technique),
+            references=(*self._references(technique), *_embedders(examples)),
             strict=self._strict(),
         )
 
@@ -314,7 +316,8 @@ class SettingsResolver:
                 if isinstance(chosen.value, Mapping) and example.place is not None:
                     problem = replace(example.place, message=message)
                 else:
-                    problem = chosen.problem("examples", message, path=(example.number - 1, "output"))
+                    below = ("from",) if isinstance(chosen.value, Mapping) else ()
+                    problem = chosen.problem("examples", message, path=(*below, example.number - 1, "output"))
                 self._problems.add(self._refused(problem))
                 wrong += 1
                 if wrong == MAX_WRONG_EXAMPLES:
@@ -333,24 +336,39 @@ class SettingsResolver:
         if chosen is None:
             return Examples()
         spec = chosen.value
-        if isinstance(spec, Mapping) and not chosen.source.is_prompt and isinstance(spec.get("file"), str):
-            file = chosen.source.folder / spec["file"]
-            if not self._project.inside(file):
-                message = f"the path `{spec['file']}` leaves the project"
-                self._problems.add(chosen.problem("examples", message, path=("file",)))
-                return Examples()
-            spec = {**spec, "file": str(resolved(file))}
+        for key in _EXAMPLE_FILES if isinstance(spec, Mapping) and not chosen.source.is_prompt else ():
+            if isinstance(spec.get(key), str):
+                file = chosen.source.folder / spec[key]
+                if not self._project.inside(file):
+                    message = f"the path `{spec[key]}` leaves the project"
+                    self._problems.add(chosen.problem("examples", message, path=(key,)))
+                    return Examples()
+                spec = {**spec, key: str(resolved(file))}
         try:
             spec = None if chosen.source.is_prompt else spec
-            return read_examples(prompt, spec, read_output=partial(_output, answer))
+            examples = read_examples(prompt, spec, read_output=partial(_output, answer))
+            return self._with_embedder(examples, chosen)
         except InputError as error:
             self._add(chosen, "examples", error)
             return Examples()
 
+    def _with_embedder(self, examples: Examples, chosen: ChosenSetting) -> Examples:
+        """Return examples with the path of the model that embeds them resolved, if they name one."""
+        nearest = examples.nearest
+        if nearest is None or nearest.model is None:
+            return examples
+        model = resolve_model(nearest.model, chosen.source.folder, self._project)
+        return replace(examples, nearest=replace(nearest, model=model))
+
     def _data(self) -> tuple[Path, ...]:
+        """Return the file of the examples; of a pool that names no source, the file of the prompt's own examples."""
         chosen = first_setting(self._sources, "examples")
-        file = chosen.value.get("file") if chosen and isinstance(chosen.value, Mapping) else None
-        return (resolved(chosen.source.folder / file),) if chosen and isinstance(file, str) else ()
+        if chosen and isinstance(chosen.value, Mapping) and not chosen.value.keys() & set(_EXAMPLE_FILES):
+            chosen = first_setting([source for source in self._sources if source.is_prompt], "examples")
+        if chosen is None or not isinstance(chosen.value, Mapping):
+            return ()
+        named = [chosen.value[key] for key in _EXAMPLE_FILES if isinstance(chosen.value.get(key), str)]
+        return tuple(resolved(chosen.source.folder / file) for file in named)
 
     def _options(self) -> Options:
         given: dict[str, Any] = {}
@@ -380,6 +398,11 @@ class SettingsResolver:
             if name not in tools:
                 self._problems.add(chosen.problem("tools", f"unknown tool `{name}`", nearest(name, tools)))
         return {name: tools[name] for name in chosen.value if name in tools}
+
+
+def _embedders(examples: Examples) -> tuple[str, ...]:
+    """Return the model that examples name to embed them, if they name one."""
+    return (examples.nearest.model,) if examples.nearest is not None and examples.nearest.model is not None else ()
 
 
 def _output(answer: AnswerType | RowAnswer, example: Example) -> Any:

@@ -32,7 +32,10 @@ KIND = "eval"
 
 
 class StoredRun:
-    """A `RunView` of a run of the kind `eval`. Raises DamagedRecord where it does not say how it was made."""
+    """A `RunView` of a run of the kind `eval`; tunings have a subclass.
+
+    Raises DamagedRecord where it does not say how it was made.
+    """
 
     def __init__(self, store: Store, run: Run) -> None:
         self._store = store
@@ -43,14 +46,20 @@ class StoredRun:
         self.ended = run.ended
         self.model: Mapping[str, str] = run.model
         self._record = run.record
-        how = run.inputs or {}
-        is_evaluation = run.kind == KIND and how
-        self.how: Mapping[str, Any] = (
-            check_shape(how, EvalInputsShape, f"runs {run.number}, `inputs`") if is_evaluation else how
-        )
+        self.how: Mapping[str, Any] = self._read_settings(run)
         self.settings: Mapping[str, Mapping[str, Any]] = self.how.get("variants", {})
         self.variants: tuple[str, ...] = tuple(self.settings)
         self.metrics: tuple[str, ...] = tuple(self.how.get("metrics", ()))
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that is shown where none is named."""
+        return self.variants[0]
+
+    @property
+    def about(self) -> str:
+        """A note on the origin of the cells, for a record that is recomputed from them."""
+        return _NOTES.get(self.status, "the run was killed: these are the cells that it had by then")
 
     @cached_property
     def record(self) -> EvalRecord | None:
@@ -73,6 +82,11 @@ class StoredRun:
     def trace(self, cell: int) -> Mapping[str, Any] | None:
         """Return a cell's trace record, None where it has none or a damaged one."""
         return self._store.cells.trace_record(cell)
+
+    def _read_settings(self, run: Run) -> Mapping[str, Any]:
+        how = run.inputs or {}
+        is_evaluation = run.kind == KIND and how
+        return check_shape(how, EvalInputsShape, f"runs {run.number}, `inputs`") if is_evaluation else how
 
 
 _NOTES = {
@@ -144,7 +158,6 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
                 if name in built.metrics
             }
             tallies[cell.variant].put(index, cell, known=False)
-    note = _NOTES.get(view.status, "the run was killed: these are the cells that it had by then")
     return EvalRecord(
         run=view.number,
         suite=view.suite,
@@ -160,7 +173,7 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         seconds=round((view.ended or time.time()) - view.started, 3),
         before=None,
         notes=[
-            note,
+            view.about,
             *clusters.notes(),
             *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items()),
         ],

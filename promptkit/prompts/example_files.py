@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from promptkit.errors import InputError, Problem, place
 from promptkit.prompts.expressions import Expression
+from promptkit.prompts.nearest_examples import NearestBy
 from promptkit.prompts.prompt import Example
 from promptkit.storage.files import Stamp
 from promptkit.storage.rows import deduplicated_problems, read_numbered
 
-Pick = Literal["first", "random", "balanced", "similar"]
+Pick = Literal["first", "random", "balanced"]
 ExampleSource = tuple[Path, Stamp | None, tuple[str, ...], tuple[tuple[str, str], ...]]
 """The arguments of `read_example_rows`."""
 MAX_PROBLEMS: Final = 20
@@ -24,22 +25,56 @@ OUTPUT: Final = "output"
 THOUGHTS: Final = "thoughts"
 
 
-class FileExamples(BaseModel):
-    """Examples from the rows of a file, and how some of them are picked.
+class ExamplesSettings(BaseModel):
+    """Examples of a source, and how some of them are picked: the same ones for all rows, or the nearest to each row.
 
-    `input`, `output` and `thoughts` name the fields of a row, or are expressions over `row`. `input` maps inputs of the
-    prompt, or is that of its one required input.
+    `file` names a file of rows, `from` that or is a list of examples; `nearest` without either picks from the prompt's
+    own. `input`, `output` and `thoughts` name the fields of a row, or are expressions over `row`. `input` maps inputs
+    of the prompt, or is that of its one required input. `by` and `model` belong to `nearest`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str
+    file: str | None = None
+    from_: str | list[Any] | None = Field(default=None, alias="from")
     input: str | dict[str, str] | None = None
     output: str = OUTPUT
     thoughts: str = THOUGHTS
     pick: Pick = "first"
     count: int = Field(default=4, ge=0)
     seed: int = 7
+    nearest: int | None = Field(default=None, ge=1)
+    by: NearestBy | None = None
+    model: str | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The file of rows, None without one."""
+        return self.from_ if isinstance(self.from_, str) else self.file
+
+    def faults(self) -> Iterator[tuple[str, str, str | None]]:
+        """Yield each key that does not go with the others, with a message and a hint."""
+        given = self.model_fields_set
+        if self.nearest is None:
+            for key in ("from_", "by", "model"):
+                if key in given:
+                    message = f"`{key.rstrip('_')}` belongs to `nearest`, and there is none"
+                    yield key.rstrip("_"), message, "`nearest: 4` shows each row the four nearest examples"
+            if self.file is None and "from_" not in given:
+                yield "file", "`file` is missing", "`file: ROWS.jsonl` names a file of rows"
+            return
+        for key in ("pick", "count", "seed"):
+            if key in given:
+                hint = f"leave `{key}` out: `nearest` says which examples are shown, and how many"
+                yield key, f"`{key}` does not go with `nearest`", hint
+        if self.file is not None and self.from_ is not None:
+            yield "from", "`from` and `file` both say where examples are", "leave one of them out"
+        if self.by == "words" and self.model is not None:
+            yield "model", "`model` embeds, and `by: words` compares without it", "leave one of them out"
+        if self.path is None:
+            for key in ("input", "output", "thoughts"):
+                if key in given:
+                    yield key, f"`{key}` names a field of a file's rows, and there is no file", "name it by `from`"
 
 
 @lru_cache(maxsize=16)

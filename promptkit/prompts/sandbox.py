@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from traceback import walk_tb
 from typing import Any, Final
@@ -181,10 +181,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """Allow the listed methods of plain values, and public attributes of other values."""
         if isinstance(obj, type):
             return False
-        for kind, allowed in METHODS.items():
-            if isinstance(obj, kind) and hasattr(kind, attr):
-                return attr in allowed
-        return super().is_safe_attribute(obj, attr, value)
+        kind: type = type(obj)
+        is_listed = _is_listed(kind, attr)
+        return super().is_safe_attribute(obj, attr, value) if is_listed is None else is_listed
 
     def call(self, context: Context, called: Any, /, *arguments: Any, **named: Any) -> Any:
         """Call a function, charged for its arguments and, for a method, for its object."""
@@ -212,6 +211,15 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             check_length(len(left) + len(right))
         result = super().call_binop(context, operator, left, right)
         return weigh(result) if isinstance(result, list | tuple) else result
+
+
+@lru_cache(maxsize=1_000)
+def _is_listed(kind: type, attribute: str) -> bool | None:
+    """Return whether a method of plain values is listed; None for any other attribute."""
+    for plain, allowed in METHODS.items():
+        if issubclass(kind, plain) and hasattr(plain, attribute):
+            return attribute in allowed
+    return None
 
 
 def _statements_in(node: nodes.Node) -> list[nodes.Node]:

@@ -124,9 +124,16 @@ class _StackEnvironment(PromptEnvironment):
         super().__init__(loader)
         self._files = loader
         self.delimiters = delimiters
+        self._stacks: dict[tuple[str, str], str] = {}
 
     def join_path(self, template: str, parent: str) -> str:
         """Return the stack of names that a reference in `parent` means (see `parsing`)."""
+        key = (template, parent)
+        if key not in self._stacks:
+            self._stacks[key] = self._join_path(template, parent)
+        return self._stacks[key]
+
+    def _join_path(self, template: str, parent: str) -> str:
         if template == ROOT:
             return f"{PART}{SECTIONS_FILE}"
         current, *beneath = parent.split(_BENEATH)

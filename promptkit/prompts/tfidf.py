@@ -26,11 +26,16 @@ class LexicalIndex:
 
     def nearest(self, text: str, count: int) -> list[int]:
         """Return the positions of the `count` most similar texts, most similar first, ties in order."""
-        scores = dict.fromkeys(range(self._size), 0.0)
+        scores = self.similarities(text)
+        return nsmallest(count, range(self._size), key=lambda row: (-scores[row], row))
+
+    def similarities(self, text: str) -> list[float]:
+        """Return the similarity of each text to another one: the cosine times a factor that all of them share."""
+        scores = [0.0] * self._size
         for word, times in _word_counts(text).items():
             for row, weight in self._weights.get(word, ()):
                 scores[row] += times * self._rarity[word] * weight
-        return nsmallest(count, scores, key=lambda row: (-scores[row], row))
+        return scores
 
 
 def _rarities(counts: Sequence[Counter[str]]) -> dict[str, float]:

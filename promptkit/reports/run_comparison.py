@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.cells.cell import Cell, compared_values
+from promptkit.reports.changed_rows import CHANGE_STYLES, ChangedTexts, change_label, changed_row_lines
 from promptkit.reports.evaluation.comparisons import comparison_grid, margin_notes, power_text
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.evaluation.plots import shared_unit_lines
@@ -14,12 +15,9 @@ from promptkit.reports.evaluation.serving import served_runs_lines
 from promptkit.reports.evaluation.variants import counts_by_warning
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
-    GAP,
     HANG,
     LEAST_WIDTH,
     TableCell,
-    column_width,
-    fitted,
     grid,
     paragraph,
     value_line,
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
 MOST_LISTED = 10
 """The most rows of each change that the table lists."""
 
-INDENT = 2
-_STYLES = {"worse": "red", "better": "green"}
-"""The changes of a row, in the order in which they are listed."""
 ChangedCells = tuple["ChangedRow", "Cell", "Cell"]
 """A row that changed, with the cells of both runs that show it."""
 
@@ -52,7 +47,7 @@ ChangedCells = tuple["ChangedRow", "Cell", "Cell"]
 def find_changed_rows(comparison: Comparison, full: int) -> list[ChangedCells]:
     """Return the rows to list: of each change those that differ most, at least `full`, worse ones first."""
     most = max(MOST_LISTED, full)
-    chosen = [row for change in _STYLES for row in _of_change(comparison.changed, change)[:most]]
+    chosen = [row for change in CHANGE_STYLES for row in _of_change(comparison.changed, change)[:most]]
     return [(row, *comparison.cells_of(row)) for row in chosen]
 
 
@@ -137,7 +132,7 @@ def comparison_lines(
 
 def _first(changed: Sequence[ChangedCells], most: int) -> list[ChangedCells]:
     """Return the first rows of each change."""
-    return [row for change in _STYLES for row in [row for row in changed if row[0].change == change][:most]]
+    return [row for change in CHANGE_STYLES for row in [row for row in changed if row[0].change == change][:most]]
 
 
 def _sides(record: CompareRecord, width: int) -> Iterator[Text]:
@@ -208,21 +203,11 @@ def _listed(
 
     if not rows:
         return
-    counts = ", ".join(f"{len(_of_change(rows, change)):,} {change}" for change in _STYLES)
+    counts = ", ".join(f"{len(_of_change(rows, change)):,} {change}" for change in CHANGE_STYLES)
     yield Text(f"rows that differ by {visible(record.aim)}: {counts}", style="bold")
     listed = _first(changed, MOST_LISTED)
-    texts = [["expected", record.b.name, record.a.name, "input"], *(_texts(record.aim, a, b) for _, a, b in listed)]
-    first = [
-        ["", "row"],
-        *([_change_text(record.aim, changed_row), _number_text(changed_row[0])] for changed_row in listed),
-    ]
-    room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
-    head, *cut = fitted(texts, room, alike=3)
-    table: list[list[TableCell]] = [[(text, "dim") for text in (*first[0], *head)]]
-    for (row, _, _), (change, number), (expected, old, new, of) in zip(listed, first[1:], cut, strict=True):
-        style = _STYLES[row.change]
-        table.append([(change, style), number, expected, old, (new, style), of])
-    yield from grid(table, right=(1,), width=width, indent=INDENT)
+    texts = [_texts(record.aim, row) for row in listed]
+    yield from changed_row_lines(texts, record.b.name, record.a.name, width)
     if len(rows) > len(listed):
         yield from _wrapped(f"and {len(rows) - len(listed):,} more (--json has all numbers)", width, "dim")
 
@@ -231,22 +216,22 @@ def _number_text(row: ChangedRow) -> str:
     return str(row.row) if row.row == row.row_b else f"{row.row} ({row.row_b})"
 
 
-def _texts(metric: str, a: Cell, b: Cell) -> list[str]:
+def _texts(metric: str, changed: ChangedCells) -> ChangedTexts:
     """Return a row's expected answer, the answers of both runs as the metric compared them, and its inputs."""
+    row, a, b = changed
     expected, new = compared_values(a, metric)
     _, old = compared_values(b, metric)
     inputs = " · ".join(one_line(value) for value in a.fields.values() if value != expected)
-    return [value_line(expected), b.flag or value_line(old), a.flag or value_line(new), inputs]
-
-
-def _change_text(metric: str, changed: ChangedCells) -> str:
-    """Return the change of a row, with both scores where they are graded."""
-    row, a, b = changed
-    scores = [cell.scores.get(metric) for cell in (b, a)]
-    values = [score.value for score in scores if score is not None and score.value is not None]
-    if len(values) < len(scores) or all(value in (0, 1) for value in values):
-        return row.change
-    return f"{row.change} {' → '.join(f'{value:.2g}' for value in values)}"
+    scores = [None if (score := cell.scores.get(metric)) is None else score.value for cell in (b, a)]
+    return ChangedTexts(
+        row.change,
+        change_label(row.change, scores),
+        _number_text(row),
+        value_line(expected),
+        b.flag or value_line(old),
+        a.flag or value_line(new),
+        inputs,
+    )
 
 
 def _full_row(comparison: Comparison, changed: ChangedCells) -> Iterator[Text]:
@@ -255,7 +240,7 @@ def _full_row(comparison: Comparison, changed: ChangedCells) -> Iterator[Text]:
 
     row, a, b = changed
     repeat = f", repeat {a.repeat + 1}" if comparison.a.repeat > 1 else ""
-    yield Text.assemble((f"row {row.row}{repeat}  ", "bold"), (row.change, _STYLES[row.change]))
+    yield Text.assemble((f"row {row.row}{repeat}  ", "bold"), (row.change, CHANGE_STYLES[row.change]))
     yield from _indented(Text(outline(dict(a.fields))))
     if a.expect is not None and a.expect not in a.fields.values():
         yield from _indented(Text(outline({"expected": a.expect})))

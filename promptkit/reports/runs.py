@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine.run import BATCH
 from promptkit.evaluation.metrics.score import JUDGE_DETAIL, REASON_DETAIL
 from promptkit.evaluation.metrics.turns import TURNS
-from promptkit.evaluation.record import MetricRecord
+from promptkit.evaluation.provenance import Provenance
+from promptkit.evaluation.record import MetricRecord, shortened_digest
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.evaluation.turns import conversation_lines, is_conversation
 from promptkit.reports.layout import GAP, cell_width, columns, shortened
-from promptkit.reports.provenance import provenance_lines
 from promptkit.reports.text import (
     calls_text,
     display_text,
@@ -35,7 +35,6 @@ from promptkit.tuning.tune_record import stored_tune_record
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
     from promptkit.evaluation.metrics.score import Score
-    from promptkit.evaluation.provenance import Provenance
     from promptkit.storage.store import Run
 
 RUN_COLUMNS = ("run", "when", "kind", "target", "status", "model", "time", "result")
@@ -228,3 +227,20 @@ def _named_lines(name: str, value: Any) -> list[str]:
 
 def _indented(text: str) -> list[str]:
     return [f"  {line}" for line in text.split("\n")]
+
+
+def provenance_lines(origin: Provenance) -> Iterator[str]:
+    """Yield the time of a cell and what answered it, and the files that it was made of, with their digests."""
+    when = "at a time that is not recorded" if origin.asked is None else when_text(origin.asked)
+    by = f" by promptkit {origin.release}" if origin.release else ""
+    yield f"  asked {when}{by}"
+    for reference, digest in origin.models.items():
+        yield f"    model {one_line(reference)} {shortened_digest(digest or '') or 'without a digest'}"
+    yield from _named_files("of", origin.files, ())
+    yield from _named_files("read", origin.reads, origin.changed)
+
+
+def _named_files(word: str, files: Mapping[str, str], changed: tuple[str, ...]) -> Iterator[str]:
+    for name, digest in files.items():
+        since = ", changed since" if name in changed else ""
+        yield f"    {word} {one_line(name)} {shortened_digest(digest)}{since}"

@@ -40,7 +40,8 @@ def _branches(record: TraceRecord) -> Iterator[str]:
     parts = [(_call_title(call), _call_lines(call)) for call in record["calls"]]
     parts += [(tool_call_line(call), iter(())) for call in record.get("tool_calls", ())]
     parts += [(_title(part), _branches(part)) for part in record["parts"]]
-    parts += [(extra_line(name, value), iter(())) for name, value in record.get("extra", {}).items()]
+    shown = {"examples": record["examples"]} if record.get("examples") else {}
+    parts += [(extra_line(name, value), iter(())) for name, value in {**shown, **record.get("extra", {})}.items()]
     yield from tree(parts)
 
 

@@ -52,9 +52,19 @@ class Budget:
         self._in_flight = 0
         self._landed = asyncio.Event()
 
+    @property
+    def seconds_left(self) -> float:
+        """Seconds in which a request may still start; below 0 once the time is up."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def largest_request(self) -> int:
+        """The tokens of the largest request so far, which are reserved for each one in flight; 0 before the first."""
+        return self._largest or 0
+
     def charge(self, requests: int, tokens: int) -> None:
         """Count the cost of results taken from an earlier run. Raises BudgetSpent where it exceeds the budget."""
-        reserved = self._in_flight * (self._largest or 0)
+        reserved = self._in_flight * self.largest_request
         over_tokens = self.spent_tokens + reserved + tokens > self.most_tokens
         if self.spent + requests > self.most or over_tokens:
             self.ended = "tokens" if over_tokens else "calls"
@@ -102,9 +112,9 @@ class Budget:
     def _over(self) -> BudgetKind | None:
         if self.spent >= self.most:
             return "calls"
-        if self.spent_tokens + (self._in_flight + 1) * (self._largest or 0) > self.most_tokens:
+        if self.spent_tokens + (self._in_flight + 1) * self.largest_request > self.most_tokens:
             return "tokens"
-        return "minutes" if time.monotonic() >= self.deadline else None
+        return "minutes" if self.seconds_left <= 0 else None
 
     def _spent_text(self, ended: BudgetKind) -> str:
         if ended == "calls":

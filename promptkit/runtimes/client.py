@@ -37,6 +37,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 DEADLINE = 600.0
 """Default seconds for one request, and for describing the model."""
 
+EMBEDDED_AT_ONCE = 32
+"""The texts of one request for embeddings: each has its own deadline, and what is embedded is kept."""
+
 # A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
@@ -187,13 +190,35 @@ class Client:
         return without_control_tokens(request) if obeys else request
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
-        _refuse_missing(await self.model(), ["embeddings"])
-        async with self._limiter:
-            vectors = await self._in_time(lambda: self._retried(lambda: self.runtime.embed(texts)))
+        """Return a vector for each text, from the store where it has them. Raises Unsupported or RuntimeFailure."""
+        model = await self.model()
+        _refuse_missing(model, ["embeddings"])
+        known = {text: vector for text in texts if (vector := self._kept_vector(text, model)) is not None}
+        lacking = [text for text in dict.fromkeys(texts) if text not in known]
+        for start in range(0, len(lacking), EMBEDDED_AT_ONCE):
+            some = lacking[start : start + EMBEDDED_AT_ONCE]
+            known |= zip(some, await self._embedded(some), strict=True)
+            if self._store is not None:
+                await asyncio.gather(
+                    *(self._store.keep(_vector_key(text, model), compact(known[text])) for text in some)
+                )
+        vectors = [known[text] for text in texts]
         if self._recorder:
             self._recorder.vectors(self._name, texts, vectors)
         return vectors
+
+    async def _embedded(self, texts: Sequence[str]) -> list[list[float]]:
+        async with self._limiter:
+            return await self._in_time(lambda: self._retried(lambda: self.runtime.embed(texts)))
+
+    def _kept_vector(self, text: str, model: Model) -> list[float] | None:
+        """Return the vector of a text that the store has, None where there is none or it cannot be read."""
+        value = None if self._store is None else self._store.cached(_vector_key(text, model))
+        try:
+            vector = None if value is None else json.loads(value)
+        except ValueError:
+            return None
+        return vector if isinstance(vector, list) else None
 
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
@@ -327,6 +352,10 @@ def _refuse_missing(model: Model, needed: list[Capability]) -> None:
     if missing:
         known = ", ".join(sorted(model.capabilities)) or "nothing"
         raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {known}")
+
+
+def _vector_key(text: str, model: Model) -> str:
+    return f"embed\0{model.digest}\0{text}"
 
 
 def _read_cached(value: str | None) -> Reply | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from errno import ELOOP
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar, cast
 
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
 
@@ -28,6 +28,7 @@ _PART_BYTES = 1 << 16
 # Not on Windows. A pipe that took a file's place after it was checked must not block.
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 Stamp = tuple[int, int]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class _FileSnapshot:
 
     stamps: dict[Path, Stamp | None] = field(default_factory=dict)
     contents: dict[Path, bytes] = field(default_factory=dict)
-    found: dict[Hashable, Path] = field(default_factory=dict)
+    found: dict[Hashable, Any] = field(default_factory=dict)
 
 
 _snapshot: ContextVar[_FileSnapshot | None] = ContextVar("held_files", default=None)
@@ -65,16 +66,16 @@ def file_stamp(path: Path) -> Stamp | None:
     return held.stamps[path]
 
 
-def found_file(name: Hashable, find: Callable[[], Path | None]) -> Path | None:
-    """Return the file that `find` finds for a name; where files are frozen, the one that it found at the first look."""
+def first_found(name: Hashable, find: Callable[[], Found | None]) -> Found | None:
+    """Return what `find` finds under a name; where files are frozen, what it found at the first look."""
     held = _snapshot.get()
     if held is None:
         return find()
     if name not in held.found:
-        if (path := find()) is None:
+        if (found := find()) is None:
             return None
-        held.found[name] = path
-    return held.found[name]
+        held.found[name] = found
+    return cast(Found, held.found[name])
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -318,7 +319,7 @@ def resolved(path: Path) -> Path:
 
 def resolved_once(path: Path) -> Path:
     """As `resolved`, but where files are frozen the links of a path are followed at the first look alone."""
-    return found_file(path, lambda: resolved(path)) or path
+    return first_found(path, lambda: resolved(path)) or path
 
 
 def find_root(folder: Path) -> Path | None:

@@ -9,7 +9,7 @@ import copy
 import json
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -170,6 +170,21 @@ _FITS: Final = 100
 _LINE_END: Final = re.compile(r"\r\n|[\n\r]")
 _REST_OF_LINE: Final = re.compile(r"[ \t]*(?:#[^\n\r]*)?(?=[\n\r]|\Z)")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+def differing(
+    old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the smallest edits that turn one mapping into another: a path with its value, or `REMOVED`."""
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and value.keys() & before.keys():
+            yield from differing(before, value, (*path, key))
+        elif key not in old or repr(value) != repr(before):
+            yield (*path, key), value
+    for key in old:
+        if key not in new:
+            yield (*path, key), REMOVED
 
 
 def set_value(text: str, path: Sequence[str], value: Any, *, file: str) -> str:

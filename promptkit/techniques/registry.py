@@ -24,7 +24,7 @@ from promptkit.errors import InputError, Problem, TechniqueFailed, place
 from promptkit.project import LIBRARY, Project
 from promptkit.project_code.entry_points import load_entry_point, load_entry_points
 from promptkit.project_code.reference import CodeReference, guarded, is_project_code
-from promptkit.storage.files import Stamp, file_stamp
+from promptkit.storage.files import Stamp, file_stamp, first_found
 from promptkit.techniques.artifacts import Prepared
 from promptkit.techniques.calls import CARD_FILE, Card, read_call, read_card
 from promptkit.techniques.context import Answer, Spec
@@ -141,6 +141,10 @@ def find_technique(name: str, project: Project) -> Technique | None:
 
     A project's file is read, not run. Raises InputError where the file or its templates are broken.
     """
+    return first_found(("technique", name, project.root), lambda: _find_technique(name, project))
+
+
+def _find_technique(name: str, project: Project) -> Technique | None:
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
     stamp = file_stamp(module)

@@ -1,15 +1,24 @@
-"""`StepTools`: all that a technique can use besides the model, such as the sandbox, a table or the documents."""
+"""`StepTools`: all that a technique sees of its step and can use besides the model, such as the sandbox or a table."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import ToolFailed, Unsupported
-from promptkit.techniques.context import Exchange, ToolCall
-from promptkit.techniques.step_view import StepView
+from promptkit.answers.base import AnswerType
+from promptkit.errors import InputError, ToolFailed, Unsupported, nearest
+from promptkit.prompts.prompt import Example, WrittenExample
+from promptkit.techniques.artifacts import Artifact
+from promptkit.techniques.calls import CallSpec, read_call
+from promptkit.techniques.context import Exchange, StepContext, ToolCall
+from promptkit.techniques.requests import cue_of, example_types, is_sample, written_examples
+from promptkit.techniques.roles import SECTION, bind
+from promptkit.techniques.spec import ConfiguredTechnique, read_demos
+from promptkit.techniques.warnings import TechniqueWarning
+from promptkit.tools.backends import Backend
 
 if TYPE_CHECKING:
     from promptkit.tools.python import Execution
@@ -17,8 +26,141 @@ if TYPE_CHECKING:
     from promptkit.tools.tables import Selection, Table
 
 
-class StepTools(StepView):
-    """A step with what its technique can run, query, call and search."""
+class StepTools:
+    """A technique's view of one execution of a step, with what the technique can run, query, call and search.
+
+    `inputs` are the prompt's values, `answer_type` is the type of the answer, `examples` are the user's, `params` the
+    parameters that the step gave.
+    """
+
+    def __init__(self, step: StepContext, chosen: ConfiguredTechnique) -> None:
+        self._chosen = chosen
+        self._technique = chosen.technique.name
+        self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
+        given = {name: step.replaced[role] for role, name in self._bound.items() if name and role in step.replaced}
+        self._step = replace(step, values={**step.values, **given}, warn=self._warn_of(step))
+        self.params = chosen.parameters
+
+    def _warn_of(self, step: StepContext) -> Callable[[Sequence[str]], None]:
+        """Return the step's `warn`, with this technique's name on each warning that has none yet."""
+        return lambda names: step.warn(TechniqueWarning.of(self._technique, names))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self._step.values
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the prompt's inputs, including those left out."""
+        return tuple(dict.fromkeys((*self._step.inputs, *self._step.values)))
+
+    @property
+    def answer_type(self) -> AnswerType:
+        return self._step.answer
+
+    @property
+    def programs(self) -> Backend:
+        """The backend of the sandbox in which the step's programs run."""
+        return self._step.programs
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        return self._step.examples
+
+    @property
+    def examples_think(self) -> bool:
+        """True if the user's examples show thoughts, so that a call that thinks needs no trigger."""
+        return any(example.thoughts for example in self._step.examples)
+
+    @property
+    def written_examples(self) -> tuple[WrittenExample, ...]:
+        """The user's examples as a model reads them: the input section, the thoughts, and the written answer."""
+        return written_examples(self._step)
+
+    @property
+    def example_types(self) -> tuple[AnswerType, ...]:
+        """The answer type of each of the user's examples; it may differ by row."""
+        return example_types(self._step)
+
+    @property
+    def decides(self) -> bool:
+        """True if a request of its own decides the answer after thoughts: `decide` is not `generate`."""
+        return self._step.decide != "generate"
+
+    @property
+    def tools(self) -> Mapping[str, Callable[..., Any]]:
+        """The step's tools by name."""
+        return self._step.tools
+
+    @property
+    def has_guard(self) -> bool:
+        """True if the step has a guard for `check`."""
+        return self._step.guard is not None
+
+    @property
+    def has_documents(self) -> bool:
+        """True if there are documents for `retrieve` to search."""
+        return bool(self.role("documents") or self._chosen.documents)
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """The artifact that this technique prepared for this step, if any."""
+        return self._step.artifacts.get(self._technique)
+
+    @property
+    def artifact_name(self) -> str:
+        """`PIPELINE.STEP.TECHNIQUE`: the name of the artifact's file without its ending."""
+        return f"{self._step.home}.{self._technique}"
+
+    async def can(self, capability: str) -> bool:
+        """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
+        return capability in (await self._step.client.model()).capabilities
+
+    def role(self, name: str) -> Any:
+        """Return the value of the input that plays a role, for `question` else the input section; None without one."""
+        bound = self._bound.get(name)
+        if bound is not None:
+            return self._step.values.get(bound)
+        return self.section("input") if name == SECTION and name in self._bound else None
+
+    def section(self, name: str) -> str:
+        """Return one of the user's sections, rendered; an empty text if there is none."""
+        sections = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
+        return sections.get(name, "")
+
+    def cue(self, call: str) -> str:
+        """Return a call's cue, the words that its answer follows; in the template of a thinking call `call.cue`."""
+        return cue_of(self._step, self._call(call))
+
+    def _role_values(self) -> dict[str, Any]:
+        return {name: self.role(name) for name in self._bound}
+
+    def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
+        """Return a call's demonstrations: the step's, else the technique's where they suit the step's answer type."""
+        if self._chosen.demos.get(call) is not None:
+            return self.own_demos(call)
+        return self._call(call).demos_of(self.answer_type.name)
+
+    @property
+    def own_demo_names(self) -> tuple[str, ...]:
+        """The names under which the step gives demonstrations: calls, and parts of one (`handler.NAME`)."""
+        return tuple(self._chosen.demos)
+
+    def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the demonstrations that the step gives under a name, if any. Raises InputError."""
+        given = self._chosen.demos.get(name)
+        return () if given is None else read_demos(given, self._step.folder)
+
+    @property
+    def _sampled(self) -> bool:
+        """True if this execution is a sample of an enclosing technique."""
+        return is_sample(self._step)
+
+    def _call(self, name: str) -> CallSpec:
+        files = self._chosen.technique.calls_by_name
+        if name not in files:
+            raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, files))
+        return read_call(files[name])
 
     async def code(
         self,

@@ -160,6 +160,8 @@ class CandidateCalibration:
             return {}
         by_place: dict[int, ScoredLabels] = {}
         for place, row in enumerate(rows):
+            if row in candidate.shows:
+                continue
             key = candidate.key, row
             if key not in self._scored:
                 result = self._evaluator.result(candidate, row)

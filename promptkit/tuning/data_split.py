@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
-from promptkit.evaluation.suite.data import BoundRow, cluster_value
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
+from promptkit.tuning.row_clusters import declared_clusters, repeated_rows
 
 MOST_LABELS = 20
 OBJECTIVE = 0
 """The place of the measure that a tuning optimizes."""
+ACCURACY_METRICS: Final = frozenset({"label", "exact", "normalized"})
+MAJORITY_SHARE: Final = 0.7
+"""From this share of one expected answer on, balanced accuracy is proposed in place of accuracy."""
 POOL_ROWS, POOL_SHARE = 16, 0.25
 """The most search rows that are set aside for demonstrations, as a number and as a share of them."""
 
@@ -33,9 +37,10 @@ class DataSplit:
 
     `search`: rows that candidates are scored on, in one order for all candidates. `demo_pool`: search rows that
     demonstrations are taken from, never scored. `holdout`: rows that the search never sees. `labels`: the expected
-    answers of all rows where they are a few classes, else None. `salt` and `share` reproduce the split. `wrong` counts
-    rows with problems and `exempt` those to which the first metric does not apply; `rows` leaves both out. `duplicates`
-    counts rows in neither part, because counting a row twice would inflate significance.
+    answers of all rows where they are a few classes, else None. `clusters`: the cluster of each row, as the suite
+    declares it or of rows that nearly repeat each other; None if all rows are independent. `salt` and `share` reproduce
+    the split. `wrong` counts rows with problems and `exempt` those to which the first metric does not apply; `rows`
+    leaves both out. `duplicates` counts rows in neither part, because counting a row twice would inflate significance.
     """
 
     suite: Suite
@@ -44,6 +49,7 @@ class DataSplit:
     demo_pool: tuple[int, ...]
     holdout: tuple[int, ...]
     labels: tuple[Hashable, ...] | None
+    clusters: tuple[str, ...] | None
     salt: int
     share: float
     wrong: int = 0
@@ -63,8 +69,21 @@ class DataSplit:
     @property
     def independent_holdout(self) -> int:
         """The number of independent held-out units: rows, or clusters of rows."""
-        clusters = clusters_of(self.suite, [self.rows[place] for place in self.holdout])
-        return len(self.holdout if clusters is None else set(clusters))
+        return len(self.independent(self.holdout))
+
+    @property
+    def independent_size(self) -> int:
+        """The number of independent units in the split, both parts together."""
+        return len(self.independent((*self.visible, *self.holdout)))
+
+    def independent(self, places: Sequence[int]) -> tuple[int, ...]:
+        """Return the first of the places of each cluster; all of them if all rows are independent."""
+        if self.clusters is None:
+            return tuple(places)
+        first: dict[str, int] = {}
+        for place in places:
+            first.setdefault(self.clusters[place], place)
+        return tuple(first.values())
 
 
 def read_data_split(
@@ -83,8 +102,8 @@ def read_data_split(
     if not rows:
         raise InputError([problem for row in bound for problem in row.problems][:20] or [_no_rows(suite)])
     labels = row_labels([row.expected[0] if row.expected else None for row in rows])
-    clusters = clusters_of(suite, rows)
     contents = [row_content(row.inputs[0]) for row in rows]
+    clusters = declared_clusters(suite, rows) or _near_duplicate_clusters(rows, contents)
     split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
     seen = _without_duplicates(split.search, contents)
     dealt = row_order(len(seen), labels=_values_at(labels, seen), clusters=_values_at(clusters, seen), seed=seed)
@@ -99,6 +118,7 @@ def read_data_split(
         demo_pool=tuple(ordered[:size]),
         holdout=_without_duplicates(split.holdout, contents),
         labels=labels,
+        clusters=None if clusters is None else tuple(clusters),
         salt=split.salt,
         share=split.share,
         wrong=len(bound) - len(right),
@@ -128,14 +148,18 @@ def step_data_split(suite: Suite, split: DataSplit) -> DataSplit:
     )
 
 
-def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
-    """Return the cluster of each row, None for a suite without clusters."""
-    name = suite.data.spec.cluster
-    if name is None:
-        return None
-    values = [cluster_value(row.row.fields, name) for row in rows]
-    # A blank row is its own cluster, by its content, so that it stays in its part where rows are added.
-    return [f"row {row.key.hex()}" if value is None else value for row, value in zip(rows, values, strict=True)]
+def holdout_units(split: DataSplit) -> list[tuple[int, ...]]:
+    """Return the held-out rows as independent units, single rows or clusters, in a random order.
+
+    The order depends on their contents and the split's salt alone, so that rows added later change no others' order.
+    """
+    units: dict[str, list[int]] = {}
+    for place in split.holdout:
+        key = row_content(split.rows[place].inputs[0]) if split.clusters is None else split.clusters[place]
+        units.setdefault(key, []).append(place)
+    order = np.argsort(_unit_positions(_hash_codes(list(units)), split.salt), kind="stable")
+    ordered = list(units.values())
+    return [tuple(ordered[at]) for at in order]
 
 
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
@@ -143,6 +167,16 @@ def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
     if not all(isinstance(answer, str | int | bool) for answer in expected) or len(set(expected)) > MOST_LABELS:
         return None
     return tuple(expected)
+
+
+def _near_duplicate_clusters(rows: Sequence[BoundRow], contents: Sequence[str]) -> list[str] | None:
+    """Return for each row the content of the row that it nearly repeats, its own if it repeats none.
+
+    A row that repeats none is split as if there were no clusters. None if no row nearly repeats another.
+    """
+    answers = [row_content({"": row.expected[0] if row.expected else None}) for row in rows]
+    clusters = [contents[original] for original in repeated_rows([row.inputs[0] for row in rows], answers)]
+    return None if clusters == list(contents) else clusters
 
 
 def _without_duplicates(places: Sequence[int], contents: Sequence[str]) -> tuple[int, ...]:
@@ -171,12 +205,34 @@ def data_notes(split: DataSplit) -> list[str]:
         notes.append(f"{split.exempt} rows are left out: `{name}` does not apply to them")
     if split.duplicates:
         notes.append(f"{split.duplicates} rows repeat others and are left out")
-    if split.size < LEAST_ROWS:
+    if split.clusters is not None and split.suite.data.spec.cluster is None:
         notes.append(
-            f"{split.size} rows are too few: the verdict will be `not shown`; "
-            f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 10 points"
+            f"{split.size} rows, {split.independent_size} independent: rows that nearly repeat each other count as one "
+            "(`cluster` in the suite's `data` declares groups otherwise)"
+        )
+    notes += _majority_notes(split)
+    if split.independent_size < LEAST_ROWS:
+        rows = "rows" if split.clusters is None else "independent rows"
+        notes.append(
+            f"{split.independent_size} {rows} are too few: the verdict will be `not shown`; "
+            f"at least {LEAST_ROWS} are needed, 200 detect a gain of about 11 points"
         )
     return notes
+
+
+def _majority_notes(split: DataSplit) -> Iterator[str]:
+    """Yield a note if the objective is accuracy and one expected answer is frequent."""
+    if split.labels is None or split.suite.measures[OBJECTIVE].metric.kind not in ACCURACY_METRICS:
+        return
+    counts = Counter(split.labels[place] for place in (*split.visible, *split.holdout))
+    [(label, count)] = counts.most_common(1)
+    share = count / counts.total()
+    if share >= MAJORITY_SHARE:
+        yield (
+            f"`{label}` is expected in {count} of {counts.total()} rows: always answering it is right on "
+            f"{100 * share:.0f} %. A metric that counts each label the same: `balanced: balanced_accuracy` under "
+            "`metrics:` of the suite, and --metric balanced"
+        )
 
 
 SALTS: Final = 1_000
@@ -225,12 +281,13 @@ def split_rows(
     contents: Sequence[str],
     *,
     labels: Sequence[Hashable] | None = None,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Sequence[str] | None = None,
     recorded: tuple[int, float] | None = None,
 ) -> RowSplit:
     """Split rows into search rows and held-out rows, by a hash of their content.
 
-    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part.
+    `contents` (from `row_content`), `labels` and `clusters` are (rows,); the rows of a cluster stay in one part: the
+    cluster is hashed in place of the content.
     `recorded`: salt and share of an earlier split of these data, used again so that rows added since move none. Without
     it the share is `holdout_share`, and the salt is the first whose split is within one row of that share, of all rows
     and of the rows of each label, or else the nearest of 1,000. Only labels are read, never scores. A part is empty if
@@ -239,7 +296,7 @@ def split_rows(
     rows = len(contents)
     if not rows or any(values is not None and len(values) != rows for values in (labels, clusters)):
         raise ValueError(f"cannot split {rows} rows: labels and clusters must have one value for each row")
-    codes = _hash_codes(contents if clusters is None else [_cluster_key(cluster) for cluster in clusters])
+    codes = _hash_codes(contents if clusters is None else clusters)
     if recorded is None:
         share = holdout_share(rows)
         salt = _nearest_salt(codes, share, labels)
@@ -254,11 +311,6 @@ def split_rows(
         share=share,
         duplicates=rows - len(set(contents)),
     )
-
-
-def _cluster_key(cluster: Hashable) -> str:
-    # Different from any content, which is a mapping.
-    return json.dumps([str(cluster)], ensure_ascii=False)
 
 
 def _hash_codes(keys: Sequence[str]) -> NDArray[np.uint64]:

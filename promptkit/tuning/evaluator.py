@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.render import render
+from promptkit.engine.results import calls_of
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, RuntimeFailure
-from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.cells.cell import Cell, read_cell
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
+from promptkit.evaluation.cells.scoring import measure_cell
 from promptkit.evaluation.metrics.base import Estimate, Metric, Sample, judge_usage
 from promptkit.evaluation.metrics.judge import Judge
+from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.evaluation.suite.data import BoundRow
-from promptkit.evaluation.suite.suite import Measure, Suite, Variant, read_variant
+from promptkit.evaluation.suite.suite import Measure, Suite, Variant, answer_type, read_variant
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
-from promptkit.runtimes.serialization import request_record
-from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
 from promptkit.techniques.warnings import WarnedBy, merged_sources
-from promptkit.tuning.data_split import clusters_of
-from promptkit.tuning.search_space.candidate import Candidate, distinct
+from promptkit.tuning.search_space.candidate import AGAIN, Candidate, distinct
+from promptkit.tuning.search_space.equal_requests import FINGERPRINT_ROWS, Rehearsal, rehearse_target
 
 MODEL_GONE = "the model failed repeatedly"
 RESUMES = "answers received so far are kept: run the same command again to resume"
@@ -51,7 +50,7 @@ class RowResult:
     `values`: the numbers that the metric estimates from, one tuple per repeat that has a score. `unparsed`: the share
     of repeats that do not parse or were cut off. `calls` includes those of a judge, whose tokens are `judge_tokens`.
     `cell_numbers`: the cells in the store, one per repeat. `warnings`: those of all repeats; `warned_by`: the
-    techniques that gave them.
+    techniques that gave them. `kept`: all answers were in the store, from an earlier run.
     """
 
     score: float | None
@@ -68,13 +67,15 @@ class RowResult:
     warnings: tuple[str, ...] = ()
     warned_by: WarnedBy = field(default_factory=dict)
     exempt: bool = False
+    kept: bool = field(default=False, compare=False)
 
 
 class Evaluator:
     """Evaluates candidates on a suite's rows and stores the results. The suite's first metric is the objective.
 
-    `suite` has one variant, the start. `rows` are all rows that may be asked for, named by their places. `number` is
-    the run that the cells belong to, `prefix` is put before variant names. Only `evaluate` sends requests.
+    `suite` has one variant, the start. `rows` are all rows that may be asked for, named by their places; `clusters`
+    names the cluster of each, None if all are independent. `number` is the run that the cells belong to, `prefix` is
+    put before variant names. Only `evaluate` sends requests.
     `last_failure` is the last failure of a server or its connection, which says nothing about the cell that met it.
     `defects` collects unexpected exceptions. Create it where the event loop runs.
     """
@@ -90,10 +91,11 @@ class Evaluator:
         number: int,
         eval_options: EvalOptions | None = None,
         prefix: str = "",
+        clusters: Sequence[str] | None = None,
     ) -> None:
-        # A search reads scores alone: reasons would use up its budget.
-        self.suite = replace(suite, measures=tuple(map(_without_reasons, suite.measures)))
+        self.suite = replace(suite, measures=tuple(map(without_reasons, suite.measures)))
         self.rows = tuple(rows)
+        self._clusters = clusters
         self.budget = budget
         self.notices: list[str] = []
         self.requests_sent = 0
@@ -108,6 +110,7 @@ class Evaluator:
         self._names: dict[str, str] = {}
         self._spent: BudgetSpent | None = None
         self._results: dict[tuple[str, int], RowResult] = {}
+        self._rehearsals: dict[tuple[str, tuple[int, ...]], Rehearsal] = {}
         self._places = {row.row.number: place for place, row in enumerate(self.rows)}
 
     @property
@@ -119,7 +122,7 @@ class Evaluator:
         """Return the target with a candidate's changes. Raises InputError if the target cannot take them."""
         key = candidate.key
         if key not in self._variants:
-            if not candidate.changes:
+            if not candidate.changes or candidate == AGAIN:
                 self._variants[key] = replace(self.suite.baseline, name=self._name(candidate))
             else:
                 settings = self.suite.source
@@ -141,9 +144,34 @@ class Evaluator:
             if missing:
                 await self._execute(list(group), missing)
 
+    def add_result(self, candidate: Candidate, row: int, result: RowResult) -> None:
+        """Add a result that takes no request: that of a constant answer, which no target gives."""
+        self._results[candidate.key, row] = result
+
+    def score_output(self, row: int, output: Any, steps: Mapping[str, Any]) -> Score:
+        """Return the objective's score of an output for a row, as if the start had given it. Sends no request.
+
+        `steps` are the results of the target's steps. Only for a metric that is scored without requests.
+        """
+        bound, measure = self.rows[row], self.suite.measures[0]
+        cell = Cell(
+            variant="",
+            row=bound.row.number,
+            repeat=0,
+            fields=bound.row.fields,
+            output=output,
+            steps=steps,
+            source=bound,
+        )
+        return measure_cell(measure, cell, bound.expected[0], answer_type(self.suite.baseline.pipeline))
+
     def result(self, candidate: Candidate, row: int) -> RowResult | None:
         """Return a result if there is one."""
         return self._results.get((candidate.key, row))
+
+    def _counted(self, candidate: Candidate, row: int) -> RowResult | None:
+        """Return a result that counts for its candidate: not that on a row whose answer it shows."""
+        return None if row in candidate.shows else self.result(candidate, row)
 
     def results(self, candidate: Candidate, rows: Sequence[int]) -> Iterator[RowResult]:
         """Yield the results that there are on rows."""
@@ -159,8 +187,8 @@ class Evaluator:
         return (result.problem for result in self._results.values() if result.score is None and not result.exempt)
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
-        """Return the scores on rows as (rows,), NaN where there is none."""
-        results = (self._results.get((candidate.key, row)) for row in rows)
+        """Return the scores on rows as (rows,), NaN where there is none, and on rows that the candidate shows."""
+        results = (self._counted(candidate, row) for row in rows)
         scores = (None if result is None else result.score for result in results)
         return np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
 
@@ -174,7 +202,7 @@ class Evaluator:
         values: list[tuple[float, ...]] = []
         at: list[int] = []
         for row in rows:
-            result = self._results.get((candidate.key, row))
+            result = self._counted(candidate, row)
             row_values = result.values if result is not None else ()
             values += row_values
             at += [row] * len(row_values)
@@ -184,12 +212,11 @@ class Evaluator:
         return Sample(array, numbers, numbers if clusters is None else clusters)
 
     def clusters(self, rows: Sequence[int]) -> NDArray[np.int64] | None:
-        """Return the cluster code of each row; None for a suite without clusters."""
-        clusters = clusters_of(self.suite, [self.rows[row] for row in rows])
-        if clusters is None:
+        """Return the cluster code of each row; None if all rows are independent."""
+        if self._clusters is None:
             return None
         codes: dict[str, int] = {}
-        return np.array([codes.setdefault(text, len(codes)) for text in clusters], dtype=np.int64)
+        return np.array([codes.setdefault(self._clusters[row], len(codes)) for row in rows], dtype=np.int64)
 
     def estimate(self, candidate: Candidate, rows: Sequence[int]) -> Estimate:
         """Return the metric's estimate of a candidate from its results on rows, in the metric's own units."""
@@ -200,14 +227,68 @@ class Evaluator:
         return candidate.label(with_steps=len(self.suite.baseline.pipeline.steps) > 1)
 
     async def deduplicate(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> list[Candidate]:
-        """Return candidates without those whose requests equal an earlier one's. Sends no request."""
-        values = [self.rows[row].inputs[0] for row in rows]
-        return await deduplicate(candidates, lambda candidate: self.variant(candidate).pipeline, values, self._models)
+        """Return one of the candidates that send equal requests, with the fewest changes, in the place of the first.
+
+        It gets the results that the others have. Sends no request.
+        """
+        kept: dict[str, Candidate] = {}
+        for candidate in candidates:
+            key = (await self.rehearse(candidate, rows[:FINGERPRINT_ROWS])).key
+            other = kept.setdefault(key, candidate)
+            if len(candidate.changes) < len(other.changes):
+                kept[key], candidate, other = candidate, other, candidate
+            self.share_results(other, candidate)
+        return list(kept.values())
+
+    async def rehearse(self, candidate: Candidate, rows: Sequence[int]) -> Rehearsal:
+        """Return the requests that a candidate would send on rows, as far as they are known without a reply."""
+        key = candidate.key, tuple(rows)
+        if key not in self._rehearsals:
+            values = [self.rows[row].inputs[0] for row in rows]
+            pipeline = self.variant(candidate).pipeline
+            self._rehearsals[key] = await rehearse_target(pipeline, candidate.changes, values, self._models)
+        return self._rehearsals[key]
+
+    def share_results(self, candidate: Candidate, other: Candidate) -> None:
+        """Give a candidate the results of another that sends the same requests."""
+        shared = {row: result for (key, row), result in self._results.items() if key == other.key}
+        for row, result in shared.items():
+            self._results.setdefault((candidate.key, row), result)
+
+    async def request_size(self, candidate: Candidate, row: int) -> int:
+        """Return the characters of a candidate's first requests on a row, 0 if they cannot be rendered. Sends none."""
+        try:
+            rendered = await render(self.variant(candidate).pipeline, self.rows[row].inputs[0], models=self._models)
+        except PromptkitError:
+            return 0
+        return sum(len(message.content) for step in rendered for message in step.request.messages)
+
+    def has_same_requests(self, candidate: Candidate, other: Candidate, rows: Sequence[int]) -> bool:
+        """Return whether two candidates sent the same requests on rows, and got the same answers."""
+        pairs = [(self.result(candidate, row), self.result(other, row)) for row in rows]
+        results = [(one, two) for one, two in pairs if one is not None and two is not None]
+        if len(results) < len(pairs) or not all(_are_alike(one, two) for one, two in results):
+            return False
+        return all(self._requests(one) == self._requests(two) != [] for one, two in results)
+
+    def _requests(self, result: RowResult) -> list[Any]:
+        calls = calls_of(self.trace(result))
+        return [[call.get(key) for key in ("messages", "begun", "prompt", "options")] for call in calls]
 
     async def model(self, candidate: Candidate, step: str) -> Model:
         """Return the model that answers a step. Raises the error of a missing model."""
         variant = self.variant(candidate)
         return await (await self._models.get(variant.pipeline.steps[step].model or variant.model)).model()
+
+    def cells(self, candidate: Candidate, rows: Collection[int]) -> dict[int, Cell]:
+        """Return a candidate's stored cells by their rows, of each row the first repeat, without damaged ones."""
+        numbers = {self.rows[row].row.number: row for row in rows}
+        found: dict[int, Cell] = {}
+        for kept in self._store.cells.of_run(self._number, variant=self.variant(candidate).name):
+            if kept.repeat == 0 and (row := numbers.get(kept.row)) is not None:
+                with self._store.damage.skipping():
+                    found[row] = read_cell(kept)
+        return found
 
     def trace(self, result: RowResult) -> Mapping[str, Any]:
         """Return the trace record of a result's first repeat; empty if it is damaged."""
@@ -289,6 +370,7 @@ class Evaluator:
             warnings=tuple(name for cell in cells for name in cell.warned),
             warned_by=merged_sources(cell.warned_by for cell in cells),
             exempt=exempt == len(cells),
+            kept=all(cell.is_kept for cell in cells),
         )
 
     def normalized(self, value: float) -> float:
@@ -305,10 +387,15 @@ class Evaluator:
         return name if owner == key else f"{name} ({key[:6]})"
 
 
-def _without_reasons(measure: Measure) -> Measure:
+def _are_alike(one: RowResult, two: RowResult) -> bool:
+    return (one.output, one.score, one.calls, one.tokens) == (two.output, two.score, two.calls, two.tokens)
+
+
+def without_reasons(measure: Measure) -> Measure:
+    """Return a measure whose judge gives no reasons, which would use up the budget of a search."""
     metric = measure.metric
     if measure.turn is not None:
-        turn = _without_reasons(measure.turn)
+        turn = without_reasons(measure.turn)
         return replace(measure, turn=turn, metric=EachTurn(turn.metric))
     return replace(measure, metric=metric.without_reasons()) if isinstance(metric, Judge) else measure
 
@@ -325,69 +412,6 @@ def partition_valid(
         except InputError as error:
             wrong.append((candidate, "; ".join(str(problem) for problem in error.problems)))
     return good, wrong
-
-
-FINGERPRINT_ROWS: Final = 2
-"""The number of rows on which requests are compared."""
-KEY_BYTES: Final = 8
-VANILLA: Final = "vanilla"
-LATER_SETTINGS: Final = frozenset({"technique", "decide", "calibrate"})
-FIRST_REQUEST_SETTINGS: Final = LATER_SETTINGS | {"about", "prompt", "examples", "layout", "messages", "cue", "options"}
-"""The settings of a step that show in its first request, for a technique that sends one kind of request."""
-
-
-async def deduplicate(
-    candidates: Sequence[Candidate],
-    pipeline_of: Callable[[Candidate], Pipeline],
-    values: Sequence[Mapping[str, Any]],
-    models: Models,
-) -> list[Candidate]:
-    """Return candidates without those whose requests on the first rows equal an earlier one's. Sends no request.
-
-    `pipeline_of` gives the target with a candidate's changes, `values` are the target's inputs, one mapping per row. A
-    candidate whose requests cannot be rendered is told apart by its changes.
-    """
-    first: dict[str, Candidate] = {}
-    for candidate in candidates:
-        key = await request_fingerprint(pipeline_of(candidate), candidate.changes, values, models)
-        first.setdefault(candidate.key if key is None else key, candidate)
-    return list(first.values())
-
-
-async def request_fingerprint(
-    pipeline: Pipeline, changes: Mapping[str, Any], values: Sequence[Mapping[str, Any]], models: Models
-) -> str | None:
-    """Return a key that pipelines with equal requests share: first requests of each step, and what follows them.
-
-    `changes` are those that make the pipeline from the start, as in `--set`. None if a request cannot be rendered.
-    """
-    content: list[Any] = [[name, *_later_requests(pipeline, name)] for name in pipeline.steps]
-    content.append({key: value for key, value in changes.items() if not _shows_in_fingerprint(pipeline, key)})
-    try:
-        for row in values[:FINGERPRINT_ROWS]:
-            rendered = await render(pipeline, row, models=models)
-            content += [[step.step, request_record(step.request)] for step in rendered]
-    except PromptkitError:
-        return None
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-    return content_key(text, KEY_BYTES).hex()
-
-
-def _shows_in_fingerprint(pipeline: Pipeline, key: str) -> bool:
-    """Return whether the whole effect of a setting is in its step's first request or `_later_requests`."""
-    name, _, below = key.partition(".")
-    asking = pipeline.steps[name].prompt_call
-    setting = below.partition(".")[0]
-    return asking is not None and setting in (FIRST_REQUEST_SETTINGS if asking.technique == VANILLA else LATER_SETTINGS)
-
-
-def _later_requests(pipeline: Pipeline, name: str) -> tuple[Any, ...]:
-    """Return the settings of a step that decide its later requests and the reading of replies."""
-    asking = pipeline.steps[name].prompt_call
-    if asking is None:
-        return ()
-    thinks = [example.thoughts for example in asking.examples.all]
-    return asking.technique, asking.decide, asking.calibrate if asking.decide == "score" else None, thinks
 
 
 _ITEM_NUMBER = re.compile(r"\[(\d+)\]$")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from promptkit.prompts.words import ngrams, words
-
-GRAM: Final = 13
-"""Words of an n-gram: as long as decontamination of language models usually takes them."""
-MOST_SHARED: Final = 0.8
+from promptkit.prompts.words import GRAM, MOST_SHARED, ngrams, words
 
 
 def words_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -49,4 +45,22 @@ def near_duplicates(rows: Iterable[Mapping[str, Any]], few: Sequence[Mapping[str
         places |= {place for place, few_words in enumerate(words_of_few) if few_words == row_words}
         shared = Counter(place for gram in ngrams(row_words, GRAM) for place in holders.get(gram, ()))
         places |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
+    return places
+
+
+def repeated_rows(rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the places of the rows that nearly repeat another one of them, or are nearly repeated by one."""
+    words_of_rows = [words_of(inputs) for inputs in rows]
+    times = Counter(words_of_rows)
+    places = {place for place, row_words in enumerate(words_of_rows) if times[row_words] > 1}
+    grams = [ngrams(row_words, GRAM) for row_words in words_of_rows]
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for place, row_grams in enumerate(grams):
+        for gram in row_grams:
+            holders.setdefault(gram, []).append(place)
+    for place, row_grams in enumerate(grams):
+        shared = Counter(other for gram in row_grams for other in holders[gram] if other != place)
+        for other, count in shared.items():
+            if count > MOST_SHARED * min(len(row_grams), len(grams[other])):
+                places |= {place, other}
     return places

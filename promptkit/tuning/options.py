@@ -20,9 +20,11 @@ _EXAMPLE_LIMITS: Final = {"calls": "calls=300", "tokens": "tokens=200000", "minu
 
 PREFERENCES: Final = ("cheap", "balanced", "best")
 PREFERENCE_INPUTS: Final = ("score", "tokens", "latency", "unparsed", "calls")
-"""The variables of a `--prefer` formula: the score in [0, 1], the others means per row."""
+"""The variables of a `--prefer` formula on a row: the score in [0, 1], and what the answer took."""
+LEAST_INPUTS: Final = dict(zip(PREFERENCE_INPUTS, (0.0, 1.0, 0.001, 0.0, 1.0), strict=True))
+"""The least value of each variable that a formula is evaluated at: an answer from a script may take no time at all."""
 _PREFERENCE_EXTREMES: Final = (
-    dict(zip(PREFERENCE_INPUTS, (0.0, 1.0, 0.001, 0.0, 1.0), strict=True)),
+    LEAST_INPUTS,
     dict(zip(PREFERENCE_INPUTS, (1.0, 1000.0, 1.0, 1.0, 5.0), strict=True)),
 )
 """The least and a large value of each variable of a formula."""
@@ -47,7 +49,8 @@ class TuneOptions:
     """The options of a tuning run, besides its target and suite.
 
     `only`: parameter kinds, steps, or STEP.KIND. `metric`: the name of the metric to optimize, None for the first.
-    Raises InputError for an unknown optimizer, mode or preference.
+    `tried`: further variants that enter the race, as `--try` names them. `cold`: take nothing that earlier tunings
+    found as a prior. Raises InputError for an unknown optimizer, mode or preference.
     """
 
     limits: Limits = Limits()
@@ -58,6 +61,8 @@ class TuneOptions:
     prefer: str = "best"
     metric: str | None = None
     seed: int = 0
+    cold: bool = False
+    tried: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -65,6 +70,8 @@ class TuneOptions:
         if self.mode not in get_args(Mode):
             raise InputError(f"there is no mode `{self.mode}`", hint=nearest(self.mode, get_args(Mode)))
         check_preference(self.prefer)
+        if self.tried and self.optimizer != OPTIMIZERS[0]:
+            raise InputError(f"--try: `{self.optimizer}` tries no variants", hint=f"--optimizer {OPTIMIZERS[0]} does")
 
 
 def read_budget(text: str) -> Limits:
@@ -129,18 +136,18 @@ def check_preference(text: str) -> None:
         raise InputError(
             f"`--prefer {text}` is the same for all candidates", hint=f"a formula reads {', '.join(PREFERENCE_INPUTS)}"
         )
-    for means in _PREFERENCE_EXTREMES:  # A formula that fails at an extreme would fail after the search.
-        preference_value(text, means)
+    for inputs in _PREFERENCE_EXTREMES:  # A formula that fails at an extreme would fail in the middle of the search.
+        preference_value(text, inputs)
 
 
-def preference_value(text: str, means: Mapping[str, float]) -> float:
-    """Return a formula's value for a candidate, higher is better. Raises InputError if it is not a number."""
+def preference_value(text: str, inputs: Mapping[str, float]) -> float:
+    """Return a formula's value for a row, higher is better. Raises InputError if it is not a number."""
     try:
-        value: Any = Expression.parse(text, bare=True).evaluate(means)
+        value: Any = Expression.parse(text, bare=True).evaluate(inputs)
         reason = f"it is {value!r}"
     except InputError as error:
         value, reason = None, error.problems[0].message
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        where = ", ".join(f"{name} {number:g}" for name, number in means.items())
+        where = ", ".join(f"{name} {number:g}" for name, number in inputs.items())
         raise InputError(f"`--prefer {text}` is not a number at {where}: {reason}", hint=_PREFERENCE_HINT)
     return float(value)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final
+
+import numpy as np
 
 from promptkit.tuning.confirmation.confirm import NOT_WORSE_MARGIN
 from promptkit.tuning.confirmation.verdict import paired_gain
-from promptkit.tuning.options import PREFERENCE_INPUTS, preference_value
+from promptkit.tuning.preference import BEST, CHEAP
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, Trial, TrialMeans
 
@@ -28,26 +31,27 @@ def pareto_front(aims: Sequence[TrialMeans]) -> list[bool]:
     return [not any(other.dominates(means) for other in aims) for means in aims]
 
 
-def preferred_candidate(estimates: Estimates, best: Candidate, trials: Sequence[Trial], prefer: str) -> Candidate:
-    """Return the candidate that `--prefer` picks among the late trials; `best` is the winner of the race.
+def preferred_candidate(estimates: Estimates, best: Candidate, trials: Sequence[Trial]) -> Candidate:
+    """Return the candidate that `--prefer` picks among the late trials; `best` is the winner of the search.
 
     "best": the winner. "cheap": fewest tokens among those not shown to be below the winner. "balanced": fewest tokens
-    among those at most 2 points below. A formula: the highest value, the first of equal ones. Each candidate is
-    compared with the winner on the rows that both have.
+    among those at most 2 points below. A formula: the highest mean value, the first of equal ones; a race ends with it
+    already. Each candidate is compared with the winner on the rows that both have.
     """
-    far = late_trials(trials)
+    far, prefer = late_trials(trials), estimates.preference
     rows_of_best = next((set(trial.rows) for trial in far if trial.candidate.key == best.key), set())
-    if prefer == "best" or not rows_of_best:
+    if prefer.text == BEST or not rows_of_best:
         return best
     shared = [(trial.candidate, [row for row in trial.rows if row in rows_of_best]) for trial in far]
-    if prefer in ("cheap", "balanced"):
-        near = [
-            (candidate, rows)
-            for candidate, rows in shared
-            if _is_not_worse(estimates, best, candidate, rows, is_cheap=prefer == "cheap")
-        ]
-        return min(near, key=lambda pair: _ratio_of_tokens(estimates, best, *pair))[0]
-    return max(shared, key=lambda pair: round(_gain_by(estimates, best, *pair, formula=prefer), DIGITS))[0]
+    if prefer.is_formula:
+        return max(shared, key=lambda pair: round(_value_gain(estimates, best, *pair), DIGITS))[0]
+    is_cheap = prefer.text == CHEAP
+    near = [
+        (candidate, rows)
+        for candidate, rows in shared
+        if _is_not_worse(estimates, best, candidate, rows, is_cheap=is_cheap)
+    ]
+    return min(near, key=lambda pair: _ratio_of_tokens(estimates, best, *pair))[0]
 
 
 def _is_not_worse(
@@ -65,11 +69,8 @@ def _ratio_of_tokens(estimates: Estimates, best: Candidate, other: Candidate, ro
     return ours / max(theirs, 1.0)
 
 
-def _gain_by(
-    estimates: Estimates, best: Candidate, candidate: Candidate, rows: Sequence[int], *, formula: str
-) -> float:
-    ours, theirs = (
-        preference_value(formula, {name: getattr(means, name) for name in PREFERENCE_INPUTS})
-        for means in (estimates.means(candidate, rows), estimates.means(best, rows))
-    )
-    return ours - theirs
+def _value_gain(estimates: Estimates, best: Candidate, candidate: Candidate, rows: Sequence[int]) -> float:
+    """Return the mean difference of the values on the rows where both have one."""
+    gains = estimates.values(candidate, rows) - estimates.values(best, rows)
+    there = gains[~np.isnan(gains)]
+    return float(there.mean()) if len(there) else -inf

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
 from promptkit.runtimes.budget import Budget
+
+if TYPE_CHECKING:
+    from promptkit.tuning.search_space.candidate import Candidate
 
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """The leading candidate, with its mean over its rows so far, in the metric's own units."""
+    """The leading candidate, with its mean over its `rows` so far, in the metric's own units."""
 
     name: str
     mean: float | None
     low: float | None
     high: float | None
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A candidate that leads after a number of calls, with the places of the rows that it led on."""
+
+    candidate: Candidate
+    rows: tuple[int, ...]
+    calls: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,7 +39,8 @@ class TuningProgress:
     """The progress of a search under way. The search fills it; it may be read at any time.
 
     `stage` and `step` are as in the record. `alive` of the `entered` candidates are still in the race. `dropped`: names
-    with reasons, in order. `best`: the leader so far. `budget` counts what is spent.
+    with reasons, in order. `best`: the leader so far. `leads`: the leaders in order, block by block. `budget` counts
+    what is spent.
     """
 
     stage: str = ""
@@ -33,6 +49,7 @@ class TuningProgress:
     entered: int = 0
     dropped: list[tuple[str, str]] = field(default_factory=list)
     best: Incumbent | None = None
+    leads: list[Lead] = field(default_factory=list)
     budget: Budget | None = None
     notes: list[str] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
@@ -46,6 +63,11 @@ class TuningProgress:
         """Record that a candidate was dropped, and why."""
         self.dropped.append((name, why))
         self.alive -= 1
+
+    def lead(self, candidate: Candidate, rows: Sequence[int], best: Incumbent) -> None:
+        """Record the leader after a block, with its rows so far."""
+        self.best = best
+        self.leads.append(Lead(candidate, tuple(rows), int(self.calls)))
 
     def note(self, text: str) -> None:
         """Add a note for the person, once."""

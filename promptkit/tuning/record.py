@@ -12,13 +12,25 @@ from promptkit.runtimes.base import Model
 from promptkit.techniques.warnings import in_table_order, merged_sources
 from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
+from promptkit.tuning.confirmation.constant_answer import ConstantAnswer
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.evidence import (
+    calls_for_all_candidates,
+    curve_record,
+    gain_record,
+    rows_for_gain,
+    shared_rows,
+    turned_record,
+)
+from promptkit.tuning.minimal import TakenBack
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import late_trials, pareto_front
+from promptkit.tuning.progress import Lead
+from promptkit.tuning.repeatability import Repeatability
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, SearchResult
-from promptkit.tuning.tune_record import ObjectiveRecord, TuneRecord
+from promptkit.tuning.tune_record import ObjectiveRecord, PriorRecord, TuneRecord
 
 NOT_CONFIRMED = "it ended before a candidate was chosen"
 
@@ -37,13 +49,18 @@ class TuningState:
     smallest_gain: float | None
     result: SearchResult = field(default_factory=SearchResult)
     confirmation: Confirmation | None = None
+    constant: ConstantAnswer | None = None
+    repeatability: Repeatability | None = None
     ablation: Sequence[Contribution] = ()
+    taken_back: Sequence[TakenBack] = ()
+    prior: PriorRecord | None = None
     diff: str = ""
     written: Sequence[str] = ()
     stopped_by: str = "done"
     applied: bool = False
     seconds: float = 0.0
     notes: Sequence[str] = ()
+    leads: Sequence[Lead] = ()
 
 
 def metric_record(metric: Metric) -> ObjectiveRecord:
@@ -78,6 +95,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
             "confirm": len(split.holdout),
             "wrong": split.wrong,
             "duplicates": split.duplicates,
+            "independent": split.independent_size,
             "salt": split.salt,
             "share": split.share,
         },
@@ -85,13 +103,19 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "candidates": _candidates(state),
         "baseline": _side(state, is_incumbent=False),
         "best": _side(state, is_incumbent=True),
+        "confirmation": confirmation.record() if confirmation and confirmation.looks else None,
         "difference": confirmation.difference.record() if confirmation and confirmation.difference else None,
+        "constant": state.constant.record() if state.constant else None,
+        "repeatability": state.repeatability.record() if state.repeatability else None,
         "verdict": confirmation.outcome if confirmation else "not shown",
         "why": confirmation.why if confirmation else NOT_CONFIRMED,
         "ordinal": confirmation.ordinal if confirmation else 0,
         "rows_needed": confirmation.rows_needed if confirmation else None,
+        **_evidence(state),
         "smallest_shown": state.smallest_gain,
         "ablation": [contribution.record() for contribution in state.ablation],
+        "taken_back": [change.record() for change in state.taken_back],
+        "prior": state.prior,
         "calls": budget.spent,
         "cached": budget.cached,
         "tokens": budget.spent_tokens,
@@ -103,6 +127,23 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "notes": list(state.notes),
     }
     return TuneRecord.model_validate(record)
+
+
+def _evidence(state: TuningState) -> dict[str, Any]:
+    """Return what the report gives as evidence beside the verdict."""
+    estimates, result, confirmation = state.estimates, state.result, state.confirmation
+    calls = estimates.evaluator.budget.spent
+    left_out, calls_for_all = calls_for_all_candidates(estimates, result.trials, calls)
+    found: dict[str, Any] = {
+        "curve": curve_record(estimates, state.leads),
+        "left_out": left_out,
+        "calls_for_all": calls_for_all,
+    }
+    if confirmation is not None and (difference := confirmation.difference) is not None:
+        found["turned"] = turned_record(estimates, result.calibrated, confirmation.rows)
+        if confirmation.outcome != "improved":
+            found["rows_for_gain"] = rows_for_gain(estimates, result.calibrated, confirmation.rows, difference.level)
+    return found
 
 
 def _candidates(state: TuningState) -> list[dict[str, Any]]:
@@ -117,6 +158,7 @@ def _candidates(state: TuningState) -> list[dict[str, Any]]:
     records = [
         {
             **state.estimates.trial_record(trial),
+            "gain": gain_record(state.estimates, trial.candidate, trial.rows) if trial.candidate.changes else None,
             "front": trial.candidate.key in on_front,
             "start": not trial.candidate.changes,
             "pick": trial.candidate.key == incumbent,
@@ -131,27 +173,38 @@ def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
     result, evaluator = state.result, state.estimates.evaluator
     searched = result.incumbent if is_incumbent else Candidate()
     confirmed = result.calibrated if is_incumbent else Candidate()
+    # The start is not calibrated: calibrated, it would be another candidate.
+    is_calibrated = is_incumbent and searched.key != confirmed.key
     trial = result.trials.get(searched.key)
     search: Mapping[str, Any] | None = None
     if trial is not None and trial.rows:
-        # The start is not calibrated: calibrated, it would be another candidate.
-        is_calibrated = is_incumbent and searched.key != confirmed.key
-        search = (
-            state.estimates.estimate_record(searched, trial.rows)
-            if is_calibrated
-            else _estimated(evaluator, searched, trial.rows)
-        )
-    confirm: Mapping[str, Any] | None = None
+        search = _searched(state.estimates, searched, trial.rows, is_calibrated=is_calibrated)
+    compared = result.trials.get(result.incumbent.key)
+    both = shared_rows(state.estimates, compared.rows) if compared is not None else []
+    confirm: dict[str, Any] | None = None
     if state.confirmation is not None and state.confirmation.difference is not None:
-        confirm = _estimated(evaluator, confirmed, state.split.holdout)
+        confirm = _estimated(evaluator, confirmed, state.confirmation.rows)
+        confirm |= _warnings(evaluator, confirmed, state.confirmation.rows)
     choices: dict[str, Any] = {"choices": {}}
     if is_incumbent:
         choices = {"choices": confirmed.record(), "changes": confirmed.changes}
     return {
+        "variant": evaluator.variant(confirmed).name,
         **choices,
         "search": search and {**search, **_warnings(evaluator, searched, trial.rows if trial else ())},
-        "confirm": confirm and {**confirm, **_warnings(evaluator, confirmed, state.split.holdout)},
+        "shared": _searched(state.estimates, searched, both, is_calibrated=is_calibrated) if both else None,
+        "confirm": confirm,
     }
+
+
+def _searched(
+    estimates: Estimates, candidate: Candidate, rows: Sequence[int], *, is_calibrated: bool
+) -> dict[str, Any]:
+    return (
+        estimates.estimate_record(candidate, rows)
+        if is_calibrated
+        else _estimated(estimates.evaluator, candidate, rows)
+    )
 
 
 def _warnings(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:

@@ -7,36 +7,45 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import isnan
 from typing import Final, Literal
 
-from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
+from promptkit.errors import BudgetSpent, InputError, PromptkitError, place
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.record import Defect
-from promptkit.evaluation.suite.suite import Suite, read_variant
+from promptkit.evaluation.suite.suite import Suite
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
-from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
+from promptkit.tuning.budget import BudgetShares, TuningBudget, check_budget, estimated_calls
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
-from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
+from promptkit.tuning.confirmation.constant_answer import constant_answer
+from promptkit.tuning.costs import CandidateCosts, row_cost
+from promptkit.tuning.data_split import DataSplit, data_notes
 from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
+from promptkit.tuning.minimal import STAGE as ELIMINATE
+from promptkit.tuning.minimal import known_contributions, minimize, search_calls
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
+from promptkit.tuning.preference import Preference
+from promptkit.tuning.prior.warm_start import WarmStart
 from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.proposals.proposer import Proposer, find_teacher
+from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.proposals.teacher import NO_TEACHER, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
-from promptkit.tuning.search.race import SMOKE_ROWS
+from promptkit.tuning.repeatability import repeatability, start_candidates
+from promptkit.tuning.reserve import ConfirmationReserve
+from promptkit.tuning.search.race import SMOKE_ROWS, most_cost
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
-from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
-from promptkit.tuning.search_space.examples import GeneratedDemos
+from promptkit.tuning.search_space.candidate import Candidate, dearest_candidate, prune_costly
+from promptkit.tuning.search_space.demonstration import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace
+from promptkit.tuning.search_space.technique_traces import add_own_traces
 from promptkit.tuning.trials import Estimates, Stage
 from promptkit.tuning.tune_record import TuneRecord
 
@@ -93,6 +102,7 @@ class TuningRun:
         number: int,
         eval_options: EvalOptions,
         shares: Callable[[float], BudgetShares],
+        warm_start: WarmStart,
     ) -> None:
         self._suite = suite
         self._setup = setup
@@ -103,8 +113,10 @@ class TuningRun:
         self._number = number
         self._eval_options = eval_options
         self._shares = shares
+        self._warm_start = warm_start
         self._space_notes = setup.space.notes
         self._budget = TuningBudget(options.limits)
+        self._reserve = ConfirmationReserve(self._budget.budget)
         split = setup.split
         self._evaluators: list[Evaluator] = []
         self._evaluator = self._open_evaluator(suite, split)
@@ -114,7 +126,7 @@ class TuningRun:
             for step, step_split in setup.step_splits.items()
         }
         alone = {step: self._objective(evaluator, setup.step_splits[step]) for step, evaluator in evaluators.items()}
-        self._objectives = Objectives(whole=whole, steps=alone, recorded=self._recorded)
+        self._objectives = Objectives(whole=whole, steps=alone)
         self._state = TuningState(
             number=number,
             target=suite.target,
@@ -136,7 +148,9 @@ class TuningRun:
         shares = await self._measured_shares()
         if self._options.optimizer == "race":
             search = await self._race(shares)
-            await search.run(self._left())
+            start = self._state.estimates.means(Candidate(), self._setup.split.search[:SMOKE_ROWS])
+            with self._reserve.share(search_calls(int(self._reserve.calls_left), start.calls)):
+                await search.run()
         else:
             options = self._options
             bridged = open_search(
@@ -144,15 +158,18 @@ class TuningRun:
                 self._objectives.whole,
                 progress=self._progress,
                 models=self._models.within(self.budget),
-                teacher=options.teacher,
+                teacher=None if options.teacher == NO_TEACHER else options.teacher,
                 seed=options.seed,
             )
             self._state.result = bridged.found
-            await bridged.run(self._left())
+            await bridged.run(int(self._reserve.calls_left))
         await self._choose()
-        self._budget.lift_limits(shares)
+        await self._reserve.hold([self._state.result.incumbent])
+        await self._minimize()
+        self._reserve.release()
         if self._state.result.calibrated.changes:
             await self._confirm()
+            await self._ablate()
         else:
             why = VERDICT_REASONS["start is best" if len(self._state.result.trials) > 1 else "nothing tried"]
             self._state.confirmation = Confirmation(outcome="not shown", why=why)
@@ -162,6 +179,8 @@ class TuningRun:
         state = self._state
         is_spent = stopped_by == "done" or isinstance(failure, BudgetSpent)
         state.stopped_by = self.budget.ended or stopped_by if is_spent else stopped_by
+        if status == "done":
+            self._warm_start.keep()
         record = self._record(status)
         self._store.end_run(self._number, status, record.to_json())
         candidate = state.result.calibrated if state.confirmation and state.result.calibrated.changes else None
@@ -172,51 +191,72 @@ class TuningRun:
 
     async def _measured_shares(self) -> BudgetShares:
         """Evaluate the start on a few rows, and set aside what the confirmation needs at their cost."""
-        split = self._setup.split
+        split, budget = self._setup.split, self.budget
         rows, before = split.search[:SMOKE_ROWS], self._budget.seconds
+        spent: BudgetSpent | None = None
+        starts = start_candidates(split, rows=len(rows), calls=budget.most, calls_a_row=estimated_calls(split))
         try:
-            await self._evaluator.evaluate([Candidate()], rows)
-        except BudgetSpent as spent:
-            limit = self.budget.ended or "calls"
-            given = self._options.limits.record().get(limit) or 0
-            raise InputError(
-                f"--budget {limit}={given:g} is too small: it does not cover the start on {len(rows)} rows"
-            ) from spent
+            await self._evaluator.evaluate(starts, rows)
+        except BudgetSpent as error:
+            spent = error
         results = list(self._evaluator.results(Candidate(), rows))
         if results and all(result.score is None for result in results):
             hint = f"`promptkit eval {place(self._suite.file)} --limit {len(rows)}` shows each row"
             message = f"the start answers none of the first {len(rows)} rows: {results[0].problem}"
             raise SearchFailed(message, hint=hint)
-        seconds = self._budget.seconds - before if self._evaluator.requests_sent else None
+        elapsed = self._budget.seconds
+        asked = sum(not result.kept for again in starts for result in self._evaluator.results(again, rows))
+        is_asked = self._evaluator.requests_sent and asked
+        seconds = (elapsed - before) * len(rows) / asked if is_asked else 0.0
         cost = row_cost(results, seconds=seconds, parallel=self._setup.model.parallel)
+        limits = self._options.limits
+        check_budget(limits, cost, len(split.holdout), elapsed=0.0 if self._evaluator.requests_sent else elapsed)
+        if spent is not None:
+            limit = budget.ended or "calls"
+            given = limits.record().get(limit) or 0
+            message = f"--budget {limit}={given:g} is too small: it does not cover the start on {len(rows)} rows"
+            raise InputError(message, hint=f"give several times as much, such as {limit}={10 * given:g}") from spent
         shares = self._shares(cost.calls)
-        self._budget.limit_to_search(shares, cost, holdout_rows=len(split.holdout))
+        budget.most = shares.total
+        is_sized = limits.tokens is not None or limits.minutes is not None
+        costs = CandidateCosts(self._evaluator, split.search, cost, sized=is_sized)
+        self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout))
+        await self._reserve.hold([])
+        rows_left = self._reserve.calls_left / cost.calls
+        shares = replace(shares, most_cost=min(shares.most_cost, most_cost(rows_left, len(split.search))))
+        parameters, _ = prune_costly(self._setup.space.parameters, shares.most_cost)
+        await self._reserve.hold([dearest_candidate(parameters)])
         return shares
-
-    def _left(self) -> int:
-        return max(0, int(self.budget.most - self.budget.spent))
 
     async def _race(self, shares: BudgetShares) -> StepsSearch:
         """Return promptkit's own search, over the space with the demonstrations that the model generates for it."""
-        options, setup, parameters = self._options, self._setup, self._setup.space.parameters
+        options, setup, space = self._options, self._setup, self._setup.space
         demos: GeneratedDemos = {}
         if "examples" in setup.space.kinds:
             self._progress.begin_stage("examples", 1)
-            before, calls = self.budget.spent, self._left()
+            before, calls = self.budget.spent, int(self._reserve.calls_left)
             with suppress(BudgetSpent):  # Tokens or time ran out; what is left may still cover a search without them.
                 demos = await generate_demonstrations(
-                    self._objectives, parameters, setup.models, calls=calls, most_requests=shares.most_requests
+                    self._objectives, prune_costly(space.parameters, shares.most_cost)[0], setup.models, calls=calls
                 )
             if self.budget.spent > before:
                 self._stage("examples", 1, before, rows=len(setup.split.demo_pool))
         if demos:
             space = setup.space_with(demos)
-            parameters, self._space_notes = space.parameters, space.notes
+            self._space_notes = space.notes
+        parameters, skipped = prune_costly(space.parameters, shares.most_cost)
+        self._space_notes = (*self._space_notes, *skipped)
+        if any(parameter.kind == "technique" for parameter in parameters):
+            before, calls = self.budget.spent, int(self._reserve.calls_left)
+            with suppress(BudgetSpent):
+                parameters = await add_own_traces(self._objectives, parameters, calls=calls)
+            if self.budget.spent > before:
+                self._stage("examples", 1, before, rows=len(setup.split.demo_pool))
         tuned_model, models = self._suite.baseline.model, self._models.within(self.budget)
         teacher = None
         if "wording" in setup.space.kinds:
             teacher = await find_teacher(options.teacher, tuned_model, setup.model, models, self._progress)
-        elif options.teacher is not None:
+        elif options.teacher not in (None, NO_TEACHER):
             self._progress.note("the teacher is not asked: wording may not vary here")
 
         def open_proposer(objective: Objective, step: str) -> Proposer:
@@ -229,62 +269,86 @@ class TuningRun:
             progress=self._progress,
             mode=options.mode,
             seed=options.seed,
-            most_requests=shares.most_requests,
+            reserve=self._reserve,
             result=self._state.result,
+            own=space.own,
             open_proposer=open_proposer if teacher is not None else None,
+            warm_start=self._warm_start,
         )
 
     async def _choose(self) -> None:
         """Choose by `--prefer` among the late trials; choose nothing if the metric scores every answer the same."""
         result, estimates = self._state.result, self._state.estimates
         trials = list(result.trials.values())
-        calibration = estimates.calibration
-        scores = {
-            score
-            for trial in trials
-            for score in calibration.scores(trial.candidate, trial.rows).tolist()
-            if not isnan(score)
-        }
-        if len(scores) == 1:
-            metric, value = estimates.evaluator.metric.name, estimates.in_units(scores.pop())
+        score = estimates.common_score((trial.candidate, trial.rows) for trial in trials)
+        if score is not None:
+            metric, value = estimates.evaluator.metric.name, estimates.in_units(score)
             self._progress.note(f"`{metric}` is {value:g} for every answer: it cannot tell prompts apart")
             result.incumbent = result.calibrated = Candidate()
             return
         if result.incumbent.key not in result.trials and self._options.prefer != "best":
             self._progress.note(
-                "--prefer is not applied: steps were tuned alone, and no candidate was evaluated on the whole target"
+                "--prefer was applied within each step only: no candidate was evaluated on the whole target"
+                if estimates.preference.is_formula
+                else "--prefer is not applied: steps were tuned alone, no candidate was evaluated on the whole target"
             )
-        preferred = preferred_candidate(estimates, result.incumbent, trials, self._options.prefer)
+        preferred = preferred_candidate(estimates, result.incumbent, trials)
         if preferred.key != result.incumbent.key:
             result.incumbent = preferred
-            result.calibrated = await calibration.freeze(preferred, result.trials[preferred.key].rows)
+            result.calibrated = await estimates.calibration.freeze(preferred, result.trials[preferred.key].rows)
+
+    async def _minimize(self) -> None:
+        """Take back the changes of the incumbent that are not sent or bring nothing."""
+        state, before = self._state, self.budget.spent
+        self._progress.begin_stage(ELIMINATE, len(state.result.incumbent.choices))
+        state.taken_back = await minimize(
+            state.estimates, state.result, self._setup.split.search, int(self._reserve.calls_left)
+        )
+        if self.budget.spent > before:
+            tried = [trial for trial in state.result.trials.values() if trial.stage == ELIMINATE]
+            self._stage(ELIMINATE, len(tried), before, rows=max((len(trial.rows) for trial in tried), default=0))
 
     async def _confirm(self) -> None:
-        """Store the incumbent, then evaluate start and incumbent on the held-out rows."""
+        """Store the incumbent, then evaluate start and incumbent on the held-out rows that the budget holds."""
         state, split, incumbent = self._state, self._setup.split, self._state.result.calibrated
-        ordinal = self._store.tunings.ordinal(
-            holdout_key(split), pair_key(*map(self._candidate_digest, (Candidate(), incumbent)))
-        )
+        pairs = await self._reserve.pairs_held(state.result.incumbent)
+        all_rows = len(split.holdout)
+        digests = map(self._candidate_digest, (Candidate(), incumbent))
+        key = pair_key(*digests, rows=pairs if pairs < all_rows else None)
+        ordinal = self._store.tunings.ordinal(holdout_key(split), key)
         state.confirmation = Confirmation(outcome="not shown", why="the confirmation did not finish", ordinal=ordinal)
         self._store.update_run(self._number, self._record("running").to_json())
         self._progress.begin_stage("confirm", 2)
         before = self.budget.spent
-        try:
-            state.confirmation = await confirm(self._evaluator, Candidate(), incumbent, split, ordinal=ordinal)
-        except BudgetSpent:
-            why = "the budget was spent before the confirmation finished: a larger one resumes it"
-            state.confirmation = Confirmation(outcome="not shown", why=why, ordinal=ordinal)
-            return
-        self._stage("confirm", 2, before)
-        if state.confirmation.is_cheaper and state.confirmation.outcome != "improved":
+        found = await confirm(self._evaluator, Candidate(), incumbent, split, ordinal=ordinal, most_rows=pairs)
+        state.confirmation = found
+        self._stage("confirm", 2, before, rows=len(found.rows))
+        state.constant = constant_answer(self._evaluator, split, incumbent)
+        if pairs < all_rows and found.outcome != "improved":
+            self._progress.note(
+                f"the budget held {pairs} of the {all_rows} confirm rows: a larger one may show a smaller gain"
+            )
+        if found.outcome == "improved" and found.look < found.looks:
+            self._progress.note(
+                "the confirmation ended at the first look that showed the gain: its size is rather over- than "
+                "underestimated"
+            )
+        if found.is_cheaper and found.outcome != "improved":
             self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
-        before = self.budget.spent
-        self._progress.begin_stage("ablation", len(incumbent.choices))
-        state.ablation = await ablate(self._evaluator, incumbent, split.holdout, state.result.effects)
-        self._stage("ablation", len(incumbent.choices), before)
 
-    def _stage(self, name: str, candidates: int, before: int, *, rows: int | None = None) -> None:
-        rows, calls = len(self._setup.split.holdout) if rows is None else rows, self.budget.spent - before
+    async def _ablate(self) -> None:
+        """Take each change back by itself on the rows of the confirmation, with what is left of the budget."""
+        state, incumbent = self._state, self._state.result.calibrated
+        if state.confirmation is None or not state.confirmation.rows:
+            return
+        rows, before = state.confirmation.rows, self.budget.spent
+        self._progress.begin_stage("ablation", len(incumbent.choices))
+        known = known_contributions(state.estimates, state.result)
+        state.ablation = await ablate(self._evaluator, incumbent, rows, known)
+        self._stage("ablation", len(incumbent.choices), before, rows=len(rows))
+
+    def _stage(self, name: str, candidates: int, before: int, *, rows: int) -> None:
+        calls = self.budget.spent - before
         self._state.result.stages.append(Stage(name=name, step=None, candidates=candidates, rows=rows, calls=calls))
 
     def _candidate_digest(self, candidate: Candidate) -> bytes:
@@ -295,12 +359,20 @@ class TuningRun:
 
     def _record(self, status: str) -> TuneRecord:
         state = self._state
-        state.seconds = self._budget.seconds
+        state.repeatability = repeatability(self._evaluator, state.split, state.result.calibrated)
+        state.seconds, state.leads = self._budget.seconds, self._progress.leads
         missing = Counter(problem for evaluator in self._evaluators for problem in evaluator.problems())
         unanswered = [
             f"missing answers: {missing.total()}, most often: {problem}" for problem, _ in missing.most_common(1)
         ]
-        state.notes = [*self._space_notes, *data_notes(self._setup.split), *self._progress.notes, *unanswered]
+        state.prior = self._warm_start.record()
+        state.notes = [
+            *self._space_notes,
+            *data_notes(self._setup.split),
+            *self._warm_start.notes(),
+            *self._progress.notes,
+            *unanswered,
+        ]
         defects = Defects()
         for evaluator in self._evaluators:
             defects.add(evaluator.defects)
@@ -319,19 +391,11 @@ class TuningRun:
             number=self._number,
             eval_options=self._eval_options,
             prefix=prefix,
+            clusters=split.clusters,
         )
         self._evaluators.append(evaluator)
         return evaluator
 
-    def _recorded(self, step: str) -> Evaluator:
-        """Return an evaluator of a labelled step on what the earlier steps give as they are written."""
-        labelled, split = self._setup.step_splits[step].suite, self._setup.split
-        settings = replace(self._suite.source, step=step, recorded=True)
-        baseline = read_variant(AS_WRITTEN, {}, settings, Problem)
-        suite = replace(
-            self._suite, source=settings, variants=(baseline,), measures=labelled.measures, expect=labelled.expect
-        )
-        return self._open_evaluator(suite, step_data_split(suite, split), f"{step} after the others: ")
-
     def _objective(self, evaluator: Evaluator, split: DataSplit) -> Objective:
-        return Objective(estimates=Estimates(evaluator, CandidateCalibration(evaluator, split.labels)), split=split)
+        calibration, preference = CandidateCalibration(evaluator, split.labels), Preference(self._options.prefer)
+        return Objective(estimates=Estimates(evaluator, calibration, preference), split=split)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.evaluator import Evaluator
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.preference import Preference
+from promptkit.tuning.progress import Incumbent
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search_space.candidate import Candidate
 
 
@@ -75,11 +79,31 @@ class TrialMeans:
 
 
 class Estimates:
-    """Estimates of candidates from search rows, those that score labels calibrated. Never the final result."""
+    """Estimates of candidates from search rows, those that score labels calibrated. Never the final result.
 
-    def __init__(self, evaluator: Evaluator, calibration: CandidateCalibration) -> None:
+    A search compares candidates by their `values`, which follow `preference`.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, calibration: CandidateCalibration, preference: Preference | None = None
+    ) -> None:
         self.evaluator = evaluator
         self.calibration = calibration
+        self.preference = preference or Preference()
+
+    def values(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Return what a search compares candidates by, (rows,), higher is better: by default the score.
+
+        NaN where there is no score. Raises InputError if the formula of the preference gives no number.
+        """
+        results = [self.evaluator.result(candidate, row) for row in rows]
+        return self.preference.values(self.calibration.scores(candidate, rows), results)
+
+    def mean_value(self, candidate: Candidate, rows: Sequence[int]) -> float:
+        """Return the mean of the values; without any it is 0, the lowest score, or NaN if they are a formula's."""
+        values = self.values(candidate, rows)
+        there = values[~np.isnan(values)]
+        return float(there.mean()) if len(there) else np.nan if self.preference.is_formula else 0.0
 
     def means(self, candidate: Candidate, rows: Sequence[int]) -> TrialMeans:
         """Return the means over the rows that have results; without any the score is 0."""
@@ -110,6 +134,22 @@ class Estimates:
         mean = bounded_mean(known, there if clusters is None else clusters, binary=binary)
         ends = sorted((self.in_units(mean.low), self.in_units(mean.high)))
         return {"mean": self.in_units(mean.mean), "low": ends[0], "high": ends[1], "n": len(there)}
+
+    def leader(self, candidate: Candidate, rows: Sequence[int]) -> Incumbent:
+        """Return a leading candidate as the screen shows it."""
+        estimate = self.estimate_record(candidate, rows)
+        label, ends = self.evaluator.label(candidate), (estimate["low"], estimate["high"])
+        return Incumbent(label, estimate["mean"], *ends, rows=estimate["n"])
+
+    def common_score(self, asked: Iterable[tuple[Candidate, Sequence[int]]]) -> float | None:
+        """Return the score in [0, 1] that all answers of candidates to their rows have; None if they differ."""
+        found = {
+            score
+            for candidate, rows in asked
+            for score in self.calibration.scores(candidate, rows).tolist()
+            if not isnan(score)
+        }
+        return found.pop() if len(found) == 1 else None
 
     def in_units(self, share: float) -> float:
         """Return a score in [0, 1] in the metric's own units."""
@@ -147,7 +187,8 @@ class SearchResult:
     """The result of a search.
 
     `incumbent`: the best candidate so far. `calibrated`: the incumbent with the calibration that was read from its
-    results, as numbers. `finalists`: the incumbent first. `trials`: one per candidate, by its key.
+    results, as numbers. `finalists`: the incumbent first. `trials`: one per candidate, by its key. `effects`: those of
+    the screen, with the prior if there is one; `effects_alone`: by the screen's answers alone.
     """
 
     incumbent: Candidate = field(default_factory=Candidate)
@@ -156,6 +197,7 @@ class SearchResult:
     trials: dict[str, Trial] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     effects: Effects | None = None
+    effects_alone: Effects | None = None
 
     def add_trial(self, trial: Trial) -> None:
         """Add a trial in place of an earlier one of the same candidate."""

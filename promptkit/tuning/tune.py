@@ -9,33 +9,44 @@ from dataclasses import replace
 from math import prod
 from os.path import relpath
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from promptkit.engine.dependencies import model_code
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.metrics.human import Human
+from promptkit.evaluation.stored_run import kind_record
 from promptkit.evaluation.suite.reader import load_suite
-from promptkit.evaluation.suite.suite import Measure, Suite
+from promptkit.evaluation.suite.suite import Measure, Suite, suite_code
 from promptkit.project import Project, is_suite
+from promptkit.project_code.reference import CodeUse
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
-from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
+from promptkit.tuning.confirmation.looks import detectable_gain
+from promptkit.tuning.confirmation.verdict import LEAST_ROWS
+from promptkit.tuning.confirmed_run import CONFIRM_ROWS, CONFIRM_SETTINGS
+from promptkit.tuning.costs import relative_requests
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
+from promptkit.tuning.evaluator import without_reasons
 from promptkit.tuning.options import OPTIMIZERS, TuneOptions
+from promptkit.tuning.own_variants import own_candidates, own_variants, with_own_choices
+from promptkit.tuning.prior.history import TuningHistory
+from promptkit.tuning.prior.warm_start import PooledTunings, WarmStart, kept_prior, pool_tunings, prior_text
 from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.proposals.teacher import NO_TEACHER, named_teacher
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search_space.candidate import KINDS
-from promptkit.tuning.search_space.examples import GeneratedDemos
+from promptkit.tuning.search_space.candidate import KINDS, dearest_candidate, prune_costly
+from promptkit.tuning.search_space.demonstration import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
+from promptkit.tuning.tune_record import TUNE
 
-KIND: Final = "tune"
 RECENT_RUNS: Final = 20
 CALLS_A_CANDIDATE: Final = 10
 DSPY_SPACE_NOTE: Final = "it varies instructions and examples by its own rules"
@@ -44,7 +55,8 @@ DSPY_SPACE_NOTE: Final = "it varies instructions and examples by its own rules"
 class Tuning:
     """A tuning of one target. Create it where the event loop runs.
 
-    `suite` was loaded with the target as its `start`. `progress` may be read while it runs; `result` holds what there
+    `suite` was loaded with the target as its `start`. `history` has the effects that earlier tunings found, by default
+    those of the user's data folder. `progress` may be read while it runs; `result` holds what there
     was at the end, however it ended. Raises InputError for a metric that cannot be optimized, and MissingExtra if the
     optimizer is not installed.
     """
@@ -57,8 +69,10 @@ class Tuning:
         store: Store,
         options: TuneOptions | None = None,
         eval_options: EvalOptions | None = None,
+        history: TuningHistory | None = None,
     ) -> None:
-        self.options = options or TuneOptions()
+        options = options or TuneOptions()
+        self.options = replace(options, teacher=named_teacher(options.teacher, suite.project))
         if self.options.optimizer != OPTIMIZERS[0]:
             if suite.conversation is not None:
                 message = f"`{self.options.optimizer}` asks a row once, and the rows are conversations"
@@ -70,6 +84,7 @@ class Tuning:
         self._models = models
         self._store = store
         self._eval_options = eval_options or EvalOptions()
+        self._history = history or TuningHistory()
         self._setup: Setup | None = None
 
     async def plan(self) -> Plan:
@@ -78,9 +93,11 @@ class Tuning:
         Raises InputError for unusable rows, space or budget, and the error of a missing model.
         """
         setup = await self._prepare()
-        split, parameters = setup.split, setup.space.parameters
-        shares = self._shares(setup, self._likely_calls(split))
-        rate = self._seconds_a_call(setup)
+        split = setup.split
+        shares = self._planned_shares(setup)
+        parameters, skipped = prune_costly(setup.space.parameters, shares.most_cost)
+        rate, pooled = self._seconds_a_call(setup), self._prior(setup)
+        warm = [prior_text(pooled.tunings)] if pooled.tunings else []
         return Plan(
             target=self.suite.target,
             suite=self.suite.name,
@@ -89,17 +106,18 @@ class Tuning:
             search=len(split.search),
             demo_pool=len(split.demo_pool),
             holdout=len(split.holdout),
-            clusters=None if self.suite.data.spec.cluster is None else split.independent_holdout,
+            clusters=None if split.clusters is None else split.independent_holdout,
             parameters=parameters,
             candidates=min(prod(len(parameter.choices) for parameter in parameters), shares.search // CALLS_A_CANDIDATE)
             if parameters
             else 0,
             calls=shares.total,
+            search_calls=shares.search,
             confirm_calls=shares.confirmation,
             limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest_gain=setup.smallest_gain,
-            notes=(*setup.space.notes, *data_notes(split)),
+            notes=(*setup.space.notes, *skipped, *data_notes(split), *warm, *self._history.notes),
         )
 
     async def run(self) -> TuningResult:
@@ -110,7 +128,8 @@ class Tuning:
         """
         with frozen_files():
             setup = await self._prepare()
-            shares = self._shares(setup, self._likely_calls(setup.split))
+            shares = self._planned_shares(setup)
+            prior = self._prior(setup)
             run = TuningRun(
                 self.suite,
                 setup,
@@ -118,9 +137,10 @@ class Tuning:
                 models=self._models,
                 store=self._store,
                 progress=self.progress,
-                number=self._begin(setup),
+                number=self._begin(setup, prior),
                 eval_options=self._eval_options,
                 shares=lambda calls_a_row: self._shares(setup, calls_a_row),
+                warm_start=self._warm_start(setup, prior),
             )
             self.progress.budget = run.budget
             run.budget.most = shares.total
@@ -144,19 +164,28 @@ class Tuning:
     async def _prepare(self) -> Setup:
         if self._setup is None:
             model = await (await self._models.get(self.suite.baseline.model)).model()
-            if self.options.teacher is not None:  # A missing teacher would be noticed only after many requests.
+            if self.options.teacher not in (
+                None,
+                NO_TEACHER,
+            ):  # A missing teacher would be noticed only after many requests.
                 await (await self._models.get(self.options.teacher)).model()
             tunings, name = self._store.tunings, suite_name(self.suite)
             split = read_data_split(self.suite, tunings.split(name), seed=self.options.seed)
             _check_rows(split)
             step_splits, too_few = _step_splits(self.suite, split)
             models = await step_models(self.suite, self._models)
+            is_ours = self.options.optimizer == OPTIMIZERS[0]
+            variants, untried = own_variants(self.suite, self.options.tried) if is_ours else ([], [])
 
             def space_with(demos: GeneratedDemos) -> SearchSpace:
                 space = self._space(split, step_splits, models, demos)
-                return replace(space, notes=(*space.notes, *too_few))
+                return replace(
+                    space,
+                    parameters=with_own_choices(space.parameters, variants, self.suite),
+                    own=tuple(own_candidates(variants, space.parameters)),
+                    notes=(*space.notes, *too_few, *untried),
+                )
 
-            is_ours = self.options.optimizer == OPTIMIZERS[0]
             space = (
                 space_with({})
                 if is_ours
@@ -166,7 +195,7 @@ class Tuning:
                 _check_space(space, split)
                 await open_named_models(space.parameters, self.suite, self._models)
             tunings.keep_split(name, split.salt, split.share)
-            smallest = smallest_detectable_gain(split.independent_holdout) if split.size >= LEAST_ROWS else None
+            smallest = detectable_gain(split.independent_holdout) if split.independent_size >= LEAST_ROWS else None
             self._setup = Setup(
                 model=model,
                 split=split,
@@ -195,17 +224,26 @@ class Tuning:
         return SearchSpace(tuple(parameters.values()), tuple(dict.fromkeys(notes)), whole.kinds)
 
     def _shares(self, setup: Setup, calls_a_row: float) -> BudgetShares:
+        def dearest(most: float) -> float:
+            candidate = dearest_candidate(prune_costly(setup.space.parameters, most)[0])
+            return max(1.0, relative_requests(candidate, self.suite.baseline.pipeline))
+
         return share_budget(
             self.options.limits,
             search_rows=len(setup.split.search),
             holdout_rows=len(setup.split.holdout),
             calls_a_row=calls_a_row,
-            costs=[[choice.requests for choice in parameter.choices] for parameter in setup.space.parameters],
+            dearest=dearest,
         )
 
-    def _likely_calls(self, split: DataSplit) -> float:
-        # A given budget is refused only for calls that are certain; the first rows show the rest.
-        return estimated_calls(split) if self.options.limits.calls is None else float(_least_calls(self.suite))
+    def _planned_shares(self, setup: Setup) -> BudgetShares:
+        least, likely = float(_least_calls(self.suite)), estimated_calls(setup.split)
+        if self.options.limits.calls is None:
+            return self._shares(setup, likely)
+        try:  # A given budget is refused only for calls that are certain; the first rows show the rest.
+            return self._shares(setup, least)
+        except InputError:  # Its hint should still hold once they have.
+            return self._shares(setup, max(least, likely))
 
     def _seconds_a_call(self, setup: Setup) -> float | None:
         """Return the wall-clock time per request in the last runs on the same model; None if there are none."""
@@ -221,12 +259,60 @@ class Tuning:
                     return float((run.ended - run.started) / asked)
         return None
 
-    def _begin(self, setup: Setup) -> int:
+    def _prior(self, setup: Setup) -> PooledTunings:
+        """Return the prior of the run: that of an earlier run of the same command, else from the history."""
+        if self.options.cold or self.options.optimizer != OPTIMIZERS[0]:
+            return PooledTunings()
+        kept = kept_prior(self._store, TUNE, self.suite.target, setup.model, self._inputs())
+        steps = self.suite.baseline.pipeline.steps
+        return pool_tunings(self._history, steps, setup.models, setup.split) if kept is None else kept
+
+    def _warm_start(self, setup: Setup, prior: PooledTunings) -> WarmStart:
+        steps = self.suite.baseline.pipeline.steps
+        return WarmStart(prior, self._history, steps=steps, models=setup.models, split=setup.split)
+
+    def _begin(self, setup: Setup, prior: PooledTunings) -> int:
         self._store.close_dead_runs()
         model = {"reference": setup.model.reference, "digest": setup.model.digest}
+        inputs = {
+            **self._inputs(),
+            **({"prior": prior.record()} if prior.tunings else {}),
+            CONFIRM_SETTINGS: self._confirm_settings(setup),
+        }
+        return self._store.begin_run(TUNE, self.suite.target, model=model, inputs=inputs)
+
+    def _inputs(self) -> dict[str, Any]:
+        """Return the settings that the store keeps with a run."""
         options = self.options
-        settings = {"suite": suite_name(self.suite), "optimizer": options.optimizer, "budget": options.limits.record()}
-        return self._store.begin_run(KIND, self.suite.target, model=model, inputs={**settings, "seed": options.seed})
+        return {
+            "suite": suite_name(self.suite),
+            "optimizer": options.optimizer,
+            "budget": options.limits.record(),
+            "seed": options.seed,
+            **({"cold": True} if options.cold else {}),
+        }
+
+    def _confirm_settings(self, setup: Setup) -> dict[str, Any]:
+        """Return the settings with which a stored tuning is read as an evaluation of its confirm rows."""
+        suite, split, options = self.suite, setup.split, self._eval_options
+        measures = [without_reasons(measure) for measure in suite.measures]
+        held = replace(suite.data, held=tuple(row.row for row in split.rows), only=(), limit=None)
+        return {
+            "folder": relpath(suite.file.parent, suite.project.root),
+            "target": suite.target,
+            "data": held.count().hash,
+            "rows": len(split.holdout),
+            "cluster": suite.data.spec.cluster,
+            "metrics": [measure.name for measure in measures],
+            "keys": {measure.name: measure.key for measure in measures},
+            "kinds": {measure.name: kind_record(measure.metric) for measure in measures},
+            "set": list(suite.sets),
+            "repeat": suite.repeat,
+            "exact": options.exact,
+            "in_flight": options.in_flight or setup.model.parallel,
+            "limited": False,
+            CONFIRM_ROWS: [split.rows[place].row.number for place in split.holdout],
+        }
 
 
 def suite_name(suite: Suite) -> str:
@@ -286,11 +372,11 @@ def _check_rows(split: DataSplit) -> None:
         message = f"all {len(split.rows)} rows of `{suite.name}` expect `{split.labels[0]}`"
         raise InputError(f"{message}: a prompt that always says so would win", hint="add rows of the other labels")
     if not split.search or not split.holdout:
-        clusters = "" if suite.data.spec.cluster is None else " of too few clusters"
+        clusters = "" if split.clusters is None else f", {len(set(split.clusters))} independent"
         raise InputError(
-            f"`{suite.name}` has {len(split.rows)} rows{clusters}, {split.size} without repeats: "
+            f"`{suite.name}` has {len(split.rows)} rows, {split.size} without repeats{clusters}: "
             "too few to search on some and confirm on others",
-            hint="at least 30 rows; 200 detect a gain of about 10 points",
+            hint="at least 30 rows; 200 detect a gain of about 11 points",
         )
 
 
@@ -300,7 +386,7 @@ def _check_space(space: SearchSpace, split: DataSplit) -> None:
     asking = [step.prompt_call for step in suite.baseline.pipeline.steps.values() if step.prompt_call is not None]
     calibrates = any(settings.decide == "score" and settings.calibrate is None for settings in asking)
     shows = asking and split.demo_pool and "examples" in space.kinds
-    if not (space.parameters or calibrates or shows):
+    if not (space.parameters or space.own or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
 
@@ -344,6 +430,22 @@ def _only_suite(target: Path, project: Project) -> Path:
     return of_target[0][1]
 
 
+def tuning_code(suite: Suite, model: str | None, teacher: str | None) -> list[CodeUse]:
+    """Return the Python code that a tuning would load, each use once; nothing is loaded for that.
+
+    `model` and `teacher` are those of the command line. Raises InputError for a wrong teacher of `promptkit.yaml`.
+    """
+    named, uses = named_teacher(teacher, suite.project), suite_code(suite, model=model)
+    if named is None or named == NO_TEACHER:
+        return uses
+    folder = Path.cwd() if teacher is not None else suite.project.root
+    return list(dict.fromkeys([*uses, *model_code(named, folder, "the teacher")]))
+
+
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:
-    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher."""
-    return [*suite.other_models, *([teacher] if teacher else [])]
+    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher.
+
+    `teacher` is the one of `--teacher`, None for that of `promptkit.yaml`. Raises InputError.
+    """
+    named = named_teacher(teacher, suite.project)
+    return [*suite.other_models, *([named] if named not in (None, NO_TEACHER) else [])]

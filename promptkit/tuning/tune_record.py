@@ -5,7 +5,7 @@ A record of an older promptkit may lack keys: each has a default, and `to_json` 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,9 @@ from promptkit.evaluation.record import AnsweringModel, Defect, MetricRecord, Nu
 from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.storage.records import check_shape
 from promptkit.storage.store import Run
+
+TUNE: Final = "tune"
+"""The kind of a run in the store that is a tuning."""
 
 
 class EstimateRecord(Record):
@@ -60,13 +63,17 @@ class BudgetRecord(Record):
 
 
 class SplitRecord(Record):
-    """How many rows the split has: to search on, as examples, and to confirm on."""
+    """How many rows the split has: to search on, as examples, and to confirm on.
+
+    `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it.
+    """
 
     search: int = 0
     pool: int = 0
     confirm: int = 0
     wrong: int = 0
     duplicates: int = 0
+    independent: int | None = None
     salt: int = 0
     share: Number = 0.0
 
@@ -89,6 +96,15 @@ class Drop(Record):
     why: str
 
 
+class GainRecord(Record):
+    """The gain of a candidate over the start on the `n` search rows of both, in the metric's own units."""
+
+    difference: Number = 0.0
+    low: Number = 0.0
+    high: Number = 0.0
+    n: int = 0
+
+
 class _CandidateName(Record):
     name: str
     choices: dict[str, str] = Field(default_factory=dict)
@@ -105,17 +121,24 @@ class CandidateRecord(EstimateRecord, _CandidateName):
     unparsed: Number | None = None
     calls: Number | None = None
     dropped: Drop | None = None
+    gain: GainRecord | None = None
     front: bool = False
     start: bool = False
     pick: bool = False
 
 
 class SideRecord(Record):
-    """The start or the incumbent, with its means on search and confirm rows."""
+    """The start or the incumbent, with its means on search rows and on confirm rows.
 
+    `shared` is the mean on the search rows that start and incumbent both have. `variant` is the name of its cells in
+    the store.
+    """
+
+    variant: str = ""
     choices: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
     search: SplitMean | None = None
+    shared: SplitMean | None = None
     confirm: SplitMean | None = None
 
 
@@ -132,8 +155,70 @@ class ConfirmedDifference(Record):
     unit: str = "row"
 
 
+class ConfirmationRecord(Record):
+    """The course of a confirmation.
+
+    It asked `rows` rows in pairs and ended with look `look` of `looks`, which together would have `units` rows or
+    clusters. The interval of the difference is one of `look_level`, so that those of all looks hold together at
+    `level`.
+    """
+
+    rows: int = 0
+    look: int = 0
+    looks: int = 0
+    units: int = 0
+    level: Number = CONFIDENCE
+    look_level: Number = CONFIDENCE
+
+
+class TakenBackRecord(Record):
+    """A change of the search's winner that the incumbent does without, and why.
+
+    `difference` with its 95 % interval is the contribution that the search expected of it, after `rows` search rows
+    without it; null for one that no request showed.
+    """
+
+    axis: str
+    level: str
+    why: Literal["not sent", "same answers", "no gain"]
+    difference: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    rows: int = 0
+
+
+class ConstantRecord(Record):
+    """The best constant answer, and the incumbent's difference to it on confirm rows.
+
+    `beaten`: the interval of the difference lies above 0.
+    """
+
+    answer: str
+    search: SplitMean | None = None
+    confirm: SplitMean | None = None
+    difference: ConfirmedDifference | None = None
+    beaten: bool = False
+
+
+class RepeatabilityRecord(Record):
+    """How many of `rows` rows the start answered otherwise when asked again.
+
+    `margin`: by how much a score on the confirm rows differs at most between two runs, in 19 of 20 cases. `start_kept`
+    and `incumbent_kept` count confirm rows whose answers are those of an earlier run.
+    """
+
+    rows: int
+    changed: int = 0
+    margin: Number | None = None
+    start_kept: int = 0
+    incumbent_kept: int = 0
+
+
 class AblationRecord(Record):
-    """The contribution of one change: the incumbent against itself with that change taken back."""
+    """The contribution of one change: the incumbent against itself with that change taken back.
+
+    `on` says which rows it was measured on; on `search` rows it is an estimate from all that is known.
+    """
 
     axis: str
     level: str
@@ -145,8 +230,71 @@ class AblationRecord(Record):
     skipped: str | None = None
 
 
+class PriorEffect(Record):
+    """The expected effect of a choice by earlier tunings, relative to the mean choice, and its standard deviation.
+
+    Both are shares of the metric's range.
+    """
+
+    axis: str
+    level: str
+    effect: Number = 0.0
+    sd: Number = 0.0
+
+
+class PriorRecord(Record):
+    """The prior of a search: the effects that `tunings` earlier tunings on the same model found.
+
+    `moved`: by parameter the choice that the screen ranked first by its own answers, and the one with the prior.
+    """
+
+    tunings: int = 0
+    effects: list[PriorEffect] = Field(default_factory=list)
+    moved: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class TurnedAnswer(Record):
+    """An answer as the metric compared it, with its score in the metric's own units; `flag` as of a cell."""
+
+    value: Any = None
+    flag: str = ""
+    score: Number | None = None
+
+
+class TurnedRow(Record):
+    """A confirm row that the incumbent scores differently from the start; long texts are cut."""
+
+    row: int
+    change: Literal["better", "worse"]
+    fields: dict[str, Any] = Field(default_factory=dict)
+    expected: Any = None
+    before: TurnedAnswer = TurnedAnswer()
+    after: TurnedAnswer = TurnedAnswer()
+
+
+class TurnedRecord(Record):
+    """The confirm rows that turned: how many, and the first of them in full."""
+
+    better: int = 0
+    worse: int = 0
+    rows: list[TurnedRow] = Field(default_factory=list)
+
+
+class CurvePoint(EstimateRecord):
+    """The leader of the search after a number of calls, on its `n` search rows; `start`: the start on the same rows."""
+
+    calls: int
+    name: str = ""
+    n: int = 0
+    start: Number | None = None
+
+
 class TuneRecord(Record):
-    """A tuning run."""
+    """A tuning run.
+
+    `rows_needed` confirm rows would show a gain of 5 points four times in five, `rows_for_gain` the measured gain.
+    `left_out` candidates were not raced for want of calls; about `calls_for_all` would race them too.
+    """
 
     run: int = 0
     target: str = ""
@@ -164,13 +312,23 @@ class TuneRecord(Record):
     candidates: list[CandidateRecord] = Field(default_factory=list)
     baseline: SideRecord = SideRecord()
     best: SideRecord = SideRecord()
+    confirmation: ConfirmationRecord | None = None
     difference: ConfirmedDifference | None = None
+    constant: ConstantRecord | None = None
+    repeatability: RepeatabilityRecord | None = None
     verdict: str = "not shown"
     why: str = ""
     ordinal: int = 0
     rows_needed: int | None = None
+    rows_for_gain: int | None = None
     smallest_shown: Number | None = None
     ablation: list[AblationRecord] = Field(default_factory=list)
+    taken_back: list[TakenBackRecord] = Field(default_factory=list)
+    prior: PriorRecord | None = None
+    turned: TurnedRecord = TurnedRecord()
+    curve: list[CurvePoint] = Field(default_factory=list)
+    left_out: int = 0
+    calls_for_all: int | None = None
     calls: int = 0
     cached: int = 0
     tokens: int = 0
@@ -181,6 +339,13 @@ class TuneRecord(Record):
     applied: bool = False
     notes: list[str] = Field(default_factory=list)
     defects: list[Defect] = Field(default_factory=list)
+
+    @property
+    def verdict_limit(self) -> str:
+        """The limit of an `improved` that is not shown to beat the best constant answer; empty if there is none."""
+        if self.verdict != "improved" or self.constant is None or self.constant.beaten:
+            return ""
+        return f", but not shown to be better than always answering `{self.constant.answer}`"
 
     def with_note(self, text: str) -> TuneRecord:
         """Return the record with a further note."""

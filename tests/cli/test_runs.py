@@ -190,6 +190,18 @@ def test_a_comparison_for_programs_has_all_of_it(here: Here) -> None:
     assert prompt["messages"][0]["content"].endswith("<INPUT>\nSo nice\n</INPUT>")
 
 
+def test_the_two_variants_of_one_run_are_compared_the_later_one_first(here: Here) -> None:
+    assert here("runs", "compare", FIRST, "--rows", "0").out.startswith("prefix against plain\n")
+    assert here("runs", "compare", f"{FIRST}:plain", "--rows", "0").out.startswith("plain against prefix\n")
+
+
+def test_a_run_of_one_variant_is_not_compared_by_itself(tmp_path: Path) -> None:
+    alone = make_project(tmp_path, {"evals/mood.yaml": "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\n"})
+    assert alone("eval", "mood").code == 0
+    done = alone("runs", "compare", "1")
+    assert (done.code, "run 1 has 1 variant: name two runs or variants to compare" in done.err) == (2, True)
+
+
 def test_variants_are_compared_with_their_prompts_word_by_word(here: Here) -> None:
     out = here("runs", "compare", f"{SECOND}:prefix", f"{FIRST}:plain").out
     assert out.startswith("run 2 (prefix) against run 1 (plain)\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import sys
 from functools import partial
 from pathlib import Path
@@ -109,14 +110,61 @@ def test_a_tuning_is_a_run_that_is_listed_and_shown(here: Here, tmp_path: Path) 
     assert "improved" in (tmp_path / "p.html").read_text("utf-8")
 
 
-def test_what_is_of_evaluations_alone_says_so(here: Here) -> None:
+def test_a_tuning_shows_compares_and_exports_its_start_and_incumbent_on_confirm_rows(here: Here) -> None:
+    record = here(*TUNE, "--json").json
+    turned = record["turned"]
+    rows = [row["row"] for row in turned["rows"]]
+    assert turned["better"] == len(rows) > 0 and turned["worse"] == 0
+    assert turned["rows"][0]["fields"] == ROWS[rows[0] - 1]
+    assert turned["rows"][0]["before"] == {"value": "bad", "flag": "", "score": 0.0}
+    assert turned["rows"][0]["after"] == {"value": "good", "flag": "", "score": 1.0}
+
+    failing = here("runs", "show", "1", "--failures", "--variant", "start", "--json").json
+    assert [cell["row"] for cell in failing["cells"]] == sorted(rows)
+    assert "0 of 49 cells of `incumbent` fail" in here("runs", "show", "1", "--failures").err
+    shown = here("runs", "show", "1", "--row", str(rows[0])).out
+    assert "start\n  answer: bad" in shown and "incumbent\n  answer: good" in shown
+    table = here("runs", "export", "1", "--csv", "-").out.splitlines()
+    assert len(table) == 1 + 2 * record["rows"]["confirm"]
+    searched = next(at for at in range(1, 81) if not any(line.startswith(f"start,{at},") for line in table))
+    assert f"run 1 has no row {searched}" in here("runs", "show", "1", "--row", str(searched)).err
+
+    compared = here("runs", "compare", "1", "--json").json
+    assert [change["change"] for change in compared["rows_shown"]] == ["better"] * min(10, len(rows))
+    assert compared["comparisons"][0]["difference"] == record["difference"]["mean"]
+    assert here("runs", "errors", "1").out.startswith("mood  run 1  incumbent, by accuracy")
+
+    with sqlite3.connect(here.root / ".promptkit/store.db") as database:
+        database.execute("update runs set inputs = '{}'")
+    earlier = here("runs", "show", "1", "--failures")
+    assert (earlier.code, "run 1 is by an earlier promptkit" in earlier.err) == (2, True)
+
+
+def test_a_tuning_without_an_incumbent_has_no_rows_to_show(here: Here) -> None:
+    (here.root / "script.py").write_text(SCRIPT.replace("TASK:", "<INSTRUCTIONS>"), "utf-8")
     here(*TUNE)
-    of_rows = here("runs", "show", "1", "--failures")
-    assert (of_rows.code, "run 1 is a tuning of `mood`, which has no single rows" in of_rows.err) == (2, True)
-    for arguments in (("errors", "1"), ("compare", "1", "1"), ("export", "1", "--csv", "-")):
+    for arguments in (("show", "1", "--failures"), ("compare", "1"), ("export", "1", "--csv", "-")):
         done = here("runs", *arguments)
         assert (done.code, done.out) == (2, "")
-        assert "run 1 is not an evaluation: it is a `tune` of `mood`" in done.err
+        assert "run 1, a tuning of `mood`, has no confirmed incumbent" in done.err
+
+
+def test_a_tuned_pipeline_is_measured_on_the_suite_with_a_note_on_the_rows_that_chose_it(here: Here) -> None:
+    done = here(*TUNE)
+    assert "  promptkit eval mood --target pipelines/mood.tuned.yaml  # measures it" in done.err
+    assert "  promptkit runs compare 1  # the rows that turned, with their prompts" in done.err
+
+    (here.root / "evals/mood.yaml").write_text(f"{SUITE}thresholds: {{accuracy: {{at_least: 0.9}}}}\n", "utf-8")
+    measured = here("eval", "mood", "--target", "pipelines/mood.tuned.yaml", "--json").json
+    assert (measured["target"], measured["variants"][0]["metrics"]["accuracy"]["mean"]) == ("mood.tuned", 1.0)
+    assert measured["thresholds"] == []
+    assert measured["notes"][:2] == [
+        "`thresholds` left out: the suite has this for its own target",
+        "tuning 1 chose `pipelines/mood.tuned.yaml` by 31 of these rows, so its score on them is optimistic: measure "
+        "it on rows that are new",
+    ]
+    assert "tuning 1" not in here("eval", "mood").out
+    assert "did you mean `mood.tuned`?" in here("eval", "mood", "--target", "mood.tund").err
 
 
 def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
@@ -126,9 +174,37 @@ def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
     assert done.code == 0, done.err
     assert "300 calls at most" in done.out and "mood.layout  3  as written · prefix · markdown" in done.out
     told = here("tune", "mood", "--dry-run", "--json").json
-    assert {"rows", "axes", "candidates", "calls", "confirm_calls", "minutes", "smallest", "notes"} <= told.keys()
+    assert {"rows", "axes", "candidates", "calls", "minutes", "smallest", "notes"} <= told.keys()
+    assert told["calls"] == told["search_calls"] + told["confirm_calls"]
     with Store.open(here.root / ".promptkit") as store:
         assert store.runs() == []
+
+
+def test_a_variant_that_is_tried_is_in_the_race_and_in_what_to_type_next(here: Here) -> None:
+    done = here(*TUNE, "--try", "mood.cue=Tone:", "--cold", "--json")
+    assert "cue: mood.cue=Tone:" in [entry["name"] for entry in done.json["candidates"]]
+    assert done.json["prior"] is None
+
+    told = here(*TUNE, "--try", "mood.cue=Tone:", "--cold").err
+    assert "promptkit tune mood --suite mood --cold --try mood.cue=Tone: --yes --apply" in told
+
+
+def test_all_variants_that_are_none_of_the_target_are_refused(here: Here) -> None:
+    done = here("tune", "mood", "--dry-run", "--try", "mood.cuee=Tone:", "--try", "gone.yaml")
+
+    assert (done.code, done.out) == (2, "")
+    assert "--try mood.cuee=Tone:: mood.cuee: unknown key `cuee`" in done.err
+    assert "--try gone.yaml: there is no such file" in done.err
+
+
+def test_a_dry_run_names_the_code_of_the_project_s_teacher(here: Here) -> None:
+    (here.root / "promptkit.yaml").write_text(
+        "model: scripted:script.py:answer\nteacher: scripted:teach.py:propose\n", "utf-8"
+    )
+    (here.root / "teach.py").write_text("def propose(request):\n    return 'Judge.'\n", "utf-8")
+
+    assert "teach.py:propose" in here("tune", "mood", "--dry-run").err
+    assert "teach.py" not in here("tune", "mood", "--dry-run", "--teacher", "none").err
 
 
 def test_ctrl_c_where_a_person_is_asked_ends_at_once_and_gives_ctrl_c_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +293,7 @@ def test_a_target_may_be_measured_by_the_suite_of_another(here: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"), [("tokens=10", "does not cover the start on 8 rows"), ("tokens=2000", "hint: at least tokens=")]
+    ("limit", "told"), [("tokens=10", "hint: at least tokens="), ("tokens=2000", "hint: at least tokens=")]
 )
 def test_limits_that_turn_out_too_small_are_a_mistake_and_no_failure(here: Here, limit: str, told: str) -> None:
     done = here(*TUNE, "--budget", limit)
@@ -242,6 +318,22 @@ def test_the_next_lines_hold_where_the_command_was_typed(here: Here, monkeypatch
     monkeypatch.setenv("PROMPTKIT_MODEL", "scripted:script.py:answer")
     done = here(*TUNE)
     assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # the result\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("budget", "more"),
+    [
+        ([], ["--yes", "--budget", "calls=900"]),
+        (["--budget", "calls=500"], ["--yes", "--budget", "calls=900"]),
+        (["--budget", "calls=500,tokens=9000"], None),
+        (["--budget", "minutes=3"], None),
+    ],
+)
+def test_a_larger_budget_is_proposed_where_calls_alone_are_limited(budget: list[str], more: list[str] | None) -> None:
+    typed = tune.TypedTuning(
+        words=["promptkit", "tune", "mood", *budget, "--yes"], suite="mood", model=None, applying=False
+    )
+    assert typed.with_calls(900) == (None if more is None else ["promptkit", "tune", "mood", *more])
 
 
 def test_a_suite_is_not_tuned(here: Here) -> None:

@@ -7,10 +7,12 @@ What a page shows is left alone where it still agrees. Read the difference befor
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
 
+from tests.command import DATA
 from tests.docs import catalog, commands, metrics
 from tests.docs.pages import agrees, examples, normal, pages, record, run, write_files
 from tests.docs.pages import commands as commands_in
@@ -52,7 +54,8 @@ def main() -> None:
     for page in [Path(name).resolve() for name in names] or pages():
         if page in MADE:
             page.write_text(MADE[page](), "utf-8")
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as data:
+            os.environ[DATA] = data  # What a tuning prints depends on what earlier ones have left there.
             page.write_text(refresh(page, Path(folder), records="--record" in sys.argv), "utf-8")
 
 

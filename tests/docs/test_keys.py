@@ -21,7 +21,7 @@ from promptkit.evaluation.suite.conversation import ConversationSpec
 from promptkit.evaluation.suite.data import DataSpec, SplitSpec
 from promptkit.evaluation.suite.spec import BoundSpec, CompareSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
-from promptkit.prompts.example_files import FileExamples
+from promptkit.prompts.example_files import ExamplesSettings
 from promptkit.prompts.front_matter import FrontMatter
 from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Capability
@@ -77,7 +77,7 @@ def named(page: str) -> set[str]:
 @pytest.mark.parametrize(
     ("page", "known"),
     [
-        ("prompts.md", {*SECTIONS, *keys(FrontMatter, InputSpec, FileExamples)}),
+        ("prompts.md", {*SECTIONS, *keys(FrontMatter, InputSpec, ExamplesSettings)}),
         ("pipelines.md", keys(PipelineSpec, ToolSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),

@@ -123,13 +123,14 @@ async def test_an_example_without_a_type_for_its_answer_is_named(folder: Folder)
     assert "example 2: choice must be a list of options" in str(result.error)
 
 
-@pytest.mark.parametrize("pick", ["inline", "first", "random", "balanced", "similar"])
+@pytest.mark.parametrize("pick", ["inline", "first", "random", "balanced", "nearest"])
 async def test_the_row_that_is_asked_is_none_of_its_own_examples(folder: Folder, pick: str) -> None:
     rows = [f"{{input: {{text: {text}}}, output: {len(text)}}}" for text in ("sun", "moons", "planets")]
     examples = f"[{', '.join(rows)}]"
     if pick != "inline":
         folder.write("templates/prompts/rows.yaml", "\n".join(f"- {row}" for row in rows))
-        examples = f"{{file: rows.yaml, pick: {pick}, count: 3}}"
+        how = "nearest: 3" if pick == "nearest" else f"pick: {pick}, count: 3"
+        examples = f"{{file: rows.yaml, {how}}}"
     front = f"---\ninputs: {{text: }}\nanswer: number\nexamples: {examples}\n---\n"
     folder.write("templates/prompts/long.j2", front + "{% block input %}{{ text }}{% endblock %}")
     runtime = Scripted(["5"])

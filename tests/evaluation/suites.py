@@ -69,17 +69,26 @@ def number_of(request: Request) -> int:
 
 
 class Given(Models):
-    """Models of a scripted runtime, whose replies go through a cache."""
+    """Models of a scripted runtime, whose replies go through a cache. `others` answer to their references."""
 
-    def __init__(self, runtime: Runtime, replies: ReplyCache | None = None, *, concurrency: int | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        replies: ReplyCache | None = None,
+        *,
+        concurrency: int | None = None,
+        others: Mapping[str, Runtime] | None = None,
+    ) -> None:
         super().__init__("scripted:given.yaml")
         self._own = Client(runtime, store=replies, attempts=1, concurrency=concurrency)
+        self._others = {name: Client(other, attempts=1) for name, other in (others or {}).items()}
 
     async def get(self, reference: str | None = None) -> Client:
+        client = self._others.get(reference or "", self._own)
         if self._budget is None:
-            return self._own
-        await self._own.model()
-        return self._own.within(self._budget)
+            return client
+        await client.model()
+        return client.within(self._budget)
 
 
 @dataclass

@@ -105,15 +105,15 @@ def test_balanced_examples_show_each_output_as_often(load: Load, write: Write) -
     assert len(read_examples(with_file(load, write, "pick: balanced, count: 9")).shown()) == 6
 
 
-def test_similar_examples_share_the_rows_words_and_the_nearest_is_last(load: Load, write: Write) -> None:
-    prompt = with_file(load, write, "pick: similar, count: 2")
+def test_the_nearest_examples_share_the_rows_words_and_the_nearest_is_last(load: Load, write: Write) -> None:
+    prompt = with_file(load, write, "nearest: 2")
     picked = read_examples(prompt).shown({"text": "What fee? My BILL!"})
     assert [example.inputs["text"] for example in picked] == ["my bill doubled", "a hidden fee on my bill"]
 
 
 def test_the_row_that_is_asked_is_no_example(load: Load, write: Write) -> None:
-    for pick in ("first", "random", "balanced", "similar"):
-        prompt = with_file(load, write, f"pick: {pick}, count: 6")
+    for how in (*(f"pick: {pick}, count: 6" for pick in ("first", "random", "balanced")), "nearest: 6"):
+        prompt = with_file(load, write, how)
         picked = read_examples(prompt).shown({"text": "rude staff"})
         assert len(picked) == 5 and all(example.inputs["text"] != "rude staff" for example in picked)
 

@@ -14,6 +14,7 @@ DIFF = """\
 +    prompt: mood.tuned
 +    decide: score
 """
+GAIN = {"difference": 0.13, "low": 0.0, "high": 0.26, "n": 38}
 _SIDE = {"mean": 0.61, "low": 0.53, "high": 0.69, "n": 142}
 
 
@@ -40,6 +41,27 @@ def candidate(name: str, mean: float | None, tokens: float, **more: Any) -> dict
     }
 
 
+def turned_row(number: int, change: str, **more: Any) -> dict[str, Any]:
+    """Return a confirm row of the record that turned; `more` stands over what it has by itself."""
+    right, wrong = {"value": "good", "score": 1.0}, {"value": "bad", "score": 0.0}
+    before, after = (wrong, right) if change == "better" else (right, wrong)
+    return {
+        "row": number,
+        "change": change,
+        "fields": {"text": f"a film that is fine, number {number}", "expect": "good"},
+        "expected": "good",
+        "before": before,
+        "after": after,
+        **more,
+    }
+
+
+def curve_point(calls: int, n: int, mean: float, *, start: float | None = None) -> dict[str, Any]:
+    """Return a point of the learning curve."""
+    ends = {"low": mean - 0.2, "high": min(1.0, mean + 0.1)}
+    return {"calls": calls, "name": "decide: score", "n": n, "mean": mean, "start": start, **ends}
+
+
 def demo_tuning(**more: Any) -> dict[str, Any]:
     """Return the record of a tuning that improved; `more` stands over it."""
     return {
@@ -61,16 +83,17 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
         ],
         "candidates": [
             candidate("decide: score · examples: 4", 0.82, 210.0, front=True, pick=True),
-            candidate("decide: score", 0.74, 64.0, front=True),
+            candidate("decide: score", 0.74, 64.0, front=True, gain=GAIN),
             candidate("as written", 0.61, 61.0, front=True, start=True),
             candidate("layout: json", 0.41, 80.0, rows=20, dropped={"at": 20, "why": "2.9 standard errors behind"}),
             candidate("technique: <script>alert(1)</script>", None, 300.0, unparsed=1.0),
         ],
-        "baseline": {"choices": {}, "search": {**_SIDE, "n": 40}, "confirm": _SIDE},
+        "baseline": {"choices": {}, "search": {**_SIDE, "n": 40}, "shared": {**_SIDE, "n": 38}, "confirm": _SIDE},
         "best": {
             "choices": {"mood.decide": "score", "mood.examples": "4, draw 2"},
             "changes": {"mood.decide": "score"},
             "search": {"mean": 0.82, "low": 0.68, "high": 0.91, "n": 40},
+            "shared": {"mean": 0.82, "low": 0.67, "high": 0.91, "n": 38},
             "confirm": {"mean": 0.71, "low": 0.63, "high": 0.78, "n": 142},
         },
         "difference": {
@@ -87,6 +110,9 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
         "why": "the interval of the difference lies above 0",
         "ordinal": 1,
         "rows_needed": None,
+        "rows_for_gain": None,
+        "left_out": 0,
+        "calls_for_all": None,
         "smallest_shown": 0.1,
         "ablation": [
             {
@@ -107,8 +133,18 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
                 "low": None,
                 "high": None,
                 "on": "search",
-                "skipped": "needs 142 more calls",
+                "skipped": "the budget has no calls left",
             },
+        ],
+        "turned": {
+            "better": 22,
+            "worse": 8,
+            "rows": [turned_row(at, "better" if at % 2 else "worse") for at in range(1, 11)],
+        },
+        "curve": [
+            curve_point(120, 5, 1.0, start=0.6),
+            curve_point(200, 20, 0.85, start=0.55),
+            curve_point(313, 40, 0.82),
         ],
         "calls": 597,
         "cached": 12,
@@ -116,7 +152,7 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
         "seconds": 71.2,
         "stopped_by": "done",
         "diff": DIFF,
-        "written": ["pipelines/mood.tuned.yaml", "templates/prompts/mood.tuned.j2"],
+        "written": ["templates/prompts/mood.tuned.j2", "pipelines/mood.tuned.yaml"],
         "applied": False,
         "notes": ["`score` is not tried for reply: its answer is text"],
         **more,

@@ -16,8 +16,9 @@ from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import around_difference, grid
 from promptkit.reports.output import plain_text
 from promptkit.reports.page.values import page_values
-from promptkit.reports.tuning.page import make_plot
-from promptkit.reports.tuning.report import plan_text, tuning_text
+from promptkit.reports.tuning.plan import plan_text
+from promptkit.reports.tuning.report import tuning_text
+from promptkit.reports.tuning.scatter import make_plot
 from promptkit.reports.word_diff import diff_words
 from promptkit.tuning.search_space.candidate import Choice, Parameter
 from promptkit.tuning.tune_record import TuneRecord
@@ -137,7 +138,7 @@ def test_sixty_characters_of_a_parameters_choices_are_in_the_plan() -> None:
     assert len(line.split("20  ", 1)[1]) == 60
 
 
-@pytest.mark.parametrize(("tokens", "is_at_edge"), [(91.0, False), (92.0, True)])
+@pytest.mark.parametrize(("tokens", "is_at_edge"), [(86.0, False), (87.0, True)])
 def test_a_label_nearer_than_120_to_the_right_edge_stands_to_the_left(tokens: float, is_at_edge: bool) -> None:
     known = [candidate("a", 0.5, 0.0), candidate("b", 0.6, 100.0), candidate("c", 0.55, tokens, pick=True)]
     plot = make_plot(TuneRecord.model_validate(demo_tuning(candidates=known)))

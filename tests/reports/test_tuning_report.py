@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from promptkit.reports.tuning.report import detectable_gain_text, plan_text, tuning_text
+from promptkit.reports.tuning.evidence import thinned
+from promptkit.reports.tuning.plan import detectable_gain_text, plan_text
+from promptkit.reports.tuning.report import tuning_text
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Limits
 from promptkit.tuning.search_space.candidate import Choice, Parameter
-from promptkit.tuning.tune_record import TuneRecord
-from tests.reports.demo_tuning import candidate, demo_tuning
+from promptkit.tuning.tune_record import CurvePoint, TuneRecord
+from tests.reports.demo_tuning import candidate, demo_tuning, turned_row
+
+DIFFERENCE = demo_tuning()["difference"]
 
 
 def lines(**more: Any) -> list[str]:
@@ -26,6 +31,13 @@ def test_the_verdict_stands_first_with_its_interval_and_rows() -> None:
         "the interval of the difference lies above 0",
         "22 rows better, 8 worse; the interval is at 95 %",
     ]
+
+
+def test_a_later_verdict_on_the_same_rows_says_why_its_interval_is_wider() -> None:
+    later = {**demo_tuning()["difference"], "level": 0.975}
+    said = " ".join("\n".join(lines(ordinal=2, difference=later)).split())
+    assert "this is verdict 2 on these confirm rows, so its interval is at 97.5 %: each further one" in said
+    assert "; the interval is at" not in said
 
 
 def test_what_is_not_shown_says_how_many_rows_would_tell_and_which_verdict_it_is() -> None:
@@ -46,9 +58,17 @@ def test_start_and_incumbent_stand_side_by_side_and_the_search_is_not_taken_for_
     said = lines()
     assert next(line for line in said if line.startswith("start ")).split() == [
         *("start", "61", "%", "[53,", "69]", "of", "142"),
-        *("61", "%", "[53,", "69]", "of", "40"),
+        *("61", "%", "[53,", "69]", "of", "38"),
     ]
-    assert "search-row scores are optimistic: the candidate was chosen on them" in said
+    assert "search rows of both, optimistic" in "\n".join(said)
+
+
+def test_without_search_rows_of_both_there_is_no_column_of_them() -> None:
+    sides = {side: {**demo_tuning()[side], "shared": None} for side in ("baseline", "best")}
+    said = lines(**sides)
+    start = next(line for line in said if line.startswith("start "))
+    assert start.split() == ["start", "61", "%", "[53,", "69]", "of", "142"]
+    assert "search rows of both" not in "\n".join(said)
 
 
 def test_warnings_of_start_and_incumbent_are_counted_on_the_rows_that_decide() -> None:
@@ -67,7 +87,7 @@ def test_what_each_change_brought_says_what_it_rests_on() -> None:
     said = lines()
     assert next(line for line in said if "mood.decide: score  " in line).endswith("+8  [+1, +15]  confirm rows")
     assert next(line for line in said if "mood.examples: 4, draw 2  " in line).endswith("search's estimate")
-    assert "not measured on confirm rows: mood.examples needs 142 more calls" in said
+    assert "not measured on confirm rows: mood.examples: the budget has no calls left" in said
     assert not any("in sum" in line for line in said)
 
 
@@ -93,7 +113,7 @@ def test_of_a_long_front_its_ends_the_incumbent_and_the_start_are_shown() -> Non
 def test_the_diff_and_where_it_is_written_come_last() -> None:
     said = "\n".join(lines())
     assert said.index("-    prompt: mood\n+    prompt: mood.tuned") > said.index("improved")
-    assert "written: pipelines/mood.tuned.yaml, templates/prompts/mood.tuned.j2" in said
+    assert "written: templates/prompts/mood.tuned.j2, pipelines/mood.tuned.yaml" in said
 
 
 def test_where_the_original_is_replaced_that_alone_is_told_to_be() -> None:
@@ -110,8 +130,8 @@ def test_in_a_narrow_terminal_no_number_is_cut_however_long_the_names_are() -> N
     assert all(len(line) <= 60 for line in said if not line.startswith("mood on"))
     assert sum(line.endswith("  4 %") for line in said) == 1
     assert [line.split()[-2:] for line in said if line.startswith(("start ", "incumbent "))] == [
-        ["of", "40"],
-        ["of", "40"],
+        ["of", "38"],
+        ["of", "38"],
     ]
 
 
@@ -129,11 +149,28 @@ def test_changes_that_are_left_unmeasured_for_one_reason_are_told_together() -> 
         "low": None,
         "high": None,
         "on": "search",
-        "skipped": "needs 142 more calls",
+        "skipped": "the budget has no calls left",
     }
     both = [{"axis": f"mood.{kind}", "level": "x", **told} for kind in ("decide", "layout")]
     said = "\n".join(lines(ablation=both))
-    assert "not measured on confirm rows: mood.decide, mood.layout: each needs 142 more calls" in said
+    assert "not measured on confirm rows: mood.decide, mood.layout: the budget has no calls left" in said
+
+
+def test_estimates_are_told_from_parts_of_a_measured_sum() -> None:
+    estimate = {"axis": "mood.decide", "level": "x", "difference": 0.1, "low": -0.02, "high": 0.22, "on": "search"}
+    said = "\n".join(lines(ablation=[estimate]))
+    assert "+10  [−2, +22]  search's estimate" in said
+    assert "fitted to the difference above as if effects added up" in said.replace("\n", " ")
+
+
+def test_what_was_taken_back_is_told_with_its_reason() -> None:
+    unsent = {"axis": "mood.examples", "level": "2 examples #1", "why": "not sent"}
+    idle = {"axis": "mood.layout", "level": "json", "why": "no gain", "difference": 0.002, "low": -0.03, "high": 0.034}
+    same = {"axis": "mood.cue", "level": "Mood:", "why": "same answers", "rows": 40}
+    said = "\n".join(lines(taken_back=[unsent, same, {**idle, "rows": 40}])).replace("\n", " ")
+    assert "taken back, as all answers on 40 search rows are the same without it: mood.cue: Mood:" in said
+    assert "taken back, as no request shows it: mood.examples: 2 examples #1" in said
+    assert "mood.layout: json, 0 points [−3, +3] after 40 search rows without it" in said
 
 
 @pytest.mark.parametrize(
@@ -154,6 +191,138 @@ def test_a_graded_metric_is_shown_in_its_own_units() -> None:
     assert "improved: +0.10 [+0.02, +0.18] by seconds" in "\n".join(lines(metric=metric))
 
 
+def test_the_first_screen_has_the_verdict_its_reasons_the_winner_and_what_to_do() -> None:
+    said = tuning_text(TuneRecord.model_validate(demo_tuning()), width=80).split("\n")
+    parts = ("improved: ", "incumbent: ", "what each change brought", "confirm rows that turned", "what to do next")
+    places = [next(at for at, line in enumerate(said) if line.startswith(part)) for part in parts]
+    assert places == sorted(places) and places[-1] < 38
+    details = ("differences, points", "learning curve", "candidates that no other beats", "--- pipelines/mood.yaml")
+    assert all(next(at for at, line in enumerate(said) if line.startswith(part)) > places[-1] for part in details)
+
+
+def test_of_rows_that_turned_the_first_two_of_each_direction_are_shown_before_and_after() -> None:
+    said = lines()
+    begin = said.index("confirm rows that turned: 8 worse, 22 better")
+    rows = [line.split() for line in said[begin + 2 : begin + 6]]
+    assert [row[:5] for row in rows] == [
+        *(["worse", str(number), "good", "good", "bad"] for number in (2, 4)),
+        *(["better", str(number), "good", "bad", "good"] for number in (1, 3)),
+    ]
+    assert " ".join(rows[0][5:]) == "a film that is fine, number 2"
+    assert said[begin + 6 : begin + 8] == ["  all: promptkit runs compare 12", ""]
+
+
+def test_an_answer_that_does_not_parse_and_graded_scores_are_named_in_rows_that_turned() -> None:
+    before, after = {"value": "hm", "flag": "unparsed", "score": 0.0}, {"value": "good", "score": 0.75}
+    turned = {"better": 1, "worse": 0, "rows": [turned_row(7, "better", before=before, after=after)]}
+    said = "\n".join(lines(turned=turned))
+    assert "better 0 → 0.75    7  good      unparsed  good" in said and "all: promptkit" not in said
+
+
+def test_a_record_without_evidence_shows_none_of_it() -> None:
+    bare = {key: value for key, value in demo_tuning().items() if key not in ("turned", "curve")}
+    bare["candidates"] = [{**one, "gain": None} for one in bare["candidates"]]
+    said = tuning_text(TuneRecord.model_validate({**bare, "ablation": []}), width=100)
+    assert not any(word in said for word in ("turned", "learning curve", "differences"))
+
+
+def test_the_forest_plot_has_the_verdict_measured_changes_and_late_candidates_by_how_they_differ() -> None:
+    said = lines()
+    begin = said.index("differences, points")
+    names = [re.split(" {2,}", line)[0] for line in said[begin + 1 : begin + 4]]
+    assert names == ["incumbent, 142 rows", "mood.decide: score, 142 rows", "decide: decide: score, 38 rows"]
+    assert "●" in said[begin + 1] and "○" in said[begin + 3]
+    assert "search rows: optimistic" in " ".join(" ".join(said[begin + 5 : begin + 7]).split())
+
+
+@pytest.mark.parametrize(("pairs", "shown"), [(19, False), (20, True)])
+def test_a_candidate_with_fewer_than_20_rows_of_both_is_not_in_the_forest_plot(pairs: int, shown: bool) -> None:
+    gain = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": pairs}
+    said = "\n".join(lines(candidates=[candidate("other", 0.7, 60.0, gain=gain)]))
+    assert bool(re.search(rf"^decide: other.*, {pairs} rows .*○", said, re.MULTILINE)) == shown
+
+
+def test_the_learning_curve_ends_with_the_confirm_rows_and_has_the_start_on_the_same_rows() -> None:
+    said = lines()
+    begin = said.index("learning curve: accuracy of the leader, %")
+    assert [line[:27].strip() for line in said[begin + 1 : begin + 5]] == [
+        "120 calls  5 rows",
+        "200 calls  20 rows",
+        "313 calls  40 rows",
+        "597 calls  142 confirm rows",
+    ]
+    assert ["○" in line for line in said[begin + 1 : begin + 5]] == [True, True, False, True]
+
+
+def test_a_long_curve_is_thinned_to_eight_points_and_of_equal_calls_the_last_counts() -> None:
+    points = [CurvePoint(calls=10 * (at // 2), n=at, mean=0.5) for at in range(60)]
+    found = thinned(points)
+    assert [point.calls for point in found][::7] == [0, 290] and len(found) == 8
+    assert [point.n for point in found][::7] == [1, 59]
+
+
+@pytest.mark.parametrize(
+    ("more", "next_step"),
+    [
+        ({}, "measure it on new rows: promptkit eval SUITE --target pipelines/mood.tuned.yaml"),
+        (
+            {"verdict": "not shown", "rows_for_gain": 248},
+            "if +10 points is the true gain, about 248 confirm rows would show it four times in five: some 180 more "
+            "rows like these in the suite",
+        ),
+        (
+            {"verdict": "not shown", "rows_for_gain": 130, "difference": {**DIFFERENCE, "n": 60}},
+            "about 130 confirm rows would show it four times in five: the suite has 142, and a larger budget asks more",
+        ),
+        ({"verdict": "not shown", "rows_for_gain": 1420}, "about 1,420 confirm rows would show it four times in five"),
+        ({"verdict": "not shown", "rows_for_gain": 1421}, "this search found nothing clearly better than the start"),
+        ({"verdict": "not shown", "rows_for_gain": 120}, "+10 points is at the edge of what 142 rows can show"),
+        ({"verdict": "not shown"}, "this search found nothing clearly better than the start: widen it with a teacher"),
+        (
+            {"left_out": 3, "calls_for_all": 1234},
+            "3 candidates were not raced for want of calls: about --budget calls=1300 would race all",
+        ),
+    ],
+)
+def test_what_to_do_next_follows_from_the_verdict(more: dict[str, Any], next_step: str) -> None:
+    said = " ".join("\n".join(lines(**more)).split())
+    assert next_step in said
+
+
+def test_a_run_that_did_not_end_has_no_advice() -> None:
+    assert "what to do next" not in lines(status="interrupted")
+
+
+def test_the_prior_what_was_taken_back_and_the_looks_are_said_where_the_record_has_them() -> None:
+    course = {
+        "prior": {"tunings": 3, "moved": {"mood.decide": ["generate", "score"]}},
+        "taken_back": [
+            {"axis": "mood.layout", "level": "json", "why": "no gain"},
+            {"axis": "mood.wording", "level": "recap", "why": "not sent"},
+        ],
+        "confirmation": {"rows": 57, "look": 2, "looks": 4, "units": 142},
+        "difference": {**DIFFERENCE, "n": 57},
+    }
+    said = lines(**course)
+    for text in (
+        "prior from 3 earlier tunings on this model (--cold begins without)",
+        "the prior put mood.decide: score before generate",
+        "taken back, no request shows it: mood.wording: recap",
+        "taken back, no gain on search rows: mood.layout: json",
+        "asked in pairs, ended after 57 of 142 rows, at look 2 of 4",
+    ):
+        assert text in said
+    assert not any("look" in line for line in lines(**{**course, "difference": DIFFERENCE}))
+
+
+def test_names_of_choices_are_explained_where_they_occur() -> None:
+    choices = {"mood.decide": "score, calibrated (batch)", "mood.examples": "2 examples #1"}
+    said = "\n".join(lines(best={**demo_tuning()["best"], "choices": choices}))
+    assert "#1: one of several random draws of that many examples" in said
+    assert "calibrated (batch): label scores minus their mean over search rows, as fixed numbers" in said
+    assert "random draws" not in "\n".join(lines())
+
+
 def plan(**more: Any) -> Plan:
     told: dict[str, Any] = {
         "target": "mood",
@@ -168,6 +337,7 @@ def plan(**more: Any) -> Plan:
         ],
         "candidates": 24,
         "calls": 600,
+        "search_calls": 316,
         "confirm_calls": 284,
         "limits": Limits(calls=600, minutes=10),
         "minutes": 3.4,
@@ -181,10 +351,18 @@ def plan(**more: Any) -> Plan:
 def test_a_plan_tells_rows_calls_time_and_what_is_tried() -> None:
     said = plan_text(plan())
     assert "78 rows to search on, 16 for examples, 142 held out to confirm the result" in said
-    assert "600 calls at most, 284 of them set aside to confirm; 10 minutes at most; about 3 min" in said
+    assert "600 calls at most: 316 to search, 284 set aside to confirm the dearest candidate" in said
+    assert "10 minutes at most; about 3 min" in " ".join(said.split())
     assert "at most 24 candidates over 1 parameter:\n    mood.layout  2  as written · json" in said
     assert "142 confirm rows can detect a gain of 10 points four times in five" in said
     assert said.endswith("· one row is wrong")
+
+
+def test_a_confirmation_that_ended_early_says_at_which_look_and_after_how_many_pairs() -> None:
+    course = {"rows": 60, "look": 2, "looks": 4, "units": 98, "level": 0.95, "look_level": 0.992}
+    said = " ".join(" ".join(lines(confirmation=course)).split())
+
+    assert "the interval is at 95 % over all looks, after 60 of 98 pairs, look 2 of 4" in said
 
 
 def test_rows_that_hang_together_are_counted_by_their_clusters() -> None:
@@ -199,7 +377,7 @@ def test_before_anything_is_measured_no_time_is_told() -> None:
     assert "min" not in plan_text(plan(minutes=None, limits=Limits())).partition("\n    mood")[0].replace("confirm", "")
 
 
-@pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
+@pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.124, False), (0.126, True), (None, True)])
 def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
     assert plan(smallest_gain=smallest).needs_consent is asks
     assert ("cannot detect" in detectable_gain_text(plan(smallest_gain=smallest))) == (smallest is None)

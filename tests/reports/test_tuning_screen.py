@@ -30,7 +30,7 @@ def standing() -> TuningProgress:
     found = TuningProgress(budget=Budget(600, seconds=300))
     found.begin_stage("race", 12, "mood")
     found.drop("layout: json", "2.9 standard errors behind")
-    found.best = Incumbent("decide: score", 0.74, 0.62, 0.86)
+    found.best = Incumbent("decide: score", 0.74, 0.62, 0.86, rows=40)
     assert found.budget is not None
     found.budget.charge(128, 9000)
     return found
@@ -52,8 +52,19 @@ async def test_without_a_terminal_each_stage_is_a_line(capsys: pytest.CaptureFix
     said = await seen(capsys, standing(), lambda each: each.begin_stage("confirm", 2))
     (race,) = [line for line in said.splitlines() if line.startswith("mood, race")]
     assert "11 of 12 candidates alive · 128 of 600 calls · 9,000 tokens" in race
-    assert "left)" in race and race.endswith("best so far 74 % [62, 86]: decide: score")
+    assert "left)" in race and race.endswith("leading with 74 % [62, 86] on 40 search rows: decide: score")
     assert len([line for line in said.splitlines() if line.startswith("confirm")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"), [(19, "leading after 19 rows: decide: score"), (20, "leading with 100 % [83, 100] on 20 search")]
+)
+async def test_a_leader_on_fewer_than_20_rows_has_no_score(
+    capsys: pytest.CaptureFixture[str], rows: int, shown: str
+) -> None:
+    search = standing()
+    search.best = Incumbent("decide: score", 1.0, 0.83, 1.0, rows=rows)
+    assert shown in await seen(capsys, search, lambda each: each.begin_stage("confirm", 2))
 
 
 async def test_what_was_dropped_and_noted_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +87,7 @@ async def test_a_terminal_shows_where_the_search_stands(
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
     said = await seen(capsys, standing())
-    for told in ("128 of 600 calls", "11 of 12 candidates alive", "best so far 74 %", "dropped layout: json: 2.9"):
+    for told in ("128 of 600 calls", "11 of 12 candidates alive", "leading with 74 %", "dropped layout: json: 2.9"):
         assert told in said
 
 

@@ -12,5 +12,5 @@ __all__ = ["embedded", "model_file"]
 @pytest.fixture(autouse=True)
 def no_kept_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test find out for itself what a server can do."""
-    for module in ("probes", "fingerprints"):
+    for module in ("probes", "server_identity"):
         monkeypatch.setattr(f"promptkit.runtimes.servers.{module}.cache_folder", lambda: tmp_path)

@@ -11,12 +11,12 @@ from promptkit.answers.base import Unparsed
 from promptkit.runtimes.base import Reply
 from promptkit.techniques.catalog.chain_of_event import document_numbers
 from promptkit.techniques.catalog.dater import fill
+from promptkit.techniques.catalog.decomposed import read_sub_question
 from promptkit.techniques.catalog.logical_thoughts import read_steps
+from promptkit.techniques.catalog.react import Action, read_action, read_step
 from promptkit.techniques.catalog.verify_and_edit import read_question
-from promptkit.techniques.methods.actions import Action, read_action, read_step
 from promptkit.techniques.methods.math_templates import read_expression
 from promptkit.techniques.methods.qa_queries import read_query, read_values
-from promptkit.techniques.methods.sub_questions import read_sub_question
 from promptkit.techniques.perform import perform
 from promptkit.techniques.reading import read_sentences
 from promptkit.techniques.spec import configure

@@ -11,8 +11,7 @@ from promptkit.errors import InputError
 from promptkit.prompts.prompt import Example
 from promptkit.runtimes.base import Reply, Token
 from promptkit.techniques.cost import cost
-from promptkit.techniques.methods.sort_keys import number_in, sort_keys
-from promptkit.techniques.methods.table_chain import read_added
+from promptkit.techniques.methods.table_chain import number_in, read_added, sort_keys
 from promptkit.techniques.methods.tables import WorkingTable, read_columns, read_rows
 from promptkit.techniques.spec import configure
 from promptkit.tools.tables import Table

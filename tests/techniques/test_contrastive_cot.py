@@ -10,9 +10,9 @@ import pytest
 
 from promptkit.answers.build import build_answer_type
 from promptkit.prompts.prompt import Example
+from promptkit.techniques.catalog.contrastive_cot import wrong_side
 from promptkit.techniques.context import Answer
 from promptkit.techniques.cost import cost
-from promptkit.techniques.methods.contrast import wrong_side
 from promptkit.techniques.perform import perform
 from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ToolFailed, Unsupported
+from promptkit.techniques.catalog.react import Action, read_action, read_step
 from promptkit.techniques.cost import cost
-from promptkit.techniques.methods.actions import Action, read_action, read_step
 from promptkit.techniques.perform import perform
 from promptkit.techniques.registry import find_technique
 from promptkit.techniques.spec import configure, technique_files

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, Interval
 from promptkit.tuning.confirmation.verdict import paired_gain, verdict_of
+from tests.tuning.confirmations import looked
 from tests.tuning.simulated import Floats, Run, raced
 
 BLOCK = 10
@@ -27,6 +29,8 @@ class Searched:
     search: Floats
     confirm: Floats
     truth: Floats
+    clusters: NDArray[np.int64] | None = None
+    """The cluster of each confirm row, if the data split knows clusters."""
 
     @property
     def rows(self) -> int:
@@ -47,23 +51,35 @@ class Claim:
 Optimizer = Callable[[Searched], Claim]
 
 
-def search(truth: Floats, scores: Floats, *, confirm: int, share: float = 0.5) -> Searched:
+def search(
+    truth: Floats, scores: Floats, *, confirm: int, share: float = 0.5, clusters: NDArray[np.int64] | None = None
+) -> Searched:
     """Race candidates for a share of all cells of the search rows; the last rows are confirm rows."""
     seen, kept = scores[:, :-confirm], scores[:, -confirm:]
-    return Searched(raced(seen, share), seen, kept, truth)
+    return Searched(raced(seen, share), seen, kept, truth, None if clusters is None else clusters[-confirm:])
 
 
-def _claim(searched: Searched, pick: int, first: Floats, second: Floats) -> Claim:
+def _claim(
+    searched: Searched, pick: int, first: Floats, second: Floats, clusters: NDArray[np.int64] | None = None
+) -> Claim:
     """Claim what these rows, of the pick and of the start, are taken to say."""
-    low, high = paired_gain(first, second)[1:3]
+    low, high = paired_gain(first, second, clusters=clusters)[1:3]
     improved = pick != 0 and verdict_of(low, rows=searched.rows).outcome == "improved"
     return Claim(pick, float(first.mean()), Interval(low, high), improved)
 
 
 def honest(searched: Searched) -> Claim:
+    """The pick of the race, on the confirm rows up to the look that decides."""
+    pick = searched.run.pick
+    found = looked(searched.confirm[pick], searched.confirm[0], rows=searched.rows, clusters=searched.clusters)
+    seen = searched.confirm[pick, : found.gain.n if searched.clusters is None else None]
+    return Claim(pick, float(seen.mean()), Interval(found.gain.low, found.gain.high), pick != 0 and found.improved)
+
+
+def on_all_rows(searched: Searched) -> Claim:
     """The pick of the race, on all confirm rows once."""
     pick = searched.run.pick
-    return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
+    return _claim(searched, pick, searched.confirm[pick], searched.confirm[0], searched.clusters)
 
 
 def reports_selection(searched: Searched) -> Claim:
@@ -76,12 +92,12 @@ def reports_selection(searched: Searched) -> Claim:
 def stops_when_significant(searched: Searched) -> Claim:
     """Broken: looks after each block of confirm rows, and stops as soon as there is a gain."""
     pick = searched.run.pick
-    claim = honest(searched)
+    claim = on_all_rows(searched)
     for stop in range(2 * BLOCK, searched.confirm.shape[1], BLOCK):
         claim = _claim(searched, pick, searched.confirm[pick, :stop], searched.confirm[0, :stop])
         if claim.improved:
             return claim
-    return honest(searched)
+    return on_all_rows(searched)
 
 
 def best_of_four(searched: Searched) -> Claim:

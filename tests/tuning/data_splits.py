@@ -18,11 +18,11 @@ def model(*capabilities: Capability, context: int | None = 8_192, reference: str
 
 
 def reviews(count: int) -> list[dict[str, Any]]:
-    """Return rows of two labels whose texts differ by more than their number."""
+    """Return rows of two labels whose texts have a word of the label in common, and differ by several numbers."""
     words = {"good": ("splendid", "lovely", "fresh"), "bad": ("dreadful", "stale", "broken")}
     labels = ["good" if number % 2 else "bad" for number in range(count)]
     return [
-        {"text": f"{words[label][number % 3]} thing of {number}", "expect": label}
+        {"text": f"{words[label][number % 3]} {number} {number}a {number}b {number}c {number}d", "expect": label}
         for number, label in enumerate(labels)
     ]
 

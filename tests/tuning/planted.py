@@ -31,11 +31,12 @@ examples:
 
 
 def reviews(count: int) -> list[dict[str, Any]]:
-    """Return rows of two labels, each with a number and a word of its label."""
+    """Return rows of two labels, each with a word of its label, and with enough of its own not to repeat another."""
     rows: list[dict[str, Any]] = []
     for number in range(count):
         label = truth(number)
-        row = {"text": f"row {number} was {SAID[label][number // 2 % 2]}", "expect": label}
+        alone = " ".join(f"{number}{letter}" for letter in "abcd")
+        row = {"text": f"row {number} was {SAID[label][number // 2 % 2]} {alone}", "expect": label}
         rows.append(row)
     return rows
 

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from promptkit.tuning.search.race import SMOKE_ROWS, Block, Race
-from promptkit.tuning.search.screening import draw, finalists, main_effects, screen_rows, screen_size
-from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.search.race import Block, Race
+from promptkit.tuning.search_space.candidate import KINDS, Candidate, Choice, Parameter
 
 Floats = NDArray[np.float64]
 Truths = Callable[[int, np.random.Generator], Floats]
@@ -30,6 +29,28 @@ def answers(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -
     shared = sqrt(rho) * chance.standard_normal(rows)
     noise = sqrt(1 - rho) * chance.standard_normal((len(truth), rows))
     return np.asarray(ndtri(truth)[:, None] + shared + noise > 0, dtype=np.float64)
+
+
+COPIES = 4
+ALIKE = 0.9
+"""The share of a cell's own noise that a row in other words has in common with the row."""
+GRADES = np.array([0.25, 0.5, 0.75, 1.0])
+
+
+def reworded(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
+    """Return answers to rows that each stand there four times in other words, and the cluster of each."""
+    texts = np.arange(rows) // COPIES
+    shared = sqrt(rho) * chance.standard_normal(int(texts[-1]) + 1)[texts]
+    own = sqrt(ALIKE) * chance.standard_normal((len(truth), int(texts[-1]) + 1))[:, texts]
+    wording = sqrt(1 - ALIKE) * chance.standard_normal((len(truth), rows))
+    latent = ndtri(truth)[:, None] + shared + sqrt(1 - rho) * (own + wording)
+    return np.asarray(latent > 0, dtype=np.float64), texts
+
+
+def graded(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -> Floats:
+    """Return scores that are often 0 and else one of four grades, of mean `truth`, (candidates, rows)."""
+    some = answers(truth / GRADES.mean(), rows, rho, chance)
+    return np.asarray(some * chance.choice(GRADES, some.shape), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -227,12 +248,12 @@ MODERATE = {"decide": (4, 0.45), "examples": (12, 0.25), "layout": (4, 0.10), "w
 
 
 def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Parameter]:
-    """Return axes of so many levels, of which the first changes nothing."""
+    """Return axes of so many levels, of which the first changes nothing; an axis named after a kind is of that kind."""
     return [
         Parameter(
             name=f"step.{name}",
             step="step",
-            kind="given",
+            kind=next((kind for kind in KINDS if kind == name), "given"),
             choices=tuple(Choice(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
         )
         for name, (size, _) in levels.items()
@@ -241,18 +262,29 @@ def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Parameter]:
 
 @dataclass
 class Space:
-    """All joint configurations of axes with their true rates, and what they get right on the rows of one order."""
+    """All joint configurations of axes with their true rates, and what they get right on the rows of one order.
+
+    `latent` is in probits, (types of row, levels of each axis…); `types` has the type of each row, (rows,). `truth` is
+    the mean rate over the types, which are equally likely.
+    """
 
     axes: list[Parameter]
-    truth: Floats  # one dimension an axis
-    rows: int
+    latent: Floats
+    types: NDArray[np.int64]
     rho: float
     seed: int
+    truth: Floats = field(init=False)
     _shared: Floats = field(init=False)
     _seen: dict[tuple[int, ...], Floats] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.truth = ndtr(self.latent).mean(axis=0)
         self._shared = np.random.default_rng([self.seed, 1]).standard_normal(self.rows)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.types)
 
     def place(self, candidate: Candidate) -> tuple[int, ...]:
         """Return the numbers of a candidate's levels."""
@@ -266,79 +298,50 @@ class Space:
         at = self.place(candidate)
         if at not in self._seen:
             noise = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)
-            latent = ndtri(self.truth[at]) + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * noise
+            latent = self.latent[(self.types, *at)] + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * noise
             self._seen[at] = np.asarray(latent > 0, dtype=np.float64)
         return self._seen[at]
 
 
+Levels = Mapping[str, tuple[int, float]]
+
+
 def space(
-    seed: int,
-    *,
-    start: float,
-    rows: int = 100,
-    rho: float = 0.5,
-    levels: Mapping[str, tuple[int, float]] = MODERATE,
-    interaction: float = 0.3,
+    seed: int, *, start: float, rows: int = 100, rho: float = 0.5, levels: Levels = MODERATE, interaction: float = 0.3
 ) -> Space:
     """Return a space of random effects, and of interactions of pairs that are a share of both's deviation."""
-    chance = np.random.default_rng([seed, 0])
+    latent = random_effects(np.random.default_rng([seed, 0]), levels, interaction)
+    return anchored(latent[None], levels, start=start, types=np.zeros(rows, dtype=np.int64), rho=rho, seed=seed)
+
+
+def random_effects(chance: np.random.Generator, levels: Levels, interaction: float) -> Floats:
+    """Return normal effects of levels and of pairs of levels, in probits, (levels of each axis…)."""
     names = list(levels)
     latent = np.zeros([levels[name][0] for name in names])
     for at, name in enumerate(names):
-        latent = latent + _along(chance.normal(0, levels[name][1], levels[name][0]), (at,), latent.ndim)
+        latent = latent + along(chance.normal(0, levels[name][1], levels[name][0]), (at,), latent.ndim)
+    return latent + interactions(chance, levels, interaction)
+
+
+def interactions(chance: np.random.Generator, levels: Levels, share: float) -> Floats:
+    """Return normal effects of pairs of levels, of a share of the geometric mean of both axes' deviations."""
+    names = list(levels)
+    latent = np.zeros([levels[name][0] for name in names])
     for one, other in combinations(range(len(names)), 2):
         (size, sd), (other_size, other_sd) = levels[names[one]], levels[names[other]]
-        both = chance.normal(0, interaction * sqrt(sd * other_sd), (size, other_size))
-        latent = latent + _along(both, (one, other), latent.ndim)
-    first = (0,) * latent.ndim
-    return Space(axes_of(levels), ndtr(latent - latent[first] + ndtri(start)), rows, rho, seed)
+        both = chance.normal(0, share * sqrt(sd * other_sd), (size, other_size))
+        latent = latent + along(both, (one, other), latent.ndim)
+    return latent
 
 
-def _along(values: Floats, dimensions: tuple[int, ...], of: int) -> Floats:
+def anchored(latent: Floats, levels: Levels, *, start: float, types: NDArray[np.int64], rho: float, seed: int) -> Space:
+    """Return the space of latent rates, (types of row, levels…), moved so that the start has its rate on each type."""
+    first = latent.reshape(len(latent), -1)[:, 0].reshape(-1, *[1] * len(levels))
+    return Space(axes_of(levels), latent - first + ndtri(start), types, rho, seed)
+
+
+def along(values: Floats, dimensions: tuple[int, ...], of: int) -> Floats:
     shape = [1] * of
     for at, dimension in enumerate(dimensions):
         shape[dimension] = values.shape[at]
     return values.reshape(shape)
-
-
-def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
-    """Search a space as a tuning does: the start alone, a screen of half of the calls, the race of its finalists.
-
-    Returns the pick and the calls.
-    """
-    smoke = min(SMOKE_ROWS, model.rows)
-    left = calls - smoke
-    configurations = draw(model.axes, screen_size(left), model.seed)
-    rows = screen_rows(left, [1] * len(configurations), model.rows)
-    means = [float(model.scores(candidate)[:rows].mean()) for candidate in configurations]
-    effects = main_effects(configurations, means, [rows] * len(means), model.axes)
-    entering = finalists(effects, list(zip(configurations, means, strict=True)))
-    seen = {candidate.key: rows for candidate in configurations} | {Candidate().key: max(smoke, rows)}
-    known = [seen.get(candidate.key, 0) for candidate in entering]
-    spent = sum(seen.values())
-    race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
-    raced = run(race, np.stack([model.scores(candidate) for candidate in entering]), known=known)
-    return entering[raced.pick], spent + raced.calls
-
-
-def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
-    """Search a space as many do: a race of one axis' levels after the other, the best so far kept.
-
-    Returns the pick and the calls.
-    """
-    best, spent = Candidate(), 0.0
-    for parameter in model.axes:
-        field = [best.with_choice(parameter.name, choice) for choice in parameter.choices]
-        share = len(parameter.choices) / sum(len(parameter.choices) for parameter in model.axes)
-        race = Race(costs=[1] * len(field), rows=model.rows, budget=int(calls * share))
-        raced = run(race, np.stack([model.scores(candidate) for candidate in field]))
-        best, spent = field[raced.pick], spent + raced.calls
-    return best, spent
-
-
-def gains(search: Callable[[Space], tuple[Candidate, float]], spaces: Sequence[Space]) -> tuple[float, float]:
-    """Return the mean gain over the start that a search ends with, and the mean of the best there is."""
-    starts = [float(model.truth[model.place(Candidate())]) for model in spaces]
-    records = [float(model.truth[model.place(search(model)[0])]) for model in spaces]
-    best = [float(model.truth.max()) for model in spaces]
-    return float(np.mean(np.subtract(records, starts))), float(np.mean(np.subtract(best, starts)))

@@ -21,15 +21,16 @@ from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import ScriptedAnswer, request_text
 from promptkit.tuning.calibration import CandidateCalibration
-from promptkit.tuning.confirmation.confirm import confirm
-from promptkit.tuning.confirmation.verdict import VerdictOutcome, missing_share, paired_gain, verdict_of
-from promptkit.tuning.data_split import DataSplit, read_data_split
+from promptkit.tuning.confirmation.confirm import CHEAPER_SHARE, confirm
+from promptkit.tuning.confirmation.verdict import VerdictOutcome
+from promptkit.tuning.data_split import DataSplit, holdout_units, read_data_split
 from promptkit.tuning.search.race import Block, DropReason, Race, RaceEnd
 from promptkit.tuning.search.search import RaceRunner
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
+from tests.tuning.confirmations import looked
 from tests.tuning.evaluators import open_evaluator
 from tests.tuning.simulated import FIELDS, Floats, Hashed, run
 
@@ -272,15 +273,17 @@ def over_arrays(planted: Planted, folder: Path) -> Decided:
         costs=table(order, "calls"),
         tokens=table(order, "tokens"),
     )
-    kept = table(split.holdout, "score")
-    pick, start = kept[ended.pick], kept[0]
-    found = paired_gain(pick, start)
+    kept = table([row for unit in holdout_units(split) for row in unit], "score")
+    pick, start = ended.pick, 0
+    tokens = [planted.given(number, 0).tokens for number in (pick, start)]
+    found = looked(kept[pick], kept[start], rows=len(split.rows), gives_up=tokens[0] > CHEAPER_SHARE * tokens[1])
+    gain = found.gain
     return Decided(
         blocks=tuple(ended.blocks),
         lanes=_lanes(ended.race),
         ended=ended.race.ended,
         pick=ended.pick,
         calls=ended.calls,
-        verdict=verdict_of(found.low, rows=len(split.rows), missing=missing_share(pick, start)).outcome,
-        said=_rounded(found.difference, found.low, found.high, found.better, found.worse, found.n),
+        verdict="improved" if found.improved else "not shown",
+        said=_rounded(gain.difference, gain.low, gain.high, gain.better, gain.worse, gain.n),
     )

@@ -19,7 +19,7 @@ from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Given
 from tests.tuning.logs import sides
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised
-from tests.tuning.tunings import PROMPT, TuneBench, right_where, row_of, rows
+from tests.tuning.tunings import PROMPT, TuneBench, right_where, row_of, rows, truth
 
 
 def cue_pays(text: str) -> float:
@@ -151,6 +151,20 @@ async def test_a_metric_that_is_the_same_for_every_answer_picks_nothing(bench: T
     assert ran.record["verdict"] == "not shown"
     assert any(f"`accuracy` is {share:g} for every answer" in entry for entry in ran.record["notes"])
     assert ran.tuned.candidate is None
+    assert [entry["name"] for entry in ran.record["stages"]][-2:] == ["screen", "smoke"]
+    assert any(entry.startswith("the search ended early: all ") for entry in ran.record["notes"])
+    assert ran.record["calls"] <= 150
+
+
+async def test_a_search_goes_on_where_one_further_answer_of_the_start_has_another_score(bench: TuneBench) -> None:
+    late = sides(bench).order[-1]
+
+    def seldom_right(request: Request) -> str:
+        return truth(row_of(request) + (row_of(request) != late))
+
+    ran = await bench.tune(seldom_right, calls=300, only=("layout",))
+
+    assert "race" in [entry["name"] for entry in ran.record["stages"]]
 
 
 async def test_rows_that_are_wrong_are_left_out_and_told(bench: TuneBench) -> None:

@@ -10,7 +10,8 @@ import pytest
 from promptkit.runtimes.base import Alternative, Reply, Request, Token
 from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.calibration import CandidateCalibration
-from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.evaluator import RowResult
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import Opened, open_evaluator
 from tests.tuning.scoring import PLAIN, REFERENCE, SCORE, WRITTEN, biased, model, odds
@@ -121,3 +122,36 @@ async def test_labels_that_the_model_does_not_show_are_told(folder: Folder) -> N
 async def test_labels_that_it_shows_are_evidence(folder: Folder) -> None:
     async with calibrating(folder, [SCORE]) as (_, found):
         assert not found.outside(SCORE, range(ROWS))
+
+
+async def test_labels_scored_after_the_nearest_examples_are_calibrated_over_the_rows(folder: Folder) -> None:
+    bench = TuneBench(folder, ROWS)
+    async with open_evaluator(bench, model(), bench.start()) as opened:
+        rows = [(dict(row.inputs[0]), row.expected[0]) for row in opened.evaluator.rows]
+        pool = [{"input": inputs, "output": label} for inputs, label in rows]
+        nearest = Choice("4 nearest", {"mood.examples": {"nearest": 4, "from": pool}})
+        candidate = SCORE.with_choice("mood.examples", nearest)
+        await opened.evaluator.evaluate([candidate], range(ROWS))
+        found = CandidateCalibration(opened.evaluator, [label for _, label in rows])
+
+        shown = [opened.evaluator.trace(result)["parts"][0]["examples"] for result in all_results(opened, candidate)]
+        assert all(len(numbers) == 4 and row + 1 not in numbers for row, numbers in enumerate(shown))
+        assert len({tuple(numbers) for numbers in shown}) > 1
+        plain, calibrated = opened.evaluator.scores(candidate, range(ROWS)), found.scores(candidate, range(ROWS))
+        assert calibrated.mean() > plain.mean() + 0.2
+        frozen = await found.freeze(candidate, range(ROWS))
+        assert set(frozen.changes["mood.calibrate"]["offsets"]) == {"good", "bad"}
+        await opened.evaluator.evaluate([frozen], range(ROWS))
+        assert opened.evaluator.scores(frozen, range(ROWS)).mean() >= calibrated.mean()
+
+
+def all_results(opened: Opened, candidate: Candidate) -> list[RowResult]:
+    return list(opened.evaluator.results(candidate, range(ROWS)))
+
+
+async def test_a_row_that_a_candidate_shows_has_no_part_in_its_offsets(folder: Folder) -> None:
+    shows = SCORE.with_choice("mood.note", Choice("shows", {"mood.about": "x"}, rows=tuple(range(30))))
+    async with calibrating(folder, [SCORE, shows]) as (_, found):
+        later = (await found.freeze(SCORE, range(30, 60))).changes["mood.calibrate"]["offsets"]
+
+        assert (await found.freeze(shows, range(60))).changes["mood.calibrate"]["offsets"] == later

@@ -11,7 +11,8 @@ from promptkit.runtimes.scripted import Scripted
 from promptkit.storage.store import Store
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.options import TuneOptions
-from promptkit.tuning.search_space.examples import examples_parameter, gold_demonstrations
+from promptkit.tuning.search_space.demonstration import gold_demonstrations
+from promptkit.tuning.search_space.examples import examples_parameter
 from promptkit.tuning.tune import Tuning
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench, Given

@@ -118,6 +118,46 @@ def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBenc
     assert sorted(twice.visible) == sorted(once.visible)
 
 
+def reworded_rows(count: int, times: int) -> list[dict[str, object]]:
+    """Return rows of several numbers, each `times` over with something in front."""
+    numbers = [" ".join(f"{number}{letter}" for letter in "abcdef") for number in range(count)]
+    return [
+        {"text": f"{before} {text}", "expect": ["good", "bad"][number % 2]}
+        for before in ("Hello", "Dear all", "Well", "Please")[:times]
+        for number, text in enumerate(numbers)
+    ]
+
+
+def test_rows_that_nearly_repeat_each_other_are_on_one_side_and_count_as_one(bench: TuneBench) -> None:
+    bench.rows(reworded_rows(50, 4))
+    found = read_data_split(bench.start())
+    parts = [{place % 50 for place in places} for places in (found.search, found.demo_pool, found.holdout)]
+
+    assert sorted(row for part in parts for row in part) == list(range(50))
+    assert (found.size, found.independent_size, found.independent_holdout) == (200, 50, len(parts[2]))
+    assert {place % 50 for place in found.independent(found.visible)} == parts[0] | parts[1]
+    assert len(found.independent(found.visible)) == len(parts[0] | parts[1])
+    assert data_notes(found)[0].startswith("200 rows, 50 independent: rows that nearly repeat each other count as one")
+
+
+def test_a_declared_cluster_stands_in_place_of_near_duplicates(bench: TuneBench) -> None:
+    bench.rows([{**entry, "of": at} for at, entry in enumerate(reworded_rows(20, 4))])
+    found = read_data_split(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
+
+    assert found.independent_size == 80
+    assert data_notes(found) == []
+
+
+def test_a_row_that_nearly_repeats_one_of_an_earlier_split_joins_it_and_moves_none(bench: TuneBench) -> None:
+    bench.rows(reworded_rows(50, 1))
+    before = read_data_split(bench.start())
+    bench.rows(reworded_rows(50, 2))
+    after = read_data_split(bench.start(), (before.salt, before.share))
+
+    assert {place % 50 for place in after.holdout} == set(before.holdout)
+    assert len(after.holdout) == 2 * len(before.holdout)
+
+
 @pytest.mark.parametrize("together", [3, 5, 20])
 def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_scored(
     bench: TuneBench, together: int

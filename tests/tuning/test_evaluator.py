@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from promptkit.answers.labels import Label
-from promptkit.engine.load import load_target
-from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import BudgetSpent, ServerFailed
 from promptkit.evaluation.answer_labels import AnswerLabel, AnswerLabels, answer_key
 from promptkit.evaluation.metrics.turns import EachTurn
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.budget import Budget
-from promptkit.runtimes.scripted import Scripted
-from promptkit.tuning.evaluator import SearchFailed, deduplicate, request_fingerprint, step_nodes
+from promptkit.tuning.evaluator import SearchFailed, step_nodes
 from promptkit.tuning.search_space.candidate import Candidate, Choice
-from tests.engine.helpers import Folder, Given
+from tests.engine.helpers import Folder
 from tests.evaluation.suites import PROMPT, SUITE, Bench, echo, moods
 from tests.tuning.evaluators import open_evaluator, places
 
@@ -36,6 +34,15 @@ async def test_the_score_of_a_cell_is_that_of_the_aim(bench: Bench) -> None:
 
         assert opened.evaluator.scores(START, places(opened.evaluator)).tolist() == [1, 0, 1, 0, 1, 0]
         assert opened.evaluator.estimate(START, range(6)).mean == 0.5
+
+
+async def test_a_row_that_a_candidate_shows_is_asked_and_not_counted(bench: Bench) -> None:
+    shows = START.with_choice("mood.layout", Choice("markdown", {"mood.layout": "markdown"}, rows=(1, 3, None)))
+    async with open_evaluator(bench, echo) as opened:
+        await opened.evaluator.evaluate([shows], places(opened.evaluator))
+
+        assert np.isnan(opened.evaluator.scores(shows, range(4))).tolist() == [False, True, False, True]
+        assert opened.evaluator.estimate(shows, range(6)).n == 4
 
 
 async def test_a_candidate_is_the_target_with_its_changes(bench: Bench) -> None:
@@ -181,105 +188,6 @@ async def test_a_defect_is_a_missing_cell_of_its_candidate_and_ends_no_search(
         assert [result.score for result in results] == [None] * 30
         [values] = opened.evaluator.defects.record()
         assert (values["cells"], values["defect"].split()[0]) == (30, "LookupError")
-
-
-ROWS = [{"text": "fine"}, {"text": "foul"}, {"text": "third"}]
-
-
-@pytest.fixture
-def start(folder: Folder) -> Pipeline:
-    Bench(folder)
-    return load_target("mood", folder.project)
-
-
-def changed(start: Pipeline, changes: dict[str, Any]) -> Pipeline:
-    return load_target(start.file, start.project, changes=changes)
-
-
-async def prints(start: Pipeline, *changes: dict[str, Any]) -> list[str | None]:
-    models = Given(Scripted(["never asked"]))
-    return [await request_fingerprint(changed(start, entry), entry, ROWS, models) for entry in changes]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"mood.layout": "xml"},
-        {"mood.cue": "Mood:"},
-        {"mood.messages": "turns"},
-        {"mood.about": "x"},
-        {"mood.calibrate": {"method": "batch", "offsets": {"good": 1}}},
-    ],
-)
-async def test_what_changes_no_request_is_the_same(start: Pipeline, changes: dict[str, Any]) -> None:
-    first, second = await prints(start, {}, changes)
-
-    assert first == second is not None
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"mood.layout": "prefix"},
-        {"mood.cue": "none"},
-        {"mood.decide": "constrain"},
-        {"mood.technique": "chain_of_thought"},
-        {"mood.technique": {"self_consistency": {"samples": 3}}},
-        {"mood.examples": [{"input": {"text": "third"}, "output": "bad"}]},
-        {"mood.options": {"temperature": 0.5}},
-        {"mood.repairs": 3},
-        {"mood.model": "scripted:other.yaml"},
-        {"mood.on_error": "skip"},
-        {"mood.when": "{{ text != 'foul' }}"},
-        {"mood.repeat": {"max": 2}},
-    ],
-)
-async def test_what_changes_a_request_or_what_follows_is_another(start: Pipeline, changes: dict[str, Any]) -> None:
-    first, second = await prints(start, {}, changes)
-
-    assert first != second
-
-
-@pytest.mark.parametrize("technique", ["chain_of_thought", "least_to_most"])
-async def test_what_only_later_requests_show_is_told_apart(start: Pipeline, technique: str) -> None:
-    thinking = {"mood.technique": technique, "mood.decide": "generate"}
-    first, second = await prints(start, *({**thinking, "mood.cue": cue} for cue in ("Mood:", "It is:")))
-
-    assert first is not None and first != second
-
-
-async def test_scores_are_told_apart_by_their_offsets(start: Pipeline) -> None:
-    offsets = [{"method": "batch", "offsets": {"good": value}} for value in (1.0, 2.0)]
-    first, second = await prints(start, *({"mood.decide": "score", "mood.calibrate": entry} for entry in offsets))
-
-    assert first != second
-
-
-async def test_nothing_is_asked(start: Pipeline) -> None:
-    runtime = Scripted(["never asked"])
-    await request_fingerprint(start, {}, ROWS, Given(runtime))
-
-    assert runtime.requests == []
-
-
-async def test_the_first_of_those_that_ask_the_same_stays(start: Pipeline) -> None:
-    names = {"start": {}, "xml": {"mood.layout": "xml"}, "prefix": {"mood.layout": "prefix"}}
-    candidates = [Candidate({"mood.layout": Choice(name, changes)}) for name, changes in names.items()]
-    records = await deduplicate(
-        candidates, lambda candidate: changed(start, candidate.changes), ROWS, Given(Scripted(["never asked"]))
-    )
-
-    assert [candidate.choices["mood.layout"].name for candidate in records] == ["start", "prefix"]
-
-
-async def test_candidates_whose_requests_cannot_be_made_are_kept_apart(start: Pipeline) -> None:
-    broken = [{"mood.prompt": {"instructions": f"{{{{ text.{key} }}}}"}} for key in ("a", "b")]
-    candidates = [Candidate({"mood.prompt": Choice("x", entry)}) for entry in broken]
-    records = await deduplicate(
-        candidates, lambda candidate: changed(start, candidate.changes), ROWS, Given(Scripted(["never asked"]))
-    )
-
-    assert records == candidates
 
 
 def node(name: str, kind: str = "step", *parts: dict[str, Any]) -> dict[str, Any]:

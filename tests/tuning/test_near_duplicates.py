@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.tuning.near_duplicates import near_duplicates
+from promptkit.tuning.near_duplicates import near_duplicates, repeated_rows
 
 LONG = " ".join(f"word{number}" for number in range(40))
 
@@ -34,3 +34,11 @@ def test_what_two_rows_say_together_is_not_near_to_either() -> None:
     rows = [{"text": " ".join(words[:20])}, {"text": " ".join(words[20:])}]
 
     assert near_duplicates(rows, [{"text": LONG}]) == set()
+
+
+def test_rows_that_repeat_each_other_are_found_in_one_list() -> None:
+    long = " ".join(f"word{at}" for at in range(40))
+    texts = ["a fine day", long, "rain", f"so {long}", "A fine day!", "rain again", long.replace("word20", "other")]
+
+    assert repeated_rows([{"text": text} for text in texts]) == {0, 1, 3, 4}
+    assert repeated_rows([]) == set()

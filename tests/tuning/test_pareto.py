@@ -14,6 +14,7 @@ from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.pareto import late_trials, pareto_front, preferred_candidate
+from promptkit.tuning.preference import Preference
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates, Trial, TrialMeans
 from tests.engine.helpers import Folder
@@ -57,6 +58,12 @@ async def measured(folder: Folder, wrong: dict[str, int], tokens: dict[str, int]
         yield Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
 
 
+def preferred(estimates: Estimates, best: Candidate, trials: Sequence[Trial], prefer: str) -> Candidate:
+    """Return what `--prefer` takes of the same estimates."""
+    estimates.preference = Preference(prefer)
+    return preferred_candidate(estimates, best, trials)
+
+
 def seen(candidate: Candidate, rows: int = ROWS) -> Trial:
     return Trial(candidate=candidate, stage="race", rows=tuple(range(rows)))
 
@@ -67,49 +74,49 @@ TOKENS = {"start": 100, "long": 300, "short": 50}
 
 async def test_best_is_what_the_race_picked_whatever_it_costs(folder: Folder) -> None:
     async with measured(folder, {"start": 20, "long": 0, "short": 1}, TOKENS) as estimates:
-        assert preferred_candidate(estimates, LONG, ALL, "best") is LONG
+        assert preferred(estimates, LONG, ALL, "best") is LONG
 
 
 async def test_cheap_is_the_shortest_that_is_not_shown_to_be_worse(folder: Folder) -> None:
     async with measured(folder, {"start": 20, "long": 0, "short": 2}, TOKENS) as estimates:
-        assert preferred_candidate(estimates, LONG, ALL, "cheap").key == SHORT.key
+        assert preferred(estimates, LONG, ALL, "cheap").key == SHORT.key
 
 
 async def test_what_is_shown_to_be_worse_is_not_taken_for_being_cheap(folder: Folder) -> None:
     async with measured(folder, {"start": 2, "long": 0, "short": 12}, TOKENS) as estimates:
-        assert preferred_candidate(estimates, LONG, ALL, "cheap").key == START.key
+        assert preferred(estimates, LONG, ALL, "cheap").key == START.key
 
 
 async def test_balanced_gives_away_two_points_at_most(folder: Folder) -> None:
     async with measured(folder, {"start": 1, "long": 0, "short": 0}, {**TOKENS, "short": 200}) as estimates:
-        assert preferred_candidate(estimates, LONG, ALL, "balanced").key == SHORT.key
+        assert preferred(estimates, LONG, ALL, "balanced").key == SHORT.key
 
 
 async def test_a_formula_takes_the_highest_value(folder: Folder) -> None:
     async with measured(folder, {"start": 4, "long": 0, "short": 12}, TOKENS) as estimates:
-        assert preferred_candidate(estimates, LONG, ALL, "score").key == LONG.key
-        assert preferred_candidate(estimates, LONG, ALL, "score - 0.001 * tokens").key == START.key
-        assert preferred_candidate(estimates, LONG, ALL, "-tokens").key == SHORT.key
+        assert preferred(estimates, LONG, ALL, "score").key == LONG.key
+        assert preferred(estimates, LONG, ALL, "score - 0.001 * tokens").key == START.key
+        assert preferred(estimates, LONG, ALL, "-tokens").key == SHORT.key
 
 
 async def test_a_formula_compares_on_the_rows_that_both_have(folder: Folder) -> None:
     # On its own 20 rows the short one is all right, and so is the best on these.
     async with measured(folder, {"start": 30, "long": 10, "short": 20}, TOKENS) as estimates:
         short = [seen(START), seen(LONG), seen(SHORT, 20)]
-        assert preferred_candidate(estimates, LONG, short, "score").key == LONG.key
+        assert preferred(estimates, LONG, short, "score").key == LONG.key
 
 
 @pytest.mark.parametrize("prefer", ["cheap", "balanced", "score"])
 async def test_without_rows_of_the_best_there_is_nothing_to_compare(folder: Folder, prefer: str) -> None:
     async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as estimates:
-        assert preferred_candidate(estimates, LONG, [], prefer) is LONG
-        assert preferred_candidate(estimates, LONG, [seen(SHORT)], prefer) is LONG
+        assert preferred(estimates, LONG, [], prefer) is LONG
+        assert preferred(estimates, LONG, [seen(SHORT)], prefer) is LONG
 
 
 async def test_a_formula_that_gives_no_number_is_refused(folder: Folder) -> None:
     async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as estimates:
         with pytest.raises(InputError, match="not a number"):
-            preferred_candidate(estimates, LONG, ALL, "score > 0.5")
+            preferred(estimates, LONG, ALL, "score > 0.5")
 
 
 def test_those_that_saw_half_of_the_rows_of_whoever_went_furthest_are_compared() -> None:

@@ -14,7 +14,7 @@ from tests.tuning.logs import number_in
 from tests.tuning.planted import ADVISED_SUITE, FAULTY, STEP_LABELS, WRONG, advise, advised, faults, noted, reviews
 from tests.tuning.tunings import Ran, TuneBench, luck, row_of, truth
 
-ONE_STEP_CALLS, TWO_STEPS_CALLS, TOGETHER_CALLS = 500, 900, 500
+ONE_STEP_CALLS, TWO_STEPS_CALLS, TOGETHER_CALLS = 500, 1_100, 540
 
 NOTED_SUITE = "data: rows.jsonl\ntarget: noted\nmetrics: {accuracy: label}\n"
 LAYOUTS = "{note.layout: [xml, markdown, json], mood.layout: [xml, markdown, json]}"
@@ -53,14 +53,36 @@ async def test_three_faults_in_two_steps_are_found(folder: Folder, mode: str) ->
 
 async def test_steps_with_labels_are_asked_alone_on_the_inputs_of_the_data_the_last_first(folder: Folder) -> None:
     bench, target = advised(folder, 60)
-    ran = await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=500, mode="stepwise")
+    how: dict[str, Any] = {"calls": 500, "mode": "stepwise", "only": ("decide", "examples", "layout", "wording")}
+    ran = await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, **how)
 
     stages = ran.record["stages"]
     assert list(dict.fromkeys(entry["step"] for entry in stages)) == ["advice", "tone", None]
-    asked = [request_text(request) for request in ran.runtime.requests[2 * 8 :]]
+    asked = [request_text(request) for request in ran.runtime.requests[4 * 8 :]]  # The start, twice.
     alone = list(takewhile(lambda text: "Say what to do with it." in text, asked))
     assert len(alone) > 50
     assert all(f"Tone: {truth(number_in(text))}" in text for text in alone)
+
+
+THINKS = "step by step"
+THOUGHT = "It says so."
+
+
+def thinking_pays(request: Request) -> str:
+    """Answer right on half of the rows, and on 95 % after thoughts in a request of their own."""
+    number, text = row_of(request), request_text(request)
+    has_thought = THOUGHT in text.rpartition(f"row {number} was")[2]
+    if THINKS in text and not has_thought and request.grammar is None:
+        return THOUGHT
+    return truth(number) if luck(number, 0.95 if has_thought else 0.5) else WRONG[truth(number)]
+
+
+@pytest.mark.parametrize("count", [50, 200])
+async def test_thinking_in_a_request_of_its_own_is_found_at_the_usual_budget(folder: Folder, count: int) -> None:
+    ran = await TuneBench(folder, count).tune(thinking_pays, only=("technique", "layout"))
+
+    assert ran.record["best"]["changes"]["mood.technique"] in ("chain_of_thought", "metacognitive")
+    assert ran.record["verdict"] == "improved"
 
 
 class TestChoicesThatOnlyPayTogether:

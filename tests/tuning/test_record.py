@@ -116,4 +116,4 @@ async def test_a_pick_that_was_compared_with_nothing_has_no_score_on_search_rows
 
     assert ran.record["best"]["changes"]
     assert ran.record["best"]["search"] is None
-    assert ran.record["best"]["confirm"]["n"] == ran.record["rows"]["confirm"]
+    assert ran.record["best"]["confirm"]["n"] == ran.record["confirmation"]["rows"]

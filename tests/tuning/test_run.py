@@ -12,7 +12,7 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import Scripted, request_text
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
-from promptkit.tuning.confirmation.verdict import smallest_detectable_gain
+from promptkit.tuning.confirmation.looks import detectable_gain
 from promptkit.tuning.options import Limits, TuneOptions
 from promptkit.tuning.tune import Tuning
 from tests.engine.helpers import Folder
@@ -93,15 +93,17 @@ async def test_the_gain_that_could_be_shown_is_that_of_the_clusters_and_so_is_th
     ran = await bench.tune(longer_is_better, text=text, calls=1_000, only=("layout",))
     confirmed, found = ran.record["rows"]["confirm"], ran.record["difference"]
 
-    assert (found["unit"], 4 * found["n"]) == ("cluster", confirmed)
-    assert ran.record["smallest_shown"] == smallest_detectable_gain(found["n"])
+    assert found["unit"] == "cluster"
+    assert (4 * found["n"], 4 * ran.record["confirmation"]["units"]) == (ran.record["confirmation"]["rows"], confirmed)
+    assert ran.record["smallest_shown"] == detectable_gain(confirmed // 4)
 
 
 async def test_the_search_never_uses_what_is_kept_for_the_confirmation(bench: TuneBench) -> None:
     ran = await bench.tune(longer_is_better, calls=300)
     stages = {entry["name"]: entry["calls"] for entry in ran.record["stages"]}
 
-    assert stages["confirm"] == 2 * ran.record["rows"]["confirm"]
+    assert ran.record["confirmation"]["units"] == ran.record["rows"]["confirm"]
+    assert stages["confirm"] == 2 * ran.record["confirmation"]["rows"]
     assert ran.record["calls"] <= 300
 
 
@@ -159,7 +161,7 @@ async def test_a_repeated_row_is_asked_as_often_and_means_are_over_rows(bench: T
     text = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\nrepeat: 2\n"
     ran = await bench.tune(right_where(lambda text: 0.9 if "Mood:" in text else 0.5), text=text, calls=700)
 
-    confirmed = ran.record["rows"]["confirm"]
+    confirmed = ran.record["confirmation"]["rows"]
     assert ran.record["status"] == "done"
     assert ran.record["difference"]["n"] == confirmed
     assert next(entry for entry in ran.record["stages"] if entry["name"] == "confirm")["calls"] == 4 * confirmed

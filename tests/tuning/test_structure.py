@@ -14,11 +14,11 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import Scripted
 from promptkit.storage.store import Store
 from promptkit.tuning.confirmation.confirm import measured_gain
-from promptkit.tuning.data_split import read_data_split
+from promptkit.tuning.data_split import holdout_units, read_data_split
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
-from tests.tuning.logs import Sides, cells, shown_in, sides, stored
+from tests.tuning.logs import Sides, cells, number_in, numbers_in, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
 CALLS = 500
@@ -40,6 +40,11 @@ class Told:
     sides: Sides
     cells: Mapping[str, list[tuple[int, float]]]
     at_confirm: Mapping[str, Any]
+
+    @property
+    def paired(self) -> int:
+        """How many confirm rows start and pick were asked."""
+        return int(self.ran.record["confirmation"]["rows"])
 
     @property
     def pick(self) -> str:
@@ -81,21 +86,29 @@ def test_rows_for_demonstrations_are_asked_of_the_start_alone_and_score_nobody(t
     assert not asked & {entry["name"] for entry in told.ran.record["candidates"] if not entry["start"]}
 
 
-def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
+def test_confirm_cells_are_start_and_pick_on_the_same_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
     requests = told.ran.runtime.requests
     first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
-    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
+    asked = [row_of(request) for request in requests[first : first + 2 * told.paired]]
 
-    assert sorted(asked) == sorted([*told.sides.confirm] * 2)
+    assert sorted(asked) == sorted([*set(asked)] * 2)
     for variant in (AS_WRITTEN, told.pick):
-        kept = [row for row in told.rows_of(variant) if row in told.sides.confirm]
-        assert sorted(kept) == sorted(told.sides.confirm)
+        assert {row for row in told.rows_of(variant) if row in told.sides.confirm} == set(asked)
+
+
+def test_confirm_rows_are_asked_in_one_order_that_their_content_gives(told: Told) -> None:
+    split = read_data_split(told.bench.start())
+    ordered = [number_in(split.rows[place].row.fields["text"]) for unit in holdout_units(split) for place in unit]
+    asked = {row for row in told.rows_of(AS_WRITTEN) if row in told.sides.confirm}
+
+    assert asked == set(ordered[: told.paired])
+    assert ordered != sorted(ordered)
 
 
 def test_start_and_pick_are_asked_row_by_row(told: Told) -> None:
     requests = told.ran.runtime.requests
     first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
-    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
+    asked = [row_of(request) for request in requests[first : first + 2 * told.paired]]
     apart = [abs(at - asked.index(row)) for at, row in enumerate(asked)]
 
     assert max(apart) <= 2 * IN_FLIGHT + 4
@@ -106,8 +119,9 @@ def test_no_other_candidate_meets_a_confirm_row_but_the_pick_with_one_change_tak
     changes = len(told.ran.record["best"]["choices"])
 
     assert len(asked - {AS_WRITTEN, told.pick}) <= changes
+    paired = {row for row in told.rows_of(AS_WRITTEN) if row in told.sides.confirm}
     for variant in asked:
-        assert set(told.rows_of(variant)) >= told.sides.confirm
+        assert set(told.rows_of(variant)) & told.sides.confirm == paired
 
 
 def test_the_pick_is_in_the_store_before_a_confirm_row_is_asked(told: Told) -> None:
@@ -119,8 +133,12 @@ def test_the_pick_is_in_the_store_before_a_confirm_row_is_asked(told: Told) -> N
 def test_no_request_shows_a_confirm_row_beside_the_one_that_it_asks(told: Told) -> None:
     shown = {number for request in told.ran.runtime.requests for number in shown_in(request)}
 
-    assert shown
-    assert shown <= set(told.sides.pool)
+    assert shown & set(told.sides.pool) and shown & set(told.sides.order)
+    assert shown <= {*told.sides.pool, *told.sides.order}
+
+
+def test_no_request_shows_the_row_that_it_asks_with_its_answer(told: Told) -> None:
+    assert all(row_of(request) not in shown_in(request) for request in told.ran.runtime.requests)
 
 
 def test_reported_means_are_those_of_the_confirm_cells(told: Told) -> None:
@@ -130,9 +148,10 @@ def test_reported_means_are_those_of_the_confirm_cells(told: Told) -> None:
         assert told.ran.record[side]["confirm"]["n"] == len(scores)
 
 
-def test_what_chose_is_told_apart_from_the_result(told: Told) -> None:
+def test_what_chose_is_told_apart_from_the_result_without_the_rows_that_the_pick_shows(told: Told) -> None:
     best = told.ran.record["best"]
-    scores = [value for row, value in told.cells[told.pick] if row in told.sides.order]
+    shown = numbers_in(str(best["changes"].get("mood.examples")))
+    scores = [value for row, value in told.cells[told.pick] if row in told.sides.order and row not in shown]
 
     assert best["search"]["mean"] == fmean(scores)
     assert best["search"] != best["confirm"]
@@ -148,17 +167,19 @@ def test_calls_are_those_that_the_model_got_and_within_the_budget(told: Told) ->
 def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told) -> None:
     counted = sum(entry["calls"] for entry in told.ran.record["stages"])
 
-    assert told.ran.record["calls"] - counted == 8
+    assert told.ran.record["calls"] - counted == 2 * 8
 
 
 async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: Told) -> None:
     kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.candidate
     assert pick is not None
-    confirm = read_data_split(told.bench.start()).holdout
+    units = holdout_units(read_data_split(told.bench.start()))
+    confirm = [row for unit in units for row in unit][: told.paired]
+    level = told.ran.record["confirmation"]["look_level"]
     async with open_evaluator(told.bench, right_where(share_of), told.bench.start()) as opened:
         await opened.evaluator.evaluate([start, pick], confirm)
-        there = measured_gain(opened.evaluator, start, pick, confirm, level=kept["level"])
-        back = measured_gain(opened.evaluator, pick, start, confirm, level=kept["level"])
+        there = measured_gain(opened.evaluator, start, pick, confirm, level=level)
+        back = measured_gain(opened.evaluator, pick, start, confirm, level=level)
 
     assert (there.mean, there.low, there.high) == (kept["mean"], kept["low"], kept["high"])
     assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low), abs=1e-6)
@@ -252,7 +273,7 @@ async def test_rows_that_are_added_move_none_across_the_split(folder: Folder) ->
     asked = cells(bench, ran.tuned.number)[AS_WRITTEN]
 
     searched = {row for row, _ in asked} - before.confirm
-    assert {row for row, _ in asked} >= before.confirm
+    assert {row for row, _ in asked} & before.confirm
     assert not searched & before.confirm
     assert ran.record["rows"]["salt"] == told_salt(bench)
 

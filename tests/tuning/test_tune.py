@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -133,7 +134,7 @@ class TestLimits:
         ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=25_000))
 
         assert ran.record["tokens"] <= 25_000
-        assert ran.record["difference"]["n"] == ran.record["rows"]["confirm"]
+        assert ran.record["difference"]["n"] == ran.record["confirmation"]["rows"]
         assert ran.record["verdict"] == "improved"
 
     async def test_minutes_are_never_more_than_the_limit_and_a_pick_is_confirmed(
@@ -151,7 +152,7 @@ class TestLimits:
 
         assert times[-1] - times[0] < 300
         assert ran.record["seconds"] <= 300 + 8
-        assert ran.record["difference"]["n"] == ran.record["rows"]["confirm"]
+        assert ran.record["difference"]["n"] == ran.record["confirmation"]["rows"]
         assert ran.record["verdict"] == "improved"
 
     async def test_time_to_confirm_is_kept_where_the_start_is_known_too(self, bench: TuneBench) -> None:
@@ -163,7 +164,7 @@ class TestLimits:
         with pytest.raises(InputError, match="--budget minutes=2 is too small"):
             await bench.tune(slow, limits=Limits(calls=CALLS, minutes=2))
 
-    @pytest.mark.parametrize("tokens", [300, 11_500])
+    @pytest.mark.parametrize("tokens", [300, 8_700])
     async def test_a_limit_that_holds_no_search_is_refused_once_what_a_row_takes_is_known(
         self, bench: TuneBench, tokens: int
     ) -> None:
@@ -171,10 +172,20 @@ class TestLimits:
         with pytest.raises(InputError, match=f"--budget tokens={tokens} is too small"):
             await bench.tune(runtime, limits=Limits(calls=2_000, tokens=tokens))
 
-        assert len(runtime.requests) <= 8
+        assert len(runtime.requests) <= 2 * 8  # The start is asked twice.
         kept = stored(bench, 1)
         assert kept["tokens"] <= tokens
         assert (kept["verdict"], kept["stopped_by"]) == ("not shown", "failed")
+
+    async def test_the_least_calls_that_a_refusal_names_are_enough(self, folder: Folder) -> None:
+        bench = TuneBench(folder, 30, prompt=PROMPT.replace("cue: none", "cue: none\ntechnique: self_consistency"))
+        with pytest.raises(InputError, match="is too small") as raised:
+            await bench.tune(answer, calls=20)
+
+        least = int(re.findall(r"at least calls=(\d+)", str(raised.value.problems[0].hint))[0])
+        ran = await bench.tune(answer, calls=least, only=("decide",))
+        assert ran.record["status"] == "done"
+        assert least == (2 * 18 + 24) * 5
 
 
 class TestPlan:

@@ -12,7 +12,7 @@ from typing import Any
 from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
-from promptkit.runtimes.base import Request
+from promptkit.runtimes.base import Request, Runtime
 from promptkit.runtimes.scripted import Script, Scripted, request_text
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
@@ -109,15 +109,21 @@ class TuneBench(Bench):
         text: str | None = None,
         target: Path | None = None,
         store: Path | None = None,
+        others: Mapping[str, Runtime] | None = None,
         **options: Any,
     ) -> Ran:
-        """Tune on a model that answers by `script`, in the folder's store. `calls` is short for the limits."""
+        """Tune on a model that answers by `script`, in the folder's store.
+
+        `calls` is short for the limits. `others` are further models by their references.
+        """
         if (calls := options.pop("calls", None)) is not None:
             options["limits"] = Limits(calls=calls)
         runtime = script if isinstance(script, Scripted) else Scripted(script)
         with Store.open(store or self.store_folder) as kept, ReplyCache(kept) as replies, frozen_files():
             suite = self.start(text, target=target)
-            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, options=TuneOptions(**options))
+            tuning = Tuning(
+                suite, models=Given(runtime, replies, others=others), store=kept, options=TuneOptions(**options)
+            )
             result = await tuning.run()
         return Ran(result, tuning, runtime)
 

@@ -44,6 +44,10 @@ METRIC_TOTALS = ("tokens", "latency")
 """The totals that are metrics too, and are measured where a threshold is on them."""
 
 
+OF_TARGET = ("variants", "matrix", "thresholds", "serving")
+"""The keys of a suite that are of its own target, and are left out for another one."""
+
+
 def load_suite(
     path: Path,
     project: Project,
@@ -68,7 +72,10 @@ def load_suite(
     if spec is None:
         problems.check()
         raise AssertionError("a suite that cannot be read has problems")
+    notes: tuple[str, ...] = ()
     if start is not None:
+        left_out = [f"`{key}`" for key in OF_TARGET if getattr(spec, key)]
+        notes = (f"{', '.join(left_out)} left out: the suite has this for its own target",) if left_out else ()
         target = spec.target if isinstance(spec.target, dict) else {}
         of_variants: dict[str, Any] = {"variants": {}, "matrix": {}, "compare": {}, "thresholds": {}, "serving": None}
         spec = spec.model_copy(update={**of_variants, "target": target | {"pipeline": str(start)}})
@@ -76,7 +83,7 @@ def load_suite(
     suite = reader.read(only=tuple(only), limit=limit, repeat=repeat, run_code=run_code)
     problems.check()
     assert suite is not None, "a suite without problems is one"
-    return suite
+    return replace(suite, notes=notes)
 
 
 class SuiteReader:

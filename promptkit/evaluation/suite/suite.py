@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from itertools import chain, count, product
 from pathlib import Path
@@ -175,7 +176,7 @@ class Variant:
         one at a time, and those with a warning of `strict_on` have failed.
         """
         content = {
-            "version": [CELL_VERSION, version("promptkit")],
+            "version": [CELL_VERSION, _installed_version()],
             "target": [self.pipeline.name, *self.pipeline.steps],
             "files": self.content.hex(),
             "sets": without_timeouts(self.sets),
@@ -187,6 +188,12 @@ class Variant:
         if modules := modules_of_programs(self.pipeline):
             content["programs"] = modules
         return content_key(json.dumps(content, default=str))
+
+
+@cache
+def _installed_version() -> str:
+    """Return the version of promptkit, read once: a tuning makes thousands of keys."""
+    return version("promptkit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +243,7 @@ class Suite:
     same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of their own, each
     measured alone. `source` is the target before its variants; `matrix` maps each of its keys to the values that the
     variants combine. `serving` says how serving is measured, None: it is not. A `conversation` is played against the
-    target.
+    target. `notes` are for the record of a run.
     """
 
     name: str
@@ -260,6 +267,7 @@ class Suite:
     serving: ServingSpec | None = None
     serving_thresholds: tuple[Threshold, ...] = ()
     conversation: Conversation | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> Variant:

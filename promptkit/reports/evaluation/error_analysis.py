@@ -94,7 +94,7 @@ def _rows(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
     first = [[_number(case), *([f"{case.goodness:.2f}"] if group.kind == "low" else [])] for case in group.rows]
     middle = [_middle(group.kind, case, view) for case in group.rows]
     texts = [
-        [*(text for text, _ in cells), inputs_line(case.cell, case.expected)]
+        [*(text for text, _ in cells), inputs_line(case.cell.fields, case.expected)]
         for cells, case in zip(middle, group.rows, strict=True)
     ]
     room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
@@ -166,7 +166,7 @@ def _similar_lines(cluster: ErrorCluster, width: int) -> Iterator[Text]:
 
 def _inputs_of(cases: Sequence[ErrorCase], width: int) -> Iterator[Text]:
     numbers = [_number(case) for case in cases]
-    texts = [[*_expected_and_answer(case), inputs_line(case.cell, case.expected)] for case in cases]
+    texts = [[*_expected_and_answer(case), inputs_line(case.cell.fields, case.expected)] for case in cases]
     # An arrow stands in the gap between the two values.
     room = width - INDENT - column_width(numbers) - GAP - len(ARROW) + GAP
     rows: list[list[TableCell]] = [

@@ -93,7 +93,7 @@ def failing_row_lines(view: RunView, record: EvalRecord, width: int) -> Iterator
     reasoned = any(answer.reason for answer in answers)
     texts = [[*(["expected"] if compared else []), "answer", "input", *(["reason"] if reasoned else [])]]
     for answer, row in zip(answers, failing, strict=True):
-        inputs = inputs_line(row.cell, compared_values(row.cell, metric)[0])
+        inputs = inputs_line(row.cell.fields, compared_values(row.cell, metric)[0])
         expected, reason = [answer.expected] if compared else [], [answer.reason] if reasoned else []
         texts.append([*expected, answer.got, inputs, *reason])
     alike = 1 + compared
@@ -137,14 +137,14 @@ def _is_records(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def inputs_line(cell: Cell, expected: Any) -> str:
+def inputs_line(fields: Mapping[str, Any], expected: Any) -> str:
     """Return a row's fields in one line, without what is expected; the longest comes first and has no name.
 
     Records, such as a table or a row's own assertions, come first only where there is nothing else.
     """
-    fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != expected}
-    if not fields:
+    texts = {name: one_line(value) for name, value in fields.items() if value is None or value != expected}
+    if not texts:
         return ""
-    longest = max(fields, key=lambda name: (not _is_records(cell.fields[name]), len(fields[name])))
-    first = fields.pop(longest)
-    return " · ".join([first, *(f"{name}: {value}" for name, value in fields.items())])
+    longest = max(texts, key=lambda name: (not _is_records(fields[name]), len(texts[name])))
+    first = texts.pop(longest)
+    return " · ".join([first, *(f"{name}: {value}" for name, value in texts.items())])

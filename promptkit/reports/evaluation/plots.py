@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
 from typing import NamedTuple
 
 from rich.text import Text
@@ -25,6 +24,7 @@ from promptkit.reports.evaluation.figures import (
 from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import GAP, cell_width, shortened
 from promptkit.reports.text import visible
+from promptkit.reports.ticks import round_ticks, tick_decimals
 
 LEAST_COLUMNS = 20
 """The fewest columns of an axis."""
@@ -36,10 +36,14 @@ TICK_COLUMNS = 10
 """Columns for each tick of an axis, its number included."""
 
 LINE, LEFT, RIGHT, POINT, NULL, CROSSED, MARGIN = "─", "├", "┤", "●", "│", "┼", "┊"
+RING = "○"
 
 
 class PlotRow(NamedTuple):
-    """A line of a figure: what stands before the axis, a value with the ends of its interval, and its style."""
+    """A line of a figure: what stands before the axis, a value with the ends of its interval, and its style.
+
+    `reference` is a further value on the same line, drawn as a ring.
+    """
 
     name: str
     value: float | None
@@ -47,6 +51,7 @@ class PlotRow(NamedTuple):
     high: float | None = None
     style: str = ""
     point: str = POINT
+    reference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,7 @@ class _Axis:
 
     def numbers(self) -> str:
         """Return the line with the ticks' numbers, each centred on its column where it fits."""
-        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0
-        decimals = max(0, ceil(-log10(step) - 1e-9))
+        decimals = tick_decimals(self.ticks)
         line = ""
         for tick in self.ticks:
             text = number_text(tick, decimals)
@@ -78,23 +82,11 @@ class _Axis:
 
 def _axis(values: Sequence[float], columns: int, bounds: Sequence[float] | None = None) -> _Axis:
     """Return an axis around values that begins and ends at ticks, within bounds where these are given."""
-    least, most = min(values), max(values)
-    span = (most - least) or abs(most) or 1.0
-    step = _nice_step(span / max(1, columns // TICK_COLUMNS))
-    first, last = floor(least / step + 1e-9), ceil(most / step - 1e-9)
-    if first == last:
-        first, last = first - 1, last + 1
-    start, end = first * step, last * step
+    ticks = round_ticks(min(values), max(values), columns // TICK_COLUMNS)
+    start, end = ticks[0], ticks[-1]
     if bounds is not None:
         start, end = max(start, bounds[0]), min(end, bounds[1])
-    ticks = [number * step for number in range(first, last + 1)]
     return _Axis(start, end, columns, tuple(tick for tick in ticks if start - 1e-9 <= tick <= end + 1e-9))
-
-
-def _nice_step(least: float) -> float:
-    """Return the smallest of 1, 2, 5 and their powers of ten that is no smaller."""
-    power = 10.0 ** floor(log10(least))
-    return next(size * power for size in (1, 2, 5, 10) if size * power >= least * (1 - 1e-9))
 
 
 def bar_lines(record: EvalRecord, width: int) -> Iterator[Text]:
@@ -187,7 +179,7 @@ def figure_lines(
     names = [shortened(visible(row.name), int(NAME_SHARE * width)) for row in rows]
     before = max(map(cell_width, names), default=0) + GAP
     columns = width - before - GAP
-    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+    ends = [end for row in rows for end in (row.value, row.low, row.high, row.reference) if end is not None]
     if columns < LEAST_COLUMNS or not ends:
         return
     axis = _axis([*ends, *margins, *(end for end in (null, least) if end is not None)], columns, bounds)
@@ -209,6 +201,8 @@ def _row_line(head: str, row: PlotRow, axis: _Axis, null: float | None, margins:
         for at in range(low, high + 1):
             line[at] = CROSSED if line[at] == NULL else LINE
         line[low], line[high] = LEFT, RIGHT
+    if row.reference is not None:
+        line[axis.place(row.reference)] = RING
     if row.value is not None:
         line[axis.place(row.value)] = row.point
     text = Text(head + "".join(line).rstrip(), no_wrap=True)

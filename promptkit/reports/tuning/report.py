@@ -1,10 +1,8 @@
-"""Report of a tuning run in a terminal: the verdict, its evidence and the diff; and the plan before its first call."""
+"""Report of a tuning run in a terminal: the first screen with the verdict and its reasons, then the details."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -17,19 +15,28 @@ from promptkit.reports.evaluation.figures import (
     metric_parts,
     number_text,
 )
-from promptkit.reports.layout import PARAGRAPH_WIDTH, TableCell, columns, cut, grid, paragraph
-from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
+from promptkit.reports.layout import TableCell, grid, paragraph
+from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
-from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
-
-if TYPE_CHECKING:
-    from promptkit.tuning.budget import Plan
-    from promptkit.tuning.search_space.candidate import Parameter
+from promptkit.reports.tuning.advice import advice, legend
+from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
+from promptkit.reports.tuning.course import looks_text, prior_texts
+from promptkit.reports.tuning.evidence import ForestRow, curve_lines, forest_plot_lines
+from promptkit.reports.tuning.turned import turned_lines
+from promptkit.tuning.tune_record import (
+    AblationRecord,
+    CandidateRecord,
+    ConfirmedDifference,
+    RepeatabilityRecord,
+    SplitMean,
+    TuneRecord,
+)
 
 MOST_FRONT = 8
 MOST_DECIMALS = 3
-MOST_CHOICES = 60
-"""Characters of a parameter's choices that the plan shows."""
+
+FEW_KEPT = 0.1
+"""A share of the confirm rows: start and incumbent may differ so far in their answers from earlier runs unmentioned."""
 
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
@@ -53,8 +60,10 @@ def print_tuning(record: TuneRecord, *, stderr: bool = False) -> None:
 
 
 def tuning_lines(record: TuneRecord, width: int) -> Iterator[Text]:
-    """Yield the lines of the report: parts with a blank line between them."""
-    parts = (_heading, _verdict, _means, _ablation, _pareto_front, _diff, _written, _notes)
+    """Yield the lines of the report: parts with a blank line between them, those of the first screen first."""
+    first_screen = (_heading, _verdict, _means, _ablation, turned_lines, _advice)
+    details = (_legend, forest_plot_lines, curve_lines, _pareto_front, _diff, _written, _notes)
+    parts = (*first_screen, *details)
     first = True
     for part in parts:
         lines = list(part(record, width))
@@ -78,6 +87,7 @@ def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
         f"optimizer {record.optimizer}, seed {record.seed}; {counted(rows.search, 'row')} to search on, "
         f"{rows.pool} for examples, {rows.confirm} to confirm",
     ]
+    facts += prior_texts(record)
     if reason := _STOP_REASONS.get(record.stopped_by):
         facts.append(reason)
     yield from _paragraphs(facts, width, "dim")
@@ -93,7 +103,7 @@ def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
     found = record.difference
     by = f": {difference_text(record, found)} by {record.metric.name}" if found is not None else ""
     style = "bold green" if record.verdict == "improved" else "bold yellow"
-    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}"), width=width):
+    for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}{record.verdict_limit}"), width=width):
         yield Text(line, style=style)
     yield from _paragraphs(verdict_reasons(record), width)
 
@@ -109,25 +119,51 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     yield record.why
     if found is not None:
         better = counted(found.better, found.unit)
-        yield f"{better} better, {found.worse} worse; the interval is at {100 * found.level:g} %"
+        interval = "" if record.ordinal > 1 else f"; the interval is at {100 * found.level:g} %"
+        yield f"{better} better, {found.worse} worse{interval}"
+        if looks := looks_text(record):
+            yield looks
+    constant = record.constant
+    if constant is not None and constant.difference is not None and not constant.beaten:
+        gain = difference_text(record, constant.difference)
+        yield f"against always answering `{one_line(constant.answer)}`, which takes no model: {gain}"
+    if record.repeatability is not None and record.repeatability.changed:
+        yield from _repeatability_texts(record, record.repeatability)
     if needed is not None and record.verdict != "improved":
         unit = found.unit if found is not None else "row"
         yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
     if record.ordinal > 1:
+        level = f", so its interval is at {100 * found.level:g} %" if found is not None else ""
         yield (
-            f"this is verdict {record.ordinal} on these confirm rows: each further one halves the error rate; new rows "
-            f"start again at 95 %"
+            f"this is verdict {record.ordinal} on these confirm rows{level}: each further one halves the error rate; "
+            "new rows start again at 95 %"
         )
 
 
-def difference_text(record: TuneRecord, found: ConfirmedDifference | AblationRecord) -> str:
+def _repeatability_texts(record: TuneRecord, found: RepeatabilityRecord) -> Iterator[str]:
+    """Yield the limits of a verdict on answers that differ when they are asked again."""
+    text = f"the model answered {found.changed} of {counted(found.rows, 'row')} otherwise when asked again"
+    if found.margin is not None:
+        margin = DifferenceRecord(difference=found.margin, low=-found.margin, high=found.margin)
+        value, _ = difference_parts(record.metric.as_metric(), margin)
+        unit = difference_unit(record.metric.as_metric(), margin)
+        text += f": a score on the confirm rows may differ by about ±{value.lstrip('+')} {unit} in a second run"
+    yield f"{text.rstrip()}; the interval includes this" if record.difference is not None else text.rstrip()
+    if abs(found.start_kept - found.incumbent_kept) > FEW_KEPT * record.rows.confirm:
+        yield (
+            f"answers of an earlier run: {found.start_kept} of the start, {found.incumbent_kept} of the incumbent; if "
+            "the model was served otherwise then, the difference includes that too"
+        )
+
+
+def difference_text(record: TuneRecord, found: ConfirmedDifference | AblationRecord | ForestRow) -> str:
     """Return a difference of the objective with its interval: `+10 points [+2, +18]`."""
     metric, difference = record.metric.as_metric(), _as_difference(found)
     value, interval = difference_parts(metric, difference)
     return " ".join(filter(None, (value, difference_unit(metric, difference), interval)))
 
 
-def _as_difference(found: ConfirmedDifference | AblationRecord) -> DifferenceRecord:
+def _as_difference(found: ConfirmedDifference | AblationRecord | ForestRow) -> DifferenceRecord:
     value = found.mean if isinstance(found, ConfirmedDifference) else found.difference
     return DifferenceRecord(difference=value, low=found.low, high=found.high)
 
@@ -135,25 +171,40 @@ def _as_difference(found: ConfirmedDifference | AblationRecord) -> DifferenceRec
 def _means(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the means of start and incumbent on both sides of the split."""
     name = best_name(record)
-    sides = [("start", record.baseline), (name, record.best)]
-    known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
+    sides = compared_sides(record, name)
+    known = [mean for _, *means in sides for mean in means if mean is not None]
     if not known:
         if record.best.choices:
             yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
         return
     decimals = metric_decimals(record.metric.with_mean(mean) for mean in known)
-    rows: list[list[TableCell]] = [["", ("confirm rows", "dim"), ("search rows", "dim")]]
-    for title, side in sides:
+    has_shared = any(shared for _, _, shared in sides)
+    heads = ["confirm rows", *(["search rows of both, optimistic"] if has_shared else [])]
+    rows: list[list[TableCell]] = [["", *((head, "dim") for head in heads)]]
+    for title, *means in sides:
         cells: list[TableCell] = [(title, "bold")]
-        for mean in (side.confirm, side.search):
+        for mean in means[: len(heads)]:
             parts = () if mean is None else metric_parts(record.metric.with_mean(mean), decimals)
             cells.append("–" if mean is None else " ".join([*parts, f"of {mean.n}"]))
         rows.append(cells)
     yield from grid(rows, width=width)
     yield from _paragraphs(warning_notes(record), width)
     yield from _paragraphs([f"{name}: {choices_text(record)}"], width)
-    if record.best.search and record.best.confirm:
-        yield from _paragraphs(["search-row scores are optimistic: the candidate was chosen on them"], width, "dim")
+    yield from _paragraphs(taken_back_texts(record), width, "dim")
+
+
+def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SplitMean | None, SplitMean | None]]:
+    """Return start, best candidate and constant answer by name, each with its means on confirm rows and search rows.
+
+    Start and best candidate are compared on the search rows of both.
+    """
+    sides = [
+        ("start", record.baseline.confirm, record.baseline.shared),
+        (name, record.best.confirm, record.best.shared),
+    ]
+    if (constant := record.constant) is not None:
+        sides.append((f"always `{one_line(constant.answer)}`", constant.confirm, constant.search))
+    return sides
 
 
 def warning_notes(record: TuneRecord) -> Iterator[str]:
@@ -184,7 +235,6 @@ def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
         return
     metric = record.metric.as_metric()
     unit = difference_unit(metric)
-    # An estimate has no interval that says how many of its digits mean something.
     decimals = min(difference_decimals(metric, map(_as_difference, changes)), 1 if unit == "points" else MOST_DECIMALS)
     yield Text(f"what each change brought{f', {unit}' if unit else ''}", style="bold")
     rows: list[list[TableCell]] = []
@@ -192,22 +242,18 @@ def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
         value, interval = difference_parts(metric, _as_difference(change), decimals)
         rows.append([f"{change.axis}: {change.level}", value, (interval, "dim"), (measured_on(change), "dim")])
     yield from grid(rows, right=(1,), width=width, indent=2)
-    skipped: dict[str, list[str]] = {}
-    for change in changes:
-        if change.skipped:
-            skipped.setdefault(change.skipped, []).append(change.axis)
-    if skipped:
-        reasons = (f"{', '.join(names)}{': each' if len(names) > 1 else ''} {why}" for why, names in skipped.items())
-        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(reasons)}"], width, "dim")
-    if len(changes) > 1 and all(change.on == "confirm" for change in changes):
-        total = DifferenceRecord(difference=sum(change.difference or 0.0 for change in changes))
-        text = difference_parts(metric, total, decimals)[0]
-        yield from _paragraphs([f"one by one they bring {text} in sum; effects do not add up"], width, "dim")
+    yield from _paragraphs(contribution_notes(record), width, "dim")
 
 
-def measured_on(change: AblationRecord) -> str:
-    """Return the rows that a change's part was measured on."""
-    return {"confirm": "confirm rows", "search": "search's estimate"}.get(change.on or "", "not measured")
+def _advice(record: TuneRecord, width: int) -> Iterator[Text]:
+    texts = list(advice(record))
+    if texts:
+        yield Text("what to do next", style="bold")
+    yield from _paragraphs(texts, width, indent="  ")
+
+
+def _legend(record: TuneRecord, width: int) -> Iterator[Text]:
+    yield from _paragraphs(legend(record), width, "dim")
 
 
 def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:
@@ -291,67 +337,3 @@ def _paragraphs(texts: Iterable[str], width: int, style: str = "", *, indent: st
     for text in texts:
         for line in paragraph(visible(text), width=width, first=indent, rest=indent):
             yield Text(line, style=style)
-
-
-# The plan, before the first call.
-
-
-def print_plan(plan: Plan, *, stderr: bool = True) -> None:
-    """Print a plan: to stderr before a run, as the result of a dry run."""
-    console = report_console(stderr=stderr)
-    width = min(console.width, PARAGRAPH_WIDTH) if console.is_terminal else PARAGRAPH_WIDTH
-    (note if stderr else emit)(plan_text(plan, width=width))
-
-
-def plan_text(plan: Plan, *, width: int = PARAGRAPH_WIDTH) -> str:
-    """Return a plan in lines: rows, search space, calls and minutes, and the smallest gain that it could show."""
-    return "\n".join(_plan_lines(plan, width))
-
-
-def _plan_lines(plan: Plan, width: int) -> Iterator[str]:
-    yield f"{one_line(plan.target)} on {one_line(plan.suite)}, by {one_line(plan.metric)}, optimizer {plan.optimizer}"
-    pool = f", {plan.demo_pool} for examples" if plan.demo_pool else ""
-    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.holdout} held out to confirm the result"
-    yield from _plan_paragraph(rows, width)
-    yield from _plan_paragraph(_cost(plan), width)
-    if plan.parameters:
-        sizes = f"{counted(plan.candidates, 'candidate')} over {counted(len(plan.parameters), 'parameter')}"
-        yield from _plan_paragraph(f"at most {sizes}:", width)
-    for _, group in groupby(plan.parameters, key=lambda parameter: parameter.step):
-        rows_of_step = [
-            (f"    {parameter.name}", str(len(parameter.choices)), _choices_text(parameter)) for parameter in group
-        ]
-        yield from (cut(line, width) for line in columns(rows_of_step, right=(1,)))
-    yield from _plan_paragraph(detectable_gain_text(plan), width)
-    for text in plan.notes:
-        yield from paragraph(text, width=width, first="  · ", rest="    ")
-
-
-def _plan_paragraph(text: str, width: int) -> list[str]:
-    return paragraph(text, width=width, first="  ", rest="    ")
-
-
-def _cost(plan: Plan) -> str:
-    limits = [f"{plan.calls:,} calls at most, {plan.confirm_calls:,} of them set aside to confirm"]
-    if plan.limits.tokens is not None:
-        limits.append(f"{plan.limits.tokens:,} tokens at most")
-    if plan.limits.minutes is not None:
-        limits.append(f"{plan.limits.minutes:g} minutes at most")
-    if plan.minutes is not None:
-        limits.append(f"about {plan.minutes:.0f} min" if plan.minutes >= 1 else "under a minute")
-    return "; ".join(limits)
-
-
-def detectable_gain_text(plan: Plan) -> str:
-    """Return the gain that the confirmation could show."""
-    rows = counted(plan.holdout, "confirm row")
-    if plan.clusters is not None:
-        rows = f"{counted(plan.clusters, 'cluster')} of confirm rows"
-    if plan.smallest_gain is None:
-        return f"{rows} cannot detect a gain: the verdict will be `not shown`"
-    gain = f"{rows} can detect a gain of {100 * plan.smallest_gain:.0f} points four times in five"
-    return f"{gain}, a smaller one less often"
-
-
-def _choices_text(parameter: Parameter) -> str:
-    return one_line(" · ".join(choice.name for choice in parameter.choices), MOST_CHOICES)

@@ -13,7 +13,7 @@ from rich.text import Text
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.output import note
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import one_line, seconds_text
+from promptkit.reports.text import counted, one_line, seconds_text
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.tune_record import EstimateRecord, ObjectiveRecord
 
@@ -22,6 +22,8 @@ PLAIN_SECONDS = 30.0
 """Seconds between two lines where there is no terminal."""
 BAR = 24
 MOST_DROPPED = 4
+LEAST_ROWS_SHOWN = 20
+"""With fewer rows a leader has no score: of many candidates on a few rows one is nearly always right."""
 STAGES = {
     "smoke": "smoke: candidates whose answers parse",
     "screen": "screen: joint configurations on a few rows",
@@ -29,6 +31,7 @@ STAGES = {
     "race": "race: more rows for those that do well",
     "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
+    "eliminate": "eliminate: changes that bring nothing",
     "confirm": "confirm: start and incumbent on rows the search never saw",
     "ablation": "ablation: each change taken back",
 }
@@ -104,8 +107,11 @@ class TuningScreen:
         best = self._tuning.best
         if best is None or best.mean is None:
             return ""
+        name = one_line(best.name, 80)
+        if best.rows < LEAST_ROWS_SHOWN:
+            return f"leading after {counted(best.rows, 'row')}: {name}"
         metric = self._metric.with_mean(EstimateRecord(mean=best.mean, low=best.low, high=best.high))
-        return f"best so far {metric_text(metric)}: {one_line(best.name, 80)}"
+        return f"leading with {metric_text(metric)} on {best.rows} search rows: {name}"
 
     def _share(self) -> float:
         """Return the spent share of the limit that is reached first."""

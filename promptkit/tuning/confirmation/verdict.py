@@ -13,7 +13,9 @@ from promptkit.evaluation.statistics.paired import against, paired_binary, paire
 from promptkit.evaluation.statistics.power import rows_needed, rows_needed_graded, smallest_shown
 
 VerdictOutcome = Literal["improved", "not shown"]
-VerdictReason = Literal["shown", "few rows", "missing", "interval holds 0", "start is best", "nothing tried"]
+VerdictReason = Literal[
+    "shown", "few rows", "missing", "interval holds 0", "hopeless", "start is best", "nothing tried", "no pairs"
+]
 
 LEAST_ROWS: Final = 30
 """With fewer rows in all nothing is shown, whatever the interval is."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
+from promptkit.tuning.dspy_bridge.mipro import ATTEMPTS, LEAST_ROWS, FittedMIPROv2, fitting_settings
 from promptkit.tuning.dspy_bridge.model import StepAdapter
 from promptkit.tuning.dspy_bridge.program import Program
 from promptkit.tuning.search_space.bootstrap import RIGHT
@@ -18,20 +19,8 @@ NO_LIMIT: Final = 10**9
 """The limit of errors: DSPy counts failed rows as wrong up to its limit. Failures of ours end the optimizer at once."""
 DEMOS: Final = 4
 """The most demonstrations of each kind: DSPy's own number for contexts that are not large."""
-ATTEMPTS: Final = 2 * DEMOS
-"""About how many rows bootstrapping a set of demonstrations takes."""
-PROPOSAL_CALLS: Final = 20
-MINIBATCH, LEAST_MINIBATCHED, FULL_EVALUATIONS = 35, 50, 5
-"""MIPROv2: rows of a minibatch, the number of rows from which it uses any, and the trials between full evaluations."""
-AUTOMATIC: Final = {"heavy": (18, 1_000), "medium": (12, 300), "light": (6, 100)}
-"""MIPROv2: its candidates and validation rows."""
 REFLECTION_TEMPERATURE: Final = 1.0
 """GEPA: the temperature of its authors."""
-LEAST_ROWS: Final = 8
-ENOUGH_CALLS: Final = 0.85
-"""The share of an optimizer's estimated calls that must be available. The estimate is rough; a shortage cuts the
-end.
-"""
 
 Metric = Callable[..., Any]
 
@@ -40,8 +29,9 @@ Metric = Callable[..., Any]
 class OptimizerSettings:
     """The settings of an optimizer.
 
-    `runs`: how often the calls allow a row to be answered. `steps`: the number of predictors. `metric` scores an
-    example's prediction in [0, 1]; `feedback` does so with words. `train` and `val` are examples.
+    `runs`: how often the calls allow a row to be answered; `runs_left` returns how often they still do. `steps`: the
+    number of predictors. `can_ask` tells whether a program can be asked, and about these examples with what is left.
+    `metric` scores an example's prediction in [0, 1]; `feedback` does so with words. `train` and `val` are examples.
     """
 
     metric: Metric
@@ -50,6 +40,8 @@ class OptimizerSettings:
     train: Sequence[dspy.Example]
     val: Sequence[dspy.Example]
     runs: int
+    runs_left: Callable[[], int]
+    can_ask: Callable[[Program, Sequence[dspy.Example]], bool]
     steps: int
     threads: int
     seed: int
@@ -89,15 +81,14 @@ def random_search(program: Program, settings: OptimizerSettings) -> Program:
 
 def miprov2(program: Program, settings: OptimizerSettings) -> Program:
     """Sets of demonstrations and proposed instructions, searched by a tree-structured Parzen estimator."""
-    auto = next((name for name in AUTOMATIC if ENOUGH_CALLS * _mipro_calls(name, settings) <= settings.runs), None)
-    candidates = 4
-    rows = _clamp(settings.runs // ATTEMPTS, LEAST_ROWS, len(settings.val))
-    before = candidates * ATTEMPTS + PROPOSAL_CALLS + rows
-    optimizer = dspy.MIPROv2(
+    fitting = fitting_settings(settings.runs, rows=len(settings.all), steps=settings.steps)
+    optimizer = FittedMIPROv2(
+        runs_left=settings.runs_left,
+        can_ask=settings.can_ask,
         metric=settings.metric,
         metric_threshold=RIGHT,
-        auto=auto,
-        num_candidates=None if auto else candidates,
+        auto=fitting["auto"],
+        num_candidates=fitting.get("sets"),
         max_bootstrapped_demos=DEMOS,
         max_labeled_demos=DEMOS,
         num_threads=settings.threads,
@@ -106,21 +97,10 @@ def miprov2(program: Program, settings: OptimizerSettings) -> Program:
     )
     # Otherwise it would describe the code of this bridge as the program.
     given: dict[str, Any] = {"program_aware_proposer": False}
-    if auto is None:
-        given |= {"num_trials": _clamp((settings.runs - before) // rows, 1, 20), "minibatch": False}
-    val = list(settings.val if auto else settings.val[:rows])
-    return optimizer.compile(program, trainset=list(settings.train), valset=val, **given)  # type: ignore[no-any-return]
-
-
-def _mipro_calls(auto: str, settings: OptimizerSettings) -> float:
-    candidates, most = AUTOMATIC[auto]
-    rows = min(most, len(settings.val))
-    trials = int(max(4 * settings.steps * math.log2(candidates), 1.5 * candidates))
-    if rows > LEAST_MINIBATCHED:
-        asked = rows + MINIBATCH * trials + rows * (trials // FULL_EVALUATIONS)
-    else:
-        asked = rows + rows * trials
-    return asked + candidates * ATTEMPTS / 2 + PROPOSAL_CALLS * settings.steps
+    if fitting["auto"] is None:
+        optimizer.num_instruct_candidates = fitting["instructions"]
+        given |= {"num_trials": fitting["trials"], "minibatch": False}
+    return optimizer.compile(program, trainset=settings.all, **given)  # type: ignore[no-any-return]
 
 
 def copro(program: Program, settings: OptimizerSettings) -> Program:

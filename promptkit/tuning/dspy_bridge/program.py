@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from sys import maxsize
 from textwrap import shorten
 from typing import Any, Final, Self
@@ -29,7 +30,7 @@ from promptkit.tuning.proposals.checks import (
 )
 from promptkit.tuning.search_space.bootstrap import can_be_written, thoughts_of
 from promptkit.tuning.search_space.candidate import Candidate, Choice
-from promptkit.tuning.search_space.examples import Demonstration, gold_demonstrations
+from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 
 
 class Program(dspy.Module):  # type: ignore[misc]  # DSPy has no types
@@ -87,13 +88,29 @@ class ProgramRunner:
             asked = self._sampled(program, candidate)
             result = self._bridge.wait(lambda: self._cell(candidate, asked, row), passing=(InputError,))
         except InputError as error:
-            message = "; ".join(problem.message for problem in error.problems)
-            self.refused[message] = None
-            return dspy.Prediction(output=None, score=0.0, problem=message)
+            return dspy.Prediction(output=None, score=0.0, problem=self._refuse(error))
         pipeline = self._evaluator.variant(asked).pipeline
         for call in predictor_calls(self._evaluator, pipeline, self._exporter.parts, row, result):
             getattr(program, call.part.attribute)(**call.inputs, config={ANSWERED: dict(call.outputs)})
         return dspy.Prediction(output=result.output, score=result.score or 0.0, problem=result.problem)
+
+    def lacking(self, program: Program, examples: Sequence[Mapping[str, Any]]) -> float:
+        """Return on how many examples a program has no answer yet; infinite if it cannot be asked.
+
+        Why it cannot is then among `refused`.
+        """
+        try:
+            candidate = self._exporter.candidate(program)
+            self._evaluator.variant(candidate)
+        except InputError as error:
+            self._refuse(error)
+            return inf
+        return sum(self._evaluator.result(candidate, example[ROW]) is None for example in examples)
+
+    def _refuse(self, error: InputError) -> str:
+        message = "; ".join(problem.message for problem in error.problems)
+        self.refused[message] = None
+        return message
 
     async def _cell(self, candidate: Candidate, asked: Candidate, row: int) -> RowResult:
         self._evaluator.variant(asked)

@@ -30,7 +30,7 @@ from promptkit.tuning.dspy_bridge.model import Bridge, StepAdapter, Stopped, ope
 from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, OptimizerSettings
 from promptkit.tuning.dspy_bridge.program import ROW, Exporter, Program, ProgramRunner, free_name
 from promptkit.tuning.options import Optimizer
-from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.steps import Objective
 from promptkit.tuning.search_space.candidate import Candidate, distinct
 from promptkit.tuning.trials import SearchResult, Stage, Trial, limited_budget
@@ -88,7 +88,7 @@ class DspySearch:
                 self._evaluator, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note
             )
             program = Program(exporter.parts, runner)
-            settings = await self._setting(bridge, calls, len(exporter.parts))
+            settings = await self._setting(bridge, calls, exporter, runner)
             work = asyncio.create_task(asyncio.to_thread(self._optimize, program, settings))
             try:
                 compiled = await asyncio.shield(work)
@@ -127,19 +127,29 @@ class DspySearch:
             self._broken_off = shorten(f"{type(error).__name__}: {error}", MOST_ERROR_CHARACTERS, placeholder=" …")
             return None
 
-    async def _setting(self, bridge: Bridge, calls: int, steps: int) -> OptimizerSettings:
+    async def _setting(
+        self, bridge: Bridge, calls: int, exporter: Exporter, runner: ProgramRunner
+    ) -> OptimizerSettings:
         client = await self._models.within(self._evaluator.budget).get(
             self._teacher or self._evaluator.suite.baseline.model
         )
         tuned_model = await (await self._models.get(self._evaluator.suite.baseline.model)).model()
         train, val = self._rows()
+        budget, steps = self._evaluator.budget, len(exporter.parts)
+        a_row = self._calls_a_row(steps)
+
+        def runs_left() -> int:
+            return max(0, int((budget.most - budget.spent) / a_row))
+
         return OptimizerSettings(
             metric=_prediction_score,
             feedback=self._feedback,
             lm=open_lm(client, await client.model(), bridge, seed=self._seed),
             train=[self._example(row) for row in train],
             val=[self._example(row) for row in val],
-            runs=max(1, int(calls / self._calls_a_row(steps))),
+            runs=max(1, int(calls / a_row)),
+            runs_left=runs_left,
+            can_ask=lambda program, examples: runner.lacking(program, examples) <= runs_left(),
             steps=steps,
             # More than may be in flight, as an answer is also scored and saved.
             threads=min(2 * tuned_model.parallel + 4, MOST_THREADS),
@@ -212,9 +222,8 @@ class DspySearch:
 
     def _take(self, candidate: Candidate) -> None:
         self.found.incumbent = self.found.calibrated = candidate
-        estimate = self._estimates.estimate_record(candidate, self._split.visible)
-        label = self._evaluator.label(candidate)
-        self._progress.best = Incumbent(label, estimate["mean"], estimate["low"], estimate["high"])
+        rows = self._split.visible
+        self._progress.lead(candidate, rows, self._estimates.leader(candidate, rows))
 
     def _end(self, compiled: Program | None, exporter: Exporter, runner: ProgramRunner, before: int) -> None:
         """Set the incumbent, and record trials, notes and the stage."""
@@ -229,7 +238,7 @@ class DspySearch:
         elif self._broken_off:
             self._progress.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off}")
         self._take(incumbent)
-        notes = tuple(f"{problem}; such a program counts as wrong" for problem in runner.refused)
+        notes = tuple(f"{problem}; such a program is not asked" for problem in runner.refused)
         for note in notes:
             self._progress.note(note)
         asked = distinct([incumbent, *self._asked])

@@ -22,7 +22,8 @@ from promptkit.prompts.front_matter import split_front_matter
 from promptkit.storage.files import make_folder, read_bytes, remove_file, write_atomic
 from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
-from promptkit.storage.yaml_edit import REMOVED, block_text, set_value
+from promptkit.storage.yaml_edit import block_text, differing, set_value
+from promptkit.tuning.output.example_pools import example_pools
 from promptkit.tuning.output.tuned_prompts import (
     TUNED,
     free_file,
@@ -87,7 +88,7 @@ def heading(record: TuneRecord) -> Iterator[str]:
     found = record.difference
     interval = f" ({found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] on {found.n} {found.unit}s)" if found else ""
     verdict = IMPROVED_HEADING if record.verdict == "improved" else f"{record.verdict} by"
-    text = f"{verdict} {record.metric.name}{interval}: {record.why}."
+    text = f"{verdict} {record.metric.name}{interval}{record.verdict_limit}: {record.why}."
     yield from textwrap.wrap(text, HEADING_WIDTH)
 
 
@@ -151,6 +152,9 @@ def draft(
     changes = read_overrides(sets, candidate.changes)
     for prompt in prompts:
         changes[prompt.step]["prompt"] = _reference(prompt.file, file, project)
+    pools = list(example_pools(searched, file, taken))
+    for pool in pools:
+        changes[pool.step]["examples"]["from"] = pool.file.name
     before = read_bytes(target).decode() if in_place or target.suffix in YAML else ""
     after = (
         _changed_text(before, target, changes, None if in_place else file)
@@ -159,14 +163,15 @@ def draft(
     )
     artifacts = {} if in_place else dict(_artifacts(searched, file))
     texts = {prompt.file: prompt.text for prompt in prompts}
-    texts |= {new: read_bytes(old).decode() for old, new in artifacts.items() if old.is_file()}
+    copied = {**artifacts, **{pool.made: pool.file for pool in pools}}
+    texts |= {new: read_bytes(old).decode() for old, new in copied.items() if old.is_file()}
     diff = text_diff(before, after, name, project.portable_name(file))
     return Draft(
         target=target,
         files={**texts, file: after if in_place else _with_heading(after, [made_by(name), *about])},
         searched=searched,
         in_place=in_place,
-        moved={prompt.made: prompt.file for prompt in prompts} | artifacts,
+        moved={prompt.made: prompt.file for prompt in prompts} | copied,
         diff=diff + "".join(prompt_diff(prompt, project) for prompt in prompts),
     )
 
@@ -282,21 +287,6 @@ def _refuse_inner(name: str, step: Mapping[str, Any], change: Mapping[str, Any])
         raise InputError(message, hint=f"tune `{step['pipeline']}` itself and let `{name}` use the tuned one")
 
 
-def differing(
-    old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the smallest edits that turn one mapping into another: a path with its value, or `REMOVED`."""
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping) and value.keys() & before.keys():
-            yield from differing(before, value, (*path, key))
-        elif key not in old or repr(value) != repr(before):
-            yield (*path, key), value
-    for key in old:
-        if key not in new:
-            yield (*path, key), REMOVED
-
-
 def _with_heading(text: str, lines: Sequence[str]) -> str:
     line_end = "\r\n" if "\r\n" in text else "\n"
     heading = "".join(f"# {line}{line_end}" for line in lines)
@@ -370,6 +360,7 @@ def _request_settings(pipeline: Pipeline) -> list[Any]:
                 step.prompt_call.calibrate,
                 step.prompt_call.options,
                 step.prompt_call.examples.all,
+                step.prompt_call.examples.how_nearest,
             ),
         )
         for name, step in pipeline.steps.items()

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +17,8 @@ import numpy as np
 from promptkit.errors import InputError, RuntimeFailure, first_error
 from promptkit.prompts.prompt import Prompt
 from promptkit.prompts.sections import SECTIONS
-from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.base import Request
 from promptkit.runtimes.client import Client
-from promptkit.runtimes.model_size import parameter_bounds
-from promptkit.runtimes.models import Models
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator, partition_valid
 from promptkit.tuning.progress import TuningProgress
@@ -32,7 +30,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 
 class Proposer:
-    """Proposes wordings of one step on one evaluator, by a teacher model."""
+    """Proposes wordings of one step on one evaluator, by a teacher model, until that is gone."""
 
     def __init__(
         self, evaluator: Evaluator, split: DataSplit, step: str, teacher: Client, progress: TuningProgress
@@ -42,6 +40,7 @@ class Proposer:
         self._step = step
         self._teacher = teacher
         self._progress = progress
+        self._is_gone = False
 
     async def rows_to_learn_from(
         self, leader: Candidate, order: Sequence[int], seen: int, calls: int, *, of: int
@@ -62,19 +61,30 @@ class Proposer:
             rows = more
         return rows
 
-    async def propose(self, leader: Candidate, rows: Sequence[int], calls: int, *, of: int) -> list[Candidate]:
+    async def propose(
+        self, leader: Candidate, rows: Sequence[int], calls: int, *, of: int, earlier: Sequence[Candidate] = ()
+    ) -> list[Candidate]:
         """Return proposals for the leader of a race from its failures on `rows`, within `calls` calls.
 
-        These are what is left `of` the calls for the race and for proposals. Refused proposals are noted. Raises
+        These are what is left `of` the calls for the race and for proposals. `earlier` proposals are not made again.
+        Refused proposals are noted, and so is a teacher that answers nothing, which is not asked again. Raises
         BudgetSpent.
         """
+        if self._is_gone:
+            return []
         if why := why_not_taught(self._evaluator, leader, rows, left=calls / max(1, of)):
-            self._progress.note(why)
+            if not earlier:
+                self._progress.note(why)
             return []
         most = min(MOST_PROPOSALS, calls // (ROWS_EACH + 1))
-        proposals = await propose(self._evaluator, self._split.visible, leader, self._step, self._teacher, most=most)
+        proposals = await propose(
+            self._evaluator, self._split.visible, leader, self._step, self._teacher, most=most, earlier=earlier
+        )
         for refused in proposals.refused:
             self._progress.note(f"a proposal for `{self._step}` is refused: {refused.why}")
+        if proposals.failure:
+            self._is_gone = True
+            self._progress.note(f"the teacher is gone, and the tuning goes on without it: {proposals.failure}")
         return list(proposals.candidates)
 
     def crossover(self, leader: Candidate, two: Sequence[Candidate], rows: Sequence[int]) -> Candidate | None:
@@ -82,27 +92,10 @@ class Proposer:
         return crossover(self._evaluator, rows, leader, two[0], two[1])
 
 
-async def find_teacher(
-    named: str | None, tuned: str | None, model: Model, models: Models, progress: TuningProgress
-) -> Client | None:
-    """Return the client of the teacher: the named one, otherwise the tuned model if it is large enough.
-
-    None, with a note of the reason, if there is none. `own` is the tuned model's reference, None for the default.
-    """
-    if named is not None:
-        return await models.get(named)
-    if why := why_not_own_teacher(model):
-        progress.note(why)
-        return None
-    return await models.get(tuned)
-
-
 MOST_PROPOSALS: Final = 6
 LEAST_FAILURES: Final = 10
 LEAST_LEFT: Final = 0.2
 """The least share of the budget that must be left to find out whether a teacher's proposals are better."""
-LEAST_PARAMETERS, FEW_PARAMETERS = 7e9, 1e9
-"""The size from which a model is its own teacher, and the size below which its wording matters little."""
 _THOUGHTS_END: Final = "</think>"
 
 
@@ -116,27 +109,11 @@ class RefusedProposal:
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """A teacher's proposals as candidates, and the refused ones."""
+    """A teacher's proposals as candidates, and the refused ones. `failure`: why the teacher answered nothing at all."""
 
     candidates: tuple[Candidate, ...] = ()
     refused: tuple[RefusedProposal, ...] = ()
-
-
-def why_not_own_teacher(model: Model) -> str | None:
-    """Return why a model does not teach itself unless it is named as the teacher; None if it does.
-
-    Its size is read from its name (`qwen2.5:7b`), otherwise bounded by the bytes of its weights.
-    """
-    least, most = parameter_bounds(model) or (0.0, inf)
-    if least >= LEAST_PARAMETERS:
-        return None
-    if most < FEW_PARAMETERS:
-        why = f"{model.reference} has fewer than 1B parameters, too few to rewrite its own prompts well"
-    elif most < LEAST_PARAMETERS:
-        why = f"{model.reference} has fewer than 7B parameters, too few to rewrite its own prompts"
-    else:
-        why = f"{model.reference} is not known to have at least 7B parameters"
-    return f"no teacher: {why}; name one with --teacher"
+    failure: str = ""
 
 
 def why_not_taught(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int], *, left: float) -> str | None:
@@ -169,17 +146,27 @@ async def propose(
     reflection = ReflectionPrompt(evaluator, rows, candidate, step)
     if (why := reflection.why_unusable()) is not None:
         return Proposals(refused=(RefusedProposal("", why),))
-    requests = reflection.requests(await teacher.model(), most)
+    try:
+        requests = reflection.requests(await teacher.model(), most)
+    except RuntimeFailure as failure:
+        return Proposals(failure=str(failure))
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_ask_teacher(teacher, request, reflection.fence)) for request in requests]
     except BaseExceptionGroup as raised:
         raise first_error(raised) from None
+    replies = [task.result() for task in tasks]
+    failures = [reply for reply in replies if isinstance(reply, RuntimeFailure)]
+    if failures and len(failures) == len(replies):
+        return Proposals(failure=str(failures[0]))
     texts = [reflection.instructions_of(candidate) for candidate in earlier]
     candidates: list[Candidate] = []
-    refused: list[RefusedProposal] = []
-    for text, failure in (task.result() for task in tasks):
-        why = failure or proposal_problem(text, reflection.original, texts, reflection.protected)
+    refused = [RefusedProposal("", f"the teacher failed: {failure}") for failure in failures]
+    for reply in replies:
+        if isinstance(reply, RuntimeFailure):
+            continue
+        text, is_cut = reply
+        why = "it was cut off" if is_cut else proposal_problem(text, reflection.original, texts, reflection.protected)
         proposal = _proposal_candidate(evaluator, reflection, text, len(texts) + 1) if why is None else why
         if isinstance(proposal, str):
             refused.append(RefusedProposal(text, proposal))
@@ -199,14 +186,14 @@ def _proposal_candidate(evaluator: Evaluator, reflection: ReflectionPrompt, text
     return wrong[0][1] if wrong else proposal
 
 
-async def _ask_teacher(teacher: Client, request: Request, fence: str) -> tuple[str, str | None]:
-    """Return the instructions in a teacher's reply, and what went wrong, if anything."""
+async def _ask_teacher(teacher: Client, request: Request, fence: str) -> tuple[str, bool] | RuntimeFailure:
+    """Return the instructions in a teacher's reply, and whether they were cut off; or the failure of the request."""
     try:
         reply = await teacher.ask(request)
     except RuntimeFailure as failure:
-        return "", f"the teacher failed: {failure}"
+        return failure
     text, is_closed = fenced(reply.text, fence)
-    return text, "it was cut off" if reply.finish == "length" and not is_closed else None
+    return text, reply.finish == "length" and not is_closed
 
 
 def fenced(reply: str, fence: str) -> tuple[str, bool]:

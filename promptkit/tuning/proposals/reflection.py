@@ -37,6 +37,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "reflect.j2"
 MOST_GROUPS: Final = 6
+MOST_LABELS: Final = 10
 LONGEST_TEXT: Final = 300
 """The most characters of a row's text that are shown."""
 CHARACTERS_A_TOKEN: Final = 2
@@ -180,9 +181,19 @@ class ReflectionPrompt:
             "reply": _excerpt(reply),
             "said": _excerpt(answer),
             "ended": "" if answer is None or result.output == answer else _excerpt(result.output),
+            "score": result.score,
+            "labels": self._labels(result),
             "expected": _excerpt(failure.expected),
             "reasons": [_excerpt(reason) for reason in self._reasons(row, result)],
         }
+
+    def _labels(self, result: RowResult) -> list[dict[str, Any]]:
+        """Return the log-probability of each label of a scored answer, the likeliest first."""
+        nodes = step_nodes(self._evaluator.trace(result), self._step.name)
+        if len(nodes) != 1 or not (logprobs := nodes[0].get("extra", {}).get("scores")):
+            return []
+        ranked = sorted(logprobs.items(), key=lambda pair: -pair[1])[:MOST_LABELS]
+        return [{"label": _excerpt(label), "logprob": logprob} for label, logprob in ranked]
 
     def _reasons(self, row: int, result: RowResult) -> list[str]:
         bound = self._evaluator.rows[row]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-DropReason = Literal["too many", "too costly", "format", "no answer", "behind", "cut"]
+DropReason = Literal["too many", "too costly", "format", "no answer", "repeats", "behind", "cut"]
 RaceEnd = Literal["one left", "all rows", "budget"]
 
 SMOKE_ROWS: Final = 8
@@ -30,6 +30,10 @@ ROWS_EACH: Final = 12
 """A budget admits no more candidates than it can take to this many rows: otherwise the first rung is noise."""
 DEARER_TIMES: Final = 1.5
 """A candidate at most this many times the start's cost is never too costly."""
+NOT_WORSE_ERRORS: Final = 1.96
+"""A candidate at most this many standard errors behind the leader is not shown to be worse."""
+CHEAP_PLACES: Final = 3
+"""Where cheap candidates are kept, one place in so many is for the cheapest of those not shown to be worse."""
 EQUAL_MEANS: Final = 0.005
 _DIGITS: Final = 9
 
@@ -46,11 +50,13 @@ class Block:
 class RaceEntry:
     """One candidate's course: its scores on a prefix of the row order, and after how many rows it was dropped.
 
-    `tokens`: mean per row. `why` is None for finalists; one that was not admitted was dropped at 0.
+    `tokens`: mean per row. `shown`: rows of the prefix that it shows as examples and has no score on. `why` is None for
+    finalists; one that was not admitted was dropped at 0.
     """
 
     scores: Floats = field(default_factory=lambda: _no_scores())
     tokens: float = 0.0
+    shown: int = 0
     dropped_at: int | None = None
     why: DropReason | None = None
 
@@ -58,6 +64,11 @@ class RaceEntry:
     def rows(self) -> int:
         """The number of rows that it has scores on."""
         return len(self.scores)
+
+    @property
+    def missing(self) -> int:
+        """The number of rows without a score, but for those that it shows as examples."""
+        return int(np.isnan(self.scores).sum()) - self.shown
 
 
 class Race:
@@ -77,6 +88,8 @@ class Race:
         rows: int,
         budget: float,
         equal: float = EQUAL_MEANS,
+        keeps_cheap: bool = False,
+        swing: float = 0.0,
         spent: float = 0.0,
         known: Sequence[int] | None = None,
     ) -> None:
@@ -84,13 +97,17 @@ class Race:
 
         `spent` calls of the same budget went before the race, into screening. `known`: how many rows of the order each
         has results on already; these are due like others, but cost nothing. If there are too many candidates, the first
-        are admitted. Raises ValueError for no candidates, no rows, and different lengths.
+        are admitted. `keeps_cheap`: at a rung some places are for the candidates with the fewest tokens that are not
+        shown to be worse. `swing`: the difference that one answer can make, if scores also count costs; these differ
+        alike on all rows, so the rows alone would make a difference of a few tokens look certain. Raises ValueError for
+        no candidates, no rows, and different lengths.
         """
         count = len(costs)
         self._costs = RaceCosts(costs, [0] * count if known is None else known)
         if not count or rows < 1 or count != len(self._costs.known):
             raise ValueError("a race needs candidates, rows, and the known rows of each candidate")
-        self.rows, self.budget_left, self.equal = rows, float(budget), equal
+        self.rows, self.budget_left, self.equal, self.keeps_cheap = rows, float(budget), equal, keeps_cheap
+        self._swing = swing
         self.entries = [RaceEntry() for _ in costs]
         self.ended: RaceEnd | None = None
         self.unreadable = False
@@ -109,14 +126,18 @@ class Race:
         unparsed: Mapping[int, ArrayLike],
         calls: float,
         tokens: Mapping[int, float] | None = None,
+        shown: Mapping[int, int] | None = None,
+        repeats: Sequence[int] = (),
     ) -> None:
         """Take the scores of the block that is due.
 
-        `scores` and `unparsed` hold for each alive candidate an array (rows so far,): scores in [0, 1], NaN if missing,
-        and whether an answer was not parsed or was cut off (or in what share of its repeats). Scores of earlier rows
-        may have changed, as they do if a calibration is fitted to all of them. `calls`: the cost of the block when it
-        was asked, now or earlier, so that a resumed race decides the same; `known` rows cost nothing. `tokens`: mean
-        per row by candidate. Raises ValueError if no block is due, and for other lengths.
+        `scores` and `unparsed` hold for each alive candidate an array (rows so far,): scores, higher is better and NaN
+        if missing, and whether an answer was not parsed or was cut off (or in what share of its repeats). Scores of
+        earlier rows may have changed, as they do if a calibration is fitted to all of them. `calls`: the cost of the
+        block when it was asked, now or earlier, so that a resumed race decides the same; `known` rows cost nothing.
+        `tokens`: mean per row by candidate. `shown`: the number of scores that a candidate lacks because it shows these
+        rows as examples, which is no fault of its answers. `repeats`: those that sent the requests of another on all
+        rows so far: they leave. Raises ValueError if no block is due, and for other lengths.
         """
         if self._block is None:
             raise ValueError("no block is due: the race has ended")
@@ -128,8 +149,10 @@ class Race:
         for candidate in self._alive:
             self.entries[candidate].scores = given[candidate]
             self.entries[candidate].tokens = (tokens or {}).get(candidate, 0.0)
+            self.entries[candidate].shown = (shown or {}).get(candidate, 0)
         is_smoke, self._rows_seen = self._rows_seen == 0, stop
         self.budget_left -= calls
+        self._drop(repeats, "repeats")
         if is_smoke:
             self._drop_failing(failed)
         self._advance()
@@ -158,7 +181,7 @@ class Race:
         many others would see few, and those that are more than the budget can tell apart.
         """
         alive = [0]
-        most = max(DEARER_TIMES * self._costs.costs[0], (self.budget_left + spent) / 2 / self.rows)
+        most = most_cost(self.budget_left + spent, self.rows, start=self._costs.costs[0])
         for candidate, entry in list(enumerate(self.entries))[1:]:
             if self._costs.costs[candidate] > most:
                 entry.dropped_at, entry.why = 0, "too costly"
@@ -199,10 +222,7 @@ class Race:
 
     def _cut(self) -> None:
         """Keep as many of the best as can go on; if not even two can, end the race with all that are alive."""
-        ahead = self._leads()
-        ranked = sorted(
-            self._alive, key=lambda candidate: (-ahead[candidate], self.entries[candidate].tokens, candidate)
-        )
+        ranked = self._ranked()
         kept = survivors(self._costs, ranked, self._rows_seen, self.rows, self.budget_left)
         if kept < 2:
             self.ended = "budget"
@@ -210,9 +230,32 @@ class Race:
         self._drop(ranked[kept:], "cut")
         self._rung, self._is_first_rung = min(self.rows, 2 * self._rows_seen), False
 
+    def _ranked(self) -> list[int]:
+        """Return the alive candidates in the order in which they are kept: the best first, or by turns with the
+        cheapest.
+        """
+        ahead = self._leads()
+        ranked = sorted(
+            self._alive, key=lambda candidate: (-ahead[candidate], self.entries[candidate].tokens, candidate)
+        )
+        if not self.keeps_cheap:
+            return ranked
+        near = [
+            candidate
+            for candidate, errors in zip(self._alive, self._errors_behind(), strict=True)
+            if errors < NOT_WORSE_ERRORS
+        ]
+        cheapest = sorted(near, key=lambda candidate: (self.entries[candidate].tokens, ranked.index(candidate)))
+        order: dict[int, None] = {}
+        while len(order) < len(ranked):
+            # The second place of each group is for a cheap one: the last two alive are the best and the cheapest.
+            group = [*cheapest, *ranked] if len(order) % CHEAP_PLACES == 1 else ranked
+            order[next(candidate for candidate in group if candidate not in order)] = None
+        return list(order)
+
     def _drop_failing(self, unparsed: Mapping[int, Floats]) -> None:
         """After the smoke block, drop candidates whose answers are unreadable or missing, unless all are."""
-        missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
+        missing = {candidate: self.entries[candidate].missing for candidate in self._alive}
         failed = {candidate: missing[candidate] + float(np.nansum(unparsed[candidate])) for candidate in self._alive}
         if min(failed.values()) >= MORE_UNPARSED:
             self.unreadable = True
@@ -226,12 +269,17 @@ class Race:
 
     def _drop_silent(self) -> None:
         """Drop who lacks more answers than others: it may lead on the rows that it has, but could not be confirmed."""
-        missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
+        missing = {candidate: self.entries[candidate].missing for candidate in self._alive}
         most = min(missing.values()) + SPARE_MISSING + MOST_MISSING * self._rows_seen
         self._drop([candidate for candidate in self._alive if missing[candidate] >= most], "no answer")
 
     def _drop_behind(self) -> None:
-        """Drop who is behind the leader by more than chance usually makes.
+        """Drop who is behind the leader by more than chance usually makes."""
+        far = zip(self._alive, self._errors_behind(), strict=True)
+        self._drop([candidate for candidate, errors in far if errors >= BEHIND_ERRORS], "behind")
+
+    def _errors_behind(self) -> list[float]:
+        """Return how many standard errors each alive candidate is behind the leader.
 
         By McNemar's score statistic if all scores are 0 or 1, otherwise by the mean difference over its standard error
         with two pseudo-rows, as in the interval of such differences.
@@ -240,13 +288,11 @@ class Race:
         pairs = shared.sum(axis=1)
         behind, squares, differ = -differences.sum(axis=1), (differences**2).sum(axis=1), (differences != 0).sum(axis=1)
         if np.isin(differences, (-1.0, 0.0, 1.0)).all():
-            z = behind / np.sqrt(np.maximum(differ, 1))
-        else:
-            square = np.where(differ > 0, squares / np.maximum(differ, 1), 1.0)
-            mean = behind / (pairs + 2)
-            variance = (squares + 2 * square - (pairs + 2) * mean**2) / (pairs + 1)
-            z = mean / np.sqrt(variance / (pairs + 2))
-        self._drop([candidate for candidate, far in zip(self._alive, z >= BEHIND_ERRORS, strict=True) if far], "behind")
+            return list(behind / np.sqrt(np.maximum(differ, 1)))
+        square = np.maximum(np.where(differ > 0, squares / np.maximum(differ, 1), 1.0), self._swing**2)
+        mean = behind / (pairs + 2)
+        variance = (squares + 2 * square - (pairs + 2) * mean**2) / (pairs + 1)
+        return list(mean / np.sqrt(variance / (pairs + 2)))
 
     def _drop(self, candidates: Sequence[int], why: DropReason) -> None:
         for candidate in candidates:
@@ -272,6 +318,11 @@ class Race:
         leader = int(np.argmax(np.where(counts > 0, np.round(sums / np.maximum(counts, 1), _DIGITS), -np.inf)))
         shared = there & there[leader]
         return np.where(shared, scores - scores[leader], 0.0), shared
+
+
+def most_cost(calls: float, rows: int, *, start: float = 1.0) -> float:
+    """Return the highest cost per row at which a race of so many calls and rows admits a candidate."""
+    return max(DEARER_TIMES * start, calls / 2 / rows)
 
 
 def default_budget(candidates: int, rows: int) -> int:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import isnan, prod
+from itertools import combinations, product
+from math import ceil, isnan, prod
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, distinct
+from promptkit.tuning.prior.effect_prior import EffectPrior
+from promptkit.tuning.search.effects import (
+    NOISE,
+    Effects,
+    are_related,
+    choice_places,
+    expected_effects,
+    fit_effects,
+)
+from promptkit.tuning.search_space.candidate import Candidate, Parameter, distinct
 
 LEAST_BUDGET: Final = 120
 """With fewer calls there is no screening: the race takes all."""
@@ -24,71 +32,59 @@ CALLS_EACH: Final = 10
 LEAST_ROWS: Final = 3
 CONFIGURATION_POOL: Final = 4_096
 """A space of at most this many configurations is drawn from as a whole; a larger one is sampled this often."""
-NOISE: Final = 0.2
-"""The variance of one row's score: about that of right and wrong."""
-PRIOR_SD: Final = 0.1
-"""The prior standard deviation of a choice's effect: 10 points up or down."""
-SHRINKAGE_ROWS: Final = NOISE / PRIOR_SD**2
-"""The number of rows at which the observed effect counts as much as the prior of none."""
 RUNNERS_UP: Final = 2
 """This many further choices of each parameter are raced, each with the predicted best of the others."""
 BEST_SEEN: Final = 3
+FURTHER_SEEN: Final = 8
+"""So many more of the likeliest screened configurations are raced where the budget has places for them: a pair of
+choices that pays only together may have been seen in one configuration only."""
+TWO_PARTS_FROM: Final = 16
+"""So many configurations and more are screened in two parts: the second are those that look likely after the first."""
+FIRST_SHARE: Final = 2 / 3
+"""The share of the first part: with less, a pair of choices that pays only together is more often not tried at all."""
+TOKEN_PRICES: Final = (0.02, 0.05, 0.1, 0.2)
+"""Prices of as many tokens as a row of the start takes, in shares of the score's range."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """The main effect of each choice on the mean score of all configurations.
-
-    `added` is by parameter name and choice name. `rows`: the mean number of rows of a configuration.
-    """
-
-    mean: float
-    added: Mapping[str, Mapping[str, float]]
-    parameters: tuple[Parameter, ...]
-    rows: float
-
-    def of(self, parameter: str, choice: Choice) -> float:
-        """Return the effect of a choice; 0 if no configuration with a score had it."""
-        return self.added[parameter][choice.name]
-
-    def predict(self, candidate: Candidate) -> float:
-        """Return the mean plus the effects of a candidate's choices; it may lie outside [0, 1]."""
-        return self.mean + sum(
-            self.of(parameter.name, choice) for parameter, choice in _taken(candidate, self.parameters)
-        )
-
-    def likely(self, candidate: Candidate, score: float) -> float:
-        """Return the likely score of a configuration with this mean score: between that and the prediction.
-
-        The part that no sum of effects explains, by interaction or by luck with the rows, is shrunk as an effect is.
-        """
-        predicted = self.predict(candidate)
-        return predicted + (score - predicted) * self.rows / (self.rows + SHRINKAGE_ROWS)
-
-    def ranked(self, parameter: Parameter) -> list[Choice]:
-        """Return a parameter's choices, the best first; of equal ones the earlier."""
-        return sorted(parameter.choices, key=lambda choice: -self.of(parameter.name, choice))
-
-
-def draw(parameters: Sequence[Parameter], size: int, seed: int) -> list[Candidate]:
+def draw(parameters: Sequence[Parameter], size: int, seed: int, prior: EffectPrior | None = None) -> list[Candidate]:
     """Return distinct joint configurations, at most `size`: the start, and random ones.
 
-    Each choice of a parameter appears about as often as its other choices: each next configuration is one of those
-    whose choices were drawn least so far.
+    Each choice of a parameter appears about as often as its other choices, with a prior in proportion to its weight,
+    and pairs of choices of related parameters appear about equally often: each next configuration is one of those whose
+    choices and pairs were drawn least so far.
     """
     pool = _configuration_pool(parameters, seed)
-    counts = [np.zeros(len(parameter.choices)) for parameter in parameters]
+    codes = _choice_codes(pool, parameters)
+    counts = [np.zeros(int(column.max()) + 1) for column in codes]
+    steps = [np.ones(len(count)) for count in counts]
+    if prior is not None:
+        steps[: len(parameters)] = [_draw_steps(parameter, prior) for parameter in parameters]
     drawn: list[Candidate] = []
     left = np.ones(len(pool), dtype=bool)
     for _ in range(min(size, len(pool))):
-        often = sum((count[pool[:, at]] for at, count in enumerate(counts)), np.zeros(len(pool)))
+        often = sum((count[column] for count, column in zip(counts, codes, strict=True)), np.zeros(len(pool)))
         # The start is first in the pool, and of configurations drawn equally often the first is taken.
         taken = int(np.argmin(np.where(left, often, np.inf)))
         left[taken] = False
-        for count, index in zip(counts, pool[taken], strict=True):
-            count[index] += 1
+        for count, step, column in zip(counts, steps, codes, strict=True):
+            count[column[taken]] += step[column[taken]]
         drawn.append(_configuration(parameters, pool[taken]))
     return distinct(drawn)
+
+
+def _draw_steps(parameter: Parameter, prior: EffectPrior) -> NDArray[np.float64]:
+    """Return by how much one draw of each choice counts: less for a choice that is to be drawn more often."""
+    return 1 / np.array(prior.draw_weights(parameter.name, [choice.name for choice in parameter.choices]))
+
+
+def _choice_codes(pool: NDArray[np.int64], parameters: Sequence[Parameter]) -> list[NDArray[np.int64]]:
+    """Return the choices of configurations as codes (configurations,), one array per parameter and related pair."""
+    pairs = [
+        pool[:, one] * len(parameters[other].choices) + pool[:, other]
+        for one, other in combinations(range(len(parameters)), 2)
+        if are_related(parameters[one], parameters[other])
+    ]
+    return [*pool.T, *pairs]
 
 
 def _configuration_pool(parameters: Sequence[Parameter], seed: int) -> NDArray[np.int64]:
@@ -124,100 +120,112 @@ def screen_rows(budget: int, costs: Sequence[float], rows: int) -> int:
     return min(rows, max(LEAST_ROWS, int(SCREENING_SHARE * budget / sum(costs))))
 
 
+def measured_screen_rows(spent: float, left: float, rows: int, *, part: float = 1.0) -> int:
+    """Return how many of the planned rows to screen on, once LEAST_ROWS took `spent` calls and `left` are left.
+
+    `part`: the share of the configurations that is screened on them first.
+    """
+    calls = SCREENING_SHARE * part * (spent + left)
+    return min(rows, max(LEAST_ROWS, int(calls / max(1.0, spent) * LEAST_ROWS)))
+
+
+def first_part(size: int) -> int:
+    """Return how many of so many screened configurations are drawn before any was evaluated: all, or most of many."""
+    return size if size < TWO_PARTS_FROM else ceil(FIRST_SHARE * size)
+
+
 def affordable_candidates(candidates: Sequence[Candidate], budget: int) -> list[Candidate]:
     """Return the configurations that half of the budget can evaluate on the fewest rows; the start in any case."""
-    kept, cost = list(candidates[:1]), LEAST_ROWS * sum(candidate.requests for candidate in candidates[:1])
-    for candidate in candidates[1:]:
-        cost += LEAST_ROWS * candidate.requests
-        if cost <= SCREENING_SHARE * budget:
+    start, others = candidates[:1], candidates[1:]
+    cost = SCREENING_SHARE * budget / LEAST_ROWS - sum(candidate.requests for candidate in start)
+    return [*start, *within_cost(others, cost)]
+
+
+def within_cost(candidates: Sequence[Candidate], cost: float) -> list[Candidate]:
+    """Return the candidates that this cost per row covers, without those that are too dear where they come."""
+    kept = []
+    for candidate in candidates:
+        if candidate.requests <= cost:
             kept.append(candidate)
-        else:
-            cost -= LEAST_ROWS * candidate.requests
+            cost -= candidate.requests
     return kept
 
 
-def main_effects(
-    candidates: Sequence[Candidate], scores: ArrayLike, rows_each: ArrayLike, parameters: Sequence[Parameter]
-) -> Effects:
-    """Return the main effects of choices from configurations' mean scores, shrunk towards none.
+def draw_likely(
+    candidates: Sequence[Candidate],
+    scores: ArrayLike,
+    rows: int,
+    parameters: Sequence[Parameter],
+    *,
+    size: int,
+    seed: int,
+    prior: EffectPrior | None = None,
+) -> list[Candidate]:
+    """Return up to `size` configurations that no candidate has, the likeliest to be good by what was seen of these.
 
-    `scores` and `rows_each` are (candidates,): the mean in [0, 1] and its number of rows; NaN or 0 rows are left out.
-    Ridge regression on one dummy per choice, the mean not shrunk (Hoerl & Kennard 1970, Technometrics 12:55). The
-    penalty is the variance of a row's score over that of an effect, so the result is the posterior mean of normal
-    effects. Choices that share a setting (the same cue, as many examples) share half of that variance: an observation
-    of one informs about the others. Without scores the mean is 0 and all effects are 0.
+    `scores` are (candidates,): mean scores on `rows` rows each. Each next one has the highest upper confidence bound,
+    one standard deviation above its prediction; what it will bring is taken to be as predicted, so that the next is
+    another kind (batch GP-UCB: Desautels, Krause & Burdick 2014, JMLR 15:4053). The pool is that of `draw`, which a
+    large space is sampled for.
     """
-    means = np.asarray(scores, dtype=np.float64)
-    weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
-    columns = [column for at, parameter in enumerate(parameters) for column in _columns(parameter, at)]
-    taken = [[choice for _, choice in _taken(candidate, parameters)] for candidate in candidates]
-    dummies = np.array([[float(column.holds(choices)) for column in columns] for choices in taken], dtype=np.float64)
-    design = np.column_stack([np.ones(len(means)), dummies.reshape(len(means), -1)])
-    penalty = np.diag([0.0, *(NOISE / column.variance for column in columns)])
-    weighed = design.T * weights
-    fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means))
-    effects = list(zip(columns, fitted[1:].tolist(), strict=True))
-    added = {
-        parameter.name: {
-            choice.name: sum(
-                effect for column, effect in effects if column.parameter == at and choice in column.choices
-            )
-            for choice in parameter.choices
-        }
-        for at, parameter in enumerate(parameters)
-    }
-    rows = float(weights.sum()) / max(1, int((weights > 0).sum()))
-    return Effects(float(fitted[0]), added, tuple(parameters), rows)
+    fit = fit_effects(candidates, scores, [rows] * len(candidates), parameters, prior)
+    pool = _configuration_pool(parameters, seed)
+    asked = set(map(tuple, choice_places(candidates, parameters).tolist()))
+    design, covariance = fit.design(pool), fit.covariance
+    is_asked = [tuple(taken) in asked for taken in pool.tolist()]
+    predicted = np.where(is_asked, -np.inf, design @ fit.coefficients + expected_effects(pool, parameters, prior))
+    variance = ((design @ covariance) * design).sum(axis=1)
+    drawn: list[Candidate] = []
+    for _ in range(min(size, int(np.isfinite(predicted).sum()))):
+        taken = int(np.argmax(predicted + np.sqrt(np.maximum(variance, 0.0))))
+        drawn.append(_configuration(parameters, pool[taken]))
+        predicted[taken] = -np.inf
+        shared = covariance @ design[taken]
+        noise = NOISE / rows + float(design[taken] @ shared)
+        variance -= (design @ shared) ** 2 / noise
+        covariance = covariance - np.outer(shared, shared) / noise
+    return drawn
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """A dummy of the regression: one choice, or a setting that several choices share; with its prior variance."""
+class Screen:
+    """The screened configurations with their mean values, `seen`, and the effects of choices on these.
 
-    parameter: int
-    choices: tuple[Choice, ...]
-    variance: float
+    `tokens`: the effects on the tokens of a row, as a multiple of the start's, if cheap candidates are to be raced.
+    """
 
-    def holds(self, taken: Sequence[Choice]) -> bool:
-        """Return whether a configuration with one choice per parameter has it."""
-        return taken[self.parameter] in self.choices
-
-
-def _columns(parameter: Parameter, at: int) -> list[_Column]:
-    shared: dict[str, list[Choice]] = {}
-    for choice in parameter.choices:
-        for key, value in choice.changes.items():
-            setting = f"{len(value)} of them" if isinstance(value, list) else json.dumps(value, sort_keys=True)
-            shared.setdefault(f"{key}: {setting}", []).append(choice)
-    common = dict.fromkeys(tuple(group) for group in shared.values() if 1 < len(group) < len(parameter.choices))
-    variance = PRIOR_SD**2
-    single = [
-        _Column(at, (choice,), variance / 2 if any(choice in group for group in common) else variance)
-        for choice in parameter.choices
-    ]
-    return [*single, *(_Column(at, choices, variance / 2) for choices in common)]
+    effects: Effects
+    seen: Sequence[tuple[Candidate, float]]
+    tokens: Effects | None = None
 
 
-def _taken(candidate: Candidate, parameters: Sequence[Parameter]) -> list[tuple[Parameter, Choice]]:
-    return [(parameter, candidate.choices.get(parameter.name, parameter.choices[0])) for parameter in parameters]
-
-
-def finalists(effects: Effects, seen: Sequence[tuple[Candidate, float]]) -> list[Candidate]:
+def finalists(screen: Screen) -> list[Candidate]:
     """Return the candidates to race after screening, those first that a small race must have.
 
-    These are the start, the predicted best, the three likeliest of the screened configurations, and the predicted best
-    with each parameter at its second and third choice, the smallest predicted loss first.
+    These are the start, the predicted best, that at some prices of tokens if cheap ones are to be raced, the likeliest
+    of the screened configurations, the predicted best with each parameter at its second and third choice, the smallest
+    predicted loss first, and further likely ones of the screened configurations.
     """
-    ranked = {parameter.name: effects.ranked(parameter) for parameter in effects.parameters}
-    best = Candidate()
-    for parameter in effects.parameters:
-        best = best.with_choice(parameter.name, ranked[parameter.name][0])
+    effects, best = screen.effects, screen.effects.best()
+    tokens = screen.tokens
+    cheaper = [] if tokens is None else [effects.minus(tokens, price).best() for price in TOKEN_PRICES]
     swapped = [
-        best.with_choice(parameter.name, choice)
+        candidate
         for parameter in effects.parameters
-        for choice in ranked[parameter.name][1 : 1 + RUNNERS_UP]
+        for candidate in _by_prediction(effects, _swapped(best, parameter))[:RUNNERS_UP]
     ]
-    swapped.sort(key=lambda candidate: -effects.predict(candidate))
-    answered = [(candidate, score) for candidate, score in seen if not isnan(score)]
-    likeliest = sorted(answered, key=lambda pair: -effects.likely(*pair))[:BEST_SEEN]
-    return distinct([Candidate(), best, *(candidate for candidate, _ in likeliest), *swapped])
+    answered = [(candidate, score) for candidate, score in screen.seen if not isnan(score)]
+    likeliest = [candidate for candidate, _ in sorted(answered, key=lambda pair: -effects.likely(*pair))]
+    further = likeliest[BEST_SEEN : BEST_SEEN + FURTHER_SEEN]
+    swapped = _by_prediction(effects, swapped)
+    return distinct([Candidate(), best, *cheaper, *likeliest[:BEST_SEEN], *swapped, *further])
+
+
+def _by_prediction(effects: Effects, candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: -effects.predict(candidate))
+
+
+def _swapped(best: Candidate, parameter: Parameter) -> list[Candidate]:
+    """Return a candidate with each other choice of a parameter."""
+    others = (best.with_choice(parameter.name, choice) for choice in parameter.choices)
+    return [candidate for candidate in others if candidate.key != best.key]

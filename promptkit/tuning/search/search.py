@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from math import inf
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from math import ceil
 from typing import Final
 
 import numpy as np
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
-from promptkit.tuning.progress import Incumbent, TuningProgress
-from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.prior.effect_prior import EffectPrior
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.proposals.proposer import MOST_PROPOSALS, Proposer
+from promptkit.tuning.reserve import ConfirmationReserve
+from promptkit.tuning.search.demonstration_effects import best_demonstrations
+from promptkit.tuning.search.effects import Effects, main_effects
 from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
+    LEAST_ROWS,
+    SCREENING_SHARE,
+    Screen,
     affordable_candidates,
     draw,
+    draw_likely,
     finalists,
-    main_effects,
+    first_part,
+    measured_screen_rows,
     screen_rows,
     screen_size,
+    within_cost,
 )
+from promptkit.tuning.search.single_changes import single_changes
 from promptkit.tuning.search_space.candidate import (
     Candidate,
     Choice,
@@ -30,19 +42,26 @@ from promptkit.tuning.search_space.candidate import (
     decide_setting,
     distinct,
     prune_decide,
-    prune_expensive,
 )
-from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial, limited_budget
+from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial
 
 SMOKE_SHARE: Final = 0.1
+PROBE_ROWS: Final = 32
+"""Rows that the start is evaluated on before a search ends because all scores are equal."""
+START_SHARE: Final = 0.1
+"""The largest share of the calls that the start may take to catch up with the incumbent."""
 PROPOSAL_SHARE: Final = 0.3
 """The share of the race's calls that is kept for a teacher's proposals."""
+MOST_ROUNDS: Final = 5
+ROUND_CALLS: Final = (MOST_PROPOSALS + 1) * ROWS_EACH
+"""A round of proposals takes about so many calls: the leader and the proposals on a few rows."""
 
 DROP_REASONS: Final = {
     "too many": "the budget cannot tell more candidates apart",
     "too costly": "alone it would take half of the budget",
     "format": "its answers do not parse",
     "no answer": "too many rows have no answer",
+    "repeats": "its requests so far are those of another candidate",
     "behind": "at least 2.5 standard errors behind the leader",
     "cut": "not among the best at a rung",
 }
@@ -52,10 +71,11 @@ class Search:
     """A search on one evaluator: smoke test, screening, race, proposals.
 
     `order` holds the rows in the one order for all candidates, `base` what is chosen already. `entrants` race in any
-    case, before all that screening admits; the first is the incumbent until a race finds a better one. Candidates of
-    more than `most_requests` per row, relative to the start, are left out. `proposer` gives further candidates once the
-    race is over. `result` is filled as the search goes on, added to that of an earlier search. All choices depend on
-    the results, the calls and the seed alone: a repeated search asks only for what is missing, and ends the same.
+    case, before all that screening admits; the first is the incumbent until a race finds a better one. `own`, a
+    person's variants, race in any case too. `reserve` sets aside what the confirmation of the candidates alive needs.
+    `prior`: effects of choices in earlier tunings. `proposer` gives further candidates once the race is over. `result`
+    is filled as the search goes on, added to that of an earlier search. All choices depend on the results, the calls,
+    the seed and the prior alone: a repeated search asks only for what is missing, and ends the same.
     """
 
     def __init__(
@@ -68,8 +88,10 @@ class Search:
         base: Candidate | None = None,
         step: str | None = None,
         seed: int = 0,
-        most_requests: float | None = None,
+        reserve: ConfirmationReserve | None = None,
         entrants: Sequence[Candidate] = (),
+        own: Sequence[Candidate] = (),
+        prior: EffectPrior | None = None,
         proposer: Proposer | None = None,
         result: SearchResult | None = None,
     ) -> None:
@@ -81,25 +103,32 @@ class Search:
         self._base = base or Candidate()
         self._step = step
         self._seed = seed
-        self._most_requests = most_requests
+        self._reserve = reserve or ConfirmationReserve(estimates.evaluator.budget)
         self._entrants = tuple(entrants)
+        self._own = tuple(own)
+        self._prior = prior
         self._proposer = proposer
         self._result = result or SearchResult()
         self._result.incumbent = self._result.calibrated = entrants[0] if entrants else self._base
         self._result.finalists = []
-        self._result.effects = None
+        self._result.effects = self._result.effects_alone = None
         self._calls_a_row = 1.0
-        self._began = self._end = 0.0
+        self._began = 0
 
-    async def run(self, calls: int) -> SearchResult:
-        """Search within a number of calls. Raises SearchFailed if the model is gone, and StoreFailed."""
-        budget = self._evaluator.budget
-        self._began, self._end = budget.spent, budget.spent + calls
-        with limited_budget(budget, calls):
+    async def run(self, calls: int | None) -> SearchResult:
+        """Search within a number of calls, None for all that the reserve leaves.
+
+        Raises SearchFailed if the model is gone, and StoreFailed.
+        """
+        self._began = self._evaluator.budget.spent
+        with self._reserve.share(calls):
             try:
                 await self._smoke()
-                seen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else []
-                await self._race_finalists(seen)
+                in_all = self._left()
+                screen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else None
+                if screen is None or not await self._scores_are_equal([candidate for candidate, _ in screen.seen]):
+                    await self._race_finalists(screen)
+                    await self._complete_start(in_all)
             except BudgetSpent:
                 self._progress.note("the budget ended in the middle of a block, which is not counted")
         incumbent = self._result.incumbent
@@ -108,7 +137,11 @@ class Search:
         return self._result
 
     def _left(self) -> int:
-        return max(0, int(self._end - self._evaluator.budget.spent))
+        return int(self._reserve.calls_left)
+
+    def _row_calls(self) -> int:
+        """Return how many rows of the base the calls that are left would pay."""
+        return max(1, int(self._left() / self._calls_a_row))
 
     async def _smoke(self) -> None:
         """Evaluate the start and one candidate per way to decide; prune a way whose answers do not parse."""
@@ -117,7 +150,6 @@ class Search:
         await self._evaluator.evaluate([self._base], rows)
         results = list(self._evaluator.results(self._base, rows))
         self._calls_a_row = sum(result.calls for result in results) / max(1, len(results)) or 1.0
-        self._parameters = prune_expensive(self._parameters, self._most_requests, self._progress)
         tried: list[Candidate] = []
         for parameter, choice in decide_choices(self._parameters):
             if (len(tried) + 1) * len(rows) * self._calls_a_row > SMOKE_SHARE * self._left():
@@ -148,56 +180,171 @@ class Search:
         self._progress.note(f"`{setting}` is left out: {why}")
         self._parameters = prune_decide(self._parameters, parameter, choice)
 
-    async def _screen(self) -> list[tuple[Candidate, float]]:
-        """Evaluate random joint configurations on a few common rows; return them, without the base, with their
-        means.
+    async def _screen(self) -> Screen | None:
+        """Evaluate joint configurations on a few common rows: random ones, then those that look likely after these.
+
+        None if the candidates take so many tokens or so much time that the budget holds no screening.
         """
-        calls, before = self._left(), self._evaluator.budget.spent
-        row_calls = max(1, int(calls / self._calls_a_row))
-        drawn = affordable_candidates(
-            await self._valid(draw(self._parameters, screen_size(row_calls), self._seed)), row_calls
-        )
-        rows = self._order[: screen_rows(row_calls, [candidate.requests for candidate in drawn], len(self._order))]
+        before = self._evaluator.budget.spent
+        size = screen_size(self._row_calls())
+        first = first_part(size)
+        drawn = await self._valid(draw(self._parameters, first, self._seed, self._prior))
+        await self._reserve.hold([self._on_base(candidate) for candidate in drawn])
+        row_calls = self._row_calls()
+        if row_calls < LEAST_BUDGET:
+            return None
+        part = row_calls * first // size
+        drawn = affordable_candidates(drawn, part)
+        rows = self._order[: screen_rows(part, [candidate.requests for candidate in drawn], len(self._order))]
+        self._progress.begin_stage("screen", size, self._step)
         asked = [self._on_base(candidate) for candidate in drawn]
-        self._progress.begin_stage("screen", len(asked), self._step)
+        await self._evaluator.evaluate(asked, rows[:LEAST_ROWS])
+        await self._reserve.hold(asked)
+        spent = self._evaluator.budget.spent - before
+        rows = rows[: measured_screen_rows(spent, self._left(), len(rows), part=first / size)]
         await self._evaluator.evaluate(asked, rows)
-        scores = [self._estimates.means(candidate, rows).score for candidate in asked]
-        self._result.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._parameters)
+        if first < size:
+            likely = draw_likely(
+                drawn,
+                self._values(drawn, rows),
+                len(rows),
+                self._parameters,
+                size=2 * (size - first),  # Some may send the requests of others.
+                seed=self._seed,
+                prior=self._value_prior,
+            )
+            new = [candidate for candidate in await self._valid([*drawn, *likely]) if candidate not in drawn]
+            left = SCREENING_SHARE * row_calls / len(rows) - sum(candidate.requests for candidate in drawn)
+            drawn += within_cost(new[: size - first], left)
+            asked = [self._on_base(candidate) for candidate in drawn]
+            await self._reserve.hold(asked)
+            await self._evaluator.evaluate(asked, rows)
+        screen = self._screened(drawn, rows)
         self._end_stage("screen", asked, rows, before)
-        seen = list(zip(drawn, scores, strict=True))
         if not self._entrants:
             # Until a race finds better: a limit may end it within its first block.
-            likeliest = self._on_base(max(seen, key=lambda pair: self._likely(*pair))[0])
+            likeliest = self._on_base(max(screen.seen, key=lambda pair: screen.effects.likely(*pair))[0])
             self._result.incumbent = self._result.calibrated = likeliest
             self._set_leader(likeliest, rows)
-        return seen
+        return screen
 
-    def _likely(self, drawn: Candidate, score: float) -> float:
-        return self._result.effects.likely(drawn, score) if self._result.effects else score
+    async def _scores_are_equal(self, drawn: Sequence[Candidate]) -> bool:
+        """Return whether all answers so far, and those of the base to further rows, have one score, and note it.
 
-    async def _race_finalists(self, seen: Sequence[tuple[Candidate, float]]) -> None:
-        """Race the finalists of screening or, without screening, the ways to decide and random configurations."""
-        effects = self._result.effects
-        entering = self._without_screening() if effects is None else finalists(effects, seen)
-        entering = distinct([Candidate(), *self._entrants, *entering])
+        A race would spend the budget and learn nothing. Answers that do not parse are the race's to report.
+        """
+        asked = [(candidate, self._result.trials[candidate.key].rows) for candidate in map(self._on_base, drawn)]
+        if self._estimates.common_score(asked) is None or any(
+            result.unparsed for candidate, rows in asked for result in self._evaluator.results(candidate, rows)
+        ):
+            return False
+        before, rows = self._evaluator.budget.spent, self._order[:PROBE_ROWS]
+        self._progress.begin_stage("smoke", 1, self._step)
+        await self._evaluator.evaluate([self._base], rows)
+        self._result.add_trial(Trial(candidate=self._base, stage="smoke", rows=tuple(rows)))
+        self._end_stage("smoke", [self._base], rows, before)
+        if self._estimates.common_score([*asked, (self._base, rows)]) is None:
+            return False
+        self._result.incumbent = self._result.calibrated = self._base
+        answers = len(rows) + sum(len(screened) for _, screened in asked)
+        self._progress.note(f"the search ended early: all {answers} answers to {len(rows)} rows have the same score")
+        return True
+
+    def _screened(self, drawn: Sequence[Candidate], rows: Sequence[int]) -> Screen:
+        """Return the effects on the values that the search compares, and keep those on the objective as its result."""
+        means = [self._estimates.means(self._on_base(candidate), rows) for candidate in drawn]
+        values, scores = self._values(drawn, rows), [found.score for found in means]
+        seen = list(zip(drawn, values, strict=True))
+        self._result.effects_alone = self._effects(drawn, scores, rows, None)
+        self._result.effects = self._effects(drawn, scores, rows, self._prior)
+        of_values = self._effects(drawn, values, rows, self._value_prior)
+        if not self._estimates.preference.keeps_cheap:
+            return Screen(of_values, seen)
+        tokens = [found.tokens / max(1.0, means[0].tokens) for found in means]
+        return Screen(of_values, seen, self._effects(drawn, tokens, rows, None))
+
+    @property
+    def _value_prior(self) -> EffectPrior | None:
+        """The prior of effects on the values that the search compares: it is known of scores alone."""
+        return None if self._estimates.preference.is_formula else self._prior
+
+    def _effects(
+        self, drawn: Sequence[Candidate], measured: Sequence[float], rows: Sequence[int], prior: EffectPrior | None
+    ) -> Effects:
+        return main_effects(drawn, measured, [len(rows)] * len(drawn), self._parameters, prior=prior)
+
+    def _values(self, drawn: Sequence[Candidate], rows: Sequence[int]) -> list[float]:
+        """Return mean values in units of one right answer, as the noise of the fit is that of right and wrong."""
+        unit = self._estimates.preference.swing(list(self._evaluator.results(self._base, rows))) or 1.0
+        return [self._estimates.mean_value(self._on_base(candidate), rows) / unit for candidate in drawn]
+
+    async def _race_finalists(self, screen: Screen | None) -> None:
+        """Race the finalists of screening or, without screening, candidates of one change each."""
+        if screen is None:
+            size = max(2, self._row_calls() // ROWS_EACH)
+            entering = single_changes(self._parameters, size, self._seed, self._prior)
+        else:
+            entering = finalists(screen)
+            entering[2:2] = best_demonstrations(screen.effects, screen.seen)
+        entering = await self._valid(distinct([Candidate(), *self._entrants, *self._own, *entering]))
+        racing = [self._on_base(candidate) for candidate in entering]
+        await self._reserve.hold(racing)
         left = self._left()
-        calls = left * (1.0 if self._proposer is None else 1 - PROPOSAL_SHARE)
-        await self._race("race", [self._on_base(candidate) for candidate in await self._valid(entering)], int(calls))
+        kept = 0 if self._proposer is None else ceil(left * PROPOSAL_SHARE)
+        await self._race("race", racing, kept=kept)
         if self._proposer is not None:
             await self._race_proposals(self._proposer, left)
 
-    async def _race_proposals(self, proposer: Proposer, calls: int) -> None:
-        """Race a teacher's proposals for the leader against it, and then the crossover of the two best.
+    async def _complete_start(self, calls: int) -> None:
+        """Evaluate the start on the incumbent's rows if what is left pays for it: they are shown side by side.
 
-        `calls` were available for the race and for this.
+        It costs at most a tenth of the `calls` of the search, which would otherwise be left for the confirmation.
+        """
+        trials, incumbent = self._result.trials, self._result.incumbent
+        start, best = trials.get(self._base.key), trials.get(incumbent.key)
+        if start is None or best is None or incumbent.key == self._base.key:
+            return
+        missing = [row for row in best.rows if self._evaluator.result(self._base, row) is None]
+        if len(missing) * self._calls_a_row > min(self._left(), START_SHARE * calls):
+            return
+        before, stages = self._evaluator.budget.spent, self._result.stages
+        await self._evaluator.evaluate([self._base], missing)
+        self._result.add_trial(replace(start, rows=max(start.rows, best.rows, key=len)))
+        stages[-1] = replace(stages[-1], calls=stages[-1].calls + self._evaluator.budget.spent - before)
+
+    async def _race_proposals(self, proposer: Proposer, calls: int) -> None:
+        """Race a teacher's proposals for the leader against it, in rounds as long as they find a better one.
+
+        `calls` were available for the race and for this. A round takes half of what is left, or all that is left of
+        few calls.
+        """
+        proposed: list[Candidate] = []
+        for _ in range(MOST_ROUNDS):
+            await self._reserve.hold([self._result.incumbent])
+            left = self._left()
+            is_last = left < 2 * ROUND_CALLS * self._calls_a_row
+            share = 1.0 if is_last else 0.5
+            with self._reserve.share(int(share * left)):
+                new = await self._race_round(proposer, proposed, of=int(share * calls))
+            proposed += new
+            if is_last or self._result.incumbent.key not in {candidate.key for candidate in new}:
+                return
+            # Whether enough of the budget is left to begin was decided before the first round.
+            calls = self._left()
+
+    async def _race_round(self, proposer: Proposer, earlier: Sequence[Candidate], *, of: int) -> list[Candidate]:
+        """Race new proposals for the leader against it, then the crossover of the two best; return the new candidates.
+
+        `of` calls were available for the race and for this.
         """
         leader = self._result.incumbent
         seen = self._result.trials[leader.key].rows if leader.key in self._result.trials else ()
-        rows = await proposer.rows_to_learn_from(leader, self._order, len(seen), self._left(), of=calls)
-        proposed = partition_valid(self._evaluator, await proposer.propose(leader, rows, self._left(), of=calls))[0]
+        rows = await proposer.rows_to_learn_from(leader, self._order, len(seen), self._left(), of=of)
+        found = await proposer.propose(leader, rows, self._left(), of=of, earlier=earlier)
+        proposed = partition_valid(self._evaluator, found)[0]
         if not proposed:
-            return
-        await self._race("wording", [leader, *proposed], self._left())
+            return []
+        await self._race("wording", [leader, *proposed])
         two = [candidate for candidate in self._result.finalists if candidate.key != leader.key][:2]
         shared = self._order[
             : min((self._evaluator.known_rows(candidate, self._order) for candidate in two), default=0)
@@ -207,29 +354,30 @@ class Search:
             and (merged := proposer.crossover(leader, two, shared))
             and partition_valid(self._evaluator, [merged])[0]
         ):
-            await self._race("merge", [self._result.incumbent, merged], self._left())
+            await self._race("merge", [self._result.incumbent, merged])
+            proposed.append(merged)
+        return proposed
 
-    def _without_screening(self) -> list[Candidate]:
-        size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
-        deciding = [parameter for parameter in self._parameters if parameter.kind == "decide"]
-        ways = [
-            Candidate().with_choice(parameter.name, choice)
-            for parameter in deciding
-            for choice in parameter.choices[1:]
-        ]
-        others = draw(self._parameters, 2 * size, self._seed)[1:]
-        return distinct([Candidate(), *ways[: size // 2], *others])[:size]
+    async def _race(self, stage: str, candidates: Sequence[Candidate], *, kept: int = 0) -> None:
+        """Race candidates, the first being the one to beat, within the calls that are left without `kept`.
 
-    async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
-        """Race candidates, the first being the one to beat; the winner becomes the incumbent."""
+        The winner becomes the incumbent.
+        """
         order, before = self._order, self._evaluator.budget.spent
+
+        async def calls_left(alive: Sequence[Candidate]) -> float:
+            await self._reserve.hold(alive)
+            return max(0, self._left() - kept)
+
         runner = RaceRunner(
             self._estimates,
             order,
             candidates,
-            calls=calls,
+            calls=await calls_left(candidates),
             spent=before - self._began,
             calls_a_request=self._calls_a_row / self._base.requests,
+            calls_left=calls_left,
+            weight=self._reserve.weight,
         )
         self._progress.begin_stage(stage, len(runner.candidates), self._step)
         reported: set[int] = set()
@@ -259,12 +407,12 @@ class Search:
         return "no candidate has answers" if parse else "no candidate's answers parse: check the answer format"
 
     async def _valid(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates, without the base, that are possible, ask differently and are not too costly."""
+        """Return the candidates, without the base, that are possible and ask differently."""
         kept: dict[str, Candidate] = {}
         for given in candidates:
             merged = self._on_base(given)
             good, wrong = partition_valid(self._evaluator, [merged])
-            if good and given.requests <= (self._most_requests or inf):
+            if good:
                 kept[merged.key] = given
             for candidate, why in wrong:
                 self._progress.note(f"`{self._evaluator.label(candidate)}` is not possible: {why}")
@@ -276,9 +424,7 @@ class Search:
         return Candidate({**self._base.choices, **candidate.choices})
 
     def _set_leader(self, candidate: Candidate, rows: Sequence[int]) -> None:
-        estimate = self._estimates.estimate_record(candidate, rows)
-        label = self._evaluator.label(candidate)
-        self._progress.best = Incumbent(label, estimate["mean"], estimate["low"], estimate["high"])
+        self._progress.lead(candidate, rows, self._estimates.leader(candidate, rows))
 
     def _report_dropped(self, runner: RaceRunner, reported: set[int]) -> None:
         for at, entry in enumerate(runner.race.entries):
@@ -315,7 +461,9 @@ class RaceRunner:
 
     The race is over the rows of an order, within `calls` calls; the first candidate is the one to beat. A row without
     results is assumed to cost the candidate's requests times `calls_a_request`. `spent` calls of the same budget went
-    before the race. `race` has the state, by the candidates' places in `candidates`.
+    before the race. `calls_left` reckons again after each block what the candidates alive may still spend, `weight` is
+    what a call of a candidate counts if tokens or time end first. `race` has the state, by the candidates' places in
+    `candidates`.
     """
 
     def __init__(
@@ -327,15 +475,29 @@ class RaceRunner:
         calls: float,
         spent: float = 0.0,
         calls_a_request: float = 1.0,
+        calls_left: Callable[[Sequence[Candidate]], Awaitable[float]] | None = None,
+        weight: Callable[[Candidate], float] = lambda _: 1.0,
     ) -> None:
         self.candidates = tuple(distinct(candidates))
         self._estimates = estimates
         self._evaluator = estimates.evaluator
         self._order = tuple(order)
         self._calls_a_request = calls_a_request
+        self._calls_left = calls_left
         known = [self._evaluator.known_rows(candidate, self._order) for candidate in self.candidates]
-        costs = [self._cost(*pair) for pair in zip(self.candidates, known, strict=True)]
-        self.race = Race(costs=costs, rows=len(self._order), budget=calls, spent=spent, known=known)
+        costs = [weight(pair[0]) * self._cost(*pair) for pair in zip(self.candidates, known, strict=True)]
+        preference = estimates.preference
+        starts = list(self._evaluator.results(self.candidates[0], self._order[: known[0]]))
+        self.race = Race(
+            costs=costs,
+            rows=len(self._order),
+            budget=calls,
+            equal=preference.equal,
+            keeps_cheap=preference.keeps_cheap,
+            swing=preference.swing(starts),
+            spent=spent,
+            known=known,
+        )
 
     async def blocks(self) -> AsyncIterator[Block]:
         """Evaluate each block that is due, and yield it once the race has its scores.
@@ -347,7 +509,10 @@ class RaceRunner:
             alive = [self.candidates[place] for place in block.alive]
             await self._evaluator.evaluate(alive, [self._order[at] for at in block.rows])
             # Counted by the budget: no result's calls include a request that the model refused.
-            self._tell(block, self._evaluator.budget.spent - before)
+            calls = self._evaluator.budget.spent - before
+            if self._calls_left is not None:
+                self.race.budget_left = calls + await self._calls_left(alive)
+            self._tell(block, calls)
             yield block
 
     @property
@@ -367,10 +532,23 @@ class RaceRunner:
         for place in block.alive:
             candidate = self.candidates[place]
             results = [self._evaluator.result(candidate, row) for row in rows]
-            scores[place] = self._estimates.calibration.scores(candidate, rows)
+            scores[place] = self._estimates.values(candidate, rows)
             unparsed[place] = np.array([1.0 if result is None else result.unparsed for result in results])
             tokens[place] = sum(result.tokens for result in results if result) / len(rows)
-        self.race.tell(scores, unparsed, calls, tokens)
+        shown = {place: len(self.candidates[place].shows.intersection(rows)) for place in block.alive}
+        self.race.tell(scores, unparsed, calls, tokens, shown, self._repeats(block.alive, rows))
+
+    def _repeats(self, alive: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """Return the candidates whose requests on all rows are those of an earlier one."""
+        first: list[Candidate] = []
+        repeats = []
+        for place in alive:
+            candidate = self.candidates[place]
+            if any(self._evaluator.has_same_requests(other, candidate, rows) for other in first):
+                repeats.append(place)
+            else:
+                first.append(candidate)
+        return repeats
 
     def _cost(self, candidate: Candidate, known: int) -> float:
         """Return the cost of a row in calls: as measured, otherwise as its techniques predict."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -10,12 +11,14 @@ from typing import Final
 from promptkit.errors import BudgetSpent
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.evaluator import Evaluator, RowResult
 from promptkit.tuning.options import Mode
+from promptkit.tuning.prior.warm_start import WarmStart
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.reserve import ConfirmationReserve
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Parameter, distinct
 from promptkit.tuning.trials import Estimates, SearchResult
@@ -39,20 +42,18 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objectives:
-    """The objective of the whole target, and those of steps with labels of their own, each alone on its rows' inputs.
-
-    `recorded` returns an evaluator of such a step on the real outputs of earlier steps, at the same places.
-    """
+    """The objective of the whole target, and of each step with labels of its own, alone on its rows' inputs."""
 
     whole: Objective
     steps: Mapping[str, Objective]
-    recorded: Callable[[str], Evaluator]
 
 
 class StepsSearch:
     """The search over all parameters. `result` is filled as it goes on, so an interrupted search leaves it.
 
-    `open_proposer` returns the proposer of a step on an objective; None without a teacher.
+    `own` are a person's variants, which race beside the start. `reserve` sets aside what the confirmation needs.
+    `open_proposer` returns the proposer of a step on an objective; None without a teacher. `warm_start` gives priors
+    from earlier tunings and learns from this one.
     """
 
     def __init__(
@@ -63,21 +64,26 @@ class StepsSearch:
         progress: TuningProgress,
         mode: Mode,
         seed: int,
-        most_requests: float,
+        reserve: ConfirmationReserve,
         result: SearchResult | None = None,
+        own: Sequence[Candidate] = (),
         open_proposer: Callable[[Objective, str], Proposer] | None = None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         self._objectives = objectives
         self._parameters = tuple(parameters)
         self._progress = progress
         self._mode = mode
         self._seed = seed
-        self._most_requests = most_requests
+        self._reserve = reserve
+        self._own = tuple(own)
         self._open_proposer = open_proposer
+        self._warm_start = warm_start
         self._result = result or SearchResult()
+        self._alone: dict[str, SearchResult] = {}
 
-    async def run(self, calls: int) -> SearchResult:
-        """Search within a number of calls, and return the result on the whole target.
+    async def run(self) -> SearchResult:
+        """Search within the budget, and return the result on the whole target.
 
         Raises SearchFailed if the model is gone, and StoreFailed.
         """
@@ -86,14 +92,25 @@ class StepsSearch:
             only = steps[0] if len(steps) == 1 else None
             if self._open_proposer is not None and only is None:
                 self._progress.note("the teacher is not asked: it proposes for steps alone, which --joint skips")
-            return await self._search(self._objectives.whole, self._parameters, only, calls)
-        before = self._budget.spent
-        winner, runners_up, effects = await self._each_alone(
-            steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
-        )
+            return await self._search(self._objectives.whole, self._parameters, only, None)
         if self._mode == "stepwise":
-            return self._result
-        return await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))
+            self._note_variants_of_several_steps()
+        # Each step's search sets aside by its own candidates: their shares are of all that a cheap pick leaves.
+        await self._reserve.hold([Candidate()])
+        calls = int(self._reserve.calls_left)
+        if self._mode == "stepwise":
+            await self._each_alone(steps, max(0, calls - self._check_calls()))
+        else:
+            winner, runners_up, effects = await self._each_alone(steps, int(calls * ALONE_SHARE))
+            await self._together(winner, runners_up, effects)
+        await self._check_labelled_steps()
+        return self._result
+
+    def _note_variants_of_several_steps(self) -> None:
+        for candidate in self._own:
+            if len({parameter.partition(".")[0] for parameter in candidate.choices}) > 1:
+                name = self._objectives.whole.estimates.evaluator.label(candidate)
+                self._progress.note(f"`{name}` is not tried: it changes several steps, and --stepwise tunes each alone")
 
     @property
     def _budget(self) -> Budget:
@@ -116,7 +133,7 @@ class StepsSearch:
             before = self._budget.spent
             result = await self._search(objective or self._objectives.whole, step_parameters, step, share, base=base)
             if objective is not None:
-                await self._check_recorded(objective, step, result)
+                self._alone[step] = result
             calls -= int(self._budget.spent - before)
             winner = Candidate({**winner.choices, **_of_step(result.calibrated, step).choices})
             runners_up += [_of_step(candidate, step) for candidate in result.finalists[1:2]]
@@ -124,40 +141,44 @@ class StepsSearch:
             self._result.incumbent = self._result.calibrated = winner
         return winner, runners_up, effects
 
-    async def _check_recorded(self, objective: Objective, step: str, step_result: SearchResult) -> None:
-        """Note if a step's winner on gold inputs is much worse on the real outputs of the steps before it.
-
-        For the earlier steps as many calls are counted as the whole start takes, whether they are asked or cached.
-        """
-        rows, evaluator, whole = (
-            objective.split.search[:CHECK_ROWS],
-            self._objectives.recorded(step),
-            self._objectives.whole,
-        )
-        chosen = objective.estimates.means(step_result.incumbent, rows)
+    def _check_calls(self) -> int:
+        """Return the calls of `_check_labelled_steps` if no row of the whole target was asked before."""
+        whole = self._objectives.whole
         start = whole.estimates.means(Candidate(), whole.split.search[:SMOKE_ROWS])
-        calls = self._budget.spent + ceil(len(rows) * (chosen.calls + start.calls))
-        tokens = self._budget.spent_tokens + ceil(len(rows) * (chosen.tokens + start.tokens))
-        if calls > self._budget.most:
+        return ceil(CHECK_ROWS * start.calls) if self._objectives.steps else 0
+
+    async def _check_labelled_steps(self) -> None:
+        """Note each step that is much worse on what the final earlier steps give than on the inputs of the data."""
+        whole, final = self._objectives.whole, self._result.incumbent
+        evaluator, rows = whole.estimates.evaluator, whole.split.search[:CHECK_ROWS]
+        lacking = sum(evaluator.result(final, row) is None for row in rows)
+        needed = lacking / max(1, len(rows)) * self._check_calls()
+        if not self._alone or self._budget.spent + needed > self._budget.most:
             return
-        try:
-            await evaluator.evaluate([step_result.calibrated], rows)
-        except BudgetSpent:
+        with suppress(BudgetSpent):
+            await evaluator.evaluate([final], rows)
+            for step, alone in self._alone.items():
+                # Offsets that were added since change what a step answers.
+                if _of_step(final, step) == _of_step(alone.calibrated, step):
+                    self._check_labelled_step(step, alone.incumbent, final)
+
+    def _check_labelled_step(self, step: str, alone: Candidate, final: Candidate) -> None:
+        """Compare a step's own scores on the inputs of the data with those of its results in the whole target."""
+        objective, whole = self._objectives.steps[step], self._objectives.whole.estimates.evaluator
+        evaluator = objective.estimates.evaluator
+        rows = [row for row in objective.split.search[:CHECK_ROWS] if whole.result(final, row) is not None]
+        if evaluator.metric.asks or evaluator.metric.costly or not rows:
             return
-        self._budget.reach(calls, tokens)
-        gold = chosen.score
-        scores = [
-            result.score for result in evaluator.results(step_result.calibrated, rows) if result.score is not None
-        ]
-        real = sum(scores) / len(scores) if scores else gold
+        gold = objective.estimates.means(alone, rows).score
+        real = sum(_step_score(evaluator, row, whole.result(final, row), step) for row in rows) / len(rows)
         if gold - real > MOST_DROP:
             self._progress.note(
                 f"`{step}` is right on {gold:.0%} of {len(rows)} rows with the inputs of the data, "
-                f"but on {real:.0%} with the outputs of earlier steps"
+                f"but on {real:.0%} with the outputs of the chosen earlier steps"
             )
 
     async def _together(
-        self, winner: Candidate, runners_up: Sequence[Candidate], effects: Mapping[str, Effects | None], calls: int
+        self, winner: Candidate, runners_up: Sequence[Candidate], effects: Mapping[str, Effects | None]
     ) -> SearchResult:
         """Race the winner of all steps, the start, and the winner with one step swapped, on the final metric.
 
@@ -171,14 +192,14 @@ class StepsSearch:
             _in_question(parameter, [winner, *runners_up], effects[parameter.step]) for parameter in self._parameters
         ]
         parameters = [parameter for parameter in parameters if len(parameter.choices) > 1]
-        return await self._search(self._objectives.whole, parameters, None, calls, entrants=distinct(entrants))
+        return await self._search(self._objectives.whole, parameters, None, None, entrants=distinct(entrants))
 
     async def _search(
         self,
         objective: Objective,
         parameters: Sequence[Parameter],
         step: str | None,
-        calls: int,
+        calls: int | None,
         *,
         base: Candidate | None = None,
         entrants: Sequence[Candidate] = (),
@@ -193,20 +214,33 @@ class StepsSearch:
             base=base,
             step=step,
             seed=self._seed,
-            most_requests=self._most_requests,
+            reserve=self._reserve,
             entrants=entrants,
+            own=[candidate for candidate in self._own if step is None or candidate == _of_step(candidate, step)],
+            prior=self._warm_start.prior(objective.estimates.evaluator, parameters) if self._warm_start else None,
             proposer=self._open_proposer(objective, step)
             if self._open_proposer is not None and step is not None
             else None,
             result=step_result,
         )
         try:
-            return await search.run(calls)
+            result = await search.run(calls)
+            if self._warm_start is not None and (step is not None or self._mode == "joint"):
+                self._warm_start.learn(objective.estimates, base or Candidate(), parameters, result)
+            return result
         finally:
             if not is_whole and step is not None:  # An error here still leaves the best so far of this step.
                 self._result.stages += step_result.stages
                 best = Candidate({**self._result.incumbent.choices, **_of_step(step_result.calibrated, step).choices})
                 self._result.incumbent = self._result.calibrated = best
+
+
+def _step_score(evaluator: Evaluator, row: int, result: RowResult | None, step: str) -> float:
+    """Return the score in [0, 1] of a step's result within the whole target, by the step's own evaluator."""
+    if result is None or step not in result.steps:
+        return 0.0
+    value = evaluator.score_output(row, result.steps[step], result.steps).value
+    return 0.0 if value is None else evaluator.normalized(value)
 
 
 def _of_step(candidate: Candidate, step: str) -> Candidate:

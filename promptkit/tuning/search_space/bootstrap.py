@@ -16,7 +16,7 @@ from promptkit.runtimes.base import Model
 from promptkit.tuning.evaluator import Evaluator, RowResult, partition_valid, step_nodes
 from promptkit.tuning.search.steps import Objectives
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration, GeneratedDemos, label_of
+from promptkit.tuning.search_space.demonstration import Demonstration, GeneratedDemos, label_of
 from promptkit.tuning.search_space.settings import answer_of
 
 RIGHT: Final = 1.0
@@ -36,10 +36,10 @@ async def from_runs(
     again. An answer that came of thoughts in one call includes them. About `most_calls` calls at most are counted;
     further rows are left out. A step in rounds gives none. Raises the errors of `Evaluator.evaluate`.
     """
-    await _evaluate_within(evaluator, candidate, rows, most_calls)
+    await evaluate_within(evaluator, candidate, rows, most_calls)
     pipeline = evaluator.variant(candidate).pipeline
     steps = [step for step in pipeline.steps.values() if step.prompt_call is not None and step.repeat is None]
-    right = list(_right_results(evaluator, rows, candidate))
+    right = list(right_results(evaluator, rows, candidate))
     return {
         step.name: [
             demo for row, result in right for demo in _result_demonstrations(evaluator, pipeline, step, row, result)
@@ -67,8 +67,8 @@ async def with_thoughts(
         lacking = [row for row in rows if row not in by_row]
         if asked.repeat is not None or not lacking:
             break
-        cost = await _evaluate_within(evaluator, thinking, lacking, end - int(evaluator.budget.spent), cost)
-        for row, result in _right_results(evaluator, lacking, thinking):
+        cost = await evaluate_within(evaluator, thinking, lacking, end - int(evaluator.budget.spent), cost)
+        for row, result in right_results(evaluator, lacking, thinking):
             thought = (
                 demo for demo in _result_demonstrations(evaluator, pipeline, asked, row, result) if demo.thoughts
             )
@@ -98,7 +98,7 @@ def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candida
         )
 
 
-async def _evaluate_within(
+async def evaluate_within(
     evaluator: Evaluator, candidate: Candidate, rows: Sequence[int], most_calls: int, cost: int = 0
 ) -> int:
     """Evaluate as many rows as fit into `most_calls`, and return the cost per row: `cost`, or that of the first.
@@ -114,7 +114,8 @@ async def _evaluate_within(
     return cost
 
 
-def _right_results(evaluator: Evaluator, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, RowResult]]:
+def right_results(evaluator: Evaluator, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, RowResult]]:
+    """Yield the results of a candidate on rows that ended right, each with its row's place."""
     for row in rows:
         result = evaluator.result(candidate, row)
         if result is not None and result.score == RIGHT:
@@ -175,7 +176,6 @@ async def generate_demonstrations(
     models: Mapping[str, Model],
     *,
     calls: int,
-    most_requests: float,
 ) -> GeneratedDemos:
     """Return demonstrations that the models made, by step and pool; empty if there are few calls.
 
@@ -197,7 +197,7 @@ async def generate_demonstrations(
     if lacking and len(models) > 1:
         pools = await from_runs(whole.estimates.evaluator, whole.split.demo_pool, Candidate(), most_calls=share)
         generated |= {step: {FROM_RUNS: pool} for step, pool in pools.items() if step in lacking and pool}
-    thinking = [step for step in models if _may_think(step, parameters, most_requests)]
+    thinking = [step for step in models if _may_think(step, parameters)]
     for step in thinking:
         objective = objectives.steps.get(step, whole)
         pool = await with_thoughts(
@@ -213,15 +213,12 @@ async def generate_demonstrations(
     return generated
 
 
-def _may_think(step: str, parameters: Sequence[Parameter], most_requests: float) -> bool:
-    """Return whether a choice of a step thinks in one request before it answers, at a cost that can be confirmed."""
+def _may_think(step: str, parameters: Sequence[Parameter]) -> bool:
+    """Return whether a choice of a step thinks in one request before it answers."""
     choices = (
         choice
         for parameter in parameters
         if parameter.step == step and parameter.kind == "technique"
         for choice in parameter.choices
     )
-    return any(
-        choice.requests <= most_requests and THINKING in str(choice.changes.get(f"{step}.technique", ""))
-        for choice in choices
-    )
+    return any(THINKING in str(choice.changes.get(f"{step}.technique", "")) for choice in choices)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from promptkit.storage.hashes import content_key
-from promptkit.tuning.progress import TuningProgress
 
 ParameterKind = Literal["decide", "examples", "layout", "technique", "think", "wording", "given"]
 KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "think", "wording", "given")
@@ -23,13 +22,15 @@ class Choice:
     """One value of a parameter.
 
     `changes` are as in `--set`: `STEP.KEY` to plain data. `name` and `about` are for people. `requests`: about how many
-    requests per row it takes, relative to the step as written.
+    requests per row it takes, relative to the step as written. `rows`: of each example that it shows to all rows, the
+    place of the search row that it is, None if it is none.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     about: str = field(default="", compare=False)
     requests: float = field(default=1.0, compare=False)
+    rows: tuple[int | None, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +47,21 @@ class Parameter:
 class Candidate:
     """A full assignment: the choice of each parameter by the parameter's name. A missing parameter is as written.
 
-    `key` identifies it by its changes, whatever the choices are called.
+    `key` identifies it by its changes, whatever the choices are called. `shows` are the places of the search rows that
+    it shows as examples: it knows their answers, so it is not scored on them.
     """
 
     choices: Mapping[str, Choice] = field(default_factory=dict, hash=False)
     key: str = field(init=False, compare=False, repr=False)
+    shows: frozenset[int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Computed once, as each result is looked up by it.
         text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
         digest = content_key(text, KEY_BYTES).hex()
         object.__setattr__(self, "key", digest)
+        rows = (row for choice in self.choices.values() for row in choice.rows if row is not None)
+        object.__setattr__(self, "shows", frozenset(rows))
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -94,6 +99,10 @@ class Candidate:
         return {parameter: choice.name for parameter, choice in chosen if choice.changes}
 
 
+AGAIN: Final = Candidate({"": Choice("asked again", {"again": True})})
+"""The start asked a second time: the target as written, as another candidate."""
+
+
 def _parameter_order(parameter: str) -> tuple[str, int, str]:
     """Return the sort key of a parameter: its step, then its kind, from the usually largest gain to the smallest."""
     step, _, below = parameter.partition(".")
@@ -108,20 +117,29 @@ def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
-def prune_expensive(
-    parameters: Sequence[Parameter], most: float | None, progress: TuningProgress
-) -> tuple[Parameter, ...]:
-    """Return parameters without the choices whose confirmation the budget cannot pay, with a note on each."""
-    kept = []
+def prune_costly(parameters: Sequence[Parameter], most: float) -> tuple[tuple[Parameter, ...], list[str]]:
+    """Return parameters without the choices that cost more than `most` times the start's requests, and a note on each.
+
+    A race would not admit them.
+    """
+    kept, notes = [], []
     for parameter in parameters:
-        dear = [choice for choice in parameter.choices if most is not None and choice.requests > most]
-        for choice in dear:
-            progress.note(
-                f"skipped {choice.name} for `{parameter.name}`: at about {choice.requests:g} requests a row "
-                "the budget cannot also pay for its confirmation"
-            )
-        kept.append(replace(parameter, choices=tuple(choice for choice in parameter.choices if choice not in dear)))
-    return tuple(kept)
+        costly = [choice for choice in parameter.choices[1:] if choice.requests > most]
+        notes += [
+            f"skipped {choice.name} for `{parameter.name}`: at about {choice.requests:g} requests a row it alone would "
+            "take half of the search's calls"
+            for choice in costly
+        ]
+        kept.append(replace(parameter, choices=tuple(choice for choice in parameter.choices if choice not in costly)))
+    return tuple(kept), notes
+
+
+def dearest_candidate(parameters: Sequence[Parameter]) -> Candidate:
+    """Return the candidate that takes the most requests per row."""
+    candidate = Candidate()
+    for parameter in parameters:
+        candidate = candidate.with_choice(parameter.name, max(parameter.choices, key=lambda choice: choice.requests))
+    return candidate
 
 
 def decide_choices(parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, Choice]]:

@@ -43,6 +43,21 @@ def answer_of(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -
     return asking.answer.of_example(Example(inputs, None), seen)
 
 
+def layout_cue(step: Step) -> str:
+    """Return the cue of a step's layout; empty if it has none."""
+    assert step.prompt_call is not None, "only a step that asks has a layout"
+    return open_layout(step.prompt_call.layout).cue.strip()
+
+
+def written_cue(step: Step) -> str:
+    """Return the cue that a step's answer follows: the step's, its prompt's or its layout's; empty for none."""
+    asking = step.prompt_call
+    assert asking is not None, "only a step that asks has a cue"
+    written = (asking.cue, section_source(asking.prompt, "cue"), layout_cue(step))
+    chosen = next((text.strip() for text in written if text and text.strip()), "")
+    return "" if chosen == NO_CUE else chosen
+
+
 def decide_parameter(
     pipeline: Pipeline, step: Step, model: Model, answer: AnswerType | None
 ) -> tuple[Parameter, tuple[str, ...]]:
@@ -83,14 +98,9 @@ class _DecideSettings:
         self._step = step
         self._asking = step.prompt_call
         self._answer = answer
-        self._layouts = open_layout(step.prompt_call.layout).cue.strip()
+        self._layouts = layout_cue(step)
         self.decide: str = step.prompt_call.decide
-        self.cue = self._written()
-
-    def _written(self) -> str:
-        written = (self._asking.cue, section_source(self._asking.prompt, "cue"), self._layouts)
-        chosen = next((text.strip() for text in written if text and text.strip()), "")
-        return "" if chosen == NO_CUE else chosen
+        self.cue = written_cue(step)
 
     def cues(self) -> list[str]:
         """Return the cues to try, the task's first."""

@@ -18,8 +18,9 @@ from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.techniques.spec import spec_text
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.search_space.candidate import AS_WRITTEN, KINDS, Choice, Parameter, ParameterKind
-from promptkit.tuning.search_space.examples import GeneratedDemos, examples_parameter, gold_demonstrations
+from promptkit.tuning.search_space.candidate import AS_WRITTEN, KINDS, Candidate, Choice, Parameter, ParameterKind
+from promptkit.tuning.search_space.demonstration import GeneratedDemos, gold_demonstrations
+from promptkit.tuning.search_space.examples import examples_parameter
 from promptkit.tuning.search_space.settings import (
     answer_of,
     decide_parameter,
@@ -50,12 +51,13 @@ LONGEST_NAME: Final = 40
 class SearchSpace:
     """The parameters, each with more than one choice, and notes for people on what is not tried and why.
 
-    `kinds` are those that further choices may be of; a target with `tune:` has none.
+    `kinds` are those that further choices may be of; a target with `tune:` has none. `own`: a person's variants.
     """
 
     parameters: tuple[Parameter, ...]
     notes: tuple[str, ...] = ()
     kinds: frozenset[ParameterKind] = frozenset()
+    own: tuple[Candidate, ...] = ()
 
 
 async def step_models(suite: Suite, models: Models) -> dict[str, Model]:
@@ -207,7 +209,9 @@ class _SpaceBuilder:
         if self._wants(step, "think"):
             yield think_parameter(step, model)
         if self._wants(step, "wording"):
-            labelled = gold_demonstrations(self.split.suite, self.split.rows, step.name, self.split.visible)
+            # Rows that repeat each other would make their words typical.
+            places = self.split.independent(self.split.visible)
+            labelled = gold_demonstrations(self.split.suite, self.split.rows, step.name, places)
             yield self._noted(wording_parameter(pipeline, step, labelled))
 
     def _wants(self, step: Step, kind: ParameterKind) -> bool:

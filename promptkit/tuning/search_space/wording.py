@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -16,23 +14,25 @@ from promptkit.prompts.template_loader import render_file
 from promptkit.tuning.near_duplicates import words_of
 from promptkit.tuning.prompt_edits import edit_sections, section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration
+from promptkit.tuning.search_space.demonstration import Demonstration
+from promptkit.tuning.search_space.typical_words import typical_words
 
 MOST_EDITS: Final = 6
 DROPPED: Final = ("persona", "constraints", "context", "recap")
 SHORTENED: Final = ("instructions", "persona")
 SHORT_INSTRUCTIONS: Final = 200
 """Instructions of at most this many characters are repeated whole at the end, of longer ones the first sentence."""
-LEAST_ROWS_WITH_WORD: Final = 3
-WORDS_A_LABEL: Final = 4
-SHORTEST_WORD: Final = 4
-"""Shorter words are mostly function words, in any language."""
-LEAST_Z: Final = 1.28
-"""The least number of standard errors by which a word's log-odds under its label exceed those under the others."""
-LOG_ODDS_PRIOR: Final = 0.5
 DEFINITION_TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "definition.j2"
 _SENTENCE: Final = re.compile(r"(.+?[.!?:])(?:\s|\Z)", re.DOTALL)
 _JINJA: Final = re.compile(r"\{[{%#]")
+TYPICAL_WORDS: Final = "labels with their typical words"
+REPEATED: Final = "instructions again at the end"
+_RULE_NAME: Final = re.compile(rf"{AS_WRITTEN}|{TYPICAL_WORDS}|{REPEATED}|without \w+|\w+ in one sentence")
+
+
+def is_edit_by_rule(name: str) -> bool:
+    """Return whether a choice of wording has the name of an edit by rule, which holds no text of the project."""
+    return _RULE_NAME.fullmatch(name) is not None
 
 
 def wording_parameter(
@@ -69,7 +69,7 @@ def _rules(sources: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str], st
     if instructions and "recap" not in sources and "input" in sources:
         recap = instructions if len(instructions) <= SHORT_INSTRUCTIONS else shortened(instructions)
         if recap and not _has_jinja(recap):
-            yield "instructions again at the end", {"recap": recap}, recap
+            yield REPEATED, {"recap": recap}, recap
     for section in SHORTENED:
         short = shortened(sources.get(section, ""))
         if short:
@@ -100,45 +100,13 @@ def _definitions(step: Step, labelled: Sequence[Demonstration]) -> Iterator[Choi
     answer = asking.answer
     if not isinstance(answer, Label) or any(answer.labels.values()) or "output_format" in asking.prompt.blocks:
         return
-    words = typical_words(labelled, answer.alternatives())
+    words = typical_words(
+        [(words_of(demo.inputs), str(demo.label)) for demo in labelled if demo.label is not None], answer.alternatives()
+    )
     if 2 * len(words) >= len(answer.labels):
         definitions = {
             label: render_file(DEFINITION_TEMPLATE, {"words": words[label]}) if label in words else ""
             for label in answer.labels
         }
         about = "; ".join(f"{label}: {text}" for label, text in definitions.items() if text)
-        yield Choice("labels with their typical words", {f"{step.name}.answer": {"label": definitions}}, about)
-
-
-def typical_words(labelled: Sequence[Demonstration], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Return for each label the words that are clearly more frequent under it than under the others, at most 4.
-
-    Log-odds with a Dirichlet prior over their standard error (Monroe, Colaresi & Quinn 2008, Political Analysis
-    16:372), for words in at least 3 rows of the label. A label without such words is left out.
-    """
-    held = {label: Counter[str]() for label in labels}
-    for demo in labelled:
-        if demo.label in held:
-            held[str(demo.label)].update(set(words_of(demo.inputs)))
-    total = Counter[str]()
-    for counts in held.values():
-        total.update(counts)
-    typical: dict[str, list[str]] = {}
-    for label, counts in held.items():
-        scores = {
-            word: _log_odds(count, counts.total(), total[word] - count, total.total() - counts.total(), len(total))
-            for word, count in counts.items()
-            if count >= LEAST_ROWS_WITH_WORD and len(word) >= SHORTEST_WORD and not word.isdigit()
-        }
-        best = sorted((word for word in scores if scores[word] >= LEAST_Z), key=lambda word: (-scores[word], word))
-        if best:
-            typical[label] = best[:WORDS_A_LABEL]
-    return typical
-
-
-def _log_odds(count: int, total: int, other: int, other_total: int, kinds: int) -> float:
-    """Return by how many standard errors a word's smoothed log-odds under a label exceed those under the others."""
-    first, second = count + LOG_ODDS_PRIOR, other + LOG_ODDS_PRIOR
-    spread = LOG_ODDS_PRIOR * kinds
-    odds = math.log(first / (total + spread - first)) - math.log(second / (other_total + spread - second))
-    return odds / math.sqrt(1 / first + 1 / second)
+        yield Choice(TYPICAL_WORDS, {f"{step.name}.answer": {"label": definitions}}, about)

@@ -9,8 +9,7 @@ import pytest
 
 from promptkit.errors import InputError, ServerFailed
 from promptkit.evaluation.record import ServingLevel, ServingRecord
-from promptkit.evaluation.serving.measurement import ROUNDS, check_serving
-from promptkit.evaluation.serving.requests import served_request
+from promptkit.evaluation.serving.measurement import ROUNDS, check_serving, served_request
 from promptkit.runtimes.base import Memory, Model, Reply, Request
 from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder

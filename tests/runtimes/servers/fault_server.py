@@ -16,7 +16,7 @@ class FaultServer:
     def __init__(self, misdeed: Misdeed) -> None:
         self.url = ""
         self.heads: list[str] = []
-        self._misdeed = misdeed
+        self.misdeed = misdeed
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection."""
@@ -27,7 +27,7 @@ class FaultServer:
                 line.partition(":")[2] for line in head.split("\r\n") if line.lower().startswith("content-length")
             ]
             await reader.readexactly(int(lengths[0]) if lengths else 0)
-            await self._misdeed(writer)
+            await self.misdeed(writer)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass

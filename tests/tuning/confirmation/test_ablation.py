@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -13,7 +14,8 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.confirmation.ablation import ablate
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.contributions import screened_contributions
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import Opened, open_evaluator
@@ -32,6 +34,7 @@ EFFECTS = Effects(
     added={"mood.layout": {"as written": -0.1, "markdown": 0.1}, "mood.decide": {"as written": 0.0, "cue": 0.02}},
     parameters=AXES,
     rows=5.0,
+    errors={"mood.layout": {"as written": 0.0, "markdown": 0.04}, "mood.decide": {"as written": 0.0, "cue": 0.04}},
 )
 
 
@@ -51,7 +54,8 @@ async def confirmed(folder: Folder, calls: float = inf) -> AsyncIterator[Opened]
 
 
 async def told(opened: Opened, pick: Candidate = PICK, effects: Effects | None = EFFECTS) -> list[dict[str, Any]]:
-    return [contribution.record() for contribution in await ablate(opened.evaluator, pick, ROWS, effects)]
+    known = screened_contributions(pick, effects)
+    return [contribution.record() for contribution in await ablate(opened.evaluator, pick, ROWS, known)]
 
 
 async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None:
@@ -63,10 +67,9 @@ async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None
         await opened.evaluator.evaluate([Candidate(), PICK], ROWS)
         records = await told(opened)
 
-    assert [(entry["axis"], round(entry["difference"], 9)) for entry in records] == [
-        ("mood.layout", 0.8),
-        ("mood.decide", 0.08),
-    ]
+    assert [entry["axis"] for entry in records] == ["mood.layout", "mood.decide"]
+    assert sum(entry["difference"] for entry in records) == pytest.approx(4 * 0.35, abs=0.4)
+    assert [entry["low"] < entry["difference"] < entry["high"] for entry in records] == [True, True]
 
 
 async def test_each_change_is_measured_against_the_pick_without_it_the_greatest_first(folder: Folder) -> None:
@@ -89,8 +92,28 @@ async def test_what_the_budget_does_not_hold_is_estimated_from_the_screen(folder
         ("mood.layout", "confirm"),
         ("mood.decide", "search"),
     ]
-    assert records[1]["difference"] == pytest.approx(0.02)
-    assert records[1]["skipped"] == "needs about 60 more calls"
+    assert records[1]["low"] < 0.1 < records[1]["high"]
+    assert records[1]["skipped"] == "the budget has no calls left"
+
+
+async def test_what_is_estimated_adds_up_to_about_the_lead_over_the_start(folder: Folder) -> None:
+    low = {"mood.layout": {"as written": -0.05, "markdown": 0.05}, "mood.decide": {"as written": 0.0, "cue": 0.01}}
+    async with confirmed(folder, calls=0) as opened:
+        lead = opened.evaluator.scores(PICK, ROWS).mean() - opened.evaluator.scores(Candidate(), ROWS).mean()
+        records = await told(opened, effects=replace(EFFECTS, added=low))
+
+    assert lead > 0.3
+    assert sum(entry["difference"] for entry in records) == pytest.approx(lead, abs=0.12)
+
+
+async def test_rows_that_the_confirmation_did_not_reach_are_left_out(folder: Folder) -> None:
+    async with confirmed(folder, calls=1000) as opened:
+        records = await ablate(opened.evaluator, PICK, range(30), screened_contributions(PICK, EFFECTS))
+        asked = len(opened.runtime.requests)
+        again = await ablate(opened.evaluator, PICK, [*range(30), 999], screened_contributions(PICK, EFFECTS))
+
+        assert asked == 2 * len(ROWS) + 2 * 30 == len(opened.runtime.requests)
+    assert again == records
 
 
 async def test_without_a_screen_it_is_skipped_by_name(folder: Folder) -> None:
@@ -98,7 +121,7 @@ async def test_without_a_screen_it_is_skipped_by_name(folder: Folder) -> None:
         records = await told(opened, effects=None)
 
     assert [(entry["difference"], entry["on"]) for entry in records] == [(None, None)] * 2
-    assert all("more calls" in entry["skipped"] for entry in records)
+    assert {entry["skipped"] for entry in records} == {"the budget has no calls left"}
 
 
 async def test_a_single_change_costs_nothing_for_without_it_is_the_start(folder: Folder) -> None:

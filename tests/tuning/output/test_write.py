@@ -22,6 +22,8 @@ from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.output.write import Draft, draft, protected_files, write
 from promptkit.tuning.prompt_edits import edit_sections
 from promptkit.tuning.search_space.candidate import Candidate, Choice
+from promptkit.tuning.search_space.demonstration import Demonstration
+from promptkit.tuning.search_space.nearest_choices import nearest_choices
 from tests.engine.helpers import Folder, Given
 
 PIPELINE = """\
@@ -322,3 +324,48 @@ def test_a_prompt_with_other_words_is_not_put_in_its_own_place_but_into_a_pipeli
 
     assert (found.in_place, target(folder, path).read_text()) == (False, before)
     assert load_target("mood.tuned", folder.project).steps["mood"].prompt is not None
+
+
+POOL = [{"input": {"text": f"thing {at}"}, "output": "good" if at % 2 else "bad"} for at in range(20)]
+
+
+def nearest(folder: Folder, name: str = "moods", pool: list[dict[str, Any]] = POOL) -> Mapping[str, Any]:
+    """Return the changes of a choice that shows the two nearest of a pool too large for the pipeline itself."""
+    pipeline = load_target(name, folder.project)
+    demos = [Demonstration(entry["input"], entry["output"]) for entry in pool]
+    return nearest_choices(pipeline, "mood", demos)[0].changes
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_the_pool_of_nearest_examples_becomes_a_file_beside_the_pipeline(folder: Folder, in_place: bool) -> None:
+    found = drafted(folder, nearest(folder), in_place=in_place)
+    written = write(found)
+
+    stem = "moods" if in_place else "moods.tuned"
+    assert target(folder, f"pipelines/{stem}.mood.jsonl") in written
+    assert f"examples: {{nearest: 2, by: words, from: {stem}.mood.jsonl}}\n" in written[-1].read_text()
+    await assert_same(found, folder.project, {"texts": ["thing 3?"]})
+    shutil.rmtree(folder.root / ".promptkit")
+    (request, *_) = await sent(load_target(stem, folder.project), {"texts": ["thing 3?"]})
+    assert "thing 3" in request.messages[0].content
+
+
+async def test_the_pool_of_a_prompt_stands_beside_its_tuned_pipeline(folder: Folder) -> None:
+    found = drafted(folder, nearest(folder, "mood"), "templates/prompts/mood.j2")
+    write(found)
+    assert target(folder, "pipelines/mood.tuned.mood.jsonl").is_file()
+    await assert_same(found, folder.project, {"text": "thing 3?"})
+
+
+def test_a_pool_is_written_over_nothing_of_a_persons(folder: Folder) -> None:
+    mine = folder.write("pipelines/moods.mood.jsonl", "{}\n")
+    write(drafted(folder, nearest(folder), in_place=True))
+    assert mine.read_text() == "{}\n"
+    assert "from: moods.mood-2.jsonl" in target(folder).read_text()
+
+
+def test_a_later_tuning_writes_its_pool_over_the_one_before(folder: Folder) -> None:
+    write(drafted(folder, nearest(folder)))
+    write(drafted(folder, nearest(folder, pool=POOL[:18])))
+    assert len(target(folder, "pipelines/moods.tuned.mood.jsonl").read_text().splitlines()) == 18
+    assert not target(folder, "pipelines/moods.tuned.mood-2.jsonl").exists()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from asyncio import StreamWriter
+
 import pytest
 
+from promptkit.errors import InputError
+from promptkit.project import Project
 from promptkit.runtimes.base import Model, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
+from promptkit.runtimes.references import open_runtime
 from promptkit.runtimes.scripted import Scripted, request_text
 from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.proposals.proposer import Proposer, find_teacher
+from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.proposals.teacher import find_teacher, named_teacher
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
+from tests.runtimes.servers.fault_server import Misdeed, answers, faulty, sends
 from tests.tuning.evaluators import open_evaluator
 from tests.tuning.logs import numbers_in, sides
 from tests.tuning.tunings import TuneBench, luck, row_of, truth
 
 CALLS = 700
+LISTED = b'{"data": [{"id": "large"}]}'
+STREAMED = b'data: {"choices": [{"delta": {"content": "OK"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
 KIND = "Judge with kindness whether what is said is good or bad, whoever may have said it."
 
 
@@ -51,6 +60,90 @@ async def test_what_a_teacher_proposes_is_raced_and_may_be_picked(bench: TuneBen
     assert ran.record["verdict"] == "improved"
     assert ran.record["calls"] <= CALLS
     assert "wording" in [entry["name"] for entry in ran.record["stages"]]
+
+
+async def test_a_teacher_is_asked_again_about_what_its_better_proposal_gets_wrong(bench: TuneBench) -> None:
+    steps = ["Judge with care.", "Judge with care and patience.", "Judge with care, patience and kindness."]
+    lessons: list[int] = []
+
+    def script(request: Request) -> str:
+        text = request_text(request)
+        step = 1 + sum(word in text for word in ("care", "patience", "kindness"))
+        if "were wrong" in text:
+            lessons.append(step)
+            return f"```\n{steps[min(step, 3) - 1]}\n```"
+        number = row_of(request)
+        return truth(number + (not luck(number, 0.2 * step)))
+
+    ran = await bench.tune(script, calls=2500, teacher="embedded", only=("wording",))
+
+    assert set(lessons) == {1, 2, 3}
+    wordings = [entry for entry in ran.record["stages"] if entry["name"] == "wording"]
+    assert len(wordings) == 3
+    assert ran.record["best"]["choices"] == {"mood.wording": "teacher 3"}
+
+
+@pytest.mark.parametrize(
+    ("option", "settings", "named"),
+    [
+        (None, "", None),
+        (None, "teacher: ollama/large", "ollama/large"),
+        ("ollama/larger", "teacher: ollama/large", "ollama/larger"),
+        ("none", "teacher: ollama/large", "none"),
+        (None, "teacher: none", "none"),
+    ],
+)
+def test_the_project_names_its_teacher_once_and_the_option_another(
+    folder: Folder, option: str | None, settings: str, named: str | None
+) -> None:
+    folder.write("promptkit.yaml", settings)
+
+    assert named_teacher(option, Project.find(folder.root)) == named
+
+
+def test_a_wrong_teacher_of_the_project_is_told_with_its_place(folder: Folder) -> None:
+    folder.write("promptkit.yaml", "teacher: nobody/large")
+
+    with pytest.raises(InputError, match=r"teacher of promptkit.yaml: `nobody/large`"):
+        named_teacher(None, Project.find(folder.root))
+
+
+async def test_nobody_proposes_where_none_is_named(bench: TuneBench) -> None:
+    pupil = Pupil(KIND)
+    ran = await bench.tune(pupil, calls=CALLS, teacher="none")
+
+    assert pupil.lessons == []
+    assert not any("teacher" in note for note in ran.record["notes"])
+
+
+@pytest.mark.parametrize(
+    "last",
+    [sends(b""), answers(b"no JSON"), answers(b"oops", status="500 Internal Server Error")],
+    ids=["hangs up", "answers nonsense", "fails"],
+)
+async def test_a_teacher_that_is_gone_in_the_middle_ends_its_proposals_and_not_the_tuning(
+    folder: Folder, last: Misdeed
+) -> None:
+    bench = TuneBench(folder, 60)
+    async with faulty(sends(b"")) as server:
+
+        async def described(writer: StreamWriter) -> None:
+            is_chat = "completions" in server.heads[-1]
+            kind = "text/event-stream" if is_chat else "application/json"
+            await answers(STREAMED if is_chat else LISTED, Content_Type=kind)(writer)
+
+        server.misdeed = described
+        reference = f"openai/large@{server.url}"
+        teacher = await open_runtime(reference, base=bench.folder.root)
+        await teacher.model()
+        server.misdeed = last
+        pupil, only = Pupil(KIND, share=0.3), ("wording",)
+        ran = await bench.tune(pupil, calls=260, only=only, teacher=reference, others={reference: teacher})
+        await teacher.close()
+
+    assert ran.record["status"] == "done"
+    assert len([note for note in ran.record["notes"] if "the teacher is gone" in note]) == 1
+    assert not any("is refused" in note for note in ran.record["notes"])
 
 
 async def test_a_teacher_is_shown_no_confirm_row(bench: TuneBench) -> None:

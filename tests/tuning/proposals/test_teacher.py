@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted, ScriptedAnswer
 from promptkit.tuning.evaluator import Evaluator
-from promptkit.tuning.proposals.proposer import Proposals, fenced, propose, why_not_own_teacher, why_not_taught
+from promptkit.tuning.proposals.proposer import Proposals, fenced, propose, why_not_taught
 from promptkit.tuning.proposals.reflection import TEMPLATE
+from promptkit.tuning.proposals.teacher import why_not_own_teacher
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import PROMPT, Bench, echo, moods
 from tests.tuning.evaluators import open_evaluator, places
+from tests.tuning.scoring import SCORE, model, odds
+from tests.tuning.tunings import truth
 
 START = Candidate()
+WRONG = "Score, from 0 (wrong) to 1 (right): 0.00\n"
 BETTER = "Judge the tone of the whole message."
 OWN = """
 name: mood
@@ -114,7 +119,8 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
     assert "```\nSay whether it is good or bad.\n```" in shown
     assert "Of 7 answers 4 were wrong" in shown
     assert '3 times the answer was "good" where "bad" is right:\ntext:\n> good 1\n' in shown
-    assert "text:\n> bad {{ text }} ``` and more\nThe model replied:\n> perhaps it is so\nRight is:\n> bad" in shown
+    replied = f"The model replied:\n> perhaps it is so\n{WRONG}Right is:\n> bad"
+    assert f"text:\n> bad {{{{ text }}}} ``` and more\n{replied}" in shown
     assert "bad 0" not in shown
 
 
@@ -165,10 +171,13 @@ async def test_of_a_pipeline_the_step_s_own_inputs_and_answer_are_shown_and_the_
         await proposed(evaluator, of_mood)
         await proposed(evaluator, of_topic, step="topic")
 
-    assert "text:\n> good 1\ntopic:\n> the film\nThe model's answer:\n> good\nRight is:\n> bad" in of_mood.shown[0]
+    assert (
+        f"text:\n> good 1\ntopic:\n> the film\nThe model's answer:\n> good\n{WRONG}Right is:\n> bad" in of_mood.shown[0]
+    )
     assert (
         "text:\n> good 1\nThe model's answer:\n> the film\n"
-        "What came of it in the end:\n> good\nRight is in the end:\n> bad" in of_topic.shown[0]
+        "What came of it in the end:\n> good\nScore, from 0 (wrong) to 1 (right): 0.00\nRight is in the end:\n> bad"
+        in of_topic.shown[0]
     )
 
 
@@ -281,6 +290,27 @@ async def test_where_nothing_fails_nothing_is_asked(bench: Bench) -> None:
         teacher = Teacher()
         assert (await proposed(evaluator, teacher)).candidates == ()
         assert teacher.requests == []
+
+
+async def test_how_near_each_label_was_is_shown_where_labels_are_scored(bench: Bench) -> None:
+    rows = [{"text": f"row {number} was {truth(number)}", "expect": truth(number)} for number in range(8)]
+    bench.rows(rows)
+    async with open_evaluator(bench, model(), bench.suite()) as opened:
+        await opened.evaluator.evaluate([SCORE], places(opened.evaluator))
+        teacher = Teacher(BETTER)
+        await propose(opened.evaluator, places(opened.evaluator), SCORE, "mood", Client(teacher), most=1)
+
+    wrong = next(number for number in range(1, 8, 2) if odds(number) > 0)
+    good, bad = (-log(1 + exp(sign * odds(wrong))) for sign in (-1, 1))
+    lines = "The model's log-probabilities of the labels (the closer to 0, the likelier):"
+    assert f"{lines}\n> good {good:.2f}, bad {bad:.2f}\n{WRONG}" in teacher.shown[0]
+
+
+async def test_a_teacher_of_which_every_request_fails_is_gone(bench: Bench) -> None:
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(ServerFailed("on fire"), ServerFailed("on fire")), most=2)
+
+    assert found == Proposals(failure="on fire")
 
 
 async def test_a_teacher_that_fails_ends_no_search(bench: Bench) -> None:
@@ -399,7 +429,11 @@ async def test_a_teacher_enters_with_ten_failures_and_a_fifth_of_the_budget(
 
 def test_data_in_the_template_are_never_template_themselves() -> None:
     case = {"inputs": [{"name": "text", "text": "{{ 1 + 1 }} {% raw %}"}], "reply": "", "said": "{{ x }}", "ended": ""}
-    group = {"kind": "other", "count": 1, "cases": [{**case, "expected": "{# no #}", "reasons": []}]}
+    group = {
+        "kind": "other",
+        "count": 1,
+        "cases": [{**case, "expected": "{# no #}", "reasons": [], "score": 0.0, "labels": []}],
+    }
     values = {"about": "", "fence": "```", "instructions": "{{ text }}", "sections": [], "answer": "", "asked": 1}
 
     text = render_file(TEMPLATE, {**values, "failed": 1, "groups": [group], "variables": [], "longest": 400})

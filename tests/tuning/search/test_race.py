@@ -461,6 +461,21 @@ class TestNumbersThatDecide:
 
         assert (race.entries[1].why == "no answer") is is_dropped
 
+    @pytest.mark.parametrize("lacks", [4, 8])
+    def test_rows_that_a_candidate_shows_as_examples_are_not_lacked(self, lacks: int) -> None:
+        scores = np.tile([1.0, 0.0], (2, 20))
+        scores[1, 20 : 20 + lacks] = np.nan
+        for shown, is_dropped in ((lacks, False), (0, True)):
+            race = equal_race(2, 40, 80)
+            while (block := race.ask()) is not None:
+                stop = block.rows.stop
+                given = {candidate: scores[candidate, :stop] for candidate in block.alive}
+                failed = {candidate: np.zeros(stop) for candidate in block.alive}
+                calls = len(block.alive) * len(block.rows)
+                race.tell(given, failed, calls, None, {1: min(shown, max(0, stop - 20))})
+
+            assert (race.entries[1].why == "no answer") is is_dropped
+
     @pytest.mark.parametrize(("ahead", "incumbent"), [(0.0045, 0), (0.0055, 1)])
     def test_means_within_half_a_point_are_equal_and_the_fewer_tokens_decide(
         self, ahead: float, incumbent: int
@@ -472,3 +487,38 @@ class TestNumbersThatDecide:
             give(race, block, scores, tokens=[10, 20])
 
         assert race.incumbent == incumbent
+
+
+class TestCheap:
+    def cut(self, scores: Floats, tokens: Sequence[float], **options: object) -> list[int]:
+        """Race 6 candidates and return those that were alive when 2 were left or it ended."""
+        race = equal_race(6, 64, 6 * 64 // 3, **options)
+        while (block := race.ask()) is not None:
+            give(race, block, scores, tokens=tokens)
+        return list(race.finalists)
+
+    def test_of_the_last_two_one_is_the_cheapest_that_is_not_shown_to_be_worse(self) -> None:
+        scores = all_right(6, 64)
+        for candidate in (2, 3, 4, 5):
+            scores[candidate, candidate] = 0  # one row behind, each on a row of its own
+        tokens = [90, 80, 70, 60, 50, 40]
+
+        assert self.cut(scores, tokens) == [0, 1]
+        assert self.cut(scores, tokens, keeps_cheap=True) == [1, 5]
+
+    def test_who_is_shown_to_be_worse_is_not_kept_for_being_cheap(self) -> None:
+        scores = all_right(6, 64)
+        scores[4, 4] = 0
+        scores[5, ::2] = 0  # 1.96 standard errors behind from 8 rows on
+        tokens = [90, 80, 70, 60, 50, 40]
+
+        assert self.cut(scores, tokens, keeps_cheap=True)[-1] == 4
+
+    def test_a_difference_in_costs_alone_is_not_certain_after_a_few_rows(self) -> None:
+        # Both answer alike so far, and the values differ by a constant price.
+        values = np.stack([np.ones(20), np.full(20, 0.9)])
+
+        for swing, finalists in ((0.0, (0,)), (1.0, (0, 1))):
+            race = equal_race(2, 20, 40, swing=swing)
+            blocks(race, values)
+            assert race.finalists == finalists

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,12 @@ from promptkit.errors import BudgetSpent, RequestRefused
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Script
 from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.search import RaceRunner
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import Bench, echo, moods, number_of
+from tests.evaluation.suites import PROMPT, Bench, echo, moods, number_of
 from tests.tuning.evaluators import Opened, open_evaluator
 
 ROWS = range(20)
@@ -38,7 +40,7 @@ async def opened(bench: Bench, script: Script = echo, budget: float = 1_000) -> 
         yield found
 
 
-def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how: float) -> RaceRunner:
+def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how: Any) -> RaceRunner:
     estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
     return RaceRunner(estimates, ROWS, candidates, calls=calls, **how)
 
@@ -46,6 +48,27 @@ def racing(opened: Opened, candidates: Sequence[Candidate], calls: float, **how:
 async def test_candidates_that_change_the_same_are_one(bench: Bench) -> None:
     async with opened(bench) as there:
         assert racing(there, [START, MARKDOWN, SAME], 100).candidates == (START, MARKDOWN)
+
+
+async def test_one_that_sent_the_same_requests_so_far_is_dropped_after_its_first_block(bench: Bench) -> None:
+    # Its wording differs on a row that the model never comes to, and so do no requests.
+    odd = PROMPT.replace("or bad.", "or bad.{% if text == 'never' %} Think.{% endif %}")
+    bench.folder.write("templates/prompts/odd.j2", odd)
+    repeat = Candidate({"mood.wording": Choice("odd", {"mood.prompt": "odd"})})
+    async with opened(bench) as there:
+        ran = racing(there, [START, MARKDOWN, repeat], 100)
+        blocks = [block async for block in ran.blocks()]
+        entry = ran.race.entries[2]
+
+        assert (entry.why, entry.dropped_at, entry.rows) == ("repeats", SMOKE_ROWS, SMOKE_ROWS)
+        assert all(2 not in block.alive for block in blocks[1:])
+        assert there.budget.spent == 2 * len(ROWS) + SMOKE_ROWS
+
+
+async def test_one_with_the_same_answers_to_other_requests_races_on(bench: Bench) -> None:
+    async with opened(bench, lambda request: "bad") as there:
+        ran = racing(there, [START, MARKDOWN], 100)
+        assert [block.alive async for block in ran.blocks()][-1] == (0, 1)
 
 
 async def test_it_ends_with_its_pick_first_of_those_alive(bench: Bench) -> None:

@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from tests.tuning.array_searches import best_gains, gains, greedy, one_axis_at_a_time, screened_and_raced
 from tests.tuning.broken import BROKEN, Optimizer, Searched, honest, search, tally
+from tests.tuning.landscapes import landscape
 from tests.tuning.simulated import (
     SETTINGS,
     Floats,
     Space,
     Truths,
     answers,
-    gains,
+    graded,
     null,
     null_with_worse,
-    one_axis_at_a_time,
     raced,
-    screened_and_raced,
+    reworded,
     space,
     start_below,
     start_best,
@@ -35,7 +36,10 @@ from tests.tuning.simulated import (
 
 TANGO_ERRS = 0.0284
 """The most that a one-sided error of Tango's interval at 95 % is, of any share of rows that differ."""
-TANGO_COVERS = 0.944, 0.975
+COVERS = 0.944
+"""The least that the interval holds the truth; those of looks hold it more often."""
+LOWERED, RAISED = -0.012, 0.005
+"""The pick's reported mean may be lower than the truth: a pick that is behind by bad luck is given up early."""
 
 
 def at_most(share: float, of: int) -> int:
@@ -65,9 +69,9 @@ def shortcomings(optimizer: Optimizer) -> list[str]:
         tally_ = tally(optimizer, tunings(field, 300, 200, 0.5))
         if tally_.improved > at_most(TANGO_ERRS, tally_.tunings):
             records.append("says `improved` where nothing is")
-        if abs(tally_.reported_over_truth) > 0.005:
+        if not LOWERED <= tally_.reported_over_truth <= RAISED:
             records.append("reports another score than the true one")
-        if not at_least(TANGO_COVERS[0], tally_.tunings) <= tally_.covered <= at_most(TANGO_COVERS[1], tally_.tunings):
+        if tally_.covered < at_least(COVERS, tally_.tunings):
             records.append("gives intervals that do not hold the truth as often as they say")
     below = tally(optimizer, tunings(start_below, 250, 200, 0.8, 200))
     if below.improved < at_least(0.9, below.tunings):
@@ -126,17 +130,17 @@ def not_below(losses: Floats, bound: float) -> bool:
 
 
 def test_half_of_the_calls_loses_little(picks: Picks) -> None:
-    assert not_below(picks.half, -4)
+    assert not_below(picks.half, -3)
 
 
 def test_a_third_of_the_calls_loses_less_than_the_same_calls_do_otherwise(picks: Picks) -> None:
-    assert not_below(picks.third, -9)
+    assert not_below(picks.third, -7)
     assert not_below(picks.third - picks.uniform, 10)
-    assert not not_below(picks.uniform, -9)
+    assert not not_below(picks.uniform, -7)
 
 
 def test_candidates_on_rows_of_their_own_are_told_from_a_race(picks: Picks) -> None:
-    assert not not_below(picks.unpaired, -9)
+    assert not not_below(picks.unpaired, -7)
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +149,39 @@ def spaces() -> list[Space]:
 
 
 def test_screen_and_race_reach_three_quarters_of_the_best_gain_in_400_calls(spaces: list[Space]) -> None:
-    gain, best = gains(lambda model: screened_and_raced(model, 400), spaces)
-
-    assert gain >= 0.75 * best
+    assert gains(screened_and_raced, 400, spaces).mean() >= 0.75 * best_gains(spaces).mean()
 
 
 def test_one_axis_at_a_time_does_not(spaces: list[Space]) -> None:
-    gain, best = gains(lambda model: one_axis_at_a_time(model, 400), spaces)
+    assert gains(one_axis_at_a_time, 400, spaces).mean() < 0.75 * best_gains(spaces).mean()
 
-    assert gain < 0.75 * best
+
+def test_where_each_change_hurts_alone_those_that_pay_together_are_found() -> None:
+    gates = [landscape("gate", seed) for seed in range(8)]
+    gain = gains(screened_and_raced, 400, gates).mean()
+
+    assert gain >= 0.5 * best_gains(gates).mean()
+    assert gains(greedy, 400, gates).mean() < 0.25 * best_gains(gates).mean()
+
+
+@pytest.fixture(scope="module")
+def equals() -> dict[str, list[Searched]]:
+    """Tunings of 16 equal candidates on 24 texts in four wordings each, and on scores that are often 0."""
+    found: dict[str, list[Searched]] = {"clusters": [], "rows": [], "graded": []}
+    for seed in range(100):
+        chance = np.random.default_rng(seed)
+        truth = np.full(16, 0.3)
+        scores, clusters = reworded(truth, 160, 0.5, chance)
+        found["clusters"].append(search(truth, scores, confirm=96, clusters=clusters))
+        found["rows"].append(search(truth, chance.permutation(scores, axis=1), confirm=96))
+        found["graded"].append(search(truth, graded(truth, 160, 0.5, chance), confirm=96))
+    return found
+
+
+@pytest.mark.parametrize("rows", ["clusters", "graded"])
+def test_nothing_is_improved_where_all_are_equal(rows: str, equals: dict[str, list[Searched]]) -> None:
+    assert tally(honest, equals[rows]).improved <= at_most(TANGO_ERRS, 100)
+
+
+def test_rows_in_other_words_that_count_as_rows_are_taken_for_proof(equals: dict[str, list[Searched]]) -> None:
+    assert tally(honest, equals["rows"]).improved > at_most(TANGO_ERRS, 100)

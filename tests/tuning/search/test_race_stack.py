@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.simulated import screened_and_raced, space
+from tests.tuning.array_searches import screened_and_raced
+from tests.tuning.simulated import space
 from tests.tuning.stack import KINDS, Planted, over_arrays, planted, through_stack
 from tests.tuning.stack_space import searched_through_stack, space_axes
 
@@ -33,7 +34,7 @@ async def test_a_pick_that_is_far_better_is_improved_in_both(tmp_path: Path) -> 
 
 
 async def test_a_pick_that_is_refused_on_too_many_confirm_rows_is_not_shown_in_both(tmp_path: Path) -> None:
-    race = Planted(truth=[0.3, 0.99], rows=100, calls=60, seed=0, refused={1: 0.08})
+    race = Planted(truth=[0.3, 0.99], rows=100, calls=60, seed=0, refused={1: 0.15})
     ran = await through_stack(race, tmp_path / "project")
 
     assert (ran.decided.pick, ran.decided.verdict) == (1, "not shown")

@@ -17,7 +17,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.race import Block
 from promptkit.tuning.search.search import RaceRunner, Search
-from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, prune_costly
 from promptkit.tuning.trials import Estimates, SearchResult
 from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
@@ -70,6 +70,17 @@ async def test_levels_that_pay_together_are_picked(folder: Folder) -> None:
     assert budget.most == inf
 
 
+async def test_the_start_catches_up_with_the_incumbents_rows_where_calls_are_left(folder: Folder) -> None:
+    async with searching(folder, [CUES]) as (search, budget, _, _):
+        result = await search.run(700)
+
+    start, best = (result.trials[candidate.key] for candidate in (Candidate(), result.incumbent))
+    assert start.dropped_at is not None
+    assert start.dropped_at < len(best.rows)
+    assert start.rows == best.rows
+    assert budget.spent <= 700
+
+
 @pytest.mark.parametrize("calls", [16, 40, 90, 119, 121, 200])
 async def test_no_more_is_asked_than_it_may_and_few_calls_are_not_screened(folder: Folder, calls: int) -> None:
     async with searching(folder, [CUES, LAYOUTS]) as (search, _, runtime, _):
@@ -77,6 +88,19 @@ async def test_no_more_is_asked_than_it_may_and_few_calls_are_not_screened(folde
 
         assert len(runtime.requests) <= calls
     assert ("screen" in stages(result)) == (calls - 8 >= 120)
+
+
+async def test_few_calls_race_candidates_of_one_change_ways_to_decide_and_examples_first(folder: Folder) -> None:
+    shown = [
+        Choice(f"2 examples #{n}", {"mood.examples": [{"input": {"text": f"{n}"}, "output": "good"}]}) for n in "12"
+    ]
+    async with searching(folder, [CUES, LAYOUTS, axis("examples", *shown)]) as (search, *_):
+        result = await search.run(80)
+
+    raced = [trial.candidate.record() for trial in result.trials.values()]
+    assert all(len(choices) <= 1 for choices in raced)
+    kinds = [name for choices in raced for name in choices]
+    assert sorted(kinds) == ["mood.decide", "mood.decide", "mood.examples", "mood.examples", "mood.layout"]
 
 
 async def test_two_searches_of_the_same_end_the_same(folder: Folder) -> None:
@@ -104,12 +128,15 @@ async def test_a_way_to_decide_whose_answers_do_not_parse_leaves_the_space(folde
     assert all("mood.decide" not in trial.candidate.changes for trial in screened)
 
 
-async def test_what_costs_more_than_could_be_confirmed_is_not_asked(folder: Folder) -> None:
-    async with searching(folder, [SAMPLED, LAYOUTS], most_requests=2.0) as (search, _, _, progress):
-        result = await search.run(300)
+def test_what_the_race_would_not_admit_leaves_the_space_with_a_note() -> None:
+    (sampled, layouts), notes = prune_costly([SAMPLED, LAYOUTS], 4.9)
 
-    assert any("skipped samples for `mood.technique`" in text for text in progress.notes)
-    assert all("mood.technique" not in trial.candidate.changes for trial in result.trials.values())
+    assert [choice.name for choice in sampled.choices] == ["as written"]
+    assert layouts == LAYOUTS
+    assert notes == [
+        "skipped samples for `mood.technique`: at about 5 requests a row it alone would take half of the search's calls"
+    ]
+    assert prune_costly([SAMPLED], 5.0) == ((SAMPLED,), [])
 
 
 async def test_a_level_that_cannot_be_is_told_and_left_out(folder: Folder) -> None:

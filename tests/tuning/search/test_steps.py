@@ -13,7 +13,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.progress import TuningProgress
-from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search.steps import CHOICES_IN_QUESTION, _in_question, _of_step, _without_step
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
@@ -91,7 +91,7 @@ def test_a_step_before_others_is_searched_with_what_was_chosen_for_those(stepwis
 
 
 def test_rows_of_the_last_step_take_what_comes_before_from_the_store(stepwise: Ran) -> None:
-    asked = [request_text(request) for request in stepwise.runtime.requests]
+    asked = [(request_text(request), request.sample) for request in stepwise.runtime.requests]
 
     assert len(set(asked)) == len(asked)
     assert stepwise.record["cached"] > 0
@@ -111,7 +111,16 @@ async def test_what_was_tuned_on_the_inputs_of_the_data_is_checked_on_what_the_s
         advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=400, mode="stepwise", only=("layout", "wording")
     )
 
-    assert any("with the outputs of earlier steps" in entry for entry in ran.record["notes"])
+    assert any("with the outputs of the chosen earlier steps" in entry for entry in ran.record["notes"])
+
+
+async def test_a_step_is_not_said_to_be_worse_on_earlier_steps_that_were_mended_since(folder: Folder) -> None:
+    bench, target = advised(folder, 60)
+    ran = await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=900, mode="stepwise")
+
+    assert {"tone.layout", "tone.examples"} & ran.record["best"]["choices"].keys()
+    assert ran.record["best"]["confirm"]["mean"] > 0.8
+    assert not any("outputs of the chosen earlier steps" in entry for entry in ran.record["notes"])
 
 
 async def test_a_tuning_with_labels_of_steps_is_the_same_again_and_asks_nothing(folder: Folder) -> None:
@@ -132,11 +141,11 @@ async def test_what_ends_a_search_in_a_step_with_labels_leaves_the_best_so_far_o
     def gone(request: Request) -> str:
         nonlocal asked
         asked += 1
-        if asked > 150:
+        if asked > 200:
             raise ServerFailed("the server is gone")
         return advise(request)
 
-    ran = await bench.tune(gone, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=600)
+    ran = await bench.tune(gone, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=600, only=("layout", "wording"))
 
     assert ran.record["status"] == "incomplete"
     assert [entry["name"] for entry in ran.record["stages"]][-1] != "confirm"

@@ -10,7 +10,8 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 from promptkit.tuning.search_space.bootstrap import _thinking, from_runs, with_thoughts
 from promptkit.tuning.search_space.candidate import Candidate, Choice
-from promptkit.tuning.search_space.examples import Demonstration, example_choices
+from promptkit.tuning.search_space.demonstration import Demonstration
+from promptkit.tuning.search_space.example_draws import example_choices
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import Bench, echo, moods
 from tests.tuning.evaluators import open_evaluator, places

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,18 +15,18 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.search_space.candidate import Parameter
+from promptkit.tuning.search_space.candidate import Candidate, Parameter
+from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
+from promptkit.tuning.search_space.example_draws import diverse_draw, example_choices
 from promptkit.tuning.search_space.examples import (
-    Demonstration,
-    distinct_demo_pool,
-    example_choices,
+    COMMON_ROWS,
+    demonstration_places,
     examples_parameter,
-    gold_demonstrations,
     room_for_examples,
 )
 from tests.engine.helpers import Folder, asked
 from tests.evaluation.suites import Bench
-from tests.tuning.data_splits import data_split, model, reviews
+from tests.tuning.data_splits import ABLE, data_split, model, reviews
 
 STEPS = """
 name: mood
@@ -55,44 +57,119 @@ def bench(folder: Folder) -> Bench:
 
 
 def shown(parameter: Parameter) -> list[list[dict[str, Any]]]:
-    """Return the examples of each level but the first."""
-    return [value for choice in parameter.choices[1:] for value in choice.changes.values()]
+    """Return the examples of each choice that shows all rows the same."""
+    return [value for choice in parameter.choices for value in choice.changes.values() if isinstance(value, list)]
 
 
 def texts(parameter: Parameter) -> set[str]:
     return {entry["input"]["text"] for level in shown(parameter) for entry in level}
 
 
-def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Bench) -> None:
-    rows = data_split(bench, reviews(160))
-    parameter, notes = examples_parameter(rows, "mood", model())
-    expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.demo_pool)}
+def rows_of(split: DataSplit, places: Iterable[int]) -> dict[str, str]:
+    """Return the texts of rows with their labels."""
+    return {split.rows[place].inputs[0]["text"]: split.rows[place].expect for place in places}
+
+
+def test_examples_are_rows_set_aside_or_search_rows_that_come_late_with_what_is_expected_of_them(bench: Bench) -> None:
+    split = data_split(bench, reviews(160))
+    parameter, notes = examples_parameter(split, "mood", model())
 
     assert parameter.choices[0].changes == {}
     written = {entry["input"]["text"]: entry["output"] for level in shown(parameter) for entry in level}
-    assert written.items() <= expected.items()
-    assert (len(parameter.choices), notes) == (13, ())
+    late = split.search[COMMON_ROWS:]
+    assert written.items() <= rows_of(split, (*split.demo_pool, *late)).items()
+    assert written.keys() & rows_of(split, split.demo_pool) and written.keys() & rows_of(split, late)
+    assert notes == ()
 
 
-def test_no_scored_row_and_no_confirm_row_is_an_example(bench: Bench) -> None:
-    rows = data_split(bench)
-    parameter, _ = examples_parameter(rows, "mood", model())
+def test_there_are_four_draws_of_each_size_one_of_them_diverse_and_the_nearest_as_many(bench: Bench) -> None:
+    parameter, _ = examples_parameter(data_split(bench, reviews(160)), "mood", model())
+    names = [f"{size} examples {mark}" for size in (2, 4, 8) for mark in ("#1", "#2", "#3", "diverse")]
 
-    assert texts(parameter).isdisjoint(rows.rows[place].inputs[0]["text"] for place in (*rows.search, *rows.holdout))
+    assert [choice.name for choice in parameter.choices] == [
+        "as written",
+        *names,
+        *(f"{size} nearest" for size in (2, 4, 8)),
+    ]
+
+
+def test_no_confirm_row_and_none_of_the_first_rows_is_an_example(bench: Bench) -> None:
+    split = data_split(bench, reviews(160))
+    parameter, _ = examples_parameter(split, "mood", model())
+
+    assert texts(parameter).isdisjoint(rows_of(split, (*split.search[:COMMON_ROWS], *split.holdout)))
+
+
+def test_a_search_row_that_a_choice_shows_is_named_by_it(bench: Bench) -> None:
+    split = data_split(bench, reviews(160))
+    parameter, _ = examples_parameter(split, "mood", model())
+
+    assert any(Candidate({"mood.examples": choice}).shows for choice in parameter.choices)
+    for choice in parameter.choices[1:]:
+        value = choice.changes["mood.examples"]
+        written = {entry["input"]["text"] for entry in value} if isinstance(value, list) else set()
+        shows = Candidate({"mood.examples": choice}).shows
+        assert rows_of(split, shows).keys() == written & rows_of(split, split.search).keys()
+
+
+def test_the_nearest_are_taken_of_all_search_rows_from_a_file_of_the_store(bench: Bench, folder: Folder) -> None:
+    split = data_split(bench, reviews(160))
+    parameter, _ = examples_parameter(split, "mood", model())
+    choice = next(choice for choice in parameter.choices if choice.name == "4 nearest")
+
+    assert set(choice.changes["mood.examples"]) == {"nearest", "by", "from"}
+    call = load_target("mood", folder.project, changes=choice.changes).steps["mood"].prompt_call
+    assert call is not None and call.examples.nearest is not None and call.examples.nearest.count == 4
+    pool = {example.inputs["text"]: example.output for example in call.examples.all}
+    assert pool == rows_of(split, split.visible)
+
+
+@pytest.mark.parametrize(("able", "by"), [(True, "embed"), (False, "words")])
+def test_the_nearest_are_found_by_embeddings_where_the_model_has_good_ones(bench: Bench, able: bool, by: str) -> None:
+    able_to = (*ABLE, "embeddings") if able else ABLE
+    parameter, _ = examples_parameter(data_split(bench, reviews(30)), "mood", model(*able_to))
+
+    assert [choice.changes["mood.examples"]["by"] for choice in parameter.choices if "near" in choice.name] == [by] * 2
+
+
+def test_a_small_pool_of_nearest_examples_stands_in_the_pipeline(bench: Bench) -> None:
+    split = data_split(bench, reviews(30))
+    parameter, _ = examples_parameter(split, "mood", model())
+    nearest = {choice.name: choice.changes["mood.examples"] for choice in parameter.choices if "near" in choice.name}
+
+    assert nearest.keys() == {"2 nearest", "4 nearest"}, "eight of so few would be nearly all of them"
+    assert all(len(examples["from"]) == len(split.visible) for examples in nearest.values())
+
+
+MARKED = (("", "good"), ("!", "bad"))
 
 
 def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Bench) -> None:
-    rows = data_split(
+    # Rows of one answer would be one cluster, and none of it an example.
+    split = data_split(
         bench,
-        [{"text": f"{entry['text']}{mark}", "expect": entry["expect"]} for entry in reviews(40) for mark in ("", "!")],
+        [{"text": f"{entry['text']}{mark}", "expect": label} for entry in reviews(80) for mark, label in MARKED],
     )
-    kept = {rows.rows[place].inputs[0]["text"].rstrip("!") for place in (*rows.search, *rows.holdout)}
-    near = [place for place in rows.demo_pool if rows.rows[place].inputs[0]["text"].rstrip("!") in kept]
-    _, notes = examples_parameter(rows, "mood", model())
+    kept = demonstration_places(split)
+    texts = [split.rows[place].inputs[0]["text"].rstrip("!") for place in (*split.search, *split.holdout)]
+    near = [place for place in split.demo_pool if split.rows[place].inputs[0]["text"].rstrip("!") in texts]
+    _, notes = examples_parameter(split, "mood", model())
 
-    assert near
-    assert set(distinct_demo_pool(rows)) == set(rows.demo_pool) - set(near)
+    assert near and kept
+    assert all(
+        texts.count(split.rows[place].inputs[0]["text"].rstrip("!")) == (place in split.search) for place in kept
+    )
     assert notes[0] == f"mood: {len(near)} rows are not used as demonstrations: they nearly repeat scored rows"
+
+
+def test_a_row_whose_document_is_scored_is_no_example(bench: Bench) -> None:
+    rows = [{**row, "document": f"d{at // 2}" if at < 80 else f"of {at}"} for at, row in enumerate(reviews(160))]
+    suite = "data: {file: rows.jsonl, cluster: document}\ntarget: mood\nmetrics: {accuracy: label}"
+    split = data_split(bench, rows, suite)
+    documents = [split.rows[place].row.fields["document"] for place in (*split.search, *split.holdout)]
+
+    shared = [place for place in demonstration_places(split) if place in split.search]
+    assert shared and all(documents.count(split.rows[place].row.fields["document"]) == 1 for place in shared)
 
 
 def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -> None:
@@ -109,7 +186,7 @@ def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -
     found = data_split(bench, [{"text": f"{text} {at}", "expect": "good"} for at in range(20) for text in strange])
     parameter, _ = examples_parameter(found, "mood", model())
 
-    for choice in parameter.choices[1:]:
+    for choice in (choice for choice in parameter.choices if "examples" in choice.name):
         asking = load_target("mood", folder.project, changes=choice.changes).steps["mood"].prompt_call
         assert asking is not None
         written = choice.changes["mood.examples"]
@@ -265,8 +342,26 @@ def drawn(labels: str, **how: object) -> list[list[str]]:
     return [[entry["output"] for entry in choice.changes["mood.examples"]] for choice in choices]
 
 
-def test_there_are_four_sets_of_each_size() -> None:
+def test_there_are_three_random_sets_and_a_diverse_one_of_each_size() -> None:
     assert [len(group) for group in drawn("ab" * 8)] == [2] * 4 + [4] * 4 + [8] * 4
+    assert len(drawn("ab" * 8, called="that it solved")) == 9
+
+
+def test_a_diverse_set_stands_for_the_groups_of_a_pool() -> None:
+    groups = ["the plot is thin", "the actors are fine", "a long slow film"]
+    inputs = [f"{group} {at}" for at in range(5) for group in groups]
+    demos = [Demonstration({"text": text}, "a", label="a", row=at) for at, text in enumerate(inputs)]
+
+    drawn = diverse_draw(demos, 3, Random(0))
+
+    assert {str(demo.inputs["text"])[:-2] for demo in drawn} == set(groups)
+
+
+def test_a_diverse_set_has_each_label_as_often_and_ends_in_another_than_the_one_before() -> None:
+    drawn = diverse_draw(pool("aaaaaaaabb"), 4, Random(0))
+
+    assert sorted(str(demo.label) for demo in drawn) == ["a", "a", "b", "b"]
+    assert drawn[-1].label != drawn[-2].label
 
 
 def test_the_sizes_are_those_that_the_pool_has_rows_for() -> None:
@@ -318,7 +413,7 @@ def test_the_seed_decides_what_is_drawn() -> None:
 def test_demonstrations_without_labels_are_drawn_too() -> None:
     plain = [Demonstration({"text": f"row {at}"}, at) for at in range(4)]
 
-    assert len(example_choices("mood", plain, sizes=[4])) == 4
+    assert len(example_choices("mood", plain, sizes=[4])) >= 3
 
 
 def test_thoughts_are_shown_where_there_are_some() -> None:

@@ -12,7 +12,7 @@ from promptkit.runtimes.base import Model
 from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, KINDS
-from promptkit.tuning.search_space.examples import Demonstration
+from promptkit.tuning.search_space.demonstration import Demonstration
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, step_models
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PIPELINE, SUITE, Bench, Given

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.search_space.candidate import Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration
-from promptkit.tuning.search_space.wording import shortened, typical_words, wording_parameter
+from promptkit.tuning.search_space.demonstration import Demonstration
+from promptkit.tuning.search_space.wording import shortened, wording_parameter
 from tests.engine.helpers import Folder, asked
 
 PROMPT = """
@@ -132,24 +130,6 @@ def test_labels_that_have_definitions_or_are_not_listed_get_none(folder: Folder,
     _, parameter = parameter_of(folder, PROMPT.replace(*change), rows=ROWS)
 
     assert all(choice.name != "labels with their typical words" for choice in parameter.choices)
-
-
-def rows_of(**texts: list[str]) -> list[Demonstration]:
-    return [Demonstration({"text": text}, label, label=label) for label, said in texts.items() for text in said]
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        (rows_of(good=["nice place"] * 3, bad=["foul place"] * 3), {"good": ["nice"], "bad": ["foul"]}),
-        (rows_of(good=["nice place"] * 2, bad=["foul place"] * 2), {}),
-        (rows_of(good=["nice nice nice"], bad=["foul"]), {}),
-        (rows_of(good=["a bc def"] * 9, bad=["12345 x"] * 9), {}),
-        ([], {}),
-    ],
-)
-def test_typical_words_are_said_in_three_rows_and_seldom_elsewhere(rows: Any, expected: Any) -> None:
-    assert typical_words(rows, ["good", "bad"]) == expected
 
 
 def test_a_prompt_of_the_installed_files_is_not_edited_and_that_is_told(folder: Folder) -> None:

@@ -1,0 +1,131 @@
+"""The reserve of a budget for the confirmation; the search may spend what is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import inf
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptkit.runtimes.budget import Budget
+from promptkit.tuning.costs import CandidateCosts
+from promptkit.tuning.search.race import ROWS_EACH
+from promptkit.tuning.search_space.candidate import Candidate
+
+Amounts = NDArray[np.float64]
+"""Calls, tokens and seconds, (3,)."""
+
+LEAST_SEARCH: Final = 2 * ROWS_EACH
+"""The rows of the start that a search takes at least: one block of rows for two candidates."""
+MOST_SHARE: Final = 0.5
+"""The largest share of a budget that dear candidates take from the search; a pick that is dearer gets fewer pairs."""
+SLACK: Final = 1.2
+"""The factor on expected times: they vary more than calls and tokens."""
+
+
+def reserve_amount(wanted: Amounts, *, plain: Amounts, total: Amounts, search: Amounts) -> Amounts:
+    """Return how much to set aside of `total` where the dearest candidate alive wants `wanted`.
+
+    A confirmation at twice the start's cost, `plain`, is always set aside, but for the least of a `search`.
+    """
+    finite = np.isfinite(total)
+    most = np.minimum(np.maximum(plain, MOST_SHARE * total), total - search)
+    return np.where(finite, np.minimum(wanted, most), 0.0)
+
+
+class ConfirmationReserve:
+    """Sets aside what the confirmation of `pairs` held-out rows takes, by the dearest candidate that is alive.
+
+    It lowers the limits of a budget, and raises them again when candidates turn out cheaper or are dropped. Without
+    `costs`, or for no pairs, nothing is set aside.
+    """
+
+    def __init__(self, budget: Budget, costs: CandidateCosts | None = None, *, pairs: int = 0) -> None:
+        self._budget, self._costs, self._pairs = budget, costs, pairs
+        self._limits = np.array([budget.most, budget.most_tokens, budget.deadline])
+        self._total = np.array([budget.most, budget.most_tokens, budget.seconds_left])
+        self._held: Amounts = np.zeros(3)
+        self._row: Amounts = np.array([1.0, 0.0, 0.0])
+        self._alive: dict[str, Amounts] = {}
+        self._share_end = inf
+
+    async def hold(self, alive: Sequence[Candidate]) -> None:
+        """Set aside what the dearest of these candidates takes beside the start, as far as that leaves a search."""
+        if self._costs is None:
+            return
+        start = (await self._costs.of(Candidate())).amounts
+        costs = np.array([(await self._costs.of(candidate)).amounts for candidate in alive] or [start])
+        slack = np.array([1.0, 1.0, SLACK])
+        dearest = np.maximum(start, costs.max(axis=0))
+        self._held = reserve_amount(
+            slack * self._pairs * (start + dearest),
+            plain=slack * self._pairs * 2 * start,
+            total=self._total,
+            search=LEAST_SEARCH * start,
+        )
+        self._row = costs.mean(axis=0)
+        self._alive = {candidate.key: cost for candidate, cost in zip(alive, costs, strict=False)}
+        self._limit()
+
+    @property
+    def calls_left(self) -> float:
+        """The calls that the search may still spend, as many as tokens and time hold at the mean cost of `hold`."""
+        rows = self._rows_left()
+        calls = self._left()[0] if rows.argmin() == 0 else rows.min() * self._row[0]
+        return max(0.0, float(calls))
+
+    def weight(self, candidate: Candidate) -> float:
+        """Return what a call of a candidate takes of the limit that ends first, relative to the mean of those alive.
+
+        1 where calls end first.
+        """
+        ends_first, cost = int(self._rows_left().argmin()), self._alive.get(candidate.key)
+        if cost is None or not cost[0] or ends_first == 0:
+            return 1.0
+        return float(cost[ends_first] / self._row[ends_first] * self._row[0] / cost[0])
+
+    def _rows_left(self) -> Amounts:
+        """Return how many rows of the mean cost each limit holds, (3,)."""
+        left = self._left() / np.array([1.0, 1.0, SLACK])
+        rows: Amounts = np.divide(left, self._row, out=np.full(3, inf), where=self._row > 0)
+        return rows
+
+    async def pairs_held(self, incumbent: Candidate) -> int:
+        """Return how many rows of start and incumbent all of the budget that is left holds, at most all."""
+        if self._costs is None:
+            return self._pairs
+        pair = (await self._costs.of(Candidate())).amounts + (await self._costs.of(incumbent)).amounts
+        held = np.divide(self._left(), pair, out=np.full(3, inf), where=pair > 0).min()
+        return max(0, int(min(self._pairs, held)))
+
+    def release(self) -> None:
+        """Make all of the budget available."""
+        self._held = np.zeros(3)
+        self._limit()
+
+    @contextmanager
+    def share(self, calls: int | None) -> Iterator[None]:
+        """Allow at most so many calls within the block, besides what is set aside; None for all."""
+        outer = self._share_end
+        if calls is not None:
+            self._share_end = min(outer, self._budget.spent + calls)
+        self._limit()
+        try:
+            yield
+        finally:
+            self._share_end = outer
+            self._limit()
+
+    def _left(self) -> Amounts:
+        budget = self._budget
+        # As many tokens as the largest request took are kept back for one in flight.
+        tokens = budget.most_tokens - budget.spent_tokens - budget.largest_request
+        return np.array([budget.most - budget.spent, tokens, budget.seconds_left])
+
+    def _limit(self) -> None:
+        most, tokens, deadline = (self._limits - self._held).tolist()
+        self._budget.most = min(most, self._share_end)
+        self._budget.most_tokens, self._budget.deadline = tokens, deadline
