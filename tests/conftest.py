@@ -41,9 +41,17 @@ def stores_without_waiting_for_the_disk() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Yield a path for the data folder of each test; a folder is made only by a test that writes into it."""
+    """Yield paths for data folders; a folder is made only by what writes into it."""
     parent = tmp_path_factory.mktemp("data")
     return (parent / str(number) for number in count())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_folder_of_a_module(data_folders: Iterator[Path]) -> Iterator[None]:
+    """Let what is set up for all tests of a module, too, read nothing that other tunings have found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMPTKIT_DATA", str(next(data_folders)))
+        yield
 
 
 @pytest.fixture(autouse=True)

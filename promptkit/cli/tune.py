@@ -58,25 +58,27 @@ def tune(
         typer.Option(
             "--suite",
             metavar="SUITE",
-            help="The suite that measures it; optional where only one names the target.",
+            help="The suite that measures it; optional if only one names the target.",
             autocompletion=complete_suite,
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", metavar="LIMITS", help="calls=300,tokens=50000,minutes=10: any of them.")
+        str | None,
+        typer.Option("--budget", metavar="LIMITS", help="The most to spend: any of calls=300,tokens=50000,minutes=10."),
     ] = None,
     optimizer: Annotated[
-        str, typer.Option("--optimizer", metavar="NAME", help="race (ours), or one of DSPy's: miprov2, gepa, …")
+        str,
+        typer.Option("--optimizer", metavar="NAME", help="race (promptkit's own), or one of DSPy's: miprov2, gepa, …"),
     ] = "race",
     only: Annotated[
-        str | None, typer.Option("--only", metavar="A,B,…", help="What may vary: examples, layout, STEP, STEP.KIND …")
+        str | None, typer.Option("--only", metavar="A,B,…", help="Vary only these: examples, layout, STEP, STEP.KIND …")
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             "--teacher",
             metavar="REF",
-            help="A model that proposes instructions; none: nobody.",
+            help="The model that proposes instructions; none: no teacher.",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -85,7 +87,9 @@ def tune(
     prefer: Annotated[
         str,
         typer.Option(
-            "--prefer", metavar="WHICH", help="cheap, balanced, best, or a formula: `score - 0.0005 * tokens`."
+            "--prefer",
+            metavar="WHICH",
+            help="Score or cost: best, balanced, cheap, or a formula: `score - 0.0005 * tokens`.",
         ),
     ] = "best",
     metric: Annotated[
@@ -94,11 +98,15 @@ def tune(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draw other examples and candidates.")] = 0,
     tried: Annotated[
         list[str] | None,
-        typer.Option("--try", metavar="VARIANT", help="A file or STEP.KEY=VALUE that races too; repeatable."),
+        typer.Option(
+            "--try", metavar="VARIANT", help="Race a variant of yours too: a file or STEP.KEY=VALUE; repeatable."
+        ),
     ] = None,
-    cold: Annotated[bool, typer.Option("--cold", help="Use nothing that earlier tunings on this model found.")] = False,
+    cold: Annotated[bool, typer.Option("--cold", help="Ignore what earlier tunings on this model found.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Start even if only a large gain would be detectable.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start without asking, even if only a large gain could be detected.")
+    ] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Replace the original if the verdict is `improved`.")] = False,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the result as one page.")] = None,
     json: Json = False,

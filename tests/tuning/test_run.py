@@ -111,7 +111,7 @@ async def test_of_a_teacher_is_told_where_wording_may_vary_or_one_is_named(bench
     seen = [
         [entry for entry in ran.record["notes"] if "teacher" in entry]
         for ran in [
-            await bench.tune(longer_is_better, calls=300),
+            await bench.tune(longer_is_better, calls=300, only=("wording",)),
             await bench.tune(longer_is_better, calls=300, only=("layout",)),
             await bench.tune(longer_is_better, calls=300, only=("layout",), teacher="other"),
         ]
@@ -131,7 +131,10 @@ async def test_a_tuning_under_way_says_where_it_stands(bench: TuneBench) -> None
     runtime = Scripted(watching)
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
         tuning = Tuning(
-            bench.start(), models=Given(runtime, replies), store=store, options=TuneOptions(limits=Limits(calls=CALLS))
+            bench.start(),
+            models=Given(runtime, replies),
+            store=store,
+            options=TuneOptions(limits=Limits(calls=CALLS), only=("layout",)),
         )
         await tuning.run()
 
@@ -150,7 +153,7 @@ async def test_an_error_of_the_program_itself_leaves_a_record_and_is_raised(
 
     monkeypatch.setattr("promptkit.tuning.run.preferred_candidate", broken)
     with pytest.raises(type(error)):
-        await bench.tune(longer_is_better, calls=CALLS)
+        await bench.tune(longer_is_better, calls=CALLS, only=("layout",))
 
     record = stored(bench, 1)
     assert (record["status"], record["stopped_by"], record["verdict"]) == ("failed", "failed", "not shown")
@@ -159,7 +162,9 @@ async def test_an_error_of_the_program_itself_leaves_a_record_and_is_raised(
 
 async def test_a_repeated_row_is_asked_as_often_and_means_are_over_rows(bench: TuneBench) -> None:
     text = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\nrepeat: 2\n"
-    ran = await bench.tune(right_where(lambda text: 0.9 if "Mood:" in text else 0.5), text=text, calls=700)
+    ran = await bench.tune(
+        right_where(lambda text: 0.9 if "Mood:" in text else 0.5), text=text, calls=400, only=("decide",)
+    )
 
     confirmed = ran.record["confirmation"]["rows"]
     assert ran.record["status"] == "done"

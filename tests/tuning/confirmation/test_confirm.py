@@ -114,8 +114,8 @@ async def test_a_cluster_is_asked_as_a_whole(folder: Folder) -> None:
     bench = TuneBench(folder, 120)
     bench.rows([{**row, "document": number // 3} for number, row in enumerate(rows(120))])
     suite = bench.start("data: {file: rows.jsonl, cluster: document}\ntarget: mood\nmetrics: {accuracy: label}\n")
-    async with open_evaluator(bench, says({False: 0.0, True: 1.0}), suite) as found:
-        split = read_data_split(suite)
+    split = read_data_split(suite)
+    async with open_evaluator(bench, says({False: 0.0, True: 1.0}), suite, clusters=split.clusters) as found:
         confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
     clusters = {row // 3 for row in confirmation.rows}
