@@ -157,7 +157,7 @@ def _taken_back(gains: Sequence[float], seeds: int, dead_alter: bool) -> tuple[f
     lost = fewer = 0.0
     for seed in range(seeds):
         model = Changes(np.random.default_rng(seed).permutation(gains), seed, dead_alter)
-        searched = search(model, search_calls(CALLS, 1))
+        searched = search(model, search_calls(CALLS, 1, 1))
         left = eliminated(model, searched, CALLS - searched.calls)
         for counts, candidate in ((before, searched.pick), (after, left)):
             has = model.has(candidate)

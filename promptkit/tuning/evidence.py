@@ -13,7 +13,7 @@ from promptkit.evaluation.cells.cell import Cell, compared_values
 from promptkit.tuning.confirmation.verdict import paired_gain, rows_to_detect
 from promptkit.tuning.progress import Lead
 from promptkit.tuning.search.race import ROWS_EACH
-from promptkit.tuning.search.search import DROP_REASONS
+from promptkit.tuning.search.race_runner import DROP_REASONS
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, Trial
 

@@ -18,6 +18,10 @@ from promptkit.tuning.trials import Estimates, SearchResult, Trial, limited_budg
 
 ELIMINATION_SHARE: Final = 0.1
 """The share of the search's calls that is kept for taking changes back."""
+DEAR_SHARE: Final = 0.2
+"""The largest share of the search's calls that is kept where an incumbent may take several requests a row."""
+DEAR_TESTS: Final = 3
+"""The tests on the fewest rows that such an incumbent should have."""
 UNSENT_ROWS: Final = 8
 """The rows on which the requests with a change and without it are compared."""
 TEST_ROWS: Final = 40
@@ -56,13 +60,18 @@ class TakenBack:
         }
 
 
-def search_calls(calls: int, calls_a_row: float) -> int:
+def search_calls(calls: int, calls_a_row: float, dearest: float) -> int:
     """Return the calls of a search without those that are kept for taking changes back.
 
-    None are kept if they would not pay for one test, with a row at `calls_a_row`.
+    A row of the start takes `calls_a_row`, one of the dearest candidate `dearest`: more is kept for one that is dearer
+    than the start. None are kept if they would not pay for one test at the start's cost.
     """
     kept = int(ELIMINATION_SHARE * calls)
-    return calls if kept < LEAST_PAIRS * calls_a_row else calls - kept
+    if kept < LEAST_PAIRS * calls_a_row:
+        return calls
+    if dearest > calls_a_row:
+        kept = max(kept, int(min(DEAR_SHARE * calls, DEAR_TESTS * LEAST_PAIRS * dearest)))
+    return calls - kept
 
 
 async def minimize(estimates: Estimates, result: SearchResult, order: Sequence[int], calls: int) -> list[TakenBack]:

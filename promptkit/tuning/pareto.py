@@ -36,13 +36,18 @@ def preferred_candidate(estimates: Estimates, best: Candidate, trials: Sequence[
 
     "best": the winner. "cheap": fewest tokens among those not shown to be below the winner. "balanced": fewest tokens
     among those at most 2 points below. A formula: the highest mean value, the first of equal ones; a race ends with it
-    already. Each candidate is compared with the winner on the rows that both have.
+    already. Each candidate is compared with the winner on the rows that both have, without those that either shows as
+    examples: it has no score on these by its own doing.
     """
     far, prefer = late_trials(trials), estimates.preference
     rows_of_best = next((set(trial.rows) for trial in far if trial.candidate.key == best.key), set())
     if prefer.text == BEST or not rows_of_best:
         return best
-    shared = [(trial.candidate, [row for row in trial.rows if row in rows_of_best]) for trial in far]
+    counted = rows_of_best - best.shows
+    shared = [
+        (trial.candidate, [row for row in trial.rows if row in counted and row not in trial.candidate.shows])
+        for trial in far
+    ]
     if prefer.is_formula:
         return max(shared, key=lambda pair: round(_value_gain(estimates, best, *pair), DIGITS))[0]
     is_cheap = prefer.text == CHEAP

@@ -77,6 +77,11 @@ class ConfirmationReserve:
         calls = self._left()[0] if rows.argmin() == 0 else rows.min() * self._row[0]
         return max(0.0, float(calls))
 
+    @property
+    def dearest_calls(self) -> float:
+        """The calls of a row of the dearest candidate of `hold`."""
+        return float(max((cost[0] for cost in self._alive.values()), default=self._row[0]))
+
     def weight(self, candidate: Candidate) -> float:
         """Return what a call of a candidate takes of the limit that ends first, relative to the mean of those alive.
 

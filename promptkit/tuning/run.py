@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from promptkit.errors import BudgetSpent, InputError, PromptkitError, place
+from promptkit.errors import BudgetSpent, PromptkitError
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.record import Defect
 from promptkit.evaluation.suite.suite import Suite
@@ -18,18 +18,19 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import Store
-from promptkit.tuning.budget import BudgetShares, TuningBudget, check_budget, estimated_calls
+from promptkit.tuning.budget import BudgetShares, TuningBudget
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
 from promptkit.tuning.confirmation.constant_answer import constant_answer
-from promptkit.tuning.costs import CandidateCosts, row_cost
+from promptkit.tuning.costs import CandidateCosts, RowCost
 from promptkit.tuning.data_split import DataSplit, data_notes
 from promptkit.tuning.dspy_bridge.extra import open_search
-from promptkit.tuning.evaluator import Evaluator, SearchFailed
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.measured_start import measured_start
 from promptkit.tuning.minimal import STAGE as ELIMINATE
 from promptkit.tuning.minimal import known_contributions, minimize, search_calls
-from promptkit.tuning.options import TuneOptions
+from promptkit.tuning.options import OPTIMIZERS, TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.preference import Preference
 from promptkit.tuning.prior.warm_start import WarmStart
@@ -37,7 +38,7 @@ from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.proposals.teacher import NO_TEACHER, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
-from promptkit.tuning.repeatability import repeatability, start_candidates
+from promptkit.tuning.repeatability import repeatability
 from promptkit.tuning.reserve import ConfirmationReserve
 from promptkit.tuning.search.race import SMOKE_ROWS, most_cost
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
@@ -144,35 +145,22 @@ class TuningRun:
         return self._budget.budget
 
     async def run(self) -> None:
-        """Search, choose the incumbent and confirm it. Raises the error that ends it early."""
-        shares = await self._measured_shares()
-        if self._options.optimizer == "race":
-            search = await self._race(shares)
-            start = self._state.estimates.means(Candidate(), self._setup.split.search[:SMOKE_ROWS])
-            with self._reserve.share(search_calls(int(self._reserve.calls_left), start.calls)):
-                await search.run()
+        """Measure the start, search, choose, take back what brings nothing, confirm and ablate.
+
+        Raises the error that ends it early.
+        """
+        cost = await measured_start(
+            self._evaluator, self._setup.split, self._budget, self._options.limits, parallel=self._setup.model.parallel
+        )
+        most = await self._set_aside(cost)
+        if self._options.optimizer == OPTIMIZERS[0]:
+            await self._race(most)
         else:
-            options = self._options
-            bridged = open_search(
-                options.optimizer,
-                self._objectives.whole,
-                progress=self._progress,
-                models=self._models.within(self.budget),
-                teacher=None if options.teacher == NO_TEACHER else options.teacher,
-                seed=options.seed,
-            )
-            self._state.result = bridged.found
-            await bridged.run(int(self._reserve.calls_left))
+            await self._optimize()
         await self._choose()
-        await self._reserve.hold([self._state.result.incumbent])
         await self._minimize()
-        self._reserve.release()
-        if self._state.result.calibrated.changes:
-            await self._confirm()
-            await self._ablate()
-        else:
-            why = VERDICT_REASONS["start is best" if len(self._state.result.trials) > 1 else "nothing tried"]
-            self._state.confirmation = Confirmation(outcome="not shown", why=why)
+        await self._confirm()
+        await self._ablate()
 
     def end(self, status: Status, stopped_by: str = "done", failure: PromptkitError | None = None) -> TuningResult:
         """Store what there is as the run's record, and return the result."""
@@ -189,33 +177,12 @@ class TuningRun:
             number=self._number, status=status, record=record, candidate=candidate, failure=failure, notices=notices
         )
 
-    async def _measured_shares(self) -> BudgetShares:
-        """Evaluate the start on a few rows, and set aside what the confirmation needs at their cost."""
-        split, budget = self._setup.split, self.budget
-        rows, before = split.search[:SMOKE_ROWS], self._budget.seconds
-        spent: BudgetSpent | None = None
-        starts = start_candidates(split, rows=len(rows), calls=budget.most, calls_a_row=estimated_calls(split))
-        try:
-            await self._evaluator.evaluate(starts, rows)
-        except BudgetSpent as error:
-            spent = error
-        results = list(self._evaluator.results(Candidate(), rows))
-        if results and all(result.score is None for result in results):
-            hint = f"`promptkit eval {place(self._suite.file)} --limit {len(rows)}` shows each row"
-            message = f"the start answers none of the first {len(rows)} rows: {results[0].problem}"
-            raise SearchFailed(message, hint=hint)
-        elapsed = self._budget.seconds
-        asked = sum(not result.kept for again in starts for result in self._evaluator.results(again, rows))
-        is_asked = self._evaluator.requests_sent and asked
-        seconds = (elapsed - before) * len(rows) / asked if is_asked else 0.0
-        cost = row_cost(results, seconds=seconds, parallel=self._setup.model.parallel)
-        limits = self._options.limits
-        check_budget(limits, cost, len(split.holdout), elapsed=0.0 if self._evaluator.requests_sent else elapsed)
-        if spent is not None:
-            limit = budget.ended or "calls"
-            given = limits.record().get(limit) or 0
-            message = f"--budget {limit}={given:g} is too small: it does not cover the start on {len(rows)} rows"
-            raise InputError(message, hint=f"give several times as much, such as {limit}={10 * given:g}") from spent
+    async def _set_aside(self, cost: RowCost) -> float:
+        """Set aside what the confirmation takes, and return the most that a row of a candidate may cost in the race.
+
+        `cost` is that of the start, to which the result is relative.
+        """
+        split, budget, limits = self._setup.split, self.budget, self._options.limits
         shares = self._shares(cost.calls)
         budget.most = shares.total
         is_sized = limits.tokens is not None or limits.minutes is not None
@@ -223,12 +190,33 @@ class TuningRun:
         self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout))
         await self._reserve.hold([])
         rows_left = self._reserve.calls_left / cost.calls
-        shares = replace(shares, most_cost=min(shares.most_cost, most_cost(rows_left, len(split.search))))
-        parameters, _ = prune_costly(self._setup.space.parameters, shares.most_cost)
-        await self._reserve.hold([dearest_candidate(parameters)])
-        return shares
+        most = min(shares.most_cost, most_cost(rows_left, len(split.search)))
+        await self._reserve.hold([dearest_candidate(prune_costly(self._setup.space.parameters, most)[0])])
+        return most
 
-    async def _race(self, shares: BudgetShares) -> StepsSearch:
+    async def _optimize(self) -> None:
+        """Search by one of DSPy's optimizers."""
+        options = self._options
+        search = open_search(
+            options.optimizer,
+            self._objectives.whole,
+            progress=self._progress,
+            models=self._models.within(self.budget),
+            teacher=None if options.teacher == NO_TEACHER else options.teacher,
+            seed=options.seed,
+        )
+        self._state.result = search.found
+        await search.run(int(self._reserve.calls_left))
+
+    async def _race(self, most: float) -> None:
+        """Search by promptkit's own race, without candidates that cost more than `most`."""
+        search = await self._open_race(most)
+        start = self._state.estimates.means(Candidate(), self._setup.split.search[:SMOKE_ROWS])
+        calls = search_calls(int(self._reserve.calls_left), start.calls, self._reserve.dearest_calls)
+        with self._reserve.share(calls):
+            await search.run()
+
+    async def _open_race(self, most: float) -> StepsSearch:
         """Return promptkit's own search, over the space with the demonstrations that the model generates for it."""
         options, setup, space = self._options, self._setup, self._setup.space
         demos: GeneratedDemos = {}
@@ -237,14 +225,14 @@ class TuningRun:
             before, calls = self.budget.spent, int(self._reserve.calls_left)
             with suppress(BudgetSpent):  # Tokens or time ran out; what is left may still cover a search without them.
                 demos = await generate_demonstrations(
-                    self._objectives, prune_costly(space.parameters, shares.most_cost)[0], setup.models, calls=calls
+                    self._objectives, prune_costly(space.parameters, most)[0], setup.models, calls=calls
                 )
             if self.budget.spent > before:
                 self._stage("examples", 1, before, rows=len(setup.split.demo_pool))
         if demos:
             space = setup.space_with(demos)
             self._space_notes = space.notes
-        parameters, skipped = prune_costly(space.parameters, shares.most_cost)
+        parameters, skipped = prune_costly(space.parameters, most)
         self._space_notes = (*self._space_notes, *skipped)
         if any(parameter.kind == "technique" for parameter in parameters):
             before, calls = self.budget.spent, int(self._reserve.calls_left)
@@ -300,6 +288,7 @@ class TuningRun:
     async def _minimize(self) -> None:
         """Take back the changes of the incumbent that are not sent or bring nothing."""
         state, before = self._state, self.budget.spent
+        await self._reserve.hold([state.result.incumbent])
         self._progress.begin_stage(ELIMINATE, len(state.result.incumbent.choices))
         state.taken_back = await minimize(
             state.estimates, state.result, self._setup.split.search, int(self._reserve.calls_left)
@@ -311,6 +300,11 @@ class TuningRun:
     async def _confirm(self) -> None:
         """Store the incumbent, then evaluate start and incumbent on the held-out rows that the budget holds."""
         state, split, incumbent = self._state, self._setup.split, self._state.result.calibrated
+        if not incumbent.changes:
+            why = VERDICT_REASONS["start is best" if len(state.result.trials) > 1 else "nothing tried"]
+            state.confirmation = Confirmation(outcome="not shown", why=why)
+            return
+        self._reserve.release()
         pairs = await self._reserve.pairs_held(state.result.incumbent)
         all_rows = len(split.holdout)
         digests = map(self._candidate_digest, (Candidate(), incumbent))

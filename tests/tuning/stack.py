@@ -25,7 +25,7 @@ from promptkit.tuning.confirmation.confirm import CHEAPER_SHARE, confirm
 from promptkit.tuning.confirmation.verdict import VerdictOutcome
 from promptkit.tuning.data_split import DataSplit, holdout_units, read_data_split
 from promptkit.tuning.search.race import Block, DropReason, Race, RaceEnd
-from promptkit.tuning.search.search import RaceRunner
+from promptkit.tuning.search.race_runner import RaceRunner
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder

@@ -23,7 +23,7 @@ from promptkit.tuning.evidence import (
     turned_record,
 )
 from promptkit.tuning.progress import Lead
-from promptkit.tuning.search.search import DROP_REASONS
+from promptkit.tuning.search.race_runner import DROP_REASONS
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates, Trial
 from tests.engine.helpers import Folder

@@ -147,8 +147,12 @@ async def test_no_call_is_sent_beyond_the_calls_that_are_kept_for_it(folder: Fol
 
 
 def test_a_tenth_of_the_search_is_kept_for_it_if_that_pays_for_a_test() -> None:
-    assert [search_calls(calls, 1) for calls in (640, 200, 199)] == [576, 180, 199]
-    assert [search_calls(calls, 2) for calls in (400, 399)] == [360, 399]
+    assert [search_calls(calls, 1, 1) for calls in (640, 200, 199)] == [576, 180, 199]
+    assert [search_calls(calls, 2, 2) for calls in (400, 399)] == [360, 399]
+
+
+def test_more_is_kept_where_an_incumbent_may_take_several_requests_a_row() -> None:
+    assert [search_calls(calls, 1, 2) for calls in (500, 1000, 2000)] == [400, 880, 1800]
 
 
 PLANTED = """

@@ -11,6 +11,7 @@ from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.own_variants import OwnVariant, own_candidates, own_variants, with_own_choices
 from promptkit.tuning.search_space.candidate import Choice, Parameter
 from tests.engine.helpers import Folder
+from tests.tuning.planted import noted
 from tests.tuning.tunings import PROMPT, TuneBench, right_where
 
 PIPELINE = """
@@ -173,3 +174,33 @@ async def test_a_variant_races_and_is_confirmed_only_if_it_wins(bench: TuneBench
     raced = {entry["name"] for entry in best.record["candidates"]}
     assert {"layout: json · cue: variant tone", "cue: mood.cue=Mood:"} <= raced
     assert best.record["verdict"] == "improved"
+
+
+async def test_a_variant_of_a_step_in_which_nothing_else_varies_races(folder: Folder) -> None:
+    bench, target = noted(folder, 60, "{note.layout: [xml, markdown]}")
+    ran = await bench.tune(
+        right_where(lambda text: 0.7),
+        text=SUITE.replace("target: mood", "target: noted"),
+        target=target,
+        calls=300,
+        only=("note",),
+        tried=("mood.cue=Tone:",),
+    )
+
+    assert "mood.cue: mood.cue=Tone:" in {entry["name"] for entry in ran.record["candidates"]}
+
+
+async def test_a_variant_of_several_steps_is_noted_where_each_step_is_tuned_alone(folder: Folder) -> None:
+    bench, target = noted(folder, 60, "{note.layout: [xml, markdown], mood.layout: [xml, markdown]}")
+    ran = await bench.tune(
+        right_where(lambda text: 0.7),
+        text=SUITE.replace("target: mood", "target: noted")
+        + "variants: {plain: {}, two: {note.layout: markdown, mood.layout: markdown}, one: {note.cue: 'Note:'}}\n",
+        target=target,
+        calls=500,
+        mode="stepwise",
+    )
+
+    [text] = [note for note in ran.record["notes"] if "is not tried" in note]
+    assert "variant two" in text or "layout: markdown" in text
+    assert any("note.cue: variant one" in entry["name"] for entry in ran.record["candidates"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,20 @@ async def test_cheap_is_the_shortest_that_is_not_shown_to_be_worse(folder: Folde
 async def test_what_is_shown_to_be_worse_is_not_taken_for_being_cheap(folder: Folder) -> None:
     async with measured(folder, {"start": 2, "long": 0, "short": 12}, TOKENS) as estimates:
         assert preferred(estimates, LONG, ALL, "cheap").key == START.key
+
+
+@pytest.mark.parametrize("prefer", ["cheap", "balanced"])
+@pytest.mark.parametrize("shows", [LONG, SHORT])
+async def test_a_row_that_a_candidate_shows_as_an_example_counts_for_neither(
+    folder: Folder, prefer: str, shows: Candidate
+) -> None:
+    (parameter, choice), *_ = shows.choices.items()
+    showing = Candidate({parameter: replace(choice, rows=tuple(range(20, 30)))})
+    async with measured(folder, {"start": 20, "long": 0, "short": 0}, TOKENS) as estimates:
+        trials = [seen(showing) if trial.candidate.key == shows.key else trial for trial in ALL]
+        best = showing if shows is LONG else LONG
+
+        assert preferred(estimates, best, trials, prefer).key == SHORT.key
 
 
 async def test_balanced_gives_away_two_points_at_most(folder: Folder) -> None:

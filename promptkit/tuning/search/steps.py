@@ -92,9 +92,9 @@ class StepsSearch:
             only = steps[0] if len(steps) == 1 else None
             if self._open_proposer is not None and only is None:
                 self._progress.note("the teacher is not asked: it proposes for steps alone, which --joint skips")
-            return await self._search(self._objectives.whole, self._parameters, only, None)
+            return await self._search(self._objectives.whole, self._parameters, only, None, own=self._own)
         if self._mode == "stepwise":
-            self._note_variants_of_several_steps()
+            self._note_untried_variants(steps)
         # Each step's search sets aside by its own candidates: their shares are of all that a cheap pick leaves.
         await self._reserve.hold([Candidate()])
         calls = int(self._reserve.calls_left)
@@ -106,11 +106,15 @@ class StepsSearch:
         await self._check_labelled_steps()
         return self._result
 
-    def _note_variants_of_several_steps(self) -> None:
+    def _note_untried_variants(self, steps: Sequence[str]) -> None:
+        """Note each variant of the person's that no search of one of the steps tries."""
         for candidate in self._own:
-            if len({parameter.partition(".")[0] for parameter in candidate.choices}) > 1:
+            if not any(candidate == _of_step(candidate, step) for step in steps):
                 name = self._objectives.whole.estimates.evaluator.label(candidate)
-                self._progress.note(f"`{name}` is not tried: it changes several steps, and --stepwise tunes each alone")
+                self._progress.note(
+                    f"`{name}` is not tried: --stepwise tunes each step alone, and it changes several or one in which "
+                    "nothing else varies"
+                )
 
     @property
     def _budget(self) -> Budget:
@@ -131,7 +135,10 @@ class StepsSearch:
             base = Candidate() if objective is not None else winner
             share = calls // (len(steps) - number)
             before = self._budget.spent
-            result = await self._search(objective or self._objectives.whole, step_parameters, step, share, base=base)
+            own = [candidate for candidate in self._own if candidate == _of_step(candidate, step)]
+            result = await self._search(
+                objective or self._objectives.whole, step_parameters, step, share, base=base, own=own
+            )
             if objective is not None:
                 self._alone[step] = result
             calls -= int(self._budget.spent - before)
@@ -192,7 +199,9 @@ class StepsSearch:
             _in_question(parameter, [winner, *runners_up], effects[parameter.step]) for parameter in self._parameters
         ]
         parameters = [parameter for parameter in parameters if len(parameter.choices) > 1]
-        return await self._search(self._objectives.whole, parameters, None, None, entrants=distinct(entrants))
+        return await self._search(
+            self._objectives.whole, parameters, None, None, entrants=distinct(entrants), own=self._own
+        )
 
     async def _search(
         self,
@@ -203,6 +212,7 @@ class StepsSearch:
         *,
         base: Candidate | None = None,
         entrants: Sequence[Candidate] = (),
+        own: Sequence[Candidate] = (),
     ) -> SearchResult:
         is_whole = objective is self._objectives.whole
         step_result = self._result if is_whole else SearchResult()
@@ -216,7 +226,7 @@ class StepsSearch:
             seed=self._seed,
             reserve=self._reserve,
             entrants=entrants,
-            own=[candidate for candidate in self._own if step is None or candidate == _of_step(candidate, step)],
+            own=own,
             prior=self._warm_start.prior(objective.estimates.evaluator, parameters) if self._warm_start else None,
             proposer=self._open_proposer(objective, step)
             if self._open_proposer is not None and step is not None

@@ -22,6 +22,7 @@ from promptkit.tuning.search_space.bootstrap import (
     right_results,
 )
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.search_space.examples import demonstration_places
 
 LEAST_TRACES, MOST_TRACES = 2, 4
 SHOWN: Final = {"input", "output"}
@@ -86,7 +87,8 @@ async def own_traces(
 ) -> list[dict[str, Any]]:
     """Return demonstrations of a call from the rows set aside that end right under a technique, at most one per row.
 
-    About `most_calls` calls at most are counted. Raises the errors of `Evaluator.evaluate`.
+    Rows that nearly repeat a scored one would give away its answer, and are left out. About `most_calls` calls at most
+    are counted. Raises the errors of `Evaluator.evaluate`.
     """
     candidate = Candidate().with_choice(parameter.name, choice)
     if not partition_valid(evaluator, [candidate])[0]:
@@ -95,9 +97,11 @@ async def own_traces(
     step = pipeline.steps[parameter.step]
     if step.repeat is not None:
         return []
-    await evaluate_within(evaluator, candidate, split.demo_pool, most_calls)
+    apart = set(demonstration_places(split))
+    pool = [row for row in split.demo_pool if row in apart]
+    await evaluate_within(evaluator, candidate, pool, most_calls)
     found: list[dict[str, Any]] = []
-    for row, result in right_results(evaluator, split.demo_pool, candidate):
+    for row, result in right_results(evaluator, pool, candidate):
         scope = {**evaluator.rows[row].inputs[0], **result.steps}
         nodes = step_nodes(evaluator.trace(result), step.name)
         found += list(_demonstrations(pipeline, step, scope, nodes, call.name))[:1]

@@ -13,7 +13,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Script
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search.search import RaceRunner
+from promptkit.tuning.search.race_runner import RaceRunner
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder

@@ -16,7 +16,8 @@ from promptkit.runtimes.scripted import CAPABILITIES, Script, Scripted, request_
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.race import Block
-from promptkit.tuning.search.search import RaceRunner, Search
+from promptkit.tuning.search.race_runner import RaceRunner
+from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, prune_costly
 from promptkit.tuning.trials import Estimates, SearchResult
 from tests.engine.helpers import Folder

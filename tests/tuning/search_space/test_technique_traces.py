@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,21 @@ async def test_programs_that_ended_right_on_rows_set_aside_are_shown_in_place_of
     call = load_target("sums", folder.project, changes=own.changes).steps["sums"].prompt_call
     assert call is not None
     assert found.budget.spent <= 100
+
+
+async def test_a_row_that_belongs_to_a_scored_one_is_not_shown(folder: Folder) -> None:
+    async with opened(folder) as (found, objectives):
+        whole = objectives.whole
+        evens = [row for row in whole.split.demo_pool if row % 2 == 0]
+        of_scored = dict.fromkeys(evens[1:], f"{whole.split.search[0]}")
+        clusters = tuple(of_scored.get(row, f"{row}") for row in range(60))
+        apart = replace(objectives, whole=replace(whole, split=replace(whole.split, clusters=clusters)))
+        given = techniques("pal")
+
+        assert len(evens) > 1
+        assert await add_own_traces(apart, [given], calls=1_000) == (given,)
+        asked = [request_text(request) for request in found.runtime.requests]
+        assert not any(f"Ann has {row} nuts" in text for text in asked for row in of_scored)
 
 
 async def test_the_model_is_shown_them(folder: Folder) -> None:
