@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -113,7 +112,3 @@ def warm_starts(models: int) -> Iterator[tuple[str, float, float]]:
             error = ahead.std(ddof=1) / models**0.5
             print(f"{name:<14}{calls:6}{cold:8.1f}{warm:8.1f}{ahead.mean():+14.1f}{error:6.1f}", flush=True)
             yield f"warm - cold, {calls} calls, tasks share {name}, points", LEAST[name], ahead.mean()
-
-
-if __name__ == "__main__":
-    list(warm_starts(int(sys.argv[1])))

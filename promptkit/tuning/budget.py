@@ -14,7 +14,7 @@ from promptkit.engine.inputs import step_inputs
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError, Problem
 from promptkit.runtimes.budget import Budget
-from promptkit.tuning.costs import RowCost
+from promptkit.tuning.costs import Amounts, RowCost
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.options import Limits
 from promptkit.tuning.reserve import LEAST_SEARCH, SLACK, reserve_amount
@@ -139,6 +139,12 @@ class TuningBudget:
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._began
+
+    @property
+    def limits_left(self) -> Amounts:
+        """The calls, tokens and seconds that are left, (3,)."""
+        budget = self.budget
+        return np.array([budget.most - budget.spent, budget.most_tokens - budget.spent_tokens, budget.seconds_left])
 
 
 GAIN_TO_ASK: Final = 0.12

@@ -13,6 +13,9 @@ from promptkit.tuning.evaluator import Evaluator, RowResult
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.search_space.settings import written_requests
 
+Amounts = NDArray[np.float64]
+"""Calls, tokens and seconds, (3,)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCost:
@@ -27,7 +30,7 @@ class RowCost:
     judge_tokens: float = 0.0
 
     @property
-    def amounts(self) -> NDArray[np.float64]:
+    def amounts(self) -> Amounts:
         """The cost by limit, (3,): calls, all tokens, seconds."""
         return np.array([self.calls, self.tokens + self.judge_tokens, self.seconds])
 

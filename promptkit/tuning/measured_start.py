@@ -8,9 +8,9 @@ from promptkit.tuning.costs import RowCost, row_cost
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
 from promptkit.tuning.options import Limits
-from promptkit.tuning.repeatability import start_candidates
+from promptkit.tuning.repeatability import is_asked_again
 from promptkit.tuning.search.race import SMOKE_ROWS
-from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.search_space.candidate import AGAIN, Candidate
 
 
 async def measured_start(
@@ -22,10 +22,17 @@ async def measured_start(
     if the limits hold no search and no confirmation at this cost.
     """
     rows, before = split.search[:SMOKE_ROWS], budget.seconds
+    starts = [Candidate()]
     spent: BudgetSpent | None = None
-    starts = start_candidates(split, rows=len(rows), calls=budget.budget.most, calls_a_row=estimated_calls(split))
     try:
-        await evaluator.evaluate(starts, rows)
+        likely, rest = RowCost(calls=estimated_calls(split), tokens=0.0, seconds=0.0), rows
+        if limits.tokens is not None or limits.minutes is not None:
+            await evaluator.evaluate([Candidate()], rows[:1])
+            results, rest = list(evaluator.results(Candidate(), rows[:1])), rows[1:]
+            likely = row_cost(results, seconds=budget.seconds - before, parallel=parallel)
+        if is_asked_again(split, likely, budget.limits_left, rows=len(rest)):
+            starts.append(AGAIN)
+        await evaluator.evaluate(starts, rest)
     except BudgetSpent as error:
         spent = error
     results = list(evaluator.results(Candidate(), rows))

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 from promptkit.errors import BudgetSpent
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE
 from promptkit.tuning.evaluator import Evaluator, partition_valid
+from promptkit.tuning.pareto import is_as_good
 from promptkit.tuning.search.contributions import Contributions, paired_lead, screened_contributions
-from promptkit.tuning.search.elimination import LEAST_PAIRS, Elimination, WithoutGroup
+from promptkit.tuning.search.elimination import LEAST_PAIRS, WORTH, Elimination, WithoutGroup
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.search_space.equal_requests import FINGERPRINT_ROWS
 from promptkit.tuning.trials import Estimates, SearchResult, Trial, limited_budget
@@ -41,7 +42,7 @@ class TakenBack:
 
     parameter: str
     choice: str
-    why: Literal["not sent", "same answers", "no gain"]
+    why: Literal["not sent", "same answers", "no gain", "preferred"]
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -218,14 +219,22 @@ def _compared(estimates: Estimates, incumbent: Candidate, without: Candidate, ro
         [estimates.evaluator.result(candidate, row) for candidate in (incumbent, without)] for row in rows
     )
     is_same = lead == 0 and all(one and other and one.output == other.output for one, other in pairs_of_results)
-    return WithoutGroup(lead=lead, variance=variance, pairs=pairs, is_same=is_same, is_shorter=others <= tokens)
+    is_preferred = estimates.preference.keeps_cheap and is_as_good(estimates, incumbent, without, rows)
+    return WithoutGroup(
+        lead=lead,
+        variance=variance,
+        pairs=pairs,
+        is_same=is_same,
+        is_shorter=others <= tokens,
+        is_preferred=is_preferred,
+    )
 
 
 def _lead(
     estimates: Estimates, candidate: Candidate, other: Candidate, rows: Sequence[int]
 ) -> tuple[float, float, int]:
-    calibration = estimates.calibration
-    return paired_lead(calibration.scores(candidate, rows), calibration.scores(other, rows))
+    ours, theirs = (estimates.calibration.scores(compared, rows) for compared in (candidate, other))
+    return paired_lead(ours, theirs, estimates.evaluator.clusters(rows))
 
 
 def _add_trial(result: SearchResult, trial: Trial) -> None:
@@ -245,10 +254,11 @@ def _taken_back(
     rows: int,
 ) -> TakenBack:
     low, mean, high = contribution_interval(estimates.evaluator, contributions, name)
+    is_preferred = compared.is_preferred and contributions.of([name])[0] >= WORTH
     return TakenBack(
         parameter=name,
         choice=candidate.choices[name].name,
-        why="same answers" if compared.is_same else "no gain",
+        why="same answers" if compared.is_same else "preferred" if is_preferred else "no gain",
         difference=mean,
         low=low,
         high=high,

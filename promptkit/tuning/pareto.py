@@ -50,23 +50,19 @@ def preferred_candidate(estimates: Estimates, best: Candidate, trials: Sequence[
     ]
     if prefer.is_formula:
         return max(shared, key=lambda pair: round(_value_gain(estimates, best, *pair), DIGITS))[0]
-    is_cheap = prefer.text == CHEAP
-    near = [
-        (candidate, rows)
-        for candidate, rows in shared
-        if _is_not_worse(estimates, best, candidate, rows, is_cheap=is_cheap)
-    ]
+    near = [(candidate, rows) for candidate, rows in shared if is_as_good(estimates, best, candidate, rows)]
     return min(near, key=lambda pair: _ratio_of_tokens(estimates, best, *pair))[0]
 
 
-def _is_not_worse(
-    estimates: Estimates, best: Candidate, other: Candidate, rows: Sequence[int], *, is_cheap: bool
-) -> bool:
+def is_as_good(estimates: Estimates, best: Candidate, other: Candidate, rows: Sequence[int]) -> bool:
+    """Return whether "cheap" or "balanced" takes another candidate for fewer tokens, by the rows that both have."""
     if other.key == best.key:
         return True
     ours, theirs = (estimates.calibration.scores(candidate, rows) for candidate in (other, best))
     paired = paired_gain(ours, theirs, clusters=estimates.evaluator.clusters(rows))
-    return paired.high >= 0 if is_cheap else round(paired.difference, DIGITS) >= NOT_WORSE_MARGIN
+    if estimates.preference.text == CHEAP:
+        return paired.high >= 0
+    return round(paired.difference, DIGITS) >= NOT_WORSE_MARGIN
 
 
 def _ratio_of_tokens(estimates: Estimates, best: Candidate, other: Candidate, rows: Sequence[int]) -> float:

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE
+from promptkit.tuning.costs import Amounts, RowCost
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.search_space.candidate import AGAIN, Candidate
 
 MOST_SHARE: Final = 0.1
-"""The start is asked twice if that takes at most this share of the calls that the confirmation leaves."""
+"""The start is asked twice if that takes at most this share of what the confirmation leaves of each limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +46,14 @@ class Repeatability:
         }
 
 
-def start_candidates(split: DataSplit, *, rows: int, calls: float, calls_a_row: float) -> list[Candidate]:
-    """Return the start, and again if there are calls to ask it twice on `rows` rows. `calls` is the whole budget.
+def is_asked_again(split: DataSplit, cost: RowCost, limits: Amounts, *, rows: int) -> bool:
+    """Return whether the start is to be asked twice on `rows` rows, which cost it so much.
 
-    A suite with repeats asks each row several times anyway.
+    `limits` are the most calls, tokens and seconds of the budget, (3,). A suite with repeats asks each row several
+    times anyway.
     """
-    searching = calls - 2 * len(split.holdout) * calls_a_row
-    is_affordable = rows * calls_a_row <= MOST_SHARE * searching
-    return [Candidate(), AGAIN] if split.suite.repeat == 1 and is_affordable else [Candidate()]
+    searching = limits - 2 * len(split.holdout) * cost.amounts
+    return split.suite.repeat == 1 and bool((rows * cost.amounts <= MOST_SHARE * searching).all())
 
 
 def repeatability(evaluator: Evaluator, split: DataSplit, incumbent: Candidate) -> Repeatability | None:

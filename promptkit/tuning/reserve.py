@@ -8,15 +8,11 @@ from math import inf
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from promptkit.runtimes.budget import Budget
-from promptkit.tuning.costs import CandidateCosts
+from promptkit.tuning.costs import Amounts, CandidateCosts
 from promptkit.tuning.search.race import ROWS_EACH
 from promptkit.tuning.search_space.candidate import Candidate
-
-Amounts = NDArray[np.float64]
-"""Calls, tokens and seconds, (3,)."""
 
 LEAST_SEARCH: Final = 2 * ROWS_EACH
 """The rows of the start that a search takes at least: one block of rows for two candidates."""

@@ -180,7 +180,7 @@ class TakenBackRecord(Record):
 
     axis: str
     level: str
-    why: Literal["not sent", "same answers", "no gain"]
+    why: Literal["not sent", "same answers", "no gain", "preferred"]
     difference: Number | None = None
     low: Number | None = None
     high: Number | None = None

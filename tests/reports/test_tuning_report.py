@@ -293,22 +293,27 @@ def test_a_run_that_did_not_end_has_no_advice() -> None:
     assert "what to do next" not in lines(status="interrupted")
 
 
-def test_the_prior_what_was_taken_back_and_the_looks_are_said_where_the_record_has_them() -> None:
+def test_what_was_taken_back_and_the_looks_are_said_where_the_record_has_them() -> None:
     course = {
-        "prior": {"tunings": 3, "moved": {"mood.decide": ["generate", "score"]}},
         "taken_back": [
-            {"axis": "mood.layout", "level": "json", "why": "no gain"},
+            {
+                "axis": "mood.layout",
+                "level": "json",
+                "why": "no gain",
+                "difference": 0.004,
+                "low": -0.02,
+                "high": 0.03,
+                "rows": 40,
+            },
             {"axis": "mood.wording", "level": "recap", "why": "not sent"},
         ],
         "confirmation": {"rows": 57, "look": 2, "looks": 4, "units": 142},
         "difference": {**DIFFERENCE, "n": 57},
     }
-    said = lines(**course)
+    said = " ".join(" ".join(lines(**course)).split())
     for text in (
-        "prior from 3 earlier tunings on this model (--cold begins without)",
-        "the prior put mood.decide: score before generate",
-        "taken back, no request shows it: mood.wording: recap",
-        "taken back, no gain on search rows: mood.layout: json",
+        "taken back, as no request shows it: mood.wording: recap",
+        "not expected to bring a point: mood.layout: json, 0 points [−2, +3] after 40 search rows without it",
         "asked in pairs, ended after 57 of 142 rows, at look 2 of 4",
     ):
         assert text in said
@@ -356,13 +361,6 @@ def test_a_plan_tells_rows_calls_time_and_what_is_tried() -> None:
     assert "at most 24 candidates over 1 parameter:\n    mood.layout  2  as written · json" in said
     assert "142 confirm rows can detect a gain of 10 points four times in five" in said
     assert said.endswith("· one row is wrong")
-
-
-def test_a_confirmation_that_ended_early_says_at_which_look_and_after_how_many_pairs() -> None:
-    course = {"rows": 60, "look": 2, "looks": 4, "units": 98, "level": 0.95, "look_level": 0.992}
-    said = " ".join(" ".join(lines(confirmation=course)).split())
-
-    assert "the interval is at 95 % over all looks, after 60 of 98 pairs, look 2 of 4" in said
 
 
 def test_rows_that_hang_together_are_counted_by_their_clusters() -> None:

@@ -9,6 +9,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.minimal import TEST_ROWS, minimize, search_calls
+from promptkit.tuning.preference import Preference
 from promptkit.tuning.search.effects import Effects
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates, SearchResult, Trial
@@ -34,7 +35,7 @@ def answer(request: Request) -> str:
 
 
 async def minimized(
-    opened: Opened, incumbent: Candidate, effects: Effects | None = None, calls: int = 1000
+    opened: Opened, incumbent: Candidate, effects: Effects | None = None, calls: int = 1000, prefer: str = "best"
 ) -> tuple[SearchResult, list[dict[str, Any]]]:
     """Minimize an incumbent that has results on all rows, beside the start."""
     evaluator = opened.evaluator
@@ -42,7 +43,7 @@ async def minimized(
     result = SearchResult(incumbent=incumbent, calibrated=incumbent, effects=effects)
     for candidate in (Candidate(), incumbent):
         result.add_trial(Trial(candidate=candidate, stage="race", rows=tuple(ROWS)))
-    estimates = Estimates(evaluator, CandidateCalibration(evaluator, None))
+    estimates = Estimates(evaluator, CandidateCalibration(evaluator, None), Preference(prefer))
     taken_back = await minimize(estimates, result, tuple(ROWS), calls)
     return result, [change.record() for change in taken_back]
 
@@ -124,6 +125,23 @@ async def test_a_change_that_alters_answers_is_taken_back_where_the_search_expec
     assert result.incumbent == Candidate()
     assert record["why"] == "no gain"
     assert record["difference"] < 0.01
+
+
+async def test_what_brings_a_few_points_for_more_tokens_is_taken_back_where_cheap_candidates_are_preferred(
+    folder: Folder,
+) -> None:
+    def little_better(request: Request) -> str:
+        number = row_of(request)
+        return truth(number) if number != 5 or "row 999" in request_text(request) else WRONG[truth(number)]
+
+    pick, taken_back = Candidate({"mood.examples": EXAMPLES}), {}
+    for prefer in ("best", "cheap"):
+        bench = TuneBench(folder, len(ROWS))
+        async with open_evaluator(bench, little_better, bench.start()) as opened:
+            _, records = await minimized(opened, pick, prefer=prefer)
+        taken_back[prefer] = [record["why"] for record in records]
+
+    assert taken_back == {"best": [], "cheap": ["preferred"]}
 
 
 async def test_a_change_that_makes_the_prompt_shorter_stays_whatever_it_brings(folder: Folder) -> None:

@@ -10,8 +10,9 @@ import pytest
 from promptkit.reports.tuning.report import tuning_text
 from promptkit.runtimes.base import Request
 from promptkit.tuning.confirmation.verdict import paired_gain
+from promptkit.tuning.costs import RowCost
 from promptkit.tuning.data_split import read_data_split
-from promptkit.tuning.repeatability import start_candidates
+from promptkit.tuning.repeatability import is_asked_again
 from tests.engine.helpers import Folder
 from tests.tuning.tunings import Ran, TuneBench, luck, right_where, row_of
 
@@ -83,12 +84,16 @@ async def test_the_repeats_of_a_suite_stand_in_place_of_asking_again(bench: Tune
     assert ran.record["repeatability"]["changed"] > 0
 
 
-@pytest.mark.parametrize(("left", "times"), [(79, 1), (80, 2)])
-def test_a_small_budget_is_kept_for_the_search(bench: TuneBench, left: int, times: int) -> None:
-    split = read_data_split(bench.start())
-    calls = 2 * len(split.holdout) + left
+@pytest.mark.parametrize(("left", "is_asked"), [(79, False), (80, True)])
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_a_small_budget_is_kept_for_the_search_whatever_its_unit(
+    bench: TuneBench, limit: int, left: int, is_asked: bool
+) -> None:
+    split, cost = read_data_split(bench.start()), RowCost(calls=1.0, tokens=90.0, judge_tokens=10.0, seconds=0.5)
+    limits = np.full(3, np.inf)
+    limits[limit] = (2 * len(split.holdout) + left) * cost.amounts[limit]
 
-    assert len(start_candidates(split, rows=8, calls=calls, calls_a_row=1.0)) == times
+    assert is_asked_again(split, cost, limits, rows=8) == is_asked
 
 
 def test_the_paired_interval_includes_that_both_sides_are_asked_once_a_row() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from promptkit.evaluation.record import DifferenceRecord
 from promptkit.reports.evaluation.figures import difference_parts, difference_unit
 from promptkit.reports.text import counted
 from promptkit.tuning.tune_record import AblationRecord, TakenBackRecord, TuneRecord
+
+TAKEN_BACK_REASONS: Final[Mapping[str, str]] = {
+    "no gain": "it is not expected to bring a point",
+    "preferred": "--prefer takes as good a candidate with fewer tokens",
+}
 
 
 def measured_on(change: AblationRecord) -> str:
@@ -45,12 +51,12 @@ def taken_back_texts(record: TuneRecord) -> Iterator[str]:
         if change.why == "same answers":
             rows = counted(change.rows, "search row")
             yield f"taken back, as all answers on {rows} are the same without it: {_name(change)}"
-        if change.why == "no gain":
+        if change.why in TAKEN_BACK_REASONS:
             expected = DifferenceRecord(difference=change.difference, low=change.low, high=change.high)
             value, interval = difference_parts(metric, expected)
             parts = " ".join(filter(None, (value, difference_unit(metric, expected), interval)))
             yield (
-                f"taken back, as it is not expected to bring a point: {_name(change)}, {parts} after "
+                f"taken back, as {TAKEN_BACK_REASONS[change.why]}: {_name(change)}, {parts} after "
                 f"{counted(change.rows, 'search row')} without it"
             )
 

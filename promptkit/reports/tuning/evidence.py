@@ -111,8 +111,8 @@ def forest_plot_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     unit = difference_unit(metric)
     yield from figure_lines(f"differences{f', {unit}' if unit else ''}", rows, width, null=0.0)
     if any(row.kind == "candidate" for row in found):
-        text = f"○ late candidates against the start, by how they differ from the incumbent; {OPTIMISTIC}"
-        yield from _legend(text, width)
+        text = "○ candidates that raced longest, against the start, named by how they differ from the incumbent"
+        yield from _legend(f"{text}; {OPTIMISTIC}", width)
 
 
 def curve_lines(record: TuneRecord, width: int) -> Iterator[Text]:

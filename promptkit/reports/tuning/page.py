@@ -12,7 +12,6 @@ from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.page.html import NONE, BarPlaces, Ends, asset, bar_places, policy, scale, templates
 from promptkit.reports.tuning.advice import advice, legend
 from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
-from promptkit.reports.tuning.course import prior_texts
 from promptkit.reports.tuning.curve import make_curve
 from promptkit.reports.tuning.evidence import OPTIMISTIC, forest_rows
 from promptkit.reports.tuning.report import (
@@ -75,7 +74,6 @@ def tuning_page(record: TuneRecord) -> str:
             turned_more=record.turned.better + record.turned.worse - len(record.turned.rows),
             advice=list(advice(record)),
             legend=legend(record),
-            prior=list(prior_texts(record)),
             candidates=_candidates(record),
         )
     )

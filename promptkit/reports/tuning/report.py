@@ -20,7 +20,6 @@ from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import counted, one_line, seconds_text, visible, warning_texts
 from promptkit.reports.tuning.advice import advice, legend
 from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
-from promptkit.reports.tuning.course import looks_text, prior_texts
 from promptkit.reports.tuning.evidence import ForestRow, curve_lines, forest_plot_lines
 from promptkit.reports.tuning.turned import turned_lines
 from promptkit.tuning.tune_record import (
@@ -87,7 +86,6 @@ def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
         f"optimizer {record.optimizer}, seed {record.seed}; {counted(rows.search, 'row')} to search on, "
         f"{rows.pool} for examples, {rows.confirm} to confirm",
     ]
-    facts += prior_texts(record)
     if reason := _STOP_REASONS.get(record.stopped_by):
         facts.append(reason)
     yield from _paragraphs(facts, width, "dim")
@@ -113,6 +111,15 @@ def holdout_text(found: ConfirmedDifference | None) -> str:
     return f" on {counted(found.n, found.unit)} that the search never saw" if found is not None else ""
 
 
+def _looks_text(record: TuneRecord) -> str:
+    """Return how far a confirmation in looks went; nothing for one that asked all rows."""
+    found, course = record.difference, record.confirmation
+    if found is None or course is None or course.looks < 2 or found.n >= course.units:
+        return ""
+    pairs = f"{found.n} of {course.units} {found.unit}s"
+    return f"asked in pairs, ended after {pairs}, at look {course.look} of {course.looks}"
+
+
 def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     """Yield the reasons for the verdict, and its limits."""
     found, needed = record.difference, record.rows_needed
@@ -121,7 +128,7 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
         better = counted(found.better, found.unit)
         interval = "" if record.ordinal > 1 else f"; the interval is at {100 * found.level:g} %"
         yield f"{better} better, {found.worse} worse{interval}"
-        if looks := looks_text(record):
+        if looks := _looks_text(record):
             yield looks
     constant = record.constant
     if constant is not None and constant.difference is not None and not constant.beaten:

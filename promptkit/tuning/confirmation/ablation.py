@@ -111,7 +111,9 @@ def _observed(
     rows: Sequence[int],
 ) -> Contributions:
     """Return contributions, updated by the lead over a candidate that lacks some changes; nothing new without rows."""
-    lead, variance, pairs = paired_lead(evaluator.scores(incumbent, rows), evaluator.scores(other, rows))
+    lead, variance, pairs = paired_lead(
+        evaluator.scores(incumbent, rows), evaluator.scores(other, rows), evaluator.clusters(rows)
+    )
     known = [name for name in names if name in contributions.names]
     return contributions.observe(known, lead, variance) if pairs and known else contributions
 

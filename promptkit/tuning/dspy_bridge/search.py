@@ -222,7 +222,7 @@ class DspySearch:
 
     def _take(self, candidate: Candidate) -> None:
         self.found.incumbent = self.found.calibrated = candidate
-        rows = self._split.visible
+        rows = [row for row in self._split.visible if self._evaluator.result(candidate, row) is not None]
         self._progress.lead(candidate, rows, self._estimates.leader(candidate, rows))
 
     def _end(self, compiled: Program | None, exporter: Exporter, runner: ProgramRunner, before: int) -> None:

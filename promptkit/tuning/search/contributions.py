@@ -64,18 +64,24 @@ def screened_contributions(candidate: Candidate, effects: Effects | None) -> Con
     return Contributions(names, np.array([effect for effect, _ in known]), np.diag(variances))
 
 
-def paired_lead(scores: ArrayLike, others: ArrayLike) -> tuple[float, float, int]:
+def paired_lead(scores: ArrayLike, others: ArrayLike, clusters: ArrayLike | None = None) -> tuple[float, float, int]:
     """Return by how much a candidate leads another on rows that both have, the variance of its error, and the rows.
 
-    `scores` and `others` are (rows,), in [0, 1], NaN if missing. One pseudo-row as far off as those that differ keeps
-    the variance above 0 where all rows agree. Without rows the lead is 0, with infinite variance.
+    `scores` and `others` are (rows,), in [0, 1], NaN if missing; `clusters` the codes of what is independent, if rows
+    are not. One pseudo-row as far off as those that differ keeps the variance above 0 where all rows agree. Without
+    rows the lead is 0, with infinite variance.
     """
     differences = np.asarray(scores, dtype=np.float64) - np.asarray(others, dtype=np.float64)
-    differences = differences[~np.isnan(differences)]
+    there = ~np.isnan(differences)
+    differences = differences[there]
     count = len(differences)
     if not count:
         return 0.0, float("inf"), 0
+    codes = np.arange(count) if clusters is None else np.unique(np.asarray(clusters)[there], return_inverse=True)[1]
     changed = differences[differences != 0]
     pseudo = float((changed**2).mean()) if len(changed) else 1.0
     lead = float(differences.mean())
-    return lead, (float(((differences - lead) ** 2).sum()) + pseudo) / (count + 1) / count, count
+    sums = np.bincount(codes, weights=differences - lead)
+    units = len(sums)
+    squares = float((sums**2).sum()) * (units / count) ** 2
+    return lead, (squares + pseudo) / (units + 1) / units, count

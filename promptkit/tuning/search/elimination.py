@@ -26,7 +26,7 @@ class WithoutGroup:
     """A candidate compared with itself, a group of changes taken back, on `pairs` rows.
 
     `lead` of the candidate with them, and the `variance` of its error. `is_same`: all answers are the same.
-    `is_shorter`: it takes no more tokens without them.
+    `is_shorter`: it takes no more tokens without them. `is_preferred`: the person prefers it without them for that.
     """
 
     lead: float
@@ -34,6 +34,7 @@ class WithoutGroup:
     pairs: int
     is_same: bool = False
     is_shorter: bool = True
+    is_preferred: bool = False
 
 
 class Elimination:
@@ -41,9 +42,10 @@ class Elimination:
 
     The changes that are expected to bring least are taken back together (group testing: Dorfman 1943, Ann. Math.
     Statist. 14:436). They stay out if the candidate without them takes no more tokens and either is expected to lose
-    less than a point or gives the same answers: on 40 rows one change in eight that alters 5 % of answers does so, and
-    one in 70 that alters 10 %. Otherwise a smaller group is tested; a single change that fails is kept. Ask and tell,
-    as in a race: `ask` names the changes to take back, besides those `taken_back`.
+    less than a point (5 points, where a person prefers it for its tokens) or gives the same answers: on 40 rows one
+    change in eight that alters 5 % of answers does so, and one in 70 that alters 10 %. Otherwise a smaller group is
+    tested; a single change that fails is kept. Ask and tell, as in a race: `ask` names the changes to take back,
+    besides those `taken_back`.
     """
 
     def __init__(self, contributions: Contributions, removable: Sequence[str]) -> None:
@@ -66,7 +68,8 @@ class Elimination:
     def tell(self, group: Sequence[str], without: WithoutGroup) -> bool:
         """Take the comparison with the candidate without a group; return whether the group stays out."""
         self.contributions = self.contributions.observe(group, without.lead, without.variance)
-        brings_little = without.is_same or self.contributions.of(group)[0] < WORTH
+        limit = CLEAR_LOSS if without.is_preferred else WORTH
+        brings_little = without.is_same or self.contributions.of(group)[0] < limit
         if brings_little and without.is_shorter and without.pairs >= LEAST_PAIRS:
             self.taken_back += group
             self._open = [name for name in self._open if name not in group]

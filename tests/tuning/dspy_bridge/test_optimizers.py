@@ -212,6 +212,8 @@ async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> No
         assert "the calls ran out" in " ".join(search.progress.notes)
         assert found.incumbent.changes
         assert search.asked(found.incumbent) >= 8
+        # The learning curve has each leader on the rows that it had by then.
+        assert all(len(lead.rows) <= lead.calls for lead in search.progress.leads)
 
 
 def _with_runs(setting, runs: int):  # type: ignore[no-untyped-def]

@@ -83,3 +83,11 @@ def test_rows_that_all_agree_leave_a_doubt_that_falls_with_their_number() -> Non
 
     assert sqrt(few) == pytest.approx(0.095, abs=0.001)
     assert sqrt(many) == pytest.approx(0.00995, abs=0.0001)
+
+
+def test_rows_of_a_cluster_say_as_much_as_one_of_them() -> None:
+    ours, theirs = np.array([1.0, 1.0, 0.0, 1.0, np.nan]), np.array([0.0, 1.0, 0.0, 1.0, 1.0])
+    lead, variance, pairs = paired_lead(np.repeat(ours, 4), np.repeat(theirs, 4), np.repeat([7, 3, 5, 9, 1], 4))
+
+    assert (lead, variance) == pytest.approx(paired_lead(ours, theirs)[:2])
+    assert pairs == 16

@@ -61,6 +61,12 @@ def test_the_limit_is_a_point() -> None:
         assert elimination.tell(("a",), without(lead, 1e-9)) is stays_out
 
 
+def test_the_limit_is_five_points_for_what_a_person_prefers_to_do_without() -> None:
+    for lead, stays_out in ((CLEAR_LOSS - 0.001, True), (CLEAR_LOSS + 0.001, False)):
+        elimination = Elimination(contributions({"a": 0.01}), ["a"])
+        assert elimination.tell(("a",), without(lead, 1e-9, is_preferred=True)) is stays_out
+
+
 def test_a_change_without_which_all_answers_are_the_same_stays_out_whatever_was_expected() -> None:
     for is_same in (True, False):
         elimination = Elimination(contributions({"a": 0.04}), ["a"])
