@@ -154,6 +154,9 @@ class Project:
 
     def portable_name(self, path: Path) -> str:
         """Return a file's path within the project or promptkit, the same wherever these lie; else its name."""
+        return first_found(("portable name", self.root, path), lambda: self._portable_name(path)) or path.name
+
+    def _portable_name(self, path: Path) -> str:
         file = resolved_once(path)
         folder = next((folder for folder in (resolved_once(self.root), LIBRARY) if file.is_relative_to(folder)), None)
         return file.name if folder is None else file.relative_to(folder).as_posix()

@@ -24,7 +24,8 @@ from promptkit.tuning.options import Limits, Mode, Optimizer, TuneOptions, read_
 from promptkit.tuning.output.write import check_replaceable, write_result
 from promptkit.tuning.record import metric_record
 from promptkit.tuning.run import TuningResult
-from promptkit.tuning.tune import Tuning, load_tuning_suite, separate_models
+from promptkit.tuning.tune import Tuning
+from promptkit.tuning.tuned_suite import load_tuning_suite, separate_models
 
 
 class TuneArguments(ModelArguments, total=False):

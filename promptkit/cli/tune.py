@@ -44,8 +44,8 @@ from promptkit.storage.files import check_destination
 from promptkit.tuning.budget import Plan
 from promptkit.tuning.options import Mode
 from promptkit.tuning.run import TuningResult
-from promptkit.tuning.tune import tuning_code
 from promptkit.tuning.tune_record import TuneRecord
+from promptkit.tuning.tuned_suite import tuning_code
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

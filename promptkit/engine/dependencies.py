@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from promptkit.answers.build import installed_answer_type, template_beside
@@ -15,7 +16,7 @@ from promptkit.project import LIBRARY, Project
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference, CodeUse
 from promptkit.runtimes.references import parse_reference
-from promptkit.storage.files import SETTINGS_FILE, read_bytes, resolved, resolved_once
+from promptkit.storage.files import SETTINGS_FILE, first_found, read_bytes, resolved, resolved_once
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
 
@@ -45,13 +46,17 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
     holds. A file that is not there is empty.
     """
-    contents = {path: read_bytes(path) if path.is_file() else b"" for path in files_of(pipeline)}
+    contents = {path: first_found(("content", path), partial(_content, path)) or b"" for path in files_of(pipeline)}
     shipped = resolved(LIBRARY / "templates" / "answers")
     if any(path.is_relative_to(shipped) for path in contents):
         for name, content in _REMOVED_ANSWERS.items():
             if pipeline.project.find_template("answers", name) is None:
                 contents[shipped / f"{name}.j2"] = content
     return contents
+
+
+def _content(path: Path) -> bytes | None:
+    return read_bytes(path) if path.is_file() else None
 
 
 def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:

@@ -118,7 +118,7 @@ def _row_example(
     else:
         inputs = {name: row[name] for name in names if name in row}
     if not inputs:
-        hint = f"this row has: {', '.join(row)}; `input: {{NAME: FIELD}}` beside `file` says which are meant"
+        hint = f"this row has: {', '.join(row)}; `input: {{NAME: FIELD}}` under `examples` says which are meant"
         raise InputError(Problem(f"there is none of the inputs {', '.join(names)}", hint=hint))
     has_thoughts = THOUGHTS in row or fields[THOUGHTS] != THOUGHTS
     thoughts = _field(row, fields[THOUGHTS], THOUGHTS) if has_thoughts else None
@@ -130,6 +130,6 @@ def _field(row: Mapping[str, Any], text: str, key: str) -> Any:
     if "{{" in text:
         return Expression.parse(text).evaluate({"row": row})
     if text not in row:
-        hint = f"this row has: {', '.join(row)}; `{key}: FIELD` beside `file` names another"
+        hint = f"this row has: {', '.join(row)}; `{key}: FIELD` under `examples` names another"
         raise InputError(Problem(f"there is no field `{text}`", hint=hint))
     return row[text]

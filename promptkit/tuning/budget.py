@@ -17,7 +17,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.tuning.costs import Amounts, RowCost
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.options import Limits
-from promptkit.tuning.reserve import LEAST_SEARCH, SLACK, reserve_amount
+from promptkit.tuning.reserve import SLACK, least_search, reserve_amount
 from promptkit.tuning.search.race import ROWS_EACH, default_budget, most_cost
 from promptkit.tuning.search_space.candidate import Parameter
 from promptkit.tuning.search_space.settings import written_requests
@@ -53,31 +53,33 @@ def share_budget(
     rows = holdout_rows * calls_a_row
     usual = int(default_budget(CANDIDATES, search_rows) * calls_a_row + rows * (1 + min(dearest(inf), USUAL_REQUESTS)))
     total = limits.calls if limits.calls is not None else usual
-    check_budget(Limits(calls=total), RowCost(calls=calls_a_row, tokens=0.0, seconds=0.0), holdout_rows, usual=usual)
+    start = RowCost(calls=calls_a_row, tokens=0.0, seconds=0.0)
+    check_budget(Limits(calls=total), start, holdout_rows, search_rows=search_rows, usual=usual)
+    least = least_search(search_rows) * calls_a_row
     # What the race does not admit need not be confirmed.
-    search = total - _set_aside(total, calls_a_row, holdout_rows, dearest(inf))
+    search = total - _set_aside(total, rows, dearest(inf), search=least)
     most = most_cost(search / calls_a_row, search_rows)
-    confirmation = _set_aside(total, calls_a_row, holdout_rows, dearest(most))
+    confirmation = _set_aside(total, rows, dearest(most), search=least)
     return BudgetShares(total=total, search=total - confirmation, confirmation=confirmation, most_cost=most)
 
 
-def _set_aside(total: int, calls_a_row: float, holdout_rows: int, dearest: float) -> int:
-    rows = np.array([holdout_rows * calls_a_row])
+def _set_aside(total: int, start: float, dearest: float, *, search: float) -> int:
+    """Return the calls to set aside where the start takes `start` calls on the held-out rows."""
+    rows = np.array([start])
     amount = reserve_amount(
-        (1 + dearest) * rows,
-        plain=2 * rows,
-        total=np.array([float(total)]),
-        search=np.array([LEAST_SEARCH * calls_a_row]),
+        (1 + dearest) * rows, plain=2 * rows, total=np.array([float(total)]), search=np.array([search])
     )
     return ceil(float(amount[0]))
 
 
-def check_budget(limits: Limits, cost: RowCost, holdout_rows: int, *, elapsed: float = 0.0, usual: int = 0) -> None:
+def check_budget(
+    limits: Limits, cost: RowCost, holdout_rows: int, *, search_rows: int, elapsed: float = 0.0, usual: int = 0
+) -> None:
     """Raise InputError with each limit that holds no search and no confirmation at the start's cost, and the least.
 
     `elapsed`: seconds that are gone already. `usual`: the usual number of calls.
     """
-    least = (2 * holdout_rows + LEAST_SEARCH) * cost.amounts
+    least = (2 * holdout_rows + least_search(search_rows)) * cost.amounts
     seconds = elapsed + least[2] + (SLACK - 1) * 2 * holdout_rows * cost.seconds
     needed = {"calls": least[0], "tokens": least[1], "minutes": seconds / 60}
     # Times differ from run to run.
@@ -90,7 +92,7 @@ def check_budget(limits: Limits, cost: RowCost, holdout_rows: int, *, elapsed: f
         problems.append(
             Problem(
                 f"--budget {limit}={given:g} is too small: the confirmation asks {holdout_rows} rows twice, and a "
-                f"search needs {LEAST_SEARCH // 2} rows for two candidates",
+                f"search needs {min(ROWS_EACH, search_rows)} rows for two candidates",
                 hint=f"at least {limit}={enough[limit]:g}{better}; or give the suite fewer rows "
                 "(`data: {sample: 60}`)",
             )

@@ -7,7 +7,7 @@ together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,9 +118,8 @@ class CandidateCalibration:
             calibrated = candidate.with_choice(f"{step}.calibrate", calibration)
         else:
             name, about = f"{way.name}, calibrated ({calibration.name})", f"{way.about}; {calibration.about}"
-            calibrated = candidate.with_choice(
-                parameter, Choice(name, {**way.changes, **calibration.changes}, about, way.requests)
-            )
+            changes = {**way.changes, **calibration.changes}
+            calibrated = candidate.with_choice(parameter, replace(way, name=name, changes=changes, about=about))
         return calibrated if partition_valid(self._evaluator, [calibrated])[0] else candidate
 
     def outside(self, candidate: Candidate, rows: Sequence[int]) -> bool:

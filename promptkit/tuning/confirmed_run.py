@@ -21,7 +21,7 @@ INCUMBENT: Final = "incumbent"
 CONFIRM_SETTINGS: Final = "confirm"
 """The key of a tuning's inputs in the store under which it keeps how its confirm rows are measured."""
 CONFIRM_ROWS: Final = "confirm_rows"
-"""The key of these settings with the numbers of the confirm rows."""
+"""The key of these settings with the numbers of the confirm rows, in the order in which they are asked."""
 
 
 def tuned_notes(store: Store, suite: Suite) -> Iterator[str]:
@@ -44,7 +44,8 @@ def tuned_notes(store: Store, suite: Suite) -> Iterator[str]:
 class ConfirmedRun(StoredRun):
     """The start and the incumbent of a stored tuning on its confirm rows, as variants of an evaluation.
 
-    Cells of other candidates and of search rows are left out. Raises InputError for a tuning that did not confirm an
+    Of the confirm rows those count that the confirmation asked both: it may end before the last. Cells of other
+    candidates and of search rows are left out. Raises InputError for a tuning that did not confirm an
     incumbent, or that an earlier promptkit kept; DamagedRecord where the store does not say how it was made.
     """
 
@@ -58,7 +59,8 @@ class ConfirmedRun(StoredRun):
             message = f"run {run.number} is by an earlier promptkit, which did not keep how its rows were measured"
             raise InputError(message, hint="tune again: known answers are not asked again")
         self._stored_names = {START: record.baseline.variant, INCUMBENT: record.best.variant}
-        self._rows = frozenset(settings[CONFIRM_ROWS])
+        # An earlier promptkit asked all of them.
+        self._rows = settings[CONFIRM_ROWS][: record.confirmation.rows if record.confirmation else None]
         self._sets = {START: {}, INCUMBENT: record.best.changes}
         super().__init__(store, run)
         self.suite = record.suite
@@ -76,13 +78,13 @@ class ConfirmedRun(StoredRun):
 
     def cells(self, variant: str | None = None, *, first: int = 0) -> Iterator[Cell]:
         """Yield the cells of the confirm rows as `StoredRun.cells` does."""
-        names = {stored: name for name, stored in self._stored_names.items()}
+        rows, names = frozenset(self._rows), {stored: name for name, stored in self._stored_names.items()}
         stored = None if variant is None else self._stored_names[variant]
         for cell in super().cells(stored, first=first):
-            if cell.variant in names and cell.row in self._rows:
+            if cell.variant in names and cell.row in rows:
                 cell.variant = names[cell.variant]
                 yield cell
 
     def _read_settings(self, run: Run) -> Mapping[str, Any]:
-        settings = {**(run.inputs or {})[CONFIRM_SETTINGS], "variants": self._sets}
+        settings = {**(run.inputs or {})[CONFIRM_SETTINGS], "variants": self._sets, "rows": len(self._rows)}
         return check_shape(settings, EvalInputsShape, f"runs {run.number}, `inputs`")

@@ -45,7 +45,8 @@ async def measured_start(
     is_asked = evaluator.requests_sent and asked
     seconds = (elapsed - before) * len(rows) / asked if is_asked else 0.0
     cost = row_cost(results, seconds=seconds, parallel=parallel)
-    check_budget(limits, cost, len(split.holdout), elapsed=0.0 if evaluator.requests_sent else elapsed)
+    began = 0.0 if evaluator.requests_sent else elapsed
+    check_budget(limits, cost, len(split.holdout), search_rows=len(split.search), elapsed=began)
     if spent is not None:
         limit = budget.budget.ended or "calls"
         given = limits.record().get(limit) or 0

@@ -48,7 +48,7 @@ def near_duplicates(rows: Iterable[Mapping[str, Any]], few: Sequence[Mapping[str
     return places
 
 
-def repeated_rows(rows: Sequence[Mapping[str, Any]]) -> set[int]:
+def mutual_near_duplicates(rows: Sequence[Mapping[str, Any]]) -> set[int]:
     """Return the places of the rows that nearly repeat another one of them, or are nearly repeated by one."""
     words_of_rows = [words_of(inputs) for inputs in rows]
     times = Counter(words_of_rows)

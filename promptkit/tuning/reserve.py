@@ -14,8 +14,8 @@ from promptkit.tuning.costs import Amounts, CandidateCosts
 from promptkit.tuning.search.race import ROWS_EACH
 from promptkit.tuning.search_space.candidate import Candidate
 
-LEAST_SEARCH: Final = 2 * ROWS_EACH
-"""The rows of the start that a search takes at least: one block of rows for two candidates."""
+LEAST_CANDIDATES: Final = 2
+"""The candidates of which a search evaluates one block of rows at least."""
 MOST_SHARE: Final = 0.5
 """The largest share of a budget that dear candidates take from the search; a pick that is dearer gets fewer pairs."""
 SLACK: Final = 1.2
@@ -32,6 +32,11 @@ def reserve_amount(wanted: Amounts, *, plain: Amounts, total: Amounts, search: A
     return np.where(finite, np.minimum(wanted, most), 0.0)
 
 
+def least_search(rows: int) -> int:
+    """Return how many rows of the start a search on `rows` rows takes at least: a block of rows for two candidates."""
+    return LEAST_CANDIDATES * min(ROWS_EACH, rows)
+
+
 class ConfirmationReserve:
     """Sets aside what the confirmation of `pairs` held-out rows takes, by the dearest candidate that is alive.
 
@@ -39,8 +44,11 @@ class ConfirmationReserve:
     `costs`, or for no pairs, nothing is set aside.
     """
 
-    def __init__(self, budget: Budget, costs: CandidateCosts | None = None, *, pairs: int = 0) -> None:
+    def __init__(
+        self, budget: Budget, costs: CandidateCosts | None = None, *, pairs: int = 0, search_rows: int = ROWS_EACH
+    ) -> None:
         self._budget, self._costs, self._pairs = budget, costs, pairs
+        self._least_search = least_search(search_rows)
         self._limits = np.array([budget.most, budget.most_tokens, budget.deadline])
         self._total = np.array([budget.most, budget.most_tokens, budget.seconds_left])
         self._held: Amounts = np.zeros(3)
@@ -60,7 +68,7 @@ class ConfirmationReserve:
             slack * self._pairs * (start + dearest),
             plain=slack * self._pairs * 2 * start,
             total=self._total,
-            search=LEAST_SEARCH * start,
+            search=self._least_search * start,
         )
         self._row = costs.mean(axis=0)
         self._alive = {candidate.key: cost for candidate, cost in zip(alive, costs, strict=False)}

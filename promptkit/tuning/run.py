@@ -187,7 +187,7 @@ class TuningRun:
         budget.most = shares.total
         is_sized = limits.tokens is not None or limits.minutes is not None
         costs = CandidateCosts(self._evaluator, split.search, cost, sized=is_sized)
-        self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout))
+        self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout), search_rows=len(split.search))
         await self._reserve.hold([])
         rows_left = self._reserve.calls_left / cost.calls
         most = min(shares.most_cost, most_cost(rows_left, len(split.search)))

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from os.path import relpath
-from pathlib import Path
 from typing import Any, Final
 
-from promptkit.engine.dependencies import model_code
-from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
+from promptkit.errors import InputError, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.metrics.human import Human
 from promptkit.evaluation.stored_run import kind_record
-from promptkit.evaluation.suite.reader import load_suite
-from promptkit.evaluation.suite.suite import Measure, Suite, suite_code
-from promptkit.project import Project, is_suite
-from promptkit.project_code.reference import CodeUse
+from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
@@ -31,7 +25,7 @@ from promptkit.tuning.confirmation.looks import detectable_gain
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 from promptkit.tuning.confirmed_run import CONFIRM_ROWS, CONFIRM_SETTINGS
 from promptkit.tuning.costs import relative_requests
-from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
+from promptkit.tuning.data_split import DataSplit, data_notes, holdout_units, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge.extra import require_dspy
 from promptkit.tuning.evaluator import without_reasons
 from promptkit.tuning.options import OPTIMIZERS, TuneOptions
@@ -98,6 +92,7 @@ class Tuning:
         parameters, skipped = prune_costly(setup.space.parameters, shares.most_cost)
         rate, pooled = self._seconds_a_call(setup), self._prior(setup)
         warm = [prior_text(pooled.tunings)] if pooled.tunings else []
+        own = [f"a variant of your own races: {candidate.name}" for candidate in setup.space.own]
         return Plan(
             target=self.suite.target,
             suite=self.suite.name,
@@ -117,7 +112,7 @@ class Tuning:
             limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest_gain=setup.smallest_gain,
-            notes=(*setup.space.notes, *skipped, *data_notes(split), *warm, *self._history.notes),
+            notes=(*own, *setup.space.notes, *skipped, *data_notes(split), *warm, *self._history.notes),
         )
 
     async def run(self) -> TuningResult:
@@ -311,7 +306,7 @@ class Tuning:
             "exact": options.exact,
             "in_flight": options.in_flight or setup.model.parallel,
             "limited": False,
-            CONFIRM_ROWS: [split.rows[place].row.number for place in split.holdout],
+            CONFIRM_ROWS: [split.rows[place].row.number for unit in holdout_units(split) for place in unit],
         }
 
 
@@ -389,63 +384,3 @@ def _check_space(space: SearchSpace, split: DataSplit) -> None:
     if not (space.parameters or space.own or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
-
-
-def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (), run_code: bool = True) -> Suite:
-    """Return the suite that measures a target, with the target, changed by `sets`, as its start.
-
-    Both are names or paths; `suite` may be None if one suite of the project names the target. Without `run_code` a data
-    function of the suite is not run. Raises InputError.
-    """
-    if is_suite(Path(target)):
-        raise InputError(f"`{target}` is a suite, not a target", hint=f"promptkit tune TARGET --suite {target}")
-    here = Project.find(Path.cwd())
-    project = Project.find(Path(target), otherwise=here.root) if os.path.exists(target) else here
-    file = project.target(target)
-    path = project.suite(suite) if suite is not None else _only_suite(file, project)
-    return load_suite(path, project, sets=sets, start=file, run_code=run_code)
-
-
-def _only_suite(target: Path, project: Project) -> Path:
-    """Return the one suite of a project that names a target. Raises InputError for none and for several."""
-    of_target: list[tuple[str, Path]] = []
-    of_steps: list[tuple[str, Path]] = []
-    for name in project.names("evals"):
-        path = project.suite(name)
-        try:
-            suite = load_suite(path, project, run_code=False)
-        except (InputError, MissingExtra):
-            continue  # `check` reports what is wrong in it; it is not the suite that is meant.
-        if suite.source.target == target:
-            (of_target if suite.source.step is None else of_steps).append((name, path))
-    if not of_target:
-        hint = "name one with --suite"
-        if of_steps:
-            hint = f"`{of_steps[0][0]}` measures one of its steps: {hint}"
-        raise InputError(f"no suite measures `{target.stem}`", hint=hint)
-    if len(of_target) > 1:
-        raise InputError(
-            f"several suites measure `{target.stem}`", hint=f"--suite {of_target[0][0]}, or {of_target[1][0]}"
-        )
-    return of_target[0][1]
-
-
-def tuning_code(suite: Suite, model: str | None, teacher: str | None) -> list[CodeUse]:
-    """Return the Python code that a tuning would load, each use once; nothing is loaded for that.
-
-    `model` and `teacher` are those of the command line. Raises InputError for a wrong teacher of `promptkit.yaml`.
-    """
-    named, uses = named_teacher(teacher, suite.project), suite_code(suite, model=model)
-    if named is None or named == NO_TEACHER:
-        return uses
-    folder = Path.cwd() if teacher is not None else suite.project.root
-    return list(dict.fromkeys([*uses, *model_code(named, folder, "the teacher")]))
-
-
-def separate_models(suite: Suite, teacher: str | None) -> list[str]:
-    """Return the models besides the tuned one: those of judges and a simulated user, and the teacher.
-
-    `teacher` is the one of `--teacher`, None for that of `promptkit.yaml`. Raises InputError.
-    """
-    named = named_teacher(teacher, suite.project)
-    return [*suite.other_models, *([named] if named not in (None, NO_TEACHER) else [])]

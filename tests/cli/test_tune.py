@@ -19,7 +19,8 @@ from promptkit.cli import tune
 from promptkit.errors import InputError, Interrupted
 from promptkit.storage.store import Store
 from promptkit.tuning.options import Limits, TuneOptions
-from promptkit.tuning.tune import Tuning, load_tuning_suite
+from promptkit.tuning.tune import Tuning
+from promptkit.tuning.tuned_suite import load_tuning_suite
 from tests.cli.runs_project import Here, make_project
 from tests.reports.test_tuning_report import plan
 
@@ -114,6 +115,8 @@ def test_a_tuning_shows_compares_and_exports_its_start_and_incumbent_on_confirm_
     record = here(*TUNE, "--json").json
     turned = record["turned"]
     rows = [row["row"] for row in turned["rows"]]
+    asked = record["confirmation"]["rows"]
+    assert asked < record["rows"]["confirm"], "the first look shows the gain"
     assert turned["better"] == len(rows) > 0 and turned["worse"] == 0
     assert turned["rows"][0]["fields"] == ROWS[rows[0] - 1]
     assert turned["rows"][0]["before"] == {"value": "bad", "flag": "", "score": 0.0}
@@ -121,11 +124,11 @@ def test_a_tuning_shows_compares_and_exports_its_start_and_incumbent_on_confirm_
 
     failing = here("runs", "show", "1", "--failures", "--variant", "start", "--json").json
     assert [cell["row"] for cell in failing["cells"]] == sorted(rows)
-    assert "0 of 49 cells of `incumbent` fail" in here("runs", "show", "1", "--failures").err
+    assert f"0 of {asked} cells of `incumbent` fail" in here("runs", "show", "1", "--failures").err
     shown = here("runs", "show", "1", "--row", str(rows[0])).out
     assert "start\n  answer: bad" in shown and "incumbent\n  answer: good" in shown
     table = here("runs", "export", "1", "--csv", "-").out.splitlines()
-    assert len(table) == 1 + 2 * record["rows"]["confirm"]
+    assert len(table) == 1 + 2 * asked
     searched = next(at for at in range(1, 81) if not any(line.startswith(f"start,{at},") for line in table))
     assert f"run 1 has no row {searched}" in here("runs", "show", "1", "--row", str(searched)).err
 
@@ -187,6 +190,11 @@ def test_a_variant_that_is_tried_is_in_the_race_and_in_what_to_type_next(here: H
 
     told = here(*TUNE, "--try", "mood.cue=Tone:", "--cold").err
     assert "promptkit tune mood --suite mood --cold --try mood.cue=Tone: --yes --apply" in told
+
+
+def test_the_plan_names_the_variants_that_race(here: Here) -> None:
+    planned = here("tune", "mood", "--dry-run", "--try", "mood.cue=Tone:").out
+    assert "a variant of your own races: cue: mood.cue=Tone:" in planned
 
 
 def test_all_variants_that_are_none_of_the_target_are_refused(here: Here) -> None:

@@ -432,3 +432,4 @@ def test_each_row_of_examples_that_is_wrong_is_named(project: Place) -> None:
     done = project.run("run", "test")
 
     assert done.code == 2 and "row 1: there is no field `output`" in done.err and "row 3: there is none of" in done.err
+    assert "`output: FIELD` under `examples` names another" in done.err

@@ -289,6 +289,17 @@ def test_what_to_do_next_follows_from_the_verdict(more: dict[str, Any], next_ste
     assert next_step in said
 
 
+def test_changes_that_brought_nothing_on_the_confirm_rows_are_named_beside_one_that_did() -> None:
+    def said(*gains: float, on: str = "confirm") -> str:
+        changes = [{"axis": f"mood.{n}", "level": "x", "difference": gain, "on": on} for n, gain in enumerate(gains)]
+        return " ".join("\n".join(lines(ablation=changes)).split())
+
+    idle = "mood.1: x brought nothing on the confirm rows: where that makes the prompt longer"
+    assert idle in said(0.1, 0.0)
+    for without in (said(0.1, 0.01), said(0.0, 0.0), said(0.1, 0.0, on="search")):
+        assert "brought nothing" not in without
+
+
 def test_a_run_that_did_not_end_has_no_advice() -> None:
     assert "what to do next" not in lines(status="interrupted")
 

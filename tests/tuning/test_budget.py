@@ -149,19 +149,30 @@ def test_too_few_calls_say_how_many_it_takes() -> None:
     assert (enough.search, enough.confirmation) == (24, 240)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 11, 12, 13])
+def test_the_usual_calls_hold_a_search_however_few_the_rows(rows: int) -> None:
+    usual = share_budget(Limits(), search_rows=rows, holdout_rows=1, calls_a_row=4.0, dearest=dearest_of([]))
+    assert usual.search >= 4 * 2 * min(12, rows)
+
+    least = 4 * (2 + 2 * min(12, rows))
+    with pytest.raises(InputError, match=f"and a search needs {min(12, rows)} rows for two candidates") as raised:
+        share_budget(Limits(calls=least - 1), search_rows=rows, holdout_rows=1, calls_a_row=4.0, dearest=dearest_of([]))
+    assert f"at least calls={least}, better calls={usual.total}" in str(raised.value.problems[0].hint)
+
+
 def test_all_limits_that_hold_no_search_are_named_at_once_with_the_least_that_do() -> None:
     cost = RowCost(calls=2.0, tokens=20.0, judge_tokens=10.0, seconds=1.5)
     with pytest.raises(InputError) as raised:
-        check_budget(Limits(calls=400, tokens=6_000, minutes=5), cost, 100)
+        check_budget(Limits(calls=400, tokens=6_000, minutes=5), cost, 100, search_rows=100)
 
     hints = [str(problem.hint).partition(";")[0] for problem in raised.value.problems]
     assert hints == ["at least calls=448", "at least tokens=6720", "at least minutes=7.3"]
-    check_budget(Limits(calls=448, tokens=6_720, minutes=6.6), cost, 100)
+    check_budget(Limits(calls=448, tokens=6_720, minutes=6.6), cost, 100, search_rows=100)
 
 
 def test_time_that_is_gone_already_is_not_there_for_the_search() -> None:
     cost = RowCost(calls=1.0, tokens=1.0, seconds=1.0)
-    check_budget(Limits(minutes=4.5), cost, 100)
+    check_budget(Limits(minutes=4.5), cost, 100, search_rows=100)
 
     with pytest.raises(InputError, match=r"minutes=4\.5 is too small"):
-        check_budget(Limits(minutes=4.5), cost, 100, elapsed=30)
+        check_budget(Limits(minutes=4.5), cost, 100, search_rows=100, elapsed=30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.tuning.near_duplicates import near_duplicates, repeated_rows
+from promptkit.tuning.near_duplicates import mutual_near_duplicates, near_duplicates
 
 LONG = " ".join(f"word{number}" for number in range(40))
 
@@ -40,5 +40,5 @@ def test_rows_that_repeat_each_other_are_found_in_one_list() -> None:
     long = " ".join(f"word{at}" for at in range(40))
     texts = ["a fine day", long, "rain", f"so {long}", "A fine day!", "rain again", long.replace("word20", "other")]
 
-    assert repeated_rows([{"text": text} for text in texts]) == {0, 1, 3, 4}
-    assert repeated_rows([]) == set()
+    assert mutual_near_duplicates([{"text": text} for text in texts]) == {0, 1, 3, 4}
+    assert mutual_near_duplicates([]) == set()

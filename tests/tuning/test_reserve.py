@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from promptkit.errors import BudgetSpent
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.costs import CandidateCosts, RowCost
-from promptkit.tuning.reserve import LEAST_SEARCH, ConfirmationReserve, reserve_amount
+from promptkit.tuning.reserve import ConfirmationReserve, least_search, reserve_amount
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.tuning.test_budget import Clock
 
@@ -111,7 +111,7 @@ async def test_as_many_pairs_are_asked_as_all_of_the_budget_holds() -> None:
 def test_a_plain_confirmation_is_always_set_aside_and_a_search_is_always_left(
     total: float, start: float, pairs: float, dearer: float
 ) -> None:
-    plain, search = 2 * pairs * start, LEAST_SEARCH * start
+    plain, search = 2 * pairs * start, least_search(100) * start
     wanted = pairs * start * (1 + dearer)
     held = float(
         reserve_amount(np.array([wanted]), plain=np.array([plain]), total=np.array([total]), search=np.array([search]))[
@@ -129,7 +129,7 @@ def test_a_plain_confirmation_is_always_set_aside_and_a_search_is_always_left(
 async def test_a_request_beyond_what_is_left_to_the_search_is_refused() -> None:
     budget = Budget(224)
     await reserve_of(budget).hold([THINKING])
-    for _ in range(LEAST_SEARCH):
+    for _ in range(least_search(100)):
         async with budget.request():
             pass
 

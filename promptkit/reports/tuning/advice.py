@@ -27,6 +27,7 @@ def advice(record: TuneRecord) -> Iterator[str]:
     if record.verdict == "improved":
         command = f": promptkit eval SUITE --target {record.written[-1]}" if record.written else ""
         yield f"measure it on new rows{command}"
+        yield from _idle_changes(record)
     else:
         yield from _not_shown(record)
     if record.left_out and record.calls_for_all is not None:
@@ -35,6 +36,17 @@ def advice(record: TuneRecord) -> Iterator[str]:
         yield (
             f"{left_out} {were} not raced for want of calls: about --budget calls={rounded_up(record.calls_for_all)} "
             "would race all"
+        )
+
+
+def _idle_changes(record: TuneRecord) -> Iterator[str]:
+    """Yield a sentence on the changes that brought nothing on the confirm rows, if others did."""
+    measured = [change for change in record.ablation if change.on == "confirm" and change.difference is not None]
+    idle = [f"{change.axis}: {change.level}" for change in measured if (change.difference or 0.0) <= 0]
+    if idle and len(idle) < len(record.ablation):
+        yield (
+            f"{' · '.join(idle)} brought nothing on the confirm rows: where that makes the prompt longer, measure the "
+            "tuned target without it too"
         )
 
 

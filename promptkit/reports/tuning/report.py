@@ -35,7 +35,7 @@ MOST_FRONT = 8
 MOST_DECIMALS = 3
 
 FEW_KEPT = 0.1
-"""A share of the confirm rows: start and incumbent may differ so far in their answers from earlier runs unmentioned."""
+"""A share of the rows confirmed: start and incumbent may differ so far in answers from earlier runs unmentioned."""
 
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
@@ -156,7 +156,8 @@ def _repeatability_texts(record: TuneRecord, found: RepeatabilityRecord) -> Iter
         unit = difference_unit(record.metric.as_metric(), margin)
         text += f": a score on the confirm rows may differ by about ±{value.lstrip('+')} {unit} in a second run"
     yield f"{text.rstrip()}; the interval includes this" if record.difference is not None else text.rstrip()
-    if abs(found.start_kept - found.incumbent_kept) > FEW_KEPT * record.rows.confirm:
+    asked = record.confirmation.rows if record.confirmation else record.rows.confirm
+    if abs(found.start_kept - found.incumbent_kept) > FEW_KEPT * asked:
         yield (
             f"answers of an earlier run: {found.start_kept} of the start, {found.incumbent_kept} of the incumbent; if "
             "the model was served otherwise then, the difference includes that too"

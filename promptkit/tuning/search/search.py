@@ -202,7 +202,8 @@ class Search:
                 seed=self._seed,
                 prior=self._value_prior,
             )
-            new = [candidate for candidate in await self._valid([*drawn, *likely]) if candidate not in drawn]
+            # One that sends what a drawn one does stands in its place, and says nothing new.
+            new = (await self._valid([*drawn, *likely]))[len(drawn) :]
             left = SCREENING_SHARE * row_calls / len(rows) - sum(candidate.requests for candidate in drawn)
             drawn += within_cost(new[: size - first], left)
             asked = [self._on_base(candidate) for candidate in drawn]

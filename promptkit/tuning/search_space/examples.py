@@ -10,7 +10,7 @@ from promptkit.engine.pipeline import Step
 from promptkit.prompts.nearest_examples import NearestBy
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.near_duplicates import near_duplicates, repeated_rows
+from promptkit.tuning.near_duplicates import mutual_near_duplicates, near_duplicates
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 from promptkit.tuning.search_space.example_draws import FEWER_DRAWS, RANDOM_DRAWS, example_choices
@@ -42,7 +42,7 @@ def demonstration_places(split: DataSplit) -> list[int]:
     inputs = {place: split.rows[place].inputs[0] for place in (*places, *others)}
     near = {aside[at] for at in near_duplicates((inputs[place] for place in (*others, *scored)), _of(inputs, aside))}
     near |= {scored[at] for at in near_duplicates((inputs[place] for place in others), _of(inputs, scored))}
-    near |= {scored[at] for at in repeated_rows(_of(inputs, scored))}
+    near |= {scored[at] for at in mutual_near_duplicates(_of(inputs, scored))}
     return [place for place in places if place not in near]
 
 

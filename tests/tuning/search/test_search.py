@@ -17,6 +17,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.race import Block
 from promptkit.tuning.search.race_runner import RaceRunner
+from promptkit.tuning.search.screening import Screen
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, prune_costly
 from promptkit.tuning.trials import Estimates, SearchResult
@@ -102,6 +103,24 @@ async def test_few_calls_race_candidates_of_one_change_ways_to_decide_and_exampl
     assert all(len(choices) <= 1 for choices in raced)
     kinds = [name for choices in raced for name in choices]
     assert sorted(kinds) == ["mood.decide", "mood.decide", "mood.examples", "mood.examples", "mood.layout"]
+
+
+async def test_no_two_screened_candidates_send_the_same(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = axis("layout", *(Choice(name, {"mood.layout": name}) for name in ("xml", "markdown", "json", "prefix")))
+    lengths = axis("given", *(Choice(str(size), {"mood.options.max_tokens": size}) for size in (7, 8, 9)))
+    screened: list[Candidate] = []
+    screen = Search._screened
+
+    def seen(search: Search, drawn: Sequence[Candidate], rows: Sequence[int]) -> Screen:
+        screened[:] = drawn
+        return screen(search, drawn, rows)
+
+    monkeypatch.setattr(Search, "_screened", seen)
+    async with searching(folder, [CUES, written, lengths]) as (search, *_):
+        await search.run(500)
+        sent = [(await search._evaluator.rehearse(candidate, range(2))).key for candidate in screened]
+
+    assert len(sent) == len(set(sent)) > 16
 
 
 async def test_two_searches_of_the_same_end_the_same(folder: Folder) -> None:
