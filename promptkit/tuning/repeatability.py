@@ -76,22 +76,23 @@ def repeatability(evaluator: Evaluator, split: DataSplit, incumbent: Candidate) 
     if not changed:
         return Repeatability(rows=len(rows), changed=0, margin=None)
     kept = [sum(result.kept for result in evaluator.results(side, split.holdout)) for side in (Candidate(), incumbent)]
+    confirmed = len(list(evaluator.results(incumbent, split.holdout)))
     return Repeatability(
         rows=len(rows),
         changed=changed,
-        margin=_margin(evaluator, rows, len(split.holdout)),
+        margin=_margin(evaluator, rows, confirmed),
         start_kept=kept[0],
         incumbent_kept=kept[1],
     )
 
 
-def _margin(evaluator: Evaluator, rows: Sequence[Sequence[Sequence[float]]], holdout: int) -> float | None:
-    """Return by how much two means over the held-out rows differ at most in 19 of 20 cases.
+def _margin(evaluator: Evaluator, rows: Sequence[Sequence[Sequence[float]]], confirmed: int) -> float | None:
+    """Return by how much two means over the held-out rows that were asked differ at most in 19 of 20 cases.
 
     Each mean has the variance within rows over the number of rows, and their difference twice that.
     """
-    if not evaluator.metric.is_mean or not holdout:
+    if not evaluator.metric.is_mean or not confirmed:
         return None
     within = float(np.mean([np.var([values[0] for values in scores], ddof=1) for scores in rows]))
     # A mean over the repeats of a suite varies less than a single answer.
-    return NORMAL_QUANTILE * sqrt(2 * within / (holdout * evaluator.suite.repeat)) or None
+    return NORMAL_QUANTILE * sqrt(2 * within / (confirmed * evaluator.suite.repeat)) or None

@@ -29,7 +29,8 @@ PAUSE = 0.02
 KILLS = 2
 AFTER = 0.3
 """Seconds after a request in which a kill may come: past the last one it meets what is reckoned and written."""
-CALLS = 150
+CALLS = 125
+"""Too few to ask the start twice: a question that is asked again was not finished."""
 ARGUMENTS = ["tune", "mood", "--suite", "moods", "--budget", f"calls={CALLS}", "--yes", "--model", "ollama/tiny"]
 PROMPT = """\
 ---
@@ -194,12 +195,12 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_again_what_
         kills += own
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8], ids=["in the search", "in the confirmation"])
-def test_interrupted_it_shows_the_best_so_far_and_the_same_command_goes_on(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("calls", [30, 60], ids=["in the search", "in the confirmation"])
+def test_interrupted_it_shows_the_best_so_far_and_the_same_command_goes_on(tmp_path: Path, calls: int) -> None:
     folder = make(tmp_path)
     with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
         victim = start(folder, server.url, *ARGUMENTS)
-        wait_for(server, int(CALLS * share), victim)
+        wait_for(server, calls, victim)
         victim.send_signal(signal.SIGINT)
         said, complaint = victim.communicate(timeout=60)
         finished, seen = in_store(folder)[1], len(asked(server))
@@ -208,7 +209,7 @@ def test_interrupted_it_shows_the_best_so_far_and_the_same_command_goes_on(tmp_p
         again = finish(folder, server.url, *ARGUMENTS, "--json")
 
         assert victim.returncode == 130
-        assert len(finished) > CALLS * share / 3
+        assert len(finished) > calls / 3
         assert "Traceback" not in said + complaint
         assert "the same command asks only what is missing" in complaint
         assert again.code == 0, again.err

@@ -24,13 +24,28 @@ cue: none
 {% block input %}{{ text }}{% endblock %}
 """
 SUITE = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\n"
-THINGS = ["meal", "film", "hotel", "phone", "concert", "book", "flight", "garden", "lecture", "bicycle"]
-SAID = {
-    "positive": ["What a wonderful {}, I loved every bit of it.", "The {} was excellent and I would recommend it."],
-    "negative": ["What a terrible {}, I regret the money.", "The {} was awful and I want it never again."],
+THINGS = {
+    "meal": "at the small place by the river",
+    "film": "about two brothers and a lighthouse",
+    "hotel": "near the old station in Trieste",
+    "phone": "with a cracked screen from the flea market",
+    "concert": "under the trees of the city park",
+    "book": "on bees, maps and forgotten kings",
+    "flight": "over the Alps with a late breakfast",
+    "garden": "behind the museum of clocks",
+    "lecture": "on volcanoes by a young professor",
+    "bicycle": "with seven gears and a red basket",
 }
+SAID = {
+    "positive": ["What a wonderful {}, I loved it.", "Excellent {}!"],
+    "negative": ["What a terrible {}, I regret it.", "Awful {}!"],
+}
+ENDS = ["We went in spring.", "Nobody else knew of it.", "My uncle disagrees.", "It rained all afternoon."]
 ROWS = [
-    {"text": text.format(thing), "expect": label} for thing in THINGS for label, texts in SAID.items() for text in texts
+    {"text": f"{text.format(f'{thing} {which}')} {ENDS[(at + 2 * (label == 'negative')) % 4]}", "expect": label}
+    for thing, which in THINGS.items()
+    for label, texts in SAID.items()
+    for at, text in enumerate(texts)
 ]
 
 

@@ -56,7 +56,7 @@ async def test_the_start_is_asked_twice_on_its_first_rows_within_the_budget(benc
 
 async def test_answers_that_change_are_told_with_what_they_mean_for_a_second_run(bench: TuneBench) -> None:
     ran = await bench.tune(unsteady, calls=CALLS, only=("decide",))
-    found, confirmed = ran.record["repeatability"], ran.record["rows"]["confirm"]
+    found, confirmed = ran.record["repeatability"], ran.record["confirmation"]["rows"]
 
     assert 1 <= found["changed"] <= 8
     assert found["margin"] == pytest.approx(1.96 * (2 * found["changed"] / 8 / 2 / confirmed) ** 0.5, rel=1e-3)
@@ -69,10 +69,9 @@ async def test_confirm_answers_of_an_earlier_run_on_one_side_are_told(bench: Tun
     await bench.tune(unsteady, calls=CALLS, only=("layout",))
     ran = await bench.tune(unsteady, calls=CALLS, only=("decide",))
 
-    assert ran.record["repeatability"]["start_kept"] == ran.record["rows"]["confirm"]
-    assert f"answers of an earlier run: {ran.record['rows']['confirm']} of the start, 0 of the incumbent" in reported(
-        ran
-    )
+    asked = ran.record["confirmation"]["rows"]
+    assert ran.record["repeatability"]["start_kept"] == asked
+    assert f"answers of an earlier run: {asked} of the start, 0 of the incumbent" in reported(ran)
 
 
 async def test_the_repeats_of_a_suite_stand_in_place_of_asking_again(bench: TuneBench) -> None:
