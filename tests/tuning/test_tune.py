@@ -100,7 +100,7 @@ class TestVerdict:
 
     async def test_new_confirm_rows_begin_the_count_anew(self, tuned_bench: TuneBench) -> None:
         tuned_bench.rows(rows(140))
-        second = await tuned_bench.tune(answer, calls=CALLS)
+        second = await tuned_bench.tune(answer, calls=CALLS, only=("decide",))
 
         assert second.record["ordinal"] == 1
 
@@ -131,7 +131,7 @@ class TestLimits:
                 assert len(runtime.requests) <= most
 
     async def test_tokens_are_never_more_than_the_limit_and_a_pick_is_confirmed(self, bench: TuneBench) -> None:
-        ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=25_000))
+        ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=25_000), only=("decide", "layout"))
 
         assert ran.record["tokens"] <= 25_000
         assert ran.record["difference"]["n"] == ran.record["confirmation"]["rows"]
@@ -159,10 +159,10 @@ class TestLimits:
         def slow(request: Request) -> Reply:
             return Reply(text=answer(request), seconds=10.0, tokens_in=10, tokens_out=1)
 
-        await bench.tune(slow, calls=CALLS)  # 60 rows twice, 8 at once, take 150 seconds.
+        await bench.tune(slow, calls=CALLS, only=("decide",))  # 60 rows twice, 8 at once, take 150 seconds.
 
         with pytest.raises(InputError, match="--budget minutes=2 is too small"):
-            await bench.tune(slow, limits=Limits(calls=CALLS, minutes=2))
+            await bench.tune(slow, limits=Limits(calls=CALLS, minutes=2), only=("decide",))
 
     @pytest.mark.parametrize("tokens", [300, 8_700])
     async def test_a_limit_that_holds_no_search_is_refused_once_what_a_row_takes_is_known(
@@ -185,7 +185,7 @@ class TestLimits:
         least = int(re.findall(r"at least calls=(\d+)", str(raised.value.problems[0].hint))[0])
         ran = await bench.tune(answer, calls=least, only=("decide",))
         assert ran.record["status"] == "done"
-        assert least == (2 * 18 + 24) * 5
+        assert least == (2 * 18 + 2 * 9) * 5, "two candidates on the nine rows that there are to search on"
 
 
 class TestPlan:

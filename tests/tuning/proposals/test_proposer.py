@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import StreamWriter
 
 import pytest
@@ -21,7 +22,7 @@ from tests.engine.helpers import Folder
 from tests.runtimes.servers.fault_server import Misdeed, answers, faulty, sends
 from tests.tuning.evaluators import open_evaluator
 from tests.tuning.logs import numbers_in, sides
-from tests.tuning.tunings import TuneBench, luck, row_of, truth
+from tests.tuning.tunings import Ran, TuneBench, luck, row_of, truth
 
 CALLS = 700
 LISTED = b'{"data": [{"id": "large"}]}'
@@ -51,9 +52,15 @@ def bench(folder: Folder) -> TuneBench:
     return TuneBench(folder, 150)
 
 
-async def test_what_a_teacher_proposes_is_raced_and_may_be_picked(bench: TuneBench) -> None:
-    pupil = Pupil(KIND)
-    ran = await bench.tune(pupil, calls=CALLS, teacher="embedded")
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneBench, Pupil, Ran]:
+    """Return a tuning with a teacher, its bench and its model; all are read only."""
+    bench, pupil = TuneBench(Folder(tmp_path_factory.mktemp("taught")), 150), Pupil(KIND)
+    return bench, pupil, asyncio.run(bench.tune(pupil, calls=CALLS, teacher="embedded"))
+
+
+def test_what_a_teacher_proposes_is_raced_and_may_be_picked(taught: tuple[TuneBench, Pupil, Ran]) -> None:
+    _, pupil, ran = taught
 
     assert pupil.lessons
     assert ran.record["best"]["choices"]["mood.wording"].startswith("teacher")
@@ -110,7 +117,7 @@ def test_a_wrong_teacher_of_the_project_is_told_with_its_place(folder: Folder) -
 
 async def test_nobody_proposes_where_none_is_named(bench: TuneBench) -> None:
     pupil = Pupil(KIND)
-    ran = await bench.tune(pupil, calls=CALLS, teacher="none")
+    ran = await bench.tune(pupil, calls=400, teacher="none", only=("wording",))
 
     assert pupil.lessons == []
     assert not any("teacher" in note for note in ran.record["notes"])
@@ -146,9 +153,8 @@ async def test_a_teacher_that_is_gone_in_the_middle_ends_its_proposals_and_not_t
     assert not any("is refused" in note for note in ran.record["notes"])
 
 
-async def test_a_teacher_is_shown_no_confirm_row(bench: TuneBench) -> None:
-    pupil = Pupil(KIND)
-    await bench.tune(pupil, calls=CALLS, teacher="embedded")
+def test_a_teacher_is_shown_no_confirm_row(taught: tuple[TuneBench, Pupil, Ran]) -> None:
+    bench, pupil, _ = taught
     shown = {number for lesson in pupil.lessons for number in numbers_in(lesson)}
 
     assert shown
@@ -166,7 +172,7 @@ async def test_a_proposal_that_may_not_be_tried_is_told_and_the_tuning_goes_on(b
 
 async def test_a_teacher_is_not_asked_where_next_to_nothing_fails(bench: TuneBench) -> None:
     pupil = Pupil(KIND, share=0.98)
-    ran = await bench.tune(pupil, calls=CALLS, teacher="embedded")
+    ran = await bench.tune(pupil, calls=CALLS, teacher="embedded", only=("wording",))
 
     assert pupil.lessons == []
     assert any("the teacher is not asked" in entry for entry in ran.record["notes"])

@@ -26,6 +26,7 @@ from tests.tuning.tunings import Ran, right_where
 SUITE = "data: rows.jsonl\ntarget: noted\nmetrics: {accuracy: label}\n"
 LAYOUTS = "{note.layout: [xml, markdown], mood.layout: [xml, markdown, json]}"
 ROWS, CALLS = 80, 700
+KINDS = ("examples", "layout", "wording")
 
 
 def cells_of(name: str) -> Choice:
@@ -116,7 +117,9 @@ async def test_what_was_tuned_on_the_inputs_of_the_data_is_checked_on_what_the_s
 
 async def test_a_step_is_not_said_to_be_worse_on_earlier_steps_that_were_mended_since(folder: Folder) -> None:
     bench, target = advised(folder, 60)
-    ran = await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=900, mode="stepwise")
+    ran = await bench.tune(
+        advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=900, mode="stepwise", only=KINDS
+    )
 
     assert {"tone.layout", "tone.examples"} & ran.record["best"]["choices"].keys()
     assert ran.record["best"]["confirm"]["mean"] > 0.8
@@ -127,7 +130,7 @@ async def test_a_tuning_with_labels_of_steps_is_the_same_again_and_asks_nothing(
     ran = []
     for _ in range(2):
         bench, target = advised(folder, 60)
-        ran.append(await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=600))
+        ran.append(await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=600, only=KINDS))
 
     first, second = ({key: each.record[key] for key in ("stages", "best", "calls", "ordinal")} for each in ran)
     assert first == second
