@@ -55,10 +55,10 @@ def test_shares_make_the_total_and_hold_a_block_and_a_confirmation(
             dearest=dearest_of([[1.0, 5.0]]),
         )
     except InputError:
-        assert calls < (2 * holdout_rows + 24) * cost
+        assert calls < (2 * holdout_rows + 2 * min(12, search_rows)) * cost
         return
     assert shares.search + shares.confirmation == shares.total == calls
-    assert shares.search >= 24 * cost - 1
+    assert shares.search >= 2 * min(12, search_rows) * cost - 1
     assert shares.confirmation >= 2 * holdout_rows * cost - 1
 
 

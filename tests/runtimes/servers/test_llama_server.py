@@ -61,7 +61,7 @@ def started(model_file: Path, **settings: Any) -> Any:
 def no_kept_findings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tests of this file find out together what a server can do: the real one takes seconds for it."""
     folder = tmp_path_factory.getbasetemp() / "llama_server"
-    for module in ("probes", "fingerprints"):
+    for module in ("probes", "server_identity"):
         monkeypatch.setattr(f"promptkit.runtimes.servers.{module}.cache_folder", lambda: folder)
 
 
