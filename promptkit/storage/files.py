@@ -67,7 +67,7 @@ def file_stamp(path: Path) -> Stamp | None:
 
 
 def first_found(name: Hashable, find: Callable[[], Found | None]) -> Found | None:
-    """Return what `find` finds under a name; where files are frozen, what it found at the first look."""
+    """Return the result of `find` for a name; where files are frozen, its first result."""
     held = _snapshot.get()
     if held is None:
         return find()

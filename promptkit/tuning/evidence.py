@@ -131,7 +131,7 @@ def rows_for_gain(estimates: Estimates, incumbent: Candidate, rows: Sequence[int
 
 
 def calls_for_all_candidates(estimates: Estimates, trials: Mapping[str, Trial], calls: int) -> tuple[int, int | None]:
-    """Return how many candidates were not raced for want of calls, and about how many calls would race all.
+    """Return the number of candidates that were not raced for want of calls, and about the calls that would race all.
 
     `calls` are those of this tuning. A race takes each candidate to at least a few rows.
     """

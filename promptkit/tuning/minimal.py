@@ -267,7 +267,7 @@ def _taken_back(
 
 
 def known_contributions(estimates: Estimates, result: SearchResult) -> Contributions:
-    """Return what the search knows of the contributions of the incumbent's changes.
+    """Return the contributions of the incumbent's changes, as the search knows them.
 
     The screen's estimates, updated by each trial of a candidate that has only some of the changes, on the rows that
     both have.

@@ -130,7 +130,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
 
 
 def _evidence(state: TuningState) -> dict[str, Any]:
-    """Return what the report gives as evidence beside the verdict."""
+    """Return the evidence of the report beside the verdict."""
     estimates, result, confirmation = state.estimates, state.result, state.confirmation
     calls = estimates.evaluator.budget.spent
     left_out, calls_for_all = calls_for_all_candidates(estimates, result.trials, calls)

@@ -23,7 +23,7 @@ SLACK: Final = 1.2
 
 
 def reserve_amount(wanted: Amounts, *, plain: Amounts, total: Amounts, search: Amounts) -> Amounts:
-    """Return how much to set aside of `total` where the dearest candidate alive wants `wanted`.
+    """Return the amount of `total` to set aside where the dearest candidate alive wants `wanted`.
 
     A confirmation at twice the start's cost, `plain`, is always set aside, but for the least of a `search`.
     """
@@ -33,7 +33,7 @@ def reserve_amount(wanted: Amounts, *, plain: Amounts, total: Amounts, search: A
 
 
 def least_search(rows: int) -> int:
-    """Return how many rows of the start a search on `rows` rows takes at least: a block of rows for two candidates."""
+    """Return the least that a search on `rows` rows takes, in rows of the start: a block of rows for two candidates."""
     return LEAST_CANDIDATES * min(ROWS_EACH, rows)
 
 
@@ -87,7 +87,7 @@ class ConfirmationReserve:
         return float(max((cost[0] for cost in self._alive.values()), default=self._row[0]))
 
     def weight(self, candidate: Candidate) -> float:
-        """Return what a call of a candidate takes of the limit that ends first, relative to the mean of those alive.
+        """Return the weight of a candidate's call in the limit that ends first, relative to the mean of those alive.
 
         1 where calls end first.
         """
@@ -97,13 +97,13 @@ class ConfirmationReserve:
         return float(cost[ends_first] / self._row[ends_first] * self._row[0] / cost[0])
 
     def _rows_left(self) -> Amounts:
-        """Return how many rows of the mean cost each limit holds, (3,)."""
+        """Return the number of rows of the mean cost that each limit holds, (3,)."""
         left = self._left() / np.array([1.0, 1.0, SLACK])
         rows: Amounts = np.divide(left, self._row, out=np.full(3, inf), where=self._row > 0)
         return rows
 
     async def pairs_held(self, incumbent: Candidate) -> int:
-        """Return how many rows of start and incumbent all of the budget that is left holds, at most all."""
+        """Return the number of pairs of start and incumbent that the rest of the budget holds, at most all."""
         if self._costs is None:
             return self._pairs
         pair = (await self._costs.of(Candidate())).amounts + (await self._costs.of(incumbent)).amounts

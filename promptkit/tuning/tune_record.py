@@ -63,7 +63,7 @@ class BudgetRecord(Record):
 
 
 class SplitRecord(Record):
-    """How many rows the split has: to search on, as examples, and to confirm on.
+    """The numbers of rows of the split: to search on, as examples, and to confirm on.
 
     `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it.
     """
@@ -201,7 +201,7 @@ class ConstantRecord(Record):
 
 
 class RepeatabilityRecord(Record):
-    """How many of `rows` rows the start answered otherwise when asked again.
+    """The number of `rows` rows that the start answered otherwise when asked again.
 
     `margin`: by how much a score on the confirm rows differs at most between two runs, in 19 of 20 cases. `start_kept`
     and `incumbent_kept` count confirm rows whose answers are those of an earlier run.

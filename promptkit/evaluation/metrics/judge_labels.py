@@ -51,7 +51,7 @@ class JudgeLabels:
 
     @property
     def has_any(self) -> bool:
-        """Whether an answer may have a label."""
+        """True if an answer may have a label."""
         return self._of_row or bool(self.of_file)
 
     @property

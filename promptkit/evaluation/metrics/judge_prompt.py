@@ -156,7 +156,7 @@ class JudgePrompt(JudgePipeline):
 
     @property
     def thinks(self) -> bool:
-        """Whether the judge has a technique, which may think before the verdict."""
+        """True if the judge has a technique, which may think before the verdict."""
         return bool(self._technique != VANILLA)
 
     async def ask(self, values: Mapping[str, Any], clients: Clients, *, sample: str = "0") -> JudgeVerdict:

@@ -46,7 +46,7 @@ class JuryVerdict:
 
     @property
     def holds(self) -> bool:
-        """Whether most judges gave a verdict."""
+        """True if most judges gave a verdict."""
         return len(self.verdicts) > len(self.faults)
 
     @property

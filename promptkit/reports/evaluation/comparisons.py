@@ -73,7 +73,7 @@ def comparison_lines(record: EvalRecord, width: int) -> Iterator[Text]:
 
 
 def comparisons_title(record: EvalRecord, width: int) -> str:
-    """Return what is compared: `prefix against shipped`, `against shipped`, or each pair."""
+    """Return the title of comparisons: `prefix against shipped`, `against shipped`, or each pair."""
     tags = variant_tags(record.variants, width)
     first, *more = dict.fromkeys((found.a, found.b) for found in record.comparisons)
     if any(b != first[1] for _, b in more):

@@ -1,4 +1,4 @@
-"""What to do next after a tuning, by its verdict, and the meaning of names in its report."""
+"""Advice after a tuning, by its verdict, and the meaning of names in its report."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class EffectPrior:
         return list(kinds.values()).count(kinds.get(choice, "")) > 1
 
     def draw_weights(self, parameter: str, choices: Sequence[str]) -> list[float]:
-        """Return how often to draw each choice relative to the others, within limits.
+        """Return the frequency to draw each choice with, relative to the others, within limits.
 
         A choice whose effect is expected to be half a standard deviation above the mean is drawn e times as often.
         """

@@ -60,7 +60,7 @@ class TuningHistory:
         self.notes: list[str] = []
 
     def earlier(self, model: str, answer: str, rows: Sequence[str]) -> list[StepEffects]:
-        """Return what independent tunings found for a model and an answer type, the newest first.
+        """Return the findings of independent tunings for a model and an answer type, the newest first.
 
         `rows` are the digests of all rows of the tuning that asks: data that share one of them are left out, as their
         answers may come from rows that this tuning holds out. Of tunings on shared data the newest counts.

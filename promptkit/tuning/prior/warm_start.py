@@ -45,7 +45,7 @@ class PooledTunings:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> PooledTunings:
-        """Return what `record` wrote. Raises KeyError, TypeError or ValueError for a damaged record."""
+        """Return the tunings that a record holds. Raises KeyError, TypeError or ValueError for a damaged record."""
         effects = {
             str(step): {str(kind): Estimate(float(mean), float(variance)) for kind, (mean, variance) in of_step.items()}
             for step, of_step in record["effects"].items()

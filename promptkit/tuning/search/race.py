@@ -279,7 +279,7 @@ class Race:
         self._drop([candidate for candidate, errors in far if errors >= BEHIND_ERRORS], "behind")
 
     def _errors_behind(self) -> list[float]:
-        """Return how many standard errors each alive candidate is behind the leader.
+        """Return the distance of each alive candidate behind the leader in standard errors.
 
         By McNemar's score statistic if all scores are 0 or 1, otherwise by the mean difference over its standard error
         with two pseudo-rows, as in the interval of such differences.

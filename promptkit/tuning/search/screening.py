@@ -121,7 +121,7 @@ def screen_rows(budget: int, costs: Sequence[float], rows: int) -> int:
 
 
 def measured_screen_rows(spent: float, left: float, rows: int, *, part: float = 1.0) -> int:
-    """Return how many of the planned rows to screen on, once LEAST_ROWS took `spent` calls and `left` are left.
+    """Return the number of planned rows to screen on, once LEAST_ROWS took `spent` calls and `left` are left.
 
     `part`: the share of the configurations that is screened on them first.
     """
@@ -130,7 +130,7 @@ def measured_screen_rows(spent: float, left: float, rows: int, *, part: float = 
 
 
 def first_part(size: int) -> int:
-    """Return how many of so many screened configurations are drawn before any was evaluated: all, or most of many."""
+    """Return the number of screened configurations that are drawn before any is evaluated: all, or most of many."""
     return size if size < TWO_PARTS_FROM else ceil(FIRST_SHARE * size)
 
 

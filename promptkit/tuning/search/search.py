@@ -129,7 +129,7 @@ class Search:
         return int(self._reserve.calls_left)
 
     def _row_calls(self) -> int:
-        """Return how many rows of the base the calls that are left would pay."""
+        """Return the number of rows of the base that the calls left would pay."""
         return max(1, int(self._left() / self._calls_a_row))
 
     async def _smoke(self) -> None:

@@ -125,7 +125,7 @@ def right_results(evaluator: Evaluator, rows: Sequence[int], candidate: Candidat
 def _result_demonstrations(
     evaluator: Evaluator, pipeline: Pipeline, step: Step, row: int, result: RowResult
 ) -> Iterator[Demonstration]:
-    """Yield what a step was given in a result and what it answered, for each item of its `for_each`."""
+    """Yield the inputs of a step in a result and its answer, for each item of its `for_each`."""
     scope = {**evaluator.rows[row].inputs[0], **result.steps}
     try:
         given = step_inputs(pipeline, step, scope)
