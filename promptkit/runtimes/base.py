@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from promptkit.errors import Unsupported
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length"]
 Capability = Literal[
     "chat",        # messages in, a turn out
@@ -37,6 +37,7 @@ Capability = Literal[
     "think",       # its thoughts can be switched on and off
     "thinks",      # thinks before it answers, unless it is switched off
     "after_thoughts",  # a schema or grammar holds for the answer after thoughts, not for these
+    "function_calls",  # takes the definitions of tools, and replies with calls of them
 ]  # fmt: skip
 
 
@@ -54,10 +55,39 @@ DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolDefinition:
+    """A tool as a model is offered it. `parameters` is the JSON Schema of its arguments, an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionCall:
+    """A call of a tool in a reply. `arguments` is the text that the model wrote for them, JSON if it did so rightly.
+
+    `id` joins the call and its result; where the server gives none, the adapter numbers the calls.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A turn. An assistant's may have `calls`; the result of one is a turn of the role `tool`.
+
+    That has the `call_id` of the call and the name of the `tool`.
+    """
+
     role: Role
     content: str
+    calls: tuple[FunctionCall, ...] = ()
+    call_id: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +99,10 @@ class Request:
     reply. A grammar is GBNF with a rule `root`, or one of llguidance, which begins with `%llguidance`. `alternatives`
     asks for the log-probabilities of that many tokens at each place. `context` is the window in tokens to ask for where
     it can be chosen. `sample` numbers repeated requests of the same content (`0/3/1`).
+
+    `tools` are offered to a model with the capability `function_calls`, which may call several in one reply; such a
+    request has no constraint and no begun turn. `tool_choice` lets the model choose (`auto`), or makes it call one
+    (`required`).
 
     `think` switches thoughts on or off, or names their effort; None leaves that to the model. `thought_tokens` are
     tokens for thoughts, beside the answer's `max_tokens`; above 0, `stop` and `max_tokens` hold for the answer alone.
@@ -95,6 +129,8 @@ class Request:
     thought_tokens: int = 0
     context: int | None = None
     reuse_prefix: bool = True
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: Literal["auto", "required"] = "auto"
     sample: str = "0"
 
     @property
@@ -128,6 +164,8 @@ class Token:
 class Reply:
     """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
 
+    `calls` are the calls of tools in it, in order; `text` may then be empty.
+
     `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
     that thoughts took. `seconds` is the time that the runtime took, and `first_token` the part of it until the first
     token, of thoughts or answer (None where it is not known); a cached reply keeps its own. `context` is the window in
@@ -141,6 +179,7 @@ class Reply:
     text: str
     finish: Finish = "stop"
     thoughts: str = ""
+    calls: tuple[FunctionCall, ...] = ()
     tokens_in: int | None = None
     tokens_out: int | None = None
     tokens_thought: int = 0

@@ -17,7 +17,7 @@ from typing import Any
 from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import Redactor
-from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Thought, Token
+from promptkit.runtimes.base import Alternative, Finish, FunctionCall, OnText, Reply, Thought, Token
 from promptkit.runtimes.server_timings import Timings
 from promptkit.runtimes.thoughts import ThoughtSplitter
 
@@ -306,6 +306,7 @@ def checked_reply(
     text: Any,
     finish: Any = "stop",
     thoughts: Any = "",
+    calls: Iterable[FunctionCall] = (),
     tokens_in: Any = None,
     tokens_out: Any = None,
     tokens_thought: Any = 0,
@@ -327,6 +328,7 @@ def checked_reply(
         text=text,
         finish=finish,
         thoughts=thoughts,
+        calls=tuple(map(_checked_call, calls)),
         tokens_in=token_count(tokens_in),
         tokens_out=token_count(tokens_out),
         tokens_thought=token_count(tokens_thought) or 0,
@@ -339,6 +341,12 @@ def checked_reply(
         prompt_seconds=_duration(prompt_seconds),
         output_seconds=_duration(output_seconds),
     )
+
+
+def _checked_call(call: FunctionCall) -> FunctionCall:
+    if not all(isinstance(text, str) for text in (call.id, call.name, call.arguments)):
+        raise TypeError("a call's fields are texts")
+    return call
 
 
 def _duration(value: Any) -> float | None:

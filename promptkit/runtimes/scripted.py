@@ -3,7 +3,7 @@
 A YAML script holds a list of replies, given in order, or a mapping:
 
     model: tiny                      # the model's name (default: the reference)
-    capabilities: [chat, continue]   # default: all but `embeddings guidance choice regex json_object` and thoughts
+    capabilities: [chat, continue]   # default: all but `embeddings guidance choice regex json_object`, thoughts, calls
     context: 2048
     delay: 0.5                       # seconds that each reply takes, spread over its pieces
     rules:                           # the first rule that matches and is not used up answers
@@ -13,8 +13,9 @@ A YAML script holds a list of replies, given in order, or a mapping:
     otherwise: others                # when no rule matches and no reply is left
 
 A rule's `reply` serves `times` times (default: always), its `replies` in order, `times` times over (default: once).
-A reply is a text, or a mapping of `text finish thoughts tokens_in tokens_out tokens error`; in `tokens`, a list of
-`{piece: log-probability}`, the likeliest piece of each is the generated one.
+A reply is a text, or a mapping of `text finish thoughts calls tokens_in tokens_out tokens error`; in `tokens`, a list
+of `{piece: log-probability}`, the likeliest piece of each is the generated one. `calls` are calls of tools, each
+`{name: TOOL, arguments: {…}}`; the model needs the capability `function_calls`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dataclasses import replace
 from inspect import isawaitable
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Annotated, Self, TypeAlias, get_args
+from typing import Annotated, Any, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, TypeAdapter, model_validator
 
@@ -50,6 +51,7 @@ from promptkit.runtimes.base import (
     Alternative,
     Capability,
     Finish,
+    FunctionCall,
     Message,
     Model,
     OnText,
@@ -62,6 +64,7 @@ from promptkit.runtimes.base import (
 from promptkit.runtimes.reply_reader import checked_foreign_reply
 from promptkit.storage.files import read_text, resolved
 from promptkit.storage.models import read_model
+from promptkit.storage.strict_json import compact
 from promptkit.storage.yaml import Document, load_file
 from promptkit.workers.patterns import PatternFailed, matching_patterns, pattern_fault
 
@@ -80,6 +83,7 @@ CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
     "think",
     "thinks",
     "after_thoughts",
+    "function_calls",
 }
 """The default capabilities of a scripted runtime."""
 
@@ -258,12 +262,26 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ScriptCall(_Strict):
+    """A call of a tool. Arguments that are a text are given as they are, also where they are not JSON."""
+
+    name: str
+    arguments: dict[str, Any] | str = {}
+    id: str | None = None
+
+    def call(self, number: int) -> FunctionCall:
+        """Return the call for the reply. Without an `id` it gets its number."""
+        arguments = self.arguments if isinstance(self.arguments, str) else compact(self.arguments)
+        return FunctionCall(id=self.id or f"call_{number}", name=self.name, arguments=arguments)
+
+
 class ScriptReply(_Strict):
     """A reply with more than its text, or an error in its place."""
 
     text: str | None = None
     finish: Finish = "stop"
     thoughts: str = ""
+    calls: list[ScriptCall] = []
     tokens_in: int | None = None
     tokens_out: int | None = None
     tokens: list[Annotated[dict[str, float], Field(min_length=1)]] = []
@@ -281,6 +299,7 @@ class ScriptReply(_Strict):
             text=text if self.text is None else self.text,
             finish=self.finish,
             thoughts=self.thoughts,
+            calls=tuple(call.call(number) for number, call in enumerate(self.calls, start=1)),
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
             tokens=tokens,

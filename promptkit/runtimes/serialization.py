@@ -13,7 +13,7 @@ from functools import cache
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.runtimes.base import Alternative, FunctionCall, Message, Model, Reply, Request, Token, ToolDefinition
 from promptkit.runtimes.control_tokens import holds_control_tokens
 from promptkit.runtimes.reply_reader import MOST_FLOAT, checked_reply, logprob, number_between, token_count
 from promptkit.storage.strict_json import json_bytes
@@ -31,7 +31,7 @@ _REQUEST = Request()
 _REPLY = Reply(text="")
 _PLAIN_REQUEST = (
     *("begun", "max_tokens", "seed", "grammar", "regex", "schema", "json_object"),
-    *("alternatives", "think", "thought_tokens", "context", "reuse_prefix", "sample"),
+    *("alternatives", "think", "thought_tokens", "context", "reuse_prefix", "tool_choice", "sample"),
 )
 _TUPLES = ("stop", "choice")
 _PLAIN_REPLY = (
@@ -58,7 +58,7 @@ def request_record(request: Request) -> dict[str, Any]:
     """Return a request's record, without fields at their default."""
     record: dict[str, Any] = {}
     if request.messages:
-        record["messages"] = [{"role": message.role, "content": message.content} for message in request.messages]
+        record["messages"] = [message_record(message) for message in request.messages]
     if request.prompt is not None:
         record["prompt"] = request.prompt
     for name in _PLAIN_REQUEST:
@@ -70,15 +70,40 @@ def request_record(request: Request) -> dict[str, Any]:
     for name in _TUPLES:
         if texts := getattr(request, name):
             record[name] = list(texts)
+    if request.tools:
+        record["tools"] = [
+            {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+            for tool in request.tools
+        ]
     return record
+
+
+def message_record(message: Message) -> dict[str, Any]:
+    """Return a turn's record."""
+    record: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        record["calls"] = [_call_record(call) for call in message.calls]
+    _put(record, "call_id", message.call_id, "")
+    _put(record, "tool", message.tool, "")
+    return record
+
+
+def _message_from(record: Mapping[str, Any]) -> Message:
+    calls = tuple(FunctionCall(**call) for call in record.get("calls", ()))
+    return Message(record["role"], record["content"], calls, record.get("call_id", ""), record.get("tool", ""))
+
+
+def _call_record(call: FunctionCall) -> dict[str, str]:
+    return {"id": call.id, "name": call.name, "arguments": call.arguments}
 
 
 def request_from(record: Mapping[str, Any]) -> Request:
     """Read a request's record. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(record)
-    messages = tuple(Message(message["role"], message["content"]) for message in fields.pop("messages", ()))
+    messages = tuple(map(_message_from, fields.pop("messages", ())))
+    tools = tuple(ToolDefinition(**tool) for tool in fields.pop("tools", ()))
     tuples = {name: tuple(fields.pop(name, ())) for name in _TUPLES}
-    return _checked(Request, {**fields, "messages": messages, **tuples})
+    return _checked(Request, {**fields, "messages": messages, "tools": tools, **tuples})
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:
@@ -86,6 +111,8 @@ def reply_record(reply: Reply) -> dict[str, Any]:
     record: dict[str, Any] = {"text": reply.text}
     for name in _PLAIN_REPLY:
         _put(record, name, getattr(reply, name), getattr(_REPLY, name))
+    if reply.calls:
+        record["calls"] = [_call_record(call) for call in reply.calls]
     if reply.tokens:
         record["tokens"] = [
             [*_alternative_record(token), [_alternative_record(other) for other in token.alternatives]]
@@ -105,7 +132,8 @@ def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
         )
         for piece, price, alternatives in fields.pop("tokens", ())
     )
-    return checked_reply(tokens=tokens, cached=cached, **fields)
+    calls = (FunctionCall(**call) for call in fields.pop("calls", ()))
+    return checked_reply(tokens=tokens, calls=calls, cached=cached, **fields)
 
 
 def model_record(model: Model) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.runtimes.base import Alternative, FunctionCall, Message, Model, Reply, Request, Token, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.reply_reader import MOST_TOKENS
 from promptkit.runtimes.scripted import Scripted
@@ -110,6 +110,8 @@ CHANGED: dict[str, Any] = {
     "thought_tokens": 9,
     "context": 4096,
     "reuse_prefix": False,
+    "tools": (ToolDefinition(name="t", description="", parameters={"type": "object"}),),
+    "tool_choice": "required",
     "sample": "0/1",
 }
 
@@ -247,3 +249,12 @@ async def test_a_kept_reply_that_nobody_gave_is_asked_for_again(record: dict[str
     client = Client(Scripted(["anew"]), store=Kept())
 
     assert (await client.ask(Request(prompt="hello"))).text == "anew"
+
+
+def test_calls_of_tools_and_their_results_are_kept_in_records() -> None:
+    call = FunctionCall(id="c1", name="add", arguments='{"a": 1}')
+    tool = ToolDefinition(name="add", description="Add numbers.", parameters={"type": "object"})
+    turns = (Message("assistant", "", (call,)), Message("tool", "3", call_id="c1", tool="add"))
+    request, reply = Request(messages=turns, tools=(tool,)), Reply(text="", calls=(call,))
+    assert request_from(request_record(request)) == request
+    assert reply_from(reply_record(reply)) == reply

@@ -1,0 +1,56 @@
+"""Tools that a step or a model calls: `Tool`, one of them, and `Toolset`, a source of several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+Effect = Literal["network", "writes", "spends"]
+"""What a call may do besides computing: leave the machine, change something, cost money."""
+
+
+class Tool(ABC):
+    """A function that is called by its name, with JSON in and JSON out.
+
+    `description` says to a model what it does. `parameters` is the JSON Schema of its arguments, an object. Its
+    `effects` need the pipeline's `allow:`. All methods may be called concurrently.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    effects: frozenset[Effect] = frozenset()
+
+    @abstractmethod
+    async def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Return the result as plain JSON data.
+
+        The arguments fit `parameters`. Cancelling ends the work. Raises ToolFailed with a text for the model and for a
+        person: neither a path of the machine nor a secret stands in it.
+        """
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the results depend on besides the arguments, as JSON for the keys of stored cells: its settings."""
+        return {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the results depend on."""
+        return ()
+
+
+class Toolset(ABC):
+    """A source of tools that are known only when it is asked, such as an MCP server. It is opened at the first use."""
+
+    name: str
+
+    @abstractmethod
+    async def tools(self) -> Mapping[str, Tool]:
+        """Return the tools by name, connecting first. Raises ToolFailed where the source is not there."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connection. Safe to call twice."""
