@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.constraints.forms import ReplyForm
@@ -24,6 +24,8 @@ Spec = str | Mapping[str, Any]
 
 Decide = Literal["constrain", "generate", "score"]
 Flag = Literal["unparsed", "truncated", "no_consensus"]
+CAPPED: Final = "capped"
+"""The entry of an answer's `extra` that says that a bound of the technique ended it; it is a warning as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

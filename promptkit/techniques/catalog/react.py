@@ -136,7 +136,6 @@ async def walk(task: Task, most: int, longest: int) -> Answer:
         if "text" in seen:
             seen["text"] = short_line(seen["text"], longest)
         taken.append({"thought": thought, "action": short_line(written, longest), **seen})
-    task.warn("capped")
     return task.no_answer(f"no answer within {most} steps").with_extra(steps=taken, capped=True)
 
 
