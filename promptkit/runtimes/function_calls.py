@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from promptkit.errors import BadReply
 from promptkit.runtimes.base import FunctionCall, Message, Request, ToolDefinition
 from promptkit.storage.strict_json import json_bytes, parse_json, refuse_constant
 
@@ -91,7 +92,8 @@ class _Begun:
 
 
 class CallReader:
-    """Collects the calls of one reply. Methods raise TypeError, ValueError or AttributeError for any other shape.
+    """Collects the calls of one reply. Methods raise TypeError, ValueError or AttributeError for any other shape, and
+    BadReply beyond MOST_CALLS and MOST_ARGUMENTS.
 
     Some chat templates and models write a call as JSON into the text. A text that consists of calls of offered tools is
     taken for these; a text that begins as one is held back until its end.
@@ -134,7 +136,7 @@ class CallReader:
             call = _Begun(identity, name)
             self._begun.append(call)
             if len(self._begun) > MOST_CALLS:
-                raise ValueError("too many calls")
+                raise BadReply(f"the model called more than {MOST_CALLS} tools in one reply")
         if index is not None:
             self._by_index[index] = call
         call.id, call.name = call.id or identity, call.name or name
@@ -142,7 +144,7 @@ class CallReader:
         size = len(name) + len(text)
         self._characters += size
         if self._characters > MOST_ARGUMENTS:
-            raise ValueError("arguments that are too long")
+            raise BadReply(f"the model called tools with more than {MOST_ARGUMENTS:,} characters in one reply")
         return size
 
     def _continued(self, index: int | None, identity: str, name: str, text: str) -> _Begun | None:
@@ -178,7 +180,7 @@ class CallReader:
         """End the text. Return the part that was held back and is not a call."""
         text = "".join(self._held)
         self._held.clear()
-        written = [] if self._begun else list(_written_calls(text, self._offered))[: MOST_CALLS + 1]
+        written = [] if self._begun else _written_calls(text, self._offered)
         for name, arguments in written:
             self.feed({"function": {"name": name, "arguments": arguments}})
         self.were_written = bool(written)
@@ -209,23 +211,23 @@ _BETWEEN = re.compile(r"(?:[\s,]+|</?(?:tool_calls?|function_calls?|tools?)>|```
 """Tags and fences that models put around a call that they write as text."""
 
 
-def _written_calls(text: str, offered: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield names and arguments of the calls that a text consists of; none where it holds anything else."""
+def _written_calls(text: str, offered: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return names and arguments of the calls that a text consists of; none where it holds anything else."""
     decoder = json.JSONDecoder(parse_constant=refuse_constant)
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     at = _end_of_match(text, 0)
     while at < len(text):
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            return
+            return []
         for call in value if isinstance(value, list) else [value]:
             written = _named(call)
             if written is None or written[0] not in offered:
-                return
+                return []
             found.append(written)
         at = _end_of_match(text, at)
-    yield from found
+    return found
 
 
 def _end_of_match(text: str, at: int) -> int:
@@ -233,7 +235,7 @@ def _end_of_match(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _named(call: Any) -> tuple[str, Mapping[str, Any]] | None:
+def _named(call: Any) -> tuple[str, dict[str, Any]] | None:
     """Return the name and arguments of a call as models write it, None for anything else."""
     if isinstance(call, dict) and isinstance(call.get("function"), dict):
         call = call["function"]
