@@ -293,7 +293,7 @@ class OpenAI(Runtime):
     async def _calls_functions(self, capabilities: frozenset[Capability], digest: str) -> bool:
         """Tell whether the model calls tools. llama-server states what its chat template knows.
 
-        A failure of the server is no finding, and the next run probes again.
+        A failure or refusal is no finding, and the next run probes again: a flag of the server may change it.
         """
         stated = (self._llama or {}).get("chat_template_caps")
         ask, probe = self._probe_past_thoughts(capabilities), calls_functions

@@ -229,14 +229,11 @@ _CALL = Request(
 async def calls_functions(ask: Ask) -> bool:
     """Tell whether a model calls a tool that it is offered: of its own choice, or where it is made to call one.
 
-    A server that refuses the free choice does not. Raises as `ask` does, but for a refusal.
+    Raises as `ask` does, so also where the server refuses the free choice.
     """
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            if (await ask(_CALL, NO_DIALECT)).calls:
-                return True
-    except (RequestRefused, Unsupported):
-        return False
+    async with asyncio.timeout(PROBE_SECONDS):
+        if (await ask(_CALL, NO_DIALECT)).calls:
+            return True
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             return bool((await ask(replace(_CALL, tool_choice="required"), NO_DIALECT)).calls)
@@ -245,12 +242,9 @@ async def calls_functions(ask: Ask) -> bool:
 
 
 async def takes_tools(ask: Ask) -> bool:
-    """Tell whether a server takes definitions of tools. Raises as `ask` does, but for a refusal."""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await ask(replace(_CALL, max_tokens=1), NO_DIALECT)
-    except (RequestRefused, Unsupported):
-        return False
+    """Return True where a server takes the definition of a tool. Raises as `ask` does."""
+    async with asyncio.timeout(PROBE_SECONDS):
+        await ask(replace(_CALL, max_tokens=1), NO_DIALECT)
     return True
 
 

@@ -194,14 +194,14 @@ FOUND: list[tuple[str, OpenAIServer, bool, int]] = [
     ("that calls", OpenAIServer(calls=called(whole(0))), True, 1),
     ("that calls where it must", Shy(calls=called(whole(0))), True, 2),
     ("that ignores tools", OpenAIServer(), False, 2),
-    ("that refuses tools", OpenAIServer(strict=True), False, 1),
-    ("that refuses the free choice", Unflagged(calls=called(whole(0))), False, 1),
+    ("that refuses tools", OpenAIServer(strict=True), False, 2),
+    ("that refuses the free choice", Unflagged(calls=called(whole(0))), False, 2),
     ("that writes a call of another tool", OpenAIServer(calls=[{"content": json.dumps({"name": "zebra"})}]), False, 2),
 ]
 
 
 @pytest.mark.parametrize(("what", "server", "calls", "probes"), FOUND, ids=[row[0] for row in FOUND])
-async def test_a_server_calls_tools_where_a_probe_shows_it_and_is_probed_once(
+async def test_a_server_calls_tools_where_a_probe_shows_it_and_is_probed_again_only_where_it_refused(
     what: str, server: OpenAIServer, calls: bool, probes: int
 ) -> None:
     if "another tool" in what:
