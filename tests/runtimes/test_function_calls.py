@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,3 +255,8 @@ def test_arguments_are_sent_back_to_openais_protocol_as_the_model_wrote_them() -
     call = FunctionCall(id="a", name="weather", arguments='{ "city":"Zürich" }')
     (sent,) = openai_turn(Message("assistant", "", (call,)))["tool_calls"]
     assert sent == {"id": "a", "type": "function", "function": {"name": "weather", "arguments": call.arguments}}
+
+
+def test_the_documentation_names_the_bounds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
+    assert f"at most {MOST_CALLS} calls,\nand {MOST_ARGUMENTS:,} characters" in page

@@ -6,6 +6,7 @@ this small model to another.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from promptkit.errors import ContextOverflow
 from promptkit.runtimes.base import Capability, FunctionCall, Message, Model, Request, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.in_process.embedded import Embedded
@@ -134,6 +136,25 @@ async def test_a_model_that_must_call_does_not_end_without_a_call(caller: Embedd
     bound = await caller.answer(replace(thanked, tool_choice="required"))
     assert (free.finish, free.calls) == ("stop", ())
     assert bound.calls or bound.finish == "length"
+
+
+async def test_definitions_take_tokens_of_the_window(caller: Embedded) -> None:
+    large = replace(WEATHER, description="word " * 1100)
+    with pytest.raises(ContextOverflow, match="the window 1024"):
+        await caller.answer(replace(ASKED, tools=(large,)))
+
+
+async def test_cancelling_a_request_with_tools_frees_the_slot(caller: Embedded) -> None:
+    arrived = asyncio.Event()
+    long = replace(ASKED, messages=(Message("user", "Tell a long story."),), max_tokens=700)
+    tasks = [asyncio.create_task(caller.answer(long, lambda _: arrived.set())) for _ in range(2)]
+    async with asyncio.timeout(30):
+        await arrived.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(30):
+        assert (await caller.answer(replace(ASKED, max_tokens=1))).tokens_out == 1
 
 
 async def test_llama_server_calls_as_the_process_does(server: OpenAI, caller: Embedded) -> None:
