@@ -13,8 +13,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from promptkit.errors import RequestRefused
 from promptkit.runtimes.base import FunctionCall, Message, Request, ToolDefinition
-from promptkit.storage.strict_json import json_bytes, parse_json
+from promptkit.runtimes.function_calls import MOST_NESTED, is_too_deep, object_in
+from promptkit.storage.strict_json import json_bytes
 
 LONGEST_KEPT: Final = 10_000
 """The longest text, in characters, whose escaped form is cached."""
@@ -77,6 +79,7 @@ def without_control_tokens(request: Request) -> Request:
     """Return the request with a backslash in each known control token of its messages, its begun turn and its tools.
 
     A raw text stays as it is: its author writes the control tokens. Returns the same request where it holds none.
+    Raises RequestRefused for a tool whose parameters are nested too deep.
     """
     return with_texts(request, _escaped)
 
@@ -109,15 +112,16 @@ def _changed_arguments(text: str, change: TextFilter) -> str:
     """Return a call's arguments, changed within their texts: a backslash alone would end their being JSON."""
     if "\\" not in text and change(text, False) == text:
         return text
-    try:
-        value = parse_json(text)
-    except ValueError:
+    value = object_in(text)
+    if value is None:
         return change(text, False)
     changed = _changed_value(value, change)
     return text if changed == value else json_bytes(changed).decode("utf-8", "surrogatepass")
 
 
 def _changed_tool(tool: ToolDefinition, change: TextFilter) -> ToolDefinition:
+    if is_too_deep(tool.parameters):
+        raise RequestRefused(f"the parameters of the tool `{tool.name}` are nested more than {MOST_NESTED} levels deep")
     return ToolDefinition(
         name=change(tool.name, False),
         description=change(tool.description, False),

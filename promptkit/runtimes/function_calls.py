@@ -6,16 +6,19 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any, Final
 
 from promptkit.errors import BadReply
 from promptkit.runtimes.base import FunctionCall, Message, Request, ToolDefinition
-from promptkit.storage.strict_json import json_bytes, parse_json, refuse_constant
+from promptkit.storage.strict_json import finite_float, json_bytes, parse_json, refuse_constant
 
 MOST_CALLS: Final = 64
 """Calls of one reply."""
 MOST_ARGUMENTS: Final = 2**18
 """Characters of the names and arguments of all calls of a reply."""
+MOST_NESTED: Final = 100
+"""Levels of arguments and of a tool's parameters: a deeper value cannot be written by every encoder."""
 LONGEST_ID: Final = 128
 
 
@@ -61,21 +64,33 @@ def arguments_object(call: FunctionCall) -> dict[str, Any]:
 
     A text that is not an object stands under `arguments`, so that the model reads what it wrote.
     """
-    found = _object_in(call.arguments)
+    found = object_in(call.arguments)
     return {"arguments": call.arguments} if found is None else found
 
 
 def _object_text(call: FunctionCall) -> str:
-    found = _object_in(call.arguments)
+    found = object_in(call.arguments)
     return _json({"arguments": call.arguments}) if found is None else call.arguments
 
 
-def _object_in(text: str) -> dict[str, Any] | None:
+def object_in(text: str) -> dict[str, Any] | None:
+    """Return the object that strict JSON writes; None for anything else, and for one nested too deep."""
     try:
         found = parse_json(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and not is_too_deep(found) else None
+
+
+def is_too_deep(value: Any) -> bool:
+    """Tell whether JSON data has more than MOST_NESTED levels."""
+    level = [value]
+    for _ in range(MOST_NESTED):
+        inner = [part.values() if isinstance(part, Mapping) else part for part in level]
+        level = [part for parts in inner for part in parts if isinstance(part, Mapping | list)]
+        if not level:
+            return False
+    return True
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -128,6 +143,8 @@ class CallReader:
             raise TypeError(index)
         call: _Begun | None = None
         if isinstance(arguments, dict):
+            if is_too_deep(arguments):
+                raise ValueError("arguments nested too deep")
             text = _json(arguments)
         else:
             text = _text(arguments)
@@ -195,12 +212,14 @@ class CallReader:
         """Return the calls. One without an id of its own gets its number in the conversation."""
         found: list[FunctionCall] = []
         used = set(self._taken)
-        for number, call in enumerate(self._begun, start=len(self._taken) + 1):
+        # Nine letters and digits: templates of Mistral take no other.
+        numbered = (f"call{number:05d}" for number in count(len(self._taken) + 1))
+        for call in self._begun:
             if not call.name:
                 raise ValueError("a call without a name")
+            number = next(numbered)
             usable = 0 < len(call.id) <= LONGEST_ID and call.id.isprintable() and call.id not in used
-            # Nine letters and digits: templates of Mistral take no other.
-            identity = call.id if usable else f"call{number:05d}"
+            identity = call.id if usable else next(other for other in chain([number], numbered) if other not in used)
             used.add(identity)
             arguments = "".join(call.pieces)
             found.append(FunctionCall(id=identity, name=call.name, arguments=arguments if arguments.strip() else "{}"))
@@ -213,7 +232,7 @@ _BETWEEN = re.compile(r"(?:[\s,]+|</?(?:tool_calls?|function_calls?|tools?)>|```
 
 def _written_calls(text: str, offered: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
     """Return names and arguments of the calls that a text consists of; none where it holds anything else."""
-    decoder = json.JSONDecoder(parse_constant=refuse_constant)
+    decoder = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite_float)
     found: list[tuple[str, dict[str, Any]]] = []
     at = _end_of_match(text, 0)
     while at < len(text):
@@ -243,8 +262,9 @@ def _named(call: Any) -> tuple[str, dict[str, Any]] | None:
         return None
     arguments = call.get("arguments", call.get("parameters", {}))
     if isinstance(arguments, str):
-        arguments = _object_in(arguments)
-    return (call["name"], arguments) if isinstance(arguments, dict) else None
+        arguments = object_in(arguments)
+    is_object = isinstance(arguments, dict) and not is_too_deep(arguments)
+    return (call["name"], arguments) if is_object else None
 
 
 def _text(value: Any) -> str:

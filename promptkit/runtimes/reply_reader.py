@@ -306,10 +306,10 @@ class ReplyReader:
         if out is None and self._answer_end is not None and self.ended_early:
             out = self.thought_parts + self._answer_end.pieces
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
-        calls = self._called()
-        text = "".join(self._answer)
+        calls, text = self._called(), "".join(self._answer)
+        is_written = self._calls is not None and self._calls.were_written
         return checked_reply(
-            text="" if calls and (not text.strip() or (self._calls and self._calls.were_written)) else text,
+            text="" if is_written or (calls and not text.strip()) else text,
             calls=calls,
             finish=self.finish,
             thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,

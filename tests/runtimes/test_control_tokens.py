@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.errors import RequestRefused
 from promptkit.runtimes.base import FunctionCall, Message, Model, Request, Role, Runtime, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
@@ -380,3 +381,12 @@ def test_a_request_with_tools_and_no_control_token_is_the_same(text: str) -> Non
     for place in PLACES[:1] + PLACES[3:]:
         request = filled(place, text)
         assert without_control_tokens(request) is request
+
+
+def test_parameters_nested_too_deep_are_refused_before_they_are_sent() -> None:
+    deep: Any = {}
+    for _ in range(99):
+        deep = {"properties": deep}
+    assert without_control_tokens(Request(tools=(replace(LOOK, parameters=deep),))).tools[0].parameters == deep
+    with pytest.raises(RequestRefused, match="`look` are nested more than 100 levels"):
+        without_control_tokens(Request(tools=(replace(LOOK, parameters={"properties": deep}),)))

@@ -124,6 +124,13 @@ def test_arguments_may_be_cut_anywhere(cuts: list[int], repeats: bool) -> None:
     ]
 
 
+def test_a_number_that_a_server_gave_as_an_id_is_not_given_again() -> None:
+    reader = CallReader({"weather"}, taken=["call00002"])
+    for _ in range(2):
+        reader.feed(part(None, "weather", ROME))
+    assert [call.id for call in reader.calls()] == ["call00003", "call00004"]
+
+
 def test_calls_without_an_id_are_numbered_through_the_conversation() -> None:
     earlier = (FunctionCall(id="call00001", name="sum", arguments="{}"), FunctionCall(id="b", name="sum", arguments=""))
     request = Request(messages=(Message("assistant", "", earlier),), tools=(WEATHER,))
@@ -149,6 +156,7 @@ WRONG: list[tuple[str, Any]] = [
     ("a name that is a list", part(0, ["weather"])),
     ("arguments that are a list", part(0, "weather", [1])),
     ("arguments that are a number", part(0, "weather", 1)),
+    ("arguments nested too deep", part(0, "weather", {"city": json.loads("[" * 100 + "]" * 100)})),
     ("a function that is a text", {"function": "weather"}),
     ("arguments of no call", part(0, None, ROME)),
 ]
@@ -192,6 +200,11 @@ WRITTEN: list[tuple[str, str, int]] = [
     ("a name in other JSON", '{"name": "weather", "arguments": 3}', 0),
     ("JSON that breaks off", CALL[:-1], 0),
     ("nested beyond reason", "[" * 5_000, 0),
+    ("arguments nested too deep", f'{{"name": "weather", "arguments": {{"city": {"[" * 100}{"]" * 100}}}}}', 0),
+    ("arguments nested as deep as may be", f'{{"name": "weather", "arguments": {{"city": {"[" * 99}{"]" * 99}}}}}', 1),
+    ("a number that JSON has not", '{"name": "weather", "arguments": {"city": NaN}}', 0),
+    ("a number without end", '{"name": "weather", "arguments": {"city": 1e999}}', 0),
+    ("half a character", '{"name": "weather", "arguments": {"city": "\\ud800"}}', 1),
     ("nothing", "", 0),
     ("a fence around nothing", "```json\n```", 0),
     ("an answer", "It is sunny.", 0),
@@ -246,7 +259,9 @@ def test_arguments_that_are_not_an_object_are_sent_as_one() -> None:
     assert ollama_turn(turn)["tool_calls"][0]["function"]["arguments"] == {"arguments": "1 + 1"}
 
 
-@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": 1e999}', "[1]", '{"a": 1, "a": 2}', ""])
+@pytest.mark.parametrize(
+    "text", ['{"a": NaN}', '{"a": 1e999}', "[1]", '{"a": 1, "a": 2}', "", f'{{"a": {"[" * 100}{"]" * 100}}}']
+)
 def test_arguments_that_are_not_strict_json_are_sent_as_text(text: str) -> None:
     assert arguments_object(FunctionCall(id="a", name="sum", arguments=text)) == {"arguments": text}
 
