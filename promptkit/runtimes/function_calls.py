@@ -226,7 +226,7 @@ class CallReader:
         return found
 
 
-_BETWEEN = re.compile(r"(?:[\s,]+|</?(?:tool_calls?|function_calls?|tools?)>|```(?:[a-z_]*(?=\s))?)*")
+_BETWEEN = re.compile(r"(?:[\s,]+|</?[a-z_]{1,30}>|```(?:[a-z_]*(?=\s))?)*")
 """Tags and fences that models put around a call that they write as text."""
 
 

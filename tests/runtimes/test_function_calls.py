@@ -185,6 +185,7 @@ WRITTEN: list[tuple[str, str, int]] = [
     ("JSON alone", CALL, 1),
     ("in a fence", f"```json\n{CALL}\n```", 1),
     ("in a tag that the server did not read", f"<tool_call>\n{CALL}\n</tool_call>", 1),
+    ("in a fence with other tags", f"```xml\n<response>\n{CALL}\n</response>\n```", 1),
     ("a list", f"[{CALL}, {CALL}]", 2),
     ("one after another", f"{CALL}\n{CALL}", 2),
     ("two fences", f"```json\n{CALL}\n```\n```json\n{CALL}\n```", 2),
