@@ -168,7 +168,28 @@ def test_any_other_shape_is_refused(what: str, sent: Any) -> None:
         read(sent)
 
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(["", "a", "weather", ROME, "{", "}", " "]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["city", "name"]), inner, max_size=2),
+    max_leaves=4,
+)
+FUNCTIONS = st.fixed_dictionaries({}, optional={"name": VALUES, "arguments": VALUES})
+PARTS = VALUES | st.fixed_dictionaries({}, optional={"index": VALUES, "id": VALUES, "function": FUNCTIONS | VALUES})
+
+
+@pytest.mark.attack("fuzz")
+@given(parts=st.lists(PARTS, max_size=5))
+def test_whatever_a_server_sends_is_calls_or_an_error_of_its_protocol(parts: list[Any]) -> None:
+    try:
+        calls = read(*parts)
+    except (TypeError, ValueError, AttributeError, BadReply):
+        return
+    assert len({identity for identity, *_ in calls}) == len(calls)
+    assert all(identity and name and arguments.strip() for identity, name, arguments in calls)
+
+
 def test_the_longest_arguments_and_the_most_calls_are_taken() -> None:
+    assert read(part(0, "weather", ROME, "x" * 128)) == [("x" * 128, "weather", ROME)]
     most = MOST_ARGUMENTS - len("weather")
     assert len(read(part(0, "weather", "x" * most))) == 1
     with pytest.raises(BadReply, match="characters in one reply"):
