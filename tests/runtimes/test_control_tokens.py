@@ -338,6 +338,8 @@ def filled(place: str, token: str) -> Request:
             made = replace(made, calls=(replace(call, name=token),))
         case "a result":
             result = replace(result, content=token)
+        case "the tool of a result":
+            result = replace(result, tool=token)
     tool = {
         "a description": replace(LOOK, description=token),
         "a name": replace(LOOK, name=token),
@@ -353,6 +355,7 @@ PLACES = [
     "arguments that are not JSON",
     "the name of a call",
     "a result",
+    "the tool of a result",
     "a description",
     "a name",
     "a parameter",
@@ -368,7 +371,7 @@ def test_a_control_token_in_tools_and_calls_is_sent_with_a_backslash(place: str,
     sent = without_control_tokens(request)
     texts: list[str] = []
     for turn in sent.messages:
-        texts += [turn.content, *(call.name for call in turn.calls)]
+        texts += [turn.content, turn.tool, *(call.name for call in turn.calls)]
         texts += [json.dumps(arguments_object(call), ensure_ascii=False) for call in turn.calls]
     texts += [json.dumps([tool.name, tool.description, tool.parameters]) for tool in sent.tools]
     assert token not in "\n".join(texts)

@@ -82,6 +82,16 @@ DIALECTS: list[tuple[str, list[dict[str, Any]], list[tuple[str, str, str]]]] = [
         [("call00001", "weather", ROME), ("call00002", "weather", OSLO), ("call00003", "sum", "{}")],
     ),
     (
+        "calls in pieces that all have the index 0",
+        [part(0, "weather", "", "a"), part(0, None, ROME), part(0, "weather", "", "b"), part(0, None, OSLO)],
+        [("a", "weather", ROME), ("b", "weather", OSLO)],
+    ),
+    (
+        "calls without arguments that all have the index 0",
+        [part(0, "weather"), part(0, "sum")],
+        [("call00001", "weather", "{}"), ("call00002", "sum", "{}")],
+    ),
+    (
         "pieces that repeat id and name",
         [part(0, "weather", '{"city":', "a"), part(0, "weather", ' "Rome"}', "a")],
         [("a", "weather", ROME)],
@@ -245,6 +255,24 @@ def test_a_text_is_taken_for_calls_only_where_it_consists_of_them(what: str, tex
     assert reply.text == shown == ("" if number else text)
     if number:
         assert reply.calls[0].name == "weather"
+
+
+@pytest.mark.parametrize("name", ["arguments", "parameters"])
+def test_a_written_call_keeps_its_arguments(name: str) -> None:
+    reader = CallReader({"weather"})
+    assert reader.shown(json.dumps({"name": "weather", name: {"city": "Rome"}})) == reader.end() == ""
+    assert [json.loads(call.arguments) for call in reader.calls()] == [{"city": "Rome"}]
+
+
+@pytest.mark.parametrize(("text", "kept"), [(CALL, CALL), ("\n\n", ""), ("I look.", "I look.")])
+def test_text_beside_a_call_stays_text_unless_it_is_blank(text: str, kept: str) -> None:
+    reader = ReplyReader("m", calls=CallReader.of(Request(tools=(WEATHER,))))
+    reader.add(text, None, None)
+    reader.add_calls([part(0, "weather", ROME, "a")])
+    reader.end("tool_calls")
+    reader.end_text()
+    reply = reader.reply(tokens_in=1, tokens_out=1, tokens_thought=None, seconds=1.0)
+    assert (reply.text, len(reply.calls)) == (kept, 1)
 
 
 def test_an_answer_is_shown_as_it_arrives_though_tools_are_offered() -> None:
