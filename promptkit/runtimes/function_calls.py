@@ -263,8 +263,9 @@ def _named(call: Any) -> tuple[str, dict[str, Any]] | None:
     arguments = call.get("arguments", call.get("parameters", {}))
     if isinstance(arguments, str):
         arguments = object_in(arguments)
-    is_object = isinstance(arguments, dict) and not is_too_deep(arguments)
-    return (call["name"], arguments) if is_object else None
+    if not isinstance(arguments, dict) or is_too_deep(arguments):
+        return None
+    return call["name"], arguments
 
 
 def _text(value: Any) -> str:
