@@ -86,6 +86,7 @@ class ProjectSettings(BaseModel):
     cache: CacheSettings = CacheSettings()
     prices: dict[str, Any] = {}
     feeds: dict[str, Any] | list[Any] = {}
+    mcp: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     trusted_modules: list[Annotated[str, AfterValidator(_module_name)]] = []
 

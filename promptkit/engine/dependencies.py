@@ -10,15 +10,15 @@ from pathlib import Path
 
 from promptkit.answers.build import installed_answer_type, template_beside
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
-from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, place
 from promptkit.project import LIBRARY, Project
-from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference, CodeUse
 from promptkit.runtimes.references import parse_reference
 from promptkit.storage.files import SETTINGS_FILE, first_found, read_bytes, resolved, resolved_once
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
+from promptkit.tools.base import Tool, Toolset
+from promptkit.tools.functions import FunctionTool
 
 _REMOVED_ANSWERS = {"content_free": b"N/A\n[MASK]\n"}
 """Answer templates that promptkit shipped once, with their contents."""
@@ -62,18 +62,26 @@ def _content(path: Path) -> bytes | None:
 def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
     if step.pipeline is not None:
         yield from files_of(step.pipeline)
-    if step.tool is not None and step.tool.file is not None:
-        yield from imported_files(step.tool.file, step.tool.root)
+    for tool in _static_tools(step):
+        yield from tool.files
     if step.prompt_call is not None:
         yield from _asking_files(step.prompt_call, pipeline)
+
+
+def tools_of(step: Step) -> dict[str, Tool | Toolset]:
+    """Return the tools that a step may call, by name; toolsets by the entry that names them."""
+    named = {} if step.tool is None else {step.tool.name: step.tool.tool}
+    return {**named, **(step.prompt_call.tools if step.prompt_call is not None else {})}
+
+
+def _static_tools(step: Step) -> list[Tool]:
+    """Return the tools of a step that are known without opening a connection."""
+    return [tool for tool in tools_of(step).values() if isinstance(tool, Tool)]
 
 
 def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
     yield from call.prompt.files
     yield from call.data
-    for tool in call.tools.values():
-        if tool.file is not None:
-            yield from imported_files(tool.file, tool.root)
     if isinstance(call.layout, Path):
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
@@ -149,14 +157,13 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
     file, project = place(pipeline.file), pipeline.project
     for name, step in pipeline.steps.items():
         where = f"step `{name}` in {file}"
-        tools: list[Tool] = [step.tool] if step.tool is not None else []
         if step.prompt_call is not None:
-            tools += step.prompt_call.tools.values()
             yield from _technique_uses(step.prompt_call, project, where)
             yield from _answer_code(step.prompt_call, project, where)
             for reference in step.prompt_call.other_models if with_models else ():
                 yield from model_code(reference, pipeline.file.parent, f"model of {where}")
-        yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
+        functions = (tool for tool in _static_tools(step) if isinstance(tool, FunctionTool))
+        yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in functions)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")
         if step.pipeline is not None:

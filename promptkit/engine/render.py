@@ -131,7 +131,7 @@ async def _first_request(
     """Run a step up to its first request, on a runtime that sends nothing."""
     client = await models.get(step.model)
     dry = _DryRuntime(await client.model(), client)
-    session = Session(pipeline.project, _DryModels(dry, models, _embedder(step)), settings, None)
+    session = Session(pipeline.project, _DryModels(dry, models, _embedder(step)), settings, None, dry=True)
     await _dry_run(step, scope, session)
     if not dry.requests:
         return None
@@ -183,7 +183,7 @@ async def rehearse(
     failure: BaseException | None = None
     try:
         dry_models = _DryModels(dry, models, _embedder(current))
-        await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None))
+        await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None, dry=True))
     except* PromptkitError as failures:
         failure = failures
     if failure is not None and not dry.requests:

@@ -53,11 +53,21 @@ class RunSettings:
 
 
 class Session:
-    """The models, settings and listener of one run. `answered` are the models used, `notices` its distinct notices."""
+    """The models, settings and listener of one run. `answered` are the models used, `notices` its distinct notices.
+
+    A session that is `dry` only shows requests: it opens no toolset and allows no tool with effects.
+    """
 
     def __init__(
-        self, project: Project, models: ClientProvider, settings: RunSettings, on_event: OnEvent | None
+        self,
+        project: Project,
+        models: ClientProvider,
+        settings: RunSettings,
+        on_event: OnEvent | None,
+        *,
+        dry: bool = False,
     ) -> None:
+        self.dry = dry
         self.project = ProjectSnapshot(project.root, project.settings, project.source)
         self.settings = settings
         self.answered: dict[str | None, Model] = {}

@@ -18,6 +18,7 @@ from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
 from promptkit.tools.backends import DEFAULT_BACKEND, Backend
+from promptkit.tools.base import Tool
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -124,7 +125,8 @@ class StepContext:
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     programs: Backend = DEFAULT_BACKEND
-    tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    allow: frozenset[str] = frozenset()
     guard: Callable[[Any], str | None] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None

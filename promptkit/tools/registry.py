@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -9,15 +10,37 @@ from typing import Any, Final, Protocol
 from promptkit.project import Project
 from promptkit.tools.base import Tool, Toolset
 
-KINDS: Final[dict[str, str]] = {
-    "calculator": "promptkit.tools.shipped.calculator:Calculator",
-    "python": "promptkit.tools.shipped.python:PythonTool",
-    "sql": "promptkit.tools.shipped.sql:SqlTool",
-    "search": "promptkit.tools.shipped.search:SearchTool",
-    "news": "promptkit.tools.shipped.news:NewsTool",
-    "mcp": "promptkit.tools.mcp.toolset:McpToolset",
+
+@dataclass(frozen=True, slots=True)
+class ShippedKind:
+    """A kind of tool: the place of its class, a line on it, and how a pipeline writes it.
+
+    `form` shows settings where the kind needs some.
+    """
+
+    place: str
+    about: str
+    form: str
+    needs_settings: bool = False
+
+
+KINDS: Final[dict[str, ShippedKind]] = {
+    "calculator": ShippedKind(
+        "promptkit.tools.shipped.calculator:Calculator", "one expression of arithmetic", "calculator"
+    ),
+    "python": ShippedKind("promptkit.tools.shipped.python:PythonTool", "a Python program in the sandbox", "python"),
+    "sql": ShippedKind(
+        "promptkit.tools.shipped.sql:SqlTool", "read-only SQL over your tables", "{sql: data/sales.csv}", True
+    ),
+    "search": ShippedKind(
+        "promptkit.tools.shipped.search:SearchTool", "search in your documents", "{search: handbook/}", True
+    ),
+    "news": ShippedKind("promptkit.tools.shipped.news:NewsTool", "items of the feeds in promptkit.yaml", "news"),
+    "mcp": ShippedKind(
+        "promptkit.tools.mcp.toolset:McpToolset", "the tools of an MCP server in promptkit.yaml", "mcp:SERVER", True
+    ),
 }
-"""The class of each kind. It is imported when a target first uses the kind."""
+"""The shipped kinds. The class of a kind is imported when a target first uses it."""
 
 
 class ToolKind(Protocol):
@@ -34,6 +57,6 @@ class ToolKind(Protocol):
 
 def build_tool(kind: str, name: str, settings: Any, folder: Path, project: Project) -> Tool | Toolset:
     """Return a tool of a shipped kind. Raises KeyError for an unknown kind, and InputError as `ToolKind.of` does."""
-    module, _, class_name = KINDS[kind].partition(":")
+    module, _, class_name = KINDS[kind].place.partition(":")
     shipped: ToolKind = getattr(import_module(module), class_name)
     return shipped.of(name, settings, folder, project)

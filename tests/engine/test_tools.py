@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine.tools import find_tool
+from promptkit.tools.functions import find_tool
 from promptkit.storage.files import frozen_files
 from tests.engine.helpers import Folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.engine.step_settings import resolve_model
-from promptkit.engine.tools import find_tool
+from promptkit.tools.functions import find_tool
 from promptkit.errors import CodeFailed, InputError, PromptkitError, ServerFailed, TechniqueFailed, ToolFailed
 from promptkit.evaluation.suite.data import Data, DataSpec
 from promptkit.project import Project
@@ -81,7 +81,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         "pydantic:create_model",
         "yaml:unsafe_load",
         "pip._internal:main",
-        "promptkit.engine.tools:find_tool",
+        "promptkit.tools.functions:find_tool",
         "promptkit:tune",
         "__main__:main",
         "site:main",

@@ -1,0 +1,102 @@
+"""The tools of a step when it runs: toolsets are opened at their first use, and closed when their session ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from promptkit.errors import ToolFailed, nearest
+from promptkit.tools.base import ClientOf, Tool, Toolset
+from promptkit.tools.permissions import refusal
+
+
+class OpenToolsets:
+    """The toolsets that are open in a session, one of each name."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Toolset] = {}
+
+    def shared(self, toolset: Toolset) -> Toolset:
+        """Return the toolset of this name that is in use, which is closed at the end of the session."""
+        return self._opened.setdefault(toolset.name, toolset)
+
+    async def close(self) -> None:
+        """Close all of them; one that fails leaves none of the others open."""
+        opened, self._opened = list(self._opened.values()), {}
+        await asyncio.gather(*(toolset.close() for toolset in opened), return_exceptions=True)
+
+
+_current: ContextVar[OpenToolsets | None] = ContextVar("open_toolsets", default=None)
+
+
+@asynccontextmanager
+async def sharing_toolsets() -> AsyncIterator[OpenToolsets]:
+    """Open each toolset once inside the block, in tasks that it starts too, and close them at its end.
+
+    A block inside another one uses that one's.
+    """
+    outer = _current.get()
+    if outer is not None:
+        yield outer
+        return
+    toolsets = OpenToolsets()
+    token = _current.set(toolsets)
+    try:
+        yield toolsets
+    finally:
+        _current.reset(token)
+        await toolsets.close()
+
+
+async def open_tools(
+    tools: Mapping[str, Tool | Toolset],
+    *,
+    allow: Collection[str],
+    client_of: ClientOf,
+    notice: Callable[[str], None],
+) -> dict[str, Tool]:
+    """Return a step's tools by name, those of toolsets among them. It is called inside `sharing_toolsets`.
+
+    Of all tools of a toolset those that `allow` does not let be called are left out, with a `notice`. Raises ToolFailed
+    for a toolset that cannot be opened, and for two tools of one name.
+    """
+    opened: dict[str, Tool] = {}
+    for entry, tool in tools.items():
+        found = {entry: tool} if isinstance(tool, Tool) else await _tools_of(tool, entry, allow, notice)
+        for name, one in found.items():
+            if name in opened:
+                raise ToolFailed(f"two tools of the step have the name `{name}`")
+            opened[name] = one.bound(client_of)
+    return opened
+
+
+def without_toolsets(tools: Mapping[str, Tool | Toolset], notice: Callable[[str], None]) -> dict[str, Tool | Toolset]:
+    """Return the tools that are known without a connection, with a `notice` of the others."""
+    left_out = [f"`{entry}`" for entry, tool in tools.items() if isinstance(tool, Toolset)]
+    if left_out:
+        notice(f"without the tools of {', '.join(left_out)}: no connection is opened here")
+    return {name: tool for name, tool in tools.items() if isinstance(tool, Tool)}
+
+
+async def _tools_of(
+    toolset: Toolset, entry: str, allow: Collection[str], notice: Callable[[str], None]
+) -> Mapping[str, Tool]:
+    """Return the tools that a step's entry takes from a toolset: all that are allowed, or one."""
+    current = _current.get()
+    assert current is not None, "toolsets are opened inside `sharing_toolsets`"
+    shared = current.shared(toolset)
+    tools = await shared.tools()
+    for text in shared.notices:
+        notice(text)
+    if entry != toolset.name:
+        chosen = {name: tool for name, tool in tools.items() if entry in tool.permission_names}
+        if not chosen:
+            known = {name for tool in tools.values() for name in tool.permission_names[1:]}
+            raise ToolFailed(f"there is no tool `{entry}`", hint=nearest(entry, known))
+        return chosen
+    allowed = {name: tool for name, tool in tools.items() if refusal(tool, allow) is None}
+    if len(allowed) < len(tools):
+        notice(f"{len(allowed)} of the {len(tools)} tools of `{entry}` are offered: `allow` does not name the others")
+    return allowed
