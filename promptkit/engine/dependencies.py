@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from promptkit.answers.build import installed_answer_type, template_beside
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
@@ -14,6 +15,7 @@ from promptkit.errors import InputError, place
 from promptkit.project import LIBRARY, Project
 from promptkit.project_code.reference import CodeReference, CodeUse
 from promptkit.runtimes.references import parse_reference
+from promptkit.storage.file_digests import file_digest
 from promptkit.storage.files import SETTINGS_FILE, first_found, read_bytes, resolved, resolved_once
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
@@ -44,15 +46,42 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     """Return the files of a target with their contents, as keys and hashes in the store are made of them.
 
     Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
-    holds. A file that is not there is empty.
+    holds. A file that is not there is empty. Data of tools, which may be large, stands there by its digest.
     """
-    contents = {path: first_found(("content", path), partial(_content, path)) or b"" for path in files_of(pipeline)}
+    data = set(_tool_data(pipeline))
+    contents = {
+        path: file_digest(path).encode()
+        if path in data
+        else first_found(("content", path), partial(_content, path)) or b""
+        for path in files_of(pipeline)
+    }
     shipped = resolved(LIBRARY / "templates" / "answers")
     if any(path.is_relative_to(shipped) for path in contents):
         for name, content in _REMOVED_ANSWERS.items():
             if pipeline.project.find_template("answers", name) is None:
                 contents[shipped / f"{name}.j2"] = content
     return contents
+
+
+def _tool_data(pipeline: Pipeline) -> Iterator[Path]:
+    """Yield the files that the tools of a pipeline's steps read, but for Python."""
+    for step in pipeline.steps.values():
+        for tool in _static_tools(step):
+            yield from () if isinstance(tool, FunctionTool) else map(resolved_once, tool.files)
+        if step.pipeline is not None:
+            yield from _tool_data(step.pipeline)
+
+
+def tool_identities(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
+    """Return the identity of each tool of a pipeline's steps that has one, by `STEP.TOOL`; toolsets have their name."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, step in pipeline.steps.items():
+        for entry, tool in tools_of(step).items():
+            if identity := tool.identity if isinstance(tool, Tool) else {"toolset": tool.name}:
+                found[f"{name}.{entry}"] = identity
+        if step.pipeline is not None:
+            found |= {f"{name}.{inner}": identity for inner, identity in tool_identities(step.pipeline).items()}
+    return found
 
 
 def _content(path: Path) -> bytes | None:

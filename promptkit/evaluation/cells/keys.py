@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine.dependencies import hashed_files
+from promptkit.engine.dependencies import hashed_files, tool_identities
 from promptkit.engine.pipeline import Pipeline
 from promptkit.storage.files import SETTINGS_FILE
 from promptkit.storage.hashes import content_key
@@ -18,17 +18,20 @@ from promptkit.tools.backends import DEFAULT_BACKEND, importable
 # Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
 CELL_VERSION = 1  # of what a cell means: a change here makes all cells new
 _IGNORED_PIPELINE_KEYS = ("name", "about", "cases", "tune")
-_HASHED_SETTINGS = ("model", "defaults", "feeds")
+_HASHED_SETTINGS = ("model", "defaults", "feeds", "mcp")
 
 
 def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
     """Return the key of all files that a target reads: prompts with parents, layouts, techniques, tools …
 
-    `settings` is plain data that says how it was read.
+    The settings of its tools are in it. `settings` is plain data that says how it was read.
     """
     contents = _contents(pipeline)
     parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
-    return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
+    head = [json.dumps(settings, default=str).encode("utf-8", "surrogatepass")]
+    if identities := tool_identities(pipeline):
+        head.append(json.dumps(identities, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
+    return content_key(b"".join([*head, *parts]))
 
 
 def digests_of_files(pipeline: Pipeline) -> dict[str, str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from promptkit.answers.reader.json_reader import read_json
 from promptkit.answers.text import undressed
-from promptkit.tools.base import Tool
-from promptkit.tools.function_schema import takes_of
 
 _LONGEST: Final = 10_000
 """The characters up to which a text is read as the arguments of a Python call."""
@@ -30,10 +28,16 @@ class ToolSignature:
     types: Mapping[str, str]
 
     @classmethod
-    def of(cls, name: str, tool: Tool) -> ToolSignature:
-        """Return the signature of a step's tool."""
-        about = tool.description.partition(". ")[0]
-        return cls(name, getattr(tool, "about", about), takes_of(tool.parameters), getattr(tool, "types", {}))
+    def of(cls, name: str, tool: Callable[..., Any]) -> ToolSignature:
+        """Return the signature of a step's tool, which is a method of an object that knows its parameters."""
+        owner = getattr(tool, "__self__", tool)
+        takes = getattr(owner, "takes", None)
+        return cls(
+            name,
+            getattr(owner, "about", ""),
+            takes if isinstance(takes, Mapping) else None,
+            getattr(owner, "types", {}),
+        )
 
     @property
     def shown(self) -> dict[str, Any]:
