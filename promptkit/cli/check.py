@@ -15,8 +15,8 @@ import typer
 
 from promptkit.api.session import find_project
 from promptkit.cli.options import Json, complete_target
-from promptkit.cli.results import code_lines
-from promptkit.engine.dependencies import code_of
+from promptkit.cli.results import code_lines, tool_lines
+from promptkit.engine.dependencies import ToolUse, code_of, tool_uses
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Edge
 from promptkit.engine.requirements import technique_problems, unmet_requirements
@@ -56,12 +56,13 @@ class CheckTarget:
 @dataclass(slots=True)
 class CheckResult:
     """The result of a check: the files, their problems without repeats, the edges of the correct pipelines, the Python
-    that they would run, and notes on what was not checked."""
+    that they would run, the tools that their steps may call, and notes on what was not checked."""
 
     files: list[str] = field(default_factory=list)
     problems: dict[Problem, None] = field(default_factory=dict)
     edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
     code: dict[tuple[str, str], CodeUse] = field(default_factory=dict)
+    tools: dict[ToolUse, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add_problems(self, *problems: Iterable[Problem]) -> None:
@@ -84,7 +85,7 @@ def check(
 ) -> None:
     """Find all mistakes in pipelines, prompts and suites; no model is asked, none of your Python is run.
 
-    The Python that they would run is listed on stderr.
+    The Python that they would run, and the tools that steps may call, are listed on stderr.
     """
     checked = check_all(find_targets(targets or ["."]))
     problems = list(checked.problems)
@@ -92,13 +93,14 @@ def check(
         edges = {file: [record(edge) for edge in found] for file, found in checked.edges.items()}
         result = {"files": checked.files, "problems": [record(problem) for problem in problems]}
         code = [use.record() for use in checked.code.values()]
-        emit(json_text({**result, "code": code, **({"graph": edges} if graph else {})}))
+        tools = [asdict(use) for use in checked.tools]
+        emit(json_text({**result, "code": code, "tools": tools, **({"graph": edges} if graph else {})}))
     else:
         for problem in problems:
             emit_folded(visible(str(problem)))
         for file, found in checked.edges.items() if graph else ():
             emit_folded("\n".join([file, *(f"  {edge.needs} → {edge.step}: {edge.reason}" for edge in found)]))
-        for line in code_lines(list(checked.code.values())):
+        for line in [*code_lines(list(checked.code.values())), *tool_lines(checked.tools)]:
             note(line)
     for line in checked.notes:
         note(line)
@@ -127,6 +129,7 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
             checked.edges[name] = pipeline.edges
             checked.add_problems(unmet_requirements(pipeline), tune_problems(pipeline), technique_problems(pipeline))
             checked.add_code(code_of(pipeline))
+            checked.tools.update(dict.fromkeys(tool_uses(pipeline)))
         except InputError as error:
             checked.add_problems(error.problems)
     return checked
@@ -175,6 +178,8 @@ def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
     suite = load_suite(path, project, run_code=False)
     checked.add_problems(*(technique_problems(variant.pipeline) for variant in suite.variants))
     checked.add_code(suite_code(suite))
+    for variant in suite.variants:
+        checked.tools.update(dict.fromkeys(tool_uses(variant.pipeline)))
     if suite.data.function is not None:
         checked.notes.append(f"{place(path)}: its rows are not checked, as {suite.data.function.code.shown} makes them")
         return

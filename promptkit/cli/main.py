@@ -38,6 +38,7 @@ VERBS = {
     "tune": "Improve a target for a stated budget, and show the gain on rows the search never saw.",
     "check": "Find all mistakes in pipelines, prompts and suites.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
+    "tools": "List the tools that models and steps may call, and call one.",
     "models": "List, fetch and describe models.",
     "runs": "List, show, compare and export runs; repair the store.",
     "init": "Create a small working project.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from promptkit.storage.file_digests import file_digest
 from promptkit.storage.files import SETTINGS_FILE, first_found, read_bytes, resolved, resolved_once
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
-from promptkit.tools.base import Tool, Toolset
+from promptkit.tools.base import Effect, Tool, Toolset
 from promptkit.tools.functions import FunctionTool
 
 _REMOVED_ANSWERS = {"content_free": b"N/A\n[MASK]\n"}
@@ -101,6 +102,40 @@ def tools_of(step: Step) -> dict[str, Tool | Toolset]:
     """Return the tools that a step may call, by name; toolsets by the entry that names them."""
     named = {} if step.tool is None else {step.tool.name: step.tool.tool}
     return {**named, **(step.prompt_call.tools if step.prompt_call is not None else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool that a step may call, with the effects that its calls may have. `file` is the pipeline's."""
+
+    file: str
+    step: str
+    name: str
+    effects: tuple[Effect, ...]
+
+
+def tool_uses(pipeline: Pipeline) -> list[ToolUse]:
+    """Return the tools that the steps of a pipeline, and of those within it, may call."""
+    found: list[ToolUse] = []
+    for step in pipeline.steps.values():
+        found += step_tool_uses(step, pipeline)
+        if step.pipeline is not None:
+            found += tool_uses(step.pipeline)
+    return found
+
+
+def step_tool_uses(step: Step, pipeline: Pipeline) -> list[ToolUse]:
+    """Return the tools that a step may call.
+
+    The Python function that a step with `tool:` calls is left out unless it has effects: `code_in` has it.
+    """
+    called = step.tool.tool if step.tool is not None else None
+    if isinstance(called, FunctionTool) and not called.effects:
+        return []
+    return [
+        ToolUse(str(place(pipeline.file)), step.name, name, tuple(sorted(tool.effects)))
+        for name, tool in tools_of(step).items()
+    ]
 
 
 def _static_tools(step: Step) -> list[Tool]:

@@ -234,6 +234,8 @@ class PipelineReader:
             output_keys=tuple(head.output) if isinstance(head.output, Mapping) else None,
             model=model,
             cases=self._cases(inputs),
+            tools=context.tools.declared,
+            allow=context.tools.allow,
             tune=head.tune,
         )
 

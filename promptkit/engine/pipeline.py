@@ -179,7 +179,8 @@ class Pipeline:
     """A target, ready to run. A prompt becomes a pipeline of one step named after it, with the prompt's `file`.
 
     `steps` are in an order in which they can run; `edges` are their dependencies. `output_keys` are the keys of an
-    output that is a mapping, else None.
+    output that is a mapping, else None. `tools` are those that it declares, `allow` the tools and effects that it
+    allows.
     """
 
     name: str
@@ -193,6 +194,8 @@ class Pipeline:
     output_keys: tuple[str, ...] | None = None
     model: str | None = None
     cases: tuple[Case, ...] = ()
+    tools: Mapping[str, StepTool] = field(default_factory=dict)
+    allow: frozenset[str] = frozenset()
     tune: Mapping[str, Any] = field(default_factory=dict)
 
 
