@@ -98,5 +98,6 @@ async def _tools_of(
         return chosen
     allowed = {name: tool for name, tool in tools.items() if refusal(tool, allow) is None}
     if len(allowed) < len(tools):
-        notice(f"{len(allowed)} of the {len(tools)} tools of `{entry}` are offered: `allow` does not name the others")
+        left_out = len(tools) - len(allowed)
+        notice(f"{left_out} of the {len(tools)} tools of `{entry}` are not offered: `allow` does not name them")
     return allowed

@@ -20,7 +20,7 @@ def argument_fault(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) 
     unknown = [name for name in arguments if name not in takes] if takes is not None else []
     if unknown:
         hint = nearest(unknown[0], takes or ())
-        return f"there is no parameter `{unknown[0]}`{f': {hint}' if hint else ''}"
+        return f"there is no parameter `{unknown[0]}`{f' ({hint})' if hint else ''}"
     missing = [f"`{name}`" for name in parameters.get("required", ()) if name not in arguments]
     if missing:
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from promptkit.engine.step_settings import resolve_model
-from promptkit.tools.functions import find_tool
 from promptkit.errors import CodeFailed, InputError, PromptkitError, ServerFailed, TechniqueFailed, ToolFailed
 from promptkit.evaluation.suite.data import Data, DataSpec
 from promptkit.project import Project
@@ -21,6 +20,7 @@ from promptkit.runtimes.references import open_runtime
 from promptkit.runtimes.scripted import Scripted
 from promptkit.techniques.perform import perform
 from promptkit.techniques.registry import find_technique
+from promptkit.tools.functions import find_tool
 from tests.engine.helpers import Folder, Given
 from tests.evaluation.metrics.given import given, metric
 from tests.techniques.steps import Bench
