@@ -286,7 +286,8 @@ def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
         kind = next(key for key in ("prompt", "tool", "pipeline") if key in step)
         parts = [f"{kind} {step[kind]}"]
         parts += [f"{key} {step[key]}" for key in ("technique", "model") if key in step]
-        parts += [f"tool {named_effects(tool['name'], tool['effects'])}" for tool in step.get("tools", ())]
+        if tools := [named_effects(tool["name"], tool["effects"]) for tool in step.get("tools", ())]:
+            parts.append(f"tools {', '.join(tools)}")
         parts += [f"after {', '.join(step['after'])}"] if step["after"] else []
         yield f"step    {step['name']}: {', '.join(parts)}"
     for use in record["code"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.engine.toolsets import sharing_toolsets
 from promptkit.errors import ConnectionFailed, RequestRefused, ServerFailed
 from promptkit.evaluation.cells import keys as own_module
 from promptkit.evaluation.cells.failures import MOST_FAILURES
@@ -13,6 +14,7 @@ from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.runtimes.base import Reply, Request
 from promptkit.tools.backends import importable
 from tests.engine.helpers import Folder
+from tests.engine.tool_kinds import kinds_for_tests
 from tests.evaluation.suites import PIPELINE, PROMPT, SUITE, Bench, echo, moods, number_of
 
 OPTIONAL = PIPELINE.replace("{prompt: mood}", "{prompt: mood, on_error: skip}")
@@ -260,7 +262,9 @@ async def test_how_long_a_request_may_take_is_no_part_of_the_cell(bench: Bench) 
         assert bench.suite(SUITE + variant).variants[0].content == bench.suite().baseline.content
 
 
-@pytest.mark.parametrize("line", ["defaults: {layout: prefix}", "feeds: {news: 'http://127.0.0.1/other'}"])
+@pytest.mark.parametrize(
+    "line", ["defaults: {layout: prefix}", "feeds: {news: 'http://127.0.0.1/other'}", "mcp: {git: {command: [git]}}"]
+)
 async def test_settings_that_the_target_reads_are_part_of_the_cell(bench: Bench, line: str) -> None:
     before = bench.suite().baseline.content
     bench.folder.write("promptkit.yaml", f"model: auto\n{line}\n")
@@ -291,3 +295,44 @@ async def test_a_template_that_promptkit_no_longer_ships_leaves_the_cells_of_old
 
     bench.folder.write("templates/answers/content_free.j2", "N/A\n")
     assert bench.suite().baseline.content != now
+
+
+TOOLS = "tools: {docs: {search: ../words.txt}}\n"
+LISTED = "{prompt: mood, tools: [docs]}"
+
+
+async def test_the_settings_and_the_files_of_a_steps_tools_are_part_of_the_cell(bench: Bench) -> None:
+    plain = bench.suite().baseline.content
+    for word in ("one", "two", "three"):
+        bench.folder.write(f"{word}.txt", word)
+    with kinds_for_tests():
+        contents = []
+        for settings in ("../one.txt", "{file: ../one.txt}", "../two.txt"):
+            text = PIPELINE.replace("{prompt: mood}", f"{{prompt: mood, tools: [{{search: {settings}}}]}}")
+            bench.folder.write("pipelines/mood.yaml", text)
+            contents.append(bench.suite().baseline.content)
+        bench.folder.write("two.txt", "another")
+        contents.append(bench.suite().baseline.content)
+    assert len({plain, *contents}) == 5
+
+
+async def test_a_tool_that_no_step_uses_leaves_the_cell_as_it_is_where_its_file_changes(bench: Bench) -> None:
+    bench.folder.write("words.txt", "one")
+    with kinds_for_tests():
+        bench.folder.write("pipelines/mood.yaml", TOOLS + PIPELINE)
+        before = bench.suite().baseline.content
+        bench.folder.write("words.txt", "two")
+        assert bench.suite().baseline.content == before
+
+
+async def test_an_evaluation_opens_a_server_once_and_a_dead_one_gives_missing_cells(bench: Bench) -> None:
+    bench.folder.write("promptkit.yaml", "mcp: {git: {command: [git]}, dead: {command: [dead]}}\n")
+    for server, missing in (("git", 0), ("dead", 6)):
+        step = f'{{prompt: mood, tools: ["mcp:{server}"]}}'
+        allow = f'allow: ["mcp:{server}"]\n'
+        bench.folder.write("pipelines/mood.yaml", allow + PIPELINE.replace("{prompt: mood}", step))
+        with kinds_for_tests() as log:
+            async with sharing_toolsets():
+                ran = await bench.run(SUITE)
+            assert ran.variant()["missing"] == missing
+            assert len({line for line in log if line.startswith("closed")}) == 1
