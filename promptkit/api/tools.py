@@ -13,7 +13,7 @@ from promptkit.engine.dependencies import tools_of
 from promptkit.engine.pipeline import Pipeline, StepTool
 from promptkit.engine.tool_settings import MCP, PipelineTools, ToolReader
 from promptkit.engine.toolsets import open_tools, sharing_toolsets
-from promptkit.errors import InputError, ToolFailed, nearest
+from promptkit.errors import InputError, MissingExtra, ToolFailed, nearest
 from promptkit.project import Project
 from promptkit.reports.progress import Progress
 from promptkit.runtimes.models import Models
@@ -69,13 +69,14 @@ async def list_tools(target: str, progress: Progress | None = None) -> list[List
 
     Connects to the servers that it names. Raises InputError.
     """
-    if _is_entry(target):
-        project = Project.find(Path.cwd())
+    project = find_project(target)
+    if _is_entry(target, project):
         found = _find(target, PipelineTools(reader=ToolReader(project)), {}, project.root)
         allow: frozenset[str] = frozenset(EFFECTS)
         entries, steps = {found.name: found}, {}
     else:
         pipeline = load(target)
+        project = pipeline.project
         allow, entries, steps = pipeline.allow, _entries(pipeline), _steps(pipeline)
     listed: list[ListedTool] = []
     async with sharing_toolsets():
@@ -83,9 +84,13 @@ async def list_tools(target: str, progress: Progress | None = None) -> list[List
             users = tuple(steps.get(entry, ()))
             try:
                 opened = await open_tools(
-                    {named.name: named.tool}, allow=EFFECTS, client_of=_no_client, notice=_notice_of(progress)
+                    {named.name: named.tool},
+                    root=project.root,
+                    allow=EFFECTS,
+                    client_of=_no_client,
+                    notice=_notice_of(progress),
                 )
-            except ToolFailed as error:
+            except (ToolFailed, MissingExtra) as error:
                 effects = tuple(sorted(named.tool.effects))
                 listed.append(ListedTool(entry=entry, effects=effects, steps=users, problem=str(error)))
                 continue
@@ -108,7 +113,7 @@ async def call_tool(
     target's `allow` or in `allow`. Raises InputError, and ToolFailed.
     """
     pipeline = None if target is None else load(target)
-    project = find_project(target) if target is not None else Project.find(Path.cwd())
+    project = pipeline.project if pipeline else Project.find(Path.cwd())
     tools = PipelineTools(
         reader=ToolReader(project),
         declared=pipeline.tools if pipeline else {},
@@ -123,7 +128,11 @@ async def call_tool(
         raise InputError(refused[0], hint=_allow_option(named))
     async with Models(base=project.root, notice=progress.notice if progress else None) as models, sharing_toolsets():
         opened = await open_tools(
-            {named.name: named.tool}, allow=tools.allow, client_of=models.get, notice=_notice_of(progress)
+            {named.name: named.tool},
+            root=project.root,
+            allow=tools.allow,
+            client_of=models.get,
+            notice=_notice_of(progress),
         )
         tool = next(iter(opened.values()))
         if why := refusal(tool, tools.allow):
@@ -134,9 +143,9 @@ async def call_tool(
         return CalledTool(tool=tool.name, arguments=arguments, result=await tool.call(arguments))
 
 
-def _is_entry(text: str) -> bool:
-    """Tell an entry of a step's `tools:` from the name or path of a target; a kind may have a pipeline's name."""
-    return text.startswith((MCP, "{")) or ":" in text
+def _is_entry(text: str, project: Project) -> bool:
+    """Tell an entry of a step's `tools:` from the name or path of a target, which goes before a kind of that name."""
+    return text.startswith("{") or ":" in text or (text in KINDS and project.find_pipeline(text) is None)
 
 
 def _find(text: str, tools: PipelineTools, known: Mapping[str, StepTool], folder: Path) -> StepTool:
@@ -146,9 +155,9 @@ def _find(text: str, tools: PipelineTools, known: Mapping[str, StepTool], folder
     try:
         found = tools.find(entry, folder)
     except InputError as error:
-        if text in KINDS or _is_entry(text):
-            raise
-        raise InputError(f"there is no tool `{text}`", hint=nearest(text, [*known, *KINDS])) from error
+        if text not in KINDS and ":" not in text:
+            raise InputError(f"there is no tool `{text}`", hint=nearest(text, [*known, *KINDS])) from error
+        raise
     assert found is not None, "a target that was loaded declares no broken tool"
     return found
 

@@ -67,18 +67,18 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
 def _tool_data(pipeline: Pipeline) -> Iterator[Path]:
     """Yield the files that the tools of a pipeline's steps read, but for Python."""
     for step in pipeline.steps.values():
-        for tool in _static_tools(step):
+        for tool in tools_of(step).values():
             yield from () if isinstance(tool, FunctionTool) else map(resolved_once, tool.files)
         if step.pipeline is not None:
             yield from _tool_data(step.pipeline)
 
 
 def tool_identities(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
-    """Return the identity of each tool of a pipeline's steps that has one, by `STEP.TOOL`; toolsets have their name."""
+    """Return the identity of each tool of a pipeline's steps that has one, by `STEP.TOOL`; toolsets have one."""
     found: dict[str, Mapping[str, Any]] = {}
     for name, step in pipeline.steps.items():
         for entry, tool in tools_of(step).items():
-            if identity := tool.identity if isinstance(tool, Tool) else {"toolset": tool.name}:
+            if identity := {**({"toolset": tool.name} if isinstance(tool, Toolset) else {}), **tool.identity}:
                 found[f"{name}.{entry}"] = identity
         if step.pipeline is not None:
             found |= {f"{name}.{inner}": identity for inner, identity in tool_identities(step.pipeline).items()}
@@ -92,7 +92,7 @@ def _content(path: Path) -> bytes | None:
 def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
     if step.pipeline is not None:
         yield from files_of(step.pipeline)
-    for tool in _static_tools(step):
+    for tool in tools_of(step).values():
         yield from tool.files
     if step.prompt_call is not None:
         yield from _asking_files(step.prompt_call, pipeline)
@@ -136,11 +136,6 @@ def step_tool_uses(step: Step, pipeline: Pipeline) -> list[ToolUse]:
         ToolUse(str(place(pipeline.file)), step.name, name, tuple(sorted(tool.effects)))
         for name, tool in tools_of(step).items()
     ]
-
-
-def _static_tools(step: Step) -> list[Tool]:
-    """Return the tools of a step that are known without opening a connection."""
-    return [tool for tool in tools_of(step).values() if isinstance(tool, Tool)]
 
 
 def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
@@ -226,7 +221,7 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
             yield from _answer_code(step.prompt_call, project, where)
             for reference in step.prompt_call.other_models if with_models else ():
                 yield from model_code(reference, pipeline.file.parent, f"model of {where}")
-        functions = (tool for tool in _static_tools(step) if isinstance(tool, FunctionTool))
+        functions = (tool for tool in tools_of(step).values() if isinstance(tool, FunctionTool))
         yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in functions)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")

@@ -223,16 +223,20 @@ class StepRun:
         """
         session = self.session
         opened = await open_tools(
-            {named.name: named.tool}, allow=self.step.allow, client_of=session.client, notice=session.notice
+            {named.name: named.tool},
+            root=session.project.root,
+            allow=self.step.allow,
+            client_of=session.client,
+            notice=session.notice,
         )
         tool = next(iter(opened.values()))
-        if reason := refusal(tool, self.step.allow):
-            raise ToolFailed(reason)
         if not isinstance(tool, FunctionTool):
             values = typed_arguments(tool.parameters, values)
             if fault := argument_fault(tool.parameters, values):
                 raise self._wrong(f"arguments of the tool `{named.name}`: {fault}")
         try:
+            if reason := refusal(tool, self.step.allow):
+                raise ToolFailed(reason)
             value = await tool.call(values)
         except ToolFailed as error:
             here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, failure=str(error)))
@@ -377,7 +381,9 @@ async def step_context(
         history=_history(call, values, step.place),
         options=call.options,
         programs=call.programs,
-        tools=await open_tools(tools, allow=step.allow, client_of=client_of, notice=session.notice),
+        tools=await open_tools(
+            tools, root=session.project.root, allow=step.allow, client_of=client_of, notice=session.notice
+        ),
         allow=frozenset() if session.dry else step.allow,
         models=call.models,
         client_of=client_of,

@@ -16,7 +16,7 @@ from promptkit.engine.spec import ToolSpec
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
 from promptkit.storage.models import schema_error_text
-from promptkit.tools.base import Tool
+from promptkit.tools.base import Tool, Toolset
 from promptkit.tools.functions import find_tool
 from promptkit.tools.permissions import EFFECTS, permission_hint, refusal, toolset_refusal
 from promptkit.tools.registry import KINDS, build_tool
@@ -34,6 +34,7 @@ class ToolReader:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._built: dict[tuple[Path, str, str], StepTool] = {}
+        self._toolsets: dict[str, Tool | Toolset] = {}
 
     def read(self, value: Any, folder: Path, name: str | None = None) -> StepTool:
         """Return the tool that a file in `folder` describes. `name` is the one that it is declared under.
@@ -71,10 +72,10 @@ class ToolReader:
         server, slash, tool = reference.partition("/")
         if not server or (slash and not tool):
             raise InputError(f"`{MCP}{reference}` must be `{MCP}SERVER` or `{MCP}SERVER/TOOL`")
-        # All of its tools, so that the tools of one server have one connection.
-        return StepTool(
-            f"{MCP}{reference}", build_tool("mcp", f"{MCP}{server}", server, self._project.root, self._project)
-        )
+        if server not in self._toolsets:  # All of its tools: those of one server have one connection.
+            toolset = build_tool("mcp", f"{MCP}{server}", server, self._project.root, self._project)
+            self._toolsets[server] = toolset
+        return StepTool(f"{MCP}{reference}", self._toolsets[server])
 
     def _shipped(self, kind: str, settings: Any, folder: Path, name: str | None) -> StepTool:
         shipped = KINDS[kind]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from promptkit.errors import ToolFailed, nearest
 from promptkit.tools.base import ClientOf, Tool, Toolset
@@ -13,14 +14,15 @@ from promptkit.tools.permissions import refusal
 
 
 class OpenToolsets:
-    """The toolsets that are open in a session, one of each name."""
+    """The toolsets that are open in an event loop, one of each project and name, and how many sessions use them."""
 
     def __init__(self) -> None:
-        self._opened: dict[str, Toolset] = {}
+        self.users = 0
+        self._opened: dict[tuple[Path, str], Toolset] = {}
 
-    def shared(self, toolset: Toolset) -> Toolset:
-        """Return the toolset of this name that is in use, which is closed at the end of the session."""
-        return self._opened.setdefault(toolset.name, toolset)
+    def shared(self, toolset: Toolset, root: Path) -> Toolset:
+        """Return the toolset of this name that is in use in the project of a root; this one where there is none."""
+        return self._opened.setdefault((root, toolset.name), toolset)
 
     async def close(self) -> None:
         """Close all of them; one that fails leaves none of the others open."""
@@ -28,45 +30,48 @@ class OpenToolsets:
         await asyncio.gather(*(toolset.close() for toolset in opened), return_exceptions=True)
 
 
-_current: ContextVar[OpenToolsets | None] = ContextVar("open_toolsets", default=None)
+_open: WeakKeyDictionary[asyncio.AbstractEventLoop, OpenToolsets] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def sharing_toolsets() -> AsyncIterator[OpenToolsets]:
-    """Open each toolset once inside the block, in tasks that it starts too, and close them at its end.
+async def sharing_toolsets() -> AsyncIterator[None]:
+    """Open each toolset once inside the block, in all tasks of the event loop, and close them at its end.
 
-    A block inside another one uses that one's.
+    Of blocks that overlap the last one closes them.
     """
-    outer = _current.get()
-    if outer is not None:
-        yield outer
-        return
-    toolsets = OpenToolsets()
-    token = _current.set(toolsets)
+    loop = asyncio.get_running_loop()
+    toolsets = _open.setdefault(loop, OpenToolsets())
+    toolsets.users += 1
     try:
-        yield toolsets
+        yield
     finally:
-        _current.reset(token)
-        await toolsets.close()
+        toolsets.users -= 1
+        if not toolsets.users:
+            del _open[loop]
+            await toolsets.close()
 
 
 async def open_tools(
     tools: Mapping[str, Tool | Toolset],
     *,
+    root: Path,
     allow: Collection[str],
     client_of: ClientOf,
     notice: Callable[[str], None],
 ) -> dict[str, Tool]:
     """Return a step's tools by name, those of toolsets among them. It is called inside `sharing_toolsets`.
 
-    Of all tools of a toolset those that `allow` does not let be called are left out, with a `notice`. Raises ToolFailed
-    for a toolset that cannot be opened, and for two tools of one name.
+    `root` is that of the project. Of all tools of a toolset those that `allow` does not let be called are left out, with
+    a `notice`. Raises ToolFailed for a toolset that cannot be opened, and for two tools of one name.
     """
     opened: dict[str, Tool] = {}
     for entry, tool in tools.items():
-        found = {entry: tool} if isinstance(tool, Tool) else await _tools_of(tool, entry, allow, notice)
+        if isinstance(tool, Tool):
+            found: Mapping[str, Tool] = {entry: tool}
+        else:
+            found = await _tools_of(_open[asyncio.get_running_loop()].shared(tool, root), entry, allow, notice)
         for name, one in found.items():
-            if name in opened:
+            if name in opened and opened[name].permission_names != one.permission_names:
                 raise ToolFailed(f"two tools of the step have the name `{name}`")
             opened[name] = one.bound(client_of)
     return opened
@@ -84,11 +89,8 @@ async def _tools_of(
     toolset: Toolset, entry: str, allow: Collection[str], notice: Callable[[str], None]
 ) -> Mapping[str, Tool]:
     """Return the tools that a step's entry takes from a toolset: all that are allowed, or one."""
-    current = _current.get()
-    assert current is not None, "toolsets are opened inside `sharing_toolsets`"
-    shared = current.shared(toolset)
-    tools = await shared.tools()
-    for text in shared.notices:
+    tools = await toolset.tools()
+    for text in toolset.notices:
         notice(text)
     if entry != toolset.name:
         chosen = {name: tool for name, tool in tools.items() if entry in tool.permission_names}

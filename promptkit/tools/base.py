@@ -71,6 +71,16 @@ class Toolset(ABC):
         """Return the tools by name, connecting first. Raises ToolFailed where the source is not there."""
 
     @property
+    def identity(self) -> Mapping[str, Any]:
+        """What its tools depend on, as far as that is known without a connection: JSON for the keys of stored cells."""
+        return {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that its tools depend on, as far as they are known without a connection."""
+        return ()
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """Lines about the source that a person should see."""
         return ()

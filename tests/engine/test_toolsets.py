@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +98,25 @@ async def test_in_a_session_a_server_is_opened_once_and_closed_at_its_end(projec
     assert kinds_of(log) == ["asked", "asked", "closed"]
 
 
+async def test_sessions_that_overlap_share_their_servers(project: Folder, log: list[str]) -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def another() -> None:
+        async with sharing_toolsets():
+            await open_server("mcp:git", {"mcp:git"})
+            entered.set()
+            await left.wait()
+
+    async with sharing_toolsets():
+        task = asyncio.create_task(another())
+        await entered.wait()
+        await open_server("mcp:git", {"mcp:git"})
+    assert kinds_of(log) == ["asked", "asked"] and len(set(log)) == 1
+    left.set()
+    await task
+    assert kinds_of(log) == ["asked", "asked", "closed"]
+
+
 async def test_what_fails_in_a_session_closes_the_servers(project: Folder, log: list[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         async with sharing_toolsets():
@@ -110,7 +131,7 @@ async def open_server(entry: str, allow: set[str], notices: list[str] | None = N
 
     said: list[str] = [] if notices is None else notices
     tools = {entry: Server("mcp:git"), **others}
-    return list(await open_tools(tools, allow=allow, client_of=no_client, notice=said.append))
+    return list(await open_tools(tools, root=Path(), allow=allow, client_of=no_client, notice=said.append))
 
 
 async def test_of_a_server_the_tools_that_are_allowed_are_offered(log: list[str]) -> None:
@@ -127,7 +148,7 @@ async def test_of_a_server_the_tools_that_are_allowed_are_offered(log: list[str]
 async def test_two_tools_of_one_name_are_an_error(log: list[str]) -> None:
     async with sharing_toolsets():
         with pytest.raises(ToolFailed, match="two tools of the step have the name `git_read`"):
-            await open_server("mcp:git", {"mcp:git"}, git_read=ServerTool("git", "read"))
+            await open_server("mcp:git", {"mcp:git"}, git_read=ServerTool("other", "read"))
 
 
 async def test_what_only_shows_requests_opens_no_connection(project: Folder, log: list[str]) -> None:

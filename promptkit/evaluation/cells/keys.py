@@ -18,7 +18,7 @@ from promptkit.tools.backends import DEFAULT_BACKEND, importable
 # Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
 CELL_VERSION = 1  # of what a cell means: a change here makes all cells new
 _IGNORED_PIPELINE_KEYS = ("name", "about", "cases", "tune")
-_HASHED_SETTINGS = ("model", "defaults", "feeds", "mcp")
+_HASHED_SETTINGS = ("model", "defaults", "feeds")
 
 
 def content_hash(pipeline: Pipeline, *settings: object) -> bytes:

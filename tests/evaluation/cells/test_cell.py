@@ -14,7 +14,7 @@ from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.runtimes.base import Reply, Request
 from promptkit.tools.backends import importable
 from tests.engine.helpers import Folder
-from tests.engine.tool_kinds import kinds_for_tests
+from tests.engine.tool_kinds import Server, kinds_for_tests
 from tests.evaluation.suites import PIPELINE, PROMPT, SUITE, Bench, echo, moods, number_of
 
 OPTIONAL = PIPELINE.replace("{prompt: mood}", "{prompt: mood, on_error: skip}")
@@ -262,9 +262,7 @@ async def test_how_long_a_request_may_take_is_no_part_of_the_cell(bench: Bench) 
         assert bench.suite(SUITE + variant).variants[0].content == bench.suite().baseline.content
 
 
-@pytest.mark.parametrize(
-    "line", ["defaults: {layout: prefix}", "feeds: {news: 'http://127.0.0.1/other'}", "mcp: {git: {command: [git]}}"]
-)
+@pytest.mark.parametrize("line", ["defaults: {layout: prefix}", "feeds: {news: 'http://127.0.0.1/other'}"])
 async def test_settings_that_the_target_reads_are_part_of_the_cell(bench: Bench, line: str) -> None:
     before = bench.suite().baseline.content
     bench.folder.write("promptkit.yaml", f"model: auto\n{line}\n")
@@ -314,6 +312,16 @@ async def test_the_settings_and_the_files_of_a_steps_tools_are_part_of_the_cell(
         bench.folder.write("two.txt", "another")
         contents.append(bench.suite().baseline.content)
     assert len({plain, *contents}) == 5
+
+
+async def test_what_a_toolset_says_of_itself_is_part_of_the_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.folder.write("promptkit.yaml", "mcp: {git: {command: [git]}}\n")
+    step = '{prompt: mood, tools: ["mcp:git"]}'
+    bench.folder.write("pipelines/mood.yaml", "allow: [mcp:git]\n" + PIPELINE.replace("{prompt: mood}", step))
+    with kinds_for_tests():
+        before = bench.suite().baseline.content
+        monkeypatch.setattr(Server, "identity", {"command": ["other"]})
+        assert bench.suite().baseline.content != before
 
 
 async def test_a_tool_that_no_step_uses_leaves_the_cell_as_it_is_where_its_file_changes(bench: Bench) -> None:
