@@ -61,8 +61,8 @@ async def open_tools(
 ) -> dict[str, Tool]:
     """Return a step's tools by name, those of toolsets among them. It is called inside `sharing_toolsets`.
 
-    `root` is that of the project. Of all tools of a toolset those that `allow` does not let be called are left out, with
-    a `notice`. Raises ToolFailed for a toolset that cannot be opened, and for two tools of one name.
+    `root` is the project's. Of all tools of a toolset those that `allow` does not let be called are left out, with a
+    `notice`. Raises ToolFailed for a toolset that cannot be opened, and for two tools of one name.
     """
     opened: dict[str, Tool] = {}
     for entry, tool in tools.items():
