@@ -49,11 +49,9 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
     holds. A file that is not there is empty. Data of tools, which may be large, stands there by its digest.
     """
-    data = set(_tool_data(pipeline))
+    data = {path: file_digest(path).encode() for path in _tool_data(pipeline)}
     contents = {
-        path: file_digest(path).encode()
-        if path in data
-        else first_found(("content", path), partial(_content, path)) or b""
+        path: data.get(path) or first_found(("content", path), partial(_content, path)) or b""
         for path in files_of(pipeline)
     }
     shipped = resolved(LIBRARY / "templates" / "answers")
@@ -74,7 +72,7 @@ def _tool_data(pipeline: Pipeline) -> Iterator[Path]:
 
 
 def tool_identities(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
-    """Return the identity of each tool of a pipeline's steps that has one, by `STEP.TOOL`; toolsets have one."""
+    """Return the identity of each tool of a pipeline's steps that has one, by `STEP.TOOL`; a toolset has one."""
     found: dict[str, Mapping[str, Any]] = {}
     for name, step in pipeline.steps.items():
         for entry, tool in tools_of(step).items():

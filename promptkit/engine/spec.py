@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +14,7 @@ from promptkit.storage.models import Problems, schema_error_text
 from promptkit.techniques.thinking import EFFORT_BUDGETS, LARGEST_BUDGET, WORDS, read_think
 from promptkit.tools.backends import DEFAULT_BACKEND, Backend
 from promptkit.tools.base import Effect
+from promptkit.tools.registry import KINDS
 
 Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
@@ -297,7 +298,6 @@ def _written_texts(labels: Any, path: tuple[Key, ...], text: WrittenText) -> Any
 Format: TypeAlias = Literal["pipeline", "prompt"]
 
 _ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-_TOOL = {"type": ["string", "object"]}
 # Shapes that the models leave open: their own validators give better messages than a schema.
 _SHAPES: dict[str, dict[str, Any]] = {
     "after": _ONE_OR_MANY,
@@ -334,11 +334,22 @@ def json_schema(of: Format) -> dict[str, Any]:
         for name in properties.keys() & shapes.keys():
             properties[name] = {**shapes[name], "title": properties[name].get("title", name)}
         if properties.get("tools", {}).get("type") != "object" and "tools" in properties:
-            properties["tools"] = {"anyOf": [_TOOL, {"type": "array", "items": _TOOL}], "title": "Tools"}
+            properties["tools"] = {"anyOf": [*_tool_shapes(), {"type": "array", "items": {"anyOf": _tool_shapes()}}]}
         elif "tools" in properties:
-            properties["tools"]["additionalProperties"] = _TOOL
+            properties["tools"]["additionalProperties"] = {"anyOf": _tool_shapes()}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"promptkit {of}"}
     return {**schema, **head, "description": f"A {of} of promptkit."}
+
+
+def _tool_shapes() -> list[dict[str, Any]]:
+    """Return the schemas of the forms in which a file names a tool: a text, a function, a kind with its settings."""
+    function = ToolSpec.model_json_schema()
+    effects = {"enum": list(get_args(Effect))}
+    shapes = {"effects": {"anyOf": [effects, {"type": "array", "items": effects}]}, **_SHAPES}
+    properties = {name: {**shapes.get(name, part)} for name, part in function["properties"].items()}
+    kind = {"type": "object", "properties": dict.fromkeys(KINDS, True), "additionalProperties": False}
+    kind |= {"minProperties": 1, "maxProperties": 1}
+    return [{"type": "string"}, {**function, "properties": properties}, kind]
 
 
 def _file_model(of: Format) -> type[BaseModel]:

@@ -144,10 +144,12 @@ class PipelineTools:
 
 
 def declared_name_fault(name: str) -> str | None:
-    """Return the problem of a name of a tool, which models write; None without one."""
-    return (
-        None if _NAME.fullmatch(name) else f"`{name}` is not a name of a tool: letters, digits, `_` and `-`, at most 64"
-    )
+    """Return the problem of a name that a pipeline declares a tool under, and that models write; None without one."""
+    if name in EFFECTS:
+        return f"`{name}` is an effect in `allow`: take another name"
+    if _NAME.fullmatch(name):
+        return None
+    return f"`{name}` is not a name of a tool: it has letters, digits, `_` and `-`, at most 64"
 
 
 def allowed_names(allow: Collection[str], declared: Mapping[str, StepTool]) -> frozenset[str]:

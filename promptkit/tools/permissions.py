@@ -21,7 +21,7 @@ def refusal(tool: Tool, allow: Collection[str]) -> str | None:
     A tool without effects may always be called. Any other needs one of its `permission_names`, or all of its effects,
     among the entries of `allow`.
     """
-    if any(name in allow for name in tool.permission_names):
+    if any(name in allow for name in tool.permission_names if name not in EFFECTS):
         return None
     return _reason(tool.name, [effect for effect in tool.effects if effect not in allow])
 

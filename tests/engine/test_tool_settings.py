@@ -8,6 +8,8 @@ import pytest
 
 from promptkit.engine.dependencies import code_of, files_of, tool_uses
 from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.spec import json_schema
+from promptkit.tools.registry import KINDS
 from tests.engine.helpers import Folder
 from tests.engine.tool_kinds import FileTool, NewsTool, Server, kinds_for_tests
 
@@ -103,6 +105,7 @@ def test_a_mistake_in_a_steps_tools_is_named_at_its_place(project: Folder, tools
     [
         ("tools: {a b: news}", "1:9", "`a b` is not a name of a tool"),
         (f"tools: {{{'a' * 65}: news}}", "1:9", "at most 64"),
+        ("tools: {network: news}", "1:9", "`network` is an effect in `allow`: take another name"),
         ("tools: {t: calculatr}", "1:12", "`calculatr` is not a tool"),
         ("tools: {t: search}", "1:12", "`search` needs settings"),
         ("tools: {t: {function: 'look.py:find', effects: [sings]}}", "1:12", "`effects`"),
@@ -189,3 +192,14 @@ def test_a_target_names_its_tools_with_their_effects_and_the_python_that_runs(pr
         ("a", "mcp:git", ("network", "writes")),
     ]
     assert [use.code.name for use in code_of(pipeline, model="auto")] == ["find"]
+
+
+def test_the_schema_for_editors_has_the_forms_of_a_tool() -> None:
+    schema = json_schema("pipeline")
+    text, function, kind = schema["properties"]["tools"]["additionalProperties"]["anyOf"]
+    assert text == {"type": "string"}
+    assert function["required"] == ["function"] and "effects" in function["properties"]
+    assert kind["properties"].keys() == KINDS.keys()
+    step = schema["$defs"]["StepSpec"]["properties"]["tools"]["anyOf"]
+    assert step == [text, function, kind, {"type": "array", "items": {"anyOf": [text, function, kind]}}]
+    assert schema["properties"]["allow"]["anyOf"]

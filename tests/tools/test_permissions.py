@@ -62,6 +62,13 @@ def test_a_tool_without_effects_is_always_allowed() -> None:
     assert refusal(Remote(), ()) is None
 
 
+def test_a_tool_that_is_named_like_an_effect_is_not_allowed_by_that_effect() -> None:
+    class Named(Remote):
+        permission_names = ("network",)
+
+    assert refusal(Named("writes"), ("network",)) is not None
+
+
 def test_the_reason_names_the_effects_that_are_not_allowed() -> None:
     tool = Remote("network", "writes")
     assert (

@@ -12,6 +12,7 @@ from promptkit.evaluation.cells import keys as own_module
 from promptkit.evaluation.cells.failures import MOST_FAILURES
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.runtimes.base import Reply, Request
+from promptkit.storage import files as files_module
 from promptkit.tools.backends import importable
 from tests.engine.helpers import Folder
 from tests.engine.tool_kinds import Server, kinds_for_tests
@@ -299,7 +300,9 @@ TOOLS = "tools: {docs: {search: ../words.txt}}\n"
 LISTED = "{prompt: mood, tools: [docs]}"
 
 
-async def test_the_settings_and_the_files_of_a_steps_tools_are_part_of_the_cell(bench: Bench) -> None:
+async def test_the_settings_and_the_files_of_a_steps_tools_are_part_of_the_cell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = bench.suite().baseline.content
     for word in ("one", "two", "three"):
         bench.folder.write(f"{word}.txt", word)
@@ -311,7 +314,10 @@ async def test_the_settings_and_the_files_of_a_steps_tools_are_part_of_the_cell(
             contents.append(bench.suite().baseline.content)
         bench.folder.write("two.txt", "another")
         contents.append(bench.suite().baseline.content)
-    assert len({plain, *contents}) == 5
+        monkeypatch.setattr(files_module, "MAX_FILE_BYTES", 1_000_000)
+        bench.folder.write("two.txt", "x" * 1_000_001)
+        contents.append(bench.suite().baseline.content)
+    assert len({plain, *contents}) == 6
 
 
 async def test_what_a_toolset_says_of_itself_is_part_of_the_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
