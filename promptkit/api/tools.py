@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,29 +72,14 @@ async def list_tools(target: str, progress: Progress | None = None) -> list[List
     project = find_project(target)
     if _is_entry(target, project):
         found = _find(target, PipelineTools(reader=ToolReader(project)), {}, project.root)
-        allow: frozenset[str] = frozenset(EFFECTS)
-        entries, steps = {found.name: found}, {}
+        planned = [_Planned(found.name, found, frozenset(EFFECTS))]
     else:
         pipeline = load(target)
-        project = pipeline.project
-        allow, entries, steps = pipeline.allow, _entries(pipeline), _steps(pipeline)
+        project, planned = pipeline.project, list(_planned(pipeline))
     listed: list[ListedTool] = []
     async with sharing_toolsets():
-        for entry, named in entries.items():
-            users = tuple(steps.get(entry, ()))
-            try:
-                opened = await open_tools(
-                    {named.name: named.tool},
-                    root=project.root,
-                    allow=EFFECTS,
-                    client_of=_no_client,
-                    notice=_notice_of(progress),
-                )
-            except (ToolFailed, MissingExtra) as error:
-                effects = tuple(sorted(named.tool.effects))
-                listed.append(ListedTool(entry=entry, effects=effects, steps=users, problem=str(error)))
-                continue
-            listed += [_listed(entry, name, tool, allow, users) for name, tool in opened.items()]
+        for tool in planned:
+            listed += await _opened(tool, project, _notice_of(progress))
     return listed
 
 
@@ -173,26 +158,48 @@ def _entries(pipeline: Pipeline) -> dict[str, StepTool]:
     return found
 
 
-def _steps(pipeline: Pipeline) -> dict[str, list[str]]:
-    """Return the steps that may call each tool, by its entry."""
-    entries = {named.name: entry for entry, named in _entries(pipeline).items()}
-    users: dict[str, list[str]] = {}
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A tool or a toolset to be listed, with the `allow` of its pipeline."""
+
+    entry: str
+    named: StepTool
+    allow: frozenset[str]
+    steps: tuple[str, ...] = ()
+
+
+def _planned(pipeline: Pipeline, prefix: str = "") -> Iterator[_Planned]:
+    """Yield the tools of a pipeline and of those within it, whose steps are `outer.inner`."""
+    entries = _entries(pipeline)
+    for entry, named in entries.items():
+        users = tuple(f"{prefix}{step.name}" for step in pipeline.steps.values() if named.name in tools_of(step))
+        yield _Planned(entry, named, pipeline.allow, users)
     for step in pipeline.steps.values():
-        for name in tools_of(step):
-            users.setdefault(entries[name], []).append(step.name)
-    return users
+        if step.pipeline is not None:
+            yield from _planned(step.pipeline, f"{prefix}{step.name}.")
 
 
-def _listed(entry: str, name: str, tool: Tool, allow: Collection[str], steps: tuple[str, ...]) -> ListedTool:
-    return ListedTool(
-        entry=entry,
-        name=name,
-        description=tool.description,
-        parameters=tool.parameters,
-        effects=tuple(sorted(tool.effects)),
-        allowed=refusal(tool, allow) is None,
-        steps=steps,
-    )
+async def _opened(planned: _Planned, project: Project, notice: Callable[[str], None]) -> list[ListedTool]:
+    named = planned.named
+    try:
+        opened = await open_tools(
+            {named.name: named.tool}, root=project.root, allow=EFFECTS, client_of=_no_client, notice=notice
+        )
+    except (ToolFailed, MissingExtra) as error:
+        effects = tuple(sorted(named.tool.effects))
+        return [ListedTool(entry=planned.entry, effects=effects, steps=planned.steps, problem=str(error))]
+    return [
+        ListedTool(
+            entry=planned.entry,
+            name=name,
+            description=tool.description,
+            parameters=tool.parameters,
+            effects=tuple(sorted(tool.effects)),
+            allowed=refusal(tool, planned.allow) is None,
+            steps=planned.steps,
+        )
+        for name, tool in opened.items()
+    ]
 
 
 def _values(tool: Tool, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -219,7 +226,7 @@ def _allow_option(named: StepTool) -> str:
     return f"--allow {name} allows it for this call"
 
 
-def _notice_of(progress: Progress | None) -> Any:
+def _notice_of(progress: Progress | None) -> Callable[[str], None]:
     return progress.notice if progress is not None else lambda text: None
 
 

@@ -82,6 +82,24 @@ def test_a_target_is_listed_for_people(tools: Run) -> None:
     assert "gone  (network, writes)\n  the MCP server `dead` does not answer\n" in shown
 
 
+def test_the_tools_of_a_pipeline_within_the_target_are_listed_with_its_allow(tools: Run, project: Path) -> None:
+    (project / "pipelines" / "outer.yaml").write_text("steps: {o: {pipeline: tools}}\n")
+    (project / "pipelines" / "tools.yaml").write_text(PIPELINE.replace("  gone: mcp:dead\n", ""))
+    done = tools("tools", "list", "outer", "--json")
+    assert [(tool["name"], tool["allowed"], tool["steps"]) for tool in done.json] == [
+        ("docs", True, ["o.a", "o.b"]),
+        ("git_read", True, ["o.a"]),
+        ("git_write", False, ["o.a"]),
+        ("find", True, ["o.a"]),
+    ]
+
+
+def test_a_kind_is_listed_by_its_name_unless_a_pipeline_has_it(tools: Run, project: Path) -> None:
+    assert "`search` needs settings" in tools("tools", "list", "search").err
+    (project / "pipelines" / "news.yaml").write_text("steps: {a: {prompt: say it}}\n")
+    assert tools("tools", "list", "news").out == "no tools\n"
+
+
 def test_a_server_is_listed_by_its_name(tools: Run, log: list[str]) -> None:
     done = tools("tools", "list", "mcp:git", "--json")
     assert [tool["name"] for tool in done.json] == ["git_read", "git_write"] and done.code == 0
