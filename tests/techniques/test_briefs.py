@@ -23,6 +23,7 @@ from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import CallRecord, StepContext
 from promptkit.techniques.description import call_specs
 from promptkit.techniques.perform import perform
+from promptkit.tools.base import Tool
 from tests.techniques.test_catalog import CATALOG, NEWER, PROJECT, abilities, technique
 
 OPTIONS = ["OPTONE", "OPTTWO"]
@@ -160,7 +161,7 @@ async def requests_of(name: str, folder: Path) -> list[CallRecord]:
             project=pipeline.project,
             folder=call.technique_folder,
             artifacts={made: artifact for made, file in call.artifacts.items() if (artifact := read_artifact(file))},
-            tools={tool: each.call for tool, each in call.tools.items()},
+            tools={tool: each for tool, each in call.tools.items() if isinstance(each, Tool)},
             layers=(Layer(marked, {}),),
             record=records.append,
         )
