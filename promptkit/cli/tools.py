@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -12,7 +13,7 @@ from promptkit.api.tools import call_tool, kind_records, list_tools, named_sourc
 from promptkit.cli.inputs import read_texts
 from promptkit.cli.options import Json, complete_target
 from promptkit.cli.session import run_to_end
-from promptkit.errors import PromptkitError
+from promptkit.errors import Interrupted, PromptkitError
 from promptkit.project import Project
 from promptkit.reports.output import emit, emit_folded
 from promptkit.reports.progress import Progress
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 
 EXIT_FAILED = 3
+T = TypeVar("T")
 
 
 def _servers() -> list[str]:
@@ -54,6 +56,14 @@ def complete_allowed(incomplete: str) -> list[str]:
     return [name for name in (*EFFECTS, *_servers()) if name.startswith(incomplete)]
 
 
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or until ctrl-C. Raises Interrupted."""
+    try:
+        return run_to_end(work)
+    except Interrupted:
+        raise Interrupted("interrupted") from None
+
+
 @app.command("list")
 def list_(
     target: Annotated[
@@ -74,7 +84,7 @@ def list_(
             kinds_text(kind_records(), sources)
         )
         return
-    tools = run_to_end(list_tools(target, Progress()))
+    tools = _run(list_tools(target, Progress()))
     records = [asdict(tool) for tool in tools]
     emit(json_text(records)) if json else emit_folded(tools_text(records))
     if any(tool.problem is not None for tool in tools):
@@ -111,5 +121,5 @@ def call(
     json: Json = False,
 ) -> None:
     """Call a tool and print its result. Values are read by the types of its parameters."""
-    done = run_to_end(call_tool(name, read_texts(values or ()), target=target, allow=allow or (), progress=Progress()))
+    done = _run(call_tool(name, read_texts(values or ()), target=target, allow=allow or (), progress=Progress()))
     emit(json_text(asdict(done)) if json else visible(display_text(done.result)))

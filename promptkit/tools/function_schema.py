@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 from promptkit.project_code.source import constants_of, literal_value
@@ -44,7 +45,7 @@ def parameters_schema(function: Function, tree: ast.Module) -> Schema:
             value = literal_value(default, types.constants)
         except (ValueError, RecursionError):
             continue
-        if value is None or isinstance(value, str | bool | int | float):
+        if _is_plain(value):
             properties[name] = {**properties[name], "default": value}
     required = [name for name in properties if name not in defaults]
     return {
@@ -72,6 +73,7 @@ class _Types:
         self.constants = constants_of(tree)
         self._classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         self._aliases = dict(_aliases(tree))
+        self._within: list[str] = []
 
     def schema(self, annotation: ast.expr, depth: int = 0) -> Schema:
         """Return the schema of an annotation; an unknown one takes any value."""
@@ -96,15 +98,25 @@ class _Types:
             return {}
 
     def _named(self, name: str, depth: int) -> Schema:
-        if name in self._classes:
-            return self._class(self._classes[name], depth)
-        if name in self._aliases:
-            return self.schema(self._aliases[name], depth + 1)
+        if name in self._classes or name in self._aliases:
+            return self._defined(name, depth)
         if name in _SCALARS:
             return {"type": _SCALARS[name]}
         if name in _ARRAYS:
             return {"type": "array"}
         return {"type": "object"} if name in _OBJECTS else {}
+
+    def _defined(self, name: str, depth: int) -> Schema:
+        """Return the schema of a name that the file defines; within itself it takes any value."""
+        if name in self._within:
+            return {}
+        self._within.append(name)
+        try:
+            if name in self._classes:
+                return self._class(self._classes[name], depth)
+            return self.schema(self._aliases[name], depth + 1)
+        finally:
+            self._within.pop()
 
     def _generic(self, name: str, parts: list[ast.expr], depth: int) -> Schema:
         if name == "Literal":
@@ -127,7 +139,7 @@ class _Types:
 
     def _literal(self, parts: list[ast.expr]) -> Schema:
         try:
-            return {"enum": [literal_value(part, self.constants) for part in parts]}
+            return _enum([literal_value(part, self.constants) for part in parts])
         except (ValueError, RecursionError):
             return {}
 
@@ -144,8 +156,7 @@ class _Types:
         """Return the schema of a class whose values are JSON: a TypedDict, or an Enum of plain values."""
         bases = {_last_name(base) for base in node.bases}
         if bases & _ENUMS:
-            values = list(constants_of(ast.Module(node.body, [])).values())
-            return {"enum": values} if values else {}
+            return _enum(list(constants_of(ast.Module(node.body, [])).values()))
         if "TypedDict" not in bases:
             return {}
         fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
@@ -157,6 +168,17 @@ class _Types:
         properties = {name: self.schema(part.annotation, depth + 1) for name, part in zip(names, fields, strict=True)}
         required = [name for name, part in zip(names, fields, strict=True) if _is_required(part.annotation, total)]
         return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+
+
+def _enum(values: list[Any]) -> Schema:
+    return {"enum": values} if values and all(map(_is_plain, values)) else {}
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value of Python is a plain one of JSON."""
+    if isinstance(value, float):
+        return isfinite(value)
+    return value is None or isinstance(value, str | int)
 
 
 def _is_required(annotation: ast.expr, total: bool) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from promptkit.project_code.source import functions_of
 from promptkit.tools.function_schema import parameters_schema, takes_of
@@ -55,6 +58,7 @@ TEXT, NULL = {"type": "string"}, {"type": "null"}
         ("dict", {"type": "object"}),
         ("dict[str, float]", {"type": "object", "additionalProperties": {"type": "number"}}),
         ("Literal['a', 2]", {"enum": ["a", 2]}),
+        ("Literal[b'a']", {}),
         ("t.Literal['a']", {"enum": ["a"]}),
         ("Optional[str]", {"anyOf": [TEXT, NULL]}),
         ("str | None", {"anyOf": [TEXT, NULL]}),
@@ -79,12 +83,36 @@ def test_an_annotation_is_a_schema(annotation: str, expected: dict[str, Any] | N
     assert found["type"] == "array" if expected is None else found == expected
 
 
-def test_an_alias_of_itself_takes_any_value() -> None:
-    assert schema("a: A", "A = A\nB = list[B]\n")["properties"] == {"a": {}}
+def test_a_type_within_itself_takes_any_value() -> None:
+    head = "class Node(TypedDict):\n    left: 'Node | None'\n    right: list[Node]\nA = A\nB = dict[str, B]\n"
+    found = schema("a: A, b: B, node: Node, other: Node", head)["properties"]
+    assert found["a"] == {} and found["b"] == {"type": "object"}
+    assert found["node"]["properties"] == {"left": {}, "right": {"type": "array"}}
+    assert found["node"] == found["other"]
+
+
+ANNOTATIONS = st.recursive(
+    st.sampled_from(["str", "int", "None", "Unit", "Place", "Colour", "Other", "unknown", "'list[str]'", "...", "3"]),
+    lambda inner: st.one_of(
+        st.builds(
+            "{}[{}, {}]".format, st.sampled_from(["dict", "Union", "tuple", "Literal", "t.Annotated"]), inner, inner
+        ),
+        st.builds("{}[{}]".format, st.sampled_from(["list", "Optional", "x.set", "NotRequired", "Literal"]), inner),
+        st.builds("{} | {}".format, inner, inner),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=50)
+@given(ANNOTATIONS)
+def test_any_annotation_gives_a_schema_of_json(annotation: str) -> None:
+    found = schema(f"a: {annotation}")["properties"]["a"]
+    assert isinstance(found, dict) and json.loads(json.dumps(found)) == found
 
 
 def test_parameters_without_a_default_are_required_and_plain_defaults_are_shown() -> None:
-    found = schema("a, b: int = LIMIT, *rest, c: str = 'x', d=[], e, g=None")
+    found = schema("a, b: int = LIMIT, *rest, c: str = 'x', d=[], e, g=None, h=1e999")
     assert found["required"] == ["a", "e"]
     assert found["properties"] == {
         "a": {},
@@ -93,9 +121,10 @@ def test_parameters_without_a_default_are_required_and_plain_defaults_are_shown(
         "d": {},
         "e": {},
         "g": {"default": None},
+        "h": {},
     }
     assert found["additionalProperties"] is False
-    assert takes_of(found) == {"a": True, "b": False, "c": False, "d": False, "e": True, "g": False}
+    assert takes_of(found) == {"a": True, "b": False, "c": False, "d": False, "e": True, "g": False, "h": False}
 
 
 def test_a_function_with_any_further_arguments_is_open() -> None:
