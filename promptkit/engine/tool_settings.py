@@ -51,7 +51,11 @@ class ToolReader:
             return self._named(value, folder, name)
         if not isinstance(value, Mapping):
             raise InputError(f"must be {FORMS}")
-        if len(value) == 1 and (kind := next(iter(value))) in KINDS:
+        kind = next((key for key in value if key in KINDS), None)
+        if kind is not None:
+            if len(value) > 1:
+                keys = ", ".join(f"`{key}`" for key in value)
+                raise InputError(f"a tool is one kind, and this has {keys}", hint=f"write `{{{kind}: SETTINGS}}`")
             settings = value[kind]
             if kind == "mcp" and isinstance(settings, str):
                 return self._toolset(settings)
@@ -91,7 +95,7 @@ class ToolReader:
             details = error.errors(include_url=False)
             unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
             raise InputError(_function_problem(detail) for detail in unknown or details) from None
-        name = name or spec.function.rpartition(":")[2]
+        name = name or spec.function.rpartition(":")[2] or spec.function
         tool = find_tool(name, spec.function, folder, self._project)
         tool = tool.reading(spec.reads, spec.environment, folder, self._project)
         return StepTool(name, tool.with_effects(spec.effects))

@@ -86,6 +86,13 @@ def test_tools_of_all_steps_are_found_from_the_file_that_lists_them(project: Fol
         ("[search]", "2:37", "`search` needs settings\n  hint: write `{search: …}`"),
         ("[{search: gone.txt}]", "2:37", "there is no file `gone.txt`\n  hint: name a file"),
         ("[{serch: words.txt}]", "2:37", "unknown key `serch`\n  hint: did you mean `search`?"),
+        (
+            "[{search: words.txt, top: 3}]",
+            "2:37",
+            "a tool is one kind, and this has `search`, `top`\n  hint: write `{search:",
+        ),
+        ('["look.py:"]', "2:37", "tool `look.py:` must be `FILE.py:FUNCTION`"),
+        ("[{}]", "2:37", "`function` is missing"),
         ('["mcp:"]', "2:37", "must be `mcp:SERVER` or `mcp:SERVER/TOOL`"),
         ('["gone.py:f"]', "2:37", "no such file"),
         ('["look.py:fnd"]', "2:37", "has no function `fnd`\n  hint: did you mean `find`?"),
