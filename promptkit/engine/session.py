@@ -13,7 +13,7 @@ from promptkit.engine.results import StepResult
 from promptkit.project import Project, TemplateKind
 from promptkit.runtimes.base import Model, Request
 from promptkit.runtimes.client import Client
-from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.spec import ConfiguredTechnique, configure
 
 
@@ -135,6 +135,15 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """A call of a tool that a model asked for has its result or its failure."""
+
+    step: str
+    item: int | None
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFinished:
     """One item of a step is finished. Items finish in any order."""
 
@@ -158,5 +167,5 @@ class Notice:
     message: str
 
 
-Event = StepStarted | TextArrived | CallFinished | ItemFinished | StepFinished | Notice
+Event = StepStarted | TextArrived | CallFinished | ToolCalled | ItemFinished | StepFinished | Notice
 OnEvent = Callable[[Event], None]

@@ -12,7 +12,7 @@ from promptkit.engine.pipeline import ForEach, Pipeline, PromptCall, Repeat, Ste
 from promptkit.engine.results import Status, Trace
 from promptkit.engine.row_examples import row_examples
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
-from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
+from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived, ToolCalled
 from promptkit.engine.step_settings import resolve_model
 from promptkit.engine.tools import Tool
 from promptkit.errors import (
@@ -215,13 +215,17 @@ class StepRun:
 
     async def _call_tool(self, tool: Tool, values: Mapping[str, Any], here: ExecutionContext) -> Any:
         """Call the step's tool and record the call. Raises ToolFailed."""
+        call = ToolCall(name=tool.name, arguments=values)
+        here.trace.tool_calls.append(call)
+        started = self.session.now()
         try:
-            value = await tool.call(values)
+            call.result = await tool.call(values)
         except ToolFailed as error:
-            here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, failure=str(error)))
+            call.failure = str(error)
             raise
-        here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, result=value))
-        return value
+        finally:
+            call.seconds = round(self.session.now() - started, 4)
+        return call.result
 
     async def _ask(self, values: dict[str, Any], here: ExecutionContext) -> Any:
         context = await step_context(
@@ -359,13 +363,14 @@ async def step_context(
         history=_history(call, values, step.place),
         options=call.options,
         programs=call.programs,
-        tools={name: tool.call for name, tool in call.tools.items()},
+        tools=call.tools,
         models=call.models,
         client_of=client_of,
         sample=here.sample,
         strict=session.settings.strict,
         record=record,
         record_tool=here.trace.tool_calls.append,
+        tool_finished=lambda made: session.emit(ToolCalled(step=path, item=here.item, call=made)),
         notice=session.notice,
         warn=warn,
         on_text=on_text if session.listens else None,

@@ -19,10 +19,11 @@ from promptkit.project_code.reference import CodeReference, find_code
 from promptkit.project_code.source import functions_of, parse_source
 from promptkit.storage.file_digests import digest_of, stands_for_a_file
 from promptkit.storage.files import resolved
+from promptkit.tools.base import Tool as BaseTool
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(BaseTool):
     """A function that steps may call. It is imported when it is first called.
 
     `takes` maps its parameters to whether they are required; None where they are unknown or open. `types` has the
@@ -48,6 +49,20 @@ class Tool:
     def root(self) -> Path:
         """The root of the project that uses it."""
         return self.code.root
+
+    @property
+    def description(self) -> str:  # type: ignore[override]
+        return self.about
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The JSON Schema of its parameters, without their types."""
+        if self.takes is None:
+            return {"type": "object", "properties": {}, "additionalProperties": True}
+        required = [name for name, needed in self.takes.items() if needed]
+        return {"type": "object", "properties": {name: _schema(self.types.get(name)) for name in self.takes}} | (
+            {"required": required, "additionalProperties": False} if required else {"additionalProperties": False}
+        )
 
     def function(self) -> Callable[..., Any]:
         """Load the function and return it. Raises ToolFailed."""
@@ -99,6 +114,12 @@ def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind
         return Tool(name, code, None, kind)
     about = (ast.get_docstring(function) or "").partition("\n")[0].strip()
     return Tool(name, code, _parameters(function.args), kind, about, _annotations(function.args))
+
+
+def _schema(annotation: str | None) -> dict[str, Any]:
+    kinds = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object"}
+    kind = kinds.get((annotation or "").partition("[")[0])
+    return {"type": kind} if kind else {}
 
 
 def _declared_name(pattern: str, folder: Path, project: Project) -> str:

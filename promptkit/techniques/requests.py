@@ -14,12 +14,13 @@ from promptkit.answers.build import description, instruction, json_instruction, 
 from promptkit.answers.constraints.forms import ReplyForm, plain_form, reply_form
 from promptkit.answers.decide import score_needs
 from promptkit.prompts.expressions import Expression
-from promptkit.prompts.messages import Layout, compose, open_layout
+from promptkit.prompts.messages import Composed, Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
-from promptkit.runtimes.base import Message, Model, Request
+from promptkit.runtimes.base import Message, Model, Request, ToolDefinition
 from promptkit.techniques.answer_forms import deciding_form
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Exchange, StepContext
+from promptkit.techniques.function_calls import sendable
 from promptkit.techniques.levels import level
 from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
 
@@ -35,7 +36,7 @@ class CallArguments:
     `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
     log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
     since answers to other problems come first. `scored`: texts are scored in place of a reply. The call goes on `after`
-    an exchange in the same conversation.
+    an exchange in the same conversation, with further `turns` between. `tools` are offered to the model.
     """
 
     spec: CallSpec
@@ -49,6 +50,8 @@ class CallArguments:
     past_cue: bool = False
     scored: bool = False
     after: Exchange | None = None
+    turns: tuple[Message, ...] = ()
+    tools: tuple[ToolDefinition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +111,9 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         step.notice(notice)
     ends = _end_marks(step, call, composed.cue) if form.writing == "plain" else ()
     request = Request(
-        messages=(*(conversation(call.after) if call.after else ()), *composed.messages),
+        messages=(*(conversation(call.after) if call.after else ()), *call.turns, *_own_turns(composed, call)),
         begun=composed.begun,
+        tools=call.tools,
         sample=call.sample,
         stop=stop_sequences(step, ends, model),
         alternatives=1 if call.logprobs and "logprobs" in model.capabilities else 0,
@@ -134,8 +138,14 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
 
 def conversation(exchange: Exchange) -> tuple[Message, ...]:
     """Return the messages of an exchange with its reply, which further turns follow."""
-    reply = Message("assistant", exchange.request.begun + exchange.record.reply.text)
-    return (*exchange.request.messages, reply)
+    reply = exchange.record.reply
+    calls = tuple(map(sendable, reply.calls))
+    return (*exchange.request.messages, Message("assistant", exchange.request.begun + reply.text, calls))
+
+
+def _own_turns(composed: Composed, call: CallArguments) -> tuple[Message, ...]:
+    """Return the turns that a call adds itself. One that only sends further `turns` adds none."""
+    return tuple(message for message in composed.messages if message.content or not call.turns)
 
 
 async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer
+from promptkit.runtimes.base import Message, ToolDefinition
 from promptkit.techniques.answer_forms import can_score
 from promptkit.techniques.artifacts import Row
 from promptkit.techniques.asides import ask_typed, read_free
@@ -65,6 +66,8 @@ class Task(StepTools):
         past_cue: bool = False,
         model: str | None = None,
         after: Exchange | None = None,
+        turns: Sequence[Message] = (),
+        functions: Collection[str] = (),
         **values: Any,
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
@@ -79,7 +82,11 @@ class Task(StepTools):
         `past_cue` lets thoughts that are decided later go on past a cue, where answers to other problems come first.
         `model` is a reference to the model that answers; without one it is that of the step's `models`, else the
         step's. The call goes on `after` an exchange in the same conversation: its template's own sections are the next
-        turn of the user.
+        turn of the user. Further `turns` stand between, such as the results of calls; a template without sections of
+        its own then adds none.
+
+        `functions` are tools of the step that the model may call. The exchange then has `calls`, which `run_call` makes;
+        such a call decides nothing directly, so its template `thinks`. The model needs the capability `function_calls`.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -96,6 +103,8 @@ class Task(StepTools):
             logprobs=logprobs,
             past_cue=past_cue,
             after=after,
+            turns=tuple(turns),
+            tools=self._definitions(functions),
         )
         if built.spec.aside is not None:
             return await ask_typed(task._step, built, built.spec.aside)
@@ -183,12 +192,15 @@ class Task(StepTools):
         task = self._with(with_model_of(self._step, thoughts))
         return await conclude(task._step, await task._built(call, values, begins=False), thoughts.text)
 
-    async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
+    async def decide(self, exchange: Exchange, *, marked: bool = False, directly: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
 
-        With `marked`, thoughts without their cue hold no answer under `generate`.
+        With `marked`, thoughts without their cue hold no answer under `generate`. With `directly`, a reply that is an
+        answer as it stands needs no deciding request.
         """
-        if exchange.thinks and self.decides:
+        if directly and exchange.text.strip() and self.parse(exchange.text).flag is None:
+            exchange = replace(exchange, thinks=False)
+        elif exchange.thinks and self.decides:
             exchange = await decide_after(
                 with_model_of(self._step, exchange), exchange, CallSpec(name=exchange.call, produces=ANSWER)
             )
@@ -341,6 +353,8 @@ class Task(StepTools):
         past_cue: bool = False,
         scored: bool = False,
         after: Exchange | None = None,
+        turns: tuple[Message, ...] = (),
+        tools: tuple[ToolDefinition, ...] = (),
         begins: bool = True,
     ) -> BuiltCall:
         spec = self._call(call) if begins else self._call(call).model_copy(update={"begin": ""})
@@ -364,8 +378,20 @@ class Task(StepTools):
             past_cue=past_cue,
             scored=scored,
             after=after,
+            turns=turns,
+            tools=tools,
         )
         return await build_call(self._step, arguments)
+
+    def _definitions(self, tools: Collection[str]) -> tuple[ToolDefinition, ...]:
+        """Return tools of the step as a model is offered them."""
+        return tuple(
+            ToolDefinition(
+                name=function, description=self.tools[name].description, parameters=self.tools[name].parameters
+            )
+            for function, name in self.functions.items()
+            if name in tools
+        )
 
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:

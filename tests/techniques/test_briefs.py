@@ -160,7 +160,7 @@ async def requests_of(name: str, folder: Path) -> list[CallRecord]:
             project=pipeline.project,
             folder=call.technique_folder,
             artifacts={made: artifact for made, file in call.artifacts.items() if (artifact := read_artifact(file))},
-            tools={tool: each.call for tool, each in call.tools.items()},
+            tools=call.tools,
             layers=(Layer(marked, {}),),
             record=records.append,
         )
