@@ -148,6 +148,20 @@ def _is_answer(step: StepContext, text: str) -> bool:
         return False
 
 
+def stands_alone(step: StepContext, text: str) -> bool:
+    """Tell whether a reply is an answer as it stands: a text, JSON that fits, or the answer and no more."""
+    kind = step.answer
+    if kind.grammar() is None and kind.schema() is None:
+        return bool(text.strip())
+    if not kind.writes_json:
+        return _is_answer(step, text)
+    try:
+        kind.parse(text)
+    except Unparsed:
+        return False
+    return True
+
+
 async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence[str]) -> tuple[float, ...]:
     """Return the log-probability of each text after the call's begun turn, only up to where the texts differ.
 

@@ -282,15 +282,15 @@ class StepTools:
             arguments = typed_arguments(self.tools[name].parameters, read_arguments(call.arguments))
         except ValueError as error:
             self.record_tool_call(name, {}, failure=f"these are not its arguments: {error}", call_id=call.id)
-            return call_result(call, "arguments", problem=str(error), schema=schema)
+            return call_result(call, "arguments", reason=str(error), schema=schema)
         try:
             return call_result(call, None, await self.tool(name, arguments, call_id=call.id))
         except WrongArguments as error:
-            return call_result(call, "arguments", problem=str(error), schema=schema)
+            return call_result(call, "arguments", reason=str(error), schema=schema)
         except ToolRefused as error:
-            return call_result(call, "refused", problem=str(error))
+            return call_result(call, "refused", reason=str(error))
         except ToolFailed as error:
-            return call_result(call, "failed", problem=str(error))
+            return call_result(call, "failed", reason=str(error))
 
     def record_tool_call(
         self,

@@ -23,6 +23,7 @@ from promptkit.techniques.exchanges import (
     read_answer,
     send,
     send_deciding,
+    stands_alone,
     with_model_of,
 )
 from promptkit.techniques.levels import level, run_concurrently
@@ -198,7 +199,7 @@ class Task(StepTools):
         With `marked`, thoughts without their cue hold no answer under `generate`. With `directly`, a reply that is an
         answer as it stands needs no deciding request.
         """
-        if directly and exchange.text.strip() and self.parse(exchange.text).flag is None:
+        if directly and stands_alone(self._step, exchange.text):
             exchange = replace(exchange, thinks=False)
         elif exchange.thinks and self.decides:
             exchange = await decide_after(

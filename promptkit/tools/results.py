@@ -28,7 +28,7 @@ def bounded_result(result: Any, tool: str) -> Any:
     text = result if isinstance(result, str) else _json_text(result, tool)
     if len(text) > LONGEST_RESULT:
         kept = _CONTROL.sub("", text[:LONGEST_RESULT])
-        return tool_message("cut", text=kept, shown=LONGEST_RESULT, characters=len(text))
+        return tool_message("cut", text=kept, shown=f"{LONGEST_RESULT:,}", characters=f"{len(text):,}")
     return _cleaned(result)
 
 
