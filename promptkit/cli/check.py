@@ -19,7 +19,7 @@ from promptkit.cli.results import code_lines
 from promptkit.engine.dependencies import code_of
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Edge
-from promptkit.engine.requirements import technique_problems, unmet_requirements
+from promptkit.engine.requirements import technique_problems, unmet_requirements, unused_tools
 from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, place
 from promptkit.project import Project, is_artifact, is_suite
@@ -127,6 +127,7 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
             checked.edges[name] = pipeline.edges
             checked.add_problems(unmet_requirements(pipeline), tune_problems(pipeline), technique_problems(pipeline))
             checked.add_code(code_of(pipeline))
+            checked.notes += unused_tools(pipeline)
         except InputError as error:
             checked.add_problems(error.problems)
     return checked

@@ -37,6 +37,8 @@ from promptkit.techniques.warning_names import wrong_names
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
 MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
+WITH_TOOLS = "function_calling"
+"""The technique of a step that names tools and no technique."""
 _EXAMPLE_FILES = ("file", "from")
 """The keys of `examples:` that may name a file."""
 
@@ -263,7 +265,7 @@ class SettingsResolver:
     def _technique(self, inputs: Mapping[str, PromptInput]) -> ChosenSetting:
         chosen = first_setting(self._sources, "technique")
         if chosen is None:
-            return ChosenSetting("vanilla", self._sources[0])
+            return ChosenSetting(WITH_TOOLS if self._get("tools", None) else "vanilla", self._sources[0])
         for problem in check_technique(chosen.value, self._project, inputs, chosen.source.folder):
             placed = chosen.problem("technique", problem.message, problem.hint)
             self._problems.add(problem if problem.file else placed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from promptkit.engine.results import StepResult
+from promptkit.engine.results import StepResult, tool_call_record
 from promptkit.engine.session import (
     CallFinished,
     Event,
@@ -20,6 +20,7 @@ from promptkit.engine.session import (
     StepFinished,
     StepStarted,
     TextArrived,
+    ToolCalled,
 )
 from promptkit.reports.layout import LEAST_WIDTH, broken_text, fold
 from promptkit.reports.output import ask_person, note, redraws, report_console
@@ -34,6 +35,7 @@ from promptkit.reports.text import (
     visible,
     warning_texts,
 )
+from promptkit.reports.trace import tool_call_line
 from promptkit.runtimes.base import Thought
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ TAIL = 2_000
 STREAM_LINES = 6
 """Lines of streaming replies on the screen, shared by the steps that run."""
 STREAM_INDENT = "    "
+TOOL_INDENT = "  "
 
 
 @dataclass(slots=True)
@@ -196,6 +199,9 @@ class Progress:
                     self._at_work.pop(prefix + event.step, None)
                     if steps:
                         self._print_step(event.step, event.result)
+                case ToolCalled():
+                    if steps:
+                        self._print_tool_call(event)
                 case _:
                     self._advance(prefix + event.step, event)
 
@@ -226,6 +232,10 @@ class Progress:
             self._console.print(fold(visible(text), self._console.width), style="dim")
         else:
             note(text)
+
+    def _print_tool_call(self, event: ToolCalled) -> None:
+        line = f"{event.step}: {tool_call_line(tool_call_record(event.call))}"
+        self._print(f"{TOOL_INDENT}{one_line(line, self._console.width - len(TOOL_INDENT) - 1)}")
 
     def _print_step(self, name: str, result: StepResult) -> None:
         parts = [

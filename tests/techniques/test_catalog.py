@@ -76,6 +76,7 @@ NEWER = [
     "reflexion",
     "debate",
     "budget_forcing",
+    "function_calling",
 ]
 CATALOG = [*SURVEYED, *NEWER]
 
