@@ -76,8 +76,8 @@ class CallRecord:
 class ToolCall:
     """A call of a tool, by a step or by a model. `failure` says why there is no `result`; None where it succeeded.
 
-    A call that is `refused` was not made, since the pipeline does not allow it. `seconds` is the time that it took. `id`
-    is the model's for it, and `level` that of the request whose reply calls it: calls of one reply share it.
+    A call that is `refused` was not made, since the pipeline does not allow it. `seconds` is the time that it took.
+    `id` is the model's for it, and `level` that of the request whose reply calls it: calls of one reply share it.
     """
 
     name: str

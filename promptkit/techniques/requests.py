@@ -14,7 +14,7 @@ from promptkit.answers.build import description, instruction, json_instruction, 
 from promptkit.answers.constraints.forms import ReplyForm, plain_form, reply_form
 from promptkit.answers.decide import score_needs
 from promptkit.prompts.expressions import Expression
-from promptkit.prompts.messages import Composed, Layout, compose, open_layout
+from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Request, ToolDefinition
 from promptkit.techniques.answer_forms import deciding_form
@@ -111,7 +111,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         step.notice(notice)
     ends = _end_marks(step, call, composed.cue) if form.writing == "plain" else ()
     request = Request(
-        messages=(*(conversation(call.after) if call.after else ()), *call.turns, *_own_turns(composed, call)),
+        messages=(*(conversation(call.after) if call.after else ()), *call.turns, *composed.messages),
         begun=composed.begun,
         tools=call.tools,
         sample=call.sample,
@@ -141,11 +141,6 @@ def conversation(exchange: Exchange) -> tuple[Message, ...]:
     reply = exchange.record.reply
     calls = tuple(map(sendable, reply.calls))
     return (*exchange.request.messages, Message("assistant", exchange.request.begun + reply.text, calls))
-
-
-def _own_turns(composed: Composed, call: CallArguments) -> tuple[Message, ...]:
-    """Return the turns that a call adds itself. One that only sends further `turns` adds none."""
-    return tuple(message for message in composed.messages if message.content or not call.turns)
 
 
 async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:

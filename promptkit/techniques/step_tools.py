@@ -302,9 +302,7 @@ class StepTools:
         call_id: str = "",
     ) -> None:
         """Add a call to the trace that `tool` did not make: another action of the model, or one that cannot be made."""
-        call = ToolCall(
-            name=name, arguments=dict(arguments), result=result, failure=failure, id=call_id, level=level()
-        )
+        call = ToolCall(name=name, arguments=dict(arguments), result=result, failure=failure, id=call_id, level=level())
         self._step.record_tool(call)
         self._step.tool_finished(call)
 

@@ -29,7 +29,7 @@ from promptkit.techniques.exchanges import (
 from promptkit.techniques.levels import level, run_concurrently
 from promptkit.techniques.own_thoughts import conclude, think
 from promptkit.techniques.reading import with_cue
-from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
+from promptkit.techniques.requests import BuiltCall, CallArguments, build_call, conversation
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.step_tools import StepTools
@@ -83,11 +83,11 @@ class Task(StepTools):
         `past_cue` lets thoughts that are decided later go on past a cue, where answers to other problems come first.
         `model` is a reference to the model that answers; without one it is that of the step's `models`, else the
         step's. The call goes on `after` an exchange in the same conversation: its template's own sections are the next
-        turn of the user. Further `turns` stand between, such as the results of calls; a template without sections of
-        its own then adds none.
+        turn of the user. Further `turns` stand between, such as the results of calls.
 
-        `functions` are tools of the step that the model may call. The exchange then has `calls`, which `run_call` makes;
-        such a call decides nothing directly, so its template `thinks`. The model needs the capability `function_calls`.
+        `functions` are tools of the step that the model may call. The exchange then has `calls`, which `run_call`
+        makes. Such a call decides nothing directly, so its template `thinks`. The model needs the capability
+        `function_calls`.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -112,6 +112,18 @@ class Task(StepTools):
         if built.spec.answers and not built.spec.thinks:
             return await send_deciding(task._step, built)
         return await send(task._step, built)
+
+    async def follow(
+        self, exchange: Exchange, turns: Sequence[Message], *, functions: Collection[str] = ()
+    ) -> Exchange:
+        """Send the conversation of an exchange again, with its reply and further turns, and return the next exchange.
+
+        The turns are those of `run_call`, one for each call of the reply. `functions` are as in `ask`.
+        """
+        messages = (*conversation(exchange), *turns)
+        request = replace(exchange.request, messages=messages, begun="", tools=self._definitions(functions))
+        built = BuiltCall(spec=self._call(exchange.call), request=request, form=exchange.form, cue=exchange.cue)
+        return await send(with_model_of(self._step, exchange), built)
 
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
         """Send `call` n times concurrently, each with its own sample number; once and greedily for n = 1 at temperature

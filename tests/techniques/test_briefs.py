@@ -95,6 +95,7 @@ BROKEN = Variant(replies=(("", "def solution(:"),))
 """A first program that cannot run."""
 NUMBERS = (("", "1"), ("", "2"))
 VARIANTS: dict[str, list[Variant]] = {
+    "function_calling": [Variant({"rounds": 1})],
     "tree_of_thoughts": [Variant({"generate": "sample", "evaluate": "vote", "depth": 2})],
     "chain_of_verification": [Variant({"variant": variant}) for variant in ("joint", "two_step", "revise")],
     "chain_of_knowledge": [Variant({"write_queries": True, "threshold": 1.0})],

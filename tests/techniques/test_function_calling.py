@@ -236,9 +236,8 @@ async def test_the_bounds_end_in_an_answer_from_what_is_there(
     assert (answer.value, answer.extra) == (7, {"rounds": rounds, "capped": True})
     assert len(bench.lookup.log) == made
     assert "capped" in bench.warned
-    assert bench.sent[-1].messages[-1] == Message(
-        "user", "No more tools can be called. Answer now, from the results that you have."
-    )
+    assert "No more tools can be called." in bench.sent[-1].messages[-1].content
+    assert "INSTRUCTIONS-MARK" not in bench.sent[-1].messages[-1].content
     assert bench.sent[-1].messages[-2].role == "tool" and len(bench.sent) == rounds + 1
 
 

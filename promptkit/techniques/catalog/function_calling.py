@@ -35,7 +35,7 @@ async def function_calling(task: Task, *, rounds: Count = 8, calls: Count = 32) 
             task.warn("capped")
             last = await task.ask("last", after=exchange, turns=turns, past_cue=True)
             return (await task.decide(last, directly=True)).with_extra(rounds=made.rounds, capped=True)
-        exchange = await task.ask("results", after=exchange, turns=turns, functions=task.tools, past_cue=True)
+        exchange = await task.follow(exchange, turns, functions=task.tools)
     return (await task.decide(exchange, directly=True)).with_extra(rounds=made.rounds)
 
 
