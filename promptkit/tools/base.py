@@ -58,13 +58,22 @@ class Tool(ABC):
 
 
 class Toolset(ABC):
-    """A source of tools that are known only when it is asked, such as an MCP server. It is opened at the first use."""
+    """A source of tools that are known only when it is asked, such as an MCP server. It is opened at the first use.
+
+    A session opens one of each name. `effects` are those that its tools may have.
+    """
 
     name: str
+    effects: frozenset[Effect] = frozenset({"network", "writes"})
 
     @abstractmethod
     async def tools(self) -> Mapping[str, Tool]:
         """Return the tools by name, connecting first. Raises ToolFailed where the source is not there."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines about the source that a person should see."""
+        return ()
 
     @abstractmethod
     async def close(self) -> None:
