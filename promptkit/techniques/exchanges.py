@@ -127,6 +127,7 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         stop=stop_sequences(step, spec.stop, model),
         alternatives=0,
         tools=(),
+        tool_choice="auto",
         **no_thoughts(model.capabilities).fields,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
@@ -174,7 +175,7 @@ async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence
 
 async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
     """Ask a deciding call once more with another request (a repair), without tools."""
-    request = replace(request, tools=())
+    request = replace(request, tools=(), tool_choice="auto")
     form = exchange.form if exchange.thinks else await constrained_form(step)
     is_open = not exchange.thinks and not request.constrained
     if step.decide != "generate" and is_open and await constrains_after_thoughts(step, request):

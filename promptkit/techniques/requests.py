@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.answers.build import description, instruction, json_instruction, thoughts_instruction
@@ -24,6 +24,7 @@ from promptkit.techniques.function_calls import sendable
 from promptkit.techniques.levels import level
 from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
 
+ToolChoice = Literal["auto", "required"]
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
 EXAMPLES = "examples"
@@ -36,7 +37,8 @@ class CallArguments:
     `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
     log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
     since answers to other problems come first. `scored`: texts are scored in place of a reply. The call goes on `after`
-    an exchange in the same conversation, with further `turns` between. `tools` are offered to the model.
+    an exchange in the same conversation, with further `turns` between. `tools` are offered to the model, which chooses whether it calls one,
+    or must (`required`).
     """
 
     spec: CallSpec
@@ -52,6 +54,7 @@ class CallArguments:
     after: Exchange | None = None
     turns: tuple[Message, ...] = ()
     tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,7 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         messages=(*(conversation(call.after) if call.after else ()), *call.turns, *composed.messages),
         begun=composed.begun,
         tools=call.tools,
+        tool_choice=call.tool_choice,
         sample=call.sample,
         stop=stop_sequences(step, ends, model),
         alternatives=1 if call.logprobs and "logprobs" in model.capabilities else 0,

@@ -29,7 +29,7 @@ from promptkit.techniques.exchanges import (
 from promptkit.techniques.levels import level, run_concurrently
 from promptkit.techniques.own_thoughts import conclude, think
 from promptkit.techniques.reading import with_cue
-from promptkit.techniques.requests import BuiltCall, CallArguments, build_call, conversation
+from promptkit.techniques.requests import BuiltCall, CallArguments, ToolChoice, build_call, conversation
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.step_tools import StepTools
@@ -69,6 +69,7 @@ class Task(StepTools):
         after: Exchange | None = None,
         turns: Sequence[Message] = (),
         functions: Collection[str] = (),
+        tool_choice: ToolChoice = "auto",
         **values: Any,
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
@@ -86,8 +87,8 @@ class Task(StepTools):
         turn of the user. Further `turns` stand between, such as the results of calls.
 
         `functions` are tools of the step that the model may call. The exchange then has `calls`, which `run_call`
-        makes. Such a call decides nothing directly, so its template `thinks`. The model needs the capability
-        `function_calls`.
+        makes; under the `tool_choice` `required` there is at least one. Such a call decides nothing directly, so its
+        template `thinks`. The model needs the capability `function_calls`.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -106,6 +107,7 @@ class Task(StepTools):
             after=after,
             turns=tuple(turns),
             tools=self._definitions(functions),
+            tool_choice=tool_choice,
         )
         if built.spec.aside is not None:
             return await ask_typed(task._step, built, built.spec.aside)
@@ -121,7 +123,9 @@ class Task(StepTools):
         The turns are those of `run_call`, one for each call of the reply. `functions` are as in `ask`.
         """
         messages = (*conversation(exchange), *turns)
-        request = replace(exchange.request, messages=messages, begun="", tools=self._definitions(functions))
+        request = replace(
+            exchange.request, messages=messages, begun="", tools=self._definitions(functions), tool_choice="auto"
+        )
         built = BuiltCall(spec=self._call(exchange.call), request=request, form=exchange.form, cue=exchange.cue)
         return await send(with_model_of(self._step, exchange), built)
 
@@ -368,6 +372,7 @@ class Task(StepTools):
         after: Exchange | None = None,
         turns: tuple[Message, ...] = (),
         tools: tuple[ToolDefinition, ...] = (),
+        tool_choice: ToolChoice = "auto",
         begins: bool = True,
     ) -> BuiltCall:
         spec = self._call(call) if begins else self._call(call).model_copy(update={"begin": ""})
@@ -393,6 +398,7 @@ class Task(StepTools):
             after=after,
             turns=turns,
             tools=tools,
+            tool_choice=tool_choice,
         )
         return await build_call(self._step, arguments)
 

@@ -333,6 +333,14 @@ async def test_a_model_without_function_calls_answers_by_react_on_the_same_tools
     assert bench.notices == ["scripted does not call functions: `react` calls the tools instead"]
 
 
+async def test_only_the_first_reply_can_be_required_to_call_a_tool(tmp_path: Path) -> None:
+    bench = Caller(tmp_path, [calling(("lookup", {"words": "Ada"})), "She was born then.", "1815"])
+
+    await bench.ask(tool_choice="required")
+
+    assert [request.tool_choice for request in bench.sent] == ["required", "auto", "auto"]
+
+
 async def test_names_are_offered_as_servers_accept_them(tmp_path: Path) -> None:
     bench = Caller(tmp_path, [calling(("mcp_git_find", {"words": "Ada"})), "1"])
     tools = [Lookup(name="mcp:git/find"), Lookup(name="mcp:git-find"), Lookup(name="mcp_git/find")]

@@ -9,6 +9,7 @@ from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.function_calls import CallProblem, CallResult, call_key, call_result, shown_arguments
 from promptkit.techniques.parameters import Count
 from promptkit.techniques.registry import technique
+from promptkit.techniques.requests import ToolChoice
 from promptkit.techniques.task import Task
 
 MOST_STUCK = 2
@@ -16,11 +17,14 @@ MOST_STUCK = 2
 
 
 @technique(needs={"tools"}, calls="2 * rounds", requests="2 * rounds + decided")
-async def function_calling(task: Task, *, rounds: Count = 8, calls: Count = 32) -> Answer:
+async def function_calling(
+    task: Task, *, rounds: Count = 8, calls: Count = 32, tool_choice: ToolChoice = "auto"
+) -> Answer:
     """Let the model call the step's tools by its own function calling, up to an answer (Schick et al. 2023).
 
-    A round is a reply with calls, and `calls` bounds the calls of all rounds. Where the model does not call functions,
-    `react` calls the tools, in at most `rounds` steps.
+    A round is a reply with calls, and `calls` bounds the calls of all rounds. Under the `tool_choice` `required` the
+    first reply must call a tool, where the runtime can enforce that. Where the model does not call functions, `react`
+    calls the tools, in at most `rounds` steps.
     """
     if not await task.can("function_calls"):
         model = await task.model()
@@ -28,7 +32,7 @@ async def function_calling(task: Task, *, rounds: Count = 8, calls: Count = 32) 
         answer = await task.run({"react": {"steps": rounds}})
         return answer.with_extra(technique="react")
     made = CallRounds(task, calls)
-    exchange = await task.ask("call", functions=task.tools, past_cue=True)
+    exchange = await task.ask("call", functions=task.tools, tool_choice=tool_choice, past_cue=True)
     while exchange.calls:
         turns = await made.run(exchange)
         if made.rounds == rounds or made.is_over:
