@@ -37,8 +37,8 @@ class CallArguments:
     `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
     log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
     since answers to other problems come first. `scored`: texts are scored in place of a reply. The call goes on `after`
-    an exchange in the same conversation, with further `turns` between. `tools` are offered to the model, which chooses whether it calls one,
-    or must (`required`).
+    an exchange in the same conversation, with further `turns` between. `tools` are offered to the model, which chooses
+    whether it calls one, or must (`required`).
     """
 
     spec: CallSpec

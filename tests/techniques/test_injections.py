@@ -1,4 +1,4 @@
-"""Tool results that give orders, on a model that obeys each: nothing is done that the step and `allow:` do not permit."""
+"""Tool results that give orders, on a model that obeys each: nothing is done that the step does not permit."""
 
 from __future__ import annotations
 
