@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -82,12 +82,16 @@ _WARNING_FIELDS = ("warnings", "warned_by")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult(Totals):
-    """The result of one step. `value` is None where it was skipped; `waited` is how long other steps waited for it."""
+    """The result of one step. `value` is None where it was skipped; `waited` is how long other steps waited for it.
+
+    `tool_calls` are records of its calls of tools.
+    """
 
     status: Status
     value: Any = None
     waited: float = 0.0
     problem: str | None = None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,7 @@ def step_result(trace: Trace) -> StepResult:
         value=plain(trace.value),
         waited=trace.waited,
         problem=trace.problem,
+        tool_calls=[tool_call_record(call) for node in trace.nodes() for call in node.tool_calls],
         **{name: getattr(totals, name) for name in Totals.__dataclass_fields__},
     )
 
@@ -177,7 +182,8 @@ def add_totals(totals: Totals, more: Mapping[str, Any]) -> Totals:
 
 def _step_record(step: StepResult) -> dict[str, Any]:
     record = {"status": step.status, **totals_record(step), "waited": step.waited, "value": step.value}
-    return record if step.problem is None else {**record, "problem": step.problem}
+    more = {"problem": step.problem, "tool_calls": step.tool_calls}
+    return record | {name: value for name, value in more.items() if value}
 
 
 _PROMPT_FIELDS = ("messages", "prompt", "begun", "grammar", "schema")

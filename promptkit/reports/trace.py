@@ -76,10 +76,7 @@ def _call_lines(call: TraceRecord) -> Iterator[str]:
     yield from _message_lines(call)
     if call["thoughts"]:
         yield from text_block("thoughts", call["thoughts"])
-    called = call.get("function_calls", ())
-    if call["reply"] or not called:
-        yield from text_block("reply", call["reply"])
-    yield from (f"calls: {written_call(made)}" for made in called)
+    yield from turn_lines("reply", call["reply"], call.get("function_calls", ()))
     if call["parsed"] is not None:
         by = f" by {visible(call['rule'])}" if call.get("rule") else ""
         yield from text_block(f"parsed{by}", display_text(call["parsed"]))
@@ -89,9 +86,7 @@ def _call_lines(call: TraceRecord) -> Iterator[str]:
 
 def _message_lines(call: TraceRecord) -> Iterator[str]:
     for message in call["messages"]:
-        if message["content"] or not message.get("calls"):
-            yield from text_block(message["role"], message["content"])
-        yield from (f"{message['role']} calls: {written_call(made)}" for made in message.get("calls", ()))
+        yield from turn_lines(message["role"], message["content"], message.get("calls", ()))
     for name in ("prompt", "begun"):
         if call.get(name):
             yield from text_block(name, call[name])
@@ -114,9 +109,11 @@ def tool_call_line(call: Mapping[str, Any]) -> str:
     return f"tool {visible(call['name'])}({arguments}) → {one_line(result)}{took}"
 
 
-def written_call(call: Mapping[str, str]) -> str:
-    """Return a call as a model wrote it, in one line: `book({"date": "Friday"})`."""
-    return f"{visible(call['name'])}({one_line(call['arguments'])})"
+def turn_lines(name: str, text: str, calls: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield a turn or a reply, and the calls in it as the model wrote them: `reply calls book({"date": "Friday"})`."""
+    if text or not calls:
+        yield from text_block(name, text)
+    yield from (f"{name} calls {visible(call['name'])}({one_line(call['arguments'])})" for call in calls)
 
 
 def _json(value: Any) -> str:
