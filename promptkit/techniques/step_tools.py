@@ -250,7 +250,9 @@ class StepTools:
                 result = await tool.call(arguments)
         except TimeoutError:
             raise ToolFailed(f"`{tool.name}` gave no result within {seconds:g} seconds") from None
-        return bounded_result(result, tool.name)
+        if isinstance(result, str | int | float):
+            return bounded_result(result, tool.name)
+        return await asyncio.to_thread(bounded_result, result, tool.name)  # large data takes long to write as JSON
 
     @cached_property
     def functions(self) -> Mapping[str, str]:

@@ -207,13 +207,25 @@ async def test_a_call_that_was_made_before_is_not_made_again(tmp_path: Path) -> 
     assert bench.called[1].failure == "was made before"
 
 
-async def test_two_rounds_of_repeated_calls_end_in_an_answer_without_tools(tmp_path: Path) -> None:
-    bench = Caller(tmp_path, [calling(("lookup", {"words": "Ada"}))] * 3 + ["1815"])
+@pytest.mark.parametrize("idle", [("lookup", {"words": "Ada"}), ("lookup", {"wrong": 1}), ("other", {})])
+async def test_three_rounds_without_a_call_that_is_made_end_in_an_answer_without_tools(
+    tmp_path: Path, idle: tuple[str, Any]
+) -> None:
+    bench = Caller(tmp_path, [calling(("lookup", {"words": "Ada"})), *[calling(idle)] * 3, "1815"])
 
     answer = await bench.ask()
 
-    assert (answer.value, answer.extra) == (1815, {"rounds": 3, "capped": True})
-    assert [len(request.tools) for request in bench.sent] == [1, 1, 1, 0]
+    assert (answer.value, answer.extra) == (1815, {"rounds": 4, "capped": True})
+    assert [len(request.tools) for request in bench.sent] == [1, 1, 1, 1, 0]
+    assert len(bench.lookup.log) == 1
+
+
+async def test_a_wrong_call_that_is_made_again_is_told_again_what_is_wrong(tmp_path: Path) -> None:
+    bench = Caller(tmp_path, [*[calling(("other", {}))] * 2, "1815"])
+
+    await bench.ask()
+
+    assert bench.results(2)[0] == bench.results(2)[1] == "There is no tool `other`. The tools are: lookup."
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from promptkit.techniques.registry import technique
 from promptkit.techniques.requests import ToolChoice
 from promptkit.techniques.task import Task
 
-MOST_STUCK = 2
-"""Rounds of nothing but repeated calls after which the model answers without tools."""
+MOST_IDLE = 3
+"""Rounds in a row in which no tool is called, after which the model answers without tools."""
+WRONG = frozenset({"arguments", "unknown"})
+"""Problems of calls that a model can repair by writing them otherwise."""
 
 
 @technique(needs={"tools"}, calls="2 * rounds", requests="2 * rounds + decided")
@@ -51,7 +53,7 @@ class CallRounds:
         self._left = most
         self._seen: set[tuple[str, str]] = set()
         self._repaired = False
-        self._stuck = 0
+        self._idle = 0
         self.rounds = 0
         self.is_over = False
 
@@ -60,6 +62,10 @@ class CallRounds:
         self.rounds += 1
         refusals = [self._refusal(call) for call in exchange.calls]
         results = await self._task.each(self._run_one, zip(exchange.calls, refusals, strict=True))
+        wrong = (
+            call_key(call) for call, result in zip(exchange.calls, results, strict=True) if result.problem in WRONG
+        )
+        self._seen.difference_update(wrong)  # made again, such a call gets its message again
         self._note([result.problem for result in results])
         return [result.turn for result in results]
 
@@ -90,9 +96,9 @@ class CallRounds:
             self._task.warn("tool_failed")
         if "refused" in found:
             self._task.warn("tool_refused")
-        if found & {"arguments", "unknown"}:
+        if found & WRONG:
             if self._repaired:
                 self._task.warn("wrong_arguments")
             self._repaired = True
-        self._stuck = self._stuck + 1 if found == {"repeated"} else 0
-        self.is_over = self._stuck == MOST_STUCK or "too_many" in found
+        self._idle = self._idle + 1 if found <= {"repeated", *WRONG} else 0
+        self.is_over = self._idle == MOST_IDLE or "too_many" in found

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from promptkit.answers.text import undressed
-from promptkit.errors import ToolFailed
+from promptkit.errors import ToolFailed, ToolRefused
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.document_reader import DocumentReader
 from promptkit.techniques.methods.tool_calls import ToolSignature
@@ -190,7 +190,7 @@ async def use(task: Task, tool: ToolSignature, argument: str) -> dict[str, Any]:
     try:
         return text_observation(await task.tool(tool.name, given))
     except ToolFailed as error:
-        task.warn("tool_failed")
+        task.warn("tool_refused" if isinstance(error, ToolRefused) else "tool_failed")
         return {"found": "failed", "text": str(error)}
 
 
