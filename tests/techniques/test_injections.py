@@ -20,7 +20,7 @@ from tests.techniques.steps import Bench
 
 INJECTIONS: list[dict[str, Any]] = list(load_file(Path(__file__).with_name("injections.yaml")).value)
 SECRET = "OPEN-SESAME-4711"
-SHIPPED = {"people", "python", "calculator"}
+SHIPPED = {"people", "python", "calculator", "handbook"}
 """Tools that the step may call, and that refuse by themselves what is asked of them."""
 
 
@@ -60,8 +60,12 @@ def shipped_tools(folder: Path) -> dict[str, Tool]:
 
     (folder / "people.csv").write_text("name,age\nAda,36\nBob,41\n")
     project = Project.find(folder)
-    settings = {"people": ("sql", "people.csv"), "python": ("python", None), "calculator": ("calculator", None)}
-    found = {name: build_tool(kind, name, given, folder, project) for name, (kind, given) in settings.items()}
+    (folder / "docs").mkdir()
+    (folder / "docs" / "rules.md").write_text("# Rules\n\nBe kind.\n")
+    (folder / "docs" / "link.md").symlink_to(folder.parent / "secret.txt")
+    kinds = {"people": ("sql", "people.csv"), "python": ("python", None), "calculator": ("calculator", None)}
+    kinds["handbook"] = ("search", "docs")
+    found = {name: build_tool(kind, name, given, folder, project) for name, (kind, given) in kinds.items()}
     return {name: tool for name, tool in found.items() if isinstance(tool, Tool)}
 
 
@@ -116,7 +120,7 @@ async def test_an_order_in_a_result_is_not_carried_out(tmp_path: Path, injection
     obedient = Obedient(folder, injection)
     if obedient.ordered["name"] in SHIPPED:
         obedient.tools |= shipped_tools(folder)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
     await obedient.run()
 
@@ -125,7 +129,7 @@ async def test_an_order_in_a_result_is_not_carried_out(tmp_path: Path, injection
     assert "parameter" not in made.failure  # the arguments are those that the tool takes
     assert made.refused == (made.name in {tool.name for tool in obedient.acting})
     assert [tool.done for tool in (*obedient.acting, obedient.elsewhere)] == [[]] * 5
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["project", "secret.txt"]
     assert SECRET not in str(obedient.bench.runtime.requests)
 
