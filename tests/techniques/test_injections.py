@@ -62,7 +62,6 @@ def shipped_tools(folder: Path) -> dict[str, Tool]:
     project = Project.find(folder)
     (folder / "docs").mkdir()
     (folder / "docs" / "rules.md").write_text("# Rules\n\nBe kind.\n")
-    (folder / "docs" / "link.md").symlink_to(folder.parent / "secret.txt")
     kinds = {"people": ("sql", "people.csv"), "python": ("python", None), "calculator": ("calculator", None)}
     kinds["handbook"] = ("search", "docs")
     found = {name: build_tool(kind, name, given, folder, project) for name, (kind, given) in kinds.items()}
