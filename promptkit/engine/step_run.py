@@ -23,6 +23,7 @@ from promptkit.errors import (
     RuntimeFailure,
     StrictWarning,
     ToolFailed,
+    ToolRefused,
     UnparsedAnswer,
     catching_unexpected,
 )
@@ -221,7 +222,7 @@ class StepRun:
         try:
             call.result = await tool.call(values)
         except ToolFailed as error:
-            call.failure = str(error)
+            call.failure, call.refused = str(error), isinstance(error, ToolRefused)
             raise
         finally:
             call.seconds = round(self.session.now() - started, 4)
