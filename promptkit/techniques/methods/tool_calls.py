@@ -27,7 +27,7 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ToolSignature:
-    """A step's tool: its name, a line on what it does, and its parameters.
+    """A step's tool: its name, what it does, and its parameters.
 
     `takes` maps these to whether they are required, None where they are not known; `types` has those of a known type.
     """
@@ -41,7 +41,7 @@ class ToolSignature:
     def of(cls, name: str, tool: Tool) -> ToolSignature:
         """Return the signature of a step's tool, by the schema of its parameters."""
         properties = tool.parameters.get("properties")
-        about = tool.description.partition("\n")[0].strip()
+        about = tool.description.strip()
         if not isinstance(properties, Mapping) or tool.parameters.get("additionalProperties"):
             return cls(name, about, None, {})
         required = tool.parameters.get("required", ())
