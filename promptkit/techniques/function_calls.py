@@ -66,7 +66,7 @@ def call_key(call: FunctionCall) -> tuple[str, str]:
 
 
 def function_name(name: str) -> str:
-    """Return a name that a model wrote as servers accept it in a conversation."""
+    """Return the name of a tool as servers accept it: letters, digits, `_` and `-`, at most LONGEST_NAME of them."""
     return _FOREIGN.sub("_", name)[:LONGEST_NAME] or "unknown"
 
 

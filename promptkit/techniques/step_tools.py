@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +17,7 @@ from promptkit.storage.strict_json import compact
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Exchange, StepContext, ToolCall
-from promptkit.techniques.function_calls import LONGEST_NAME, CallResult, call_result, read_arguments
+from promptkit.techniques.function_calls import LONGEST_NAME, CallResult, call_result, function_name, read_arguments
 from promptkit.techniques.levels import level
 from promptkit.techniques.requests import cue_of, example_types, is_sample, written_examples
 from promptkit.techniques.roles import SECTION, bind
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from promptkit.tools.search import Documents, Passage
     from promptkit.tools.tables import Selection, Table
 
-_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 TOOL_SECONDS: Final = 60.0
 """The time that a call of a tool may take where the step has no `timeout`."""
 
@@ -228,6 +226,7 @@ class StepTools:
         try:
             call.result = await self._result_of(called, arguments)
         except ToolFailed as error:
+            error.message = bounded_result(error.message, name)
             call.failure, call.refused = str(error), isinstance(error, ToolRefused)
             raise
         except BaseException as error:
@@ -262,8 +261,7 @@ class StepTools:
         """
         found: dict[str, str] = {}
         for name in self.tools:
-            function = _NOT_IN_NAMES.sub("_", name)[:LONGEST_NAME]
-            number = 1
+            function, number = function_name(name), 1
             while function in found:
                 number += 1
                 function = f"{function[: LONGEST_NAME - 4]}_{number}"

@@ -182,6 +182,18 @@ async def test_a_tool_that_fails_is_an_observation(tmp_path: Path) -> None:
     assert (bench.called[0].failure, bench.called[0].refused) == ("the index is gone", False)
 
 
+@pytest.mark.attack("results")
+async def test_a_failure_of_ten_megabytes_is_cut_too(tmp_path: Path) -> None:
+    bench = Caller(tmp_path, [calling(("lookup", {"words": "Bob"})), "0"])
+    bench.lookup.results = {"Bob": ToolFailed("\x1b" + "x" * 10_000_000)}
+
+    await bench.ask()
+
+    (text,) = bench.results(1)
+    assert text.startswith("The tool failed: xxx") and len(text) < LONGEST_RESULT + 200
+    assert bench.called[0].failure is not None and len(bench.called[0].failure) < LONGEST_RESULT + 200
+
+
 async def test_a_call_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     class Hanging(Lookup):
         async def call(self, arguments: Mapping[str, Any]) -> Any:
