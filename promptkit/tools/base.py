@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from promptkit.runtimes.client import Client
+
+ClientOf = Callable[[str], "Awaitable[Client]"]
+"""Returns the client of a model by its reference."""
 
 Effect = Literal["network", "writes", "spends"]
 """What a call may do besides computing: leave the machine, change something, cost money."""
@@ -40,6 +46,15 @@ class Tool(ABC):
     def files(self) -> tuple[Path, ...]:
         """The files that the results depend on."""
         return ()
+
+    @property
+    def permission_names(self) -> tuple[str, ...]:
+        """The names by which `allow:` lets this tool be called in spite of its effects; the last is the narrowest."""
+        return (self.name,)
+
+    def bound(self, client_of: ClientOf) -> Tool:
+        """Return this tool with the clients of models, for one that needs them."""
+        return self
 
 
 class Toolset(ABC):

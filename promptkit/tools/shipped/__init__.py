@@ -1,0 +1,1 @@
+"""The tools that promptkit ships: a calculator, programs, queries over tables, search in documents."""
