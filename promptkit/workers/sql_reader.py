@@ -1,4 +1,5 @@
-"""Queries over a table in SQL that a model wrote: in a worker process, read-only, on a copy, bounded in size.
+"""Queries in SQL that a model wrote, over a table or over database files: in a worker process, read-only, bounded in
+size.
 
 Time is bounded from outside. No Python code runs during a query: SQLite calls the authorizer while it prepares it.
 """
@@ -7,12 +8,19 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, Final
+from urllib.parse import quote
 
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _REFUSED_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
+_TABLE_FUNCTIONS: Final = ("json_each", "json_tree")
 _LONGEST_CELL: Final = 100_000
+LONGEST_FILE_CELL: Final = 50_000_000
+"""The largest cell of a database file that a query may read, in bytes."""
+_MOST_FILE_COLUMNS: Final = 2_000
+_BUSY_SECONDS: Final = 2.0
 _HEAP_BYTES: Final = 2**29
 _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
@@ -34,25 +42,71 @@ def read_table(
     `longest` is the size of the largest cell of the table in bytes, `columns` the number of its columns. Raises
     ValueError with one line for a person.
     """
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+    with _connection("the table w") as connection:
+        connection.deserialize(database)
+        _bound(connection, max(_LONGEST_CELL, longest), columns, ("w",))
+        return _rows(connection.execute(sql), most_rows, most_characters)
+
+
+def read_databases(
+    databases: Sequence[tuple[str, str, str]], sql: str, most_rows: int, most_characters: int, most_counted: int
+) -> dict[str, Any]:
+    """Return the `columns` and the first `rows` of one SELECT over database files, and the `count` of its rows.
+
+    A database is its name, its file and the parameters of its URI. Rows are counted up to `most_counted`; a cell has at
+    most a tenth of `most_characters`. Raises ValueError with one line for a person.
+    """
+    with opened_databases(databases) as connection:
+        names = [name for schema, _, _ in databases for name, _ in tables_of(connection, schema)]
+        _bound(connection, LONGEST_FILE_CELL, _MOST_FILE_COLUMNS, names)
+        return _first_rows(connection.execute(sql), most_rows, most_characters, most_counted)
+
+
+@contextmanager
+def opened_databases(databases: Sequence[tuple[str, str, str]]) -> Iterator[sqlite3.Connection]:
+    """Open database files, each under its name. Raises ValueError with one line for a person."""
+    with _connection("the tables") as connection:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        for name, path, parameters in databases:
+            connection.execute(f"ATTACH ? AS {quoted(name)}", (f"file:{quote(path)}?{parameters}",))
+        yield connection
+
+
+def tables_of(connection: sqlite3.Connection, schema: str) -> list[tuple[str, str]]:
+    """Return the names of a database's tables and views, each with its kind, without SQLite's own."""
+    found = connection.execute(
+        f"SELECT name, type FROM {quoted(schema)}.sqlite_master WHERE type IN ('table', 'view') ORDER BY rowid"
+    )
+    return [(name, kind) for name, kind in found if not name.lower().startswith("sqlite_")]
+
+
+def quoted(name: str) -> str:
+    """Return a name in double quotes, as it can stand in SQL."""
+    return '"' + name.replace('"', '""').replace("\0", "") + '"'
+
+
+@contextmanager
+def _connection(readable: str) -> Iterator[sqlite3.Connection]:
+    """Open an empty database in memory. Raises ValueError; `readable` says what a query may read."""
+    options = {"isolation_level": None, "timeout": _BUSY_SECONDS, "uri": True}
+    with closing(sqlite3.connect(":memory:", **options)) as connection:  # type: ignore[call-overload]
         try:
             connection.execute(f"PRAGMA hard_heap_limit = {_HEAP_BYTES}")
-            connection.deserialize(database)
-            _bound(connection, longest, columns)
-            return _rows(connection.execute(sql), most_rows, most_characters)
+            yield connection
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
-            raise ValueError(_message(error)) from None
+            raise ValueError(_message(error, readable)) from None
 
 
-def _bound(connection: sqlite3.Connection, longest: int, columns: int) -> None:
-    """Restrict a query to reading, and to its share of memory."""
+def _bound(connection: sqlite3.Connection, longest: int, columns: int, tables: Collection[str]) -> None:
+    """Restrict a query to reading some tables, and to its share of memory."""
     connection.execute("PRAGMA temp_store = MEMORY")  # sorting uses no file, and counts as memory
     connection.execute("PRAGMA query_only = TRUE")
     for limit, most in _LIMITS.items():
         connection.setlimit(limit, most)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_LONGEST_CELL, longest))
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
     connection.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, columns + 101)
-    connection.set_authorizer(_authorize)
+    connection.set_authorizer(_authorizer(tables))
 
 
 def _rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int) -> dict[str, Any]:
@@ -70,10 +124,29 @@ def _rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int) -> dict[
     return {"columns": [column[0] for column in cursor.description], "rows": rows}
 
 
-def _message(error: BaseException) -> str:
+def _first_rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int, most_counted: int) -> dict[str, Any]:
+    if cursor.description is None:
+        raise ValueError("the query selects nothing: it must be one SELECT")
+    left, count = most_characters, 0
+    rows: list[list[Any]] = []
+    for count, row in enumerate(cursor, start=1):
+        if len(rows) == count - 1 < most_rows and left > 0:
+            cells = [_cut(_plain(cell), most_characters // 10) for cell in row]
+            left -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
+            rows.append(cells)
+        if count == most_counted:
+            break
+    return {"columns": [column[0] for column in cursor.description], "rows": rows, "count": count}
+
+
+def _cut(cell: Any, most: int) -> Any:
+    return f"{cell[:most]}…" if isinstance(cell, str) and len(cell) > most else cell
+
+
+def _message(error: BaseException, readable: str) -> str:
     text = " ".join(str(error).split())
     if text in ("not authorized", "authorization denied") or text.endswith(" is prohibited"):
-        return "the query may only read the table w"
+        return f"the query may only read {readable}"
     if "one statement at a time" in text:
         return "the query must be one statement"
     if isinstance(error, UnicodeError):
@@ -81,15 +154,20 @@ def _message(error: BaseException) -> str:
     return text[:300] or type(error).__name__
 
 
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
-    if action == sqlite3.SQLITE_READ:
-        # Counting rows reads no column, also of a sub-query.
-        allowed = first == "w" or not second
-    elif action == sqlite3.SQLITE_FUNCTION:
-        allowed = (second or "").lower() not in _REFUSED_FUNCTIONS
-    else:
-        allowed = action in _ALLOWED
-    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+def _authorizer(tables: Collection[str]) -> Callable[[int, str | None, str | None, str | None, str | None], int]:
+    readable = {name.lower() for name in (*tables, *_TABLE_FUNCTIONS)}
+
+    def authorize(action: int, first: str | None, second: str | None, _database: str | None, _view: str | None) -> int:
+        if action == sqlite3.SQLITE_READ:
+            # Counting rows reads no column, also of a sub-query.
+            allowed = (first or "").lower() in readable or not second
+        elif action == sqlite3.SQLITE_FUNCTION:
+            allowed = (second or "").lower() not in _REFUSED_FUNCTIONS
+        else:
+            allowed = action in _ALLOWED
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    return authorize
 
 
 def _plain(cell: Any) -> Any:
