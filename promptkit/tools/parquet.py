@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
-from promptkit.tools.tables import distinct_names, stored_cell
+from promptkit.tools.tables import distinct_names
+from promptkit.workers.sql_reader import quoted
 
 _PATTERN_SIGNS: Final = frozenset("*?[")
 _SETTINGS: Final = {
@@ -20,8 +19,9 @@ _SETTINGS: Final = {
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
 }
-_INTEGERS: Final = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
-_REALS: Final = ("FLOAT", "DOUBLE", "DECIMAL")
+_INTEGERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+_REALS: Final = ("FLOAT", "DOUBLE", "DECIMAL", "UBIGINT", "HUGEINT", "UHUGEINT")
+_NESTED: Final = ("STRUCT", "MAP", "UNION")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ParquetTable:
     def batches(self, size: int) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows in lists of a size, with cells as SQLite takes them."""
         while rows := self._cursor.fetchmany(size):
-            yield [tuple(map(_cell, row)) for row in rows]
+            yield rows
 
 
 @contextmanager
@@ -50,35 +50,34 @@ def read_parquet(path: str) -> Iterator[ParquetTable]:
         connection.execute("SET allowed_paths = [?]", [path])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
+        described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()
+        names = distinct_names(column[0] for column in described)
+        columns = {name: _columns_type(column[1]) for name, column in zip(names, described, strict=True)}
         (rows,) = connection.execute("SELECT count(*) FROM read_parquet(?)", [path]).fetchone()
-        cursor = connection.execute("SELECT * FROM read_parquet(?)", [path])
-        yield ParquetTable(_columns(cursor.description), rows, cursor)
+        selected = ", ".join(_selected(column[0], column[1]) for column in described)
+        yield ParquetTable(columns, rows, connection.execute(f"SELECT {selected} FROM read_parquet(?)", [path]))
     except duckdb.Error as error:
         # A message of DuckDB holds the path.
-        raise ValueError(f"it is damaged ({type(error).__name__})") from None
+        raise ValueError(f"it is damaged, or of a kind that is not known ({type(error).__name__})") from None
     finally:
         connection.close()
 
 
-def _columns(description: Sequence[Sequence[Any]]) -> dict[str, str]:
-    names = distinct_names(column[0] for column in description)
-    return {name: _kind(str(column[1])) for name, column in zip(names, description, strict=True)}
-
-
-def _kind(kind: str) -> str:
-    if kind in _INTEGERS:
+def _columns_type(kind: str) -> str:
+    """Return the type in SQLite of a column that has a type in DuckDB."""
+    if kind in (*_INTEGERS, "BOOLEAN"):
         return "INTEGER"
-    return "REAL" if kind.startswith(_REALS) else "TEXT COLLATE NOCASE"
+    if kind.startswith(_REALS) and not kind.endswith("]"):
+        return "REAL"
+    return "BLOB" if kind == "BLOB" else "TEXT COLLATE NOCASE"
 
 
-def _cell(cell: Any) -> Any:
-    match cell:
-        case bytes() | str():
-            return cell if isinstance(cell, bytes) else stored_cell(cell)
-        case Decimal():
-            return float(cell)
-        case datetime.datetime():
-            return cell.isoformat(" ")
-        case datetime.date() | datetime.time():
-            return cell.isoformat()
-    return stored_cell(cell)
+def _selected(name: str, kind: str) -> str:
+    """Return the expression by which DuckDB gives a column's cells as SQLite takes them."""
+    column = quoted(name)
+    if kind in (*_INTEGERS, "BLOB", "VARCHAR", "FLOAT", "DOUBLE"):
+        return column
+    if kind.endswith("]") or kind.startswith(_NESTED):
+        return f"CAST(to_json({column}) AS VARCHAR)"
+    target = {"INTEGER": "INTEGER", "REAL": "DOUBLE"}.get(_columns_type(kind), "VARCHAR")
+    return f"CAST({column} AS {target})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sqlite3
@@ -11,6 +12,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from promptkit.errors import InputError
 from promptkit.storage.files import create_private, make_folder
@@ -32,6 +34,8 @@ _ABANDONED_SECONDS: Final = 3_600.0
 _LEAST_SECONDS: Final = 30.0
 _BYTES_IN_A_SECOND: Final = 1_000_000
 _LARGEST: Final = 4_000_000_000
+_LOCKS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
+"""A lock for each event loop, so that calls that run concurrently make a copy once."""
 
 
 async def copied_tables(files: Sequence[tuple[str, Path, str]], folder: Path) -> Path:
@@ -43,10 +47,17 @@ async def copied_tables(files: Sequence[tuple[str, Path, str]], folder: Path) ->
     parts = (f"{table}\0{path.suffix.lower()}\0{digest}" for table, path, digest in files)
     key = content_key("\n".join([str(_VERSION), *parts])).hex()
     target = folder / f"{key}.db"
-    if target.is_file():
-        with suppress(OSError):
-            target.touch()
-        return target
+    async with _LOCKS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        if target.is_file():
+            with suppress(OSError):
+                target.touch()
+        else:
+            await _copy(files, target)
+    return target
+
+
+async def _copy(files: Sequence[tuple[str, Path, str]], target: Path) -> None:
+    folder = target.parent
     size = sum(path.stat().st_size for _, path, _ in files)
     if size > _LARGEST:
         raise ValueError(f"the tables are larger than {_LARGEST // 10**9} GB")
@@ -62,7 +73,6 @@ async def copied_tables(files: Sequence[tuple[str, Path, str]], folder: Path) ->
     finally:
         with suppress(OSError):
             unfinished.unlink()
-    return target
 
 
 def _remove_old(folder: Path) -> None:

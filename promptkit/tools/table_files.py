@@ -58,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class FileTable:
-    """A table of a file. `rows` is how many it has, None if that is not known; `has_more` if they are only the first."""
+    """A table of a file. `rows` is how many it has, None if that is not known; with `has_more` there are others."""
 
     name: str
     columns: tuple[Column, ...]
@@ -92,11 +92,12 @@ def describe_file(path: Path, name: str, stamp: Stamp | None) -> tuple[FileTable
             found = run_in_worker_blocking(_database_tables, database, seconds=_DESCRIBE_SECONDS)
     except (ValueError, WorkFailed) as error:
         raise InputError(f"`{path.name}` cannot be read: {error}") from None
-    return tuple(FileTable(table, tuple(_columns(columns)), rows, more) for table, columns, rows, more in found)
-
-
-def _columns(columns: Iterable[tuple[str, str, list[Any]]]) -> Iterator[Column]:
-    return (Column(name, kind, tuple(samples)) for name, kind, samples in columns)
+    if not found:
+        raise InputError(f"`{path.name}` has no tables")
+    return tuple(
+        FileTable(table, tuple(Column(column, kind, tuple(values)) for column, kind, values in columns), rows, more)
+        for table, columns, rows, more in found
+    )
 
 
 def uri_parameters(path: Path) -> str:
@@ -118,7 +119,7 @@ class Preview:
 
 
 def preview_rows(path: Path) -> Preview:
-    """Read the first rows of a text file. Raises InputError, without a place, for wrong ones and where there are none."""
+    """Read the first rows of a text file. Raises InputError, without a place, for wrong rows and for none."""
     rows: list[Row] = []
     characters, is_whole = 0, True
     for row in rows_of(path):
@@ -184,7 +185,8 @@ def _database_tables(database: tuple[str, str, str]) -> _Described:
     schema = database[0]
     found: _Described = []
     with opened_databases([database]) as connection:
-        for name, kind in tables_of(connection, schema)[:_MOST_TABLES]:
+        tables = [table for table in tables_of(connection, schema) if table[1] != "shadow"]
+        for name, kind in tables[:_MOST_TABLES]:
             table = f"{quoted(schema)}.{quoted(name)}"
             columns = connection.execute(f"PRAGMA {quoted(schema)}.table_info({quoted(name)})").fetchall()
             if kind == "view":  # its rows may cost anything

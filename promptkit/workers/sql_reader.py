@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
-from typing import Any, Final
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -20,7 +20,7 @@ _LONGEST_CELL: Final = 100_000
 LONGEST_FILE_CELL: Final = 50_000_000
 """The largest cell of a database file that a query may read, in bytes."""
 _MOST_FILE_COLUMNS: Final = 2_000
-_BUSY_SECONDS: Final = 2.0
+_BUSY_SECONDS: Final = 1.0
 _HEAP_BYTES: Final = 2**29
 _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
@@ -57,8 +57,9 @@ def read_databases(
     most a tenth of `most_characters`. Raises ValueError with one line for a person.
     """
     with opened_databases(databases) as connection:
-        names = [name for schema, _, _ in databases for name, _ in tables_of(connection, schema)]
-        _bound(connection, LONGEST_FILE_CELL, _MOST_FILE_COLUMNS, names)
+        tables = {(schema, *table) for schema, _, _ in databases for table in tables_of(connection, schema)}
+        _open_virtual(connection, [(schema, name) for schema, name, kind in tables if kind == "virtual"])
+        _bound(connection, LONGEST_FILE_CELL, _MOST_FILE_COLUMNS, [name for _, name, _ in tables])
         return _first_rows(connection.execute(sql), most_rows, most_characters, most_counted)
 
 
@@ -73,12 +74,29 @@ def opened_databases(databases: Sequence[tuple[str, str, str]]) -> Iterator[sqli
         yield connection
 
 
-def tables_of(connection: sqlite3.Connection, schema: str) -> list[tuple[str, str]]:
+TableKind = Literal["table", "view", "virtual", "shadow"]
+"""`virtual`: a table of a module, such as a full-text index, which keeps its data in tables that are `shadow`."""
+
+
+def tables_of(connection: sqlite3.Connection, schema: str) -> list[tuple[str, TableKind]]:
     """Return the names of a database's tables and views, each with its kind, without SQLite's own."""
     found = connection.execute(
-        f"SELECT name, type FROM {quoted(schema)}.sqlite_master WHERE type IN ('table', 'view') ORDER BY rowid"
-    )
-    return [(name, kind) for name, kind in found if not name.lower().startswith("sqlite_")]
+        f"SELECT name, type, sql LIKE 'CREATE VIRTUAL %' FROM {quoted(schema)}.sqlite_master "
+        "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
+    ).fetchall()
+    shadows = tuple(f"{name}_" for name, _, is_virtual in found if is_virtual)
+    return [
+        (name, "virtual" if is_virtual else "shadow" if name.startswith(shadows) else kind)
+        for name, kind, is_virtual in found
+    ]
+
+
+def _open_virtual(connection: sqlite3.Connection, tables: Sequence[tuple[str, str]]) -> None:
+    """Use virtual tables once, since the authorizer refuses the declaration of their columns at the first use."""
+    connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+    for schema, name in tables:
+        with suppress(sqlite3.Error):
+            connection.execute(f"SELECT 1 FROM {quoted(schema)}.{quoted(name)} LIMIT 0")
 
 
 def quoted(name: str) -> str:
@@ -131,7 +149,7 @@ def _first_rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int, mo
     rows: list[list[Any]] = []
     for count, row in enumerate(cursor, start=1):
         if len(rows) == count - 1 < most_rows and left > 0:
-            cells = [_cut(_plain(cell), most_characters // 10) for cell in row]
+            cells = [_shown(cell, most_characters // 10) for cell in row]
             left -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
             rows.append(cells)
         if count == most_counted:
@@ -139,14 +157,21 @@ def _first_rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int, mo
     return {"columns": [column[0] for column in cursor.description], "rows": rows, "count": count}
 
 
-def _cut(cell: Any, most: int) -> Any:
-    return f"{cell[:most]}…" if isinstance(cell, str) and len(cell) > most else cell
+def _shown(cell: Any, most: int) -> Any:
+    if isinstance(cell, bytes):
+        return f"<{len(cell):,} bytes>"
+    return f"{cell[:most]}…" if isinstance(cell, str) and len(cell) > most else _plain(cell)
 
 
 def _message(error: BaseException, readable: str) -> str:
     text = " ".join(str(error).split())
-    if text in ("not authorized", "authorization denied") or text.endswith(" is prohibited"):
+    refused = ("not authorized", "authorization denied")
+    if text in refused or text.endswith(" is prohibited") or text.startswith("vtable constructor failed"):
         return f"the query may only read {readable}"
+    if text.startswith("not authorized to use function: "):
+        return f"the query may not call {text.rpartition(' ')[2]}"
+    if text == "database is locked":
+        return "another program has locked the database: try again when it is done"
     if "one statement at a time" in text:
         return "the query must be one statement"
     if isinstance(error, UnicodeError):
@@ -163,6 +188,8 @@ def _authorizer(tables: Collection[str]) -> Callable[[int, str | None, str | Non
             allowed = (first or "").lower() in readable or not second
         elif action == sqlite3.SQLITE_FUNCTION:
             allowed = (second or "").lower() not in _REFUSED_FUNCTIONS
+        elif action == sqlite3.SQLITE_PRAGMA:
+            allowed = first == "data_version" and not second  # a full-text index asks it
         else:
             allowed = action in _ALLOWED
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

@@ -68,7 +68,6 @@ class SqlTool(Tool):
         self.name = name
         self._sources = sources
         self._project = project
-        self._copying = asyncio.Lock()
         self._tables = tuple(
             table for source in sources for table in describe_file(source.path, source.name, file_stamp(source.path))
         )
@@ -127,20 +126,22 @@ class SqlTool(Tool):
         return dict(found)
 
     async def _databases(self) -> list[tuple[str, str, str]]:
-        """Return the databases, each a name, a path and the parameters of its URI; files are copied first."""
+        """Return the databases, each a name, a path and the parameters of its URI; other files are copied first."""
+        digests = await asyncio.to_thread(self._digests)
         files = [source for source in self._sources if not source.is_database]
         databases = [(s.name, str(s.path), uri_parameters(s.path)) for s in self._sources if s.is_database]
-        if not files:
-            return databases
-        async with self._copying:
-            digests = await asyncio.to_thread(lambda: [file_digest(source.path) for source in files])
-            named = [(source.name, source.path, digest) for source, digest in zip(files, digests, strict=True)]
-            copy = await copied_tables(named, cache_folder() / "tables")
-            later = await asyncio.to_thread(lambda: [file_digest(source.path) for source in files])
-        if later != digests or CHANGING in digests:
-            raise ValueError("a file of the tables changed while it was read")
-        note_reads({str(source.path): digest for source, digest in zip(files, digests, strict=True)})
-        return [(_COPY, str(copy), "mode=ro&immutable=1"), *databases]
+        if files:
+            copied = [(source.name, source.path, digests[str(source.path)]) for source in files]
+            copy = await copied_tables(copied, cache_folder() / "tables")
+            databases.insert(0, (_COPY, str(copy), "mode=ro&immutable=1"))
+            later = await asyncio.to_thread(self._digests)
+            if any(later[str(path)] != digest or digest == CHANGING for _, path, digest in copied):
+                raise ValueError("a file of the tables changed while it was read")
+        note_reads(digests)
+        return databases
+
+    def _digests(self) -> dict[str, str]:
+        return {str(path): file_digest(path) for path in self.files}
 
     def _explained(self, message: str) -> str:
         """Return a message of SQLite's with the names that may have been meant."""
@@ -235,7 +236,8 @@ def _description(tables: Sequence[FileTable]) -> str:
 
 
 def _declaration(table: FileTable, *, samples: bool) -> str:
-    rows = "" if table.rows is None else f" -- {table.rows:,}{' or more' if table.has_more else ''} rows"
+    more = " or more" if table.has_more else ""
+    rows = "" if table.rows is None else f" -- {table.rows:,}{more} row{'' if table.rows == 1 else 's'}"
     columns = [f"{_written(column.name)} {_kind(column)}".rstrip() for column in table.columns]
     if not samples:
         return f"CREATE TABLE {_written(table.name)} ({', '.join(columns)});{rows}"
