@@ -5,7 +5,9 @@ Parquet and SQLite are read in a worker process, because their readers are in C 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,7 +20,7 @@ from promptkit.storage.rows import Row, read_rows
 from promptkit.tools.parquet import read_parquet
 from promptkit.tools.tables import distinct_names, numeric_cell, stored_cell, typed_column
 from promptkit.workers.process import WorkFailed, run_in_worker_blocking
-from promptkit.workers.sql_reader import opened_databases, quoted, tables_of
+from promptkit.workers.sql_reader import TableKind, opened_databases, quoted, tables_of
 
 Format = Literal["text", "parquet", "sqlite"]
 
@@ -164,11 +166,11 @@ def _samples(cells: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-_Described = list[tuple[str, list[tuple[str, str, list[Any]]], int | None, bool]]
-"""Tables as JSON: their names, their columns (name, type, values), and how many rows they have, or at least have."""
+_DescribedTable = tuple[str, list[tuple[str, str, list[Any]]], int | None, bool]
+"""A table as JSON: its name, its columns (name, type, values), and how many rows it has, or at least has."""
 
 
-def _parquet_table(path: str, name: str) -> _Described:
+def _parquet_table(path: str, name: str) -> list[_DescribedTable]:
     """Describe a Parquet file. Raises ValueError. Runs in a worker."""
     with read_parquet(path) as parquet:
         first = next(parquet.batches(_SAMPLED_ROWS), [])
@@ -180,27 +182,32 @@ def _parquet_table(path: str, name: str) -> _Described:
         return [(name, columns, parquet.rows, False)]
 
 
-def _database_tables(database: tuple[str, str, str]) -> _Described:
+def _database_tables(database: tuple[str, str, str]) -> list[_DescribedTable]:
     """Describe the tables and views of an SQLite file. Raises ValueError. Runs in a worker."""
     schema = database[0]
-    found: _Described = []
+    found: list[_DescribedTable] = []
     with opened_databases([database]) as connection:
         tables = [table for table in tables_of(connection, schema) if table[1] != "shadow"]
         for name, kind in tables[:_MOST_TABLES]:
-            table = f"{quoted(schema)}.{quoted(name)}"
-            columns = connection.execute(f"PRAGMA {quoted(schema)}.table_info({quoted(name)})").fetchall()
-            if kind == "view":  # its rows may cost anything
-                found.append((name, [(column[1], column[2], []) for column in columns], None, False))
-                continue
-            rows = connection.execute(f"SELECT * FROM {table} LIMIT {_SAMPLED_ROWS}").fetchall()
-            limited = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_MOST_COUNTED + 1})"
-            count = connection.execute(limited).fetchone()[0]
-            described = [
-                (column[1], column[2], list(_samples(_shown(row[place]) for row in rows)))
-                for place, column in enumerate(columns)
-            ]
-            found.append((name, described, min(count, _MOST_COUNTED), count > _MOST_COUNTED))
+            # A view may be wrong, and a virtual table of a module that is not here.
+            with suppress(*([] if kind == "table" else [sqlite3.Error])):
+                found.append(_database_table(connection, schema, name, kind))
     return found
+
+
+def _database_table(connection: sqlite3.Connection, schema: str, name: str, kind: TableKind) -> _DescribedTable:
+    columns = connection.execute(f"PRAGMA {quoted(schema)}.table_info({quoted(name)})").fetchall()
+    if kind == "view":  # its rows may cost anything
+        return name, [(column[1], column[2], []) for column in columns], None, False
+    table = f"{quoted(schema)}.{quoted(name)}"
+    rows = connection.execute(f"SELECT * FROM {table} LIMIT {_SAMPLED_ROWS}").fetchall()
+    counted = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_MOST_COUNTED + 1})"
+    (count,) = connection.execute(counted).fetchone()
+    described = [
+        (column[1], column[2], list(_samples(_shown(row[place]) for row in rows)))
+        for place, column in enumerate(columns)
+    ]
+    return name, described, min(count, _MOST_COUNTED), count > _MOST_COUNTED
 
 
 def _shown(cell: Any) -> Any:
