@@ -268,7 +268,7 @@ def _reading(documents: Documents, source: str, line: int) -> dict[str, Any]:
         raise ToolFailed(f"there is no source `{source[:200]}`; {near or 'a search gives the names of sources'}")
     begin = max((place for place, passage in enumerate(passages) if passage.line <= line), default=0)
     end, length = begin + 1, len(passages[begin].text)
-    while end < len(passages) and (length := length + len(passages[end].text)) <= LONGEST_READING:
+    while end < len(passages) and (length := length + 2 + len(passages[end].text)) <= LONGEST_READING:
         end += 1
     text = "\n\n".join(passage.text for passage in passages[begin:end])[:LONGEST_READING]
     reading = {"source": source, "line": passages[begin].line, "text": text}
