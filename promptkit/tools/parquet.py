@@ -11,7 +11,7 @@ from promptkit.tools.tables import distinct_names
 from promptkit.workers.sql_reader import quoted
 
 _PATTERN_SIGNS: Final = frozenset("*?[")
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "threads": 1,
     "memory_limit": "400MB",
     "temp_directory": "",
@@ -53,7 +53,7 @@ def read_parquet(path: str) -> Iterator[ParquetTable]:
         described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()
         names = distinct_names(column[0] for column in described)
         columns = {name: _columns_type(column[1]) for name, column in zip(names, described, strict=True)}
-        (rows,) = connection.execute("SELECT count(*) FROM read_parquet(?)", [path]).fetchone()
+        ((rows,),) = connection.execute("SELECT count(*) FROM read_parquet(?)", [path]).fetchall()
         selected = ", ".join(_selected(column[0], column[1]) for column in described)
         yield ParquetTable(columns, rows, connection.execute(f"SELECT {selected} FROM read_parquet(?)", [path]))
     except duckdb.Error as error:

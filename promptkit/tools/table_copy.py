@@ -21,7 +21,7 @@ from promptkit.storage.rows import Row
 from promptkit.tools.parquet import read_parquet
 from promptkit.tools.table_files import FORMATS, preview_rows, rows_of
 from promptkit.tools.tables import distinct_names, numeric_cell, stored_cell
-from promptkit.workers.process import run_in_worker
+from promptkit.workers.process import WorkFailed, run_in_worker
 from promptkit.workers.sql_reader import quoted
 
 _VERSION: Final = 1
@@ -41,8 +41,8 @@ _LOCKS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = Weak
 async def copied_tables(files: Sequence[tuple[str, Path, str]], folder: Path) -> Path:
     """Return the SQLite file in `folder` with copies of files; each is a table's name, a path and a content's digest.
 
-    It is made where it is missing, in a worker process. Raises ValueError with one line for a person, WorkFailed
-    where that takes too long or too much memory, and StoreFailed where it cannot be written.
+    It is made where it is missing, in a worker process. Raises ValueError with one line for a person, also where that
+    takes too long or too much memory, and StoreFailed where it cannot be written.
     """
     parts = (f"{table}\0{path.suffix.lower()}\0{digest}" for table, path, digest in files)
     key = content_key("\n".join([str(_VERSION), *parts])).hex()
@@ -70,6 +70,8 @@ async def _copy(files: Sequence[tuple[str, Path, str]], target: Path) -> None:
         seconds = _LEAST_SECONDS + size / _BYTES_IN_A_SECOND
         await run_in_worker(copy_tables, str(unfinished), sources, seconds=seconds)
         os.replace(unfinished, target)
+    except WorkFailed as failed:
+        raise ValueError(f"reading the tables {failed}") from None
     finally:
         with suppress(OSError):
             unfinished.unlink()

@@ -62,7 +62,7 @@ class Calculator(Tool):
         try:
             return calculate(arguments["expression"])
         except ValueError as error:
-            raise ToolFailed(f"{error}. Write one expression of numbers, operators and known functions.") from None
+            raise ToolFailed(str(error)) from None
 
 
 def calculate(text: str) -> int | float:
@@ -279,7 +279,7 @@ def _chosen(function: Callable[[int, int], int]) -> Callable[[Number, Number], i
 
 def _round(number: Number, places: Number = 0.0) -> Number:
     """Round a number, halves away from zero, as people do."""
-    if abs(places) > _MOST_PLACES:
+    if not -_MOST_PLACES <= places <= _MOST_PLACES:
         raise ValueError(f"`round` takes at most {_MOST_PLACES} places")
     unit = Fraction(10) ** _whole(places)
     size = Fraction(math.floor(abs(Fraction(number)) * unit + Fraction(1, 2))) / unit

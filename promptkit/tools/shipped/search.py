@@ -242,7 +242,8 @@ async def _unit_vectors(texts: Sequence[str], client: Client) -> NDArray[np.floa
         await asyncio.sleep(0)  # vectors of the store come without a pause
     array = np.concatenate(rows)
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
-    units: NDArray[np.float32] = array / np.where(lengths > 0, lengths, np.float32(1))
+    lengths[lengths == 0] = 1
+    units: NDArray[np.float32] = array / lengths
     return units
 
 

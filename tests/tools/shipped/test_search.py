@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ class Embedder(Scripted):
         super().__init__(["no"], embedder=self._vector)
         self.texts: list[str] = []
 
-    def _vector(self, text: str) -> Sequence[float]:
+    def _vector(self, text: str) -> list[float]:
         self.texts.append(text)
         vectors = [vector for word, vector in MEANINGS.items() if word in text] or [(0.1, 0.1)]
         return [sum(numbers) for numbers in zip(*vectors, strict=True)]
