@@ -16,6 +16,8 @@ from promptkit.tools.sandbox import Failure, Limits
 _KEYS: Final = ("backend",)
 _BACKENDS: Final[tuple[str, ...]] = get_args(Backend)
 _LIMITS: Final = Limits(value=20_000)
+_LONGEST_PRINTED: Final = 1_000
+"""The last characters that a failed program printed."""
 
 
 class PythonTool(Tool):
@@ -62,7 +64,7 @@ class PythonTool(Tool):
     async def call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `value` of the argument `program` and its `printed` output, where there are any.
 
-        Raises ToolFailed with the type of the failure, its message and its line.
+        Raises ToolFailed with the failure's line and message, and the output before it.
         """
         program = cut_program(arguments["program"], to_run=True) or arguments["program"]
         try:
@@ -84,5 +86,5 @@ class PythonTool(Tool):
 
 def _described(failure: Failure, printed: str) -> str:
     place = f" in line {failure.line}" if failure.line else ""
-    before = f" It had printed:\n{printed[-1_000:]}" if printed else ""
-    return f"The program failed{place} ({failure.kind}): {failure.message}.{before}"
+    before = f"; before that it printed:\n{printed[-_LONGEST_PRINTED:]}" if printed else ""
+    return f"the program failed{place}: {failure.message}{before}"
