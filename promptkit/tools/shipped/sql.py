@@ -16,7 +16,7 @@ from promptkit.errors import InputError, StoreFailed, ToolFailed, nearest, neare
 from promptkit.project import Project, cache_folder
 from promptkit.project_code.file_reads import note_reads
 from promptkit.storage.file_digests import CHANGING, file_digest, matching_files
-from promptkit.storage.files import check_named, file_stamp, resolved
+from promptkit.storage.files import check_named, file_stamp, reason, resolved
 from promptkit.tools.base import Tool
 from promptkit.tools.table_copy import copied_tables
 from promptkit.tools.table_files import FORMATS, Column, FileTable, describe_file, uri_parameters
@@ -115,6 +115,10 @@ class SqlTool(Tool):
             raise ToolFailed(self._explained(str(error))) from None
         except WorkFailed as failed:
             raise ToolFailed(f"the query {failed}: ask for less, or in several queries") from None
+        except InputError as error:
+            raise ToolFailed(f"a file of the tables cannot be read: {error.problems[0].message}") from None
+        except OSError as error:
+            raise ToolFailed(f"a file of the tables cannot be read: {reason(error)}") from None
         except StoreFailed as error:
             raise ToolFailed(error.message) from None
         count, rows = found.pop("count"), found["rows"]

@@ -201,6 +201,16 @@ async def test_a_changed_file_is_asked_anew(folder: Path) -> None:
     assert "4 rows" in tool_of("sales.csv", folder).description
 
 
+@pytest.mark.parametrize("name", ["sales.csv", "shop.db"])
+async def test_a_file_that_is_gone_fails_the_call(name: str, folder: Path) -> None:
+    database(folder / "shop.db", "CREATE TABLE sales (a)")
+    tool = tool_of(name, folder)
+    (folder / name).unlink()
+    with pytest.raises(ToolFailed, match=r"(?i)a file of the tables cannot be read: no such file") as caught:
+        await tool.call({"query": "SELECT 1 FROM sales"})
+    assert str(folder) not in str(caught.value)
+
+
 async def test_a_copy_is_made_once_for_one_content(folder: Path) -> None:
     tool = tool_of("sales.csv", folder)
     await asyncio.gather(*(rows_of(tool, "SELECT 1 FROM sales") for _ in range(5)))
