@@ -28,12 +28,14 @@ _SIGNS: Final = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "^":
 class Arithmetic:
     """Arithmetic over the syntax tree of an expression: nothing but numbers, names, operators and functions.
 
-    `check` gets each number and each result, and returns the number to go on with or raises ValueError.
+    `check` gets each number and each result, and returns the number to go on with or raises ValueError. An expression
+    has at most `longest` characters.
     """
 
     operators: Mapping[type[ast.operator], Callable[[Any, Any], Any]]
     functions: Mapping[str, Callable[..., Any]]
     check: Callable[[Any], Any]
+    longest: int = _LONGEST
 
     def value_of(self, text: str, names: Mapping[str, Any]) -> Any:
         """Return the value of an expression over named numbers.
@@ -41,7 +43,7 @@ class Arithmetic:
         Raises ValueError, with a message for a person, for another text, and where there is no value.
         """
         try:
-            return self.check(self._value(parse_expression(text), names))
+            return self.check(self._value(parse_expression(text, self.longest), names))
         except ZeroDivisionError:
             raise ValueError("the expression divides by zero") from None
         except (OverflowError, RecursionError):
@@ -81,10 +83,10 @@ def evaluate_expression(text: str, variables: Mapping[str, Number] | None = None
     return value
 
 
-def parse_expression(text: str) -> ast.expr:
+def parse_expression(text: str, longest: int = _LONGEST) -> ast.expr:
     """Return the tree of an expression, unchecked. Raises ValueError for other text and for one that is too long."""
-    if len(text) > _LONGEST:
-        raise ValueError(f"the expression is longer than {_LONGEST:,} characters")
+    if len(text) > longest:
+        raise ValueError(f"the expression is longer than {longest:,} characters")
     try:
         return ast.parse(text.translate(_SIGNS).strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

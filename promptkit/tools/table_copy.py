@@ -19,7 +19,7 @@ from promptkit.storage.files import create_private, make_folder
 from promptkit.storage.hashes import content_key
 from promptkit.storage.rows import Row
 from promptkit.tools.parquet import read_parquet
-from promptkit.tools.table_files import FORMATS, preview_rows, rows_of
+from promptkit.tools.table_files import FORMATS, check_width, preview_rows, rows_of
 from promptkit.tools.tables import distinct_names, numeric_cell, stored_cell
 from promptkit.workers.process import WorkFailed, run_in_worker
 from promptkit.workers.sql_reader import quoted
@@ -27,13 +27,14 @@ from promptkit.workers.sql_reader import quoted
 _VERSION: Final = 1
 """Of what a copy holds: after a change here all copies are made anew."""
 _BATCH_ROWS: Final = 2_000
-_MOST_COLUMNS: Final = 1_000
 _MOST_KEPT: Final = 10
 """Copies that are kept, those that were used last."""
 _ABANDONED_SECONDS: Final = 3_600.0
 _LEAST_SECONDS: Final = 30.0
 _BYTES_IN_A_SECOND: Final = 1_000_000
 _LARGEST: Final = 4_000_000_000
+"""The bytes of the files, and of their copy."""
+_PAGE_BYTES: Final = 4_096
 _LOCKS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
 """A lock for each event loop, so that calls that run concurrently make a copy once."""
 
@@ -89,6 +90,9 @@ def _remove_old(folder: Path) -> None:
 def copy_tables(target: str, sources: Sequence[tuple[str, str]]) -> None:
     """Write tables, each a name and a file, to an empty SQLite file. Raises ValueError. Runs in a worker."""
     with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        # A small Parquet file may hold any number of rows.
+        connection.execute(f"PRAGMA max_page_count = {_LARGEST // _PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
@@ -105,6 +109,7 @@ def copy_tables(target: str, sources: Sequence[tuple[str, str]]) -> None:
 
 def _copy_parquet(connection: sqlite3.Connection, table: str, path: str) -> None:
     with read_parquet(path) as parquet:
+        check_width(Path(path).name, len(parquet.columns))
         _create(connection, table, parquet.columns)
         insert = f"INSERT INTO {quoted(table)} VALUES ({', '.join('?' * len(parquet.columns))})"
         for batch in parquet.batches(_BATCH_ROWS):
@@ -117,12 +122,11 @@ def _copy_text(connection: sqlite3.Connection, table: str, path: str) -> None:
     kinds = {column.name: column.kind for column in preview.columns}
     _create(connection, table, kinds)
     for batch in _batches(rows_of(Path(path))):
-        for key in dict.fromkeys(key for row in batch for key in row if key not in names):
-            names[key] = distinct_names([*names.values(), key])[-1]
-            kinds[names[key]] = ""
-            if len(names) > _MOST_COLUMNS:
-                raise ValueError(f"the table `{table}` has more than {_MOST_COLUMNS:,} columns")
-            connection.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(names[key])}")
+        keys = list(dict.fromkeys(key for row in batch for key in row if key not in names))
+        check_width(Path(path).name, len(names) + len(keys))
+        for key, name in zip(keys, distinct_names([*names.values(), *keys])[len(names) :], strict=True):
+            names[key], kinds[name] = name, ""
+            connection.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(name)}")
         columns = (_stored([row.get(key) for row in batch], kinds[name]) for key, name in names.items())
         insert = f"INSERT INTO {quoted(table)} VALUES ({', '.join('?' * len(names))})"
         connection.executemany(insert, zip(*columns, strict=True))
@@ -135,8 +139,6 @@ def _stored(cells: list[Any], kind: str) -> list[Any]:
 
 
 def _create(connection: sqlite3.Connection, table: str, columns: dict[str, str]) -> None:
-    if len(columns) > _MOST_COLUMNS:
-        raise ValueError(f"the table `{table}` has more than {_MOST_COLUMNS:,} columns")
     declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
     connection.execute(f"CREATE TABLE {quoted(table)} ({declared})")
 

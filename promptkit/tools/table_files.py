@@ -44,6 +44,7 @@ _SAMPLES: Final = 3
 _SAMPLED_ROWS: Final = 20
 _MOST_COUNTED: Final = 1_000_000
 _MOST_TABLES: Final = 100
+_MOST_COLUMNS: Final = 2_000
 _DESCRIBE_SECONDS: Final = 10.0
 _MAGIC: Final = {"sqlite": b"SQLite format 3\0", "parquet": b"PAR1"}
 _CALLED: Final = {"sqlite": "an SQLite database", "parquet": "a Parquet file"}
@@ -133,9 +134,16 @@ def preview_rows(path: Path) -> Preview:
     if not rows:
         raise InputError(f"`{path.name}` has no rows")
     keys = list(dict.fromkeys(key for row in rows for key in row))
+    check_width(path.name, len(keys))
     names = dict(zip(keys, distinct_names(keys), strict=True))
     columns = (_previewed([row.get(key) for row in rows], name, is_whole) for key, name in names.items())
     return Preview(tuple(columns), names, len(rows), is_whole)
+
+
+def check_width(file: str, columns: int) -> None:
+    """Raise InputError, without a place, for a file with more columns than a table of SQLite may have."""
+    if columns > _MOST_COLUMNS:
+        raise InputError(f"`{file}` has more than {_MOST_COLUMNS:,} columns")
 
 
 def _previewed(cells: list[Any], name: str, is_whole: bool) -> Column:

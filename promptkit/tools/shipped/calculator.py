@@ -25,6 +25,7 @@ _MOST_FACTORIAL: Final = 400
 _MOST_CHOSEN: Final = 1_000
 _MOST_PLACES: Final = 300
 _LONGEST: Final = 1_000
+_LONGEST_REWRITTEN: Final = 20_000
 
 
 class Calculator(Tool):
@@ -87,7 +88,7 @@ def _without_noise(value: float) -> float:
 
 def _check_percentages(expression: str) -> None:
     """Raise ValueError for `80 + 15%`, which some read as 80.15 and others as 92."""
-    for node in ast.walk(parse_expression(expression)):
+    for node in ast.walk(parse_expression(expression, _LONGEST_REWRITTEN)):
         match node:
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right) if _is_percentage(right):
                 if not _is_percentage(left):
@@ -366,4 +367,5 @@ _EXACT: Final = Arithmetic(
     },
     functions={**_FUNCTIONS, "percent": lambda number: number / Fraction(100)},
     check=_exact,
+    longest=_LONGEST_REWRITTEN,
 )

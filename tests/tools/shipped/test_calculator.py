@@ -181,6 +181,11 @@ def test_any_text_gives_a_number_or_a_reason(text: str) -> None:
         assert str(error)
 
 
+def test_what_the_expression_becomes_may_be_longer_than_it(tmp_path: Path) -> None:
+    assert calculate("+".join(["1!"] * 333)) == 333
+    assert calculate("+".join([".5"] * 333)) == 166.5
+
+
 async def test_the_tool_returns_a_number_and_fails_with_the_reason(tmp_path: Path) -> None:
     tool = Calculator.of("calculator", None, tmp_path, Project(tmp_path))
     assert await tool.call({"expression": "1,250 * 3"}) == 3750

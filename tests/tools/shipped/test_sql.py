@@ -17,8 +17,10 @@ import pytest
 from promptkit.errors import InputError, ToolFailed
 from promptkit.project import Project
 from promptkit.project_code.file_reads import collecting_reads
+from promptkit.tools import table_copy
 from promptkit.tools.shipped import sql
 from promptkit.tools.shipped.sql import SqlTool
+from promptkit.tools.table_copy import copy_tables
 from promptkit.workers.process import run_in_worker
 from tests.tools.processes import lock_database
 
@@ -360,6 +362,26 @@ async def test_a_query_is_bounded(query: str, message: str, folder: Path, monkey
     monkeypatch.setattr(sql, "QUERY_SECONDS", 0.3)
     with pytest.raises(ToolFailed, match=message):
         await tool.call({"query": query})
+
+
+@pytest.mark.attack("sql")
+def test_a_copy_is_bounded_in_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "long.csv").write_text("a\n" + "some text of a row\n" * 5_000)
+    monkeypatch.setattr(table_copy, "_LARGEST", 50_000)
+    with pytest.raises(ValueError, match="the tables cannot be copied: database or disk is full"):
+        copy_tables(str(folder / "copy.db"), [("long", str(folder / "long.csv"))])
+
+
+@pytest.mark.attack("sql")
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [(range(2_001), []), (range(5_000), []), (range(1), range(2_001))],
+)
+async def test_a_table_has_at_most_2000_columns(first: range, later: range, folder: Path) -> None:
+    rows = [{f"k{number}": 1} for number in first] + [{"k0": 1}] * 5_000 + [{f"k{number}": 1} for number in later]
+    (folder / "keys.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises((InputError, ToolFailed), match=r"`keys.jsonl` has more than 2,000 columns"):
+        await tool_of("keys.jsonl", folder).call({"query": "SELECT 1"})
 
 
 @pytest.mark.attack("sql")
