@@ -378,7 +378,7 @@ def test_a_copy_is_bounded_in_size(folder: Path, monkeypatch: pytest.MonkeyPatch
     [(range(2_001), []), (range(5_000), []), (range(1), range(2_001))],
 )
 async def test_a_table_has_at_most_2000_columns(first: range, later: range, folder: Path) -> None:
-    rows = [{f"k{number}": 1} for number in first] + [{"k0": 1}] * 5_000 + [{f"k{number}": 1} for number in later]
+    rows = [{f"k{number}": 1} for number in first] + [{"k0": 1}] * 5_000 + [{f"k{number}": 1 for number in later}]
     (folder / "keys.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises((InputError, ToolFailed), match=r"`keys.jsonl` has more than 2,000 columns"):
         await tool_of("keys.jsonl", folder).call({"query": "SELECT 1"})
