@@ -20,6 +20,7 @@ _LONGEST_CELL: Final = 100_000
 LONGEST_FILE_CELL: Final = 50_000_000
 """The largest cell of a database file that a query may read, in bytes."""
 _MOST_FILE_COLUMNS: Final = 2_000
+_SHORTEST_CUT: Final = 20
 _BUSY_SECONDS: Final = 1.0
 _HEAP_BYTES: Final = 2**29
 _LIMITS: Final = {
@@ -53,8 +54,8 @@ def read_databases(
 ) -> dict[str, Any]:
     """Return the `columns` and the first `rows` of one SELECT over database files, and the `count` of its rows.
 
-    A database is its name, its file and the parameters of its URI. Rows are counted up to `most_counted`; a cell has at
-    most a tenth of `most_characters`. Raises ValueError with one line for a person.
+    A database is its name, its file and the parameters of its URI. Rows are counted up to `most_counted`. A cell is cut
+    at a tenth of `most_characters`, in a wide row earlier. Raises ValueError with one line for a person.
     """
     with opened_databases(databases) as connection:
         tables = {(schema, *table) for schema, _, _ in databases for table in tables_of(connection, schema)}
@@ -66,7 +67,7 @@ def read_databases(
 @contextmanager
 def opened_databases(databases: Sequence[tuple[str, str, str]]) -> Iterator[sqlite3.Connection]:
     """Open database files, each under its name. Raises ValueError with one line for a person."""
-    with _connection("the tables") as connection:
+    with _connection("the tables, by one SELECT") as connection:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         for name, path, parameters in databases:
@@ -145,16 +146,18 @@ def _rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int) -> dict[
 def _first_rows(cursor: sqlite3.Cursor, most_rows: int, most_characters: int, most_counted: int) -> dict[str, Any]:
     if cursor.description is None:
         raise ValueError("the query selects nothing: it must be one SELECT")
+    columns = [column[0] for column in cursor.description]
+    longest = max(_SHORTEST_CUT, min(most_characters // 10, most_characters // len(columns)))
     left, count = most_characters, 0
     rows: list[list[Any]] = []
     for count, row in enumerate(cursor, start=1):
         if len(rows) == count - 1 < most_rows and left > 0:
-            cells = [_shown(cell, most_characters // 10) for cell in row]
+            cells = [_shown(cell, longest) for cell in row]
             left -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
             rows.append(cells)
         if count == most_counted:
             break
-    return {"columns": [column[0] for column in cursor.description], "rows": rows, "count": count}
+    return {"columns": columns, "rows": rows, "count": count}
 
 
 def _shown(cell: Any, most: int) -> Any:

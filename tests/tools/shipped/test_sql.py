@@ -266,6 +266,12 @@ async def test_long_cells_are_cut_and_long_results_end(folder: Path) -> None:
     assert found["note"] == "the first 11 of 42 rows"
 
 
+async def test_cells_of_a_wide_row_are_cut_earlier(folder: Path) -> None:
+    (folder / "wide.csv").write_text(",".join(f"c{number}" for number in range(40)) + "\n" + ",".join(["x" * 900] * 40))
+    found = await tool_of("wide.csv", folder).call({"query": "SELECT * FROM wide"})
+    assert set(found["rows"][0]) == {"x" * 250 + "…"}
+
+
 def test_a_long_description_leaves_out_values_and_then_columns(folder: Path) -> None:
     (folder / "wide.csv").write_text(",".join(f"column{n}" for n in range(300)) + "\n" + ",".join(["value"] * 300))
     text = tool_of("wide.csv", folder).description
