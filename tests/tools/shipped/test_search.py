@@ -15,7 +15,7 @@ from promptkit.project_code.file_reads import collecting_reads
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.scripted import Scripted
 from promptkit.storage.store import Store
-from promptkit.tools.shipped.search import SearchTool
+from promptkit.tools.shipped.search import SearchTool, _fused
 
 LEAVE = "# Leave\n\nEvery employee has thirty days of vacation.\n\nSickness is reported by nine.\n"
 PARKING = "Cars are left in the garage. A bicycle stands in the yard."
@@ -219,3 +219,18 @@ def test_names_of_documents_have_no_control_characters_in_the_description(folder
     (folder / "handbook" / "a\x1b[31m.txt").write_text("x")
     description = tool_of("handbook/", folder).description
     assert "\x1b" not in description
+
+
+@pytest.mark.parametrize(
+    ("rankings", "fused"),
+    [
+        (([7, 8], [8, 9]), [8, 7, 9]),
+        (([1, 2], [2, 1]), [1, 2]),
+        (([5], []), [5]),
+        # Ranks 1 and 50 give 1/61 + 1/110, more than twice 1/80, but less than twice 1/78.
+        (([0, *range(100, 118), 1], [*range(200, 219), 1, *range(300, 329), 0]), [0, 1]),
+        (([0, *range(100, 116), 1], [*range(200, 217), 1, *range(300, 331), 0]), [1, 0]),
+    ],
+)
+def test_rankings_are_fused_by_reciprocal_rank(rankings: tuple[list[int], list[int]], fused: list[int]) -> None:
+    assert [place for place in _fused(*rankings) if place in fused] == fused
