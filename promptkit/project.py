@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from promptkit.errors import InputError, nearest
 from promptkit.storage.files import (
@@ -46,6 +47,7 @@ _FOLDERS: dict[FileKind, str] = {
 TECHNIQUE_PIPELINES = "pipelines/techniques"
 _TARGETS: tuple[FileKind, FileKind] = ("pipelines", "prompts")
 _METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
+_FEED_NAME = re.compile(r"[\w.-]{1,40}")
 # The template that every prompt extends is not a prompt itself.
 _SECTIONS_TEMPLATE = "sections"
 
@@ -75,6 +77,37 @@ def _module_name(name: str) -> str:
     return name
 
 
+def _feed_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        is_address = False
+    if not is_address or not url.isprintable() or " " in url:
+        raise ValueError("must be the address of a feed, which begins with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("must be an address without user and password")
+    return url
+
+
+def _feed_name(name: str) -> str:
+    if not _FEED_NAME.fullmatch(name):
+        raise ValueError("a feed is named by at most 40 letters, digits, dots, hyphens and underscores")
+    return name
+
+
+class FeedSettings(BaseModel):
+    """The address of a feed. The host of a `private` one may be inside the machine or its network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: Annotated[str, AfterValidator(_feed_address)]
+    private: bool = Field(default=False, strict=True)
+
+
+def _feed(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
 class ProjectSettings(BaseModel):
     """The settings in `promptkit.yaml`."""
 
@@ -85,7 +118,7 @@ class ProjectSettings(BaseModel):
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     cache: CacheSettings = CacheSettings()
     prices: dict[str, Any] = {}
-    feeds: dict[str, Any] | list[Any] = {}
+    feeds: dict[Annotated[str, AfterValidator(_feed_name)], Annotated[FeedSettings, BeforeValidator(_feed)]] = {}
     defaults: dict[str, Any] = {}
     trusted_modules: list[Annotated[str, AfterValidator(_module_name)]] = []
 
