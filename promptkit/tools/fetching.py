@@ -76,7 +76,7 @@ async def fetch(
     except TimeoutError:
         raise FetchFailed(f"{public_address(url)} gave no whole answer within {seconds:g} s") from None
     except PromptkitError as error:
-        raise FetchFailed(error.message) from None
+        raise FetchFailed(error.message.partition("\n")[0]) from None
     raise FetchFailed(f"{public_address(url)} is the last of more than {MOST_REDIRECTS} redirects")
 
 

@@ -25,7 +25,7 @@ from promptkit.workers.process import WorkFailed, run_in_worker
 FEED_BYTES: Final = 5 * 2**20
 ARTICLE_BYTES: Final = 5 * 2**20
 FETCH_SECONDS: Final = 15.0
-PARSE_SECONDS: Final = 15.0
+PARSE_SECONDS: Final = 20.0
 USUAL_AGE: Final = 300.0
 """Seconds for which a feed is not fetched again where its server names none."""
 AGES: Final = (60.0, 3_600.0)
@@ -175,7 +175,7 @@ class FeedReader:
         )
 
     def _file(self, feed: Feed) -> Path:
-        return self.store_folder / "feeds" / f"{content_key(feed.url).hex()}.json"
+        return self.store_folder / "feeds" / f"{content_key(f'{feed.private} {feed.url}').hex()}.json"
 
     def _load(self, feed: Feed) -> KeptFeed | None:
         """Return what is kept of a feed on disk, None where there is nothing of use."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import calendar
 import io
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 MOST_ITEMS: Final = 500
 """Items that are kept of one feed, the newest."""
 LONGEST_TITLE: Final = 200
+LONGEST_MADE_TITLE: Final = 80
 LONGEST_SUMMARY: Final = 400
 LONGEST_ARTICLE: Final = 8_000
 """Characters of the text that is kept of an article."""
@@ -22,8 +25,10 @@ _LONGEST_LINK: Final = 1_000
 _LONGEST_READ: Final = 20_000
 """Characters of a title or summary, with its markup, that are read."""
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+")
+_NOT_A_FEED: Final = "it is not a feed in RSS, Atom or JSON Feed"
 _JOINERS: Final = "\u200c\u200d"
 _BLOCKS: Final = ("p", "div", "br", "li", "tr", "td", "th", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote")
+_ENTITIES: Final = re.compile(rb"<!DOCTYPE[^>\[]*\[[^\]]*<!ENTITY", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
 
@@ -34,10 +39,10 @@ def parse_feed(body: bytes, content_type: str, url: str) -> list[dict[str, Any]]
     `summary`, all without markup and control characters. Raises ValueError for what is not a feed.
     """
     is_json = body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
-    found = _json_items(body, url) if is_json else _xml_items(body, content_type, url)
-    items = [item for item in found if item["title"]]
-    items.sort(key=lambda item: -1e18 if item["date"] is None else item["date"], reverse=True)
-    return items[:MOST_ITEMS]
+    entries = list(_json_entries(body, url) if is_json else _xml_entries(body, content_type, url))
+    entries.sort(key=lambda entry: -math.inf if entry.date is None else entry.date, reverse=True)
+    items = (item for entry in entries if (item := _item(entry))["title"])
+    return list(islice(items, MOST_ITEMS))
 
 
 def extract_article(body: bytes, content_type: str) -> str:
@@ -58,11 +63,13 @@ def extract_article(body: bytes, content_type: str) -> str:
 
 def clean(text: str) -> str:
     """Return text on one line, without control characters, invisible ones and unpaired surrogates."""
-    kept = (
-        sign if unicodedata.category(sign) not in ("Cf", "Co", "Cs") or sign in _JOINERS else ""
-        for sign in _CONTROL.sub(" ", text)
-    )
-    return " ".join("".join(kept).split())
+    if not text.isascii() or not text.isprintable():
+        text = "".join(
+            sign
+            for sign in _CONTROL.sub(" ", text)
+            if unicodedata.category(sign) not in ("Cf", "Co", "Cs") or sign in _JOINERS
+        )
+    return " ".join(text.split())
 
 
 def plain_text(text: str, longest: int, *, is_markup: bool = True) -> str:
@@ -90,9 +97,23 @@ def _without_markup(html: str) -> str:
     return str(root.text_content())
 
 
-def _xml_items(body: bytes, content_type: str, url: str) -> Iterator[dict[str, Any]]:
+class _Entry(NamedTuple):
+    """An entry of a feed as its feed gave it: texts with their markup, where they have any."""
+
+    title: str
+    summary: str
+    link: Any
+    base: str
+    date: float | None
+    is_title_markup: bool
+    is_summary_markup: bool
+
+
+def _xml_entries(body: bytes, content_type: str, url: str) -> Iterator[_Entry]:
     import feedparser
 
+    if _ENTITIES.search(body):
+        raise ValueError("it declares entities of its own, which are not read")
     # A stream, because feedparser opens texts that look like an address or a path.
     feed = feedparser.parse(
         io.BytesIO(body),
@@ -100,51 +121,53 @@ def _xml_items(body: bytes, content_type: str, url: str) -> Iterator[dict[str, A
         sanitize_html=False,
         resolve_relative_uris=False,
     )
-    if not feed.version and not feed.entries:
-        raise ValueError("it is not a feed in RSS, Atom or JSON Feed")
+    if not feed.get("version") and not feed.entries:
+        raise ValueError(_NOT_A_FEED)
+    # Only Atom says whether a text is HTML; of others feedparser guesses.
+    is_typed = str(feed.get("version")).startswith("atom")
     for entry in feed.entries:
-        content = (entry.get("content") or [{}])[0]
-        detail = entry.get("summary_detail") or content
         title = entry.get("title_detail") or {}
-        yield _item(
-            title.get("value", ""),
-            title.get("type") != "text/plain",
-            detail.get("value", ""),
-            detail.get("type") != "text/plain",
-            _link(entry.get("link"), url),
-            _seconds(entry.get("published_parsed")) or _seconds(entry.get("updated_parsed")),
+        summary = entry.get("summary_detail") or (entry.get("content") or [{}])[0]
+        yield _Entry(
+            title=title.get("value", ""),
+            summary=summary.get("value", ""),
+            link=entry.get("link"),
+            base=url,
+            date=_seconds(_date(entry)),
+            is_title_markup=not is_typed or title.get("type") != "text/plain",
+            is_summary_markup=not is_typed or summary.get("type") != "text/plain",
         )
 
 
-def _json_items(body: bytes, url: str) -> Iterator[dict[str, Any]]:
+def _json_entries(body: bytes, url: str) -> Iterator[_Entry]:
     try:
         feed = json.loads(body)
     except (ValueError, RecursionError):
         feed = None
     entries = feed.get("items") if isinstance(feed, Mapping) else None
     if not isinstance(entries, list):
-        raise ValueError("it is not a feed in RSS, Atom or JSON Feed")
+        raise ValueError(_NOT_A_FEED)
     for entry in entries:
-        if not isinstance(entry, Mapping):
-            continue
-        texts = {name: value for name, value in entry.items() if isinstance(value, str)}
-        summary = texts.get("summary") or texts.get("content_text")
-        yield _item(
-            texts.get("title", ""),
-            False,
-            summary or texts.get("content_html", ""),
-            summary is None,
-            _link(texts.get("url") or texts.get("external_url"), url),
-            _iso_seconds(texts.get("date_published")) or _iso_seconds(texts.get("date_modified")),
+        given = entry if isinstance(entry, Mapping) else {}
+        texts = {name: value for name, value in given.items() if isinstance(value, str)}
+        plain = texts.get("summary") or texts.get("content_text")
+        yield _Entry(
+            title=texts.get("title", ""),
+            summary=plain or texts.get("content_html", ""),
+            link=texts.get("url") or texts.get("external_url"),
+            base=url,
+            date=_iso_seconds(texts.get("date_published")) or _iso_seconds(texts.get("date_modified")),
+            is_title_markup=False,
+            is_summary_markup=plain is None,
         )
 
 
-def _item(
-    title: str, is_title_markup: bool, summary: str, is_summary_markup: bool, link: str | None, date: float | None
-) -> dict[str, Any]:
-    summary = plain_text(summary, LONGEST_SUMMARY, is_markup=is_summary_markup)
-    title = plain_text(title, LONGEST_TITLE, is_markup=is_title_markup) or plain_text(summary, 80, is_markup=False)
-    return {"title": title, "link": link, "date": date, "summary": summary}
+def _item(entry: _Entry) -> dict[str, Any]:
+    """Return an item without markup. One without a title has the beginning of its summary for it."""
+    summary = plain_text(entry.summary, LONGEST_SUMMARY, is_markup=entry.is_summary_markup)
+    title = plain_text(entry.title, LONGEST_TITLE, is_markup=entry.is_title_markup)
+    title = title or plain_text(summary, LONGEST_MADE_TITLE, is_markup=False)
+    return {"title": title, "link": _link(entry.link, entry.base), "date": entry.date, "summary": summary}
 
 
 def _link(link: Any, base: str) -> str | None:
@@ -159,6 +182,11 @@ def _link(link: Any, base: str) -> str | None:
         return None
     is_clean = len(whole) <= _LONGEST_LINK and clean(whole) == whole and not set(whole) & set(' <>"`')
     return whole if is_usable and is_clean else None
+
+
+def _date(entry: dict[str, Any]) -> Any:
+    """Return when an entry was published, else updated, without the fallback of which feedparser warns."""
+    return dict.get(entry, "published_parsed") or dict.get(entry, "updated_parsed")
 
 
 def _seconds(parsed: Any) -> float | None:
