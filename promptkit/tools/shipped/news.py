@@ -23,7 +23,7 @@ MOST_LISTED: Final = 50
 MOST_REMEMBERED: Final = 2_000
 """Items whose articles can be asked for: the last that were listed."""
 _HOUR: Final = 3_600
-_SPAN: Final = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)\s*(h|d)?\w*\s*", re.IGNORECASE)
+_SPAN: Final = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)\s*(?:(h|d)[a-z]*)?", re.IGNORECASE)
 _NO_FEEDS: Final = (
     "add the feeds to promptkit.yaml, such as `feeds: {world: https://feeds.bbci.co.uk/news/world/rss.xml}`"
 )
@@ -160,7 +160,7 @@ def _since(since: Any, now: float) -> float | None:
     """Return the time from which items count, None for all. Raises ToolFailed."""
     if since is None or since == "":
         return None
-    span = _SPAN.fullmatch(str(since))
+    span = _SPAN.fullmatch(str(since).strip())
     if span:
         return now - float(span[1]) * _HOUR * (24 if (span[2] or "").lower() == "d" else 1)
     try:
