@@ -160,3 +160,38 @@ def test_a_name_that_was_found_stays_where_it_was_found_while_files_are_frozen(r
         assert project.find_prompt("shipped") == shipped
         assert project.find_prompt("later") == root / "templates/prompts/later.j2"
     assert project.find_prompt("shipped") == root / "templates/prompts/shipped.j2"
+
+
+def test_feeds_are_addresses_or_addresses_with_a_permission(root: Path) -> None:
+    (root / "promptkit.yaml").write_text(
+        "feeds:\n  world: https://example.org/rss?a=b\n  own: {url: 'http://127.0.0.1:80/', private: true}\n"
+    )
+    feeds = Project.find(root).settings.feeds
+    assert {name: (feed.url, feed.private) for name, feed in feeds.items()} == {
+        "world": ("https://example.org/rss?a=b", False),
+        "own": ("http://127.0.0.1:80/", True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("a b: https://example.org", 8, "a feed is named by"),
+        ("ftp: ftp://example.org", 8, "must be the address of a feed"),
+        ("bare: example.org", 9, "must be the address of a feed"),
+        ("port: 'http://example.org:99999/'", 9, "must be the address of a feed"),
+        ("space: 'http://example.org/a b'", 10, "must be the address of a feed"),
+        ("key: https://me:secret@example.org", 8, "must be an address without user and password"),
+        ("own: {url: 'http://x', privat: true}", 26, "unknown key `privat`"),
+        ("own: {private: true}", 3, "`url` is missing"),
+        ("own: {url: 'http://x', private: 'yes'}", 35, "must be true or false"),
+        ("own: 3", 8, "must be a mapping"),
+    ],
+)
+def test_a_wrong_feed_is_named_with_its_place(root: Path, line: str, column: int, message: str) -> None:
+    (root / "promptkit.yaml").write_text(f"feeds:\n  {line}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        Project.find(root)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (2, column)
+    assert "secret" not in str(problem)
