@@ -79,7 +79,8 @@ class KeptFeed(BaseModel):
 class FeedReader:
     """Reads feeds. Several callers may read at once: each feed is fetched by one of them.
 
-    `folder` keeps what was read, inside the project's `store_folder`. `now` gives the time in seconds of the epoch.
+    `store_folder` is that of the project: its folder `feeds` keeps what was read. `now` is the clock, in seconds of the
+    epoch. `fetch_seconds` bounds each fetch.
     """
 
     store_folder: Path
@@ -110,8 +111,10 @@ class FeedReader:
             text: str = await run_in_worker(
                 extract_article, fetched.body, fetched.content_type, seconds=PARSE_SECONDS, imports=["trafilatura"]
             )
-        except (ValueError, WorkFailed) as error:
+        except ValueError as error:
             raise FetchFailed(f"the article could not be read: {error}") from None
+        except WorkFailed as failed:
+            raise FetchFailed(f"the article could not be read: extracting its text {failed}") from None
         return text if len(text) <= LONGEST_ARTICLE else f"{text[:LONGEST_ARTICLE].rpartition(' ')[0]} … (cut here)"
 
     async def _read(self, feed: Feed) -> tuple[tuple[Item, ...] | None, str]:
@@ -126,7 +129,7 @@ class FeedReader:
             if now >= until:
                 try:
                     kept = self._kept[feed.name] = await self._fetched(feed, kept)
-                except (FetchFailed, WorkFailed, ValueError) as error:
+                except (FetchFailed, ValueError) as error:
                     problem = f"the feed `{feed.name}` could not be read: {error}"
                     self._failed[feed.name] = (now + RETRY_SECONDS, problem)
                 else:
@@ -139,7 +142,7 @@ class FeedReader:
         return kept.items, f"{problem}; its items are those of {then}"
 
     async def _fetched(self, feed: Feed, kept: KeptFeed | None) -> KeptFeed:
-        """Fetch a feed, and parse it where it has changed. Raises FetchFailed, WorkFailed and ValueError."""
+        """Fetch a feed, and parse it where it has changed. Raises FetchFailed and ValueError."""
         headers = {"Accept": _ACCEPTED}
         if kept is not None and kept.etag:
             headers["If-None-Match"] = kept.etag
@@ -159,14 +162,17 @@ class FeedReader:
                 raise FetchFailed("its server answered 304 (not modified) to a first request")
             return kept.model_copy(update=times)
         _refuse_media(fetched)
-        items = await run_in_worker(
-            parse_feed,
-            fetched.body,
-            fetched.content_type,
-            fetched.url,
-            seconds=PARSE_SECONDS,
-            imports=["feedparser", "lxml.html"],
-        )
+        try:
+            items = await run_in_worker(
+                parse_feed,
+                fetched.body,
+                fetched.content_type,
+                fetched.url,
+                seconds=PARSE_SECONDS,
+                imports=["feedparser", "lxml.html"],
+            )
+        except WorkFailed as failed:
+            raise FetchFailed(f"parsing it {failed}") from None
         return KeptFeed(
             **times,
             etag=_validator(fetched.headers.get("ETag"), 500),

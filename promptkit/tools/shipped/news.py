@@ -15,7 +15,7 @@ from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.project import Project
 from promptkit.tools.base import Effect, Tool
 from promptkit.tools.fetching import FetchFailed
-from promptkit.tools.news.feeds import Feed, FeedReader
+from promptkit.tools.news.feeds import Feed, FeedReader, Item
 from promptkit.tools.news.ranking import Story, merge, rank
 
 USUAL_LIMIT: Final = 10
@@ -84,23 +84,9 @@ class NewsTool(Tool):
         read, notes = await self._reader.read(feeds)
         if not read:
             raise ToolFailed("; ".join(notes))
-        return await asyncio.to_thread(self._listing, read, notes, str(arguments.get("query") or ""), oldest, limit)
-
-    def _listing(
-        self, read: Mapping[str, Any], notes: list[str], query: str, oldest: float | None, limit: int
-    ) -> dict[str, Any]:
-        now = self._now()
-        stories = merge(read, now)
-        if oldest is not None:
-            stories = [story for story in stories if story.item.date is not None and story.item.date >= oldest]
-        found = rank(stories, query, now) if query else stories
-        if not stories:
-            notes = [*notes, "no item is that new" if oldest is not None else "the feeds have no items"]
-        elif not found:
-            found = stories
-            if query:
-                notes = [*notes, "no item matches the query; these are the newest"]
-        return {"items": [self._shown(story) for story in found[:limit]], "notes": notes}
+        query = str(arguments.get("query") or "")
+        stories, further = await asyncio.to_thread(_found, read, query, oldest, now)
+        return {"items": [self._shown(story) for story in stories[:limit]], "notes": [*notes, *further]}
 
     def _shown(self, story: Story) -> dict[str, Any]:
         """Return a story as a model is shown it, and remember it under its id."""
@@ -118,9 +104,8 @@ class NewsTool(Tool):
 
     def _remember(self, story: Story) -> str:
         """Return the id of a story: a digest, so that it does not depend on the order of calls."""
-        content = f"{story.item.link}\n{story.item.title if story.item.link is None else ''}"
-        ids = _ids(sha256(content.encode()).hexdigest())
-        known = next(one for one in ids if one not in self._listed or _is_same(self._listed[one], story))
+        ids = _ids(sha256(_content(story).encode()).hexdigest())
+        known = next(one for one in ids if one not in self._listed or _content(self._listed[one]) == _content(story))
         self._listed.pop(known, None)
         self._listed[known] = story
         while len(self._listed) > MOST_REMEMBERED:
@@ -142,8 +127,24 @@ class NewsTool(Tool):
         return {**shown, "text": text}
 
 
-def _is_same(one: Story, other: Story) -> bool:
-    return (one.item.link, one.item.link or one.item.title) == (other.item.link, other.item.link or other.item.title)
+def _found(
+    read: Mapping[str, tuple[Item, ...]], query: str, oldest: float | None, now: float
+) -> tuple[list[Story], list[str]]:
+    """Return the stories to list, in order, and notes about them. Takes some 10 ms for each thousand items."""
+    stories = merge(read, now)
+    if oldest is not None:
+        stories = [story for story in stories if story.item.date is not None and story.item.date >= oldest]
+    if not stories:
+        return [], ["no item is that new" if oldest is not None else "the feeds have no items"]
+    if not query:
+        return stories, []
+    ranked = rank(stories, query, now)
+    return (ranked, []) if ranked else (stories, ["no item matches the query; these are the newest"])
+
+
+def _content(story: Story) -> str:
+    """Return what a story is known by."""
+    return story.item.link or story.item.title
 
 
 def _ids(digest: str) -> Iterator[str]:

@@ -15,7 +15,6 @@ from promptkit.tools.news import feeds
 from promptkit.tools.news.feeds import (
     AGES,
     FEED_BYTES,
-    LONGEST_ARTICLE,
     RETRY_SECONDS,
     STALE_SECONDS,
     USUAL_AGE,
@@ -23,6 +22,7 @@ from promptkit.tools.news.feeds import (
     FeedReader,
     max_age,
 )
+from promptkit.tools.news.parsing import LONGEST_ARTICLE
 from tests.runtimes.servers.fault_server import drip, faulty
 from tests.tools.news.feeds import NOW, rss, rss_item
 from tests.tools.web import Site, serving
