@@ -130,7 +130,7 @@ class NewsTool(Tool):
 def _found(
     read: Mapping[str, tuple[Item, ...]], query: str, oldest: float | None, now: float
 ) -> tuple[list[Story], list[str]]:
-    """Return the stories to list, in order, and notes about them. Takes some 10 ms for each thousand items."""
+    """Return the stories to list, in order, and notes about them. A query takes some 70 ms for each thousand items."""
     stories = merge(read, now)
     if oldest is not None:
         stories = [story for story in stories if story.item.date is not None and story.item.date >= oldest]
