@@ -76,7 +76,7 @@ async def test_an_allowed_address_is_fetched(site: Site) -> None:
     assert fetched.headers["etag"] == '"1"'
 
 
-@pytest.mark.attack("addresses")
+@pytest.mark.attack("address")
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "①②⑦.0.0.1"],
@@ -88,7 +88,7 @@ async def test_no_form_of_an_address_leads_inside(site: Site, host: str) -> None
     assert site.requests == []
 
 
-@pytest.mark.attack("addresses")
+@pytest.mark.attack("address")
 async def test_a_name_is_resolved_once_and_its_address_is_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that leads outside at first and inside the next time (DNS rebinding) is asked for once."""
     port = int(site.url.rpartition(":")[2])
@@ -106,7 +106,7 @@ async def test_a_name_is_resolved_once_and_its_address_is_checked(site: Site, mo
     assert site.requests == []
 
 
-@pytest.mark.attack("addresses")
+@pytest.mark.attack("address")
 async def test_a_redirect_leads_inside_only_at_the_allowed_host_and_port(site: Site) -> None:
     async with serving() as other:
         secret = other.put("/secret", "secret")
@@ -155,20 +155,20 @@ async def test_a_status_that_is_no_success_fails(site: Site, status: int, words:
     assert words in await failure(site.put("/a", "text", status=status))
 
 
-@pytest.mark.attack("servers")
+@pytest.mark.attack("server")
 @pytest.mark.parametrize("misdeed", [silence, drip])
 async def test_time_is_bounded(misdeed: Any) -> None:
     async with faulty(misdeed) as server:
         assert "within 0.1 s" in await failure(server.url, seconds=0.1)
 
 
-@pytest.mark.attack("servers")
+@pytest.mark.attack("server")
 async def test_an_endless_body_is_cut_off() -> None:
     async with faulty(endless) as server:
         assert "too large" in await failure(server.url)
 
 
-@pytest.mark.attack("servers")
+@pytest.mark.attack("server")
 async def test_a_body_is_measured_unpacked(site: Site) -> None:
     url = site.put("/bomb", BOMB, Content_Encoding="gzip")
     assert "too large" in await failure(url, most_bytes=100_000)

@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptkit.errors import MissingExtra, StoreFailed
-from promptkit.storage.files import make_folder, write_private
+from promptkit.errors import InputError, MissingExtra, StoreFailed
+from promptkit.storage.files import make_folder, open_file, write_private
 from promptkit.storage.hashes import content_key
 from promptkit.storage.store import make_store_folder
 from promptkit.tools.fetching import Fetched, FetchFailed, fetch
@@ -186,9 +186,9 @@ class FeedReader:
     def _load(self, feed: Feed) -> KeptFeed | None:
         """Return what is kept of a feed on disk, None where there is nothing of use."""
         try:
-            with self._file(feed).open("rb") as file:
+            with open_file(self._file(feed)) as file:
                 kept = KeptFeed.model_validate_json(file.read(_KEPT_BYTES))
-        except (OSError, ValidationError):
+        except (OSError, InputError, ValidationError):
             return None
         return kept if kept.fetched <= self.now() and kept.fresh_until <= kept.fetched + AGES[1] else None
 

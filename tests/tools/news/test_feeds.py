@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.errors import MissingExtra
 from promptkit.tools.fetching import FetchFailed
 from promptkit.tools.news import feeds
 from promptkit.tools.news.feeds import (
@@ -63,23 +64,28 @@ async def titles(reader: FeedReader, *asked: Feed) -> dict[str, list[str]]:
 
 async def test_feeds_that_fail_are_named_and_do_not_end_the_others(site: Site, reader: FeedReader) -> None:
     good = own("good", site.put("/good", rss(rss_item("A story"))))
-    async with faulty(drip) as slow:
-        reader.fetch_seconds = 0.3
-        bad = [
-            own("slow", slow.url),
-            own("gone", site.put("/gone", "", status=410)),
-            own("page", site.put("/page", "<html><body>Hello</body></html>", kind="text/html")),
-            own("picture", site.put("/picture", b"\x89PNG", kind="image/png")),
-            own("huge", site.put("/huge", b" " * (FEED_BYTES + 1))),
-            Feed("inside", site.put("/inside", rss(rss_item("Secret")))),
-        ]
-        read, notes = await reader.read([bad[0], good, *bad[1:]])
+    bad = {
+        own("gone", site.put("/gone", "", status=410)): "gone",
+        own("page", site.put("/page", "<html><body>Hello</body></html>", kind="text/html")): "not a feed",
+        own("picture", site.put("/picture", b"\x89PNG", kind="image/png")): "image/png",
+        own("huge", site.put("/huge", b" " * (FEED_BYTES + 1))): "too large",
+        Feed("inside", site.put("/inside", rss(rss_item("Secret")))): "leads into",
+    }
+    read, notes = await reader.read([good, *bad])
     assert {name: [item.title for item in items] for name, items in read.items()} == {"good": ["A story"]}
     assert [note.split(":")[0] for note in notes] == [f"the feed `{feed.name}` could not be read" for feed in bad]
-    for note, words in zip(
-        notes, ["within 0.3 s", "gone", "not a feed", "image/png", "too large", "leads into"], strict=True
-    ):
+    for note, words in zip(notes, bad.values(), strict=True):
         assert words in note
+
+
+async def test_a_slow_feed_does_not_hold_up_the_others(site: Site, reader: FeedReader) -> None:
+    good = own("good", site.put("/good", rss(rss_item("A story"))))
+    await reader.read([good])
+    reader.fetch_seconds = 0.1
+    async with faulty(drip) as server:
+        read, (note,) = await reader.read([own("slow", server.url), good])
+    assert list(read) == ["good"]
+    assert note.startswith("the feed `slow` could not be read") and note.endswith("within 0.1 s")
 
 
 async def test_feeds_are_fetched_at_once(site: Site, reader: FeedReader) -> None:
@@ -193,7 +199,7 @@ async def test_not_modified_is_no_answer_to_a_first_request(site: Site, reader: 
     assert (read, len(notes)) == ({}, 1)
 
 
-@pytest.mark.attack("feeds")
+@pytest.mark.attack("feed")
 async def test_a_feed_that_takes_too_long_to_read_is_given_up(
     site: Site, reader: FeedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,3 +253,12 @@ async def test_an_article_that_is_no_text_fails(site: Site, reader: FeedReader) 
         await reader.article(site.put("/a", b"%PDF", kind="application/pdf"), feed)
     with pytest.raises(FetchFailed, match="no text of an article"):
         await reader.article(site.put("/b", "<html></html>", kind="text/html"), feed)
+
+
+async def test_without_the_packages_the_error_names_the_extra(
+    site: Site, reader: FeedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as caught:
+        await reader.read([own("a", site.put("/a", rss()))])
+    assert caught.value.hint == "pip install 'promptkit[news]'"
