@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from promptkit.errors import InputError, nearest
 from promptkit.storage.files import (
@@ -75,6 +75,42 @@ def _module_name(name: str) -> str:
     return name
 
 
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+
+
+class McpServer(BaseModel):
+    """An MCP server: the `command` that starts it, or the `url` at which it runs. `timeout` is for each answer.
+
+    Values of `env` and `headers` may name environment variables: `$NAME`, `${NAME}`; `$$` is a dollar sign.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    command: list[Annotated[str, Field(min_length=1)]] = []
+    env: dict[str, str] = {}
+    url: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = None
+    headers: dict[str, str] = {}
+    timeout: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> McpServer:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("has either a `command` that starts the server, or the `url` at which it runs")
+        if self.env and not self.command:
+            raise ValueError("`env` is for a server that is started by a `command`")
+        if self.headers and not self.url:
+            raise ValueError("`headers` are for a server with a `url`")
+        for name, value in self.headers.items():
+            if name.lower() in SECRET_HEADERS and "$" not in value:
+                raise ValueError(f"`{name}` is a secret: name an environment variable, such as `$MY_TOKEN`")
+        return self
+
+
+def _server_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+        raise ValueError("the name of a server has up to 32 letters, digits, `-` and `_`")
+    return name
+
+
 class ProjectSettings(BaseModel):
     """The settings in `promptkit.yaml`."""
 
@@ -86,6 +122,7 @@ class ProjectSettings(BaseModel):
     cache: CacheSettings = CacheSettings()
     prices: dict[str, Any] = {}
     feeds: dict[str, Any] | list[Any] = {}
+    mcp: dict[Annotated[str, AfterValidator(_server_name)], McpServer] = {}
     defaults: dict[str, Any] = {}
     trusted_modules: list[Annotated[str, AfterValidator(_module_name)]] = []
 
