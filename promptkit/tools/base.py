@@ -41,15 +41,29 @@ class Tool(ABC):
         """The files that the results depend on."""
         return ()
 
+    @property
+    def permission_names(self) -> tuple[str, ...]:
+        """The names by which `allow:` lets this tool be called in spite of its effects; the last is the narrowest."""
+        return (self.name,)
+
 
 class Toolset(ABC):
-    """A source of tools that are known only when it is asked, such as an MCP server. It is opened at the first use."""
+    """A source of tools that are known only when it is asked, such as an MCP server. It is opened at the first use.
+
+    A session opens one of each name. `effects` are those that its tools may have.
+    """
 
     name: str
+    effects: frozenset[Effect] = frozenset({"network", "writes"})
 
     @abstractmethod
     async def tools(self) -> Mapping[str, Tool]:
         """Return the tools by name, connecting first. Raises ToolFailed where the source is not there."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines about the source that a person should see."""
+        return ()
 
     @abstractmethod
     async def close(self) -> None:

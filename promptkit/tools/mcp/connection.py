@@ -1,16 +1,14 @@
-"""A connection to an MCP server: opened once in an event loop, shared by all who use the server there, and closed."""
+"""A connection to an MCP server, which any number of tasks of one event loop use, until it is closed."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import AbstractEventLoop
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import mcp_types as types
 from mcp.client.client import Client
@@ -176,7 +174,6 @@ class Connection:
         self.name = name
         self._server = server
         self._folder = folder
-        self.users = 0
         self.notices: dict[str, None] = {}
         self.secrets = Secrets(name, [*server.env.values(), *server.headers.values()])
         self._link: Link | None = None
@@ -184,6 +181,13 @@ class Connection:
         self._starts = 0
         self._definitions: Mapping[str, Definition] | None = None
         self._refused: ToolFailed | None = None
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_here(self) -> bool:
+        """True in the event loop in which it was made."""
+        return self._loop is asyncio.get_running_loop()
 
     async def definitions(self) -> Mapping[str, Definition]:
         """Return the server's tools by their names there, as they were first listed in this session."""
@@ -217,12 +221,15 @@ class Connection:
         return self.secrets.clean(result_value(result))
 
     async def close(self) -> None:
-        """End the connection. Safe to call twice."""
+        """End the connection for good. Safe to call twice."""
+        self._closed = True
         if self._link is not None:
             await self._link.close()
 
     async def _open(self) -> ClientSession:
         async with self._lock:
+            if self._closed:
+                raise self._failure("is no longer used: its session has ended")
             if self._link is not None and not self._link.ended:
                 return await self._link.session()
             if self._refused is not None:
@@ -307,28 +314,3 @@ def without_paths(text: str, root: Path) -> str:
 
 def _ignored(_: str) -> None:
     """Say nothing: the first listing has been reported."""
-
-
-_Key = tuple[str, str, str]
-_open: WeakKeyDictionary[AbstractEventLoop, dict[_Key, Connection]] = WeakKeyDictionary()
-
-
-def lease(name: str, server: McpServer, folder: Path) -> Connection:
-    """Return the connection to a server in the running event loop. Each lease ends with `release`."""
-    connections = _open.setdefault(asyncio.get_running_loop(), {})
-    key = (name, server.model_dump_json(), str(folder))
-    if key not in connections:
-        connections[key] = Connection(name, server, folder)
-    connections[key].users += 1
-    return connections[key]
-
-
-async def release(connection: Connection) -> None:
-    """Give a connection back. The last one closes it."""
-    connection.users -= 1
-    if connection.users:
-        return
-    connections = _open.get(asyncio.get_running_loop(), {})
-    for key in [key for key, found in connections.items() if found is connection]:
-        del connections[key]
-    await connection.close()

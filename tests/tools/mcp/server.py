@@ -36,9 +36,7 @@ async def list_tools(ctx: Any, params: types.PaginatedRequestParams | None) -> t
     return types.ListToolsResult(tools=TOOLS)
 
 
-async def call_tool(
-    ctx: Any, params: types.CallToolRequestParams
-) -> types.CallToolResult:
+async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
     arguments = params.arguments or {}
     match params.name:
         case "echo":

@@ -27,8 +27,8 @@ def raw(wrong: str, *, timeout: float = 5.0) -> McpServer:
 
 
 @asynccontextmanager
-async def opened(server: McpServer, folder: Path, named: str = "mcp:srv") -> AsyncIterator[McpToolset]:
-    tools = McpToolset.of(named, None, folder, project_of(folder, srv=server))
+async def opened(server: McpServer, folder: Path) -> AsyncIterator[McpToolset]:
+    tools = McpToolset.of("mcp:srv", None, folder, project_of(folder, srv=server))
     try:
         yield tools
     finally:

@@ -46,7 +46,6 @@ async def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(wrong: 
         ("dies", "ended with exit code 3: settings: no such file"),
         ("bad list", "in a way that does not follow the protocol"),
         ("endless pages", "lists its tools on more than 100 pages"),
-        ("500 tools", "has 500 tools, and a step offers at most 128"),
         ("2,001 tools", "lists more than 2,000 tools"),
         ("endless line", "sent a message of more than 2 MB, during the call of `act`"),
         ("flood", "sent more than 1,000 messages without being asked, during the call of `act`"),
@@ -64,16 +63,17 @@ async def test_a_banner_on_stdout_does_no_harm(tmp_path: Path) -> None:
         assert await (await tools.tools())["srv_act"].call({}) == "done"
 
 
-async def test_one_of_many_tools_can_be_used(tmp_path: Path) -> None:
-    async with opened(raw("500 tools"), tmp_path, "mcp:srv/act499") as tools:
-        assert list(await tools.tools()) == ["srv_act499"]
+async def test_500_tools_have_names_of_their_own(tmp_path: Path) -> None:
+    async with opened(raw("500 tools"), tmp_path) as source:
+        tools = await source.tools()
+    assert len(tools) == 500 and tools["srv_act499"].permission_names == ("mcp:srv", "mcp:srv/act499")
 
 
-async def test_a_tool_that_is_not_there_is_a_failure_with_the_nearest(tmp_path: Path) -> None:
-    async with opened(raw("nothing"), tmp_path, "mcp:srv/akt") as tools:
-        with pytest.raises(ToolFailed) as failed:
-            await tools.tools()
-    assert failed.value.hint == "did you mean `act`?"
+async def test_a_tool_of_a_session_that_has_ended_cannot_be_called(tmp_path: Path) -> None:
+    async with opened(raw("nothing"), tmp_path) as source:
+        tools = await source.tools()
+    with pytest.raises(ToolFailed, match="the MCP server `srv` is no longer used: its session has ended"):
+        await tools["srv_act"].call({})
 
 
 async def test_other_definitions_after_a_restart_are_not_taken_over(tmp_path: Path) -> None:
@@ -137,17 +137,16 @@ async def test_a_file_of_the_project_is_part_of_the_tool(tmp_path: Path) -> None
 
 
 class TestOf:
-    @pytest.mark.parametrize("settings", ["srv", "mcp:srv", "srv/act", None])
-    def test_a_server_or_a_tool_of_it(self, settings: str | None, tmp_path: Path) -> None:
-        found = McpToolset.of("mcp:srv/act", settings, tmp_path, project_of(tmp_path, srv=raw("nothing")))
-        assert found.name == "mcp:srv/act"
+    @pytest.mark.parametrize("settings", ["srv", None])
+    def test_a_server_of_the_project(self, settings: str | None, tmp_path: Path) -> None:
+        found = McpToolset.of("mcp:srv", settings, tmp_path, project_of(tmp_path, srv=raw("nothing")))
+        assert found.name == "mcp:srv"
 
     @pytest.mark.parametrize(
         ("settings", "says"),
         [
             ("serv", "there is no MCP server `serv` in promptkit.yaml"),
-            ("srv/", "`srv/` names no tool"),
-            (["srv"], "`mcp` takes the name of a server, or `SERVER/TOOL`"),
+            (["srv"], "`mcp` takes the name of a server in promptkit.yaml"),
         ],
     )
     def test_anything_else_is_refused(self, settings: Any, says: str, tmp_path: Path) -> None:
