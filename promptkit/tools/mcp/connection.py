@@ -31,7 +31,7 @@ MAX_LISTED: Final = 2_000
 """Tools of a server that are read."""
 MAX_PAGES: Final = 100
 MAX_STARTS: Final = 4
-"""How often a server that has ended is started in all."""
+"""How often a server that ends is started without an answer in between."""
 CLOSE_SECONDS: Final = 5.0
 
 _Result = types.CallToolResult | types.InputRequiredResult
@@ -211,9 +211,10 @@ class Connection:
         except ValidationError:
             raise self._failure(f"answered the call of `{tool}` with what is not the result of a tool") from None
         except MCPError as error:
-            if not link.ended:
+            if not link.ended and error.code != types.CONNECTION_CLOSED:
                 raise self._failure(f"refused the call of `{tool}`: {self.secrets.quote(error.message)}") from None
-            raise await self._end(link, f"the call of `{tool}`") from None
+            raise await self._end(link, f"the call of `{tool}`", error) from None
+        self._starts = 1
         if isinstance(result, types.InputRequiredResult):
             raise self._failure(f"asked for input in the call of `{tool}`, which a tool does not get")
         if result.is_error:
@@ -245,7 +246,7 @@ class Connection:
         if self._link is not None:
             await self._link.close()
         if self._starts == MAX_STARTS:
-            raise self._failure(f"has ended {MAX_STARTS} times")
+            raise self._failure(f"has ended {MAX_STARTS} times without an answer")
         self._starts += 1
         link = self._link = Link(self._transport(), self)
         done = False
@@ -262,8 +263,8 @@ class Connection:
         except ValidationError:
             raise self._failure("listed its tools in a way that does not follow the protocol") from None
         except MCPError as error:
-            if link.ended:
-                raise await self._end(link, "listing its tools") from None
+            if link.ended or error.code == types.CONNECTION_CLOSED:
+                raise await self._end(link, "listing its tools", error) from None
             raise self._failure(f"did not list its tools: {self.secrets.quote(error.message)}") from None
         finally:
             if not done:
@@ -294,10 +295,11 @@ class Connection:
             return HttpConnection(server.url, self.secrets.filled(server.headers), server.timeout)
         return ChildProcess(server.command, self.secrets.filled(server.env), self._folder)
 
-    async def _end(self, link: Link, during: str) -> ToolFailed:
+    async def _end(self, link: Link, during: str, error: MCPError) -> ToolFailed:
         """Close a connection that has ended, and return why it has."""
         await link.close()
-        return self._failure(f"{link.fault or 'closed the connection'}, during {during}", link.log)
+        fault = link.fault or f"ended the connection ({self.secrets.quote(error.message)})"
+        return self._failure(f"{fault}, during {during}", link.log)
 
     def _failure(self, predicate: str, log: str = "") -> ToolFailed:
         said = f": {self.secrets.quote(without_paths(log, self._folder))}" if log else ""

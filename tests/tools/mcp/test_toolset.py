@@ -91,7 +91,7 @@ async def test_a_server_that_keeps_dying_is_started_four_times(tmp_path: Path) -
     async with opened(raw("changed"), tmp_path) as tools:
         for _ in range(connection.MAX_STARTS):
             assert "exit code 1" in await failure(tools)
-        assert await failure(tools) == "the MCP server `srv` has ended 4 times"
+        assert await failure(tools) == "the MCP server `srv` has ended 4 times without an answer"
 
 
 async def test_a_command_that_is_not_there(tmp_path: Path) -> None:
