@@ -135,6 +135,9 @@ class Progress:
             if work.tail.strip():
                 self._print(f"… {name}{' was thinking' if work.thinks else ''}, so far:\n{work.tail.strip()}")
 
+    def cells_done(self, done: int, total: int) -> None:
+        """Take note of the finished cells of an evaluation, for programs that show them in their own way."""
+
     def row_finished(self) -> None:
         """Count a finished row without writing anything."""
         if self._rows:

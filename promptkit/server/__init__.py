@@ -1,1 +1,1 @@
-"""promptkit as a server for other programs: pipelines and verbs over the Model Context Protocol."""
+"""A project's pipelines for other programs: over HTTP."""

@@ -53,6 +53,11 @@ def frozen_files() -> Iterator[None]:
         _snapshot.reset(token)
 
 
+def without_paths(text: str, root: Path) -> str:
+    """Return a text without this machine's paths to a folder (which become relative) and to the user's files (`~`)."""
+    return text.replace(f"{root}{os.sep}", "").replace(str(root), ".").replace(str(Path.home()), "~")
+
+
 def file_stamp(path: Path) -> Stamp | None:
     """Return a file's or folder's time in nanoseconds and size in bytes, which change when it does.
 

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from promptkit.errors import ToolFailed, first_error
 from promptkit.project import McpServer
+from promptkit.storage.files import without_paths
 from promptkit.tools.mcp.definitions import Definition, read_definitions
 from promptkit.tools.mcp.http import HttpConnection
 from promptkit.tools.mcp.results import failure_text, result_value
@@ -307,11 +308,6 @@ class Connection:
 
     def _notice(self, text: str) -> None:
         self.notices[text] = None
-
-
-def without_paths(text: str, root: Path) -> str:
-    """Return a text without the paths of this machine that lead to the project and to the user's files."""
-    return text.replace(f"{root}/", "").replace(str(root), ".").replace(str(Path.home()), "~")
 
 
 def _ignored(_: str) -> None:
