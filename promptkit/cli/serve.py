@@ -85,10 +85,10 @@ def serve_mcp(
 
         run_to_end(serve_http(targets, options, port=port, token=os.environ.get(TOKEN_VARIABLE) or None))
         return
-    from promptkit.server.mcp.server import serve_stdio
+    from promptkit.server.mcp.stdio import serve_stdio
 
     # Not `run_to_end`: the server itself keeps stdout for the protocol, from all that prints.
     try:
         asyncio.run(serve_stdio(targets, options))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise Interrupted("interrupted") from None

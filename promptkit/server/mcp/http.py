@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from hmac import compare_digest
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import uvicorn
 
 from promptkit.api.session import ModelOptions
+from promptkit.errors import InputError
 from promptkit.reports.output import note
 from promptkit.server.mcp.server import ProjectServer
 
@@ -29,13 +31,20 @@ async def serve_http(targets: Sequence[str], options: ModelOptions, *, port: int
     application = ProjectServer(targets, options).protocol().streamable_http_app(streamable_http_path=PATH, host=HOST)
     config = uvicorn.Config(
         application if token is None else with_token(application, token),
-        host=HOST,
-        port=port,
         log_level="warning",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    note(f"MCP at http://{HOST}:{port}{PATH}{'' if token is None else ', with the token'}")
-    await uvicorn.Server(config).serve()
+    with bound_socket(port) as listening:
+        note(f"MCP at http://{HOST}:{port}{PATH}{'' if token is None else ', with the token'}")
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def bound_socket(port: int) -> socket.socket:
+    """Return a socket at a port of this machine. Raises InputError."""
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise InputError(f"port {port} cannot be used: {error.strerror}", hint="--port names another") from None
 
 
 def with_token(application: Application, token: str) -> Application:

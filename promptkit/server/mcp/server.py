@@ -13,7 +13,6 @@ import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.stdio import stdio_server
 from pydantic import ValidationError
 
 from promptkit.api.session import ModelOptions
@@ -131,13 +130,3 @@ def _argument_problem(detail: Any) -> Problem:
     if detail["type"] == "extra_forbidden":
         return Problem(f"there is no argument `{where}`")
     return Problem(f"the argument `{where}` {schema_error_text(detail)}")
-
-
-async def serve_stdio(targets: Sequence[str], options: ModelOptions) -> None:
-    """Serve the project in the working folder over standard input and output, until the input ends.
-
-    Only the protocol goes to stdout: what the project's Python prints goes to stderr. Raises InputError.
-    """
-    server = ProjectServer(targets, options).protocol()
-    async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
