@@ -78,6 +78,18 @@ def _module_name(name: str) -> str:
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
+def _word(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("a word of a command must not be empty, nor hold a NUL character")
+    return text
+
+
+def _address(text: str) -> str:
+    if not re.match(r"https?://[^/\s]+", text):
+        raise ValueError("must be an address such as `http://HOST:PORT/mcp`")
+    return text
+
+
 class McpServer(BaseModel):
     """An MCP server: the `command` that starts it, or the `url` at which it runs. `timeout` is for each answer.
 
@@ -85,9 +97,9 @@ class McpServer(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    command: list[Annotated[str, Field(min_length=1)]] = []
+    command: list[Annotated[str, AfterValidator(_word)]] = []
     env: dict[str, str] = {}
-    url: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = None
+    url: Annotated[str, AfterValidator(_address)] | None = None
     headers: dict[str, str] = {}
     timeout: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
 

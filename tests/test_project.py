@@ -137,6 +137,37 @@ def test_the_store_lies_in_the_root_but_never_in_the_installed_package(root: Pat
     assert not Project(package / "library").store_folder.is_relative_to(package)
 
 
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ("{}", "12: `srv`: has either a `command` that starts the server, or the `url` at which it runs"),
+        ("{command: [a], url: 'http://a/mcp'}", "12: `srv`: has either a `command` that starts the server"),
+        ("{command: a}", "22: `command`: must be a list, not `a`"),
+        ("{command: ['']}", "23: `command`: a word of a command must not be empty"),
+        ("{url: 'file:///etc/passwd'}", "18: `url`: must be an address such as `http://HOST:PORT/mcp`"),
+        ("{url: 'http://a/mcp', env: {A: b}}", "12: `srv`: `env` is for a server that is started by a `command`"),
+        ("{command: [a], headers: {A: b}}", "12: `srv`: `headers` are for a server with a `url`"),
+        (
+            "{url: 'http://a/mcp', headers: {authorization: Bearer abc}}",
+            "12: `srv`: `authorization` is a secret: name an",
+        ),
+        ("{command: [a], timeout: 0}", "36: `timeout`: must be greater than 0, not `0`"),
+        ("{command: [a], timout: 3}", "27: unknown key `timout`\n  hint: did you mean `timeout`?"),
+    ],
+)
+def test_mistakes_in_a_server_are_named_at_their_place(server: str, says: str, root: Path) -> None:
+    (root / "promptkit.yaml").write_text(f"mcp: {{srv: {server}}}\n")
+    with pytest.raises(InputError) as wrong:
+        Project.find(root)
+    assert f":1:{says}" in str(wrong.value)
+
+
+def test_the_name_of_a_server_is_short_and_plain(root: Path) -> None:
+    (root / "promptkit.yaml").write_text("mcp: {a/b: {command: [a]}}\n")
+    with pytest.raises(InputError, match="the name of a server has up to 32 letters, digits, `-` and `_`"):
+        Project.find(root)
+
+
 @pytest.mark.parametrize("kind", ["prompts", "pipelines"])
 def test_every_shipped_name_is_found(kind: FileKind, tmp_path: Path) -> None:
     project = Project(tmp_path)
