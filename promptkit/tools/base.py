@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from promptkit.runtimes.client import Client
+
+ClientOf = Callable[[str], "Awaitable[Client]"]
+"""Returns the client of a model by its reference."""
 
 Effect = Literal["network", "writes", "spends"]
 """What a call may do besides computing: leave the machine, change something, cost money."""
@@ -46,6 +52,10 @@ class Tool(ABC):
         """The names by which `allow:` lets this tool be called in spite of its effects; the last is the narrowest."""
         return (self.name,)
 
+    def bound(self, client_of: ClientOf) -> Tool:
+        """Return this tool with the clients of models, for one that needs them."""
+        return self
+
 
 class Toolset(ABC):
     """A source of tools that are known only when it is asked, such as an MCP server. It is opened at the first use.
@@ -59,6 +69,16 @@ class Toolset(ABC):
     @abstractmethod
     async def tools(self) -> Mapping[str, Tool]:
         """Return the tools by name, connecting first. Raises ToolFailed where the source is not there."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What its tools depend on, as far as that is known without a connection: JSON for the keys of stored cells."""
+        return {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that its tools depend on, as far as they are known without a connection."""
+        return ()
 
     @property
     def notices(self) -> tuple[str, ...]:
