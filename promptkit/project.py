@@ -93,6 +93,7 @@ def _address(text: str) -> str:
 class McpServer(BaseModel):
     """An MCP server: the `command` that starts it, or the `url` at which it runs. `timeout` is for each answer.
 
+    With a `lock`, the digest of the tools that it lists, a server that lists others is not used.
     Values of `env` and `headers` may name environment variables: `$NAME`, `${NAME}`; `$$` is a dollar sign.
     """
 
@@ -102,6 +103,7 @@ class McpServer(BaseModel):
     url: Annotated[str, AfterValidator(_address)] | None = None
     headers: dict[str, str] = {}
     timeout: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
+    lock: str | None = None
 
     @model_validator(mode="after")
     def _check_shape(self) -> McpServer:

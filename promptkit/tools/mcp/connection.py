@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from promptkit.errors import ToolFailed, first_error
 from promptkit.project import McpServer
 from promptkit.storage.files import without_paths
-from promptkit.tools.mcp.definitions import Definition, read_definitions
+from promptkit.tools.mcp.definitions import Definition, lock_of, read_definitions
 from promptkit.tools.mcp.http import HttpConnection
 from promptkit.tools.mcp.results import failure_text, result_value
 from promptkit.tools.mcp.screen import Screened, ServerFault
@@ -255,6 +255,7 @@ class Connection:
             async with asyncio.timeout(self._server.timeout):
                 session = await link.session()
                 listed = await self._list(session)
+            self._take(listed, link)
             done = True
         except TimeoutError:
             raise self._failure(f"did not answer within {self._server.timeout:g} s") from None
@@ -270,12 +271,24 @@ class Connection:
         finally:
             if not done:
                 await link.close()
+        return session
+
+    def _take(self, listed: Iterable[types.Tool], link: Link) -> None:
+        """Keep the first listing. Raises ToolFailed for one that does not fit the `lock`."""
         found = read_definitions(self.name, listed, self._notice if self._definitions is None else _ignored)
         if self._definitions is None:
+            self._check_lock(found)
             self._definitions = found
         elif found != self._definitions:
             link.tools_changed()
-        return session
+
+    def _check_lock(self, found: Mapping[str, Definition]) -> None:
+        locked, lock = self._server.lock, lock_of(found)
+        if locked not in (None, lock):
+            raise ToolFailed(
+                f"the MCP server `{self.name}` does not list the tools that its `lock` is of, but those of `{lock}`",
+                hint=f"look at them without the lock: promptkit tools list mcp:{self.name}; then write `lock: {lock}`",
+            )
 
     async def _list(self, session: ClientSession) -> list[types.Tool]:
         tools: list[types.Tool] = []

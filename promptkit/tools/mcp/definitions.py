@@ -15,6 +15,7 @@ MAX_DESCRIPTION: Final = 2_000
 """Characters of a description that are kept."""
 MAX_SCHEMA: Final = 20_000
 """Characters of a tool's schema as JSON, its references resolved. A tool with a longer one is left out."""
+LOCK_LENGTH: Final = 16
 MAX_DEPTH: Final = 30
 MAX_NODES: Final = 2_000
 
@@ -80,6 +81,11 @@ def read_definitions(server: str, listed: Iterable[ListedTool], notice: Callable
             digest=_digest(json.dumps([tool.name, description, parameters], sort_keys=True)),
         )
     return found
+
+
+def lock_of(definitions: Mapping[str, Definition]) -> str:
+    """Return the digest of tools that `lock:` of a server names: it changes with each part of each of them."""
+    return _digest("\n".join(sorted(found.digest for found in definitions.values())))[:LOCK_LENGTH]
 
 
 def clean_text(text: str) -> str:

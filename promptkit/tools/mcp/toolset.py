@@ -52,10 +52,8 @@ class McpToolset(Toolset):
     async def tools(self) -> Mapping[str, Tool]:
         """Return the tools by the names that a model calls them by. Raises ToolFailed, and MissingExtra."""
         connection = await self._connected()
-        source = server_identity(self._settings)
-        files = local_files(self._settings, self._root)
         definitions = await connection.definitions()
-        tools = [McpTool(self._server, found, connection, source, files) for found in definitions.values()]
+        tools = [McpTool(self, self._server, found, connection) for found in definitions.values()]
         return {tool.name: tool for tool in tools}
 
     async def close(self) -> None:
@@ -68,6 +66,16 @@ class McpToolset(Toolset):
     def notices(self) -> tuple[str, ...]:
         """Lines on tools that were left out or have changed."""
         return () if self._connection is None else tuple(self._connection.notices)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The command or address, and the `lock`: without one, changed tools are not known before the server is asked."""
+        return {**server_identity(self._settings), **({"lock": lock} if (lock := self._settings.lock) else {})}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the project that the server's command names."""
+        return local_files(self._settings, self._root)
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.is_here:
@@ -85,14 +93,7 @@ class McpTool(Tool):
 
     effects = EFFECTS
 
-    def __init__(
-        self,
-        server: str,
-        definition: Definition,
-        connection: Connection,
-        source: Mapping[str, Any],
-        files: tuple[Path, ...],
-    ) -> None:
+    def __init__(self, source: McpToolset, server: str, definition: Definition, connection: Connection) -> None:
         self.name = definition.name
         self.description = definition.description
         self.parameters = definition.parameters
@@ -101,7 +102,6 @@ class McpTool(Tool):
         self._digest = definition.digest
         self._connection = connection
         self._source = source
-        self._files = files
 
     async def call(self, arguments: Mapping[str, Any]) -> Any:
         """Return the structured content of the result, else its text. Raises ToolFailed."""
@@ -115,12 +115,12 @@ class McpTool(Tool):
     @property
     def identity(self) -> Mapping[str, Any]:
         """The server, and a digest of the definition: another definition is another tool."""
-        return {**self._source, "tool": self._tool, "definition": self._digest}
+        return {**self._source.identity, "tool": self._tool, "definition": self._digest}
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of the project that the server's command names."""
-        return self._files
+        return self._source.files
 
 
 def server_identity(server: McpServer) -> dict[str, Any]:

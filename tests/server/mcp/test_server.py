@@ -102,11 +102,11 @@ async def test_run_answers_with_the_examples_and_keeps_the_trace_back() -> None:
 async def test_eval_reports_progress_and_compare_compares(project: Path) -> None:
     seen: list[tuple[float, float | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        seen.append((done, total))
+    async def seen_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total))
 
     async with connected() as client:
-        result = await client.call_tool("eval", {"suite": "sort"}, progress_callback=progress)
+        result = await client.call_tool("eval", {"suite": "sort"}, progress_callback=seen_progress)
         (project / "script.yaml").write_text("otherwise: payment\n")
         await call(client, "eval", suite="sort")
         compared = await call(client, "runs_compare", a="last", b="last~1")

@@ -94,6 +94,24 @@ async def test_a_server_that_keeps_dying_is_started_four_times(tmp_path: Path) -
         assert await failure(tools) == "the MCP server `srv` has ended 4 times without an answer"
 
 
+async def test_a_locked_server_with_other_tools_is_not_used(tmp_path: Path) -> None:
+    locked = raw("changed").model_copy(update={"lock": "new"})
+    async with opened(locked, tmp_path) as tools:
+        with pytest.raises(ToolFailed) as failed:
+            await tools.tools()
+    assert failed.value.hint is not None
+    lock = failed.value.hint.rpartition(" ")[2].strip("`")
+    assert failed.value.message.endswith(f"but those of `{lock}`")
+    (tmp_path / "started").unlink()
+    fitting = locked.model_copy(update={"lock": lock})
+    async with opened(fitting, tmp_path) as tools:
+        assert list(await tools.tools()) == ["srv_act"]
+        assert tools.identity["lock"] == lock
+    async with opened(fitting, tmp_path) as tools:
+        with pytest.raises(ToolFailed, match="does not list the tools that its `lock` is of"):
+            await tools.tools()
+
+
 async def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     async with opened(McpServer(command=["no-such-command"]), tmp_path) as tools:
         assert await failure(tools) == (
@@ -132,7 +150,7 @@ async def test_a_file_of_the_project_is_part_of_the_tool(tmp_path: Path) -> None
     server = McpServer(command=[sys.executable, "server.py", "nothing"])
     async with opened(server, tmp_path) as tools:
         tool = (await tools.tools())["srv_act"]
-        assert tool.files == (tmp_path / "server.py",)
+        assert tools.files == tool.files == (tmp_path / "server.py",)
         assert tool.identity["command"] == server.command
 
 
