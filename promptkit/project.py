@@ -87,6 +87,8 @@ def _word(text: str) -> str:
 def _address(text: str) -> str:
     if not re.match(r"https?://[^/\s]+", text):
         raise ValueError("must be an address such as `http://HOST:PORT/mcp`")
+    if "@" in text.split("/")[2]:
+        raise ValueError("must hold no name and password: `headers` may name them by environment variables")
     return text
 
 

@@ -145,6 +145,7 @@ def test_the_store_lies_in_the_root_but_never_in_the_installed_package(root: Pat
         ("{command: a}", "22: `command`: must be a list, not `a`"),
         ("{command: ['']}", "23: `command`: a word of a command must not be empty"),
         ("{url: 'file:///etc/passwd'}", "18: `url`: must be an address such as `http://HOST:PORT/mcp`"),
+        ("{url: 'http://user:word@a/mcp'}", "18: `url`: must hold no name and password"),
         ("{url: 'http://a/mcp', env: {A: b}}", "12: `srv`: `env` is for a server that is started by a `command`"),
         ("{command: [a], headers: {A: b}}", "12: `srv`: `headers` are for a server with a `url`"),
         (

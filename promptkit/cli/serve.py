@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from promptkit.cli.options import Model, NoCache, Timeout, complete_target
 from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, Interrupted, MissingExtra
 from promptkit.project import LIBRARY
-from promptkit.reports.output import emit
+from promptkit.reports.output import emit, note
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -87,6 +88,8 @@ def serve_mcp(
         return
     from promptkit.server.mcp.stdio import serve_stdio
 
+    if sys.stdin.isatty():
+        note("waiting for an MCP client on standard input; `promptkit serve --mcp --skill` shows how clients start it")
     # Not `run_to_end`: the server itself keeps stdout for the protocol, from all that prints.
     try:
         asyncio.run(serve_stdio(targets, options))

@@ -69,7 +69,7 @@ class McpToolset(Toolset):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The command or address, and the `lock`: without one, changed tools are not known before the server is asked."""
+        """The command or address, and the `lock`, if any: changed tools are not known before the server is asked."""
         return {**server_identity(self._settings), **({"lock": lock} if (lock := self._settings.lock) else {})}
 
     @property
