@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.shared.exceptions import MCPError
 
 from promptkit.api.session import ModelOptions
 from promptkit.errors import InputError
@@ -26,13 +28,14 @@ print("loaded")
 
 def shout(text):
     print("from Python")
+    open("pid", "w").write(str(os.getpid()))
     os.write(1, b"from the descriptor\\n")
     subprocess.run([sys.executable, "-ISc", "print('from a child')"], check=True)
     return text.upper()
 """
 
 
-async def test_what_a_project_prints_stays_out_of_the_protocol(project: Path) -> None:
+async def test_what_a_project_prints_stays_out_of_the_protocol_and_a_signal_ends_the_server(project: Path) -> None:
     (project / "loud.py").write_text(LOUD)
     (project / "pipelines" / "loud.yaml").write_text(
         "inputs: {text: {}}\ntools: {shout: ../loud.py:shout}\nsteps:\n  a: {tool: shout, with: {text: '{{ text }}'}}\n"
@@ -42,29 +45,15 @@ async def test_what_a_project_prints_stays_out_of_the_protocol(project: Path) ->
     with (project / "stderr").open("w+") as stderr:
         async with Client(stdio_client(server, errlog=stderr)) as client:
             result = await client.call_tool("loud", {"text": "hello"})
+            os.kill(int((project / "pid").read_text()), signal.SIGTERM)  # its input is open
+            with pytest.raises(MCPError):
+                async with asyncio.timeout(30):
+                    while True:
+                        await client.list_tools(cache_mode="bypass")
         stderr.seek(0)
         printed = stderr.read()
     assert result.structured_content == {"output": "HELLO"}
     assert all(f"from {what}" in printed for what in ("Python", "the descriptor", "a child"))
-
-
-def test_the_server_ends_at_a_signal_while_its_input_is_open(project: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--mcp"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-        cwd=project,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    with process:
-        process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "server/discover"}\n')
-        process.stdin.flush()
-        assert process.stdout.readline().startswith(b'{"jsonrpc"')
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 130
-        assert process.stdout.read() == b""
 
 
 async def test_over_http_only_the_token_opens(project: Path) -> None:
