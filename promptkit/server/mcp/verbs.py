@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -116,11 +115,10 @@ class Call:
 
     def path(self, name: str) -> str:
         """Return a path or a name for `check`. Raises InputError for a path outside of the project."""
-        if os.path.lexists(name):
-            self._inside(name, Path)
-        return name
+        return self._inside(name, Path)
 
     def _inside(self, name: str, find: Callable[[str], Path]) -> str:
+        # First by its letters: to look for the nearest name would list other folders.
         if Path(name).is_absolute() or ".." in Path(name).parts or not self.project.inside(find(name)):
             raise InputError(f"`{name}` is not in the project", hint="paths are relative to the project's root")
         return name

@@ -24,7 +24,7 @@ from promptkit.storage.files import without_paths
 from promptkit.tools.mcp.definitions import Definition, lock_of, read_definitions
 from promptkit.tools.mcp.http import HttpConnection
 from promptkit.tools.mcp.results import failure_text, result_value
-from promptkit.tools.mcp.screen import Screened, ServerFault
+from promptkit.tools.mcp.screen import ScreenedStream, ServerFault
 from promptkit.tools.mcp.secrets import Secrets
 from promptkit.tools.mcp.stdio import ChildProcess
 
@@ -57,7 +57,7 @@ class Link:
         self._ready: asyncio.Future[ClientSession] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
         self._fault: str | None = None
-        self.screen: Screened | None = None
+        self.screen: ScreenedStream | None = None
 
     async def session(self) -> ClientSession:
         """Return the session as soon as the server has answered. Raises ServerFault."""
@@ -157,7 +157,7 @@ class _ScreenedTransport:
 
     async def __aenter__(self) -> Any:
         reading, writing = await self._entered.__aenter__()
-        self._link.screen = Screened(reading)
+        self._link.screen = ScreenedStream(reading)
         return self._link.screen, writing
 
     async def __aexit__(self, *error: Any) -> bool | None:
@@ -316,8 +316,8 @@ class Connection:
         return self._failure(f"{fault}, during {during}", link.log)
 
     def _failure(self, predicate: str, log: str = "") -> ToolFailed:
-        said = f": {self.secrets.quote(without_paths(log, self._folder))}" if log else ""
-        return ToolFailed(f"the MCP server `{self.name}` {predicate}{said}")
+        last_line = f": {self.secrets.quote(without_paths(log, self._folder))}" if log else ""
+        return ToolFailed(f"the MCP server `{self.name}` {predicate}{last_line}")
 
     def _notice(self, text: str) -> None:
         self.notices[text] = None

@@ -22,7 +22,7 @@ class ServerFault(Exception):
     """A server that cannot be used any longer. The message is a predicate: `sent …`, `ended …`."""
 
 
-class Screened:
+class ScreenedStream:
     """The stream of a server's messages, without those that are not used: progress, logs and other notifications.
 
     It ends after MAX_MESSAGES between two calls of `begin`. `ended` tells that nothing comes any longer; `fault` says
@@ -57,7 +57,7 @@ class Screened:
                 return item
             await asyncio.sleep(0)
 
-    def __aiter__(self) -> Screened:
+    def __aiter__(self) -> ScreenedStream:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
@@ -70,7 +70,7 @@ class Screened:
         """Close the stream."""
         await self._inner.aclose()
 
-    async def __aenter__(self) -> Screened:
+    async def __aenter__(self) -> ScreenedStream:
         return self
 
     async def __aexit__(

@@ -123,6 +123,7 @@ async def test_eval_reports_progress_and_compare_compares(project: Path) -> None
         ("run", {"target": "/etc/passwd"}, "`/etc/passwd` is not in the project"),
         ("render", {"target": "../other/mail.yaml"}, "`../other/mail.yaml` is not in the project"),
         ("check", {"paths": ["/etc"]}, "`/etc` is not in the project"),
+        ("check", {"paths": ["/etc/passwdd"]}, "`/etc/passwdd` is not in the project\n  hint: paths are relative"),
         ("eval", {"suite": "/tmp/suite.yaml"}, "`/tmp/suite.yaml` is not in the project"),
         ("run", {"target": "mial"}, "there is no pipeline or prompt `mial`"),
         ("run", {"target": "mail", "model": "openai/m@http://127.0.0.1:9/v1"}, "cannot be chosen here"),
