@@ -33,7 +33,7 @@ MAX_LISTED: Final = 2_000
 MAX_PAGES: Final = 100
 MAX_STARTS: Final = 4
 """How often a server that ends is started without an answer in between."""
-CLOSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 8.0
 
 _Result = types.CallToolResult | types.InputRequiredResult
 _RESULTS: TypeAdapter[_Result] = TypeAdapter(_Result)

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from promptkit.tools.mcp.screen import MAX_MESSAGE, ServerFault
 
-GRACE_SECONDS: Final = 1.0
+GRACE_SECONDS: Final = 2.0
 """Time to end by itself after its input is closed, and again after it was asked to terminate."""
 MAX_LOG: Final = 4_000
 """Last bytes of stderr that are kept."""
