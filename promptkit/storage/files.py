@@ -55,7 +55,10 @@ def frozen_files() -> Iterator[None]:
 
 def without_paths(text: str, root: Path) -> str:
     """Return a text without this machine's paths to a folder (which become relative) and to the user's files (`~`)."""
-    return text.replace(f"{root}{os.sep}", "").replace(str(root), ".").replace(str(Path.home()), "~")
+    if root != Path(root.anchor):
+        text = text.replace(f"{root}{os.sep}", "").replace(str(root), ".")
+    home = Path.home()
+    return text if home == Path(home.anchor) else text.replace(str(home), "~")
 
 
 def file_stamp(path: Path) -> Stamp | None:
