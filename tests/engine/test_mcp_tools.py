@@ -51,7 +51,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_a_model_calls_a_tool_of_a_server(project: Path) -> None:
     (project / "pipelines" / "do.yaml").write_text(
-        "inputs: {question: {}}\nallow: [mcp:srv]\nsteps:\n  answer: {prompt: ask, technique: react, tools: [mcp:srv]}\n"
+        "inputs: {question: {}}\nallow: [mcp:srv]\n"
+        "steps:\n  answer: {prompt: ask, technique: react, tools: [mcp:srv]}\n"
     )
     result = await arun("do", {"question": "Do it."})
     assert result.output == "it is done"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,8 @@ from promptkit.api.session import load
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError
 from promptkit.project import Project, is_artifact
-from promptkit.reports.output import note
+from promptkit.reports.text import json_text
+from promptkit.server.mcp.results import MAX_RESULT
 from promptkit.server.mcp.verbs import Call, Outcome
 from promptkit.server.schemas import input_schema, output_schema
 
@@ -21,25 +23,32 @@ OUTPUT: Final = "output"
 MAX_NAME: Final = 64
 
 
-def served_pipelines(targets: Sequence[str], taken: Collection[str]) -> dict[str, Pipeline]:
-    """Return the pipelines to offer, by the names of their tools: those named, else all of the project that load.
+@dataclass(frozen=True, slots=True)
+class ServedPipelines:
+    """The pipelines that load, by the names of their tools, and the errors of the others."""
 
-    A name that is `taken` gets the prefix `pipeline_`. Raises InputError for a named target that does not load.
+    loaded: Mapping[str, Pipeline]
+    broken: Mapping[str, InputError]
+
+
+def served_pipelines(targets: Sequence[str], taken: Collection[str]) -> ServedPipelines:
+    """Return the pipelines to offer: those named, else all of the project. A name that is `taken` gets a prefix.
+
+    Raises InputError for two targets of one name.
     """
-    found: dict[str, Pipeline] = {}
+    loaded: dict[str, Pipeline] = {}
+    broken: dict[str, InputError] = {}
     for target in targets or _pipelines_of(Project.find(Path.cwd())):
         try:
             pipeline = load(target)
         except InputError as error:
-            if targets:
-                raise
-            note(f"{target} is not offered: {error}")
+            broken[tool_name(Path(target).stem, taken)] = error
             continue
         name = tool_name(pipeline.name, taken)
-        if name in found and targets:
+        if name in loaded and targets:
             raise InputError(f"two targets have the name `{name}`", hint="serve one of them")
-        found.setdefault(name, pipeline)
-    return found
+        loaded.setdefault(name, pipeline)
+    return ServedPipelines(loaded, broken)
 
 
 def _pipelines_of(project: Project) -> list[str]:
@@ -89,4 +98,8 @@ async def run_pipeline(pipeline: Pipeline, arguments: Mapping[str, Any], call: C
     )
     output = result.output
     is_object = pipeline.output_keys is not None and isinstance(output, Mapping)
-    return Outcome(text=str(result), value=dict(output) if is_object else {OUTPUT: output})
+    value = dict(output) if is_object else {OUTPUT: output}
+    if (length := len(json_text(value, indent=None))) > MAX_RESULT:  # cut, it would not fit its schema
+        text = f"error: the output has {length:,} characters, more than the {MAX_RESULT:,} of a result: {result}"
+        return Outcome(text=text, value={}, failed=True)
+    return Outcome(text=str(result), value=value)

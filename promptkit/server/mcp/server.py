@@ -16,7 +16,6 @@ from mcp.server.lowlevel import Server
 from pydantic import ValidationError
 
 from promptkit.api.session import ModelOptions
-from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, catching_unexpected, nearest
 from promptkit.project import LIBRARY, Project
 from promptkit.reports.output import note
@@ -45,7 +44,10 @@ class ProjectServer:
     def __init__(self, targets: Sequence[str], options: ModelOptions) -> None:
         self._targets = targets
         self._options = options
-        served_pipelines(targets, VERBS)
+        for name, error in served_pipelines(targets, VERBS).broken.items():
+            if targets:
+                raise error
+            note(f"`{name}` is not offered: {error}")
 
     def protocol(self) -> Server[Any]:
         """Return the server of the package, which speaks the protocol."""
@@ -62,7 +64,7 @@ class ProjectServer:
             types.Tool(name=name, description=verb.description, input_schema=verb.parameters)
             for name, verb in VERBS.items()
         ]
-        for name, pipeline in served_pipelines(self._targets, VERBS).items():
+        for name, pipeline in served_pipelines(self._targets, VERBS).loaded.items():
             tools.append(
                 types.Tool(
                     name=name,
@@ -102,10 +104,12 @@ class ProjectServer:
             except ValidationError as error:
                 raise InputError(map(_argument_problem, error.errors(include_url=False))) from None
             return await verb.function(read, call)
-        pipelines: dict[str, Pipeline] = served_pipelines(self._targets, VERBS)
-        if name not in pipelines:
-            raise InputError(f"there is no tool `{name}`", hint=nearest(name, [*VERBS, *pipelines]))
-        return await run_pipeline(pipelines[name], arguments, call)
+        pipelines = served_pipelines(self._targets, VERBS)
+        if name in pipelines.loaded:
+            return await run_pipeline(pipelines.loaded[name], arguments, call)
+        if name in pipelines.broken:
+            raise pipelines.broken[name]
+        raise InputError(f"there is no tool `{name}`", hint=nearest(name, [*VERBS, *pipelines.loaded]))
 
 
 async def _to_end(work: Awaitable[Outcome]) -> Outcome:

@@ -83,6 +83,24 @@ async def test_check_finds_a_mistake_that_was_just_made(project: Path) -> None:
     assert problem["hint"] == "did you mean `prompt`?"
 
 
+async def test_a_pipeline_that_was_just_broken_says_so_when_it_is_called(project: Path) -> None:
+    async with connected("mail", "topic") as client:
+        (project / "pipelines" / "topic.yaml").write_text("steps:\n  topic: {promt: sort}\n")
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        result = await call(client, "topic", mail="late")
+    assert names[5:] == ["mail"]
+    assert result.is_error and "pipelines/topic.yaml:2:11: unknown key `promt`" in text_of(result)
+
+
+async def test_an_output_that_is_too_long_is_an_error(project: Path) -> None:
+    (project / "pipelines" / "topic.yaml").write_text(
+        'inputs: {mail: {}}\nsteps:\n  topic: {prompt: sort}\noutput: {topic: "{{ topic }}", mail: "{{ mail }}"}\n'
+    )
+    async with connected() as client:
+        result = await call(client, "topic", mail="x" * MAX_RESULT)
+    assert result.is_error and text_of(result).startswith("error: the output has 60,0")
+
+
 async def test_render_shows_the_messages() -> None:
     async with connected() as client:
         result = await call(client, "render", target="mail", inputs={"mail": "It is broken."})
