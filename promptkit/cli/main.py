@@ -37,6 +37,8 @@ VERBS = {
     "label": "Label answers in the terminal, to correct judges and to score by people.",
     "tune": "Improve a target for a stated budget, and show the gain on rows the search never saw.",
     "check": "Find all mistakes in pipelines, prompts and suites.",
+    "serve": "Serve pipelines to other programs, as models of the OpenAI protocol.",
+    "export": "Write a pipeline as a folder, a container or a model that runs elsewhere.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "models": "List, fetch and describe models.",
     "runs": "List, show, compare and export runs; repair the store.",

@@ -1,0 +1,1 @@
+"""A project's pipelines for other programs: over HTTP."""
