@@ -31,9 +31,7 @@ def serve(
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")
-    ] = 8000,
+    port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0: a free one.")] = 8000,
     token_file: Annotated[
         Path | None,
         typer.Option("--token-file", metavar="FILE", help=f"File of the bearer token; or set {TOKEN_VARIABLE}."),

@@ -16,6 +16,10 @@ from promptkit.reports.text import json_text, seconds_text
 from promptkit.server.http.errors import HttpError, as_http_error
 from promptkit.server.http.options import HttpOptions
 
+HEADERS = web.RequestKey("headers", dict[str, str])
+"""The headers of the response to a request."""
+MODEL = web.RequestKey("model", str)
+"""The name of the pipeline that a request asks for."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths that need no token: what watches the server has none."""
@@ -81,11 +85,6 @@ def cors_headers(request: web.Request, guard: Guard) -> dict[str, str]:
     }
 
 
-async def preflight(request: web.Request) -> web.StreamResponse:
-    """Answer the question of a browser that comes before the request of a page."""
-    return web.Response(status=204)
-
-
 def error_response(error: HttpError) -> web.Response:
     """Return the response of an error."""
     return web.json_response(error.record(), status=error.status, headers=error.headers)
@@ -119,7 +118,7 @@ class AccessLog:
             return
         seconds = monotonic() - started
         now = datetime.now(UTC).astimezone()
-        path, model = request.url.raw_path, request.get("model", "")
+        path, model = request.url.raw_path, request.get(MODEL, "")
         if self._json:
             record = {
                 "time": now.isoformat(timespec="milliseconds"),

@@ -15,7 +15,7 @@ from promptkit.engine.results import Result
 from promptkit.engine.session import OnEvent
 from promptkit.errors import PromptkitError
 from promptkit.reports.text import warning_texts
-from promptkit.server.http.access import AccessLog, Guard, Handler, answered, cors_headers, preflight
+from promptkit.server.http.access import HEADERS, MODEL, AccessLog, Guard, Handler, answered, cors_headers
 from promptkit.server.http.admission import Admission
 from promptkit.server.http.body import read_object
 from promptkit.server.http.catalog import Catalog
@@ -59,7 +59,6 @@ class Endpoints:
                 web.get("/v1/models/{name}", self.model),
                 web.post("/v1/chat/completions", self.chat),
                 web.post("/pipelines/{name}", self.run),
-                web.options("/{path:.*}", preflight),
             ]
         )
         return app
@@ -68,10 +67,12 @@ class Endpoints:
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Guard a request, answer it, add the headers of every response, and log it."""
         started = monotonic()
-        request["headers"] = {**_HEADERS, **cors_headers(request, self._guard)}
+        request[HEADERS] = {**_HEADERS, **cors_headers(request, self._guard)}
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             self._guard.refuse(request)
+            if request.method == "OPTIONS":  # a browser asks before the request of a page
+                return web.Response(status=204)
             return await handler(request)
 
         status = CLIENT_GONE
@@ -82,7 +83,7 @@ class Endpoints:
             self._log.write(request, status, started)
             self._metrics.count_request(_route(request), status)
         if not response.prepared:
-            response.headers.update(request["headers"])
+            response.headers.update(request[HEADERS])
             if self._admission.draining:
                 response.force_close()
         return response
@@ -128,7 +129,7 @@ class Endpoints:
         if not isinstance(name, str):
             raise HttpError(400, "`model` must name a pipeline; /v1/models lists them", "model_missing", param="model")
         pipeline = self._catalog.find(name)
-        request["model"] = name
+        request[MODEL] = name
         asked = read_chat(body, pipeline)
         if asked.stream:
             stream = ChatStream(request, pipeline, asked, partial(self._run, pipeline, asked.inputs))

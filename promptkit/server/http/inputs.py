@@ -18,7 +18,7 @@ def given_inputs(pipeline: Pipeline, given: Any) -> Mapping[str, Any]:
         raise _invalid("`inputs` must be an object with the inputs by name")
     missing = [name for name, spec in pipeline.inputs.items() if not spec.has_default and name not in given]
     if missing:
-        raise _invalid(f"missing: {_listed(missing)}; {_takes(pipeline)}")
+        raise _invalid(f"missing inputs: {_listed(missing)}; {_takes(pipeline)}")
     defaults = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
     values = {**defaults, **given}
     if not values:

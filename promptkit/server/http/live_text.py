@@ -9,6 +9,7 @@ from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.session import Event, TextArrived
 from promptkit.runtimes.base import Request, Thought
 from promptkit.server.schemas import output_step
+from promptkit.techniques.requests import NO_CUE
 
 HELD = 60
 """Characters of a reply that are held back until it is known that it does not begin with `Answer:` or its like."""
@@ -29,7 +30,12 @@ def live_step(pipeline: Pipeline) -> str | None:
         inner = live_step(step.pipeline)
         return None if inner is None else f"{step.name}.{inner}"
     call = step.prompt_call
-    is_plain = call is not None and call.technique == "vanilla" and isinstance(call.answer, Text) and not call.cue
+    is_plain = (
+        call is not None
+        and call.technique == "vanilla"
+        and isinstance(call.answer, Text)
+        and call.cue in (None, NO_CUE)
+    )
     return step.name if is_plain else None
 
 

@@ -43,7 +43,7 @@ _ERROR = {
 def openapi(pipelines: Iterable[Pipeline], *, has_token: bool) -> dict[str, Any]:
     """Return the OpenAPI description of the endpoints of the pipelines."""
     pipelines = list(pipelines)
-    security = {"security": [{"bearer": []}]} if has_token else {}
+    security: dict[str, Any] = {"security": [{"bearer": []}]} if has_token else {}
     schemes = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}} if has_token else {}
     return {
         "openapi": "3.1.0",

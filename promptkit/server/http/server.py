@@ -107,9 +107,8 @@ async def serve(
     async with Catalog(targets, model, keep_runs=keep_runs) as catalog:
         await catalog.warm_up()
         async with HttpServer(catalog, options, log) as server, _stopping() as stopped, _reloading(catalog, watch):
-            note(
-                f"serving {counted(len(catalog.pipelines), 'pipeline')} at {server.url} ({', '.join(catalog.pipelines)})"
-            )
+            names = ", ".join(catalog.pipelines)
+            note(f"serving {counted(len(catalog.pipelines), 'pipeline')} at {server.url}: {names}")
             note(f"OpenAI base URL: {server.url}/v1; ctrl-C stops")
             await stopped.wait()
             note("stopping; running requests are finished first")

@@ -10,6 +10,7 @@ from aiohttp import web
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.results import Result
 from promptkit.engine.session import Event, OnEvent
+from promptkit.server.http.access import HEADERS
 from promptkit.server.http.chat import ChatRequest, Completion, answer_text, finish_reason
 from promptkit.server.http.errors import HttpError
 from promptkit.server.http.live_text import LiveText, live_step
@@ -39,7 +40,7 @@ class ChatStream:
         self._asked = asked
         self._run = run
         self._completion = Completion(pipeline.name)
-        self._response = web.StreamResponse(headers={**_HEADERS, **request["headers"]})
+        self._response = web.StreamResponse(headers={**_HEADERS, **request[HEADERS]})
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         step = None if asked.is_object else live_step(pipeline)
         self._live = None if step is None else LiveText(step)
