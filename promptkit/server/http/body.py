@@ -63,14 +63,7 @@ def _parsed(body: bytes) -> Any:
 def depth_exceeds(value: Any, most: int) -> bool:
     """Tell whether lists and objects are nested deeper than `most` levels."""
     level = [value]
-    for _ in range(most + 1):
-        level = [part for parts in level for part in _parts(parts)]
-        if not level:
-            return False
-    return True
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+    for _ in range(most):
+        level = [part for parts in level for part in (parts.values() if isinstance(parts, dict) else parts)]
+        level = [part for part in level if isinstance(part, dict | list)]
+    return bool(level)

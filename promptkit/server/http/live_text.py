@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from promptkit.answers.base import CONTINUATION
 from promptkit.answers.reader.markers import text_after_marker
 from promptkit.answers.text import Text
@@ -49,38 +51,46 @@ class LiveText:
     def __init__(self, step: str) -> None:
         self._step = step
         self._request: Request | None = None
-        self._text = ""
-        self._sent = ""
-        self._is_open = False
+        self._held = ""
+        self._sent: list[str] = []
+        self._state: Literal["before", "open", "closed"] = "before"
 
     def feed(self, event: Event) -> str:
         """Return the text that an event adds; empty where it adds none."""
         if not isinstance(event, TextArrived) or event.step != self._step or isinstance(event.text, Thought):
             return ""
         self._request = self._request or event.request
-        if event.request is not self._request:
-            return ""  # a repair: what it adds comes with the rest
-        self._text = (self._text + event.text).lstrip()
-        if not self._is_open and not self._opens():
+        if event.request is not self._request or self._state == "closed":
+            return ""  # what a repair adds comes with the rest
+        self._held += event.text
+        if self._state == "before":
+            self._begin()
+        if self._state != "open":
             return ""
         sure = self._sure()
-        piece = sure[len(self._sent) :] if sure.startswith(self._sent) else ""
-        self._sent += piece
-        return piece
+        self._held = self._held[len(sure) :]
+        self._sent.append(sure)
+        return sure
 
     def rest(self, answer: str) -> str | None:
         """Return what is still to be sent of the whole answer; None where other text was sent already."""
-        return answer[len(self._sent) :] if answer.startswith(self._sent) else None
+        sent = "".join(self._sent)
+        return answer[len(sent) :] if answer.startswith(sent) else None
 
-    def _opens(self) -> bool:
-        """Tell whether the beginning of the reply is long enough, and is the answer's."""
-        if len(self._text) < HELD or self._text.startswith(_DRESSING):
-            return False
-        self._is_open = text_after_marker(self._text, "", anywhere=False) is None
-        return self._is_open
+    def _begin(self) -> None:
+        """Open the text once its beginning is long enough, or close it where that is not the answer's."""
+        self._held = self._held.lstrip()
+        if self._held.startswith(_DRESSING):
+            self._state = "closed"
+        elif len(self._held) >= HELD:
+            is_answer = text_after_marker(self._held, "", anywhere=False) is None
+            self._state = "open" if is_answer else "closed"
 
     def _sure(self) -> str:
-        text = CONTINUATION.split(self._text, maxsplit=1)[0]
+        """Return the part of the held text that no later piece can change."""
+        text, *question = CONTINUATION.split(self._held, maxsplit=1)
+        if question:
+            self._state = "closed"
         head, line, tail = text.rpartition("\n")
         word = tail.strip().lower()
         may_be_question = bool(line) and any(question.startswith(word) for question in _NEXT_QUESTION)

@@ -28,7 +28,7 @@ BACKLOG_ROUNDS = 10
 """Rounds of the event loop in which waiting connections are accepted before the server closes."""
 CLOSING_SECONDS = 5.0
 """Seconds for responses that are being written when the server closes."""
-_LINGERING_SECONDS = 2.0
+LINGERING_SECONDS = 2.0
 """Seconds in which the rest of a refused body is read, so that its client sees the response."""
 
 # aiohttp would log the faults of clients, with tracebacks.
@@ -48,7 +48,7 @@ class HttpServer:
             endpoints.application(),
             handler_cancellation=True,  # a run ends with its client
             keepalive_timeout=options.read_timeout,
-            lingering_time=_LINGERING_SECONDS,
+            lingering_time=LINGERING_SECONDS,
             auto_decompress=False,
             shutdown_timeout=CLOSING_SECONDS,
             access_log=None,

@@ -16,6 +16,7 @@ from promptkit.api.session import ModelOptions
 from promptkit.runtimes import models
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import CAPABILITIES, Script, Scripted, request_text
+from promptkit.server.http import server as server_module
 from promptkit.server.http.access import AccessLog
 from promptkit.server.http.catalog import Catalog
 from promptkit.server.http.options import HttpOptions
@@ -48,7 +49,7 @@ steps:
 }
 CHAT = """\
 ---
-inputs: {question: {}, history: {type: messages, default: []}}
+inputs: {question: {}, history: {type: messages}}
 ---
 {% block user %}{{ question }}{% endblock %}
 """
@@ -149,7 +150,7 @@ async def serving(
 
     named = targets or tuple(str(path) for path in sorted((folder / "pipelines").glob("*.yaml")))
     log = log or AccessLog(quiet=True)
-    with patch.object(models, "open_runtime", opened):
+    with patch.object(models, "open_runtime", opened), patch.object(server_module, "LINGERING_SECONDS", 0.05):
         async with (
             Catalog(named, model or ModelOptions(no_cache=True), keep_runs=keep_runs) as catalog,
             HttpServer(catalog, HttpOptions(port=0, **options), log) as server,
