@@ -83,8 +83,8 @@ class LiveText:
         if self._held.startswith(_DRESSING):
             self._state = "closed"
         elif len(self._held) >= HELD:
-            is_answer = text_after_marker(self._held, "", anywhere=False) is None
-            self._state = "open" if is_answer else "closed"
+            marked = text_after_marker(self._held, _cue(self._request), anywhere=False)
+            self._state = "open" if marked is None else "closed"
 
     def _sure(self) -> str:
         """Return the part of the held text that no later piece can change."""
@@ -95,3 +95,11 @@ class LiveText:
         word = tail.strip().lower()
         may_be_question = bool(line) and any(question.startswith(word) for question in _NEXT_QUESTION)
         return (head if may_be_question else text).rstrip()
+
+
+def _cue(request: Request | None) -> str:
+    """Return the text right before a reply, which it may repeat: the begun turn, or the last line of the prompt."""
+    if request is None:
+        return ""
+    text = request.begun or (request.messages[-1].content if request.messages else request.prompt or "")
+    return text.rstrip().rpartition("\n")[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from promptkit.api.session import ModelOptions
 from promptkit.runtimes import models
@@ -154,7 +154,7 @@ async def serving(
         async with (
             Catalog(named, model or ModelOptions(no_cache=True), keep_runs=keep_runs) as catalog,
             HttpServer(catalog, HttpOptions(port=0, **options), log) as server,
-            ClientSession() as client,
+            ClientSession(connector=TCPConnector(limit=0)) as client,
         ):
             yield Served(server, client, runtime, catalog)
 

@@ -171,9 +171,11 @@ async def test_what_is_not_plain_json_gets_status_400(tmp_path: Path) -> None:
     "headers", [{"Content-Type": "text/plain"}, {"Content-Type": "application/json", "Content-Encoding": "gzip"}]
 )
 async def test_other_types_and_compressed_bodies_are_refused_unread(tmp_path: Path, headers: dict[str, str]) -> None:
-    async with serving(write_project(tmp_path), reply) as served:
-        async with served.client.post(f"{served.url}/pipelines/topic", data=b"{}", headers=headers) as response:
-            assert response.status == 415
+    async with (
+        serving(write_project(tmp_path), reply) as served,
+        served.client.post(f"{served.url}/pipelines/topic", data=b"{}", headers=headers) as response,
+    ):
+        assert response.status == 415
 
 
 async def test_a_run_ends_with_its_client(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from promptkit.answers.base import Unparsed
 from promptkit.answers.text import Text
 from promptkit.api.session import load
 from promptkit.engine.session import TextArrived
-from promptkit.runtimes.base import Request, Thought
+from promptkit.runtimes.base import Message, Request, Thought
 from promptkit.server.http.live_text import HELD, LiveText, live_step
 from tests.server.http.serving import write_project
 
@@ -41,6 +41,15 @@ def test_a_dressed_reply_is_sent_at_its_end(begin: str) -> None:
     assert sent([begin + WORDS]) == ""
 
 
+@pytest.mark.parametrize(
+    "request_", [Request(begun="Output:"), Request(messages=(Message("user", "Tell me.\nOutput:\n"),))]
+)
+def test_a_reply_that_repeats_its_cue_is_sent_at_its_end(request_: Request) -> None:
+    live = LiveText("answer")
+    assert live.feed(arrived(f"output: {WORDS}", request=request_)) == ""
+    assert live.feed(arrived(WORDS, request=request_)) == ""
+
+
 def test_blanks_at_the_end_and_an_invented_question_are_held_back() -> None:
     assert sent([f"  {WORDS}\n", "\nQues", "tion: What else?", " And more."]) == WORDS
     assert sent([f"{WORDS}\n", "Quick."]) == f"{WORDS}\nQuick."
@@ -56,9 +65,10 @@ def test_thoughts_other_steps_and_repairs_are_not_sent() -> None:
     assert live.rest("Other.") is None
 
 
-@given(
-    st.lists(st.sampled_from([WORDS, " ", "\n", "Q", ":", "uestion", "Answer: ", "word", '"', "*", "."]), max_size=12)
-)
+PIECES = [WORDS, " ", "\n", "Q", ":", "uestion", "Answer: ", "word", '"', "*", "."]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
 def test_what_is_sent_begins_the_answer_that_is_read(pieces: list[str]) -> None:
     live = LiveText("answer")
     for piece in pieces:
