@@ -14,11 +14,13 @@ from promptkit.errors import InputError
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
-from promptkit.runtimes.references import ModelReference, parse_reference
+from promptkit.runtimes.references import parse_reference
 from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 
 INPUT = "⟦input⟧"
 """The text that stands for the user's message while the prompt is rendered."""
+IN_ITS_PLACE = "[the message of the user]"
+"""The text in the place of the input, where the instructions hold it."""
 MARKS = '"""'
 
 
@@ -40,21 +42,25 @@ async def export_modelfile(target: str | Path, *, model: str | None = None) -> M
     pipeline = load(target, sets=[f"{step.name}.messages=turns", f"{step.name}.cue=none"])
     step = pipeline.steps[step.name]
     asked = _asked_input(pipeline)
-    reference, _, base = default_model(
-        pipeline.project, pipeline, step.model if model is None and step.model else model
-    )
-    origin = _origin(parse_reference(reference).beside(base))
+    reference, _, base = default_model(pipeline.project, pipeline, model or step.model)
+    origin = _origin(reference, base)
     request = await _rendered(pipeline, asked)
     *turns, last = request.messages
-    notes = list(_notes(pipeline, step, request, last))
+    notes = list(_notes(pipeline, step, last, has_system=bool(turns)))
+    if not turns and last.content.strip() != INPUT:
+        turns = [Message("system", last.content.replace(INPUT, IN_ITS_PLACE))]
     lines = [
         f"# {pipeline.name}, exported by promptkit",
+        *(f"# {note}" for note in notes),
         f"FROM {origin}",
         *_parameters(request),
-        *(line for turn in turns if turn.role == "system" for line in ["SYSTEM " + _quoted(turn.content)]),
-        *(f"MESSAGE {turn.role} {_quoted(turn.content)}" for turn in turns if turn.role != "system"),
+        *(f"{_instruction(turn)} {_quoted(turn.content)}" for turn in turns),
     ]
-    return Modelfile("\n".join([*lines[:1], *(f"# {note}" for note in notes), *lines[1:]]) + "\n", tuple(notes))
+    return Modelfile("\n".join(lines) + "\n", tuple(notes))
+
+
+def _instruction(turn: Message) -> str:
+    return "SYSTEM" if turn.role == "system" else f"MESSAGE {turn.role}"
 
 
 def _only_step(pipeline: Pipeline) -> Step:
@@ -78,17 +84,17 @@ def _asked_input(pipeline: Pipeline) -> Input:
     """Return the input that the user's message is. Raises InputError where there is not just one."""
     texts = [spec for spec in pipeline.inputs.values() if spec.type == "text"]
     asked = [spec for spec in texts if not spec.has_default] or texts[:1]
-    others = [
-        spec for spec in pipeline.inputs.values() if not spec.has_default and spec.type not in ("text", "messages")
-    ]
+    needed = (spec for spec in pipeline.inputs.values() if not spec.has_default)
+    others = [spec for spec in needed if spec.type not in ("text", "messages")]
     if len(asked) != 1 or others:
         names = ", ".join(f"`{spec.name}`" for spec in (*asked, *others)) or "none"
         raise InputError(f"a model of Ollama takes one text, and `{pipeline.name}` takes {names}")
     return asked[0]
 
 
-def _origin(named: ModelReference) -> str:
+def _origin(reference: str, base: Path) -> str:
     """Return what FROM names. Raises InputError for a model that Ollama cannot run."""
+    named = parse_reference(reference).beside(base)
     match named.kind:
         case "ollama":
             return named.name
@@ -96,7 +102,7 @@ def _origin(named: ModelReference) -> str:
             return named.path
         case "hf":
             return f"hf.co/{named.name}:{named.path}"
-    raise InputError(f"Ollama cannot run `{named}`", hint="--model ollama/NAME names the model to build on")
+    raise InputError(f"Ollama cannot run `{reference}`", hint="--model ollama/NAME names the model to build on")
 
 
 class _RenderingModels(Models):
@@ -125,12 +131,14 @@ def _parameters(request: Request) -> Iterator[str]:
         yield f"PARAMETER stop {_quoted(stop)}"
 
 
-def _notes(pipeline: Pipeline, step: Step, request: Request, last: Message) -> Iterator[str]:
-    """Yield what a Modelfile cannot say of a target."""
+def _notes(pipeline: Pipeline, step: Step, last: Message, *, has_system: bool) -> Iterator[str]:
+    """Yield what a Modelfile cannot say of a target. `last` is the turn with the input."""
     before, _, after = last.content.partition(INPUT)
-    if before.strip() or after.strip():
+    if (before.strip() or after.strip()) and has_system:
         around = " … ".join(" ".join(part.split()) for part in (before, after))
-        yield f"the prompt puts this around the input, which users must type themselves: {around}"
+        yield f"the prompt puts this around the input, and the message of a user comes without it: {around}"
+    elif before.strip() or after.strip():
+        yield f"the instructions hold the input; here they hold {IN_ITS_PLACE} in its place"
     call = step.prompt_call
     if call is not None and call.answer_name != "text":
         yield f"the reply is not held to the answer type `{call.answer_name}`, nor repaired where it does not parse"
