@@ -50,13 +50,19 @@ async def export_modelfile(target: str | Path, *, model: str | None = None) -> M
     if not turns and last.content.strip() != INPUT:
         turns = [Message("system", last.content.replace(INPUT, IN_ITS_PLACE))]
     lines = [
-        f"# {pipeline.name}, exported by promptkit",
+        f"# {' '.join(pipeline.name.split())}, exported by promptkit",
         *(f"# {note}" for note in notes),
         f"FROM {origin}",
         *_parameters(request),
-        *(f"{_instruction(turn)} {_quoted(turn.content)}" for turn in turns),
+        *(f"{_instruction(turn)} {_quoted(_bare(turn, last))}" for turn in turns),
     ]
     return Modelfile("\n".join(lines) + "\n", tuple(notes))
+
+
+def _bare(turn: Message, last: Message) -> str:
+    """Return the text of a turn; of the user's, without what the prompt puts around the input, as users type it."""
+    before, _, after = last.content.partition(INPUT)
+    return turn.content.removeprefix(before).removesuffix(after) if turn.role == "user" else turn.content
 
 
 def _instruction(turn: Message) -> str:

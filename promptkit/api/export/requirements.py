@@ -19,17 +19,13 @@ def required_packages(pipeline: Pipeline, files: Mapping[Path, bytes]) -> list[s
     """
     extras = sorted(_extras(pipeline))
     listed = f"[{','.join(extras)}]" if extras else ""
-    own = {path.parts[0].removesuffix(".py") for path in files} | {path.stem for path in files}
-    known = packages_distributions()
-    others = {
-        distribution
-        for path, content in files.items()
-        if path.suffix == ".py"
-        for module in _imported_modules(content)
-        if module not in own and module not in sys.stdlib_module_names
-        for distribution in known.get(module, ())[:1]
-    } - {"promptkit"}
-    return [f"promptkit{listed}=={version('promptkit')}", *(f"{name}=={version(name)}" for name in sorted(others))]
+    own = {path.parts[0].removesuffix(".py") for path in files} | {path.stem for path in files} | {"promptkit"}
+    contents = (content for path, content in files.items() if path.suffix == ".py")
+    modules = {module for content in contents for module in _imported_modules(content)} - own
+    others = modules - sys.stdlib_module_names
+    known = packages_distributions() if others else {}
+    names = sorted({name for module in others for name in known.get(module, ())[:1]})
+    return [f"promptkit{listed}=={version('promptkit')}", *(f"{name}=={version(name)}" for name in names)]
 
 
 def _extras(pipeline: Pipeline) -> Iterator[str]:
