@@ -37,6 +37,7 @@ class Catalog:
         self._keep_runs = keep_runs
         self._progress = Progress()
         self._sessions: dict[SessionKey, Session] = {}
+        self._runners: dict[str, Runner] = {}
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self.pipelines = load_served(targets, options)
@@ -59,8 +60,7 @@ class Catalog:
         """
         for pipeline in tuple(self):
             try:
-                session = await self._session(pipeline)
-                await Runner(pipeline, models=session.models, settings=session.settings).open()
+                await self._runner(pipeline, await self._session(pipeline), None)
             except RuntimeFailure as failure:
                 note(f"`{pipeline.name}`: {failure}\n  it is tried again when it is asked for")
             except PromptkitError as error:
@@ -72,14 +72,25 @@ class Catalog:
     async def run(self, pipeline: Pipeline, values: Mapping[str, Any], on_event: OnEvent | None = None) -> Result:
         """Run a pipeline on the values of all its inputs. What ends the run is in the result, or raised before it."""
         session = await self._session(pipeline)
-        return await run(
-            pipeline,
-            values,
-            models=session.models,
-            settings=session.settings,
-            on_event=on_event,
-            store=session.store if self._keep_runs else None,
-        )
+        if self._keep_runs:
+            models, settings, store = session.models, session.settings, session.store
+            result = await run(pipeline, values, models=models, settings=settings, on_event=on_event, store=store)
+        else:
+            result = await (await self._runner(pipeline, session, on_event)).run(values)
+        for notice in result.notices:
+            self._progress.notice(notice)
+        return result
+
+    async def _runner(self, pipeline: Pipeline, session: Session, on_event: OnEvent | None) -> Runner:
+        """Return the runner of a pipeline, which requests without a listener share."""
+        shared = self._runners.get(pipeline.name)
+        if on_event is None and shared is not None and shared.pipeline is pipeline:
+            return shared
+        runner = Runner(pipeline, models=session.models, settings=session.settings, on_event=on_event)
+        await runner.open()
+        if on_event is None:
+            self._runners[pipeline.name] = runner
+        return runner
 
     def reload(self) -> None:
         """Read all files again. Requests that run keep the pipelines that they began with. Raises InputError."""
@@ -97,6 +108,7 @@ class Catalog:
             if session is None or not session.serves(pipeline, self._options):
                 session = await self._stack.enter_async_context(open_session(pipeline, self._options, self._progress))
                 self._sessions[key] = session
+                self._runners.clear()
         return session
 
     async def __aenter__(self) -> Self:
