@@ -63,7 +63,7 @@ class _Reason:
     retry: bool = False
 
 
-_REASONS: tuple[tuple[type[PromptkitError], _Reason], ...] = (
+REASONS: tuple[tuple[type[PromptkitError], _Reason], ...] = (
     (ContextOverflow, _Reason(400, "context_length_exceeded", "the prompt does not fit the window of the model")),
     (DeadlinePassed, _Reason(504, "model_timeout", "the model did not answer in time")),
     (ServerBusy, _Reason(503, "model_busy", "the server of the model is busy", retry=True)),
@@ -78,7 +78,7 @@ _UNEXPECTED = _Reason(500, "internal_error", "the server failed")
 
 def as_http_error(error: PromptkitError) -> HttpError:
     """Return the failure of a run as a client sees it, and write its details to stderr under an id."""
-    reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), _UNEXPECTED)
+    reason = next((reason for kind, reason in REASONS if isinstance(error, kind)), _UNEXPECTED)
     number = f"err_{secrets.token_hex(6)}"
     details = f"{error.traceback}{error}" if isinstance(error, UnexpectedError) else str(error)
     note(f"{number}: {details}")
