@@ -30,8 +30,12 @@ def serve(
             metavar="TARGET", help="Pipelines or prompts; default: all of the project.", autocompletion=complete_target
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0: a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="Address to listen on (default 127.0.0.1).")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port (default 8000); 0 takes a free one.")
+    ] = 8000,
     token_file: Annotated[
         Path | None,
         typer.Option("--token-file", metavar="FILE", help=f"File of the bearer token; or set {TOKEN_VARIABLE}."),
@@ -40,22 +44,28 @@ def serve(
         list[str] | None,
         typer.Option("--cors", metavar="ORIGIN", help="Let web pages of an origin use the server; repeatable."),
     ] = None,
-    max_body: Annotated[int, typer.Option("--max-body", metavar="BYTES", min=1, help="Largest body of a request.")] = 1
-    << 20,
+    max_body: Annotated[
+        int, typer.Option("--max-body", metavar="BYTES", min=1, help="Largest body of a request (default 1 MiB).")
+    ] = 1 << 20,
     max_requests: Annotated[
-        int, typer.Option("--max-requests", metavar="N", min=1, help="Requests that run at once.")
+        int, typer.Option("--max-requests", metavar="N", min=1, help="Requests that run at once (default 64).")
     ] = 64,
     max_waiting: Annotated[
-        int, typer.Option("--max-waiting", metavar="N", min=0, help="Requests that wait; more get status 429.")
+        int,
+        typer.Option(
+            "--max-waiting", metavar="N", min=0, help="Requests that wait (default 256); more get status 429."
+        ),
     ] = 256,
     read_timeout: Annotated[
-        float, typer.Option("--read-timeout", metavar="SECONDS", help="Time for the headers, and for the body.")
+        float,
+        typer.Option("--read-timeout", metavar="SECONDS", help="Time for headers, and for the body (default 20)."),
     ] = 20.0,
     deadline: Annotated[
-        float, typer.Option("--deadline", metavar="SECONDS", help="Time for a request, its wait included.")
+        float,
+        typer.Option("--deadline", metavar="SECONDS", help="Time for a request, its wait included (default 600)."),
     ] = 600.0,
     grace: Annotated[
-        float, typer.Option("--grace", metavar="SECONDS", help="Time for running requests when the server stops.")
+        float, typer.Option("--grace", metavar="SECONDS", help="Time for running requests after a signal (default 30).")
     ] = 30.0,
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep each run in the store.")] = False,
     reload: Annotated[bool, typer.Option("--reload", help="Read files again when they change.")] = False,

@@ -71,14 +71,14 @@ def _instruction(turn: Message) -> str:
 
 def _only_step(pipeline: Pipeline) -> Step:
     """Return the only step of a pipeline. Raises InputError where a run is more than one request of it."""
-    steps = list(pipeline.steps.values())
-    if len(steps) != 1 or steps[0].prompt_call is None:
+    step = next(iter(pipeline.steps.values()))
+    call = step.prompt_call
+    if len(pipeline.steps) != 1 or call is None:
         raise InputError(
             f"a Modelfile is one prompt, and `{pipeline.name}` has the steps {', '.join(pipeline.steps)}",
             hint=f"promptkit export folder {pipeline.file.stem} DIR",
         )
-    step = steps[0]
-    if step.for_each is not None or step.repeat is not None or step.prompt_call.technique != "vanilla":
+    if step.for_each is not None or step.repeat is not None or call.technique != "vanilla":
         raise InputError(
             f"a Modelfile is one request, and the step `{step.name}` makes others by its loop or technique",
             hint=f"promptkit export folder {pipeline.file.stem} DIR",

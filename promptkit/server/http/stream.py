@@ -40,7 +40,7 @@ class ChatStream:
         self._asked = asked
         self._run = run
         self._completion = Completion(pipeline.name)
-        self._response = web.StreamResponse(headers={**_HEADERS, **request[HEADERS]})
+        self._response = web.StreamResponse(headers=request[HEADERS] | _HEADERS)
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         step = None if asked.is_object else live_step(pipeline)
         self._live = None if step is None else LiveText(step)

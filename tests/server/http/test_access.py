@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_this_machine_needs_none(host: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
 def test_times_are_seconds_above_0(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"--{name.replace('_', '-')} is a number of seconds above 0"):
-        HttpOptions(**{name: value})
+        replace(HttpOptions(), **{name: value})
 
 
 @pytest.mark.parametrize("text", ["", " \n", "two words", "sécret", "a\tb"])

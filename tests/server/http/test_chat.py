@@ -193,7 +193,7 @@ async def test_a_wrong_request_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_fields_about_how_a_model_is_asked_are_ignored(tmp_path: Path) -> None:
-    more = {
+    more: dict[str, Any] = {
         "temperature": 1.5,
         "max_tokens": 3,
         "seed": 4,
