@@ -68,6 +68,8 @@ class Catalog:
                     raise
                 note(f"`{pipeline.name}` is not served: {error}")
                 del self.pipelines[pipeline.name]
+        if not self.pipelines:
+            raise InputError("no pipeline of this project can be served here", hint="--model REF names another model")
 
     async def run(self, pipeline: Pipeline, values: Mapping[str, Any], on_event: OnEvent | None = None) -> Result:
         """Run a pipeline on the values of all its inputs. What ends the run is in the result, or raised before it."""
@@ -144,7 +146,10 @@ def _all_pipelines(options: ModelOptions) -> dict[str, Pipeline]:
         except InputError as error:
             note(f"{file.name} is not served: {error}")
             continue
-        found.setdefault(pipeline.name, pipeline)
+        if pipeline.name in found:
+            note(f"{file.name} is not served: another pipeline has the name `{pipeline.name}`")
+            continue
+        found[pipeline.name] = pipeline
     if not found:
         raise InputError("this project has no pipeline to serve", hint="promptkit serve TARGET names one")
     return found

@@ -11,12 +11,14 @@ from promptkit.errors import (
     ContextOverflow,
     DeadlinePassed,
     InputError,
+    MissingExtra,
     PromptkitError,
     RuntimeFailure,
     ServerBusy,
     StrictWarning,
     UnexpectedError,
     UnparsedAnswer,
+    Unsupported,
 )
 from promptkit.reports.output import note
 
@@ -68,6 +70,8 @@ REASONS: tuple[tuple[type[PromptkitError], _Reason], ...] = (
     (DeadlinePassed, _Reason(504, "model_timeout", "the model did not answer in time")),
     (ServerBusy, _Reason(503, "model_busy", "the server of the model is busy", retry=True)),
     (RuntimeFailure, _Reason(502, "model_failed", "the model could not be asked")),
+    (Unsupported, _Reason(502, "model_failed", "the model cannot do what the pipeline needs")),
+    (MissingExtra, _Reason(502, "model_failed", "a package that the pipeline needs is not installed")),
     (UnparsedAnswer, _Reason(502, "unparsed_answer", "the reply of the model does not hold an answer of its type")),
     (StrictWarning, _Reason(502, "refused_warning", "the answer has a warning that the pipeline does not allow")),
     (CodeFailed, _Reason(502, "code_failed", "a tool, a technique or a model of the project failed")),

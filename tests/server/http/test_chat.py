@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI, BadRequestError
 from pydantic import BaseModel
 
-from promptkit.errors import DeadlinePassed, ServerBusy
+from promptkit.errors import BadReply, ContextOverflow, DeadlinePassed, ServerBusy
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.scripted import request_text
 from tests.server.http.serving import Served, chat, serving, write_project
@@ -225,6 +225,8 @@ async def test_an_answer_that_stayed_cut_off_has_the_finish_reason_length(tmp_pa
     [
         (ServerBusy("busy at /home/ada", retry_after=9_999), 503, "model_busy"),
         (DeadlinePassed("slow"), 504, "model_timeout"),
+        (ContextOverflow("too long"), 400, "context_length_exceeded"),
+        (BadReply("what is this"), 502, "model_failed"),
         (ValueError("/home/ada/secret"), 500, "internal_error"),
     ],
 )

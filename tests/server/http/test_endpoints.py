@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.api.session import ModelOptions, load
-from promptkit.errors import ConnectionFailed, InputError
+from promptkit.errors import ConnectionFailed, InputError, MissingExtra
 from promptkit.project import Project
 from promptkit.runtimes.base import Request
 from promptkit.runtimes.scripted import request_text
@@ -161,6 +161,23 @@ def test_a_project_without_pipelines_says_what_to_type(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="no pipeline to serve"):
         load_served((), ModelOptions())
+
+
+async def test_what_cannot_run_here_is_left_out_unless_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def lacking(*_: object, **__: object) -> object:
+        raise MissingExtra("it", "hub")
+
+    monkeypatch.setattr("promptkit.runtimes.models.open_runtime", lacking)
+    monkeypatch.chdir(write_project(tmp_path, {"topic": PIPELINES["topic"]}))
+    async with Catalog(("topic",), ModelOptions()) as catalog:
+        with pytest.raises(MissingExtra):
+            await catalog.warm_up()
+    async with Catalog((), ModelOptions()) as catalog:
+        with pytest.raises(InputError, match="no pipeline of this project can be served"):
+            await catalog.warm_up()
+    assert "`topic` is not served: it needs an optional package" in capsys.readouterr().err
 
 
 async def test_a_model_that_cannot_be_reached_yet_does_not_stop_the_start(
