@@ -76,7 +76,7 @@ def server_words() -> set[str]:
     codes = {code for source in sources for code in re.findall(r'HttpError\(\s*\d+,[^)]*?"([a-z_]+)"[,)]', source)}
     options = {"max_body", "max_requests", "max_waiting", "read_timeout", "deadline", "grace"}
     assert codes > {"invalid_token", "body_too_large"}
-    return codes - {"http_error"} | {word for name in options for word in name.split("_")}
+    return codes | {word for name in options for word in name.split("_")}
 
 
 def named(page: str) -> set[str]:

@@ -99,8 +99,12 @@ class Catalog:
         self.pipelines = load_served(self._targets, self._options)
 
     def files(self) -> Collection[Path]:
-        """Return the files that the served pipelines are made of."""
-        return frozenset(path for pipeline in self for path in files_of(pipeline))
+        """Return the files that the served pipelines are made of; without targets, all pipelines and their folder."""
+        found = {path for pipeline in self for path in files_of(pipeline)}
+        if not self._targets:
+            files = own_pipelines()
+            found |= {*files, *(file.parent for file in files)}
+        return frozenset(found)
 
     async def _session(self, pipeline: Pipeline) -> Session:
         """Return the session of a pipeline's default model; a change of the project's settings opens another."""
@@ -137,10 +141,8 @@ def load_served(targets: Sequence[str], options: ModelOptions) -> dict[str, Pipe
 
 def _all_pipelines(options: ModelOptions) -> dict[str, Pipeline]:
     """Return the pipelines in the folder `pipelines` of the project that load, with a notice for the others."""
-    project = Project.find(Path.cwd())
-    files = sorted(path for path in (project.root / "pipelines").glob("*.y*ml") if not is_artifact(path))
     found: dict[str, Pipeline] = {}
-    for file in files:
+    for file in own_pipelines():
         try:
             pipeline = load(file, sets=options.sets)
         except InputError as error:
@@ -153,3 +155,9 @@ def _all_pipelines(options: ModelOptions) -> dict[str, Pipeline]:
     if not found:
         raise InputError("this project has no pipeline to serve", hint="promptkit serve TARGET names one")
     return found
+
+
+def own_pipelines() -> list[Path]:
+    """Return the files of pipelines in the project of the working folder, sorted."""
+    folder = Project.find(Path.cwd()).root / "pipelines"
+    return sorted(path for path in folder.glob("*.y*ml") if not is_artifact(path))

@@ -62,7 +62,7 @@ class HttpServer:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> int:
-        """Turn away new requests, wait for those that run, and close. Returns how many had to be ended."""
+        """Turn away new requests and wait for those that run. Returns how many had to be ended."""
         ended = await self._admission.drain()
         for _ in range(BACKLOG_ROUNDS):  # connections that the system has accepted get their refusal
             await asyncio.sleep(0)

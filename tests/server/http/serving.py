@@ -93,12 +93,13 @@ def write_project(folder: Path, pipelines: Mapping[str, str] = PIPELINES) -> Pat
 
 @dataclass
 class Served:
-    """A server with a client of it."""
+    """A server with a client of it. `opened` are the models that it has opened."""
 
     server: HttpServer
     client: ClientSession
     runtime: Scripted
     catalog: Catalog
+    opened: list[str]
 
     @property
     def url(self) -> str:
@@ -145,7 +146,10 @@ async def serving(
     """Serve the pipelines of a project by a model that a function is."""
     runtime = Scripted(answers, capabilities=CAPABILITIES, parallel=parallel)
 
-    async def opened(*_: Any, **__: Any) -> Scripted:
+    references: list[str] = []
+
+    async def opened(reference: str, **_: Any) -> Scripted:
+        references.append(reference)
         return runtime
 
     named = targets or tuple(str(path) for path in sorted((folder / "pipelines").glob("*.yaml")))
@@ -156,7 +160,7 @@ async def serving(
             HttpServer(catalog, HttpOptions(port=0, **options), log) as server,
             ClientSession(connector=TCPConnector(limit=0)) as client,
         ):
-            yield Served(server, client, runtime, catalog)
+            yield Served(server, client, runtime, catalog, references)
 
 
 def chat(text: str, model: str = "answer", **more: Any) -> dict[str, Any]:

@@ -121,7 +121,7 @@ async def test_the_models_stay_open_and_are_shared(tmp_path: Path) -> None:
         for pipeline in ("topic", "double"):
             inputs = {"text": "x"} if pipeline == "topic" else {"number": 1}
             assert (await served.post(f"/pipelines/{pipeline}", {"inputs": inputs}))[0] == 200
-        assert len(served.catalog._sessions) == 1
+        assert served.opened == ["openai/test@http://127.0.0.1:9/v1"]
 
 
 async def test_an_edit_is_served_after_a_reload_and_a_mistake_is_not(tmp_path: Path) -> None:
@@ -145,6 +145,8 @@ def test_all_pipelines_that_load_are_served_by_default(
     folder = write_project(tmp_path, {"topic": PIPELINES["topic"], "broken": "steps: {a: {}}"})
     monkeypatch.chdir(folder)
     assert list(load_served((), ModelOptions())) == ["topic"]
+    watched = set(Catalog((), ModelOptions()).files())
+    assert watched >= {folder / "pipelines", folder / "pipelines" / "broken.yaml", folder / "pipelines" / "topic.yaml"}
     assert "broken.yaml is not served: " in capsys.readouterr().err
     with pytest.raises(InputError):
         load_served(("broken",), ModelOptions())

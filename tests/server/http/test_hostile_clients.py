@@ -195,8 +195,8 @@ async def test_a_run_ends_with_its_client(tmp_path: Path) -> None:
 
 
 async def test_a_client_that_does_not_read_its_stream_is_cut_off_at_the_deadline(tmp_path: Path) -> None:
-    text = "word " * 1_000_000
-    async with serving(write_project(tmp_path), lambda _: Reply(text=text), deadline=0.5) as served:
+    text = "word " * 400_000
+    async with serving(write_project(tmp_path), lambda _: Reply(text=text), deadline=0.2) as served:
         data = json.dumps(chat("x", stream=True)).encode()
         with patch.object(stream, "LAST_EVENT_SECONDS", 0.1):
             _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1)
