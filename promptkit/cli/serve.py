@@ -116,7 +116,6 @@ def read_token(file: Path | None) -> str | None:
     return None if given is None else checked_token(given, TOKEN_VARIABLE)
 
 
-async def changes(catalog: Catalog) -> AsyncIterator[object]:
-    """Yield after each change of a file that the served pipelines are made of."""
-    async for change in FileWatcher(catalog.files).follow():
-        yield change
+def changes(catalog: Catalog) -> AsyncIterator[object]:
+    """Yield after each change, from now on, of a file that the served pipelines are made of."""
+    return FileWatcher(catalog.files).follow()

@@ -36,15 +36,18 @@ async def ask(client: ClientSession, url: str, number: int) -> tuple[int, str]:
         return response.status, record["output"] if response.status == 200 else record["error"]["code"]
 
 
-async def test_sigterm_in_the_middle_of_200_requests_loses_none(project: Path) -> None:
+async def test_an_edit_is_served_and_sigterm_in_the_middle_of_200_requests_loses_none(project: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, "serve", "--port", "0", cwd=project, env=environment(), stderr=asyncio.subprocess.PIPE
+        *COMMAND, "serve", "--port", "0", "--reload", cwd=project, env=environment(), stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
     async with asyncio.timeout(60):
         first = (await process.stderr.readline()).decode()
         url = re.search(r"http://127\.0\.0\.1:\d+", first)
         assert url is not None, first
+        assert b"OpenAI base URL" in await process.stderr.readline()
+        (project / "pipelines" / "topic.yaml").write_text(PIPELINE.replace("Give", "Name"))
+        assert await process.stderr.readline() == b"reloaded 1 pipeline\n"
         log = asyncio.create_task(process.stderr.read())
         async with ClientSession(connector=TCPConnector(limit=0)) as client:
             asked = [asyncio.create_task(ask(client, url[0], number)) for number in range(200)]

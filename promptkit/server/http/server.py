@@ -101,12 +101,13 @@ async def serve(
 ) -> None:
     """Serve pipelines until SIGTERM or ctrl-C; a second one ends the running requests at once.
 
-    `watch` yields when files of the catalog have changed, which is then read again. Raises InputError for wrong
-    targets and an address that is taken.
+    `watch` yields when files of the catalog have changed since it was called; the catalog is then read again. Raises
+    InputError for wrong targets and an address that is taken.
     """
     async with Catalog(targets, model, keep_runs=keep_runs) as catalog:
+        changes = watch(catalog) if watch else None
         await catalog.warm_up()
-        async with HttpServer(catalog, options, log) as server, _stopping() as stopped, _reloading(catalog, watch):
+        async with HttpServer(catalog, options, log) as server, _stopping() as stopped, _reloading(catalog, changes):
             names = ", ".join(catalog.pipelines)
             note(f"serving {counted(len(catalog.pipelines), 'pipeline')} at {server.url}: {names}")
             note(f"OpenAI base URL: {server.url}/v1; ctrl-C stops")
@@ -140,12 +141,12 @@ async def _stopping() -> AsyncIterator[asyncio.Event]:
 
 
 @asynccontextmanager
-async def _reloading(catalog: Catalog, watch: Callable[[Catalog], AsyncIterator[object]] | None) -> AsyncIterator[None]:
+async def _reloading(catalog: Catalog, changes: AsyncIterator[object] | None) -> AsyncIterator[None]:
     """Read the catalog again after each change, while the block runs."""
-    if watch is None:
+    if changes is None:
         yield
         return
-    task = asyncio.create_task(_reload_after_changes(catalog, watch(catalog)))
+    task = asyncio.create_task(_reload_after_changes(catalog, changes))
     try:
         yield
     finally:
