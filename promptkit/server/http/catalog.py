@@ -24,6 +24,13 @@ from promptkit.server.http.errors import HttpError
 SessionKey = tuple[Path, str, str, Path]
 
 
+class _UnaskedProgress(Progress):
+    """Progress on stderr that asks nothing: a question would keep all requests waiting."""
+
+    def offer(self, question: str) -> bool:
+        return False
+
+
 class Catalog:
     """The served pipelines, by name. A session of models is opened for each default model, and shared.
 
@@ -35,7 +42,7 @@ class Catalog:
         self._targets = targets
         self._options = options
         self._keep_runs = keep_runs
-        self._progress = Progress()
+        self._progress = _UnaskedProgress()
         self._sessions: dict[SessionKey, Session] = {}
         self._runners: dict[str, Runner] = {}
         self._opening = asyncio.Lock()

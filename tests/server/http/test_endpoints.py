@@ -124,6 +124,16 @@ async def test_the_models_stay_open_and_are_shared(tmp_path: Path) -> None:
         assert served.opened == ["openai/test@http://127.0.0.1:9/v1"]
 
 
+async def test_a_pipeline_is_answered_by_the_model_that_it_names_and_all_by_that_of_the_command(tmp_path: Path) -> None:
+    named = {name: f"model: ollama/{name}\n{PIPELINES['topic']}" for name in ("small", "large")}
+    folder = write_project(tmp_path, named)
+    for model, opened in ((None, ["ollama/small", "ollama/large"]), ("ollama/other", ["ollama/other"])):
+        async with serving(folder, reply, model=ModelOptions(no_cache=True, model=model)) as served:
+            for name in ("small", "large", "small"):
+                assert (await served.post(f"/pipelines/{name}", {"inputs": {"text": "a refund"}}))[0] == 200
+        assert served.opened == opened
+
+
 async def test_an_edit_is_served_after_a_reload_and_a_mistake_is_not(tmp_path: Path) -> None:
     folder = write_project(tmp_path)
     file = folder / "pipelines" / "topic.yaml"
