@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,8 +36,9 @@ def test_this_machine_needs_none(host: str) -> None:
 @pytest.mark.parametrize("name", ["read_timeout", "deadline", "grace"])
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
 def test_times_are_seconds_above_0(name: str, value: float) -> None:
+    given: dict[str, Any] = {name: value}
     with pytest.raises(InputError, match=f"--{name.replace('_', '-')} is a number of seconds above 0"):
-        replace(HttpOptions(), **{name: value})
+        HttpOptions(**given)
 
 
 @pytest.mark.parametrize("text", ["", " \n", "two words", "sécret", "a\tb"])
