@@ -18,6 +18,8 @@
     │   └── NotRecorded                    the recording has no answer to this request
     ├── CodeFailed                     3   Python code of the project cannot be loaded, or raised
     │   ├── ToolFailed                     a tool raised, or returned what is not JSON
+    │   │   ├── WrongArguments                 the arguments of a call do not fit the tool
+    │   │   └── ToolRefused                    the pipeline does not allow the tool
     │   └── TechniqueFailed                a technique of the project raised, or returned no answer
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
     ├── StrictWarning                  3   a step's answer has a warning that `strict` makes an error
@@ -188,6 +190,14 @@ class CodeFailed(PromptkitError):
 
 class ToolFailed(CodeFailed):
     """A tool raised, or returned what is not JSON."""
+
+
+class WrongArguments(ToolFailed):
+    """The arguments of a call do not fit the tool's parameters."""
+
+
+class ToolRefused(ToolFailed):
+    """The pipeline's `allow:` does not let a tool with effects be called."""
 
 
 class TechniqueFailed(CodeFailed):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from promptkit.errors import InputError, nearest
 from promptkit.storage.files import (
@@ -46,6 +47,7 @@ _FOLDERS: dict[FileKind, str] = {
 TECHNIQUE_PIPELINES = "pipelines/techniques"
 _TARGETS: tuple[FileKind, FileKind] = ("pipelines", "prompts")
 _METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
+_FEED_NAME = re.compile(r"[\w.-]{1,40}")
 # The template that every prompt extends is not a prompt itself.
 _SECTIONS_TEMPLATE = "sections"
 
@@ -75,6 +77,89 @@ def _module_name(name: str) -> str:
     return name
 
 
+def _feed_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        is_address = False
+    if not is_address or not url.isprintable() or " " in url:
+        raise ValueError("must be the address of a feed, which begins with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("must be an address without user and password")
+    return url
+
+
+def _feed_name(name: str) -> str:
+    if not _FEED_NAME.fullmatch(name):
+        raise ValueError("a feed is named by at most 40 letters, digits, dots, hyphens and underscores")
+    return name
+
+
+class FeedSettings(BaseModel):
+    """The address of a feed. The host of a `private` one may be inside the machine or its network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: Annotated[str, AfterValidator(_feed_address)]
+    private: bool = Field(default=False, strict=True)
+
+
+def _feed(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+
+
+def _word(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("a word of a command must not be empty, nor hold a NUL character")
+    return text
+
+
+def _address(text: str) -> str:
+    if not re.match(r"https?://[^/\s]+", text):
+        raise ValueError("must be an address such as `http://HOST:PORT/mcp`")
+    if "@" in text.split("/")[2]:
+        raise ValueError("must hold no name and password: `headers` may name them by environment variables")
+    return text
+
+
+class McpServer(BaseModel):
+    """An MCP server: the `command` that starts it, or the `url` at which it runs. `timeout` is for each answer.
+
+    With a `lock`, the digest of the tools that it lists, a server that lists others is not used.
+    Values of `env` and `headers` may name environment variables: `$NAME`, `${NAME}`; `$$` is a dollar sign.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    command: list[Annotated[str, AfterValidator(_word)]] = []
+    env: dict[str, str] = {}
+    url: Annotated[str, AfterValidator(_address)] | None = None
+    headers: dict[str, str] = {}
+    timeout: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
+    lock: str | None = None
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> McpServer:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("has either a `command` that starts the server, or the `url` at which it runs")
+        if self.env and not self.command:
+            raise ValueError("`env` is for a server that is started by a `command`")
+        if self.headers and not self.url:
+            raise ValueError("`headers` are for a server with a `url`")
+        for name, value in self.headers.items():
+            if name.lower() in SECRET_HEADERS and "$" not in value:
+                raise ValueError(f"`{name}` is a secret: name an environment variable, such as `$MY_TOKEN`")
+        return self
+
+
+def _server_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+        raise ValueError("the name of a server has up to 32 letters, digits, `-` and `_`")
+    return name
+
+
 class ProjectSettings(BaseModel):
     """The settings in `promptkit.yaml`."""
 
@@ -85,7 +170,8 @@ class ProjectSettings(BaseModel):
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     cache: CacheSettings = CacheSettings()
     prices: dict[str, Any] = {}
-    feeds: dict[str, Any] | list[Any] = {}
+    feeds: dict[Annotated[str, AfterValidator(_feed_name)], Annotated[FeedSettings, BeforeValidator(_feed)]] = {}
+    mcp: dict[Annotated[str, AfterValidator(_server_name)], McpServer] = {}
     defaults: dict[str, Any] = {}
     trusted_modules: list[Annotated[str, AfterValidator(_module_name)]] = []
 

@@ -137,6 +137,38 @@ def test_the_store_lies_in_the_root_but_never_in_the_installed_package(root: Pat
     assert not Project(package / "library").store_folder.is_relative_to(package)
 
 
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ("{}", "12: `srv`: has either a `command` that starts the server, or the `url` at which it runs"),
+        ("{command: [a], url: 'http://a/mcp'}", "12: `srv`: has either a `command` that starts the server"),
+        ("{command: a}", "22: `command`: must be a list, not `a`"),
+        ("{command: ['']}", "23: `command`: a word of a command must not be empty"),
+        ("{url: 'file:///etc/passwd'}", "18: `url`: must be an address such as `http://HOST:PORT/mcp`"),
+        ("{url: 'http://user:word@a/mcp'}", "18: `url`: must hold no name and password"),
+        ("{url: 'http://a/mcp', env: {A: b}}", "12: `srv`: `env` is for a server that is started by a `command`"),
+        ("{command: [a], headers: {A: b}}", "12: `srv`: `headers` are for a server with a `url`"),
+        (
+            "{url: 'http://a/mcp', headers: {authorization: Bearer abc}}",
+            "12: `srv`: `authorization` is a secret: name an",
+        ),
+        ("{command: [a], timeout: 0}", "36: `timeout`: must be greater than 0, not `0`"),
+        ("{command: [a], timout: 3}", "27: unknown key `timout`\n  hint: did you mean `timeout`?"),
+    ],
+)
+def test_mistakes_in_a_server_are_named_at_their_place(server: str, says: str, root: Path) -> None:
+    (root / "promptkit.yaml").write_text(f"mcp: {{srv: {server}}}\n")
+    with pytest.raises(InputError) as wrong:
+        Project.find(root)
+    assert f":1:{says}" in str(wrong.value)
+
+
+def test_the_name_of_a_server_is_short_and_plain(root: Path) -> None:
+    (root / "promptkit.yaml").write_text("mcp: {a/b: {command: [a]}}\n")
+    with pytest.raises(InputError, match="the name of a server has up to 32 letters, digits, `-` and `_`"):
+        Project.find(root)
+
+
 @pytest.mark.parametrize("kind", ["prompts", "pipelines"])
 def test_every_shipped_name_is_found(kind: FileKind, tmp_path: Path) -> None:
     project = Project(tmp_path)
@@ -160,3 +192,38 @@ def test_a_name_that_was_found_stays_where_it_was_found_while_files_are_frozen(r
         assert project.find_prompt("shipped") == shipped
         assert project.find_prompt("later") == root / "templates/prompts/later.j2"
     assert project.find_prompt("shipped") == root / "templates/prompts/shipped.j2"
+
+
+def test_feeds_are_addresses_or_addresses_with_a_permission(root: Path) -> None:
+    (root / "promptkit.yaml").write_text(
+        "feeds:\n  world: https://example.org/rss?a=b\n  own: {url: 'http://127.0.0.1:80/', private: true}\n"
+    )
+    feeds = Project.find(root).settings.feeds
+    assert {name: (feed.url, feed.private) for name, feed in feeds.items()} == {
+        "world": ("https://example.org/rss?a=b", False),
+        "own": ("http://127.0.0.1:80/", True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("a b: https://example.org", 8, "a feed is named by"),
+        ("ftp: ftp://example.org", 8, "must be the address of a feed"),
+        ("bare: example.org", 9, "must be the address of a feed"),
+        ("port: 'http://example.org:99999/'", 9, "must be the address of a feed"),
+        ("space: 'http://example.org/a b'", 10, "must be the address of a feed"),
+        ("key: https://me:secret@example.org", 8, "must be an address without user and password"),
+        ("own: {url: 'http://x', privat: true}", 26, "unknown key `privat`"),
+        ("own: {private: true}", 3, "`url` is missing"),
+        ("own: {url: 'http://x', private: 'yes'}", 35, "must be true or false"),
+        ("own: 3", 8, "must be a mapping"),
+    ],
+)
+def test_a_wrong_feed_is_named_with_its_place(root: Path, line: str, column: int, message: str) -> None:
+    (root / "promptkit.yaml").write_text(f"feeds:\n  {line}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        Project.find(root)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (2, column)
+    assert "secret" not in str(problem)

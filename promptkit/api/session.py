@@ -17,6 +17,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline, default_model
 from promptkit.engine.results import Totals
 from promptkit.engine.session import RunSettings
+from promptkit.engine.toolsets import sharing_toolsets
 from promptkit.errors import InputError
 from promptkit.project import Project, is_suite
 from promptkit.reports.progress import Progress
@@ -185,7 +186,7 @@ async def open_session(
                 base=base,
                 apart=apart,
             )
-            async with models:
+            async with models, sharing_toolsets():
                 settings = RunSettings(strict=options.strict, strict_on=frozenset(options.strict_on))
                 yield Session(project=project, models=models, store=store, settings=settings, reference=reference)
     finally:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from promptkit.api.run import RunResult
 from promptkit.api.session import UsedModel
+from promptkit.engine.dependencies import ToolUse
 from promptkit.engine.results import Totals
 from promptkit.project_code.reference import CodeUse
 from promptkit.reports.output import note
@@ -55,6 +56,19 @@ def announced_models(models: Sequence[UsedModel]) -> frozenset[str]:
 def code_lines(uses: Sequence[CodeUse]) -> list[str]:
     """Return a line for each Python function of the project that would run."""
     return [f"would run {use.shown}" for use in uses]
+
+
+def tool_lines(uses: Iterable[ToolUse]) -> list[str]:
+    """Return a line for each step that may call tools, with the effects of these."""
+    by_step: dict[tuple[str, str], list[str]] = {}
+    for use in uses:
+        by_step.setdefault((use.file, use.step), []).append(named_effects(use.name, use.effects))
+    return [f"step `{step}` of {file} may call {', '.join(names)}" for (file, step), names in by_step.items()]
+
+
+def named_effects(name: str, effects: Sequence[str]) -> str:
+    """Return a tool with its effects: `news (network)`."""
+    return f"{name} ({', '.join(effects)})" if effects else name
 
 
 Item = TypeVar("Item")

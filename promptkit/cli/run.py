@@ -16,9 +16,9 @@ from promptkit.api.session import ModelOptions, load, open_session
 from promptkit.cli.better_model import suggest_better_model
 from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled, read_texts
 from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, StrictOn, Target, Timeout, Values
-from promptkit.cli.results import answered_by, in_order, show_models, show_result, spent_text
+from promptkit.cli.results import answered_by, in_order, named_effects, show_models, show_result, spent_text
 from promptkit.cli.session import keeping_partial_text, run_to_end
-from promptkit.engine.dependencies import code_of
+from promptkit.engine.dependencies import code_of, step_tool_uses
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline, Step, default_model
 from promptkit.engine.results import Result, Totals
@@ -269,6 +269,8 @@ def _dry_run_step(step: Step, pipeline: Pipeline) -> dict[str, Any]:
         record["pipeline"] = step.pipeline.name
     if step.model is not None:
         record["model"] = step.model
+    if uses := step_tool_uses(step, pipeline):
+        record["tools"] = [{"name": use.name, "effects": list(use.effects)} for use in uses]
     needs = {edge.needs: None for edge in pipeline.edges if edge.step == step.name}
     return record | {"after": list(needs)}
 
@@ -284,6 +286,8 @@ def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
         kind = next(key for key in ("prompt", "tool", "pipeline") if key in step)
         parts = [f"{kind} {step[kind]}"]
         parts += [f"{key} {step[key]}" for key in ("technique", "model") if key in step]
+        if tools := [named_effects(tool["name"], tool["effects"]) for tool in step.get("tools", ())]:
+            parts.append(f"tools {', '.join(tools)}")
         parts += [f"after {', '.join(step['after'])}"] if step["after"] else []
         yield f"step    {step['name']}: {', '.join(parts)}"
     for use in record["code"]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from promptkit.answers.build import installed_answer_type, template_beside
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
-from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, place
 from promptkit.project import LIBRARY, Project
-from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference, CodeUse
 from promptkit.runtimes.references import parse_reference
+from promptkit.storage.file_digests import file_digest
 from promptkit.storage.files import SETTINGS_FILE, first_found, read_bytes, resolved, resolved_once
 from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import configure, technique_files, with_nested
+from promptkit.tools.base import Effect, Tool, Toolset
+from promptkit.tools.functions import FunctionTool
 
 _REMOVED_ANSWERS = {"content_free": b"N/A\n[MASK]\n"}
 """Answer templates that promptkit shipped once, with their contents."""
@@ -44,15 +47,40 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     """Return the files of a target with their contents, as keys and hashes in the store are made of them.
 
     Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
-    holds. A file that is not there is empty.
+    holds. A file that is not there is empty. Data of tools, which may be large, stands there by its digest.
     """
-    contents = {path: first_found(("content", path), partial(_content, path)) or b"" for path in files_of(pipeline)}
+    data = {path: file_digest(path).encode() for path in _tool_data(pipeline)}
+    contents = {
+        path: data.get(path) or first_found(("content", path), partial(_content, path)) or b""
+        for path in files_of(pipeline)
+    }
     shipped = resolved(LIBRARY / "templates" / "answers")
     if any(path.is_relative_to(shipped) for path in contents):
         for name, content in _REMOVED_ANSWERS.items():
             if pipeline.project.find_template("answers", name) is None:
                 contents[shipped / f"{name}.j2"] = content
     return contents
+
+
+def _tool_data(pipeline: Pipeline) -> Iterator[Path]:
+    """Yield the files that the tools of a pipeline's steps read, but for Python."""
+    for step in pipeline.steps.values():
+        for tool in tools_of(step).values():
+            yield from () if isinstance(tool, FunctionTool) else map(resolved_once, tool.files)
+        if step.pipeline is not None:
+            yield from _tool_data(step.pipeline)
+
+
+def tool_identities(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
+    """Return the identity of each tool of a pipeline's steps that has one, by `STEP.TOOL`; a toolset has one."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, step in pipeline.steps.items():
+        for entry, tool in tools_of(step).items():
+            if identity := {**({"toolset": tool.name} if isinstance(tool, Toolset) else {}), **tool.identity}:
+                found[f"{name}.{entry}"] = identity
+        if step.pipeline is not None:
+            found |= {f"{name}.{inner}": identity for inner, identity in tool_identities(step.pipeline).items()}
+    return found
 
 
 def _content(path: Path) -> bytes | None:
@@ -62,18 +90,55 @@ def _content(path: Path) -> bytes | None:
 def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
     if step.pipeline is not None:
         yield from files_of(step.pipeline)
-    if step.tool is not None and step.tool.file is not None:
-        yield from imported_files(step.tool.file, step.tool.root)
+    for tool in tools_of(step).values():
+        yield from tool.files
     if step.prompt_call is not None:
         yield from _asking_files(step.prompt_call, pipeline)
+
+
+def tools_of(step: Step) -> dict[str, Tool | Toolset]:
+    """Return the tools that a step may call, by name; toolsets by the entry that names them."""
+    named = {} if step.tool is None else {step.tool.name: step.tool.tool}
+    return {**named, **(step.prompt_call.tools if step.prompt_call is not None else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool that a step may call, with the effects that its calls may have. `file` is the pipeline's."""
+
+    file: str
+    step: str
+    name: str
+    effects: tuple[Effect, ...]
+
+
+def tool_uses(pipeline: Pipeline) -> list[ToolUse]:
+    """Return the tools that the steps of a pipeline, and of those within it, may call."""
+    found: list[ToolUse] = []
+    for step in pipeline.steps.values():
+        found += step_tool_uses(step, pipeline)
+        if step.pipeline is not None:
+            found += tool_uses(step.pipeline)
+    return found
+
+
+def step_tool_uses(step: Step, pipeline: Pipeline) -> list[ToolUse]:
+    """Return the tools that a step may call.
+
+    The Python function that a step with `tool:` calls is left out unless it has effects: `code_in` has it.
+    """
+    called = step.tool.tool if step.tool is not None else None
+    if isinstance(called, FunctionTool) and not called.effects:
+        return []
+    return [
+        ToolUse(str(place(pipeline.file)), step.name, name, tuple(sorted(tool.effects)))
+        for name, tool in tools_of(step).items()
+    ]
 
 
 def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
     yield from call.prompt.files
     yield from call.data
-    for tool in call.tools.values():
-        if tool.file is not None:
-            yield from imported_files(tool.file, tool.root)
     if isinstance(call.layout, Path):
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
@@ -149,14 +214,13 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
     file, project = place(pipeline.file), pipeline.project
     for name, step in pipeline.steps.items():
         where = f"step `{name}` in {file}"
-        tools: list[Tool] = [step.tool] if step.tool is not None else []
         if step.prompt_call is not None:
-            tools += step.prompt_call.tools.values()
             yield from _technique_uses(step.prompt_call, project, where)
             yield from _answer_code(step.prompt_call, project, where)
             for reference in step.prompt_call.other_models if with_models else ():
                 yield from model_code(reference, pipeline.file.parent, f"model of {where}")
-        yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
+        functions = (tool for tool in tools_of(step).values() if isinstance(tool, FunctionTool))
+        yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in functions)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")
         if step.pipeline is not None:

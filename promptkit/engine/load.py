@@ -7,16 +7,13 @@ and `step_settings` (the settings of a step that asks a model). Sub-pipelines ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.overrides import StepOverrides, read_overrides, report_unknown_steps
-from promptkit.engine.pipeline import Case, DependencyCycle, Edge, Input, Pipeline, Step, execution_order
+from promptkit.engine.pipeline import Case, DependencyCycle, Edge, Input, Pipeline, Step, StepTool, execution_order
 from promptkit.engine.scope import (
     INDEX,
     KEYWORDS,
@@ -41,13 +38,18 @@ from promptkit.engine.spec import (
     PipelineSpec,
     Spec,
     StepSpec,
-    ToolSpec,
     labels_as_written,
     validate,
 )
 from promptkit.engine.step_reader import PipelineContext, StepReader, StepTarget, add_role_inputs, prompt_inputs
 from promptkit.engine.step_settings import SettingsSource, project_defaults, resolve_model
-from promptkit.engine.tools import Tool, find_tool
+from promptkit.engine.tool_settings import (
+    PipelineTools,
+    ToolReader,
+    allowed_names,
+    declared_name_fault,
+    unknown_permission,
+)
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
 from promptkit.prompts.load import BrokenPrompt, Prompts
@@ -56,6 +58,8 @@ from promptkit.prompts.sandbox import GLOBALS
 from promptkit.storage.files import resolved
 from promptkit.storage.models import Problems, read_model, read_rest
 from promptkit.storage.yaml import Document, load_file
+from promptkit.tools.base import Tool
+from promptkit.tools.function_schema import takes_of
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -73,7 +77,7 @@ def load_target(
     changed: dict[str, Any] = {}
     with problems.gather():
         changed = read_overrides(sets, changes)
-    state = LoadState(project, problems, Prompts(project), project_defaults(project, problems))
+    state = LoadState(project, problems, Prompts(project), project_defaults(project, problems), ToolReader(project))
     if path.suffix in YAML_SUFFIXES:
         pipeline = load_pipeline(path, state, changed)
     else:
@@ -91,6 +95,7 @@ class LoadState:
     problems: Problems
     prompts: Prompts
     defaults: tuple[SettingsSource, ...]
+    tools: ToolReader
 
 
 def load_pipeline(
@@ -144,7 +149,7 @@ class PromptReader:
             file=self._path,
             inputs=frozenset(inputs),
             steps=frozenset(),
-            tools={},
+            tools=PipelineTools(reader=self._state.tools),
             defaults=self._state.defaults,
         )
         # Each of its inputs is an input of the pipeline, with or without a default.
@@ -216,6 +221,7 @@ class PipelineReader:
         edges: list[Edge] = []
         steps = {name: step for name in head.steps if (step := self._step(name, context, edges)) is not None}
         edges = list(dict.fromkeys(edges))
+        self._check_allow(context.tools, list(steps.values()))
         return Pipeline(
             name=head.name or self._path.stem,
             about=head.about,
@@ -228,6 +234,8 @@ class PipelineReader:
             output_keys=tuple(head.output) if isinstance(head.output, Mapping) else None,
             model=model,
             cases=self._cases(inputs),
+            tools=context.tools.declared,
+            allow=context.tools.allow,
             tune=head.tune,
         )
 
@@ -261,15 +269,25 @@ class PipelineReader:
     def _part(self, model: type[Spec], path: tuple[Key, ...], instead: Spec) -> Spec:
         return read_rest(self._document, model, self._problems, at=path) or instead
 
-    def _tools(self) -> dict[str, Tool]:
-        tools: dict[str, Tool] = {}
-        for name, spec in self._head.tools.items():
+    def _tools(self) -> PipelineTools:
+        declared: dict[str, StepTool] = {}
+        for name, value in self._head.tools.items():
+            if fault := declared_name_fault(name):
+                self._problems.add(self._document.problem(("tools", name), fault, key=True))
             try:
-                tool = find_tool(name, spec.function, self._path.parent, self._state.project)
-                tools[name] = tool.reading(spec.reads, spec.environment, self._path.parent, self._state.project)
+                declared[name] = self._state.tools.read(value, self._path.parent, name)
             except InputError as error:
                 self._add(error, ("tools", name))
-        return tools
+        allow = allowed_names(self._head.allow, declared)
+        return PipelineTools(reader=self._state.tools, declared=declared, names=self._head.tools.keys(), allow=allow)
+
+    def _check_allow(self, tools: PipelineTools, steps: Sequence[Step]) -> None:
+        """Report entries of `allow` that name nothing."""
+        used = {name for step in steps for name in (step.prompt_call.tools if step.prompt_call else ())}
+        used |= {step.tool.name for step in steps if step.tool is not None}
+        for number, entry in enumerate(self._head.allow):
+            if wrong := unknown_permission(entry, {*tools.names, *used}, self._state.project):
+                self._problems.add(self._problem(("allow", number), wrong.message, wrong.hint))
 
     def _add(self, error: InputError, path: Sequence[Key]) -> None:
         for problem in error.problems:
@@ -360,16 +378,29 @@ class PipelineReader:
             takes = {key: not needed.has_default for key, needed in prompt.inputs.items()}
             return StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
         if spec.tool is not None:
-            tool = context.tools.get(spec.tool)
-            if tool is None and spec.tool not in self._head.tools:
-                hint = nearest(spec.tool, context.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
-                self._problems.add(self._problem((*path, "tool"), f"unknown tool `{spec.tool}`", hint))
-            return StepTarget(f"tool `{spec.tool}`", tool=tool, takes=tool.takes) if tool else None
+            return self._tool_target(spec.tool, (*path, "tool"), context.tools)
         inside = self._inner_pipeline(str(spec.pipeline), (*path, "pipeline"), inner)
         if inside is None:
             return None
         takes = {key: not needed.has_default for key, needed in inside.inputs.items()}
         return StepTarget(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
+
+    def _tool_target(self, name: str, path: tuple[Key, ...], tools: PipelineTools) -> StepTarget | None:
+        try:
+            found = tools.find(name, self._path.parent)
+        except InputError as error:
+            self._add(error, path)
+            return None
+        if found is None:
+            return None
+        if refused := tools.refused(found):
+            self._problems.add(self._problem(path, *refused))
+        if isinstance(found.tool, Tool):
+            return StepTarget(f"tool `{name}`", tool=found, takes=takes_of(found.tool.parameters))
+        if found.name == found.tool.name:
+            hint = f"write `{found.name}/TOOL`; promptkit tools list {found.name} shows them"
+            self._problems.add(self._problem(path, f"a step calls one tool, and `{found.name}` has several", hint))
+        return StepTarget(f"tool `{name}`", tool=found)
 
     def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
         """Return the step's prompt, or the valid part of a broken one; None where there is none."""
@@ -459,10 +490,8 @@ def _read_head(document: Document, problems: Problems) -> PipelineSpec:
     with problems.gather():
         return read_model(document, PipelineSpec)
     raw = document.value if isinstance(document.value, Mapping) else {}
-    kinds = {"inputs": Mapping, "defaults": Mapping, "steps": Mapping, "cases": list, "output": object}
+    kinds = {name: Mapping for name in ("inputs", "defaults", "steps", "tools")} | {"cases": list, "output": object}
     usable = {key: raw[key] for key, kind in kinds.items() if key in raw and isinstance(raw[key], kind)}
-    with suppress(ValidationError):
-        usable["tools"] = TypeAdapter(dict[str, ToolSpec]).validate_python(raw.get("tools", {}))
     return PipelineSpec.model_construct(**{"steps": {}, **usable})
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.scope import CompiledValue, RowAnswer
-from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.prompts.examples import Examples
@@ -21,6 +20,7 @@ from promptkit.runtimes.models import default_reference
 from promptkit.runtimes.references import parse_reference
 from promptkit.techniques.context import Decide, Options
 from promptkit.tools.backends import Backend
+from promptkit.tools.base import Tool, Toolset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +89,24 @@ class OnError:
     default: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class StepTool:
+    """A tool of a step. A toolset's name is that of the step's entry: `mcp:SERVER`, or `mcp:SERVER/TOOL` for one."""
+
+    name: str
+    tool: Tool | Toolset
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptCall:
     """Everything that a prompt step asks by: prompt, answer type, technique and settings.
 
     `answer` is a built type, or one made for each row, in the step's scope or (front matter) in the prompt's inputs.
-    `data` are the files of the examples. Paths in `technique` are relative to `technique_folder`. `inputs` are the
-    prompt's, typed by what fills them. `strict` are the warnings that are errors. `artifacts` are the files of prepared
-    techniques, by technique; their names begin with `home`. `models` are those of calls, by the call's name or
-    `TECHNIQUE.CALL`; `references` are the models that the technique's parameters name, and the one that
-    embeds examples.
+    `data` are the files of the examples. `tools` are the step's by name, toolsets by the entry that names them. Paths
+    in `technique` are relative to `technique_folder`. `inputs` are the prompt's, typed by what fills them. `strict` are
+    the warnings that are errors. `artifacts` are the files of prepared techniques, by technique; their names begin with
+    `home`. `models` are those of calls, by the call's name or `TECHNIQUE.CALL`; `references` are the models that the
+    technique's parameters name, and the one that embeds examples.
     """
 
     prompt: Prompt
@@ -114,7 +122,7 @@ class PromptCall:
     examples: Examples
     options: Options
     programs: Backend
-    tools: Mapping[str, Tool]
+    tools: Mapping[str, Tool | Toolset]
     technique_folder: Path
     inputs: Mapping[str, PromptInput]
     artifacts: Mapping[str, Path]
@@ -135,16 +143,18 @@ class Step:
     """A step with every setting resolved: `--set`, step, front matter, `defaults`, `promptkit.yaml`, default of the
     type.
 
-    Exactly one of `prompt_call`, `tool` and `pipeline` is given. `arguments` is its `with`; `filled` are the inputs
-    taken from the scope by name. `needs` are the steps without whose result it is skipped, unless `with` handles that.
+    Exactly one of `prompt_call`, `tool` and `pipeline` is given. `allow` are the tools and effects that its pipeline
+    allows. `arguments` is its `with`; `filled` are the inputs taken from the scope by name. `needs` are the steps
+    without whose result it is skipped, unless `with` handles that.
     """
 
     name: str
     place: Problem
     about: str = ""
     prompt_call: PromptCall | None = None
-    tool: Tool | None = None
+    tool: StepTool | None = None
     pipeline: Pipeline | None = None
+    allow: frozenset[str] = frozenset()
     arguments: Mapping[str, CompiledValue] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
@@ -169,7 +179,8 @@ class Pipeline:
     """A target, ready to run. A prompt becomes a pipeline of one step named after it, with the prompt's `file`.
 
     `steps` are in an order in which they can run; `edges` are their dependencies. `output_keys` are the keys of an
-    output that is a mapping, else None.
+    output that is a mapping, else None. `tools` are those that it declares, `allow` the tools and effects that it
+    allows.
     """
 
     name: str
@@ -183,6 +194,8 @@ class Pipeline:
     output_keys: tuple[str, ...] | None = None
     model: str | None = None
     cases: tuple[Case, ...] = ()
+    tools: Mapping[str, StepTool] = field(default_factory=dict)
+    allow: frozenset[str] = frozenset()
     tune: Mapping[str, Any] = field(default_factory=dict)
 
 

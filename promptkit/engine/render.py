@@ -18,7 +18,7 @@ from promptkit.engine.session import RunSettings, Session
 from promptkit.engine.step_run import ExecutionContext, StepRun
 from promptkit.errors import InputError, Problem, PromptkitError, nearest
 from promptkit.project import LIBRARY, TECHNIQUE_PIPELINES, Project
-from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token
+from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 from promptkit.techniques.registry import Technique
@@ -131,17 +131,17 @@ async def _first_request(
     """Run a step up to its first request, on a runtime that sends nothing."""
     client = await models.get(step.model)
     dry = _DryRuntime(await client.model(), client)
-    session = Session(pipeline.project, _DryModels(dry, models, _embedder(step)), settings, None)
+    session = Session(pipeline.project, _DryModels(dry, models, _embedder(step)), settings, None, dry=True)
     await _dry_run(step, scope, session)
     if not dry.requests:
         return None
     request = dry.requests[0]
-    text = await client.template(request.messages, request.begun)
+    text = await client.template(request.messages, request.begun, request.tools)
     return Rendered(
         step=step.name,
         request=request,
         text=text,
-        tokens=await client.count(request.messages, request.begun),
+        tokens=await client.count(request.messages, request.begun, request.tools),
         assumed=assumed,
         notices=session.notices,
     )
@@ -183,7 +183,7 @@ async def rehearse(
     failure: BaseException | None = None
     try:
         dry_models = _DryModels(dry, models, _embedder(current))
-        await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None))
+        await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None, dry=True))
     except* PromptkitError as failures:
         failure = failures
     if failure is not None and not dry.requests:
@@ -241,8 +241,10 @@ class _DryRuntime(Runtime):
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         return await self._real.tokenize(text)
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        return await self._real.template(messages, begun)
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        return await self._real.template(messages, begun, tools)
 
     async def close(self) -> None:
         """Leave the real runtime open; its owner closes it."""

@@ -15,13 +15,15 @@ from promptkit.answers.constraints.forms import reply_form
 from promptkit.answers.decide import score_needs
 from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.engine.session import ClientProvider, Session
+from promptkit.engine.step_settings import WITH_TOOLS
 from promptkit.errors import InputError, ModelMissing, Problem, Unsupported, place
+from promptkit.project import Project
 from promptkit.runtimes.base import Capability, Model
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.definition import configured_problems
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
-from promptkit.techniques.spec import configure, with_nested
+from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.thinking import unmet_setting
 from promptkit.tools.backends import jail_fault, no_jail
 from promptkit.tools.search import Documents
@@ -144,6 +146,8 @@ def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[s
         found = decide_fallback(call, model)
         if found is not None:
             yield f"`decide: {call.decide}` needs: {found[1]}"
+        if _falls_back_on_react(call, model, session.project):
+            yield f"technique `{WITH_TOOLS}` needs: function_calls"
     options = call.options
     requested = {
         "sampling": bool(options.temperature),
@@ -192,12 +196,17 @@ async def fallbacks(
             inner = step.pipeline.model or named
             found += await fallbacks(step.pipeline, models, model=inner, prefix=f"{name}.")
         if step.prompt_call is not None:
-            found += step_fallbacks(name, step.prompt_call, await (await models.get(named)).model())
+            answering = await (await models.get(named)).model()
+            found += step_fallbacks(name, step.prompt_call, answering, pipeline.project)
     return found
 
 
-def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallback]:
+def step_fallbacks(name: str, call: PromptCall, model: Model, project: Project) -> Iterator[Fallback]:
     """Yield the fallbacks of a step on a model."""
+    if _falls_back_on_react(call, model, project):
+        wanted, instead = f"technique: {WITH_TOOLS}", "technique: react"
+        reason = f"{model.reference} does not call functions"
+        yield Fallback(step=name, wanted=wanted, instead=instead, reason=reason)
     decides = decide_fallback(call, model)
     if decides is not None:
         instead, reason = decides
@@ -210,6 +219,34 @@ def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallba
     if call.messages == "system" and "system" not in model.capabilities:
         reason = "the model's chat template has no system role"
         yield Fallback(step=name, wanted="messages: system", instead="messages: one", reason=reason)
+
+
+def _falls_back_on_react(call: PromptCall, model: Model, project: Project) -> bool:
+    if "function_calls" in model.capabilities:
+        return False
+    chain = with_nested(configure(call.technique, project), project)
+    return any(chosen.technique.name == WITH_TOOLS for chosen in chain)
+
+
+def unused_tools(pipeline: Pipeline) -> Iterator[str]:
+    """Yield a line on each step whose tools are not used, since its technique calls none."""
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            yield from unused_tools(step.pipeline)
+        call = step.prompt_call
+        if call is None or not call.tools:
+            continue
+        chain = list(with_nested(configure(call.technique, pipeline.project), pipeline.project))
+        if not any(_may_call_tools(chosen) for chosen in chain):
+            yield (
+                f"{pipeline.name}: step `{step.name}` has tools that technique `{chain[0].technique.name}` does not "
+                f"call; without a `technique:` it is `{WITH_TOOLS}`, which does"
+            )
+
+
+def _may_call_tools(chosen: ConfiguredTechnique) -> bool:
+    technique = chosen.technique
+    return "tools" in technique.needs or "tools" in technique.card.soft or technique.code is not None
 
 
 def decide_fallback(call: PromptCall, model: Model) -> tuple[str, str] | None:

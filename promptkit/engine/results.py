@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Model
-from promptkit.runtimes.serialization import reply_record, request_record
+from promptkit.runtimes.serialization import call_record, reply_record, request_record
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.warnings import WarnedBy, in_table_order, merged_sources
@@ -82,12 +82,16 @@ _WARNING_FIELDS = ("warnings", "warned_by")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult(Totals):
-    """The result of one step. `value` is None where it was skipped; `waited` is how long other steps waited for it."""
+    """The result of one step. `value` is None where it was skipped; `waited` is how long other steps waited for it.
+
+    `tool_calls` are records of its calls of tools.
+    """
 
     status: Status
     value: Any = None
     waited: float = 0.0
     problem: str | None = None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,7 @@ def step_result(trace: Trace) -> StepResult:
         value=plain(trace.value),
         waited=trace.waited,
         problem=trace.problem,
+        tool_calls=[tool_call_record(call) for node in trace.nodes() for call in node.tool_calls],
         **{name: getattr(totals, name) for name in Totals.__dataclass_fields__},
     )
 
@@ -177,7 +182,8 @@ def add_totals(totals: Totals, more: Mapping[str, Any]) -> Totals:
 
 def _step_record(step: StepResult) -> dict[str, Any]:
     record = {"status": step.status, **totals_record(step), "waited": step.waited, "value": step.value}
-    return record if step.problem is None else {**record, "problem": step.problem}
+    more = {"problem": step.problem, "tool_calls": step.tool_calls}
+    return record | {name: value for name, value in more.items() if value}
 
 
 _PROMPT_FIELDS = ("messages", "prompt", "begun", "grammar", "schema")
@@ -198,7 +204,7 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         **({"warned_by": dict(trace.warned_by)} if trace.warned_by else {}),
         **({"extra": dict(trace.extra)} if trace.extra else {}),
         **({"examples": list(trace.examples)} if trace.examples else {}),
-        **({"tool_calls": tool_call_records((trace,))} if trace.tool_calls else {}),
+        **({"tool_calls": [tool_call_record(call) for call in trace.tool_calls]} if trace.tool_calls else {}),
         "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],
     }
@@ -226,25 +232,39 @@ def tool_calls_of(record: Mapping[str, Any], step: str = "") -> Iterator[dict[st
     """Yield the tool calls in the record of a trace, in order: `step`, `name`, `arguments`, `result` and `failure`.
 
     The step of a sub-pipeline is `STEP.STEP`. A call without a failure has null there. The calls of a simulated user
-    are left out, since they are not the target's.
+    are left out, since they are not the target's. Times are left out, so that what is made of the calls is the same in
+    each run.
     """
     if record.get("kind") == SIMULATED_USER:
         return
     if record.get("kind") == "step":
         step = f"{step}.{record['name']}" if step else record["name"]
     for call in record.get("tool_calls", ()):
-        yield {"step": step, **call}
+        yield {"step": step, **_without_time(call)}
     for part in record.get("parts", ()):
         yield from tool_calls_of(part, step)
 
 
 def tool_call_records(nodes: Iterable[Trace]) -> list[dict[str, Any]]:
-    """Return the tool calls of nodes of a trace as JSON-able data: `name`, `arguments`, `result` and `failure`."""
-    return [
-        {"name": call.name, "arguments": plain(call.arguments), "result": plain(call.result), "failure": call.failure}
-        for node in nodes
-        for call in node.tool_calls
-    ]
+    """Return the tool calls of nodes of a trace as expressions see them: without their times, which differ by run."""
+    return [_without_time(tool_call_record(call)) for node in nodes for call in node.tool_calls]
+
+
+def _without_time(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in call.items() if name != "seconds"}
+
+
+def tool_call_record(call: ToolCall) -> dict[str, Any]:
+    """Return a call as JSON-able data; `refused`, the model's `id` and the `level` only where there are such."""
+    more = {"refused": call.refused, "id": call.id, "level": call.level}
+    return {
+        "name": call.name,
+        "arguments": plain(call.arguments),
+        "result": plain(call.result),
+        "failure": call.failure,
+        **{name: value for name, value in more.items() if value},
+        "seconds": call.seconds,
+    }
 
 
 def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:
@@ -265,6 +285,7 @@ def _call_record(call: CallRecord) -> dict[str, Any]:
         **prompt,
         "options": {"temperature": call.request.temperature, **request},
         "reply": reply.text,
+        **({"function_calls": [call_record(made) for made in reply.calls]} if reply.calls else {}),
         "thoughts": reply.thoughts,
         "finish": reply.finish,
         **({"context": reply.context} if reply.context else {}),

@@ -28,6 +28,7 @@ from promptkit.engine.results import (
 from promptkit.engine.scope import STEPS
 from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session, StepFinished
 from promptkit.engine.step_run import ExecutionContext, StepRun
+from promptkit.engine.toolsets import sharing_toolsets
 from promptkit.errors import PromptkitError, UnexpectedError, catching_unexpected, first_error
 from promptkit.runtimes.models import Models
 from promptkit.storage.strict_json import plain
@@ -110,7 +111,8 @@ class Runner:
         error: PromptkitError | None = None
         try:
             with catching_unexpected():
-                output = plain(await pipeline_run.run(values, trace))
+                async with sharing_toolsets():
+                    output = plain(await pipeline_run.run(values, trace))
         except PromptkitError as failure:
             error = failure
         steps: Mapping[str, StepResult] = {}

@@ -13,7 +13,7 @@ from promptkit.engine.results import StepResult
 from promptkit.project import Project, TemplateKind
 from promptkit.runtimes.base import Model, Request
 from promptkit.runtimes.client import Client
-from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.spec import ConfiguredTechnique, configure
 
 
@@ -53,11 +53,21 @@ class RunSettings:
 
 
 class Session:
-    """The models, settings and listener of one run. `answered` are the models used, `notices` its distinct notices."""
+    """The models, settings and listener of one run. `answered` are the models used, `notices` its distinct notices.
+
+    A session that is `dry` only shows requests: it opens no toolset and allows no tool with effects.
+    """
 
     def __init__(
-        self, project: Project, models: ClientProvider, settings: RunSettings, on_event: OnEvent | None
+        self,
+        project: Project,
+        models: ClientProvider,
+        settings: RunSettings,
+        on_event: OnEvent | None,
+        *,
+        dry: bool = False,
     ) -> None:
+        self.dry = dry
         self.project = ProjectSnapshot(project.root, project.settings, project.source)
         self.settings = settings
         self.answered: dict[str | None, Model] = {}
@@ -135,6 +145,15 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """A call of a tool that a model asked for has its result or its failure."""
+
+    step: str
+    item: int | None
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFinished:
     """One item of a step is finished. Items finish in any order."""
 
@@ -158,5 +177,5 @@ class Notice:
     message: str
 
 
-Event = StepStarted | TextArrived | CallFinished | ItemFinished | StepFinished | Notice
+Event = StepStarted | TextArrived | CallFinished | ToolCalled | ItemFinished | StepFinished | Notice
 OnEvent = Callable[[Event], None]

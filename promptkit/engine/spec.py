@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +13,8 @@ from promptkit.prompts.example_files import ExamplesSettings
 from promptkit.storage.models import Problems, schema_error_text
 from promptkit.techniques.thinking import EFFORT_BUDGETS, LARGEST_BUDGET, WORDS, read_think
 from promptkit.tools.backends import DEFAULT_BACKEND, Backend
+from promptkit.tools.base import Effect
+from promptkit.tools.registry import KINDS
 
 Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
@@ -34,6 +36,13 @@ class ClosedModel(BaseModel):
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _tool_entries(value: Any) -> Any:
+    entries = [value] if isinstance(value, str | Mapping) else value
+    if not isinstance(entries, list | None) or any(not isinstance(entry, str | Mapping) for entry in entries or ()):
+        raise ValueError("must be names of tools, or kinds with their settings: `{KIND: SETTINGS}`")
+    return entries
 
 
 def _of_kind(what: str, *kinds: type) -> BeforeValidator:
@@ -89,7 +98,7 @@ class DefaultsSpec(ClosedModel):
     technique: Annotated[Any, _of_kind("must be a name, or one name with its parameters: `{NAME: {…}}`", str, dict)] = (
         None
     )
-    tools: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    tools: Annotated[list[Any] | None, BeforeValidator(_tool_entries)] = None
     model: str | None = None
     think: ThinkSetting = None
     programs: ProgramsSpec | None = None
@@ -179,19 +188,14 @@ class CaseSpec(ClosedModel):
 
 
 class ToolSpec(ClosedModel):
-    """A tool with what its function reads beside its arguments: files and environment variables, by name."""
+    """A Python function as a tool, with its effects and what it reads beside its arguments: files and environment
+    variables, by name.
+    """
 
     function: str
     reads: Annotated[list[str], BeforeValidator(_as_list)] = []
     environment: Annotated[list[str], BeforeValidator(_as_list)] = []
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_function(cls, value: Any) -> Any:
-        """Return the mapping that the name of a function alone stands for."""
-        if not isinstance(value, str | Mapping | ToolSpec):
-            raise ValueError("must be `FILE.py:FUNCTION`, or a mapping with that as its `function`")
-        return {"function": value} if isinstance(value, str) else value
+    effects: Annotated[list[Effect], BeforeValidator(_as_list)] = []
 
 
 class PipelineSpec(ClosedModel):
@@ -206,7 +210,8 @@ class PipelineSpec(ClosedModel):
     steps: dict[str, Any] = Field(min_length=1)
     output: Any = None
     model: str | None = None
-    tools: dict[str, ToolSpec] = {}
+    tools: dict[str, Any] = {}
+    allow: Annotated[list[str], BeforeValidator(_as_list)] = []
     cases: list[Any] = []
     tune: dict[str, Any] = {}
 
@@ -296,6 +301,7 @@ _ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type"
 # Shapes that the models leave open: their own validators give better messages than a schema.
 _SHAPES: dict[str, dict[str, Any]] = {
     "after": _ONE_OR_MANY,
+    "allow": _ONE_OR_MANY,
     "environment": _ONE_OR_MANY,
     "answer": {"type": ["string", "object"]},
     "for_each": {"type": ["string", "array", "object"]},
@@ -328,12 +334,22 @@ def json_schema(of: Format) -> dict[str, Any]:
         for name in properties.keys() & shapes.keys():
             properties[name] = {**shapes[name], "title": properties[name].get("title", name)}
         if properties.get("tools", {}).get("type") != "object" and "tools" in properties:
-            properties["tools"] = {**_ONE_OR_MANY, "title": "Tools"}
+            properties["tools"] = {"anyOf": [*_tool_shapes(), {"type": "array", "items": {"anyOf": _tool_shapes()}}]}
         elif "tools" in properties:
-            tool = properties["tools"]["additionalProperties"]
-            properties["tools"]["additionalProperties"] = {"anyOf": [{"type": "string"}, tool]}
+            properties["tools"]["additionalProperties"] = {"anyOf": _tool_shapes()}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"promptkit {of}"}
     return {**schema, **head, "description": f"A {of} of promptkit."}
+
+
+def _tool_shapes() -> list[dict[str, Any]]:
+    """Return the schemas of the forms in which a file names a tool: a text, a function, a kind with its settings."""
+    function = ToolSpec.model_json_schema()
+    effects = {"enum": list(get_args(Effect))}
+    shapes = {"effects": {"anyOf": [effects, {"type": "array", "items": effects}]}, **_SHAPES}
+    properties = {name: {**shapes.get(name, part)} for name, part in function["properties"].items()}
+    kind = {"type": "object", "properties": dict.fromkeys(KINDS, True), "additionalProperties": False}
+    kind |= {"minProperties": 1, "maxProperties": 1}
+    return [{"type": "string"}, {**function, "properties": properties}, kind]
 
 
 def _file_model(of: Format) -> type[BaseModel]:

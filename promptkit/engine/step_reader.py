@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine.pipeline import Edge, ForEach, Guard, Input, OnError, Pipeline, PromptCall, Repeat, Step
+from promptkit.engine.pipeline import Edge, ForEach, Guard, Input, OnError, Pipeline, PromptCall, Repeat, Step, StepTool
 from promptkit.engine.scope import (
     INDEX,
     PREVIOUS,
@@ -23,7 +23,7 @@ from promptkit.engine.scope import (
 )
 from promptkit.engine.spec import InputType, SettingsSpec, StepSpec, labels_as_written, validate_usable
 from promptkit.engine.step_settings import SettingsResolver, SettingsSource
-from promptkit.engine.tools import Tool
+from promptkit.engine.tool_settings import PipelineTools
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
@@ -50,7 +50,7 @@ class PipelineContext:
     steps: frozenset[str]
     lists: frozenset[str] = frozenset()
     types: Mapping[str, str] = field(default_factory=dict)
-    tools: Mapping[str, Tool]
+    tools: PipelineTools
     defaults: tuple[SettingsSource, ...]
 
     @property
@@ -68,7 +68,7 @@ class StepTarget:
 
     word: str
     prompt: Prompt | None = None
-    tool: Tool | None = None
+    tool: StepTool | None = None
     pipeline: Pipeline | None = None
     takes: Mapping[str, bool] | None = None
 
@@ -101,6 +101,7 @@ class StepReader:
             prompt_call=self._prompt_call(resolver, target.prompt, local, filled) if target.prompt else None,
             tool=target.tool,
             pipeline=target.pipeline,
+            allow=self.context.tools.allow,
             arguments=arguments,
             filled=filled,
             for_each=self._loop(items),

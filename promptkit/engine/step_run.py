@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.engine.pipeline import ForEach, Pipeline, PromptCall, Repeat, Step
+from promptkit.engine.pipeline import ForEach, Pipeline, PromptCall, Repeat, Step, StepTool
 from promptkit.engine.results import Status, Trace
 from promptkit.engine.row_examples import row_examples
 from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
-from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
+from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived, ToolCalled
 from promptkit.engine.step_settings import resolve_model
-from promptkit.engine.tools import Tool
+from promptkit.engine.toolsets import open_tools, without_toolsets
 from promptkit.errors import (
     CodeFailed,
     InputError,
@@ -23,6 +23,7 @@ from promptkit.errors import (
     RuntimeFailure,
     StrictWarning,
     ToolFailed,
+    ToolRefused,
     UnparsedAnswer,
     catching_unexpected,
 )
@@ -35,6 +36,9 @@ from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Answer, CallRecord, StepContext, ToolCall
 from promptkit.techniques.perform import perform, repair
 from promptkit.techniques.warnings import TechniqueWarning, merged_sources, warning_text
+from promptkit.tools.arguments import argument_fault, typed_arguments
+from promptkit.tools.functions import FunctionTool
+from promptkit.tools.permissions import refusal
 
 RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, StrictWarning, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
@@ -213,15 +217,37 @@ class StepRun:
             raise ToolFailed(f"the result does not pass the guard: {problem}")
         return StepOutcome("done", value)
 
-    async def _call_tool(self, tool: Tool, values: Mapping[str, Any], here: ExecutionContext) -> Any:
-        """Call the step's tool and record the call. Raises ToolFailed."""
+    async def _call_tool(self, named: StepTool, values: Mapping[str, Any], here: ExecutionContext) -> Any:
+        """Call the step's tool and record the call. Raises ToolFailed, and InputError for arguments that do not fit.
+
+        The arguments of a Python function are its own affair.
+        """
+        session = self.session
+        opened = await open_tools(
+            {named.name: named.tool},
+            root=session.project.root,
+            allow=self.step.allow,
+            client_of=session.client,
+            notice=session.notice,
+        )
+        tool = next(iter(opened.values()))
+        if not isinstance(tool, FunctionTool):
+            values = typed_arguments(tool.parameters, values)
+            if fault := argument_fault(tool.parameters, values):
+                raise self._wrong(f"arguments of the tool `{named.name}`: {fault}")
+        call = ToolCall(name=tool.name, arguments=values)
+        here.trace.tool_calls.append(call)
+        started = session.now()
         try:
-            value = await tool.call(values)
+            if reason := refusal(tool, self.step.allow):
+                raise ToolRefused(reason)
+            call.result = await tool.call(values)
         except ToolFailed as error:
-            here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, failure=str(error)))
+            call.failure, call.refused = str(error), isinstance(error, ToolRefused)
             raise
-        here.trace.tool_calls.append(ToolCall(name=tool.name, arguments=values, result=value))
-        return value
+        finally:
+            call.seconds = round(session.now() - started, 4)
+        return call.result
 
     async def _ask(self, values: dict[str, Any], here: ExecutionContext) -> Any:
         context = await step_context(
@@ -336,6 +362,7 @@ async def step_context(
     if call.examples.nearest is not None:
         here.trace.examples = tuple(example.number for example in examples)
     answer, example_answers = _answer_types(step, values, examples, here)
+    tools = without_toolsets(call.tools, session.notice) if session.dry else call.tools
     return StepContext(
         prompt=call.prompt,
         values=values,
@@ -359,13 +386,17 @@ async def step_context(
         history=_history(call, values, step.place),
         options=call.options,
         programs=call.programs,
-        tools={name: tool.call for name, tool in call.tools.items()},
+        tools=await open_tools(
+            tools, root=session.project.root, allow=step.allow, client_of=client_of, notice=session.notice
+        ),
+        allow=frozenset() if session.dry else step.allow,
         models=call.models,
         client_of=client_of,
         sample=here.sample,
         strict=session.settings.strict,
         record=record,
         record_tool=here.trace.tool_calls.append,
+        tool_finished=lambda made: session.emit(ToolCalled(step=path, item=here.item, call=made)),
         notice=session.notice,
         warn=warn,
         on_text=on_text if session.listens else None,

@@ -18,7 +18,7 @@ from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
 from promptkit.engine.spec import DefaultsSpec, OptionsSpec, ProgramsSpec, validate_usable
 from promptkit.engine.step_rows import expected_value
-from promptkit.engine.tools import Tool
+from promptkit.engine.tool_settings import PipelineTools
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
 from promptkit.project_code.reference import is_project_code
@@ -34,9 +34,12 @@ from promptkit.techniques.spec import call_names, configure, model_references, w
 from promptkit.techniques.spec import check_spec as check_technique
 from promptkit.techniques.thinking import Think, read_think
 from promptkit.techniques.warning_names import wrong_names
+from promptkit.tools.base import Tool, Toolset
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
 MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
+WITH_TOOLS = "function_calling"
+"""The technique of a step that names tools and no technique."""
 _EXAMPLE_FILES = ("file", "from")
 """The keys of `examples:` that may name a file."""
 
@@ -125,7 +128,7 @@ class SettingsResolver:
         prompt: Prompt,
         answer: AnswerSetting,
         *,
-        tools: Mapping[str, Tool],
+        tools: PipelineTools,
         sources: Mapping[str, tuple[str, ...]],
         inputs: Mapping[str, PromptInput],
         home: Path,
@@ -240,9 +243,9 @@ class SettingsResolver:
         chosen = first_setting(self._sources, key)
         return default if chosen is None else chosen.value
 
-    def _add(self, chosen: ChosenSetting, key: str, error: InputError) -> None:
+    def _add(self, chosen: ChosenSetting, key: str, error: InputError, path: Sequence[Key] = ()) -> None:
         for problem in error.problems:
-            self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint))
+            self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint, path))
 
     def _check_scored(self, name: str) -> None:
         """Report `decide: score` for an answer type without a closed set of answers."""
@@ -263,7 +266,7 @@ class SettingsResolver:
     def _technique(self, inputs: Mapping[str, PromptInput]) -> ChosenSetting:
         chosen = first_setting(self._sources, "technique")
         if chosen is None:
-            return ChosenSetting("vanilla", self._sources[0])
+            return ChosenSetting(WITH_TOOLS if self._get("tools", None) else "vanilla", self._sources[0])
         for problem in check_technique(chosen.value, self._project, inputs, chosen.source.folder):
             placed = chosen.problem("technique", problem.message, problem.hint)
             self._problems.add(problem if problem.file else placed)
@@ -390,14 +393,28 @@ class SettingsResolver:
                 return read_think(older if value is None else value)
         return None
 
-    def _tools(self, tools: Mapping[str, Tool]) -> dict[str, Tool]:
+    def _tools(self, tools: PipelineTools) -> dict[str, Tool | Toolset]:
+        """Return the step's tools by name. Reports unknown ones, those that are not allowed, and names of two."""
         chosen = first_setting(self._sources, "tools")
+        found: dict[str, Tool | Toolset] = {}
         if chosen is None:
-            return {}
-        for name in chosen.value:
-            if name not in tools:
-                self._problems.add(chosen.problem("tools", f"unknown tool `{name}`", nearest(name, tools)))
-        return {name: tools[name] for name in chosen.value if name in tools}
+            return found
+        for number, entry in enumerate(chosen.value):
+            path = (number,)
+            try:
+                named = tools.find(entry, chosen.source.folder)
+            except InputError as error:
+                self._add(chosen, "tools", error, path)
+                continue
+            if named is None:
+                continue
+            if found.get(named.name, named.tool) is not named.tool:
+                hint = "declare them under two names in `tools:` of the pipeline"
+                self._problems.add(chosen.problem("tools", f"two tools have the name `{named.name}`", hint, path))
+            if refused := tools.refused(named):
+                self._problems.add(chosen.problem("tools", *refused, path))
+            found[named.name] = named.tool
+        return found
 
 
 def _embedders(examples: Examples) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from promptkit.runtimes.base import Message, Role
 
-ROLES: Final = get_args(Role)
+ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant")
+"""Roles of turns in data: a turn with a tool's result belongs to a call, which data does not have."""
 
 
 def messages_fault(value: Any) -> str | None:

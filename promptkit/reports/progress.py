@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from promptkit.engine.results import StepResult
+from promptkit.engine.results import StepResult, tool_call_record
 from promptkit.engine.session import (
     CallFinished,
     Event,
@@ -20,6 +20,7 @@ from promptkit.engine.session import (
     StepFinished,
     StepStarted,
     TextArrived,
+    ToolCalled,
 )
 from promptkit.reports.layout import LEAST_WIDTH, broken_text, fold
 from promptkit.reports.output import ask_person, note, redraws, report_console
@@ -34,6 +35,7 @@ from promptkit.reports.text import (
     visible,
     warning_texts,
 )
+from promptkit.reports.trace import tool_call_line
 from promptkit.runtimes.base import Thought
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ TAIL = 2_000
 STREAM_LINES = 6
 """Lines of streaming replies on the screen, shared by the steps that run."""
 STREAM_INDENT = "    "
+TOOL_INDENT = "  "
 
 
 @dataclass(slots=True)
@@ -135,6 +138,9 @@ class Progress:
             if work.tail.strip():
                 self._print(f"… {name}{' was thinking' if work.thinks else ''}, so far:\n{work.tail.strip()}")
 
+    def cells_done(self, done: int, total: int) -> None:
+        """Take note of the finished cells of an evaluation, for programs that show them in their own way."""
+
     def row_finished(self) -> None:
         """Count a finished row without writing anything."""
         if self._rows:
@@ -196,6 +202,9 @@ class Progress:
                     self._at_work.pop(prefix + event.step, None)
                     if steps:
                         self._print_step(event.step, event.result)
+                case ToolCalled():
+                    if steps:
+                        self._print_tool_call(event)
                 case _:
                     self._advance(prefix + event.step, event)
 
@@ -226,6 +235,10 @@ class Progress:
             self._console.print(fold(visible(text), self._console.width), style="dim")
         else:
             note(text)
+
+    def _print_tool_call(self, event: ToolCalled) -> None:
+        line = f"{event.step}: {tool_call_line(tool_call_record(event.call))}"
+        self._print(f"{TOOL_INDENT}{one_line(line, self._console.width - len(TOOL_INDENT) - 1)}")
 
     def _print_step(self, name: str, result: StepResult) -> None:
         parts = [

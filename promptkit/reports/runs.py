@@ -26,7 +26,7 @@ from promptkit.reports.text import (
     warning_texts,
     when_text,
 )
-from promptkit.reports.trace import stored_trace_text, text_block, tree
+from promptkit.reports.trace import stored_trace_text, text_block, tool_call_line, tree, turn_lines
 from promptkit.reports.tuning.report import difference_text
 from promptkit.storage.records import check_shape
 from promptkit.techniques.warnings import warning_text
@@ -128,6 +128,12 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
         lines += ["", *columns([_step_line(name, step) for name, step in steps.items()])]
     for call in calls:
         lines += ["", *tree([(_call_title(call), _call_lines(call))])]
+    made = [
+        f"{visible(name)}: {tool_call_line(call)}"
+        for name, step in steps.items()
+        for call in step.get("tool_calls", ())
+    ]
+    lines += ["", *made] if made else []
     for name in ("traceback", "error", "output"):
         if run.record.get(name) is not None:
             lines += ["", f"{name}:", display_text(run.record[name])]
@@ -154,11 +160,11 @@ def _call_title(call: Mapping[str, Any]) -> str:
 def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
     request = call["request"]
     for message in request.get("messages") or ():
-        yield from text_block(message["role"], message["content"])
+        yield from turn_lines(message["role"], message["content"], message.get("calls", ()))
     for name in ("prompt", "begun"):
         if request.get(name):
             yield from text_block(name, request[name])
-    yield from text_block("reply", call["reply"]["text"])
+    yield from turn_lines("reply", call["reply"]["text"], call["reply"].get("calls", ()))
     if call.get("rule"):
         yield from text_block("read by", call["rule"])
     if call["problem"]:

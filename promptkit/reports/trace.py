@@ -76,7 +76,7 @@ def _call_lines(call: TraceRecord) -> Iterator[str]:
     yield from _message_lines(call)
     if call["thoughts"]:
         yield from text_block("thoughts", call["thoughts"])
-    yield from text_block("reply", call["reply"])
+    yield from turn_lines("reply", call["reply"], call.get("function_calls", ()))
     if call["parsed"] is not None:
         by = f" by {visible(call['rule'])}" if call.get("rule") else ""
         yield from text_block(f"parsed{by}", display_text(call["parsed"]))
@@ -86,7 +86,7 @@ def _call_lines(call: TraceRecord) -> Iterator[str]:
 
 def _message_lines(call: TraceRecord) -> Iterator[str]:
     for message in call["messages"]:
-        yield from text_block(message["role"], message["content"])
+        yield from turn_lines(message["role"], message["content"], message.get("calls", ()))
     for name in ("prompt", "begun"):
         if call.get(name):
             yield from text_block(name, call[name])
@@ -101,10 +101,19 @@ def tree(parts: Sequence[tuple[str, Iterable[str]]]) -> Iterator[str]:
 
 
 def tool_call_line(call: Mapping[str, Any]) -> str:
-    """Return a tool call in one line: `tool book(date="Friday") → "booked"`."""
+    """Return a tool call in one line: `tool book(date="Friday") → "booked" · 12 ms`."""
     arguments = ", ".join(f"{name}={one_line(_json(value))}" for name, value in call["arguments"].items())
-    result = f"failed: {call['failure']}" if call["failure"] is not None else _json(call["result"])
-    return f"tool {visible(call['name'])}({arguments}) → {one_line(result)}"
+    verb = "refused" if call.get("refused") else "failed"
+    result = f"{verb}: {call['failure']}" if call["failure"] is not None else _json(call["result"])
+    took = f" · {seconds_text(call['seconds'])}" if "seconds" in call else ""
+    return f"tool {visible(call['name'])}({arguments}) → {one_line(result)}{took}"
+
+
+def turn_lines(name: str, text: str, calls: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield a turn or a reply, and the calls in it as the model wrote them: `reply calls book({"date": "Friday"})`."""
+    if text or not calls:
+        yield from text_block(name, text)
+    yield from (f"{name} calls {visible(call['name'])}({one_line(call['arguments'])})" for call in calls)
 
 
 def _json(value: Any) -> str:
@@ -161,6 +170,8 @@ def _request_lines(rendered: Rendered, template: bool) -> Iterator[str]:
     else:
         for message in request.messages:
             yield from (f"[{message.role}]", message.content)
+        for tool in request.tools:
+            yield from (f"[tool {tool.name}]", tool.description, json.dumps(tool.parameters, ensure_ascii=False))
         if request.begun:
             yield from ("[assistant, begun]", request.begun)
     if request.grammar is not None:

@@ -277,13 +277,17 @@ class Runtime(ABC):
         """Return the text's tokens as byte pieces, or None without the capability `tokenize`."""
         return None
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the text that the messages become, or None without the capability `template`."""
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        """Return the text that messages and tools become, or None without the capability `template`."""
         return None
 
-    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
-        """Return how many tokens the messages become, or None where that is not known."""
-        text = await self.template(messages, begun)
+    async def count(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> int | None:
+        """Return how many tokens messages and tools become, or None where that is not known."""
+        text = await self.template(messages, begun, tools)
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)
 

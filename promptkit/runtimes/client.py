@@ -22,6 +22,7 @@ from promptkit.runtimes.base import (
     Reply,
     Request,
     Runtime,
+    ToolDefinition,
     resuming_listeners,
     with_implied,
 )
@@ -61,6 +62,7 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "seed": "take a seed",
     "embeddings": "embed texts",
     "think": "think",
+    "function_calls": "call functions",
 }
 
 
@@ -102,6 +104,7 @@ def required_capabilities(request: Request) -> list[Capability]:
         "stop": bool(request.stop),
         "seed": request.seed is not None,
         "think": bool(request.think),
+        "function_calls": bool(request.tools) or any(turn.calls or turn.role == "tool" for turn in request.messages),
     }
     return [capability for capability, is_needed in needed.items() if is_needed]
 
@@ -228,18 +231,22 @@ class Client:
             self._recorder.pieces(self._name, text, pieces)
         return pieces
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the text that the messages become, or None where the runtime does not show it."""
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        """Return the text that messages and tools become, or None where the runtime does not show it."""
         await self.model()
-        text = await self.runtime.template(messages, begun)
+        text = await self.runtime.template(messages, begun, tools)
         if self._recorder:
-            self._recorder.template(self._name, messages, begun, text)
+            self._recorder.template(self._name, messages, begun, tools, text)
         return text
 
-    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
-        """Return how many tokens the messages become, or None where that is not known."""
+    async def count(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> int | None:
+        """Return how many tokens messages and tools become, or None where that is not known."""
         await self.model()
-        return await self.runtime.count(messages, begun)
+        return await self.runtime.count(messages, begun, tools)
 
     def uncached(self) -> Client:
         """Return this client without its store: same runtime, limits and counts. Call `model` first."""

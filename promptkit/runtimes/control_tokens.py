@@ -8,11 +8,15 @@ see it, whereas an invisible character would hide in the text that the model cop
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-from promptkit.runtimes.base import Request
+from promptkit.errors import RequestRefused
+from promptkit.runtimes.base import FunctionCall, Message, Request, ToolDefinition
+from promptkit.runtimes.function_calls import MOST_NESTED, is_too_deep, object_in
+from promptkit.storage.strict_json import json_bytes
 
 LONGEST_KEPT: Final = 10_000
 """The longest text, in characters, whose escaped form is cached."""
@@ -62,24 +66,78 @@ def is_control_token(text: str) -> bool:
     return any(pattern.fullmatch(text) for _, pattern in _ELSEWHERE) or bool(_SENTENCE.fullmatch(text))
 
 
+TextFilter: TypeAlias = Callable[[str, bool], str]
+"""Takes a text, and whether it is the assistant's own answer."""
+
+
 def holds_control_tokens(request: Request) -> bool:
-    """Tell whether the messages of a request, or its begun turn, hold a known control token."""
+    """Tell whether the messages of a request, its begun turn or its tools hold a known control token."""
     return without_control_tokens(request) is not request
 
 
 def without_control_tokens(request: Request) -> Request:
-    """Return the request with a backslash in each known control token of its messages and its begun turn.
+    """Return the request with a backslash in each known control token of its messages, its begun turn and its tools.
 
     A raw text stays as it is: its author writes the control tokens. Returns the same request where it holds none.
+    Raises RequestRefused for a tool whose parameters are nested too deep.
     """
-    contents = [_escaped(message.content, message.role == "assistant") for message in request.messages]
-    begun = request.begun if request.prompt is not None else _escaped(request.begun, True)
-    if begun == request.begun and contents == [message.content for message in request.messages]:
+    return with_texts(request, _escaped)
+
+
+def with_texts(request: Request, change: TextFilter) -> Request:
+    """Return the request with each text of its messages, its begun turn and its tools as `change` returns it.
+
+    A raw text, with what is begun of its continuation, stays as it is. Returns the same request where no text changes.
+    """
+    messages = tuple(_changed_turn(message, change) for message in request.messages)
+    tools = tuple(_changed_tool(tool, change) for tool in request.tools)
+    begun = request.begun if request.prompt is not None else change(request.begun, True)
+    if (messages, begun, tools) == (request.messages, request.begun, request.tools):
         return request
-    pairs = zip(request.messages, contents, strict=True)
-    return replace(
-        request, messages=tuple(replace(message, content=content) for message, content in pairs), begun=begun
+    return replace(request, messages=messages, begun=begun, tools=tools)
+
+
+def _changed_turn(message: Message, change: TextFilter) -> Message:
+    content = change(message.content, message.role == "assistant")
+    if not (message.calls or message.tool):
+        return message if content == message.content else replace(message, content=content)
+    calls = tuple(
+        FunctionCall(id=call.id, name=change(call.name, False), arguments=_changed_arguments(call.arguments, change))
+        for call in message.calls
     )
+    return replace(message, content=content, calls=calls, tool=change(message.tool, False))
+
+
+def _changed_arguments(text: str, change: TextFilter) -> str:
+    """Return a call's arguments, changed within their texts: a backslash alone would end their being JSON."""
+    if "\\" not in text and change(text, False) == text:
+        return text
+    value = object_in(text)
+    if value is None:
+        return change(text, False)
+    changed = _changed_value(value, change)
+    return text if changed == value else json_bytes(changed).decode("utf-8", "surrogatepass")
+
+
+def _changed_tool(tool: ToolDefinition, change: TextFilter) -> ToolDefinition:
+    if is_too_deep(tool.parameters):
+        raise RequestRefused(f"the parameters of the tool `{tool.name}` are nested more than {MOST_NESTED} levels deep")
+    return ToolDefinition(
+        name=change(tool.name, False),
+        description=change(tool.description, False),
+        parameters=_changed_value(tool.parameters, change),
+    )
+
+
+def _changed_value(value: Any, change: TextFilter) -> Any:
+    match value:
+        case str():
+            return change(value, False)
+        case Mapping():
+            return {change(key, False): _changed_value(part, change) for key, part in value.items()}
+        case list():
+            return [_changed_value(part, change) for part in value]
+    return value
 
 
 def _escaped(text: str, is_answer: bool) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from promptkit.errors import InputError, PromptkitError, ServerFailed
 from promptkit.project_code.entry_points import check_subclass, load_entry_point, load_entry_points
 from promptkit.project_code.reference import guarded
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime, ToolDefinition
 from promptkit.runtimes.reply_reader import checked_foreign_reply, finite_number, protocol_errors
 
 ENTRY_POINT_GROUP = "promptkit.runtimes"
@@ -72,15 +72,19 @@ class InstalledRuntime(Runtime):
         with self._guarded():
             return await self._runtime.tokenize(text)
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the package's text of the messages."""
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        """Return the package's text of messages and tools."""
         with self._guarded():
-            return await self._runtime.template(messages, begun)
+            return await self._runtime.template(messages, begun, tools)
 
-    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
-        """Return the package's count of the messages' tokens."""
+    async def count(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> int | None:
+        """Return the package's count of the tokens of messages and tools."""
         with self._guarded():
-            return await self._runtime.count(messages, begun)
+            return await self._runtime.count(messages, begun, tools)
 
     async def close(self) -> None:
         """Close the package's runtime."""

@@ -299,6 +299,8 @@ def catalog_model(name: str) -> LocalModel:
     capabilities: set[Capability] = {*(EMBEDDING_CAPABILITIES if model.task == "embedding" else CAPABILITIES)}
     if model.task == "reasoning":
         capabilities |= {"think", "thinks"}
+    if model.calls_functions:
+        capabilities.add("function_calls")
     return LocalModel(
         reference=model.reference,
         digest=model.sha256,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime, ToolDefinition
 from promptkit.runtimes.reply_reader import finite_number
 from promptkit.runtimes.serialization import (
     model_from,
@@ -96,10 +96,17 @@ class Recorder:
         if pieces is not None:
             self._keep(RecordingEntry(name, "tokenize", text, [piece_record(piece) for piece in pieces]))
 
-    def template(self, name: str | None, messages: Sequence[Message], begun: str, text: str | None) -> None:
-        """Keep the text of messages after the chat template."""
+    def template(
+        self,
+        name: str | None,
+        messages: Sequence[Message],
+        begun: str,
+        tools: Sequence[ToolDefinition],
+        text: str | None,
+    ) -> None:
+        """Keep the text of messages and tools after the chat template."""
         if text is not None:
-            self._keep(RecordingEntry(name, "template", _templated(messages, begun), text))
+            self._keep(RecordingEntry(name, "template", _templated(messages, begun, tools), text))
 
     def vectors(self, name: str | None, texts: Sequence[str], vectors: Sequence[list[float]]) -> None:
         """Keep the vector of each text."""
@@ -192,9 +199,11 @@ class Replay(Runtime):
         entry = self._find("tokenize", text)
         return None if entry is None else self._decode(entry, lambda pieces: tuple(map(piece_from, pieces)))
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
         """Return the recorded text, or None."""
-        entry = self._find("template", _templated(messages, begun))
+        entry = self._find("template", _templated(messages, begun, tools))
         return None if entry is None else self._decode(entry, str)
 
     def _find(self, kind: str, question: object) -> RecordingEntry | None:
@@ -301,13 +310,16 @@ def _without_times(entry: RecordingEntry) -> Any:
     return entry.answer
 
 
-def _templated(messages: Sequence[Message], begun: str) -> dict[str, Any]:
-    return request_record(Request(messages=tuple(messages), begun=begun))
+def _templated(messages: Sequence[Message], begun: str, tools: Sequence[ToolDefinition]) -> dict[str, Any]:
+    return request_record(Request(messages=tuple(messages), begun=begun, tools=tuple(tools)))
 
 
 def _readable(record: Mapping[str, Any]) -> str:
     """Return a request as a person reads it: the messages first, then its other fields."""
-    parts = [f"[{message['role']}]\n{message['content']}" for message in record.get("messages", ())]
+    parts = [
+        "\n".join([f"[{message['role']}]\n{message['content']}", *map(to_json, message.get("calls", ()))])
+        for message in record.get("messages", ())
+    ]
     parts += [f"[{name}]\n{record[name]}" for name in ("prompt", "begun") if name in record]
     rest = {name: value for name, value in record.items() if name not in {"messages", "prompt", "begun"}}
     return "\n".join([*parts, *(f"{name}: {to_json(value)}" for name, value in rest.items())])

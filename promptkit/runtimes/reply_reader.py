@@ -18,6 +18,7 @@ from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFai
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import Redactor
 from promptkit.runtimes.base import Alternative, Finish, FunctionCall, OnText, Reply, Thought, Token
+from promptkit.runtimes.function_calls import CallReader
 from promptkit.runtimes.server_timings import Timings
 from promptkit.runtimes.thoughts import ThoughtSplitter
 
@@ -59,6 +60,8 @@ FAILED_FINISH_REASONS: Mapping[str, tuple[type[RequestRefused | ServerFailed | B
     "unload": (ServerFailed, "the server unloaded the model and gave no answer"),
 }
 """Finish reasons that leave no answer. A refusal is due to the request, any other to the server."""
+CALLED: frozenset[str] = frozenset({"tool_calls", "function_call"})
+"""Finish reasons of a reply with calls, where tools were offered."""
 
 
 @contextmanager
@@ -84,10 +87,11 @@ class ReplyReader:
         redactor: Redactor | None = None,
         splitter: ThoughtSplitter | None = None,
         answer_end: AnswerEnd | None = None,
+        calls: CallReader | None = None,
     ) -> None:
         """`name` is the model's name in messages, `limit` the most tokens of the reply, thoughts included.
 
-        `answer_end` ends an answer that follows thoughts.
+        `answer_end` ends an answer that follows thoughts. `calls` reads the calls where tools were offered.
         """
         redactor = redactor or Redactor()
         self.tokens: list[Token] = []
@@ -105,6 +109,8 @@ class ReplyReader:
         self._redactor = redactor
         self._splitter = splitter or ThoughtSplitter()
         self._answer_end = answer_end
+        self._calls = calls
+        self._ended_by_calls = False
         self._joined = 0  # pieces of the answer that are held back, without blanks before it
         self._answer: list[str] = []
         self._text = redactor.stream()
@@ -188,6 +194,8 @@ class ReplyReader:
             self.thought_parts += self._pieces - 1  # This piece is counted by itself.
             self.tokens.clear()
             self._answer.clear()
+            if self._calls is not None:
+                self._calls.forget_text()
         return self._keep(shown)
 
     def _keep(self, shown: str) -> str:
@@ -198,7 +206,21 @@ class ReplyReader:
             shown = end.feed(shown, joined)
             self.finish = end.finish or self.finish
         self._answer.append(shown)
-        return shown
+        return shown if self._calls is None else self._calls.shown(shown)
+
+    def add_calls(self, parts: Any) -> None:
+        """Keep calls of tools, or pieces of these. Raises the error of a call where no tool was offered."""
+        listed = _list(parts)
+        if not listed:
+            return
+        if self._calls is None:
+            raise self.failed("tool_calls")
+        if self.finish:
+            raise self._more()
+        if self._first is None:
+            self._first = perf_counter()
+        for part in listed:
+            self._count(self._calls.feed(part), 0, 0)
 
     def new_thoughts(self) -> Thought:
         """Return the thoughts that have arrived since the last call."""
@@ -236,6 +258,8 @@ class ReplyReader:
         """Take the finish reason. Raises the error for an answer that was withheld, and for an unknown reason."""
         if not isinstance(reason, str):
             raise TypeError(reason)
+        if self._calls is not None and reason in CALLED:
+            self._ended_by_calls, reason = True, "stop"
         if reason in FAILED_FINISH_REASONS:
             raise self.failed(reason)
         if reason not in FINISH_REASONS:
@@ -255,7 +279,7 @@ class ReplyReader:
         shown = self._feed(self._text.end()) + self._keep(self._splitter.finish())
         held = self._answer_end.end() if self._answer_end else ""
         self._answer.append(held)
-        return shown + held
+        return shown + held if self._calls is None else shown + self._calls.shown(held) + self._calls.end()
 
     def reply(
         self,
@@ -282,8 +306,11 @@ class ReplyReader:
         if out is None and self._answer_end is not None and self.ended_early:
             out = self.thought_parts + self._answer_end.pieces
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
+        calls, text = self._called(), "".join(self._answer)
+        is_written = self._calls is not None and self._calls.were_written
         return checked_reply(
-            text="".join(self._answer),
+            text="" if is_written or (calls and not text.strip()) else text,
+            calls=calls,
             finish=self.finish,
             thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
             tokens_in=possible_count(tokens_in, window=window),
@@ -294,6 +321,16 @@ class ReplyReader:
             first_token=None if self._first is None else max(0.0, seconds - later),
             **(timings or {}),
         )
+
+    def _called(self) -> list[FunctionCall]:
+        """Return the calls, without the server's key in any text of theirs."""
+        found = [] if self._calls is None else self._calls.calls()
+        if self._ended_by_calls and not found:
+            raise BadReply(f"`{self._name}` ended for a call of a tool, and no call came")
+        clean = self._redactor.clean
+        return [
+            FunctionCall(id=clean(call.id), name=clean(call.name), arguments=clean(call.arguments)) for call in found
+        ]
 
     def _tokens_show_key(self) -> bool:
         text = b"".join(token.piece for token in self.tokens)

@@ -60,7 +60,9 @@ from promptkit.runtimes.base import (
     Runtime,
     Thought,
     Token,
+    ToolDefinition,
 )
+from promptkit.runtimes.function_calls import tool_fields
 from promptkit.runtimes.reply_reader import checked_foreign_reply
 from promptkit.storage.files import read_text, resolved
 from promptkit.storage.models import read_model
@@ -99,9 +101,15 @@ def split_tokens(text: str) -> tuple[bytes, ...]:
 
 
 def request_text(request: Request) -> str:
-    """Return the whole text of a request: the messages' contents or the prompt, then the begun turn."""
-    parts = [request.prompt] if request.prompt is not None else [message.content for message in request.messages]
+    """Return the whole text of a request: the messages with their calls, or the prompt, then the begun turn."""
+    parts = [request.prompt] if request.prompt is not None else [_turn_text(message) for message in request.messages]
     return "\n".join([*parts, request.begun] if request.begun else parts)
+
+
+def _turn_text(message: Message) -> str:
+    """Return a turn's text, with each call on a line as `name(arguments)`."""
+    calls = [f"{call.name}({call.arguments})" for call in message.calls]
+    return "\n".join([message.content, *calls] if message.content or not calls else calls)
 
 
 def quoted_request(request: Request) -> str:
@@ -189,9 +197,11 @@ class Scripted(Runtime):
         """Return the text's tokens, or None without the capability `tokenize`."""
         return tuple(self._tokenizer(text)) if "tokenize" in self._model.capabilities else None
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the messages in a plain template, or None without the capability `template`."""
-        return _templated(messages, begun) if "template" in self._model.capabilities else None
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        """Return messages and tools in a plain template, or None without the capability `template`."""
+        return _templated(messages, begun, tools) if "template" in self._model.capabilities else None
 
     def _obey(self, request: Request, text: str) -> Reply:
         """Return the reply of a text, cut at the request's limits."""
@@ -199,7 +209,9 @@ class Scripted(Runtime):
             text = text.split(stop, 1)[0]
         given = tuple(self._tokenizer(text))
         kept = given[: request.max_tokens]
-        asked = _templated(request.messages, request.begun) if request.prompt is None else request.prompt
+        asked = request.prompt
+        if asked is None:
+            asked = _templated(request.messages, request.begun, request.tools)
         return Reply(
             text=b"".join(kept).decode("utf-8", "surrogatepass") if len(kept) < len(given) else text,
             finish="length" if len(kept) < len(given) else "stop",
@@ -232,9 +244,10 @@ def _certain(piece: bytes) -> Token:
     return Token(piece, 0.0, (Alternative(piece, 0.0),))
 
 
-def _templated(messages: Sequence[Message], begun: str) -> str:
-    turns = "".join(f"<|{message.role}|>\n{message.content}\n" for message in messages)
-    return f"{turns}<|assistant|>\n{begun}"
+def _templated(messages: Sequence[Message], begun: str, tools: Sequence[ToolDefinition]) -> str:
+    offered = f"<|tools|>\n{compact(tool_fields(tools))}\n" if tools else ""
+    turns = "".join(f"<|{message.role}|>\n{_turn_text(message)}\n" for message in messages)
+    return f"{offered}{turns}<|assistant|>\n{begun}"
 
 
 def _answers_in_order(answers: Iterable[ScriptedAnswer], reference: str) -> Script:

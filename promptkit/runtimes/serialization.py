@@ -82,7 +82,7 @@ def message_record(message: Message) -> dict[str, Any]:
     """Return a turn's record."""
     record: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.calls:
-        record["calls"] = [_call_record(call) for call in message.calls]
+        record["calls"] = [call_record(call) for call in message.calls]
     _put(record, "call_id", message.call_id, "")
     _put(record, "tool", message.tool, "")
     return record
@@ -93,7 +93,8 @@ def _message_from(record: Mapping[str, Any]) -> Message:
     return Message(record["role"], record["content"], calls, record.get("call_id", ""), record.get("tool", ""))
 
 
-def _call_record(call: FunctionCall) -> dict[str, str]:
+def call_record(call: FunctionCall) -> dict[str, str]:
+    """Return the record of a call in a reply or a turn."""
     return {"id": call.id, "name": call.name, "arguments": call.arguments}
 
 
@@ -112,7 +113,7 @@ def reply_record(reply: Reply) -> dict[str, Any]:
     for name in _PLAIN_REPLY:
         _put(record, name, getattr(reply, name), getattr(_REPLY, name))
     if reply.calls:
-        record["calls"] = [_call_record(call) for call in reply.calls]
+        record["calls"] = [call_record(call) for call in reply.calls]
     if reply.tokens:
         record["tokens"] = [
             [*_alternative_record(token), [_alternative_record(other) for other in token.alternatives]]

@@ -53,6 +53,14 @@ def frozen_files() -> Iterator[None]:
         _snapshot.reset(token)
 
 
+def without_paths(text: str, root: Path) -> str:
+    """Return a text without this machine's paths to a folder (which become relative) and to the user's files (`~`)."""
+    if root != Path(root.anchor):
+        text = text.replace(f"{root}{os.sep}", "").replace(str(root), ".")
+    home = Path.home()
+    return text if home == Path(home.anchor) else text.replace(str(home), "~")
+
+
 def file_stamp(path: Path) -> Stamp | None:
     """Return a file's or folder's time in nanoseconds and size in bytes, which change when it does.
 

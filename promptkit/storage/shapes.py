@@ -168,11 +168,22 @@ class OwnerShape(NamedTuple):
     seen: Number | None
 
 
+class FunctionCallShape(TypedDict):
+    """A call of a tool that a model wrote."""
+
+    id: Text
+    name: Text
+    arguments: Text
+
+
 class MessageShape(TypedDict):
-    """A message of a request."""
+    """A message of a request. An assistant's may have calls; a tool's has the call that it is the result of."""
 
     role: Text
     content: Text
+    calls: NotRequired[list[FunctionCallShape]]
+    call_id: NotRequired[Text]
+    tool: NotRequired[Text]
 
 
 @_open
@@ -184,6 +195,7 @@ class CallShape(TypedDict):
     begun: Text
     options: dict[Text, Any]
     reply: Text
+    function_calls: NotRequired[list[FunctionCallShape]]
     thoughts: Text
     finish: Text
     context: NotRequired[Count]
@@ -212,6 +224,10 @@ class ToolCallShape(TypedDict):
     arguments: dict[Text, Any]
     result: Any
     failure: Text | None
+    refused: NotRequired[Truth]
+    id: NotRequired[Text]
+    level: NotRequired[Count]
+    seconds: NotRequired[Seconds]
 
 
 @_open

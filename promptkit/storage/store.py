@@ -71,7 +71,9 @@ class Store:
 
         `cache_size` bounds the cached replies in bytes.
         """
-        _make_folder(folder)
+        make_store_folder(folder)
+        for ending in ("", "-wal", "-shm", "-journal"):  # SQLite's files
+            check_writable(folder / f"{FILE}{ending}")
         with suppress(StoreFailed):  # the database says it better
             create_private(folder / FILE)
         return cls(Database(folder / FILE), cache_size)
@@ -278,15 +280,13 @@ def _run(row: tuple[Any, ...]) -> Run:
     return Run(number=number, **check_shape(columns, RunShape, f"runs {number}"))
 
 
-def _make_folder(folder: Path) -> None:
-    """Make the folder of a store, hidden from git, and check that SQLite's files may be written there."""
+def make_store_folder(folder: Path) -> None:
+    """Make the folder of a store, private and hidden from git, where it is missing. Raises StoreFailed."""
     if not folder.is_dir():
         make_folder(folder)
         with suppress(OSError):  # a file system without permissions keeps its own
             folder.chmod(PRIVATE_FOLDER)
         write_atomic(folder / ".gitignore", "*\n")
-    for ending in ("", "-wal", "-shm", "-journal"):
-        check_writable(folder / f"{FILE}{ending}")
 
 
 _READ_AT_ONCE = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.constraints.forms import ReplyForm
@@ -13,17 +13,20 @@ from promptkit.answers.decide import Scores
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt
-from promptkit.runtimes.base import Message, Reply, Request
+from promptkit.runtimes.base import FunctionCall, Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
 from promptkit.tools.backends import DEFAULT_BACKEND, Backend
+from promptkit.tools.base import Tool
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
 
 Decide = Literal["constrain", "generate", "score"]
 Flag = Literal["unparsed", "truncated", "no_consensus"]
+CAPPED: Final = "capped"
+"""The entry of an answer's `extra` that says that a bound of the technique ended it; it is a warning as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +74,22 @@ class CallRecord:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ToolCall:
-    """A call of a tool, by a step or by a model. `failure` says why there is no `result`; None where it succeeded."""
+    """A call of a tool, by a step or by a model. `failure` says why there is no `result`; None where it succeeded.
+
+    A call that is `refused` was not made, since the pipeline does not allow it. `seconds` is the time that it took.
+    `id` is the model's for it, and `level` that of the request whose reply calls it: calls of one reply share it.
+    """
 
     name: str
     arguments: Mapping[str, Any]
     result: Any = None
     failure: str | None = None
+    refused: bool = False
+    seconds: float = 0.0
+    id: str = ""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +112,11 @@ class StepContext:
     `repairs` is how often a reply that cannot be read is asked for again.
 
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
-    sample, began. `record` gets each request as soon as it is answered, `record_tool` each call of a tool, `warn` the
-    warnings of each technique's answer, also of one that runs inside another.
+    sample, began. `record` gets each request as soon as it is answered, `record_tool` each call of a tool when it
+    begins, and `tool_finished` when it has its result or failure; `warn` gets the warnings of each technique's answer,
+    also of one that runs inside another.
+
+    `tools` are those that the technique may call, by name; one with effects only if `allow` lets it.
     """
 
     prompt: Prompt
@@ -124,7 +138,8 @@ class StepContext:
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     programs: Backend = DEFAULT_BACKEND
-    tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    allow: frozenset[str] = frozenset()
     guard: Callable[[Any], str | None] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None
@@ -139,6 +154,7 @@ class StepContext:
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
     record_tool: Callable[[ToolCall], None] = lambda call: None
+    tool_finished: Callable[[ToolCall], None] = lambda call: None
     notice: Callable[[str], None] = lambda text: None
     warn: Callable[[Sequence[str]], None] = lambda names: None
     on_text: Callable[[Request, str], None] | None = None
@@ -173,6 +189,11 @@ class Exchange:
     @property
     def text(self) -> str:
         return self.reply.text
+
+    @property
+    def calls(self) -> tuple[FunctionCall, ...]:
+        """The calls of tools in the reply, in order."""
+        return self.reply.calls
 
     @property
     def confidence(self) -> float | None:

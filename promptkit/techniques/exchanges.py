@@ -126,6 +126,8 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         top_p=None,
         stop=stop_sequences(step, spec.stop, model),
         alternatives=0,
+        tools=(),
+        tool_choice="auto",
         **no_thoughts(model.capabilities).fields,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
@@ -147,6 +149,20 @@ def _is_answer(step: StepContext, text: str) -> bool:
         return False
 
 
+def stands_alone(step: StepContext, text: str) -> bool:
+    """Tell whether a reply is an answer as it stands: a text, JSON that fits, or the answer and no more."""
+    kind = step.answer
+    if kind.grammar() is None and kind.schema() is None:
+        return bool(text.strip())
+    if not kind.writes_json:
+        return _is_answer(step, text)
+    try:
+        kind.parse(text)
+    except Unparsed:
+        return False
+    return True
+
+
 async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence[str]) -> tuple[float, ...]:
     """Return the log-probability of each text after the call's begun turn, only up to where the texts differ.
 
@@ -158,7 +174,8 @@ async def log_probabilities(step: StepContext, built: BuiltCall, texts: Sequence
 
 
 async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
-    """Ask a deciding call once more with another request (a repair)."""
+    """Ask a deciding call once more with another request (a repair), without tools."""
+    request = replace(request, tools=(), tool_choice="auto")
     form = exchange.form if exchange.thinks else await constrained_form(step)
     is_open = not exchange.thinks and not request.constrained
     if step.decide != "generate" and is_open and await constrains_after_thoughts(step, request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from promptkit.project_code.file_reads import running_async_code
 from promptkit.project_code.reference import guarded
 from promptkit.techniques.answer_forms import constrained_form
 from promptkit.techniques.artifacts import Prepared, Row
-from promptkit.techniques.context import Answer, StepContext
+from promptkit.techniques.context import CAPPED, Answer, StepContext
 from promptkit.techniques.exchanges import decide_again, read_answer, repair_request, with_model_of
 from promptkit.techniques.levels import reset_level
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
@@ -49,12 +49,19 @@ async def _run(spec: Any, step: StepContext) -> Answer:
         async with running_async_code(_file_of(chosen), step.project.root):
             returned = await function(task_for(chosen, step), **chosen.parameters)
         answer = _checked_result(returned, Answer, function)
-    names = dict.fromkeys([*answer.warnings, *(("no_consensus",) if answer.flag == "no_consensus" else ())])
+    names = dict.fromkeys([*answer.warnings, *_implied_warnings(answer)])
     if not names:
         return answer
     warnings = TechniqueWarning.of(chosen.technique.name, names)
     step.warn(warnings)
     return replace(answer, warnings=warnings)
+
+
+def _implied_warnings(answer: Answer) -> Iterator[str]:
+    if answer.flag == "no_consensus":
+        yield "no_consensus"
+    if answer.extra.get(CAPPED):
+        yield CAPPED
 
 
 def _file_of(chosen: ConfiguredTechnique) -> Path | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.answers.build import description, instruction, json_instruction, thoughts_instruction
@@ -16,13 +16,15 @@ from promptkit.answers.decide import score_needs
 from promptkit.prompts.expressions import Expression
 from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
-from promptkit.runtimes.base import Message, Model, Request
+from promptkit.runtimes.base import Message, Model, Request, ToolDefinition
 from promptkit.techniques.answer_forms import deciding_form
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Exchange, StepContext
+from promptkit.techniques.function_calls import sendable
 from promptkit.techniques.levels import level
 from promptkit.techniques.thinking import Thoughts, no_thoughts, thoughts_of
 
+ToolChoice = Literal["auto", "required"]
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
 EXAMPLES = "examples"
@@ -35,7 +37,8 @@ class CallArguments:
     `demos` are demonstrations of the technique's shape, shown in place of the user's examples. `logprobs` asks for the
     log-probability of each token of the reply, where the runtime has them. Thoughts `past_cue` do not end at the cue,
     since answers to other problems come first. `scored`: texts are scored in place of a reply. The call goes on `after`
-    an exchange in the same conversation.
+    an exchange in the same conversation, with further `turns` between. `tools` are offered to the model, which chooses
+    whether it calls one, or must (`required`).
     """
 
     spec: CallSpec
@@ -49,6 +52,9 @@ class CallArguments:
     past_cue: bool = False
     scored: bool = False
     after: Exchange | None = None
+    turns: tuple[Message, ...] = ()
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +114,10 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
         step.notice(notice)
     ends = _end_marks(step, call, composed.cue) if form.writing == "plain" else ()
     request = Request(
-        messages=(*(conversation(call.after) if call.after else ()), *composed.messages),
+        messages=(*(conversation(call.after) if call.after else ()), *call.turns, *composed.messages),
         begun=composed.begun,
+        tools=call.tools,
+        tool_choice=call.tool_choice,
         sample=call.sample,
         stop=stop_sequences(step, ends, model),
         alternatives=1 if call.logprobs and "logprobs" in model.capabilities else 0,
@@ -134,8 +142,9 @@ async def build_call(step: StepContext, call: CallArguments) -> BuiltCall:
 
 def conversation(exchange: Exchange) -> tuple[Message, ...]:
     """Return the messages of an exchange with its reply, which further turns follow."""
-    reply = Message("assistant", exchange.request.begun + exchange.record.reply.text)
-    return (*exchange.request.messages, reply)
+    reply = exchange.record.reply
+    calls = tuple(map(sendable, reply.calls))
+    return (*exchange.request.messages, Message("assistant", exchange.request.begun + reply.text, calls))
 
 
 async def _thoughts(step: StepContext, call: CallArguments) -> Thoughts:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.answers.base import AnswerType
-from promptkit.errors import InputError, ToolFailed, Unsupported, nearest
+from promptkit.errors import InputError, ToolFailed, ToolRefused, Unsupported, WrongArguments, nearest
 from promptkit.prompts.prompt import Example, WrittenExample
+from promptkit.runtimes.base import FunctionCall, Model
+from promptkit.storage.strict_json import compact
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Exchange, StepContext, ToolCall
+from promptkit.techniques.function_calls import LONGEST_NAME, CallResult, call_result, function_name, read_arguments
+from promptkit.techniques.levels import level
 from promptkit.techniques.requests import cue_of, example_types, is_sample, written_examples
 from promptkit.techniques.roles import SECTION, bind
 from promptkit.techniques.spec import ConfiguredTechnique, read_demos
 from promptkit.techniques.warnings import TechniqueWarning
+from promptkit.tools.arguments import argument_fault, typed_arguments
 from promptkit.tools.backends import Backend
+from promptkit.tools.base import Tool
+from promptkit.tools.permissions import refusal
+from promptkit.tools.results import bounded_result
 
 if TYPE_CHECKING:
     from promptkit.tools.python import Execution
     from promptkit.tools.search import Documents, Passage
     from promptkit.tools.tables import Selection, Table
+
+TOOL_SECONDS: Final = 60.0
+"""The time that a call of a tool may take where the step has no `timeout`."""
 
 
 class StepTools:
@@ -88,7 +100,7 @@ class StepTools:
         return self._step.decide != "generate"
 
     @property
-    def tools(self) -> Mapping[str, Callable[..., Any]]:
+    def tools(self) -> Mapping[str, Tool]:
         """The step's tools by name."""
         return self._step.tools
 
@@ -114,7 +126,15 @@ class StepTools:
 
     async def can(self, capability: str) -> bool:
         """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
-        return capability in (await self._step.client.model()).capabilities
+        return capability in (await self.model()).capabilities
+
+    async def model(self) -> Model:
+        """Return the model that answers the step."""
+        return await self._step.client.model()
+
+    def notice(self, text: str) -> None:
+        """Show a line to the person who runs the step, once in a run."""
+        self._step.notice(text)
 
     def role(self, name: str) -> Any:
         """Return the value of the input that plays a role, for `question` else the input section; None without one."""
@@ -189,23 +209,102 @@ class StepTools:
                 self.note(of, f"the query failed: {error}")
             raise
 
-    async def tool(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call one of the step's tools, and record the call. Raises KeyError for an unknown one, and ToolFailed."""
+    async def tool(self, name: str, arguments: Mapping[str, Any], *, call_id: str = "") -> Any:
+        """Call one of the step's tools, and record the call. Returns its result as JSON data.
+
+        A call ends at the step's `timeout`, or after TOOL_SECONDS. The result has no control characters. One of more
+        than LONGEST_RESULT characters is returned as a text that is cut, and says so. `call_id` is the model's for the
+        call.
+
+        Raises KeyError for an unknown tool, WrongArguments for arguments that do not fit its parameters, ToolRefused
+        for a tool that the pipeline does not allow, and ToolFailed.
+        """
         called = self._step.tools[name]
+        call = ToolCall(name=name, arguments=dict(arguments), id=call_id, level=level())
+        self._step.record_tool(call)
+        started = monotonic()
         try:
-            result = called(arguments)
-            result = await result if inspect.isawaitable(result) else result
+            call.result = await self._result_of(called, arguments)
         except ToolFailed as error:
-            self.record_tool_call(name, arguments, failure=str(error))
+            error.message = bounded_result(error.message, name)
+            call.failure, call.refused = str(error), isinstance(error, ToolRefused)
             raise
-        self.record_tool_call(name, arguments, result)
-        return result
+        except BaseException as error:
+            call.failure = f"was ended: {type(error).__name__}"
+            raise
+        finally:
+            call.seconds = round(monotonic() - started, 4)
+            self._step.tool_finished(call)
+        return call.result
+
+    async def _result_of(self, tool: Tool, arguments: Mapping[str, Any]) -> Any:
+        """Return a tool's result, after all checks. The one place from which a technique's tools are called."""
+        if reason := refusal(tool, self._step.allow):
+            raise ToolRefused(reason)
+        if fault := argument_fault(tool.parameters, arguments):
+            raise WrongArguments(fault)
+        seconds = self._step.options.timeout or TOOL_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                result = await tool.call(arguments)
+        except TimeoutError:
+            raise ToolFailed(f"`{tool.name}` gave no result within {seconds:g} seconds") from None
+        if isinstance(result, str | int | float):
+            return bounded_result(result, tool.name)
+        return await asyncio.to_thread(bounded_result, result, tool.name)  # large data takes long to write as JSON
+
+    @cached_property
+    def functions(self) -> Mapping[str, str]:
+        """The step's tools by the names under which a model is offered them: `mcp_github_find` for `mcp:github/find`.
+
+        A function's name has only letters, digits, `_` and `-`, at most 64 of them.
+        """
+        found: dict[str, str] = {}
+        for name in self.tools:
+            function, number = function_name(name), 1
+            while function in found:
+                number += 1
+                function = f"{function[: LONGEST_NAME - 4]}_{number}"
+            found[function] = name
+        return found
+
+    async def run_call(self, call: FunctionCall) -> CallResult:
+        """Call the tool that a reply calls, and return the turn with its result, or with the reason why it has none.
+
+        Never raises for what the model or the tool did wrong: the turn says it, and the result its `problem`.
+        """
+        name = self.functions.get(call.name)
+        if name is None:
+            self.record_tool_call(call.name, {}, failure="there is no such tool", call_id=call.id)
+            return call_result(call, "unknown", tool=call.name[:LONGEST_NAME], tools=list(self.functions))
+        schema = compact(self.tools[name].parameters)
+        try:
+            arguments = typed_arguments(self.tools[name].parameters, read_arguments(call.arguments))
+        except ValueError as error:
+            self.record_tool_call(name, {}, failure=f"these are not its arguments: {error}", call_id=call.id)
+            return call_result(call, "arguments", reason=str(error), schema=schema)
+        try:
+            return call_result(call, None, await self.tool(name, arguments, call_id=call.id))
+        except WrongArguments as error:
+            return call_result(call, "arguments", reason=str(error), schema=schema)
+        except ToolRefused as error:
+            return call_result(call, "refused", reason=str(error))
+        except ToolFailed as error:
+            return call_result(call, "failed", reason=str(error))
 
     def record_tool_call(
-        self, name: str, arguments: Mapping[str, Any], result: Any = None, *, failure: str | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        result: Any = None,
+        *,
+        failure: str | None = None,
+        call_id: str = "",
     ) -> None:
         """Add a call to the trace that `tool` did not make: another action of the model, or one that cannot be made."""
-        self._step.record_tool(ToolCall(name=name, arguments=dict(arguments), result=result, failure=failure))
+        call = ToolCall(name=name, arguments=dict(arguments), result=result, failure=failure, id=call_id, level=level())
+        self._step.record_tool(call)
+        self._step.tool_finished(call)
 
     async def retrieve(self, query: str, count: int = 3) -> list[Passage]:
         """Return the passages of the step's documents that match a query best. Raises Unsupported without documents."""

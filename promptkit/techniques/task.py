@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ from promptkit.answers.base import Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
 from promptkit.prompts.prompt import Example, Layer
+from promptkit.runtimes.base import Message, ToolDefinition
 from promptkit.techniques.answer_forms import can_score
 from promptkit.techniques.artifacts import Row
 from promptkit.techniques.asides import ask_typed, read_free
@@ -22,12 +23,13 @@ from promptkit.techniques.exchanges import (
     read_answer,
     send,
     send_deciding,
+    stands_alone,
     with_model_of,
 )
 from promptkit.techniques.levels import level, run_concurrently
 from promptkit.techniques.own_thoughts import conclude, think
 from promptkit.techniques.reading import with_cue
-from promptkit.techniques.requests import BuiltCall, CallArguments, build_call
+from promptkit.techniques.requests import BuiltCall, CallArguments, ToolChoice, build_call, conversation
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.step_tools import StepTools
@@ -65,6 +67,9 @@ class Task(StepTools):
         past_cue: bool = False,
         model: str | None = None,
         after: Exchange | None = None,
+        turns: Sequence[Message] = (),
+        functions: Collection[str] = (),
+        tool_choice: ToolChoice = "auto",
         **values: Any,
     ) -> Exchange:
         """Render `call`, send it once and return the exchange.
@@ -79,7 +84,11 @@ class Task(StepTools):
         `past_cue` lets thoughts that are decided later go on past a cue, where answers to other problems come first.
         `model` is a reference to the model that answers; without one it is that of the step's `models`, else the
         step's. The call goes on `after` an exchange in the same conversation: its template's own sections are the next
-        turn of the user.
+        turn of the user. Further `turns` stand between, such as the results of calls.
+
+        `functions` are tools of the step that the model may call. The exchange then has `calls`, which `run_call`
+        makes; under the `tool_choice` `required` there is at least one. Such a call decides nothing directly, so its
+        template `thinks`. The model needs the capability `function_calls`.
 
         Raises InputError for a missing or broken template, and what the runtime raises.
         """
@@ -96,12 +105,29 @@ class Task(StepTools):
             logprobs=logprobs,
             past_cue=past_cue,
             after=after,
+            turns=tuple(turns),
+            tools=self._definitions(functions),
+            tool_choice=tool_choice,
         )
         if built.spec.aside is not None:
             return await ask_typed(task._step, built, built.spec.aside)
         if built.spec.answers and not built.spec.thinks:
             return await send_deciding(task._step, built)
         return await send(task._step, built)
+
+    async def follow(
+        self, exchange: Exchange, turns: Sequence[Message], *, functions: Collection[str] = ()
+    ) -> Exchange:
+        """Send the conversation of an exchange again, with its reply and further turns, and return the next exchange.
+
+        The turns are those of `run_call`, one for each call of the reply. `functions` are as in `ask`.
+        """
+        messages = (*conversation(exchange), *turns)
+        request = replace(
+            exchange.request, messages=messages, begun="", tools=self._definitions(functions), tool_choice="auto"
+        )
+        built = BuiltCall(spec=self._call(exchange.call), request=request, form=exchange.form, cue=exchange.cue)
+        return await send(with_model_of(self._step, exchange), built)
 
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
         """Send `call` n times concurrently, each with its own sample number; once and greedily for n = 1 at temperature
@@ -183,12 +209,15 @@ class Task(StepTools):
         task = self._with(with_model_of(self._step, thoughts))
         return await conclude(task._step, await task._built(call, values, begins=False), thoughts.text)
 
-    async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
+    async def decide(self, exchange: Exchange, *, marked: bool = False, directly: bool = False) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
 
-        With `marked`, thoughts without their cue hold no answer under `generate`.
+        With `marked`, thoughts without their cue hold no answer under `generate`. With `directly`, a reply that is an
+        answer as it stands needs no deciding request.
         """
-        if exchange.thinks and self.decides:
+        if directly and stands_alone(self._step, exchange.text):
+            exchange = replace(exchange, thinks=False)
+        elif exchange.thinks and self.decides:
             exchange = await decide_after(
                 with_model_of(self._step, exchange), exchange, CallSpec(name=exchange.call, produces=ANSWER)
             )
@@ -341,6 +370,9 @@ class Task(StepTools):
         past_cue: bool = False,
         scored: bool = False,
         after: Exchange | None = None,
+        turns: tuple[Message, ...] = (),
+        tools: tuple[ToolDefinition, ...] = (),
+        tool_choice: ToolChoice = "auto",
         begins: bool = True,
     ) -> BuiltCall:
         spec = self._call(call) if begins else self._call(call).model_copy(update={"begin": ""})
@@ -364,8 +396,21 @@ class Task(StepTools):
             past_cue=past_cue,
             scored=scored,
             after=after,
+            turns=turns,
+            tools=tools,
+            tool_choice=tool_choice,
         )
         return await build_call(self._step, arguments)
+
+    def _definitions(self, tools: Collection[str]) -> tuple[ToolDefinition, ...]:
+        """Return tools of the step as a model is offered them."""
+        return tuple(
+            ToolDefinition(
+                name=function, description=self.tools[name].description, parameters=self.tools[name].parameters
+            )
+            for function, name in self.functions.items()
+            if name in tools
+        )
 
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:

@@ -34,6 +34,8 @@ WARNING_TEXTS: Final[Mapping[str, str]] = {
     "rows_left_out": "left out rows of a table",
     "program_failed": "had a program that failed",
     "tool_failed": "had a tool that failed",
+    "tool_refused": "called a tool that is not allowed",
+    "wrong_arguments": "called tools wrongly more than once",
 }
 """Each shipped warning in the words of a report, which puts a count before them: `3 read by a weak rule`. A project's
 technique may give names of its own, which stand for themselves.

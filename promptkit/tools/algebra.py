@@ -10,6 +10,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -21,22 +22,55 @@ Number = int | float
 _LONGEST: Final = 2_000
 _MOST_BITS: Final = 10_000
 _SIGNS: Final = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "^": "**"})
-_OPERATORS: Final[Mapping[type[ast.operator], Callable[[Number, Number], Number]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-_FUNCTIONS: Final[Mapping[str, Callable[..., Number]]] = {
-    "abs": abs,
-    "max": lambda *values: max(values),
-    "min": lambda *values: min(values),
-    "round": round,
-    "sqrt": math.sqrt,
-}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic:
+    """Arithmetic over the syntax tree of an expression: nothing but numbers, names, operators and functions.
+
+    `check` gets each number and each result, and returns the number to go on with or raises ValueError. An expression
+    has at most `longest` characters.
+    """
+
+    operators: Mapping[type[ast.operator], Callable[[Any, Any], Any]]
+    functions: Mapping[str, Callable[..., Any]]
+    check: Callable[[Any], Any]
+    longest: int = _LONGEST
+
+    def value_of(self, text: str, names: Mapping[str, Any]) -> Any:
+        """Return the value of an expression over named numbers.
+
+        Raises ValueError, with a message for a person, for another text, and where there is no value.
+        """
+        try:
+            return self.check(self._value(parse_expression(text, self.longest), names))
+        except ZeroDivisionError:
+            raise ValueError("the expression divides by zero") from None
+        except (OverflowError, RecursionError):
+            raise ValueError("the expression has too large a value, or is nested too deeply") from None
+        except TypeError as error:
+            raise ValueError(f"the expression cannot be evaluated: {error}") from None
+
+    def _value(self, node: ast.expr, names: Mapping[str, Any]) -> Any:
+        match node:
+            case ast.Constant(value=int() | float() as number):
+                return self.check(number)
+            case ast.Name(id=name):
+                if name not in names:
+                    raise ValueError(f"the expression has no value for `{name}`")
+                return self.check(names[name])
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self._value(operand, names)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self._value(operand, names)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in self.operators:
+                first, second = self._value(left, names), self._value(right, names)
+                return self.check(self.operators[type(op)](first, second))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in self.functions:
+                if not args:
+                    raise ValueError(f"`{name}` needs a value")
+                return self.check(self.functions[name](*(self._value(argument, names) for argument in args)))
+        raise unsupported_part(node)
 
 
 def evaluate_expression(text: str, variables: Mapping[str, Number] | None = None) -> Number:
@@ -45,20 +79,14 @@ def evaluate_expression(text: str, variables: Mapping[str, Number] | None = None
     It may hold `+ - * / // % **` (also `^ × ÷ −`), parentheses, and the functions abs, max, min, round and sqrt. Raises
     ValueError, with a message for a person, for anything else and where there is no real number of a sensible size.
     """
-    try:
-        return _check(_value(parse_expression(text), variables or {}))
-    except ZeroDivisionError:
-        raise ValueError("the expression divides by zero") from None
-    except (OverflowError, RecursionError):
-        raise ValueError("the expression has too large a value, or is nested too deeply") from None
-    except TypeError as error:
-        raise ValueError(f"the expression cannot be evaluated: {error}") from None
+    value: Number = _PYTHON.value_of(text, variables or {})
+    return value
 
 
-def parse_expression(text: str) -> ast.expr:
+def parse_expression(text: str, longest: int = _LONGEST) -> ast.expr:
     """Return the tree of an expression, unchecked. Raises ValueError for other text and for one that is too long."""
-    if len(text) > _LONGEST:
-        raise ValueError(f"the expression is longer than {_LONGEST:,} characters")
+    if len(text) > longest:
+        raise ValueError(f"the expression is longer than {longest:,} characters")
     try:
         return ast.parse(text.translate(_SIGNS).strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -76,36 +104,21 @@ def unsupported_part(node: ast.AST) -> ValueError:
     return ValueError(f"`{ast.unparse(node)[:60]}` cannot be part of an arithmetic expression")
 
 
-def _value(node: ast.expr, variables: Mapping[str, Number]) -> Number:
-    match node:
-        case ast.Constant(value=int() | float() as number):
-            return _check(number)
-        case ast.Name(id=name):
-            if name not in variables:
-                raise ValueError(f"the expression has no value for `{name}`")
-            return _check(variables[name])
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _value(operand, variables)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand, variables)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            first, second = _value(left, variables), _value(right, variables)
-            if isinstance(op, ast.Pow):
-                check_power(first, second)
-            return _check(_OPERATORS[type(op)](first, second))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
-            return _call(name, [_value(argument, variables) for argument in args])
-    raise unsupported_part(node)
+def _power(base: Number, exponent: Number) -> Any:
+    check_power(base, exponent)
+    return base**exponent
 
 
-def _call(name: str, values: list[Number]) -> Number:
-    if not values:
-        raise ValueError(f"`{name}` needs a value")
-    if name == "round" and len(values) == 2 and abs(values[1]) > 300:
+def _round(number: Number, places: int | None = None) -> Number:
+    if places is not None and abs(places) > 300:
         raise ValueError("`round` cannot round to so many places")
-    if name == "sqrt" and values[0] < 0:
+    return round(number, places)
+
+
+def _sqrt(number: Number) -> float:
+    if number < 0:
         raise ValueError("a negative number has no real square root")
-    return _check(_FUNCTIONS[name](*values))
+    return math.sqrt(number)
 
 
 def _check(number: object) -> Number:
@@ -117,6 +130,27 @@ def _check(number: object) -> Number:
     if isinstance(number, int) and number.bit_length() > 2 * _MOST_BITS:
         raise ValueError("the expression has too large a value")
     return number
+
+
+_PYTHON: Final = Arithmetic(
+    operators={
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.Div: operator.truediv,
+        ast.FloorDiv: operator.floordiv,
+        ast.Mod: operator.mod,
+        ast.Pow: _power,
+    },
+    functions={
+        "abs": abs,
+        "max": lambda *values: max(values),
+        "min": lambda *values: min(values),
+        "round": _round,
+        "sqrt": _sqrt,
+    },
+    check=_check,
+)
 
 
 _HIGHEST_POWER: Final = 12

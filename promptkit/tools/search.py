@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,7 @@ from promptkit.storage.rows import read_rows
 if TYPE_CHECKING:
     from bm25s import BM25
 
-_ENDINGS: Final = (".txt", ".md", ".jsonl")
+ENDINGS: Final = (".txt", ".md", ".jsonl")
 _MOST_CACHED: Final = 8
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -25,10 +25,14 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document. `source` names the document, such as `notes/rome.md` or `rows.jsonl:3`."""
+    """A piece of a document. `source` names the document, such as `notes/rome.md` or `rows.jsonl:3`.
+
+    `line` is the line of the document's text in which it begins, from 1.
+    """
 
     text: str
     source: str
+    line: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)
@@ -61,29 +65,40 @@ class Documents:
         file that cannot be read.
         """
         folder = folder.absolute()
-        if not os.path.isdir(folder):
-            raise InputError(f"there is no folder {place(folder)} with documents")
-        files = [path for path in sorted(folder.rglob("*")) if _is_document(path, folder)]
-        stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-        kept = _cache.pop(folder, None)
-        if kept is None or kept[0] != stamp:
-            kept = (stamp, cls(tuple(_read(files, folder))))
-        if not kept[1].passages:
-            endings = ", ".join(_ENDINGS)
+        found = cls.of_files(document_files(folder))
+        if not found.passages:
+            endings = ", ".join(ENDINGS)
             raise InputError(f"the folder {place(folder)} holds no text", hint=f"documents end in {endings}")
-        _cache[folder] = kept
+        return found
+
+    @classmethod
+    def of_files(cls, files: Mapping[str, Path]) -> Documents:
+        """Return the passages of files, by the names of their documents.
+
+        Unchanged files are read once in a process. Raises InputError for a file that cannot be read.
+        """
+        key = tuple(files.items())
+        stamp = tuple((name, path.stat().st_mtime_ns, path.stat().st_size) for name, path in files.items())
+        kept = _cache.pop(key, None)
+        if kept is None or kept[0] != stamp:
+            kept = (stamp, cls(tuple(_read(files))))
+        _cache[key] = kept
         while len(_cache) > _MOST_CACHED:
             del _cache[next(iter(_cache))]
         return kept[1]
 
     def retrieve(self, query: str, count: int = 3) -> list[Passage]:
         """Return the passages that match a query best, the best first; only those that share a word with it."""
+        return [self.passages[place] for place in self.ranked(query, count)]
+
+    def ranked(self, query: str, count: int) -> list[int]:
+        """Return the places in `passages` of those that match a query best, as `retrieve` does."""
         known = [word for word in words(query) if word in self._ranking.vocab_dict] if self.passages else []
         if not known or count < 1:
             return []
         scores = self._ranking.get_scores(known)
         best = (-scores).argsort(kind="stable")[:count]
-        return [self.passages[place] for place in best if scores[place] > 0]
+        return [int(place) for place in best if scores[place] > 0]
 
     @cached_property
     def _ranking(self) -> BM25:
@@ -94,17 +109,28 @@ class Documents:
         return ranking
 
 
-_cache: dict[Path, tuple[Stamp, Documents]] = {}
+_cache: dict[tuple[tuple[str, Path], ...], tuple[Stamp, Documents]] = {}
+
+
+def document_files(folder: Path) -> dict[str, Path]:
+    """Return the .txt, .md and .jsonl files in a folder and its subfolders, by their paths from it, sorted.
+
+    Hidden ones are left out. Raises InputError where there is no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(f"there is no folder {place(folder)} with documents")
+    return {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _is_document(path, folder)
+    }
 
 
 def _is_document(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in _ENDINGS and not hidden and path.is_file()
+    return path.suffix.lower() in ENDINGS and not hidden and path.is_file()
 
 
-def _read(files: Iterable[Path], folder: Path) -> Iterator[Passage]:
-    for path in files:
-        name = path.relative_to(folder).as_posix()
+def _read(files: Mapping[str, Path]) -> Iterator[Passage]:
+    for name, path in files.items():
         if path.suffix.lower() == ".jsonl":
             yield from _read_lines(path, name)
         else:
@@ -120,8 +146,12 @@ def _read_lines(path: Path, name: str) -> Iterator[Passage]:
 
 def _passages(document: Mapping[str, Any], name: str) -> Iterator[Passage]:
     source = str(document.get("source") or document.get("title") or name)
-    for text in cut_passages(document["text"]):
-        yield Passage(text, source)
+    text = document["text"]
+    at, line = 0, 1
+    for begin, passage in _cut(text):
+        line += text.count("\n", at, begin)
+        at = begin
+        yield Passage(passage, source, line)
 
 
 _LEAST = 60
@@ -141,30 +171,43 @@ def words(text: str) -> list[str]:
 
 def cut_passages(text: str) -> list[str]:
     """Return a text's passages in order; a text of at most 100 words is one. A heading begins a passage."""
-    text = text.strip()
+    return [passage for _, passage in _cut(text)]
+
+
+def _cut(text: str) -> Iterator[tuple[int, str]]:
+    """Yield passages, each with the place in the text where it begins."""
     if _size(text) <= _MOST:
-        return [text] if words(text) else []
-    passages: list[str] = []
-    held, size = "", 0
-    for joint, part in _parts(text):
+        if words(text):
+            yield len(text) - len(text.lstrip()), text.strip()
+        return
+    held, size, begin = "", 0, 0
+    for joint, part, at in _parts(text):
         more = _size(part)
         new_section = _HEADING.match(part) and not _HEADING.match(held)
         full = size + more > _MOST or (size >= _LEAST and joint != " ")
         if held and (new_section or (full and not _is_heading(held))):
-            passages.append(held)
-            held, size = part, more
+            if words(held):
+                yield begin, held
+            held, size, begin = part, more, at
         else:
+            begin = begin if held else at
             held, size = f"{held}{joint}{part}" if held else part, size + more
-    return [passage for passage in (*passages, held) if words(passage)]
+    if words(held):
+        yield begin, held
 
 
-def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield sentences, and pieces of those that are too long, each with the text that joins it to the one before."""
-    for paragraph in _PARAGRAPH_END.split(text):
+def _parts(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yield sentences, and pieces of those that are too long, each with the text that joins it to the one before, and
+    its place in the text.
+    """
+    at = 0
+    for paragraph in _PARAGRAPH_END.split(text.strip()):
         joint = "\n"
         for sentence in _SENTENCE_END.split(paragraph):
             for piece in _pieces(sentence.strip()):
-                yield joint, piece
+                at = text.index(piece, at)
+                yield joint, piece, at
+                at += len(piece)
                 joint = " "
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from promptkit.workers.process import WorkFailed, run_in_worker
-from promptkit.workers.sql_reader import read_table
+from promptkit.workers.sql_reader import quoted, read_table
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ def serialize(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     cells are NULL; any other is text that compares without regard to case.
     """
     columns = list(zip(*rows, strict=True)) or [()] * (len(names) - 1)
-    typed = [_typed(column) for column in columns]
-    declared = ", ".join(f"{_quoted(name)} {kind}" for name, (kind, _) in zip(names[1:], typed, strict=True))
+    typed = [typed_column(column) for column in columns]
+    declared = ", ".join(f"{quoted(name)} {kind}" for name, (kind, _) in zip(names[1:], typed, strict=True))
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute(f"CREATE TABLE w ({_quoted(names[0])} INTEGER PRIMARY KEY{declared and ', '}{declared})")
+        connection.execute(f"CREATE TABLE w ({quoted(names[0])} INTEGER PRIMARY KEY{declared and ', '}{declared})")
         if rows:
             places = ", ".join("?" * len(names))
             cells = zip(range(len(rows)), *(column for _, column in typed), strict=True)
@@ -135,13 +135,9 @@ def serialize(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
         return connection.serialize()
 
 
-def _quoted(name: str) -> str:
-    return '"' + _text(name).replace('"', '""').replace("\0", "") + '"'
-
-
-def _typed(column: Iterable[Any]) -> tuple[str, list[Any]]:
-    """Return a column's declaration and its cells as SQLite takes them."""
-    cells = [_cell(cell) for cell in column]
+def typed_column(column: Iterable[Any]) -> tuple[str, list[Any]]:
+    """Return a column's declaration in SQL and its cells as SQLite takes them."""
+    cells = [stored_cell(cell) for cell in column]
     numbers = list(_numbers(cells))
     if len(numbers) < len(cells) or all(number is None for number in numbers):
         return "TEXT COLLATE NOCASE", cells
@@ -153,16 +149,23 @@ def _typed(column: Iterable[Any]) -> tuple[str, list[Any]]:
 def _numbers(cells: Iterable[Any]) -> Iterator[int | float | None]:
     """Yield the numbers of a column, up to the first cell that is not one."""
     for cell in cells:
-        if isinstance(cell, str):
-            text = cell.strip()
-            if text.lower() in _BLANK:
-                yield None
-            elif (number := number_of(text)) is not None:
-                yield number
-            else:
-                return
-        else:
-            yield cell
+        number = numeric_cell(cell)
+        if isinstance(number, str):
+            return
+        yield number
+
+
+def numeric_cell(cell: int | float | str | None) -> int | float | str | None:
+    """Return a cell of a column of numbers: a text that is one as a number, a blank as None, another as it is."""
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    if text.isascii() and text.isdigit() and len(text) < 19 and (text[0] != "0" or text == "0"):
+        return int(text)
+    if text.lower() in _BLANK:
+        return None
+    number = number_of(text)
+    return cell if number is None else number
 
 
 def number_of(text: str) -> int | float | None:
@@ -178,8 +181,11 @@ def number_of(text: str) -> int | float | None:
     return sign * whole
 
 
-def _cell(cell: Any) -> int | float | str | None:
+def stored_cell(cell: Any) -> int | float | str | None:
+    """Return a cell as SQLite takes it: nested values as JSON."""
     match cell:
+        case str():  # first: most cells of large files are texts
+            return _text(cell)
         case None:
             return None
         case bool():
@@ -188,8 +194,6 @@ def _cell(cell: Any) -> int | float | str | None:
             return cell if -_LARGEST <= cell < _LARGEST else str(cell)
         case float():
             return cell if math.isfinite(cell) else None
-        case str():
-            return _text(cell)
         case Mapping() | list() | tuple():
             return _text(json.dumps(cell, ensure_ascii=False, default=str))
     return _text(str(cell))

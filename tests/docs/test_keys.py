@@ -27,6 +27,8 @@ from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.references import REFERENCE_FORMS
 from promptkit.runtimes.scripted import ScriptFile, ScriptReply, ScriptRule
+from promptkit.server.http.chat import REFUSED
+from promptkit.server.http.errors import REASONS
 from promptkit.techniques.calls import CallFront, Card
 from promptkit.techniques.description import technique_record
 from promptkit.techniques.registry import find_technique
@@ -68,6 +70,15 @@ def tuning_keys(part: Any) -> Iterator[str]:
             yield from () if key in ("choices", "changes") else tuning_keys(value)
 
 
+def server_words() -> set[str]:
+    """Return the codes of the server's own errors, and its options."""
+    sources = (path.read_text("utf-8") for path in (ROOT / "promptkit" / "server" / "http").glob("*.py"))
+    codes = {code for source in sources for code in re.findall(r'HttpError\(\s*\d+,[^)]*?"([a-z_]+)"[,)]', source)}
+    options = {"max_body", "max_requests", "max_waiting", "read_timeout", "deadline", "grace"}
+    assert codes > {"invalid_token", "body_too_large"}
+    return codes | {word for name in options for word in name.split("_")}
+
+
 def named(page: str) -> set[str]:
     """Return the words that a page shows as code."""
     text = (ROOT / "docs" / page).read_text("utf-8")
@@ -91,6 +102,7 @@ def named(page: str) -> set[str]:
         ),
         ("metrics.md", {*kinds(), *keys(*(kind_named(word).Parameters for word in kinds()))}),
         ("ci.md", keys(BoundSpec)),
+        ("serve.md", {*REFUSED, *(reason.code for _, reason in REASONS), *server_words()}),
     ],
 )
 def test_a_page_names_every_key(page: str, known: set[str]) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from promptkit.engine.requirements import fallbacks, unused_tools
 from promptkit.engine.results import Result, tool_calls_of, trace_record
-from promptkit.runtimes.scripted import Scripted
-from tests.engine.helpers import Folder
+from promptkit.engine.session import Event, RunSettings, ToolCalled
+from promptkit.errors import Unsupported
+from promptkit.runtimes.base import FunctionCall, Reply
+from promptkit.runtimes.scripted import CAPABILITIES, Scripted
+from tests.engine.helpers import Folder, Given
 
 TOOLS = """
 def book(day: str, guests: int = 2):
@@ -68,3 +74,73 @@ async def test_the_step_of_a_sub_pipeline_is_named_by_its_path(folder: Folder) -
     outer = "inputs: {days: {type: list}}\nsteps: {visit: {pipeline: inner, with: {days: '{{ days }}'}}}"
     result = await folder.run(outer, Scripted([]), {"days": ["Friday"]})
     assert [call[0] for call in called(result)] == ["visit.booked"]
+
+
+CALLING = """
+    inputs: {ask: {}}
+    tools: {book: "tools.py:book"}
+    steps:
+      agent:
+        prompt: {input: "{{ ask }}"}
+        tools: [book]
+    """
+BOOKED = Reply(text="", calls=(FunctionCall(id="c1", name="book", arguments='{"day": "Friday"}'),))
+
+
+def calling(replies: list[Reply | str]) -> Scripted:
+    return Scripted(replies, capabilities=CAPABILITIES | {"function_calls"})
+
+
+async def test_a_step_with_tools_and_no_technique_lets_the_model_call_them(folder: Folder) -> None:
+    folder.write("pipelines/tools.py", TOOLS)
+    events: list[Event] = []
+    result = await folder.run(CALLING, calling([BOOKED, "It is booked."]), {"ask": "Friday"}, events=events)
+    assert result.output == "It is booked."
+    assert called(result) == [("agent", "book", {"day": "Friday"}, "Friday for 2", None)]
+    (finished,) = [event for event in events if isinstance(event, ToolCalled)]
+    assert (finished.step, finished.call.result) == ("agent", "Friday for 2")
+
+
+async def test_the_trace_has_the_time_of_a_call_and_expressions_do_not(folder: Folder) -> None:
+    folder.write("pipelines/tools.py", TOOLS)
+    shown = CALLING + 'output: "{{ steps.agent.tool_calls[0] | list | sort }}"\n'
+    result = await folder.run(shown, calling([BOOKED, "Done."]), {"ask": "Friday"})
+    (record,) = trace_record(result.trace)["parts"][0]["tool_calls"]
+    assert record["seconds"] > 0 and (record["id"], record["level"]) == ("c1", 1)
+    assert result.output == ["arguments", "failure", "id", "level", "name", "result"]
+
+
+async def test_a_model_without_function_calls_uses_react_and_says_so(folder: Folder) -> None:
+    folder.write("pipelines/tools.py", TOOLS)
+    replies = ["Act.\nAction 1: book[Friday]", "Done.\nAction 2: finish[done]"]
+    result = await folder.run(CALLING, Scripted(replies), {"ask": "Friday"})
+    assert result.output == "done" and called(result)[0][1] == "book"
+    assert [notice for notice in result.notices if "`react` calls the tools instead" in notice]
+    (fallback,) = await fallbacks(folder.load(CALLING), Given(Scripted([])))
+    assert (fallback.wanted, fallback.instead) == ("technique: function_calling", "technique: react")
+    assert not await fallbacks(folder.load(CALLING), Given(calling([])))
+
+
+async def test_strict_makes_the_lack_of_function_calls_an_error(folder: Folder) -> None:
+    folder.write("pipelines/tools.py", TOOLS)
+    runtime = Scripted(["x"])
+    with pytest.raises(Unsupported, match="function_calls"):
+        await folder.run(CALLING, runtime, {"ask": "Friday"}, settings=RunSettings(strict=True))
+    assert runtime.requests == []
+
+
+@pytest.mark.parametrize(
+    ("technique", "says"),
+    [("vanilla", True), ("{self_consistency: {over: chain_of_thought}}", True), ("react", False), ("reflexion", False)],
+)
+def test_tools_that_a_technique_does_not_call_are_named(folder: Folder, technique: str, says: bool) -> None:
+    folder.write("pipelines/tools.py", TOOLS)
+    pipeline = folder.load(CALLING.replace("tools: [book]", f"tools: [book]\n        technique: {technique}"))
+    assert bool(list(unused_tools(pipeline))) == says
+
+
+async def test_an_empty_list_of_tools_is_no_tools(folder: Folder) -> None:
+    folder.write("pipelines/tools.py", TOOLS)
+    pipeline = folder.load(CALLING.replace("tools: [book]", "tools: []"))
+    call = pipeline.steps["agent"].prompt_call
+    assert call is not None and call.technique == "vanilla"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.cli.check import check_all, find_targets
+from promptkit.api.check import check_all, find_targets
 from promptkit.engine.tune_keys import tune_problems
 from tests.engine.helpers import Folder
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from promptkit.cli.check import CheckResult, check_all, check_suite, find_targets
+from promptkit.api.check import CheckResult, check_all, check_suite, find_targets
 from promptkit.cli.inputs import read_inputs
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.load import load_target

@@ -16,7 +16,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.results import Result
 from promptkit.engine.run import run
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token
+from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 from promptkit.runtimes.replay import Recorder
@@ -90,7 +90,9 @@ class Script(Runtime):
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         return await self._behind.tokenize(text)
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
         return await self._behind.template(messages, begun)
 
     async def close(self) -> None:

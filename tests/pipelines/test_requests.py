@@ -51,7 +51,7 @@ async def test_one_word_of_a_section_changes_the_requests(embedded: Embedded, na
         before = after
 
 
-@pytest.mark.parametrize("name", [*PIPELINES, "summarize_parts"])
+@pytest.mark.parametrize("name", [*PIPELINES, "assistant", "summarize_parts"])
 def test_each_pipeline_is_whole_with_examples_and_named_cases(name: str) -> None:
     path, project = LIBRARY / "pipelines" / f"{name}.yaml", Project.find(LIBRARY)
     pipeline = load_target(path, project)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from promptkit.engine.step_settings import resolve_model
-from promptkit.engine.tools import find_tool
 from promptkit.errors import CodeFailed, InputError, PromptkitError, ServerFailed, TechniqueFailed, ToolFailed
 from promptkit.evaluation.suite.data import Data, DataSpec
 from promptkit.project import Project
@@ -21,6 +20,7 @@ from promptkit.runtimes.references import open_runtime
 from promptkit.runtimes.scripted import Scripted
 from promptkit.techniques.perform import perform
 from promptkit.techniques.registry import find_technique
+from promptkit.tools.functions import find_tool
 from tests.engine.helpers import Folder, Given
 from tests.evaluation.metrics.given import given, metric
 from tests.techniques.steps import Bench
@@ -81,7 +81,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         "pydantic:create_model",
         "yaml:unsafe_load",
         "pip._internal:main",
-        "promptkit.engine.tools:find_tool",
+        "promptkit.tools.functions:find_tool",
         "promptkit:tune",
         "__main__:main",
         "site:main",

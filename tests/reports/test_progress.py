@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
 from promptkit.cli.session import keeping_partial_text
 from promptkit.engine.results import StepResult
-from promptkit.engine.session import CallFinished, Event, ItemFinished, StepFinished, TextArrived
+from promptkit.engine.session import CallFinished, Event, ItemFinished, StepFinished, TextArrived, ToolCalled
 from promptkit.reports.progress import STREAM_LINES, Progress
 from promptkit.runtimes.base import Message, Reply, Request, Thought
-from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord, ToolCall
 
 
 def test_a_file_that_is_fetched_is_announced_once_however_often_its_progress_begins_anew(
@@ -56,6 +57,25 @@ def test_the_hint_of_what_failed_stands_in_brackets_after_it(capsys: pytest.Capt
     Progress().listener()(StepFinished(step="solve", result=failed))
 
     assert capsys.readouterr().err.splitlines()[1] == "    item 1: fill in `output` (it is about: 3 + 4)"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [
+        ({"result": {"rows": [1, 2]}}, '{"rows": [1, 2]} · 12 ms'),
+        ({"failure": "it is\nclosed"}, "failed: it is closed · 12 ms"),
+        ({"failure": "may write", "refused": True}, "refused: may write · 12 ms"),
+    ],
+)
+def test_a_call_of_a_tool_has_a_line_as_it_ends(
+    capsys: pytest.CaptureFixture[str], outcome: dict[str, Any], shown: str
+) -> None:
+    call = ToolCall(name="book\x1b", arguments={"day": "Friday"}, seconds=0.012, **outcome)
+
+    Progress().listener()(ToolCalled(step="plan", item=None, call=call))
+    Progress().listener(steps=False)(ToolCalled(step="plan", item=None, call=call))
+
+    assert capsys.readouterr().err == f'  plan: tool book\\x1b(day="Friday") → {shown}\n'
 
 
 class Streaming:

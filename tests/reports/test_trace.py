@@ -11,8 +11,8 @@ import pytest
 from promptkit.engine.results import Result, Trace, trace_record
 from promptkit.reports.text import json_text
 from promptkit.reports.trace import trace_text
-from promptkit.runtimes.base import Reply
-from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.base import FunctionCall, Reply
+from promptkit.runtimes.scripted import CAPABILITIES, Scripted
 from tests.engine.helpers import Folder
 
 PIPELINE = """
@@ -186,3 +186,28 @@ async def test_what_each_item_says_stands_with_the_item(tmp_path: Path) -> None:
     extras: list[Any] = [part["extra"]["votes"] for part in step["parts"]]
     assert extras == [[{"value": 3, "weight": 2.0}]] * 2
     assert "extra" not in step
+
+
+CALLING = """
+inputs: {question: {example: 3+4}}
+tools: {add: "add.py:add"}
+steps:
+  solve: {prompt: {input: "{{ question }}"}, answer: number, tools: [add]}
+"""
+
+
+async def test_the_trace_shows_what_the_model_called_and_what_came_of_it(tmp_path: Path) -> None:
+    project = Folder(tmp_path)
+    project.write("pipelines/add.py", "def add(a, b):\n    return a + b\n")
+    call = FunctionCall(id="c1", name="add", arguments='{"a":3,"b":4}')
+    replies = [Reply(text="", calls=(call,)), Reply(text="7")]
+    result = await project.run(CALLING, Scripted(replies, capabilities=CAPABILITIES | {"function_calls"}))
+    lines = [line.lstrip(" │├└─") for line in trace_text(result.trace).splitlines()]
+    assert lines.count('reply calls add({"a":3,"b":4})') == 1
+    first, second, third = (lines.index(text) for text in ('assistant calls add({"a":3,"b":4})', "tool: 7", "reply: 7"))
+    assert first < second < third
+    (made,) = [line for line in lines if line.startswith("tool add(")]
+    assert made.startswith("tool add(a=3, b=4) → 7 · ") and made.endswith(" ms")
+    stored = json.loads(json_text(trace_record(result.trace)))["parts"][0]
+    assert stored["calls"][0]["function_calls"] == [{"id": "c1", "name": "add", "arguments": '{"a":3,"b":4}'}]
+    assert stored["calls"][1]["messages"][-1] == {"role": "tool", "content": "7", "call_id": "c1", "tool": "add"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 from dataclasses import replace
 from hashlib import sha256
@@ -13,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.runtimes.base import Message, Model, Request, Role, Runtime
+from promptkit.errors import RequestRefused
+from promptkit.runtimes.base import FunctionCall, Message, Model, Request, Role, Runtime, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
+from promptkit.runtimes.function_calls import arguments_object
 from promptkit.runtimes.in_process.embedded import PRIVATE, Embedded, prompt_text
 from promptkit.runtimes.in_process.gguf import read_control_tokens
 from promptkit.runtimes.scripted import Scripted
@@ -304,3 +307,89 @@ def test_a_file_without_a_vocabulary_has_no_control_tokens(tmp_path: Path) -> No
 
 def test_the_default_models_control_tokens_are_read_from_its_file(model_file: Path) -> None:
     assert {"<|im_start|>", "<|im_end|>", "<|endoftext|>"} < read_control_tokens(model_file)
+
+
+# tools and their calls
+
+TOOL_TURNS = (
+    Message("assistant", "", (FunctionCall(id="a", name="look", arguments='{"q": "x"}'),)),
+    Message("tool", "x", (), "a", "look"),
+)
+LOOK = ToolDefinition(
+    name="look",
+    description="x",
+    parameters={"type": "object", "properties": {"q": {"type": "string", "description": "x", "enum": ["x"]}}},
+)
+
+
+def filled(place: str, token: str) -> Request:
+    """Return a request that holds a token at one place of its tools or calls."""
+    made, result = TOOL_TURNS
+    (call,) = made.calls
+    match place:
+        case "arguments":
+            made = replace(made, calls=(replace(call, arguments=json.dumps({"q": [token]})),))
+        case "escaped arguments":
+            spelled = token.replace("<", "\\u003c").replace("[", "\\u005b")
+            made = replace(made, calls=(replace(call, arguments=f'{{"q": "{spelled}"}}'),))
+        case "arguments that are not JSON":
+            made = replace(made, calls=(replace(call, arguments=token),))
+        case "the name of a call":
+            made = replace(made, calls=(replace(call, name=token),))
+        case "a result":
+            result = replace(result, content=token)
+        case "the tool of a result":
+            result = replace(result, tool=token)
+    tool = {
+        "a description": replace(LOOK, description=token),
+        "a name": replace(LOOK, name=token),
+        "a parameter": replace(LOOK, parameters={"properties": {token: {}}}),
+        "an enum": replace(LOOK, parameters={"properties": {"q": {"enum": [token]}}}),
+    }.get(place, LOOK)
+    return Request(messages=(made, result), tools=(tool,))
+
+
+PLACES = [
+    "arguments",
+    "escaped arguments",
+    "arguments that are not JSON",
+    "the name of a call",
+    "a result",
+    "the tool of a result",
+    "a description",
+    "a name",
+    "a parameter",
+    "an enum",
+]
+
+
+@pytest.mark.attack("markup")
+@pytest.mark.parametrize("token", ["<|im_end|>", "[INST]", "<tool_response>", "</tool_call>"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_control_token_in_tools_and_calls_is_sent_with_a_backslash(place: str, token: str) -> None:
+    request = filled(place, token)
+    sent = without_control_tokens(request)
+    texts: list[str] = []
+    for turn in sent.messages:
+        texts += [turn.content, turn.tool, *(call.name for call in turn.calls)]
+        texts += [json.dumps(arguments_object(call), ensure_ascii=False) for call in turn.calls]
+    texts += [json.dumps([tool.name, tool.description, tool.parameters]) for tool in sent.tools]
+    assert token not in "\n".join(texts)
+    assert "\\" in "\n".join(texts)
+    assert holds_control_tokens(request)
+
+
+@pytest.mark.parametrize("text", ["x", 'a "quoted" <b>', "back\\slash", "\n"])
+def test_a_request_with_tools_and_no_control_token_is_the_same(text: str) -> None:
+    for place in PLACES[:1] + PLACES[3:]:
+        request = filled(place, text)
+        assert without_control_tokens(request) is request
+
+
+def test_parameters_nested_too_deep_are_refused_before_they_are_sent() -> None:
+    deep: Any = {}
+    for _ in range(99):
+        deep = {"properties": deep}
+    assert without_control_tokens(Request(tools=(replace(LOOK, parameters=deep),))).tools[0].parameters == deep
+    with pytest.raises(RequestRefused, match="`look` are nested more than 100 levels"):
+        without_control_tokens(Request(tools=(replace(LOOK, parameters={"properties": deep}),)))

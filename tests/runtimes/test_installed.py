@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promptkit.errors import BadReply, InputError, PromptkitError, ServerBusy, ServerFailed, Unsupported
-from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.base import FunctionCall, Message, Request, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.references import open_runtime, parse_reference
 
@@ -17,7 +18,7 @@ Install = Callable[..., None]
 
 HEAD = """
 from promptkit.errors import ServerBusy
-from promptkit.runtimes.base import Model, Reply, Runtime
+from promptkit.runtimes.base import FunctionCall, Model, Reply, Runtime
 
 class Mine(Runtime):
     def __init__(self, name): self.name = name
@@ -58,6 +59,16 @@ async def test_the_word_of_a_package_opens_its_runtime_by_the_models_name(instal
     assert (await client.model()).reference == "mine/large"
     assert (await client.count(REQUEST.messages), await client.tokenize("a")) == (None, None)
     await client.close()
+
+
+async def test_a_runtime_of_a_package_may_call_the_tools_that_it_is_offered(install: Install) -> None:
+    install(
+        ANSWER.replace('{"chat"}', '{"chat", "function_calls"}')
+        + "Reply(text='', calls=(FunctionCall(id='a', name=request.tools[0].name, arguments='{}'),))"
+    )
+    tool = ToolDefinition(name="look", description="", parameters={"type": "object"})
+    reply = await (await opened()).ask(replace(REQUEST, tools=(tool,)))
+    assert reply.calls == (FunctionCall(id="a", name="look", arguments="{}"),)
 
 
 def test_a_reference_is_read_without_running_the_package(install: Install) -> None:
@@ -110,6 +121,16 @@ WRONG_ANSWERS: list[tuple[str, type[PromptkitError], str]] = [
     ("None", ServerFailed, "mine/large returned NoneType, not a Reply"),
     ("Reply(text=3)", BadReply, "mine/large returned a Reply whose values cannot be true"),
     ("Reply(text='a', tokens_in=-1)", BadReply, "mine/large returned a Reply whose values cannot be true"),
+    (
+        "Reply(text='', calls=({'name': 'look'},))",
+        BadReply,
+        "mine/large returned a Reply whose values cannot be true",
+    ),
+    (
+        "Reply(text='', calls=(FunctionCall(id='a', name='look', arguments={}),))",
+        BadReply,
+        "mine/large returned a Reply whose values cannot be true",
+    ),
     ("(_ for _ in ()).throw(ServerBusy('later'))", ServerBusy, "later"),
 ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import InputError, NotRecorded, RequestRefused, StoreFailed
-from promptkit.runtimes.base import Message, Reply, Request, Token
+from promptkit.runtimes.base import FunctionCall, Message, Reply, Request, Token, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.runtimes.models import Models
@@ -65,6 +65,31 @@ async def test_tokens_templates_and_vectors_are_recorded_too(tmp_path: Path) -> 
     assert await replay.template(HELLO.messages) is None
     with pytest.raises(NotRecorded, match="vector"):
         await replay.embed(["other"])
+
+
+LOOK = ToolDefinition(name="look", description="Looks it up.", parameters={"type": "object"})
+CALL = FunctionCall(id="a", name="look", arguments='{"q": "tea"}')
+
+
+async def test_calls_of_tools_are_recorded_and_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    runtime = Scripted([Reply(text="", calls=(CALL,)), "green"], capabilities={"chat", "function_calls", "template"})
+    asked = Request(messages=HELLO.messages, tools=(LOOK,))
+    after = replace(
+        asked, messages=(*asked.messages, Message("assistant", "", (CALL,)), Message("tool", "tea", (), "a"))
+    )
+    recorder = Recorder(path)
+    client = Client(runtime, recorder=recorder)
+    given = [await client.ask(request) for request in (asked, after)]
+    shown = await client.template(after.messages, "", after.tools)
+    recorder.close()
+    replay = Client(Replay(path))
+    assert [(await replay.ask(request)).calls for request in (asked, after)] == [reply.calls for reply in given]
+    assert await replay.template(after.messages, "", after.tools) == shown
+    assert await replay.template(after.messages) is None
+    other = replace(after, messages=(*after.messages[:1], Message("assistant", "", (replace(CALL, name="see"),))))
+    with pytest.raises(NotRecorded, match='"name":"see"'):
+        await replay.ask(other)
 
 
 async def test_a_changed_prompt_is_said_with_its_difference_from_the_nearest(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import BadReply, InputError, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import Alternative, Message, Reply, Request, Token
+from promptkit.runtimes.base import Alternative, FunctionCall, Message, Reply, Request, Token, ToolDefinition
+from promptkit.runtimes.client import Client
 from promptkit.runtimes.references import open_runtime
 from promptkit.runtimes.scripted import Scripted, load_script, split_tokens
 
@@ -165,6 +166,48 @@ async def test_a_function_in_a_file_answers(tmp_path: Path) -> None:
     (tmp_path / "fake.py").write_text("def shout(request):\n    return request.messages[0].content.upper()\n")
     runtime = await open_runtime("scripted:fake.py:shout", base=tmp_path)
     assert (await runtime.answer(say("hi"))).text == "HI"
+
+
+SCRIPT_OF_CALLS = """\
+capabilities: [chat, function_calls, template]
+rules:
+  - {contains: "look({\\"q\\":\\"tea\\"})\\nIt is green.", reply: green}
+  - {contains: "Error:", reply: {text: I try again., calls: [{name: look, arguments: "not JSON", id: x}]}}
+  - {contains: colour, reply: {calls: [{name: look, arguments: {q: tea}}, {name: look}]}}
+"""
+LOOK = ToolDefinition(name="look", description="Looks it up.", parameters={"type": "object"})
+
+
+async def test_a_rule_matches_calls_and_their_results(tmp_path: Path) -> None:
+    (tmp_path / "calls.yaml").write_text(SCRIPT_OF_CALLS, "utf-8")
+    client = Client(await open_runtime("scripted:calls.yaml", base=tmp_path))
+    first = await client.ask(say("Which colour?", tools=(LOOK,)))
+    assert [(call.id, call.name, call.arguments) for call in first.calls] == [
+        ("call_1", "look", '{"q":"tea"}'),
+        ("call_2", "look", "{}"),
+    ]
+
+    async def after(result: str) -> Reply:
+        turns = (Message("assistant", "", first.calls[:1]), Message("tool", result, (), "call_1", "look"))
+        return await client.ask(Request(messages=(Message("user", "Which colour?"), *turns), tools=(LOOK,)))
+
+    assert (await after("It is green.")).text == "green"
+    again = await after("Error: no network")
+    assert (again.text, again.calls) == ("I try again.", (FunctionCall(id="x", name="look", arguments="not JSON"),))
+    shown = await client.template((Message("user", "a"),), "", (LOOK,))
+    assert shown and "Looks it up." in shown
+
+
+async def test_a_function_in_a_file_may_call_tools(tmp_path: Path) -> None:
+    (tmp_path / "fake.py").write_text(
+        "from promptkit.runtimes.base import FunctionCall, Reply\n"
+        "def call(request):\n"
+        "    return Reply(text='', calls=(FunctionCall(id='a', name=request.tools[0].name, arguments='{}'),))\n"
+        "call.capabilities = {'chat', 'function_calls'}\n",
+        "utf-8",
+    )
+    client = Client(await open_runtime("scripted:fake.py:call", base=tmp_path))
+    assert (await client.ask(say("a", tools=(LOOK,)))).calls == (FunctionCall(id="a", name="look", arguments="{}"),)
 
 
 async def test_two_functions_of_a_file_are_two_models(tmp_path: Path) -> None:

@@ -525,3 +525,12 @@ def test_what_a_person_opened_to_others_stays_open(tmp_path: Path) -> None:
     write_private(page, "text")
 
     assert (page.read_text(), mode(page)) == ("text", 0o640)
+
+
+@pytest.mark.parametrize("home", ["/home/ada", "/"])
+def test_the_paths_of_a_machine_are_taken_out_of_a_text(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", home)
+    text = "/home/ada/shop/a.yaml in /home/ada/shop, not /home/ada/b.yaml or /etc/c"
+    shown = "~/b.yaml" if home != "/" else "/home/ada/b.yaml"
+    assert files.without_paths(text, Path("/home/ada/shop")) == f"a.yaml in ., not {shown} or /etc/c"
+    assert files.without_paths("/etc/c", Path("/")) == "/etc/c"

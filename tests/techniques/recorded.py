@@ -18,7 +18,7 @@ from promptkit.engine.results import Result
 from promptkit.engine.run import run
 from promptkit.engine.session import RunSettings
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime, ToolDefinition
 from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.runtimes.in_process.weights import default_weights
 from promptkit.runtimes.references import EMBEDDED
@@ -47,7 +47,9 @@ class Brief(Runtime):
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         return await self.runtime.tokenize(text)
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
         return await self.runtime.template(messages, begun)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from promptkit.runtimes.base import Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.scripted import Scripted
 from promptkit.techniques.context import CallRecord, StepContext
+from promptkit.tools.base import Tool
 
 MARKED = """\
 ---
@@ -54,6 +56,37 @@ PROMPT = """\
 """
 
 
+class FunctionTool(Tool):
+    """A function of a mapping of arguments as a tool. Its attributes `takes`, `types` and `about` describe it."""
+
+    def __init__(self, name: str, function: Callable[[Mapping[str, Any]], Any]) -> None:
+        self.name = name
+        owner = getattr(function, "__self__", function)
+        self.description = getattr(owner, "about", "")
+        takes, types = getattr(owner, "takes", None), getattr(owner, "types", {})
+        properties = {name: {"type": JSON_TYPES[types[name]]} if name in types else {} for name in takes or ()}
+        required = [name for name, needed in (takes or {}).items() if needed]
+        self.parameters = {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": takes is None,
+        }
+        self._function = function
+
+    async def call(self, arguments: Mapping[str, Any]) -> Any:
+        result = self._function(arguments)
+        return await result if inspect.isawaitable(result) else result
+
+
+JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list[str]": "array"}
+
+
+def as_tools(given: Mapping[str, Any]) -> dict[str, Tool]:
+    """Return functions as the tools of a step, by name; tools stay as they are."""
+    return {name: tool if isinstance(tool, Tool) else FunctionTool(name, tool) for name, tool in given.items()}
+
+
 class Bench:
     """A step whose prompt holds a marker in each section; `records` is its trace, `notices` what it said, `warned` the
     warnings of its techniques.
@@ -72,7 +105,9 @@ class Bench:
         self.answer = build_answer_type(answer)
         self.prompt = Prompts(self.project).load("ask", beside=folder / "here.yaml")
 
-    def step(self, *, values: Mapping[str, Any] | None = None, **settings: Any) -> StepContext:
+    def step(
+        self, *, values: Mapping[str, Any] | None = None, tools: Mapping[str, Any] | None = None, **settings: Any
+    ) -> StepContext:
         return StepContext(
             prompt=self.prompt,
             values={"question": "QUESTION-MARK 3+4?"} if values is None else values,
@@ -81,6 +116,7 @@ class Bench:
             client=Client(self.runtime),
             project=self.project,
             record=self.records.append,
+            tools=as_tools(tools or {}),
             **{"notice": self.notices.append, "warn": self.warned.extend, **settings},
         )
 

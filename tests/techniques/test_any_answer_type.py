@@ -9,7 +9,7 @@ import pytest
 
 from promptkit.runtimes.base import Request
 from promptkit.techniques.perform import perform
-from tests.techniques.steps import Bench, flat
+from tests.techniques.steps import Bench, FunctionTool, flat
 from tests.techniques.test_catalog import NEWER, abilities
 
 ANSWERS: list[tuple[Any, str, Any]] = [
@@ -23,6 +23,7 @@ ANSWERS: list[tuple[Any, str, Any]] = [
     ({"json": {"type": "object"}}, '{"sum": 7}', {"sum": 7}),
     ({"code": "python"}, "```python\nsum = 7\n```", "sum = 7"),
 ]
+TOOLS = {"add": FunctionTool("add", lambda arguments: 7)}
 ASIDES = {
     "grade it": "5",
     "Grade it": "5",
@@ -48,7 +49,7 @@ def answering(reply: str) -> Any:
 async def test_an_answer_of_each_type_comes_out(tmp_path: Path, name: str, kind: Any, reply: str, value: Any) -> None:
     bench = Bench(tmp_path, answering(reply), kind, capabilities=abilities(name))
 
-    answer = await perform(name, bench.step())
+    answer = await perform(name, bench.step(tools=TOOLS))
 
     assert (answer.value, answer.flag) == (value, None)
 
@@ -73,7 +74,7 @@ NAMED = "{% block instructions %}Do it.{% endblock %}\n{% block input %}{{ task 
 async def test_an_input_may_have_the_name_of_a_macro_of_the_templates(tmp_path: Path, name: str) -> None:
     bench = Bench(tmp_path, answering("7"), prompt=NAMED, capabilities=abilities(name))
 
-    answer = await perform(name, bench.step(values={"task": "TASK-MARK", "shown": "SHOWN-MARK"}))
+    answer = await perform(name, bench.step(values={"task": "TASK-MARK", "shown": "SHOWN-MARK"}, tools=TOOLS))
 
     assert answer.value == 7
     assert "TASK-MARK SHOWN-MARK" in (bench.runtime.requests[0].prompt or bench.texts[0])

@@ -23,6 +23,7 @@ from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import CallRecord, StepContext
 from promptkit.techniques.description import call_specs
 from promptkit.techniques.perform import perform
+from promptkit.tools.base import Tool
 from tests.techniques.test_catalog import CATALOG, NEWER, PROJECT, abilities, technique
 
 OPTIONS = ["OPTONE", "OPTTWO"]
@@ -95,6 +96,7 @@ BROKEN = Variant(replies=(("", "def solution(:"),))
 """A first program that cannot run."""
 NUMBERS = (("", "1"), ("", "2"))
 VARIANTS: dict[str, list[Variant]] = {
+    "function_calling": [Variant({"rounds": 1})],
     "tree_of_thoughts": [Variant({"generate": "sample", "evaluate": "vote", "depth": 2})],
     "chain_of_verification": [Variant({"variant": variant}) for variant in ("joint", "two_step", "revise")],
     "chain_of_knowledge": [Variant({"write_queries": True, "threshold": 1.0})],
@@ -160,7 +162,7 @@ async def requests_of(name: str, folder: Path) -> list[CallRecord]:
             project=pipeline.project,
             folder=call.technique_folder,
             artifacts={made: artifact for made, file in call.artifacts.items() if (artifact := read_artifact(file))},
-            tools={tool: each.call for tool, each in call.tools.items()},
+            tools={tool: each for tool, each in call.tools.items() if isinstance(each, Tool)},
             layers=(Layer(marked, {}),),
             record=records.append,
         )

@@ -114,7 +114,7 @@ class Templated(Scripted):
 
     head = ""
 
-    async def template(self, messages: Any, begun: str = "") -> str | None:
+    async def template(self, messages: Any, begun: str = "", tools: Any = ()) -> str | None:
         return "".join(message.content for message in messages) + self.head
 
 

@@ -76,6 +76,7 @@ NEWER = [
     "reflexion",
     "debate",
     "budget_forcing",
+    "function_calling",
 ]
 CATALOG = [*SURVEYED, *NEWER]
 
@@ -86,8 +87,11 @@ PROJECT = Project(LIBRARY / "pipelines" / "techniques")
 
 
 def abilities(name: str) -> frozenset[Capability]:
-    """Return what a scripted runtime can do, and that it thinks where a technique is for such models."""
-    return CAPABILITIES | {"thinks"} if "thinks" in technique(name).needs else CAPABILITIES
+    """Return what a scripted runtime can do, and that it thinks, or calls functions, where a technique is for such
+    models.
+    """
+    more: set[Capability] = {"thinks"} if "thinks" in technique(name).needs else set()
+    return CAPABILITIES | more | ({"function_calls"} if "function_calls" in technique(name).card.soft else set())
 
 
 def technique(name: str) -> Any:

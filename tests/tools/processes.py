@@ -1,7 +1,9 @@
-"""The processes that a process started, as Linux tells them."""
+"""The processes that a process started, as Linux tells them, and work for one of them."""
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,3 +39,11 @@ def _fields(stat: Path) -> tuple[str, str, str]:
     before, _, after = stat.read_text().rpartition(")")
     state, parent, *_ = after.split()
     return before.partition("(")[2], state, parent
+
+
+def lock_database(path: str) -> None:
+    """Lock an SQLite file until the process is ended; a file `locked` beside it says when."""
+    with sqlite3.connect(path, isolation_level=None) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        Path(path).with_name("locked").touch()
+        time.sleep(60)

@@ -165,6 +165,20 @@ def test_a_sentence_without_end_is_cut_between_words() -> None:
     assert [len(words(passage)) for passage in passages] == [100, 100, 50]
 
 
+def test_a_passage_knows_the_line_where_it_begins() -> None:
+    paragraphs = [" ".join(sentence(number) for number in range(first, first + 6)) for first in (0, 6, 12)]
+    documents = Documents.of(["\n\n".join(["", *paragraphs[:2]]) + "\n\n\n" + paragraphs[2], "\n short"])
+    assert [passage.line for passage in documents.passages] == [3, 5, 8, 2]
+
+
+@given(st.text("ab .\n#。日", max_size=3000))
+def test_the_line_of_a_passage_holds_its_first_word(text: str) -> None:
+    lines = text.split("\n")
+    for passage in Documents.of([text]).passages:
+        first = next(line for line in passage.text.split("\n") if line)
+        assert first.split()[0] in lines[passage.line - 1]
+
+
 @given(st.text("ab .\n#。日", max_size=3000))
 def test_cutting_loses_no_word_and_keeps_their_order(text: str) -> None:
     passages = cut_passages(text)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine.dependencies import hashed_files
+from promptkit.engine.dependencies import hashed_files, tool_identities
 from promptkit.engine.pipeline import Pipeline
 from promptkit.storage.files import SETTINGS_FILE
 from promptkit.storage.hashes import content_key
@@ -24,11 +24,14 @@ _HASHED_SETTINGS = ("model", "defaults", "feeds")
 def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
     """Return the key of all files that a target reads: prompts with parents, layouts, techniques, tools …
 
-    `settings` is plain data that says how it was read.
+    The settings of its tools are in it. `settings` is plain data that says how it was read.
     """
     contents = _contents(pipeline)
     parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
-    return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
+    head = [json.dumps(settings, default=str).encode("utf-8", "surrogatepass")]
+    if identities := tool_identities(pipeline):
+        head.append(json.dumps(identities, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
+    return content_key(b"".join([*head, *parts]))
 
 
 def digests_of_files(pipeline: Pipeline) -> dict[str, str]:

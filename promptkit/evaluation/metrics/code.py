@@ -13,7 +13,6 @@ from typing import Any, Final
 from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.evaluation.metrics.base import Clients, Difference, Estimate, Metric, MetricContext, MetricInput, Sample
 from promptkit.evaluation.metrics.estimation import (
@@ -31,6 +30,7 @@ from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference
 from promptkit.storage.files import read_bytes
 from promptkit.tools.backends import DEFAULT_BACKEND, Backend, jail_fault, no_jail, resolve_backend
+from promptkit.tools.functions import FunctionTool, find_tool
 from promptkit.tools.python import cut_program, open_sandbox
 from promptkit.tools.sandbox import Failure, Limits
 
@@ -236,9 +236,9 @@ class PythonFunction(Metric):
         return not_applicable("the function returned None", detail) if number is None else Score(number, detail)
 
 
-def _content_hash(tool: Tool) -> str:
+def _content_hash(tool: FunctionTool) -> str:
     digest = hashlib.sha256()
-    for file in imported_files(tool.file, tool.root) if tool.file is not None else ():
+    for file in imported_files(tool.file, tool.code.root) if tool.file is not None else ():
         digest.update(hashlib.sha256(read_bytes(file)).digest())
     return digest.hexdigest()
 

@@ -30,7 +30,9 @@ class ToolCallsParameters(ClosedModel):
 
     `arguments` are `equal` to the expected ones, contain them (`subset`), or are not compared (`any`); numbers may be
     apart by `tolerance`. `tools` are the names of the tools that count, by default all. `min` and `max` bound the
-    number of calls; with either, a row need not expect calls.
+    number of calls, `max_failed` that of calls without a result, `max_refused` that of calls that `allow:`
+    does not permit, and `max_rounds` that of rounds, each of which waits for the one before; with any of these, a row
+    need not expect calls.
     """
 
     ordered: bool = True
@@ -40,6 +42,15 @@ class ToolCallsParameters(ClosedModel):
     tools: list[str] | None = Field(default=None, min_length=1)
     min: int | None = Field(default=None, ge=0)
     max: int | None = Field(default=None, ge=0)
+    max_failed: int | None = Field(default=None, ge=0)
+    max_refused: int | None = Field(default=None, ge=0)
+    max_rounds: int | None = Field(default=None, ge=0)
+
+    @property
+    def bounds(self) -> Mapping[str, int]:
+        """The bounds that are given, by what they bound; `min` is not among them."""
+        given = {"calls": self.max, "failed": self.max_failed, "refused": self.max_refused, "rounds": self.max_rounds}
+        return {name: bound for name, bound in given.items() if bound is not None}
 
     @model_validator(mode="after")
     def _check_range(self) -> ToolCallsParameters:
@@ -58,7 +69,7 @@ class ExpectedCall:
 
 class ToolCalls(Proportion):
     """The target called the expected tools, with the expected arguments: those of its tool steps, and the actions of
-    techniques with tools. A call that failed counts as made.
+    techniques with tools. A call that failed, or was refused, counts as made.
 
     What is expected is a list of `{name: TOOL, arguments: {…}}`; without `arguments`, any will do. `[]` expects none.
     A number equals the text that writes it. Precision is the share of the calls made that were expected, recall the
@@ -74,13 +85,14 @@ class ToolCalls(Proportion):
 
     def __init__(self, name: str, parameters: ToolCallsParameters, context: MetricContext) -> None:
         super().__init__(name, parameters, context)
-        self.needs_expected = parameters.min is None and parameters.max is None
+        self.needs_expected = parameters.min is None and not parameters.bounds
 
     def measure(self, given: MetricInput) -> Score:
         parameters = self.parameters
         called = _made_calls(given.got, parameters.tools)
-        low, high = parameters.min or 0, parameters.max
-        keeps = low <= len(called) and (high is None or len(called) <= high)
+        numbers = _numbers_of(called)
+        keeps = (parameters.min or 0) <= len(called)
+        keeps &= all(numbers[name] <= bound for name, bound in parameters.bounds.items())
         if given.expected is None:
             return Score(float(keeps), _detail([], called, []))
         expected = expected_calls(given.expected)
@@ -158,6 +170,17 @@ def _made_calls(got: Any, tools: Sequence[str] | None) -> list[Mapping[str, Any]
     return [call for call in got if tools is None or call["name"] in tools]
 
 
+def _numbers_of(called: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    """Return how many calls there are, how many of them failed or were refused, and in how many rounds."""
+    refused = sum(bool(call.get("refused")) for call in called)
+    return {
+        "calls": len(called),
+        "failed": sum(call.get("failure") is not None for call in called) - refused,
+        "refused": refused,
+        "rounds": len({(call.get("step"), call["level"]) for call in called if call.get("level")}),
+    }
+
+
 def _same_argument(got: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(got, str) != isinstance(expected, str):
         return equal_untyped(got, expected)
@@ -206,6 +229,7 @@ def _detail(expected: Sequence[ExpectedCall], called: Sequence[Mapping[str, Any]
         "got": ", ".join(made) or NO_CALL,
         **({"missing": missing} if missing else {}),
         **({"extra": extra} if extra else {}),
+        **{name: number for name, number in _numbers_of(called).items() if number and name != "calls"},
         "counts": {"matched": len(pairs), "expected": len(expected), "called": len(called)},
     }
 

@@ -17,7 +17,7 @@ from promptkit.evaluation.serving.spec import SERVE_ALONE, SERVED_CONVERSATION, 
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Suite, Variant
-from promptkit.runtimes.base import Memory, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Memory, Message, Model, OnText, Reply, Request, Runtime, ToolDefinition
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.models import Models
 
@@ -78,11 +78,15 @@ class TimedRuntime(Runtime):
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         return await self._runtime.tokenize(text)
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        return await self._runtime.template(messages, begun)
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        return await self._runtime.template(messages, begun, tools)
 
-    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
-        return await self._runtime.count(messages, begun)
+    async def count(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> int | None:
+        return await self._runtime.count(messages, begun, tools)
 
     async def memory(self) -> Memory | None:
         return await self._runtime.memory()

@@ -16,12 +16,12 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from promptkit.engine.spec import ClosedModel
-from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project_code.reference import guarded
 from promptkit.storage.hashes import content_key
 from promptkit.storage.rows import read_numbered
 from promptkit.storage.strict_json import json_bytes
+from promptkit.tools.functions import FunctionTool
 
 SHARE_DIGITS = 2**32
 ROW_KEY_BYTES = 16
@@ -114,7 +114,7 @@ class Data:
 
     spec: DataSpec
     file: Path | None
-    function: Tool | None
+    function: FunctionTool | None
     where: Problem
     only: tuple[tuple[str, str], ...] = ()
     limit: int | None = None
@@ -274,7 +274,7 @@ def _filter_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _function_rows(function: Tool, where: Problem) -> Iterator[Any]:
+def _function_rows(function: FunctionTool, where: Problem) -> Iterator[Any]:
     """Yield the rows that a function of the project gives. Raises InputError where it fails."""
 
     def failed(message: str) -> InputError:

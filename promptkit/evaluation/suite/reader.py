@@ -9,7 +9,6 @@ from typing import Any
 
 from promptkit.engine.load import load_target
 from promptkit.engine.spec import validate_usable
-from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.serving.spec import SERVE_ALONE, SERVED_CONVERSATION, ServingSpec, serving_values
 from promptkit.evaluation.suite.comparison_settings import ComparisonSettings, margin_problems, pairs_problem
@@ -39,6 +38,7 @@ from promptkit.storage.files import check_named, resolved
 from promptkit.storage.models import Problems, read_rest
 from promptkit.storage.yaml import Document, load_file
 from promptkit.techniques.warning_names import warning_names, wrong_names
+from promptkit.tools.functions import FunctionTool, find_tool
 
 METRIC_TOTALS = ("tokens", "latency")
 """The totals that are metrics too, and are measured where a threshold is on them."""
@@ -179,7 +179,7 @@ class SuiteReader:
             return Data(spec=spec, file=file, function=function, where=where, only=only, limit=limit)
         return None
 
-    def _function(self, text: str) -> Tool:
+    def _function(self, text: str) -> FunctionTool:
         try:
             return replace(find_tool(text, text, self._path.parent, self._project, kind="function"), name=text)
         except InputError as error:

@@ -46,7 +46,7 @@ class EvaluationScreen:
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Keep the table on the screen until the block ends, and report failures as they come."""
-        live = self._progress.redraws
+        live, progress = self._progress.redraws, self._evaluation.execution.progress
         if not live:
             note(self._begun())
         tasks = [asyncio.ensure_future(self._watch(live))]
@@ -57,6 +57,7 @@ class EvaluationScreen:
         finally:
             for task in tasks:
                 task.cancel()
+            self._progress.cells_done(progress.done, progress.total)
         self._tell_failures()
 
     def interrupted(self) -> None:
@@ -77,6 +78,7 @@ class EvaluationScreen:
             await asyncio.sleep(TICK)
             progress = self._evaluation.execution.progress
             self._pace.add(progress.done)
+            self._progress.cells_done(progress.done, progress.total)
             self._tell_failures()
             if not live and time.monotonic() - noted >= PLAIN_SECONDS:
                 noted = time.monotonic()

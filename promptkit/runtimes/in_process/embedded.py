@@ -1,7 +1,9 @@
 """The embedded runtime: a model in this process, run by llama.cpp's server from the package `xllamacpp`.
 
 Every request becomes one raw text (`prompt_text`), so chat, begun turns, grammars, schemas and log-probabilities
-all take one path, and the text that is sent can be shown.
+all take one path, and the text that is sent can be shown. A request with tools goes to llama.cpp as messages
+(`tool_query`), because llama.cpp knows how each chat template writes calls, holds their arguments to their schemas,
+and reads them.
 """
 
 from __future__ import annotations
@@ -19,7 +21,20 @@ from typing import Any, Final
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
 from promptkit.runtimes.answer_end import AnswerEnd
-from promptkit.runtimes.base import Capability, Memory, Message, Model, OnText, Reply, Request, Runtime, sample_seed
+from promptkit.runtimes.base import (
+    Capability,
+    Memory,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Runtime,
+    ToolDefinition,
+    sample_seed,
+)
+from promptkit.runtimes.control_tokens import with_texts
+from promptkit.runtimes.function_calls import CallReader, openai_turn, tool_fields
 from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
 from promptkit.runtimes.in_process.gguf import read_kind
 from promptkit.runtimes.in_process.llama_cpp import Llama, load_library, resident_bytes
@@ -100,14 +115,14 @@ class Embedded(InProcessRuntime):
         """Return the text's tokens as byte pieces."""
         return await self._run(lambda: self._loaded().tokenize(text))
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str:
-        """Return the text that the messages become under the model's own chat template."""
-        request = Request(messages=tuple(messages), begun=begun)
+    async def template(self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()) -> str:
+        """Return the text that messages and tools become under the model's own chat template."""
+        request = Request(messages=tuple(messages), begun=begun, tools=tuple(tools))
         return await self._run(lambda: prompt_text(self._loaded(), request).text)
 
-    async def count(self, messages: Sequence[Message], begun: str = "") -> int:
-        """Return how many tokens the messages become. Control tokens in them count as the letters that are sent."""
-        request = Request(messages=tuple(messages), begun=begun)
+    async def count(self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()) -> int:
+        """Return how many tokens messages and tools become. Control tokens in them count as what is sent for them."""
+        request = Request(messages=tuple(messages), begun=begun, tools=tuple(tools))
         return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 
     async def memory(self) -> Memory | None:
@@ -146,6 +161,8 @@ class Embedded(InProcessRuntime):
         capabilities: set[Capability] = set(CAPABILITIES)
         if llama.system_role:
             capabilities.add("system")
+        if llama.calls_functions:
+            capabilities.add("function_calls")
         if "enable_thinking" in llama.template:
             capabilities |= {"think", "thinks"}
         elif THINK_CLOSE in llama.template:
@@ -164,21 +181,24 @@ class Embedded(InProcessRuntime):
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
         started = time.perf_counter()
         llama = self._loaded(request.context)
-        prompt = prompt_text(llama, request)
-        if not prompt.text:
-            raise RequestRefused("the prompt is empty")
+        if request.tools:
+            ask, query, splitter = llama.chat, tool_query(llama, request), ThoughtSplitter()
+        else:
+            prompt = prompt_text(llama, request)
+            if not prompt.text:
+                raise RequestRefused("the prompt is empty")
+            ask, query, splitter = llama.complete, _query(request, prompt), _splitter(request, prompt.text)
         reader = ReplyReader(
-            self._reference, splitter=_splitter(request, prompt.text), answer_end=AnswerEnd.of(request)
+            self._reference, splitter=splitter, answer_end=AnswerEnd.of(request), calls=CallReader.of(request)
         )
         collector = _Collector(reader, deliver)
 
         def is_given_up() -> bool:
             return ended.is_set() or self._closing.is_set() or reader.ended_early
 
-        query = _query(request, prompt)
-        llama.complete(query, collector.add, is_given_up)
+        ask(query, collector.add, is_given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
-            llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
+            ask({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
         if not reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
@@ -196,7 +216,10 @@ class _Collector:
         if self.reader.ended_early:
             return
         choice = chunk["choices"][0]
-        shown = self.reader.add(choice["text"], None, _listed_tokens(chunk))
+        delta = choice.get("delta") or {"content": choice.get("text")}
+        shown = self.reader.add(delta.get("content"), delta.get("reasoning_content"), _listed_tokens(chunk))
+        # llama.cpp makes up another id each time.
+        self.reader.add_calls([{**call, "id": None} for call in delta.get("tool_calls") or ()])
         self._show(self.reader.new_thoughts())
         self._show(shown)
         if choice["finish_reason"]:
@@ -235,21 +258,35 @@ def _splitter(request: Request, text: str) -> ThoughtSplitter:
 
 
 def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
-    query: dict[str, Any] = {
-        "prompt": prompt.sent,
+    scored = {"logprobs": request.alternatives} if request.alternatives else {}
+    return {"prompt": prompt.sent, **scored, **_options(request)}
+
+
+def tool_query(llama: Llama, request: Request) -> dict[str, Any]:
+    """Return the body of a request with tools in OpenAI's protocol."""
+    request = _escaped(llama, request)
+    return {
+        "messages": [openai_turn(turn) for turn in request.messages],
+        "tools": tool_fields(request.tools),
+        "tool_choice": request.tool_choice,
+        "parallel_tool_calls": True,
+        "chat_template_kwargs": _template_options(request),
+        **_options(request),
+    }
+
+
+def _options(request: Request) -> dict[str, Any]:
+    options = {
         "max_tokens": request.most_tokens,
         "temperature": request.temperature,
-    }
-    optional = {
         "top_p": request.top_p,
         "seed": sample_seed(request),
         "stop": None if request.thought_tokens else list(request.stop) or None,
         "grammar": request.grammar,
         "json_schema": request.schema,
-        "logprobs": request.alternatives or None,
         "cache_prompt": None if request.reuse_prefix else False,
     }
-    return query | {key: value for key, value in optional.items() if value is not None}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
@@ -283,24 +320,48 @@ def prompt_text(llama: Llama, request: Request) -> PromptText:
     """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them.
 
     llama.cpp obeys control tokens anywhere in a text. One that a message holds is replaced by an unused character for
-    the chat template, and llama.cpp then gets the tokens of its letters. A raw text keeps its control tokens.
+    the chat template, and llama.cpp then gets the tokens of its letters. A raw text keeps its control tokens. In a
+    request with tools, which llama.cpp gets as messages, they have a backslash.
     """
     if request.prompt is not None:
         text = request.prompt + request.begun
         return PromptText(text, text)
-    contents = [message.content for message in request.messages]
-    letters = _control_tokens_in(llama, (*contents, request.begun))
-    if not letters:
-        text = _templated(llama, request, contents, request.begun)
+    if request.tools:
+        text = _templated(llama, _escaped(llama, request))
         return PromptText(text, text)
-    marks = dict(zip(letters, _unused_characters((*contents, request.begun, llama.template)), strict=False))
+    texts = _texts(request)
+    letters = _control_tokens_in(llama, texts)
+    if not letters:
+        text = _templated(llama, request)
+        return PromptText(text, text)
+    marks = dict(zip(letters, _unused_characters((*texts, llama.template)), strict=False))
     pattern = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))))
+    marked = with_texts(request, lambda text, _: pattern.sub(lambda found: marks[found[0]], text))
+    return _unmarked(_templated(llama, marked), {mark: token for token, mark in marks.items()}, letters)
 
-    def marked(text: str) -> str:
-        return pattern.sub(lambda found: marks[found[0]], text)
 
-    text = _templated(llama, request, list(map(marked, contents)), marked(request.begun))
-    return _unmarked(text, {mark: token for token, mark in marks.items()}, letters)
+def _escaped(llama: Llama, request: Request) -> Request:
+    """Return a request with a backslash in each of the model's control tokens that its texts hold."""
+    letters = _control_tokens_in(llama, _texts(request))
+
+    def escaped(text: str, _: bool) -> str:
+        return llama.control_tokens.sub(
+            lambda found: f"{found[0][:1]}\\{found[0][1:]}" if found[0] in letters else found[0], text
+        )
+
+    return with_texts(request, escaped) if letters else request
+
+
+def _texts(request: Request) -> list[str]:
+    """Return all texts of a request's messages, begun turn and tools."""
+    texts: list[str] = []
+
+    def seen(text: str, _: bool) -> str:
+        texts.append(text)
+        return text
+
+    with_texts(request, seen)
+    return texts
 
 
 def answers_without_thoughts(request: Request) -> bool:
@@ -314,15 +375,16 @@ def _control_tokens_in(llama: Llama, texts: Sequence[str]) -> dict[str, tuple[in
     return {token: letters for token in sorted(found) if (letters := llama.letters(token))}
 
 
-def _templated(llama: Llama, request: Request, contents: Sequence[str], begun: str) -> str:
-    options = {} if request.think is None else {"enable_thinking": bool(request.think)}
-    messages = [
-        {"role": message.role, "content": content} for message, content in zip(request.messages, contents, strict=True)
-    ]
-    text = llama.apply_template(messages, **options)
+def _templated(llama: Llama, request: Request) -> str:
+    messages = [openai_turn(turn) for turn in request.messages]
+    text = llama.apply_template(messages, tool_fields(request.tools), **_template_options(request))
     if answers_without_thoughts(request) and text.rstrip().endswith(THINK_OPEN):
         text = f"{text.rstrip()}\n\n{THINK_CLOSE}\n\n"
-    return text + begun
+    return text + request.begun
+
+
+def _template_options(request: Request) -> dict[str, Any]:
+    return {} if request.think is None else {"enable_thinking": bool(request.think)}
 
 
 def _unused_characters(texts: Sequence[str]) -> Iterator[str]:

@@ -43,6 +43,7 @@ class EmbeddedModel:
     sha256: str
     source: PackageSource | HubSource
     recommended: bool = False
+    calls_functions: bool = False
 
     @property
     def reference(self) -> str:

@@ -121,7 +121,7 @@ class Llama(LlamaServer):
     """A model that completes texts.
 
     `context` is the window of each slot, `trained` the one that the model was trained on, `template` the source of its
-    chat template, and `system_role` whether that has a system role.
+    chat template, `system_role` whether that has a system role, `calls_functions` whether it writes tools and calls.
     """
 
     def __init__(self, path: Path, *, context: int, slots: int, threads: int | None) -> None:
@@ -131,7 +131,9 @@ class Llama(LlamaServer):
         properties = self._call("GET", "/props")
         self.context: int = properties["default_generation_settings"]["n_ctx"]
         self.template: str = properties["chat_template"]
-        self.system_role: bool = properties["chat_template_caps"]["supports_system_role"]
+        known = properties["chat_template_caps"]
+        self.system_role: bool = known["supports_system_role"]
+        self.calls_functions: bool = known["supports_tools"] and known["supports_tool_calls"]
         self.trained: int = self._call("GET", "/v1/models")["data"][0]["meta"]["n_ctx_train"]
 
     def _warm_up(self) -> None:
@@ -145,6 +147,21 @@ class Llama(LlamaServer):
         `ended` is called between the batches of the prompt and at each token; true cancels the request.
         Raises RuntimeFailure, Unsupported.
         """
+        self._generate(self._server.handle_completions, query, on_chunk, ended)
+
+    def chat(
+        self, query: Mapping[str, Any], on_chunk: Callable[[dict[str, Any]], object], ended: Callable[[], bool]
+    ) -> None:
+        """Answer messages, with tools, as `complete` does. `query` has OpenAI's keys; llama.cpp reads the calls."""
+        self._generate(self._server.handle_chat_completions, query, on_chunk, ended)
+
+    def _generate(
+        self,
+        handle: Callable[..., Any],
+        query: Mapping[str, Any],
+        on_chunk: Callable[[dict[str, Any]], object],
+        ended: Callable[[], bool],
+    ) -> None:
         self._refuse_after_fork()
         _refuse_lone_surrogates(query)
         failures: list[Mapping[str, Any]] = []
@@ -157,7 +174,7 @@ class Llama(LlamaServer):
             return bool(failures) or ended()
 
         try:
-            self._server.handle_completions({**query, "stream": True, "return_progress": True}, take)
+            handle({**query, "stream": True, "return_progress": True}, take)
         except (RuntimeError, ValueError) as error:
             raise RequestRefused(f"llama.cpp does not take this request: {error}") from error
         if failures:
@@ -179,9 +196,13 @@ class Llama(LlamaServer):
             self._letters[token] = () if plain == obeyed else plain
         return self._letters[token]
 
-    def apply_template(self, messages: Iterable[Mapping[str, str]], **options: Any) -> str:
+    def apply_template(
+        self, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), **options: Any
+    ) -> str:
         """Return the text that the messages become, with the assistant's turn begun. `options` go to the template."""
-        body = {"messages": list(messages), "chat_template_kwargs": options}
+        body: dict[str, Any] = {"messages": list(messages), "chat_template_kwargs": options}
+        if tools:
+            body["tools"] = list(tools)
         return str(self._call("POST", "/apply-template", body)["prompt"])
 
 

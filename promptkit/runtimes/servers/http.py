@@ -281,7 +281,7 @@ class Transport:
     def __init__(self, url: str, limit: int = BODY_LIMIT, unreachable: str | None = None) -> None:
         """`limit` is how many bytes a body may have, unpacked; `unreachable` the hint where nothing answers."""
         # A context for TLS reads all root certificates, which plain http has no use for.
-        self._tls = _tls_context() if url.startswith("https:") else False
+        self._tls = tls_context() if url.startswith("https:") else False
         self._place = public_address(url)
         self._unreachable = unreachable
         self._limit = limit
@@ -335,7 +335,7 @@ class Transport:
         )
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Return a TLS context with the root certificates of SSL_CERT_FILE or SSL_CERT_DIR, else those of certifi."""
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file or folder:

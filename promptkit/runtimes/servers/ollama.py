@@ -25,9 +25,11 @@ from promptkit.runtimes.base import (
     Reply,
     Request,
     Runtime,
+    ToolDefinition,
     resuming_listeners,
     sample_seed,
 )
+from promptkit.runtimes.function_calls import CallReader, ollama_turn, tool_fields
 from promptkit.runtimes.reply_reader import ReplyReader, finite_number, number_between, protocol_errors
 from promptkit.runtimes.server_timings import NANOSECONDS, ollama_timings
 from promptkit.runtimes.servers.context_window import ContextWindow
@@ -47,10 +49,11 @@ from promptkit.runtimes.servers.ollama_server import (
 from promptkit.runtimes.servers.ollama_slots import slots
 from promptkit.runtimes.servers.probes import BEGUN_TURN, cached_probe, continues_turns
 from promptkit.runtimes.thoughts import ThoughtSplitter
+from promptkit.storage.strict_json import json_bytes
 
 MOST_ALTERNATIVES = 20
-OF_THOUGHTS: frozenset[Capability] = frozenset({"thinks", "after_thoughts"})
-"""Capabilities that follow from others, and so are not in a digest."""
+NOT_IN_DIGEST: frozenset[Capability] = frozenset({"thinks", "after_thoughts", "function_calls"})
+"""Capabilities that follow from the weights and the server's version, and so are not in a digest."""
 REFUSES_OVERFLOW = (0, 12, 4)
 EFFORTS: Mapping[str, str] = {"minimal": "low", "xhigh": "max"}
 """Efforts in Ollama's words where these differ."""
@@ -120,7 +123,7 @@ class Ollama(Runtime):
             parallel = 1 + found
         return Model(
             reference=f"ollama/{self._name}",
-            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities - OF_THOUGHTS))}",
+            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities - NOT_IN_DIGEST))}",
             capabilities=capabilities,
             context=model.context,
             size=model.size,
@@ -150,20 +153,26 @@ class Ollama(Runtime):
         request = replace(request, max_tokens=1)
         return (await self._collect(self._body(request, frozenset(), self._first_window), request, None)).tokens_in
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the text that the messages become, or None where the server does not show it."""
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        """Return the text that messages and tools become, or None where the server does not show it."""
         capabilities = (await self.model()).capabilities
         if "template" not in capabilities:
             return None
-        text = await self._rendered(messages, self._first_window, capabilities)
+        text = await self._rendered(messages, self._first_window, capabilities, tools)
         return None if text is None else text + begun
 
     async def _rendered(
-        self, messages: Sequence[Message], window: int, capabilities: frozenset[Capability]
+        self,
+        messages: Sequence[Message],
+        window: int,
+        capabilities: frozenset[Capability],
+        tools: Sequence[ToolDefinition] = (),
     ) -> str | None:
-        """Return the text that Ollama makes of the messages, None for a server before 0.11.5."""
+        """Return the text that Ollama makes of messages and tools, None for a server before 0.11.5."""
         thought_tokens = int("thinks" in capabilities)  # the template of a model that thinks, as it does unasked
-        request = Request(messages=tuple(messages), max_tokens=1, thought_tokens=thought_tokens)
+        request = Request(messages=tuple(messages), max_tokens=1, thought_tokens=thought_tokens, tools=tuple(tools))
         body = self._body(request, capabilities, window)
         async with aclosing(self._server.lines("/api/chat", {**body, "_debug_render_only": True})) as lines:
             first = self._part(await anext(lines, b"{}"))
@@ -245,7 +254,9 @@ class Ollama(Runtime):
         else:
             begun = (Message("assistant", request.begun),) if request.begun else ()
             turns = (*request.messages, *begun)
-            body["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
+            body["messages"] = [ollama_turn(turn) for turn in turns]
+        if request.tools:
+            body["tools"] = tool_fields(request.tools)
         if request.schema is not None or request.json_object:
             body["format"] = "json" if request.schema is None else dict(request.schema)
         if request.alternatives:
@@ -266,6 +277,7 @@ class Ollama(Runtime):
             redactor=self._server.redactor,
             splitter=ThoughtSplitter(off=bool(request.begun)),
             answer_end=AnswerEnd.of(request),
+            calls=CallReader.of(request),
         )
         last: Mapping[str, Any] = {}
 
@@ -352,10 +364,9 @@ class Ollama(Runtime):
 def _add_part(part: Mapping[str, Any], reader: ReplyReader) -> str:
     """Add a part of an answer to its reader and return the text in it. Raises as `ReplyReader` does."""
     message = part.get("message", part)
-    if message.get("tool_calls"):
-        raise reader.failed("tool_calls")
     text = message.get("content" if "message" in part else "response")
     shown = reader.add(text, message.get("thinking"), part.get("logprobs"))
+    reader.add_calls(message.get("tool_calls"))
     done = part.get("done", False)
     if type(done) is not bool:
         raise TypeError(done)
@@ -380,9 +391,11 @@ def _think(request: Request) -> bool | str:
 
 
 def _prompt_bytes(request: Request) -> int:
-    """Return the bytes of a prompt's text."""
+    """Return the bytes of a prompt's text, with those of calls and definitions of tools."""
     texts = [turn.content for turn in request.messages] if request.prompt is None else [request.prompt]
-    return sum(len(text.encode(errors="replace")) for text in (*texts, request.begun))
+    calls = [call.name + call.arguments for turn in request.messages for call in turn.calls]
+    tools = json_bytes(tool_fields(request.tools)) if request.tools else b""
+    return len(tools) + sum(len(text.encode(errors="replace")) for text in (*texts, *calls, request.begun))
 
 
 def _overflow_error(overflow: ContextOverflow, name: str, window: int, *, fixed: bool) -> ContextOverflow:

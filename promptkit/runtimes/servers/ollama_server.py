@@ -336,6 +336,8 @@ def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capabilit
             found.add("system")
         if version_at_least(version, GIVES_LOGPROBS):
             found.add("logprobs")
+        if "tools" in listed:
+            found.add("function_calls")
     if "thinking" in listed:
         found |= {"thinks", "after_thoughts"}
         if (shown.get("details") or {}).get("family") not in ALWAYS_THINKING:

@@ -26,7 +26,18 @@ from promptkit.errors import (
 )
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import api_key_for
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
+from promptkit.runtimes.base import (
+    Capability,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Runtime,
+    ToolDefinition,
+    sample_seed,
+)
+from promptkit.runtimes.function_calls import CallReader, openai_turn, tool_fields
 from promptkit.runtimes.reply_reader import (
     ASCII_GRAMMAR,
     FAILED_FINISH_REASONS,
@@ -44,12 +55,23 @@ from promptkit.runtimes.servers.http import (
     Server,
     error_text,
 )
-from promptkit.runtimes.servers.openai_events import error_in, listed_tokens, split_content
-from promptkit.runtimes.servers.probes import LLAMA_SERVER, NO_DIALECT, PROBE_SECONDS, Ask, Dialect, Probes
+from promptkit.runtimes.servers.openai_events import called_functions, error_in, listed_tokens, split_content
+from promptkit.runtimes.servers.probes import (
+    LLAMA_SERVER,
+    NO_DIALECT,
+    PROBE_SECONDS,
+    Ask,
+    Dialect,
+    Probes,
+    cached_probe,
+    calls_functions,
+    takes_tools,
+)
 from promptkit.runtimes.servers.server_facts import ServerFacts, entries, entry_named, is_local, is_vllm
 from promptkit.runtimes.servers.server_identity import UNSTABLE, identify
 from promptkit.runtimes.servers.thought_switch import PROBE_THOUGHTS, Switch, find_switch, shows_marks, switch_fields
 from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
+from promptkit.storage.strict_json import json_bytes
 
 DESCRIBE_SECONDS = 10.0
 MODERN_LIMIT = "max_completion_tokens"
@@ -59,8 +81,6 @@ MOST_SLOTS = 1000
 UNKNOWN_SLOTS = 4
 """Requests worth having in flight where a server does not say how many it decodes together."""
 UNREACHABLE = "is the server started, and is this its address?"
-WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "function_call"}
-"""Fields of a message that take the place of an answer, and the finish reasons that they mean."""
 SERVED_NAMES = ("model", "system_fingerprint")
 """Fields of a reply that name the model that answers and its version."""
 
@@ -102,13 +122,13 @@ class _EventStream:
         if "message" in choice:
             raise ValueError("a whole answer in a stream")
         delta = choice.get("delta") or {}
-        for withheld, meaning in WITHHELD.items():
-            if delta.get(withheld):
-                raise self.reader.failed(meaning)
+        if delta.get("refusal"):
+            raise self.reader.failed("refusal")
         text, thought = split_content(choice["text"] if "text" in choice else delta.get("content"))
         named = delta.get("reasoning_content") or delta.get("reasoning")
         self.names_thoughts = self.names_thoughts or bool(named)
         shown = self.reader.add(text, named or thought, listed_tokens(choice.get("logprobs") or {}))
+        self.reader.add_calls(called_functions(delta))
         reason = choice.get("finish_reason")
         if reason not in (None, ""):  # some servers send an empty text before the end
             self.reader.end(reason)
@@ -195,6 +215,8 @@ class OpenAI(Runtime):
         )
         if note == UNSTABLE and self._notice:
             self._notice(f"{self._reference}: {note}")
+        if "chat" in capabilities and await self._calls_functions(capabilities, digest):
+            capabilities |= {"function_calls"}
         return Model(
             reference=self._reference,
             digest=digest,
@@ -268,6 +290,22 @@ class OpenAI(Runtime):
         self._dialect, enforced = await probes.dialect()
         return found | enforced | await probes.further()
 
+    async def _calls_functions(self, capabilities: frozenset[Capability], digest: str) -> bool:
+        """Tell whether the model calls tools. llama-server states what its chat template knows.
+
+        A failure or refusal is no finding, and the next run probes again: a flag of the server may change it.
+        """
+        stated = (self._llama or {}).get("chat_template_caps")
+        ask, probe = self._probe_past_thoughts(capabilities), calls_functions
+        if isinstance(stated, dict):
+            if not (stated.get("supports_tools") and stated.get("supports_tool_calls")):
+                return False
+            probe = takes_tools
+        try:
+            return bool(await cached_probe("function_calls", digest, lambda: probe(ask)))
+        except (RuntimeFailure, Unsupported, TimeoutError):
+            return False
+
     async def _thinking(self) -> frozenset[Capability]:
         """Return the capabilities of the model's thoughts.
 
@@ -290,9 +328,11 @@ class OpenAI(Runtime):
         names_or_hides = self._names_thoughts or are_hidden
         return found | {"after_thoughts"} if names_or_hides and not self._llama else found
 
-    def _probe_past_thoughts(self, thinking: frozenset[Capability]) -> Ask:
-        """Return the options of probes that ask for answers: without thoughts, or with room for them."""
-        fields = {"think": False} if "think" in thinking else {"thought_tokens": PROBE_THOUGHTS}
+    def _probe_past_thoughts(self, capabilities: frozenset[Capability]) -> Ask:
+        """Return what sends probes that ask for answers: without thoughts, or with room for them."""
+        fields: dict[str, Any] = {"think": False} if "think" in capabilities else {}
+        if "thinks" in capabilities and not fields:
+            fields = {"thought_tokens": PROBE_THOUGHTS}
         return lambda request, dialect: self._send(replace(request, **fields), dialect)
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
@@ -330,6 +370,7 @@ class OpenAI(Runtime):
             redactor=self._server.redactor,
             splitter=splitter,
             answer_end=AnswerEnd.of(request),
+            calls=CallReader.of(request),
         )
         stream = _EventStream(reader)
 
@@ -424,7 +465,7 @@ class OpenAI(Runtime):
             body |= {"prompt": request.prompt + request.begun, "logprobs": alternatives or None}
         else:
             turns = (*request.messages, *((Message("assistant", request.begun),) if request.begun else ()))
-            body["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
+            body["messages"] = [openai_turn(turn) for turn in turns]
             if alternatives:
                 body |= {"logprobs": True, "top_logprobs": alternatives}
             if request.begun and not self._llama:
@@ -438,6 +479,10 @@ class OpenAI(Runtime):
                 body["response_format"] = {"type": "json_schema", "json_schema": shape}
         if request.json_object:
             body["response_format"] = {"type": "json_object"}
+        if request.tools:
+            body |= {"tools": tool_fields(request.tools), "tool_choice": request.tool_choice}
+            # Elsewhere parallel calls are the default, and some models refuse the field.
+            body["parallel_tool_calls"] = True if self._llama else None
         body |= _dialect_fields(request, dialect)
         return {name: value for name, value in body.items() if value is not None}
 
@@ -480,13 +525,17 @@ class OpenAI(Runtime):
             clean = self._server.redactor.clean
             return tuple(clean(piece).encode() if isinstance(piece, str) else bytes(piece) for piece in pieces)
 
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the text that the messages become where the server is llama-server, else None."""
+    async def template(
+        self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
+    ) -> str | None:
+        """Return the text that messages and tools become where the server is llama-server, else None."""
         if "template" not in (await self.model()).capabilities:
             return None
         turns = (*messages, *((Message("assistant", begun),) if begun else ()))
-        body = {"messages": [{"role": turn.role, "content": turn.content} for turn in turns]}
-        limit = DESCRIPTION_LIMIT + CHARACTER_LIMIT * sum(len(turn.content) for turn in turns)
+        body: dict[str, Any] = {"messages": [openai_turn(turn) for turn in turns]}
+        if tools:
+            body["tools"] = tool_fields(tools)
+        limit = DESCRIPTION_LIMIT + CHARACTER_LIMIT * len(json_bytes(body))
         answer = await self._server.post(f"{self._root}/apply-template", body, limit=limit)
         with self._understood():
             return self._server.redactor.clean(str(answer["prompt"]))

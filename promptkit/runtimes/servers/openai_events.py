@@ -26,6 +26,12 @@ def split_content(content: Any) -> tuple[Any, Any]:
     return found["text"], found["thinking"]
 
 
+def called_functions(delta: Mapping[str, Any]) -> list[Any]:
+    """Return the calls in a delta, or pieces of these. Older servers send one call in a field of its own."""
+    older = delta.get("function_call")
+    return [*(delta.get("tool_calls") or ()), *([{"function": older}] if older else ())]
+
+
 def listed_tokens(logprobs: Mapping[str, Any]) -> Any:
     """Return the tokens of a piece as chats list them. vLLM lists those of a raw text in OpenAI's older form."""
     if logprobs.get("tokens") is None:

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,7 +24,7 @@ from promptkit.errors import (
     Unsupported,
 )
 from promptkit.project import cache_folder
-from promptkit.runtimes.base import Capability, Message, Reply, Request
+from promptkit.runtimes.base import Capability, Message, Reply, Request, ToolDefinition
 from promptkit.storage.files import make_folder, read_uncached, write_atomic
 
 BEGUN_TURN = (Message("user", "Name a letter."), Message("assistant", "A"))
@@ -207,6 +207,45 @@ class Probes:
     async def _keeps_to_json_object(self) -> bool:
         # The object may be longer than the probe.
         return (await self._ask(_JSON_OBJECT, NO_DIALECT)).text.lstrip().startswith("{")
+
+
+_TOOL = ToolDefinition(
+    name="secret_word",
+    description="Returns the secret word.",
+    parameters={
+        "type": "object",
+        "properties": {"language": {"type": "string", "description": "the language of the word"}},
+        "required": ["language"],
+    },
+)
+_CALL = Request(
+    # The name of the tool reaches the model by its definition alone.
+    messages=(Message("user", "What is the secret word in English? Call the function that returns it."),),
+    max_tokens=80,
+    tools=(_TOOL,),
+)
+
+
+async def calls_functions(ask: Ask) -> bool:
+    """Tell whether a model calls a tool that it is offered: of its own choice, or where it is made to call one.
+
+    Raises as `ask` does, so also where the server refuses the free choice.
+    """
+    async with asyncio.timeout(PROBE_SECONDS):
+        if (await ask(_CALL, NO_DIALECT)).calls:
+            return True
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            return bool((await ask(replace(_CALL, tool_choice="required"), NO_DIALECT)).calls)
+    except (RequestRefused, Unsupported):
+        return False
+
+
+async def takes_tools(ask: Ask) -> bool:
+    """Return True where a server takes the definition of a tool. Raises as `ask` does."""
+    async with asyncio.timeout(PROBE_SECONDS):
+        await ask(replace(_CALL, max_tokens=1), NO_DIALECT)
+    return True
 
 
 def _json(text: str) -> object:

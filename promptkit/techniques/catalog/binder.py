@@ -53,7 +53,6 @@ async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: i
         task.warn("program_failed")
         return task.no_answer(str(error), exchange)
     except TooManyCalls as error:
-        task.warn("capped")
         return task.no_answer(str(error), exchange).with_extra(capped=True)
     return result_answer(task, result, table)
 

@@ -42,9 +42,7 @@ async def chain_of_code(
     run_emulated = partial(run, emulator, execute)
     answer = await answer_by_attempts(task, written, run_emulated, attempts, temperature=temperature)
     answer = answer.with_extra(emulated=emulator.asked)
-    if emulator.capped:
-        task.warn("capped")
-    return answer
+    return answer.with_extra(capped=True) if emulator.capped else answer
 
 
 async def run(

@@ -72,7 +72,6 @@ async def chain_of_table(
     answer = answer.with_extra(operations=list(done.values()), skipped=skipped)
     if ended or not allowed(step, done, skipped):
         return answer
-    task.warn("capped")
     return answer.with_extra(capped=True)
 
 

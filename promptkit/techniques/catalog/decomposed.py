@@ -173,7 +173,6 @@ async def decomposed(task: Task, *, steps: Count = 10, depth: Count = 3, limit: 
     answer = answer.with_extra(questions=asking.done)
     if not asking.capped:
         return answer
-    task.warn("capped")
     return answer.with_extra(capped=True)
 
 

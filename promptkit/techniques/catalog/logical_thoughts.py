@@ -53,7 +53,6 @@ async def logical_thoughts(task: Task, *, steps: Count = 30, revisions: Count = 
         chain = [*chain, *await revise(task, chain, left[0], review.attack)]
         left = await regrow(task, chain, max_tokens)
     if left:
-        task.warn("capped")
         chain = [*chain, *left]
     answer = await task.decide(await task.ask("extract", chain=chain))
     if answer.flag and chain != untouched:

@@ -78,7 +78,6 @@ async def math_prompter(
     answer = task.vote([value_answer(task, value) for value in found])
     answer = answer.with_extra(rounds=len(done), accepted=len(accepted))
     if is_short:
-        task.warn("capped")
         answer = answer.with_extra(capped=True)
     if accepted or answer.flag:
         return answer

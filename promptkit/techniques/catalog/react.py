@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from promptkit.answers.text import undressed
-from promptkit.errors import ToolFailed
+from promptkit.errors import ToolFailed, ToolRefused
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.document_reader import DocumentReader
 from promptkit.techniques.methods.tool_calls import ToolSignature
@@ -136,7 +136,6 @@ async def walk(task: Task, most: int, longest: int) -> Answer:
         if "text" in seen:
             seen["text"] = short_line(seen["text"], longest)
         taken.append({"thought": thought, "action": short_line(written, longest), **seen})
-    task.warn("capped")
     return task.no_answer(f"no answer within {most} steps").with_extra(steps=taken, capped=True)
 
 
@@ -190,7 +189,7 @@ async def use(task: Task, tool: ToolSignature, argument: str) -> dict[str, Any]:
     try:
         return text_observation(await task.tool(tool.name, given))
     except ToolFailed as error:
-        task.warn("tool_failed")
+        task.warn("tool_refused" if isinstance(error, ToolRefused) else "tool_failed")
         return {"found": "failed", "text": str(error)}
 
 

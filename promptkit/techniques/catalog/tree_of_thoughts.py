@@ -83,10 +83,7 @@ async def tree_of_thoughts(
     else:
         answer = task.parse(best.path[-1]) if best.path else task.no_answer("the search found no step")
     answer = answer.with_extra(path=list(best.path), score=best.score)
-    if not capped:
-        return answer
-    task.warn("capped")
-    return answer.with_extra(capped=True)
+    return answer.with_extra(capped=True) if capped else answer
 
 
 @dataclass(frozen=True, slots=True)

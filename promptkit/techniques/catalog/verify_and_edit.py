@@ -49,8 +49,6 @@ async def verify_and_edit(
         return voted
     rationale = read_sentences(likeliest(task, thoughts, answers, voted))
     edits = await task.each(lambda sentence: edit(task, sentence, passages), rationale[:sentences])
-    if len(rationale) > sentences:
-        task.warn("capped")
     found = await task.ask("answer", statements=[edit["statement"] for edit in edits])
     answer = (await task.decide(found)).with_extra(**voted.extra, edits=edits)
     return answer.with_extra(capped=True) if len(rationale) > sentences else answer

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from promptkit.answers.reader.json_reader import read_json
 from promptkit.answers.text import undressed
+from promptkit.tools.base import Tool
 
 _LONGEST: Final = 10_000
 """The characters up to which a text is read as the arguments of a Python call."""
+_TYPES: Final = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "array": "list",
+    "object": "dict",
+    "null": "None",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSignature:
-    """A step's tool: its name, a line on what it does, and its parameters.
+    """A step's tool: its name, what it does, and its parameters.
 
     `takes` maps these to whether they are required, None where they are not known; `types` has those of a known type.
     """
@@ -28,16 +38,15 @@ class ToolSignature:
     types: Mapping[str, str]
 
     @classmethod
-    def of(cls, name: str, tool: Callable[..., Any]) -> ToolSignature:
-        """Return the signature of a step's tool, which is a method of an object that knows its parameters."""
-        owner = getattr(tool, "__self__", tool)
-        takes = getattr(owner, "takes", None)
-        return cls(
-            name,
-            getattr(owner, "about", ""),
-            takes if isinstance(takes, Mapping) else None,
-            getattr(owner, "types", {}),
-        )
+    def of(cls, name: str, tool: Tool) -> ToolSignature:
+        """Return the signature of a step's tool, by the schema of its parameters."""
+        properties = tool.parameters.get("properties")
+        about = tool.description.strip()
+        if not isinstance(properties, Mapping) or tool.parameters.get("additionalProperties"):
+            return cls(name, about, None, {})
+        required = tool.parameters.get("required", ())
+        types = {name: kind for name, schema in properties.items() if (kind := _type_name(schema))}
+        return cls(name, about, {name: name in required for name in properties}, types)
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -91,6 +100,22 @@ class ToolSignature:
             return json.loads(value)
         except (ValueError, RecursionError):
             return value
+
+
+def _type_name(schema: Any) -> str:
+    """Return a parameter's type as Python writes it, empty where it is not known: `int`, `list[str]`, `str | None`."""
+    if not isinstance(schema, Mapping):
+        return ""
+    if isinstance(options := schema.get("anyOf"), list):
+        names = [_type_name(option) for option in options]
+        return " | ".join(names) if all(names) else ""
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        names = [_TYPES.get(str(name), "") for name in kind]
+        return " | ".join(names) if all(names) else ""
+    if kind == "array" and (inner := _type_name(schema.get("items"))):
+        return f"list[{inner}]"
+    return _TYPES.get(str(kind), "")
 
 
 def _object(text: str) -> dict[str, Any] | None:

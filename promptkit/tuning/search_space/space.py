@@ -91,7 +91,7 @@ def derive_search_space(
         f"the start: {fallback}"
         for step in pipeline.steps.values()
         if step.prompt_call is not None and step.name in models
-        for fallback in step_fallbacks(step.name, step.prompt_call, models[step.name])
+        for fallback in step_fallbacks(step.name, step.prompt_call, models[step.name], pipeline.project)
     ]
     if pipeline.tune:
         named = [

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from promptkit.engine.toolsets import sharing_toolsets
 from promptkit.errors import ConnectionFailed, RequestRefused, ServerFailed
 from promptkit.evaluation.cells import keys as own_module
 from promptkit.evaluation.cells.failures import MOST_FAILURES
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.runtimes.base import Reply, Request
+from promptkit.storage import files as files_module
 from promptkit.tools.backends import importable
 from tests.engine.helpers import Folder
+from tests.engine.tool_kinds import Server, kinds_for_tests
 from tests.evaluation.suites import PIPELINE, PROMPT, SUITE, Bench, echo, moods, number_of
 
 OPTIONAL = PIPELINE.replace("{prompt: mood}", "{prompt: mood, on_error: skip}")
@@ -291,3 +294,59 @@ async def test_a_template_that_promptkit_no_longer_ships_leaves_the_cells_of_old
 
     bench.folder.write("templates/answers/content_free.j2", "N/A\n")
     assert bench.suite().baseline.content != now
+
+
+TOOLS = "tools: {docs: {search: ../words.txt}}\n"
+LISTED = "{prompt: mood, tools: [docs]}"
+
+
+async def test_the_settings_and_the_files_of_a_steps_tools_are_part_of_the_cell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = bench.suite().baseline.content
+    for word in ("one", "two", "three"):
+        bench.folder.write(f"{word}.txt", word)
+    with kinds_for_tests():
+        contents = []
+        for settings in ("../one.txt", "{file: ../one.txt}", "../two.txt"):
+            text = PIPELINE.replace("{prompt: mood}", f"{{prompt: mood, tools: [{{search: {settings}}}]}}")
+            bench.folder.write("pipelines/mood.yaml", text)
+            contents.append(bench.suite().baseline.content)
+        bench.folder.write("two.txt", "another")
+        contents.append(bench.suite().baseline.content)
+        monkeypatch.setattr(files_module, "MAX_FILE_BYTES", 1_000_000)
+        bench.folder.write("two.txt", "x" * 1_000_001)
+        contents.append(bench.suite().baseline.content)
+    assert len({plain, *contents}) == 6
+
+
+async def test_what_a_toolset_says_of_itself_is_part_of_the_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.folder.write("promptkit.yaml", "mcp: {git: {command: [git]}}\n")
+    step = '{prompt: mood, tools: ["mcp:git"]}'
+    bench.folder.write("pipelines/mood.yaml", "allow: [mcp:git]\n" + PIPELINE.replace("{prompt: mood}", step))
+    with kinds_for_tests():
+        before = bench.suite().baseline.content
+        monkeypatch.setattr(Server, "identity", {"command": ["other"]})
+        assert bench.suite().baseline.content != before
+
+
+async def test_a_tool_that_no_step_uses_leaves_the_cell_as_it_is_where_its_file_changes(bench: Bench) -> None:
+    bench.folder.write("words.txt", "one")
+    with kinds_for_tests():
+        bench.folder.write("pipelines/mood.yaml", TOOLS + PIPELINE)
+        before = bench.suite().baseline.content
+        bench.folder.write("words.txt", "two")
+        assert bench.suite().baseline.content == before
+
+
+async def test_an_evaluation_opens_a_server_once_and_a_dead_one_gives_missing_cells(bench: Bench) -> None:
+    bench.folder.write("promptkit.yaml", "mcp: {git: {command: [git]}, dead: {command: [dead]}}\n")
+    for server, missing in (("git", 0), ("dead", 6)):
+        step = f'{{prompt: mood, tools: ["mcp:{server}"]}}'
+        allow = f'allow: ["mcp:{server}"]\n'
+        bench.folder.write("pipelines/mood.yaml", allow + PIPELINE.replace("{prompt: mood}", step))
+        with kinds_for_tests() as log:
+            async with sharing_toolsets():
+                ran = await bench.run(SUITE)
+            assert ran.variant()["missing"] == missing
+            assert len({line for line in log if line.startswith("closed")}) == 1

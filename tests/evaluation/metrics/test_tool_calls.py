@@ -72,6 +72,26 @@ def test_bounds_of_the_number_need_no_expected_calls() -> None:
         metric("tool_calls", {"min": 2, "max": 1})
 
 
+FAILED = {**BOOK, "failure": "closed"}
+REFUSED = {**PAY, "failure": "is not allowed here", "refused": True}
+
+
+def test_failed_and_refused_calls_are_bounded_apart() -> None:
+    made = [FAILED, REFUSED, BOOK]
+    bounds = [{"max_failed": 1}, {"max_failed": 0}, {"max_refused": 1}, {"max_refused": 0}]
+    assert [score(made, None, **bound) for bound in bounds] == [1, 0, 1, 0]
+    assert score([BOOK], None, max_failed=0, max_refused=0) == 1
+    assert not metric("tool_calls", {"max_refused": 0}).needs_expected
+    detail = metric("tool_calls").measure(given(made, [BOOK])).detail
+    assert (detail["failed"], detail["refused"]) == (1, 1)
+
+
+def test_calls_of_one_reply_are_one_round() -> None:
+    made = [{**BOOK, "step": "a", "level": level} for level in (1, 1, 2)] + [{**BOOK, "step": "b", "level": 1}]
+    assert [score(made, None, max_rounds=most) for most in (2, 3)] == [0, 1]
+    assert score([BOOK], None, max_rounds=0) == 1  # a tool step has no rounds
+
+
 def test_the_detail_names_missing_and_extra_calls() -> None:
     detail = metric("tool_calls").measure(given([SEARCH, PAY], [BOOK, PAY])).detail
     assert detail["missing"] == ['book(day="Friday", guests=2)']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import operator
 import re
@@ -28,6 +29,7 @@ DATA = LIBRARY / "evals" / "data"
 CATEGORIES = {"service reliability", "pricing concerns", "customer support quality", "others"}
 FIELDS = {
     "arithmetic": {"question", "expect", "working", "kind"},
+    "assistant": {"question", "answer", "tools", "working", "kind"},
     "complaints": {"feedback", "issues", "categories", "kind"},
     "extraction": {"text", "expect", "kind"},
     "reviews": {"text", "label", "kind", "split"},
@@ -37,6 +39,7 @@ FIELDS = {
 TEXTS = ("text", "question", "feedback", "sentence", "issue", "object")
 SUITES = {
     "arithmetic": "arithmetic",
+    "assistant": "assistant",
     "extraction": "extraction",
     "feedback": "complaints",
     "sentiment": "reviews",
@@ -157,6 +160,28 @@ def test_the_working_of_a_word_problem_comes_to_what_is_expected() -> None:
         assert Fraction(str(row["expect"])) * 100 == int(Fraction(str(row["expect"])) * 100), "two decimals do"
 
 
+def test_the_working_of_a_question_to_the_assistant_comes_to_its_answer() -> None:
+    shop = LIBRARY / "pipelines" / "assistant"
+    with (shop / "orders.csv").open(encoding="utf-8", newline="") as file:
+        orders = list(csv.DictReader(file))
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE orders (number INT, day, customer, city, product, quantity INT, price REAL, status)")
+    database.executemany(
+        "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [tuple(order.values()) for order in orders]
+    )
+    for row in rows_of("assistant"):
+        working = row["working"]
+        if working.endswith(".md"):
+            assert row["answer"] in (shop / "handbook" / working).read_text(encoding="utf-8"), row
+        elif working.startswith("SELECT"):
+            [(found,)] = database.execute(working).fetchall()
+            assert (f"{found:g}" if isinstance(found, float) else str(found)) == row["answer"], row
+        else:
+            assert exactly(working) == Fraction(row["answer"]), row
+        assert set(row["tools"]) <= {"calculator", "handbook", "orders"} and row["tools"]
+    database.close()
+
+
 def test_the_query_of_a_table_question_gives_what_is_expected() -> None:
     for row in rows_of("table_questions"):
         columns = list(row["table"][0])
@@ -242,6 +267,8 @@ def test_each_row_has_what_the_target_takes_and_what_the_metrics_expect(name: st
 def as_the_data_has_it(suite: Suite, row: Row) -> Any:
     """Return what a faultless model would answer."""
     match suite.name:
+        case "assistant":
+            return f"It is {row['answer']}."
         case "sentiment":
             return row["label"]
         case "summary":
@@ -259,7 +286,16 @@ def as_the_data_has_it(suite: Suite, row: Row) -> Any:
 
 
 async def score(suite: Suite, measure: Measure, bound: BoundRow, expected: Any, output: Any) -> float | None:
-    cell = Cell(variant="", row=bound.row.number, repeat=0, fields=bound.row.fields, output=output)
+    fields = bound.row.fields
+    called = [{"name": name, "arguments": {}, "result": None, "failure": None} for name in fields.get("tools", ())]
+    cell = Cell(
+        variant="",
+        row=bound.row.number,
+        repeat=0,
+        fields=fields,
+        output=output,
+        read_trace=lambda: {"tool_calls": called},
+    )
     got = output if measure.of is None else evaluate_of(measure.of, cell)
     given = MetricInput(got, expected, cell, answer_type(suite.baseline.pipeline))
     metric = measure.metric

@@ -40,7 +40,10 @@ def pieces(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says once. `breaks_off` ends it without `done: true`, `fails` with an error line."""
+    """What a model says once. `breaks_off` ends it without `done: true`, `fails` with an error line.
+
+    `calls` are calls of tools, each a part after the text.
+    """
 
     text: str
     thoughts: str = ""
@@ -48,6 +51,7 @@ class Answer:
     breaks_off: bool = False
     fails: str = ""
     pause: float = 0.0
+    calls: tuple[dict[str, Any], ...] = ()
 
 
 Respond = Callable[[str, dict[str, Any]], Awaitable[Answer]]
@@ -131,7 +135,8 @@ class FakeModel:
         """Return what the messages become."""
         text = ""
         for message in messages:
-            text += f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
+            called = "".join(json.dumps(call["function"]) for call in message.get("tool_calls", ()))
+            text += f"<|im_start|>{message['role']}\n{message['content']}{called}<|im_end|>\n"
         if messages and messages[-1]["role"] == "assistant" and self.leaves_open:
             return text.removesuffix("<|im_end|>\n")
         return f"{text}<|im_start|>assistant\n"
@@ -418,6 +423,8 @@ class OllamaServer:
             yield {**worded(path, piece, thought), "done": False, **self._logprobs(body, answer, piece)}
             if count >= 30 and len({each for each, _ in said[count - 30 : count + 1]}) == 1:
                 return
+        for call in answer.calls if body.get("tools") else ():
+            yield {"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": False}
         if answer.breaks_off:
             return
         cut = len(thoughts) + len(pieces(text)) > limit

@@ -35,7 +35,7 @@ class OpenAIServer:
     `hangs` those that are never answered, `busy` those that are answered by 503. `entry` belongs to the model's entry
     in the list of models, `described` is what other paths answer with, and `served` belongs to each part of an answer.
     `score` is the log-probability of each alternative, and a number in each vector. With `refusal_of_chats` only
-    embeddings work.
+    embeddings work. `calls` are deltas that answer requests with tools, which end by `calls_finish`.
     """
 
     able: frozenset[str] = frozenset()
@@ -49,6 +49,8 @@ class OpenAIServer:
     described: dict[str, Any] = field(default_factory=dict)
     served: dict[str, Any] = field(default_factory=dict)
     finish: str | None = "stop"
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    calls_finish: str = "tool_calls"
     refusal_of_chats: bool = False
     refusal: tuple[int, dict[str, Any]] | None = None
     url: str = ""
@@ -103,6 +105,8 @@ class OpenAIServer:
         """Return the events of an answer."""
         constrained = constrained_text(body, self.able)
         said = self.says if constrained is None else [{"content": constrained}]
+        is_called = bool(self.calls and "tools" in body)
+        said = self.calls if is_called else said
         listed = [
             {"token": "é", "bytes": None, "logprob": -0.5, "top_logprobs": [{"token": "a", "logprob": self.score}]}
         ]
@@ -111,7 +115,7 @@ class OpenAIServer:
         if "prompt" in body:
             choices = [{"text": delta["content"], "finish_reason": None} | scored for delta in said]
         if self.finish:
-            choices.append({"delta": {}, "finish_reason": self.finish})
+            choices.append({"delta": {}, "finish_reason": self.calls_finish if is_called else self.finish})
         begun = body.get("messages", [{}])[-1].get("role") == "assistant"
         tokens = 10 + (1 if "continue" in self.able else 5) * begun
         usage = {"prompt_tokens": tokens, "completion_tokens": len(said), "total_tokens": tokens + len(said)}

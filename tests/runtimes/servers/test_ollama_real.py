@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from math import exp
 from time import time
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ContextOverflow, ModelMissing
-from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.base import FunctionCall, Message, Request, ToolDefinition
 from promptkit.runtimes.servers.ollama import Ollama
 from promptkit.runtimes.servers.ollama_server import installed_models
 
@@ -142,6 +143,46 @@ async def test_two_requests_at_once_are_answered(ollama: Ollama) -> None:
     requests = (Request(prompt="1, 2, 3, 4,", max_tokens=4), Request(prompt="a, b, c, d,", max_tokens=4))
     numbers, letters = await asyncio.gather(*map(ollama.answer, requests))
     assert numbers.text.strip().startswith("5") and letters.text.strip().startswith("e")
+
+
+TOOLS = (
+    ToolDefinition(
+        name="get_weather",
+        description="Get the current weather in a city.",
+        parameters={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    ),
+)
+
+
+async def test_a_model_with_tools_calls_one_and_reads_its_result(ollama: Ollama) -> None:
+    if "function_calls" not in (await ollama.model()).capabilities:
+        pytest.skip(f"{NAME} takes no tools")
+    roman = FunctionCall(id="call00001", name="get_weather", arguments='{"city": "Rome"}')
+    asked = Request(
+        messages=(
+            Message("user", "What is the weather in Rome?"),
+            Message("assistant", "", (roman,)),
+            Message("tool", "sunny", (), roman.id, roman.name),
+            Message("assistant", "It is sunny."),
+            Message("user", "What is the weather in Paris? Call the tool."),
+        ),
+        tools=TOOLS,
+        max_tokens=60,
+    )
+    shown = await ollama.template(asked.messages, "", asked.tools)
+    assert shown and "Get the current weather" in shown and "sunny" in shown
+    # Small models call by an example, or only without one.
+    replies = [
+        await ollama.answer(replace(asked, messages=messages)) for messages in (asked.messages, asked.messages[4:])
+    ]
+    reply = next(reply for reply in replies if reply.calls)
+    assert [(call.name, json.loads(call.arguments)) for call in reply.calls] == [("get_weather", {"city": "Paris"})]
+    turns = (
+        Message("assistant", reply.text, reply.calls),
+        Message("tool", "rain", (), reply.calls[0].id, "get_weather"),
+    )
+    after = Request(messages=(*asked.messages, *turns), schema={"enum": ["sunny", "rain"]}, max_tokens=20)
+    assert json.loads((await ollama.answer(after)).text) in ("sunny", "rain")
 
 
 async def test_a_missing_model_gives_the_command_that_fetches_it() -> None:

@@ -2,13 +2,17 @@
 
 // What has a place of its own in a call; all else stands with its options.
 const CALL_PARTS = [
-  "call", "messages", "prompt", "begun", "thoughts", "reply", "parsed", "problem", "grammar", "schema", "options",
-  "notes",
+  "call", "messages", "prompt", "begun", "thoughts", "reply", "function_calls", "parsed", "problem", "grammar",
+  "schema", "options", "notes",
 ];
 
 const isNothing = (value) => value === null || value === undefined || value === "" || value === false;
 const saidBlock = (name, value, kind) =>
   make("div", { class: `said ${kind ?? ""}` }, make("h6", {}, name), textBlock(value));
+
+// A turn, or a reply, with the calls of tools that the model wrote in it.
+const withCalls = (content, calls) =>
+  [content, ...(calls ?? []).map((call) => `${call.name}(${call.arguments})`)].filter((text) => text).join("\n");
 
 function nodeView(node, isFirst) {
   const calls = node.calls ?? [];
@@ -44,11 +48,11 @@ function callView(call) {
   const options = [...Object.entries(call.options ?? {}), ...rest];
   return make(
     "div", { class: "call" },
-    (call.messages ?? []).map((message) => saidBlock(message.role, message.content, "sent")),
+    (call.messages ?? []).map((message) => saidBlock(message.role, withCalls(message.content, message.calls), "sent")),
     part("prompt", "sent"),
     part("begun", "sent"),
     part("thoughts", "thoughts"),
-    saidBlock("reply", call.reply ?? "", "reply"),
+    saidBlock("reply", withCalls(call.reply, call.function_calls), "reply"),
     part("parsed"),
     call.problem ? make("p", { class: "problem" }, call.problem) : null,
     part("grammar"),
@@ -61,7 +65,8 @@ function callView(call) {
 function sentText(node) {
   if (!node) return "";
   const said = (call) => [
-    ...(call.messages ?? []).map((message) => `${message.role}:\n${message.content}`), call.prompt, call.begun,
+    ...(call.messages ?? []).map((message) => `${message.role}:\n${withCalls(message.content, message.calls)}`),
+    call.prompt, call.begun,
   ];
   const calls = (node.calls ?? []).flatMap(said);
   return [...calls, ...(node.parts ?? []).map(sentText)].filter(Boolean).join("\n\n");

@@ -5,8 +5,10 @@ const isConversation = (output) =>
 
 const calledText = (call) => {
   const given = Object.entries(call.arguments).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
-  const result = call.failure === null ? JSON.stringify(call.result) : `failed: ${call.failure}`;
-  return `${call.name}(${given.join(", ")}) → ${result}`;
+  const verb = call.refused ? "refused" : "failed";
+  const result = call.failure === null ? JSON.stringify(call.result) : `${verb}: ${call.failure}`;
+  const took = call.seconds === undefined ? "" : ` · ${duration(call.seconds)}`;
+  return `${call.name}(${given.join(", ")}) → ${result}${took}`;
 };
 
 function conversationView(cell) {

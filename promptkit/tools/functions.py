@@ -1,4 +1,4 @@
-"""Tools: Python functions that steps may call, JSON in and JSON out."""
+"""Python functions of a project as tools, JSON in and JSON out."""
 
 from __future__ import annotations
 
@@ -10,34 +10,47 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from promptkit.errors import InputError, ToolFailed
 from promptkit.project import Project
 from promptkit.project_code.file_reads import note_reads
+from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference, find_code
 from promptkit.project_code.source import functions_of, parse_source
 from promptkit.storage.file_digests import digest_of, stands_for_a_file
 from promptkit.storage.files import resolved
+from promptkit.tools.base import Effect, Tool
+from promptkit.tools.docstrings import first_paragraph
+from promptkit.tools.function_schema import parameters_schema, takes_of
+
+ANY_ARGUMENTS: Final = {"type": "object", "properties": {}, "additionalProperties": True}
+"""The schema of a function whose parameters are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class FunctionTool(Tool):
     """A function that steps may call. It is imported when it is first called.
 
-    `takes` maps its parameters to whether they are required; None where they are unknown or open. `types` has the
-    annotations of those that have one, and `about` is the first line of its docstring. `kind` is its name in messages.
-    `declared` are the files (paths within the project, patterns) and environment variables (`$NAME`) that it reads, for
-    what cannot be seen: files that a C library or another process opens.
+    `types` has the annotations of its parameters as they are written, and `about` is the first line of its docstring.
+    `kind` is its name in messages. `declared` are the files (paths within the project, patterns) and environment
+    variables (`$NAME`) that it reads, for what cannot be seen: files that a C library or another process opens.
     """
 
     name: str
     code: CodeReference
-    takes: Mapping[str, bool] | None
+    parameters: Mapping[str, Any] = field(default_factory=lambda: ANY_ARGUMENTS)
     kind: str = "tool"
     about: str = ""
+    description: str = ""
     types: Mapping[str, str] = field(default_factory=dict)
     declared: tuple[str, ...] = ()
+    effects: frozenset[Effect] = frozenset()
+
+    @property
+    def takes(self) -> Mapping[str, bool] | None:
+        """Its parameters, with whether each is required; None where they are unknown or open."""
+        return takes_of(self.parameters)
 
     @property
     def file(self) -> Path | None:
@@ -45,9 +58,9 @@ class Tool:
         return self.code.file
 
     @property
-    def root(self) -> Path:
-        """The root of the project that uses it."""
-        return self.code.root
+    def files(self) -> tuple[Path, ...]:
+        """Its Python file and those of the project that it imports."""
+        return () if self.code.file is None else imported_files(self.code.file, self.code.root)
 
     def function(self) -> Callable[..., Any]:
         """Load the function and return it. Raises ToolFailed."""
@@ -74,9 +87,11 @@ class Tool:
 
     async def _note_declared(self) -> None:
         if self.declared:
-            note_reads(await asyncio.to_thread(lambda: {name: digest_of(name, self.root) for name in self.declared}))
+            note_reads(
+                await asyncio.to_thread(lambda: {name: digest_of(name, self.code.root) for name in self.declared})
+            )
 
-    def reading(self, reads: Sequence[str], environment: Sequence[str], folder: Path, project: Project) -> Tool:
+    def reading(self, reads: Sequence[str], environment: Sequence[str], folder: Path, project: Project) -> FunctionTool:
         """Return this tool with files that it reads, by patterns relative to `folder`, and environment variables.
 
         Raises InputError for a pattern that leads out of the project or matches no file.
@@ -84,21 +99,34 @@ class Tool:
         names = [_declared_name(pattern, folder, project) for pattern in reads]
         return replace(self, declared=(*names, *(f"${name}" for name in environment)))
 
+    def with_effects(self, effects: Sequence[Effect]) -> FunctionTool:
+        """Return this tool with the effects that its function is declared to have."""
+        return replace(self, effects=frozenset(effects))
+
     def _failed(self, failure: str) -> ToolFailed:
         return ToolFailed(f"{self.kind} `{self.name}` {failure}")
 
 
-def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind: str = "tool") -> Tool:
+def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind: str = "tool") -> FunctionTool:
     """Return the tool that a file in `folder` names, without running it. Raises InputError as `find_code` does.
 
     `kind` is its name in messages.
     """
     code = find_code(reference, folder, project, what=f"{kind} `{name}`")
-    function = functions_of(parse_source(code.file)).get(code.name) if code.file is not None else None
-    if function is None:
-        return Tool(name, code, None, kind)
-    about = (ast.get_docstring(function) or "").partition("\n")[0].strip()
-    return Tool(name, code, _parameters(function.args), kind, about, _annotations(function.args))
+    tree = None if code.file is None else parse_source(code.file)
+    function = None if tree is None else functions_of(tree).get(code.name)
+    if tree is None or function is None:
+        return FunctionTool(name, code, kind=kind)
+    docstring = ast.get_docstring(function) or ""
+    return FunctionTool(
+        name,
+        code,
+        parameters_schema(function, tree),
+        kind,
+        about=docstring.partition("\n")[0].strip(),
+        description=first_paragraph(docstring),
+        types=_annotations(function.args),
+    )
 
 
 def _declared_name(pattern: str, folder: Path, project: Project) -> str:
@@ -118,13 +146,3 @@ def _annotations(arguments: ast.arguments) -> Mapping[str, str]:
     """Return the parameters' annotations as they are written."""
     given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return {one.arg: ast.unparse(one.annotation) for one in given if one.annotation is not None}
-
-
-def _parameters(arguments: ast.arguments) -> Mapping[str, bool] | None:
-    if arguments.kwarg:
-        return None
-    positional = [*arguments.posonlyargs, *arguments.args]
-    required = len(positional) - len(arguments.defaults)
-    takes = {argument.arg: number < required for number, argument in enumerate(positional)}
-    keyword_only = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    return takes | {argument.arg: default is None for argument, default in keyword_only}

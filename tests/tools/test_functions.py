@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from promptkit.engine.tools import find_tool
 from promptkit.storage.files import frozen_files
+from promptkit.tools.functions import find_tool
 from tests.engine.helpers import Folder
 
 
@@ -20,6 +21,11 @@ def modules_as_before() -> Iterator[None]:
     sys.path[:] = paths
     for name in set(sys.modules) - modules:
         del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
 
 
 async def call(folder: Folder, reference: str, **arguments: Any) -> Any:
@@ -65,11 +71,30 @@ async def test_an_edited_file_is_run_again_unless_files_are_held(folder: Folder)
     assert (before, held, await call(folder, "tool.py:f")) == ("one", "one", "another")
 
 
-def test_a_tool_has_the_first_line_of_its_docstring_and_its_parameters_types(folder: Folder) -> None:
-    folder.write("tool.py", 'def f(a: int, b="x", *, c: list[str] = ()):\n    """Add.\n\n    More.\n    """\n')
+def test_a_tool_has_its_description_and_its_parameters_from_the_file(folder: Folder) -> None:
+    docstring = '"""Add.\n    Now.\n\n    More.\n    """'
+    folder.write("tool.py", f'def f(a: int, b="x", *, c: list[str] = ()):\n    {docstring}\n')
 
     tool = find_tool("t", "tool.py:f", folder.root, folder.project)
 
-    assert tool.about == "Add."
+    assert (tool.about, tool.description) == ("Add.", "Add. Now.")
     assert tool.types == {"a": "int", "c": "list[str]"}
     assert tool.takes == {"a": True, "b": False, "c": False}
+    assert tool.parameters["properties"]["a"] == {"type": "integer"}
+
+
+def test_a_tool_that_is_not_a_plain_function_takes_any_arguments(folder: Folder) -> None:
+    folder.write("tool.py", "from functools import partial\n\n\ndef g(a):\n    return a\n\n\nf = partial(g, 1)\n")
+
+    tool = find_tool("t", "tool.py:f", folder.root, folder.project)
+
+    assert tool.takes is None and tool.description == ""
+
+
+def test_the_files_of_a_tool_are_those_that_its_file_imports(folder: Folder) -> None:
+    folder.write("tool.py", "import words\n\n\ndef f():\n    return words\n")
+    folder.write("words.py", "")
+
+    files = find_tool("t", "tool.py:f", folder.root, folder.project).files
+
+    assert [file.name for file in files] == ["tool.py", "words.py"]

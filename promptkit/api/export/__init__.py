@@ -1,0 +1,1 @@
+"""A target as something that runs elsewhere: a folder, a container, a model of Ollama."""

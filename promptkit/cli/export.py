@@ -1,0 +1,72 @@
+"""`promptkit export`: a target as a folder, a container or a model of Ollama."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptkit.api.export.docker import export_docker
+from promptkit.api.export.folder import ExportedFolder, export_folder
+from promptkit.api.export.modelfile import export_modelfile
+from promptkit.api.session import load
+from promptkit.cli.options import Model, Target
+from promptkit.reports.output import emit, note
+from promptkit.storage.files import check_destination, write_atomic
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Write a pipeline as a folder, a container or a model that runs elsewhere.",
+)
+
+
+@app.command()
+def folder(target: Target, to: Folder, model: Model = None) -> None:
+    """Write a target with all that it needs as a project of its own, which runs where promptkit is installed."""
+    exported = export_folder(load(target), to, model=model)
+    _show(exported, ["pip install -r requirements.txt", f"promptkit run {exported.target}"])
+
+
+@app.command()
+def docker(target: Target, to: Folder, model: Model = None) -> None:
+    """Write a target with a Dockerfile that serves it over HTTP."""
+    exported = export_docker(load(target), to, model=model)
+    _show(exported, ["docker build -t pipeline .", "docker run -p 8000:8000 -e PROMPTKIT_SERVE_TOKEN=… pipeline"])
+
+
+@app.command()
+def modelfile(
+    target: Target,
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file; default: stdout.")
+    ] = None,
+) -> None:
+    """Write a prompt as a Modelfile, from which `ollama create` makes a model; no model is asked."""
+    if out is not None:
+        check_destination(out, f"--out {out}")
+    written = asyncio.run(export_modelfile(target, model=model))
+    for line in written.notes:
+        note(f"not in the Modelfile: {line}")
+    if out is None:
+        emit(written.text.rstrip("\n"))
+        return
+    write_atomic(out, written.text)
+    note(f"written: {out}; next: ollama create NAME -f {out}")
+
+
+def _show(exported: ExportedFolder, commands: list[str]) -> None:
+    """Print the written files, what a person must know, and the commands to type in the folder."""
+    for path in exported.files:
+        emit(str(path))
+    for line in exported.notes:
+        note(line)
+    note("next:")
+    for command in (f"cd {exported.folder}", *commands):
+        note(f"  {command}")

@@ -1,0 +1,1 @@
+"""Pipelines and verbs for other programs: over HTTP, and over the Model Context Protocol."""

@@ -1,0 +1,1 @@
+"""`promptkit serve`: pipelines as models of the OpenAI protocol, and as plain JSON endpoints."""

@@ -1,0 +1,1 @@
+"""promptkit as an MCP server: pipelines and verbs as tools for agents."""

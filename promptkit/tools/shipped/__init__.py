@@ -1,0 +1,1 @@
+"""The tools that promptkit ships, one module each."""
