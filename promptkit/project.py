@@ -128,7 +128,7 @@ def _address(text: str) -> str:
 class McpServer(BaseModel):
     """An MCP server: the `command` that starts it, or the `url` at which it runs. `timeout` is for each answer.
 
-    With a `lock`, the digest of the tools that it lists, a server that lists others is not used.
+    With a `lock`, the digest of its tools, a server that lists others is refused.
     Values of `env` and `headers` may name environment variables: `$NAME`, `${NAME}`; `$$` is a dollar sign.
     """
 

@@ -81,13 +81,13 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", help="Write no line for a request.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the lines of requests as JSON.")] = False,
     mcp: Annotated[
-        bool, typer.Option("--mcp", help="Be an MCP server for agents, on standard input and output or on --port.")
+        bool, typer.Option("--mcp", help="Serve MCP to agents, on standard input and output or on --port.")
     ] = False,
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="DIR", help="The project's folder (default: the working folder).")
     ] = None,
     skill: Annotated[
-        bool, typer.Option("--skill", help="Print a skill file that tells an agent how to use --mcp.")
+        bool, typer.Option("--skill", help="Print a skill file that tells an agent how to use promptkit.")
     ] = False,
     model: Model = None,
     sets: Sets = None,
@@ -99,8 +99,8 @@ def serve(
     """Serve pipelines over HTTP: as models of the OpenAI protocol, and as JSON endpoints.
 
     Only this machine reaches the server unless --host says otherwise, which needs a token. SIGTERM and ctrl-C finish
-    the running requests first. With --mcp the project's pipelines, `check`, `render`, `run`, `eval` and `runs compare`
-    are tools of an MCP server.
+    the running requests first. With --mcp it serves MCP instead: the tools are the pipelines, and `check`, `render`,
+    `run`, `eval` and `runs compare`.
     """
     if skill:
         emit(SKILL.read_text("utf-8").rstrip())

@@ -389,6 +389,7 @@ async def step_context(
         tools=await open_tools(
             tools, root=session.project.root, allow=step.allow, client_of=client_of, notice=session.notice
         ),
+        lacks_toolsets=len(tools) < len(call.tools),
         allow=frozenset() if session.dry else step.allow,
         models=call.models,
         client_of=client_of,

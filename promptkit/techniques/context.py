@@ -116,7 +116,8 @@ class StepContext:
     begins, and `tool_finished` when it has its result or failure; `warn` gets the warnings of each technique's answer,
     also of one that runs inside another.
 
-    `tools` are those that the technique may call, by name; one with effects only if `allow` lets it.
+    `tools` are those that the technique may call, by name; one with effects only if `allow` lets it. `lacks_toolsets`:
+    the step has more tools, of servers that were not asked for them because its requests are only shown.
     """
 
     prompt: Prompt
@@ -139,6 +140,7 @@ class StepContext:
     options: Options = field(default_factory=Options)
     programs: Backend = DEFAULT_BACKEND
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    lacks_toolsets: bool = False
     allow: frozenset[str] = frozenset()
     guard: Callable[[Any], str | None] | None = None
     models: Mapping[str, str] = field(default_factory=dict)

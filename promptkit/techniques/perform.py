@@ -112,7 +112,10 @@ async def require(chosen: ConfiguredTechnique, step: StepContext, *, preparing: 
     """
     model = await step.client.model()
     available = Available(
-        capabilities=model.capabilities, inputs=step.inputs, has_tools=bool(step.tools), prepared=step.artifacts
+        capabilities=model.capabilities,
+        inputs=step.inputs,
+        has_tools=bool(step.tools) or step.lacks_toolsets,
+        prepared=step.artifacts,
     )
     for nested in with_nested(chosen, step.project):
         name, unmet = nested.technique.name, available.unmet(nested)

@@ -20,7 +20,7 @@ from promptkit.evaluation.serving.spec import ServingSpec
 from promptkit.evaluation.suite.conversation import ConversationSpec
 from promptkit.evaluation.suite.data import DataSpec, SplitSpec
 from promptkit.evaluation.suite.spec import BoundSpec, CompareSpec, StepSuiteSpec, SuiteSpec, TargetSpec
-from promptkit.project import LIBRARY, Project, ProjectSettings
+from promptkit.project import LIBRARY, FeedSettings, McpServer, Project, ProjectSettings
 from promptkit.prompts.example_files import ExamplesSettings
 from promptkit.prompts.front_matter import FrontMatter
 from promptkit.prompts.sections import SECTIONS
@@ -89,7 +89,9 @@ def named(page: str) -> set[str]:
     ("page", "known"),
     [
         ("prompts.md", {*SECTIONS, *keys(FrontMatter, InputSpec, ExamplesSettings)}),
-        ("pipelines.md", keys(PipelineSpec, ToolSpec, StepSpec, OptionsSpec, InputSpec)),
+        ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
+        ("tools.md", keys(ToolSpec)),
+        ("shipped-tools.md", keys(FeedSettings, McpServer)),
         ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
         ("command-line.md", {*get_args(Flag), *technique_keys(), *tuning_keys(demo_tuning())}),

@@ -151,9 +151,9 @@ async def test_two_tools_of_one_name_are_an_error(log: list[str]) -> None:
             await open_server("mcp:git", {"mcp:git"}, git_read=ServerTool("other", "read"))
 
 
-async def test_what_only_shows_requests_opens_no_connection(project: Folder, log: list[str]) -> None:
-    tools = "tools: ['mcp:git', {search: words.txt}]"
-    pipeline = project.load(f"allow: [mcp:git]\nsteps: {{a: {{prompt: say it, technique: react, {tools}}}}}")
+@pytest.mark.parametrize("tools", ["['mcp:git', {search: words.txt}]", "['mcp:git']"])
+async def test_what_only_shows_requests_opens_no_connection(project: Folder, log: list[str], tools: str) -> None:
+    pipeline = project.load(f"allow: [mcp:git]\nsteps: {{a: {{prompt: say it, technique: react, tools: {tools}}}}}")
 
     (shown,) = await render(pipeline, {}, models=Given(Scripted([])))
 

@@ -67,7 +67,7 @@ class EvalArguments(Arguments):
     limit: int | None = Field(None, ge=1, description="The first rows only.")
     filters: dict[str, str] | None = Field(None, description="Only rows in which these fields have these values.")
     model: ModelName = None
-    retry_errors: bool = Field(False, description="Ask only failed cells again.")
+    retry_errors: bool = Field(False, description="Send only failed requests again.")
 
 
 class CompareArguments(Arguments):
@@ -149,7 +149,7 @@ async def render(arguments: RenderArguments, call: Call) -> Outcome:
 
 
 async def run(arguments: RunArguments, call: Call) -> Outcome:
-    """Run a pipeline or a prompt once with the project's model, and return its output and the result of each step.
+    """Run a pipeline or a prompt once, and return its output and the result of each step.
 
     The run is kept in the project's store.
     """
@@ -171,9 +171,9 @@ async def run(arguments: RunArguments, call: Call) -> Outcome:
 
 
 async def evaluate(arguments: EvalArguments, call: Call) -> Outcome:
-    """Measure a suite's target on its rows, each metric with its 95 % interval, each variant against the first.
+    """Measure a suite's target on its rows: each metric with its 95 % interval, each variant against the first.
 
-    Answered cells are kept, so a repeated call asks only for what is new. Reports progress. Cancelling ends the run and
+    Answers are kept, so a repeated call sends only requests that are new. Reports progress. Cancelling ends the run and
     keeps its answers.
     """
     options = call.asking(arguments.model)

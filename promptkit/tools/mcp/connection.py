@@ -286,7 +286,7 @@ class Connection:
         locked, lock = self._server.lock, lock_of(found)
         if locked not in (None, lock):
             raise ToolFailed(
-                f"the MCP server `{self.name}` does not list the tools that its `lock` is of, but those of `{lock}`",
+                f"the tools of the MCP server `{self.name}` do not match its `lock`: their digest is `{lock}`",
                 hint=f"look at them without the lock: promptkit tools list mcp:{self.name}; then write `lock: {lock}`",
             )
 

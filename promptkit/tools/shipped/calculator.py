@@ -47,8 +47,8 @@ class Calculator(Tool):
         self.name = name
         self.description = (
             "Compute an arithmetic expression and return its value. It may hold numbers, + - * / ^ % !, parentheses, "
-            f"pi and e, and the functions {', '.join(_FUNCTIONS)}. Angles are in radians; // divides without "
-            "remainder and mod gives the remainder. It knows no variables and no units."
+            f"pi and e, and the functions {', '.join(_FUNCTIONS)}. Angles are in radians. `//` divides and "
+            "drops the remainder; `mod` gives the remainder. Variables and units are not supported."
         )
 
     @classmethod

@@ -39,7 +39,7 @@ class NewsTool(Tool):
         self.name = name
         self.description = (
             "Search the latest news. Returns items with id, title, date, feed, link and summary, the best match first, "
-            "or the newest first if there is no query. With `article` it returns the text of one item instead."
+            "or the newest first if there is no query. With `article` it returns the text of one article instead."
         )
         self.parameters = _parameters([feed.name for feed in feeds])
         self._feeds = {feed.name: feed for feed in feeds}
@@ -188,7 +188,7 @@ def _parameters(feeds: list[str]) -> dict[str, Any]:
                 "maximum": MOST_LISTED,
                 "description": f"The most items to return, by default {USUAL_LIMIT}.",
             },
-            "article": {"type": "string", "description": "The id of an item whose article is to be read."},
+            "article": {"type": "string", "description": "The id of a listed item, to read its article."},
         },
         "additionalProperties": False,
     }

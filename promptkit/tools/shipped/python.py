@@ -40,7 +40,7 @@ class PythonTool(Tool):
         self._backend = backend
         self.description = (
             "Run a Python program and return what it prints and the value of its last line, if that is an expression. "
-            "It has no files, no network, no input and nothing of earlier calls. It may import "
+            "The program has no files, no network, no input and no memory of earlier calls. It may import "
             f"{', '.join(importable(backend))}."
         )
 

@@ -96,7 +96,7 @@ class SearchTool(Tool):
         shown = ", ".join("".join(sign if sign.isprintable() else " " for sign in file) for file in listed)
         self.description = (
             "Search documents and return the passages that fit a query best, each with its source and line. To read "
-            f"on, call it with `source` and `from` instead of `query`. The documents: {shown}{more}."
+            f"on, give `source` and `from` instead of `query`. The documents: {shown}{more}."
         )
 
     @classmethod
@@ -161,7 +161,7 @@ class SearchTool(Tool):
         """Read the documents, again only where one has changed, and note what was read."""
         for name, path in self._files.items():
             if resolved(path) != path:
-                raise ToolFailed(f"the document `{name}` is another one now")
+                raise ToolFailed(f"the document `{name}` is now a link to another file")
         note_reads({str(path): file_digest(path) for path in self._files.values()})
         try:
             documents = _read(self._files)

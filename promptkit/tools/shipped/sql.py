@@ -109,7 +109,7 @@ class SqlTool(Tool):
         """
         for source in self._sources:
             if resolved(source.path) != source.path:
-                raise ToolFailed(f"the file of `{source.name}` is another one now")
+                raise ToolFailed(f"the file of `{source.name}` is now a link to another file")
         query = arguments["query"].strip()
         try:
             databases = await self._databases()

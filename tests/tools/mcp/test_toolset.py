@@ -101,14 +101,14 @@ async def test_a_locked_server_with_other_tools_is_not_used(tmp_path: Path) -> N
             await tools.tools()
     assert failed.value.hint is not None
     lock = failed.value.hint.rpartition(" ")[2].strip("`")
-    assert failed.value.message.endswith(f"but those of `{lock}`")
+    assert failed.value.message.endswith(f"their digest is `{lock}`")
     (tmp_path / "started").unlink()
     fitting = locked.model_copy(update={"lock": lock})
     async with opened(fitting, tmp_path) as tools:
         assert list(await tools.tools()) == ["srv_act"]
         assert tools.identity["lock"] == lock
     async with opened(fitting, tmp_path) as tools:
-        with pytest.raises(ToolFailed, match="does not list the tools that its `lock` is of"):
+        with pytest.raises(ToolFailed, match="do not match its `lock`"):
             await tools.tools()
 
 

@@ -485,5 +485,5 @@ async def test_a_file_that_became_a_link_is_not_read(folder: Path) -> None:
     tool = tool_of("sales.csv", folder)
     (folder / "sales.csv").unlink()
     (folder / "sales.csv").symlink_to(folder.parent / "outside.csv")
-    with pytest.raises(ToolFailed, match="another one now"):
+    with pytest.raises(ToolFailed, match="now a link to another file"):
         await tool.call({"query": "SELECT * FROM sales"})
