@@ -23,7 +23,6 @@ from promptkit.errors import (
     RuntimeFailure,
     StrictWarning,
     ToolFailed,
-    ToolRefused,
     UnparsedAnswer,
     catching_unexpected,
 )
@@ -34,11 +33,11 @@ from promptkit.runtimes.client import Client
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.context import Answer, CallRecord, StepContext, ToolCall
+from promptkit.techniques.function_calls import making_call
 from promptkit.techniques.perform import perform, repair
 from promptkit.techniques.warnings import TechniqueWarning, merged_sources, warning_text
 from promptkit.tools.arguments import argument_fault, typed_arguments
 from promptkit.tools.functions import FunctionTool
-from promptkit.tools.permissions import refusal
 
 RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, StrictWarning, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
@@ -237,16 +236,8 @@ class StepRun:
                 raise self._wrong(f"arguments of the tool `{named.name}`: {fault}")
         call = ToolCall(name=tool.name, arguments=values)
         here.trace.tool_calls.append(call)
-        started = session.now()
-        try:
-            if reason := refusal(tool, self.step.allow):
-                raise ToolRefused(reason)
+        with making_call(call, tool, self.step.allow):
             call.result = await tool.call(values)
-        except ToolFailed as error:
-            call.failure, call.refused = str(error), isinstance(error, ToolRefused)
-            raise
-        finally:
-            call.seconds = round(session.now() - started, 4)
         return call.result
 
     async def _ask(self, values: dict[str, Any], here: ExecutionContext) -> Any:

@@ -74,6 +74,10 @@ def _call_title(call: TraceRecord) -> str:
 def _call_lines(call: TraceRecord) -> Iterator[str]:
     """Yield the request, the reply, and the answer read from it."""
     yield from _message_lines(call)
+    options = call["options"]
+    if options.get("tools"):
+        names = ", ".join(visible(tool["name"]) for tool in options["tools"])
+        yield f"{'must' if options.get('tool_choice') == 'required' else 'may'} call: {names}"
     if call["thoughts"]:
         yield from text_block("thoughts", call["thoughts"])
     yield from turn_lines("reply", call["reply"], call.get("function_calls", ()))

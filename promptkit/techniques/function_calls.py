@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, Final, Literal
 
+from promptkit.errors import ToolFailed, ToolRefused
 from promptkit.runtimes.base import FunctionCall, Message
 from promptkit.storage.strict_json import compact, json_bytes, parse_json
+from promptkit.techniques.context import ToolCall
+from promptkit.tools.base import Tool
+from promptkit.tools.permissions import refusal
 from promptkit.tools.results import bounded_result, result_text, tool_message
 
 LONGEST_NAME: Final = 64
@@ -31,6 +38,28 @@ def call_result(call: FunctionCall, problem: CallProblem | None, result: Any = N
     """Return the outcome of a call; `words` are the values that the message on its problem needs."""
     text = result_text(result) if problem is None else bounded_result(tool_message(problem, **words), call.name)
     return CallResult(Message("tool", text, call_id=call.id, tool=function_name(call.name)), problem)
+
+
+@contextmanager
+def making_call(call: ToolCall, tool: Tool, allow: Collection[str]) -> Iterator[None]:
+    """Note in the record of a call its failure and its time. Each call of a step or a technique is made inside.
+
+    Raises ToolRefused for a tool that may not be called.
+    """
+    started = monotonic()
+    try:
+        if reason := refusal(tool, allow):
+            raise ToolRefused(reason)
+        yield
+    except ToolFailed as error:
+        error.message = bounded_result(error.message, call.name)
+        call.failure, call.refused = str(error), isinstance(error, ToolRefused)
+        raise
+    except BaseException as error:
+        call.failure = f"was ended: {type(error).__name__}"
+        raise
+    finally:
+        call.seconds = round(monotonic() - started, 4)
 
 
 def read_arguments(written: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.answers.base import AnswerType
@@ -17,7 +16,15 @@ from promptkit.storage.strict_json import compact
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Exchange, StepContext, ToolCall
-from promptkit.techniques.function_calls import LONGEST_NAME, CallResult, call_result, function_name, read_arguments
+from promptkit.techniques.function_calls import (
+    LONGEST_NAME,
+    CallResult,
+    call_result,
+    function_name,
+    making_call,
+    read_arguments,
+    shown_arguments,
+)
 from promptkit.techniques.levels import level
 from promptkit.techniques.requests import cue_of, example_types, is_sample, written_examples
 from promptkit.techniques.roles import SECTION, bind
@@ -26,7 +33,6 @@ from promptkit.techniques.warnings import TechniqueWarning
 from promptkit.tools.arguments import argument_fault, typed_arguments
 from promptkit.tools.backends import Backend
 from promptkit.tools.base import Tool
-from promptkit.tools.permissions import refusal
 from promptkit.tools.results import bounded_result
 
 if TYPE_CHECKING:
@@ -222,25 +228,15 @@ class StepTools:
         called = self._step.tools[name]
         call = ToolCall(name=name, arguments=dict(arguments), id=call_id, level=level())
         self._step.record_tool(call)
-        started = monotonic()
         try:
-            call.result = await self._result_of(called, arguments)
-        except ToolFailed as error:
-            error.message = bounded_result(error.message, name)
-            call.failure, call.refused = str(error), isinstance(error, ToolRefused)
-            raise
-        except BaseException as error:
-            call.failure = f"was ended: {type(error).__name__}"
-            raise
+            with making_call(call, called, self._step.allow):
+                call.result = await self._result_of(called, arguments)
         finally:
-            call.seconds = round(monotonic() - started, 4)
             self._step.tool_finished(call)
         return call.result
 
     async def _result_of(self, tool: Tool, arguments: Mapping[str, Any]) -> Any:
-        """Return a tool's result, after all checks. The one place from which a technique's tools are called."""
-        if reason := refusal(tool, self._step.allow):
-            raise ToolRefused(reason)
+        """Return a tool's result, bounded in time and size. Raises WrongArguments for those that do not fit."""
         if fault := argument_fault(tool.parameters, arguments):
             raise WrongArguments(fault)
         seconds = self._step.options.timeout or TOOL_SECONDS
@@ -275,7 +271,8 @@ class StepTools:
         """
         name = self.functions.get(call.name)
         if name is None:
-            self.record_tool_call(call.name, {}, failure="there is no such tool", call_id=call.id)
+            written = shown_arguments(call)
+            self.record_tool_call(call.name, written, failure="there is no such tool", call_id=call.id)
             return call_result(call, "unknown", tool=call.name[:LONGEST_NAME], tools=list(self.functions))
         schema = compact(self.tools[name].parameters)
         try:

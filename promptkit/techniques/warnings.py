@@ -36,6 +36,7 @@ WARNING_TEXTS: Final[Mapping[str, str]] = {
     "tool_failed": "had a tool that failed",
     "tool_refused": "called a tool that is not allowed",
     "wrong_arguments": "called tools wrongly more than once",
+    "no_call": "called no tool where one had to be called",
 }
 """Each shipped warning in the words of a report, which puts a count before them: `3 read by a weak rule`. A project's
 technique may give names of its own, which stand for themselves.

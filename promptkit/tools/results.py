@@ -15,7 +15,8 @@ LONGEST_RESULT: Final = 20_000
 """Characters of a result that are kept."""
 _TEMPLATE: Final = LIBRARY / "templates" / "tools" / "result.j2"
 _CONTROL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+    "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
 )
 """Control characters except tab and line feed, overrides of direction, invisible letters, and halves of characters."""
 
@@ -27,9 +28,14 @@ def bounded_result(result: Any, tool: str) -> Any:
     """
     text = result if isinstance(result, str) else _json_text(result, tool)
     if len(text) > LONGEST_RESULT:
-        kept = _CONTROL.sub("", text[:LONGEST_RESULT])
+        kept = clean_text(text[:LONGEST_RESULT])
         return tool_message("cut", text=kept, shown=f"{LONGEST_RESULT:,}", characters=f"{len(text):,}")
     return _cleaned(result)
+
+
+def clean_text(text: str) -> str:
+    """Return a text without control characters and characters that are not seen, except tabs and line feeds."""
+    return _CONTROL.sub("", text)
 
 
 def result_text(result: Any) -> str:
@@ -53,9 +59,9 @@ def _json_text(value: Any, tool: str) -> str:
 def _cleaned(value: Any) -> Any:
     """Return data of a bounded size without control characters in its texts."""
     if isinstance(value, str):
-        return _CONTROL.sub("", value)
+        return clean_text(value)
     if isinstance(value, Mapping):
-        return {_CONTROL.sub("", name): _cleaned(part) for name, part in value.items()}
+        return {clean_text(name): _cleaned(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_cleaned(part) for part in value]
     return value

@@ -204,6 +204,7 @@ async def test_the_trace_shows_what_the_model_called_and_what_came_of_it(tmp_pat
     result = await project.run(CALLING, Scripted(replies, capabilities=CAPABILITIES | {"function_calls"}))
     lines = [line.lstrip(" │├└─") for line in trace_text(result.trace).splitlines()]
     assert lines.count('reply calls add({"a":3,"b":4})') == 1
+    assert lines.count("may call: add") == 2
     first, second, third = (lines.index(text) for text in ('assistant calls add({"a":3,"b":4})', "tool: 7", "reply: 7"))
     assert first < second < third
     (made,) = [line for line in lines if line.startswith("tool add(")]

@@ -162,12 +162,16 @@ async def test_a_wrong_call_is_not_made_and_its_result_says_what_is_wrong(
 
 
 async def test_only_wrong_calls_after_the_turn_of_repair_are_counted(tmp_path: Path) -> None:
-    wrong = [calling(("lookup", {"wrong": number}), ("other", {})) for number in range(2)]
+    wrong = [calling(("lookup", {"wrong": number}), ("other", {"city": "Lund"})) for number in range(2)]
     bench = Caller(tmp_path, [*wrong, "1"])
 
     await bench.ask()
 
     assert bench.warned == ["wrong_arguments"]
+    assert [(call.name, call.arguments) for call in sorted(bench.called[:2], key=lambda call: call.name)] == [
+        ("lookup", {"wrong": 0}),
+        ("other", {"city": "Lund"}),
+    ]
 
 
 async def test_a_tool_that_fails_is_an_observation(tmp_path: Path) -> None:
@@ -355,6 +359,13 @@ async def test_a_model_without_function_calls_answers_by_react_on_the_same_tools
     assert bench.lookup.log == [{"words": "Ada"}]
     assert [request.tools for request in bench.sent] == [(), ()]
     assert bench.notices == ["scripted does not call functions: `react` calls the tools instead"]
+
+
+async def test_a_first_reply_without_the_call_that_it_must_make_has_a_warning(tmp_path: Path) -> None:
+    for tool_choice, warned in (("required", ["no_call"]), ("auto", [])):
+        bench = Caller(tmp_path, ["7"])
+        assert (await bench.ask(tool_choice=tool_choice)).value == 7
+        assert bench.warned == warned
 
 
 async def test_only_the_first_reply_can_be_required_to_call_a_tool(tmp_path: Path) -> None:

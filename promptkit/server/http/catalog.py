@@ -9,17 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from promptkit.api.session import ModelOptions, Session, load, open_session
+from promptkit.api.session import ModelOptions, Session, open_session
 from promptkit.engine.dependencies import files_of
 from promptkit.engine.pipeline import Pipeline, default_model
 from promptkit.engine.results import Result
 from promptkit.engine.run import Runner, run
 from promptkit.engine.session import OnEvent
 from promptkit.errors import InputError, PromptkitError, RuntimeFailure
-from promptkit.project import Project, is_artifact
 from promptkit.reports.output import note
 from promptkit.reports.progress import Progress
 from promptkit.server.http.errors import HttpError
+from promptkit.server.pipelines import own_pipelines, served_pipelines
 
 SessionKey = tuple[Path, str, str, Path]
 
@@ -134,37 +134,15 @@ class Catalog:
 
 
 def load_served(targets: Sequence[str], options: ModelOptions) -> dict[str, Pipeline]:
-    """Return the pipelines to serve, by name. Raises InputError for what is wrong in a target that was named."""
-    if not targets:
-        return _all_pipelines(options)
-    found: dict[str, Pipeline] = {}
-    for target in targets:
-        pipeline = load(target, sets=options.sets)
-        other = found.setdefault(pipeline.name, pipeline)
-        if other.file != pipeline.file:
-            raise InputError(f"two targets have the name `{pipeline.name}`", hint="serve one of them")
-    return found
+    """Return the pipelines to serve, by name. Those of the project that do not load are left out, with a notice.
 
-
-def _all_pipelines(options: ModelOptions) -> dict[str, Pipeline]:
-    """Return the pipelines in the folder `pipelines` of the project that load, with a notice for the others."""
-    found: dict[str, Pipeline] = {}
-    for file in own_pipelines():
-        try:
-            pipeline = load(file, sets=options.sets)
-        except InputError as error:
-            note(f"{file.name} is not served: {error}")
-            continue
-        if pipeline.name in found:
-            note(f"{file.name} is not served: another pipeline has the name `{pipeline.name}`")
-            continue
-        found[pipeline.name] = pipeline
-    if not found:
+    Raises InputError for what is wrong in a target that was named.
+    """
+    served = served_pipelines(targets, options.sets)
+    for name, error in served.broken.items():
+        if targets:
+            raise error
+        note(f"{name} is not served: {error}")
+    if not served.loaded:
         raise InputError("this project has no pipeline to serve", hint="promptkit serve TARGET names one")
-    return found
-
-
-def own_pipelines() -> list[Path]:
-    """Return the files of pipelines in the project of the working folder, sorted."""
-    folder = Project.find(Path.cwd()).root / "pipelines"
-    return sorted(path for path in folder.glob("*.y*ml") if not is_artifact(path))
+    return dict(served.loaded)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from promptkit.api.run import arun
-from promptkit.api.session import load
+from promptkit.api.run import run_target
+from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError
-from promptkit.project import Project, is_artifact
 from promptkit.reports.text import json_text
 from promptkit.server.mcp.results import MAX_RESULT
 from promptkit.server.mcp.verbs import Call, Outcome
+from promptkit.server.pipelines import served_pipelines
 from promptkit.server.schemas import input_schema, output_schema
 
 OUTPUT: Final = "output"
@@ -24,37 +24,30 @@ MAX_NAME: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class ServedPipelines:
+class OfferedPipelines:
     """The pipelines that load, by the names of their tools, and the errors of the others."""
 
     loaded: Mapping[str, Pipeline]
     broken: Mapping[str, InputError]
 
 
-def served_pipelines(targets: Sequence[str], taken: Collection[str]) -> ServedPipelines:
+def offered_pipelines(targets: Sequence[str], sets: Sequence[str], taken: Collection[str]) -> OfferedPipelines:
     """Return the pipelines to offer: those named, else all of the project. A name that is `taken` gets a prefix.
 
-    Raises InputError for two targets of one name.
+    Raises InputError for two pipelines whose tools would have one name, where they were named.
     """
+    served = served_pipelines(targets, sets)
     loaded: dict[str, Pipeline] = {}
-    broken: dict[str, InputError] = {}
-    for target in targets or _pipelines_of(Project.find(Path.cwd())):
-        try:
-            pipeline = load(target)
-        except InputError as error:
-            broken[tool_name(Path(target).stem, taken)] = error
-            continue
+    broken = {tool_name(Path(name).stem, taken): error for name, error in served.broken.items()}
+    for pipeline in served.loaded.values():
         name = tool_name(pipeline.name, taken)
-        if name in loaded and targets:
-            raise InputError(f"two targets have the name `{name}`", hint="serve one of them")
-        loaded.setdefault(name, pipeline)
-    return ServedPipelines(loaded, broken)
-
-
-def _pipelines_of(project: Project) -> list[str]:
-    """Return the files in the project's folder of pipelines."""
-    files = sorted((project.root / "pipelines").glob("*.y*ml"))
-    return [str(file) for file in files if not is_artifact(file)]
+        if loaded.setdefault(name, pipeline) is pipeline:
+            continue
+        error = InputError(f"`{loaded[name].name}` and `{pipeline.name}` would both be the tool `{name}`")
+        if targets:
+            raise error
+        broken[pipeline.name] = error
+    return OfferedPipelines(loaded, broken)
 
 
 def tool_name(name: str, taken: Collection[str]) -> str:
@@ -85,17 +78,11 @@ def result_schema(pipeline: Pipeline) -> dict[str, Any]:
 async def run_pipeline(pipeline: Pipeline, arguments: Mapping[str, Any], call: Call) -> Outcome:
     """Run a pipeline with the arguments as its inputs. Raises InputError for missing ones, and what ends the run."""
     missing = [f"`{name}`" for name, spec in pipeline.inputs.items() if not spec.has_default and name not in arguments]
-    if missing:  # without any, `arun` takes the examples
+    if missing:  # without any, `fill_inputs` takes the examples
         raise InputError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    options = call.options
-    result = await arun(
-        pipeline,
-        arguments,
-        progress=call.progress,
-        model=options.model,
-        no_cache=options.no_cache,
-        timeout=options.timeout,
-    )
+    result = await run_target(pipeline, fill_inputs(pipeline, arguments).values, call.options, call.progress)
+    if result.error:
+        raise result.error
     output = result.output
     is_object = pipeline.output_keys is not None and isinstance(output, Mapping)
     value = dict(output) if is_object else {OUTPUT: output}

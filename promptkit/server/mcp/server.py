@@ -19,7 +19,14 @@ from promptkit.api.session import ModelOptions
 from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, catching_unexpected, nearest
 from promptkit.project import LIBRARY, Project
 from promptkit.reports.output import note
-from promptkit.server.mcp.pipelines import description_of, parameters_of, result_schema, run_pipeline, served_pipelines
+from promptkit.server.mcp.pipelines import (
+    OfferedPipelines,
+    description_of,
+    offered_pipelines,
+    parameters_of,
+    result_schema,
+    run_pipeline,
+)
 from promptkit.server.mcp.progress import ReportedProgress
 from promptkit.server.mcp.results import bounded_object, bounded_text
 from promptkit.server.mcp.verbs import VERBS, Call, Outcome
@@ -44,10 +51,13 @@ class ProjectServer:
     def __init__(self, targets: Sequence[str], options: ModelOptions) -> None:
         self._targets = targets
         self._options = options
-        for name, error in served_pipelines(targets, VERBS).broken.items():
+        for name, error in self._pipelines().broken.items():
             if targets:
                 raise error
             note(f"`{name}` is not offered: {error}")
+
+    def _pipelines(self) -> OfferedPipelines:
+        return offered_pipelines(self._targets, self._options.sets, VERBS)
 
     def protocol(self) -> Server[Any]:
         """Return the server of the package, which speaks the protocol."""
@@ -64,7 +74,7 @@ class ProjectServer:
             types.Tool(name=name, description=verb.description, input_schema=verb.parameters)
             for name, verb in VERBS.items()
         ]
-        for name, pipeline in served_pipelines(self._targets, VERBS).loaded.items():
+        for name, pipeline in self._pipelines().loaded.items():
             tools.append(
                 types.Tool(
                     name=name,
@@ -104,7 +114,7 @@ class ProjectServer:
             except ValidationError as error:
                 raise InputError(map(_argument_problem, error.errors(include_url=False))) from None
             return await verb.function(read, call)
-        pipelines = served_pipelines(self._targets, VERBS)
+        pipelines = self._pipelines()
         if name in pipelines.loaded:
             return await run_pipeline(pipelines.loaded[name], arguments, call)
         if name in pipelines.broken:

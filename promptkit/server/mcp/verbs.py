@@ -15,7 +15,7 @@ from promptkit.api.check import check_all, find_targets
 from promptkit.api.compare import compare
 from promptkit.api.evaluate import aevaluate
 from promptkit.api.run import arun, render_target
-from promptkit.api.session import ModelOptions, load
+from promptkit.api.session import ModelArguments, ModelOptions, load
 from promptkit.engine.inputs import fill_inputs
 from promptkit.errors import InputError
 from promptkit.project import Project
@@ -94,16 +94,23 @@ class Call:
     options: ModelOptions
     progress: ReportedProgress
 
-    def asking(self, model: str | None) -> ModelOptions:
-        """Return the options with a model that the client names. Raises InputError for one it may not name."""
-        if model is None:
-            return self.options
-        if not _OWN_MODELS.fullmatch(model):
+    def asking(self, model: str | None) -> ModelArguments:
+        """Return the server's options, with a model that the client names. Raises InputError for one it may not name.
+
+        `sets` are not among them: they name steps of the pipelines that are served, not of any target.
+        """
+        if model is not None and not _OWN_MODELS.fullmatch(model):
             raise InputError(
                 f"`{model}` cannot be chosen here",
                 hint="`auto`, `ollama/NAME` or `embedded/NAME`; `model:` in a file of the project names others",
             )
-        return ModelOptions(model=model, no_cache=self.options.no_cache, timeout=self.options.timeout)
+        return {
+            "model": model or self.options.model,
+            "no_cache": self.options.no_cache,
+            "strict": self.options.strict,
+            "strict_on": self.options.strict_on,
+            "timeout": self.options.timeout,
+        }
 
     def target(self, name: str) -> str:
         """Return a target or a suite as it is named. Raises InputError for one outside of the project."""
@@ -144,7 +151,8 @@ async def render(arguments: RenderArguments, call: Call) -> Outcome:
     """
     pipeline = load(call.target(arguments.target))
     values = fill_inputs(pipeline, arguments.inputs).values
-    rendered = await render_target(pipeline, values, call.asking(arguments.model), call.progress, step=arguments.step)
+    options = ModelOptions(**call.asking(arguments.model))
+    rendered = await render_target(pipeline, values, options, call.progress, step=arguments.step)
     return Outcome(text=str(rendered), value=rendered.to_dict())
 
 
@@ -153,15 +161,12 @@ async def run(arguments: RunArguments, call: Call) -> Outcome:
 
     The run is kept in the project's store.
     """
-    options = call.asking(arguments.model)
     result = await arun(
         call.target(arguments.target),
         arguments.inputs,
         check=False,
         progress=call.progress,
-        model=options.model,
-        no_cache=options.no_cache,
-        timeout=options.timeout,
+        **call.asking(arguments.model),
     )
     value = result.to_dict()
     if not arguments.trace:
@@ -176,16 +181,13 @@ async def evaluate(arguments: EvalArguments, call: Call) -> Outcome:
     Answers are kept, so a repeated call sends only requests that are new. Reports progress. Cancelling ends the run and
     keeps its answers.
     """
-    options = call.asking(arguments.model)
     result = await aevaluate(
         call.suite(arguments.suite),
         target=None if arguments.target is None else call.target(arguments.target),
         limit=arguments.limit,
         filters=arguments.filters,
         progress=call.progress,
-        model=options.model,
-        no_cache=options.no_cache,
-        timeout=options.timeout,
+        **call.asking(arguments.model),
         retry_errors=arguments.retry_errors,
     )
     steps = {name: step.text for name, step in result.steps.items()}

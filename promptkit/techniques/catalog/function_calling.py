@@ -25,8 +25,8 @@ async def function_calling(
     """Let the model call the step's tools by its own function calling, up to an answer (Schick et al. 2023).
 
     A round is a reply with calls, and `calls` bounds the calls of all rounds. Under the `tool_choice` `required` the
-    first reply must call a tool, where the runtime can enforce that. Where the model does not call functions, `react`
-    calls the tools, in at most `rounds` steps.
+    first reply must call a tool; where the runtime cannot enforce that, one without a call has a warning. Where the
+    model does not call functions, `react` calls the tools, in at most `rounds` steps.
     """
     if not await task.can("function_calls"):
         model = await task.model()
@@ -35,6 +35,8 @@ async def function_calling(
         return answer.with_extra(technique="react")
     made = CallRounds(task, calls)
     exchange = await task.ask("call", functions=task.tools, tool_choice=tool_choice, past_cue=True)
+    if tool_choice == "required" and not exchange.calls:
+        task.warn("no_call")
     while exchange.calls:
         turns = await made.run(exchange)
         if made.rounds == rounds or made.is_over:

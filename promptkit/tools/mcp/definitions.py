@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
+from promptkit.tools.results import clean_text
+
 MAX_NAME: Final = 64
 """Characters in a tool's name for a model: the limit of the OpenAI protocol."""
 MAX_DESCRIPTION: Final = 2_000
@@ -21,7 +23,6 @@ MAX_NODES: Final = 2_000
 
 _DIGEST_LENGTH = 8
 _UNNAMED = re.compile(r"[^A-Za-z0-9_-]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _NOT_KEPT = frozenset({"$schema", "$id", "$anchor", "$comment", "$defs", "definitions"})
 _OF_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
 """Keywords whose value maps names to schemas."""
@@ -86,11 +87,6 @@ def read_definitions(server: str, listed: Iterable[ListedTool], notice: Callable
 def lock_of(definitions: Mapping[str, Definition]) -> str:
     """Return the digest of tools that `lock:` of a server names: it changes with each part of each of them."""
     return _digest("\n".join(sorted(found.digest for found in definitions.values())))[:LOCK_LENGTH]
-
-
-def clean_text(text: str) -> str:
-    """Return a text without control characters and characters that are not seen, except tabs and line breaks."""
-    return _CONTROLS.sub("", text)
 
 
 def _unique(name: str, taken: set[str]) -> str:

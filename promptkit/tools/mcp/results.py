@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import mcp_types as types
 
-from promptkit.tools.mcp.definitions import clean_text
+from promptkit.tools.results import clean_text
 
 MAX_FAILURE: Final = 2_000
 """Characters of a tool's error that are kept."""

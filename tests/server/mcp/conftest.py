@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 from mcp import Client
 
-from promptkit.api.session import ModelOptions
+from promptkit.api.session import ModelArguments, ModelOptions
 from promptkit.server.mcp.server import ProjectServer
 
 FILES = {
@@ -49,12 +50,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def connected(*targets: str, mode: str = "auto") -> AbstractAsyncContextManager[Client]:
+def connected(
+    *targets: str, mode: str = "auto", **options: Unpack[ModelArguments]
+) -> AbstractAsyncContextManager[Client]:
     """Connect the official client with the server in this process."""
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Client]:
-        async with Client(ProjectServer(targets, ModelOptions()).protocol(), mode=mode) as client:
+        async with Client(ProjectServer(targets, ModelOptions(**options)).protocol(), mode=mode) as client:
             yield client
 
     return connect()

@@ -71,6 +71,27 @@ async def test_missing_and_unknown_inputs_are_errors_of_the_tool() -> None:
     assert unknown.is_error and "has no input `male`\n  hint: did you mean `mail`?" in text_of(unknown)
 
 
+async def test_the_settings_of_the_command_line_count() -> None:
+    sets = ("topic.answer={label: [delivery, payment, other]}",)
+    async with connected("topic", sets=sets) as client:
+        schema = (await client.list_tools()).tools[-1].output_schema
+        assert schema is not None and schema["properties"]["output"]["anyOf"][0]["enum"][-1] == "other"
+    async with connected("topic", strict_on=("no_warning",)) as client:
+        for result in (await call(client, "topic", mail="late"), await call(client, "run", target="topic")):
+            assert result.is_error and "`no_warning`" in text_of(result)
+
+
+async def test_two_pipelines_of_one_name_in_letters_of_tools_are_one_tool(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for letter in (".", " "):
+        (project / "pipelines" / f"a{letter}b.yaml").write_text("inputs: {mail: {}}\nsteps:\n  topic: {prompt: sort}\n")
+    async with connected() as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+    assert names.count("a_b") == 1
+    assert "`a b` and `a.b` would both be the tool `a_b`" in capsys.readouterr().err
+
+
 async def test_check_finds_a_mistake_that_was_just_made(project: Path) -> None:
     async with connected() as client:
         before = await call(client, "check")
