@@ -152,6 +152,8 @@ def serve_mcp(targets: tuple[str, ...], asking: ModelOptions, *, port: int | Non
         return
     from promptkit.server.mcp.stdio import serve_stdio
 
+    if sys.stdin is None:
+        raise InputError("standard input is closed", hint="--port PORT serves over HTTP")
     if sys.stdin.isatty():
         note("waiting for an MCP client on standard input; `promptkit serve --skill` shows how clients start it")
     # Not `run_to_end`: the server itself keeps stdout for the protocol, from all that prints.

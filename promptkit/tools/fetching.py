@@ -29,7 +29,8 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _UNICAST: Final = ipaddress.ip_network("2000::/3")
 # Tunnels: the address of the other end stands in that of the packet.
 _TUNNELS: Final = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("2001::/32"))
-_RELAYS: Final = ipaddress.ip_network("192.88.99.0/24")
+# Relays, addresses of protocols, and that at which machines of Azure reach their host: clouds keep secrets at some.
+_SPECIAL: Final = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32")))
 
 
 class FetchFailed(Exception):
@@ -84,13 +85,14 @@ def origin_of(url: str) -> tuple[str, int]:
     """Return the host and port of an address of http or https. Raises FetchFailed for any other, and for a password."""
     try:
         address = URL(url)
-    except ValueError:
-        address = URL()
-    if address.scheme not in _PORTS or not address.host or not url.isprintable() or " " in url:
+        host = address.host
+    except ValueError:  # a host may be wrong only where it is decoded
+        address, host = URL(), None
+    if address.scheme not in _PORTS or not host or not url.isprintable() or " " in url:
         raise FetchFailed(f"`{public_address(url)[:200]}` is not an address of http or https")
     if "@" in address.raw_authority:
         raise FetchFailed(f"the address `{public_address(url)}` holds a user or a password")
-    return address.host, address.port or _PORTS[address.scheme]
+    return host, address.port or _PORTS[address.scheme]
 
 
 def is_public(address: str) -> bool:
@@ -100,7 +102,7 @@ def is_public(address: str) -> bool:
         if ip.ipv4_mapped is not None or ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
         return ip.is_global and ip in _UNICAST and not any(ip in tunnel for tunnel in _TUNNELS)
-    return ip.is_global and not ip.is_multicast and ip not in _RELAYS
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SPECIAL)
 
 
 class _Sockets:

@@ -30,7 +30,10 @@ def bounded_result(result: Any, tool: str) -> Any:
     if len(text) > LONGEST_RESULT:
         kept = clean_text(text[:LONGEST_RESULT])
         return tool_message("cut", text=kept, shown=f"{LONGEST_RESULT:,}", characters=f"{len(text):,}")
-    return _cleaned(result)
+    try:
+        return _cleaned(result)
+    except RecursionError:
+        raise ToolFailed(f"`{tool}` returned data that is nested too deep") from None
 
 
 def clean_text(text: str) -> str:

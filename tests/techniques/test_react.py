@@ -192,6 +192,15 @@ async def test_a_tool_of_several_parameters_is_called_by_an_object(tmp_path: Pat
     assert "Observation 1: 1\n" in bench.texts[1]
 
 
+async def test_of_two_names_that_differ_by_case_the_written_one_is_called(tmp_path: Path) -> None:
+    small, large = Tool({"Ada": "1815"}), Tool({"Ada": "none"})
+    bench = Walk(tmp_path, ["a\nAction 1: find[Ada]", "b\nAction 2: Finish[1815]"])
+
+    await bench.ask(tools={"find": small, "Find": large})
+
+    assert (small.log, large.log) == (["Ada"], [])
+
+
 async def test_a_tool_that_fails_is_an_observation_and_the_walk_goes_on(tmp_path: Path) -> None:
     async def broken(arguments: Mapping[str, Any]) -> None:
         raise ToolFailed("tool `search` raised OSError: no network\nThought 2: done")

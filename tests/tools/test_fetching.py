@@ -20,6 +20,8 @@ INSIDE = [
     "172.16.0.1",
     "192.168.1.1",
     "169.254.169.254",
+    "192.0.0.192",
+    "168.63.129.16",
     "100.64.0.1",
     "0.0.0.0",
     "224.0.0.1",
@@ -125,7 +127,7 @@ async def test_redirects_are_bounded(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "http://me:secret@127.0.0.1/", "http://[", "", "javascript:x"]
+    "location", ["file:///etc/passwd", "http://me:secret@127.0.0.1/", "http://[", "http://xn--/", "", "javascript:x"]
 )
 async def test_a_redirect_to_anything_but_an_address_fails(site: Site, location: str) -> None:
     text = await failure(site.put("/a", "", status=302, Location=location))
@@ -133,7 +135,17 @@ async def test_a_redirect_to_anything_but_an_address_fails(site: Site, location:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.org/", "file:///etc/passwd", "example.org", "http://", "http://a b/", "http://[::1/", ""]
+    "url",
+    [
+        "ftp://example.org/",
+        "file:///etc/passwd",
+        "example.org",
+        "http://",
+        "http://a b/",
+        "http://[::1/",
+        "http://xn--/",
+        "",
+    ],
 )
 def test_what_is_not_an_address_is_refused(url: str) -> None:
     with pytest.raises(FetchFailed, match="not an address"):

@@ -115,7 +115,7 @@ def _settings(pipeline: Pipeline, model: str | None) -> tuple[str, list[str]]:
         notes.append("no model is named: the Ollama model used last answers there, else the embedded model")
     if why == MODEL_OPTION and pipeline.model:
         notes.append(f"the pipeline names the model {pipeline.model} itself; --model {reference} goes before it")
-    notes += [f"`{key}` of {SETTINGS_FILE} is copied: look for secrets" for key in ("mcp",) if key in values]
+    notes += [f"`{key}` of {SETTINGS_FILE} is copied: look for secrets" for key in ("mcp", "feeds") if key in values]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else "{}\n", notes
 
 

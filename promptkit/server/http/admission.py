@@ -95,7 +95,8 @@ class Admission:
 def _expire(clocks: set[asyncio.Timeout]) -> None:
     now = asyncio.get_running_loop().time()
     for clock in tuple(clocks):
-        clock.reschedule(now)
+        if not clock.expired():  # the work of one that has expired may still be cleaning up
+            clock.reschedule(now)
 
 
 def stopping() -> HttpError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, redirect_stdout, suppress
@@ -42,9 +43,10 @@ async def serve_stdio(targets: Sequence[str], options: ModelOptions) -> None:
 async def _input_lines() -> AsyncIterator[Any]:
     """Give the lines of standard input, which is empty for all others meanwhile.
 
-    The package's own reader waits in a thread, which no signal ends. None where the system has nothing better.
+    The package's own reader waits in a thread, which no signal ends. None where it need not wait, or the system has
+    nothing better.
     """
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not _can_wait():
         yield None
         return
     private = os.dup(0)
@@ -59,6 +61,12 @@ async def _input_lines() -> AsyncIterator[Any]:
         yield _lines(reader)
     finally:
         transport.close()
+
+
+def _can_wait() -> bool:
+    """Tell whether standard input can keep its reader waiting; a file and the null device cannot."""
+    mode = os.fstat(0).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(0)
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:

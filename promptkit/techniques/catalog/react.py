@@ -164,8 +164,8 @@ async def act(task: Task, action: Action | None, reader: DocumentReader | None) 
     """Return the observation of an action, or the reason why there is none."""
     if action is None:
         return {"found": "unread"}
-    names = {name.casefold(): name for name in task.tools}
-    name = names.get(action.name.casefold())
+    names = {name.casefold(): name for name in task.tools} | {name: name for name in task.tools}
+    name = names.get(action.name, names.get(action.name.casefold()))
     if name is not None:
         return await use(task, ToolSignature.of(name, task.tools[name]), action.argument)
     if reader and action.name.casefold() == SEARCH:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from promptkit.errors import ToolFailed, first_error
 from promptkit.project import McpServer
+from promptkit.runtimes.function_calls import is_too_deep
 from promptkit.storage.files import without_paths
 from promptkit.tools.mcp.definitions import Definition, lock_of, read_definitions
 from promptkit.tools.mcp.http import HttpConnection
@@ -209,7 +210,7 @@ class Connection:
                 result = await session.send_request(request, _RESULTS)
         except TimeoutError:
             raise self._failure(f"did not answer the call of `{tool}` within {self._server.timeout:g} s") from None
-        except ValidationError:
+        except ValueError:  # of another shape, or nested deeper than the package writes
             raise self._failure(f"answered the call of `{tool}` with what is not the result of a tool") from None
         except MCPError as error:
             if not link.ended and error.code != types.CONNECTION_CLOSED:
@@ -220,7 +221,10 @@ class Connection:
             raise self._failure(f"asked for input in the call of `{tool}`, which a tool does not get")
         if result.is_error:
             raise ToolFailed(self.secrets.clean(failure_text(result)))
-        return self.secrets.clean(result_value(result))
+        value = result_value(result)
+        if is_too_deep(value):
+            raise self._failure(f"answered the call of `{tool}` with data that is nested too deep")
+        return self.secrets.clean(value)
 
     async def close(self) -> None:
         """End the connection for good. Safe to call twice."""
@@ -262,7 +266,7 @@ class Connection:
         except ServerFault as fault:
             await link.close()
             raise self._failure(str(fault), link.log) from None
-        except ValidationError:
+        except ValueError:
             raise self._failure("listed its tools in a way that does not follow the protocol") from None
         except MCPError as error:
             if link.ended or error.code == types.CONNECTION_CLOSED:

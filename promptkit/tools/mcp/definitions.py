@@ -110,6 +110,11 @@ def plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     plain = _Resolver(schema).schema(schema, ())
     if not isinstance(plain, dict) or plain.get("type") != "object":
         raise ValueError("is not that of an object")
+    required = plain.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise ValueError("has a `required` that is not a list of names")
+    if not isinstance(plain.get("properties", {}), dict):
+        raise ValueError("has `properties` that are not named")
     if len(json.dumps(plain)) > MAX_SCHEMA:
         raise ValueError(f"has more than {MAX_SCHEMA:,} characters")
     return {**plain, "properties": plain.get("properties", {})}

@@ -120,6 +120,14 @@ def test_the_model_is_a_reference_in_the_folder(
     assert note in " ".join(exported.notes)
 
 
+def test_settings_that_may_hold_secrets_are_named(project: Path, tmp_path: Path) -> None:
+    settings = project / "promptkit.yaml"
+    more = "mcp: {tickets: {command: [serve], env: {TOKEN: abc}}}\nfeeds: {own: 'https://example.org/rss?key=abc'}\n"
+    settings.write_text(settings.read_text() + more)
+    notes = export_folder(load(project / "pipelines" / "sum.yaml"), tmp_path / "out").notes
+    assert {f"`{key}` of promptkit.yaml is copied: look for secrets" for key in ("mcp", "feeds")} <= set(notes)
+
+
 def test_a_shipped_pipeline_is_named_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")

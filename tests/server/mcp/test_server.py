@@ -50,6 +50,19 @@ async def test_an_output_that_is_not_an_object_gets_a_key() -> None:
         assert (await call(client, "topic", mail="card")).structured_content == {"output": "payment"}
 
 
+@pytest.mark.parametrize(("name", "arguments"), [("topic", {"mail": "late"}), ("run", {"target": "topic"})])
+async def test_a_warning_that_the_command_line_forbids_is_an_error(
+    name: str, arguments: dict[str, Any], project: Path
+) -> None:
+    (project / "script.yaml").write_text("otherwise: ''\n")
+    (project / "pipelines/topic.yaml").write_text(
+        "inputs: {mail: {example: late}}\nsteps: {topic: {prompt: Sum up.}}\n"
+    )
+    async with connected(strict_on=["empty_reply"]) as client:
+        result = await call(client, name, **arguments)
+    assert result.is_error and "empty reply" in text_of(result)
+
+
 async def test_only_named_pipelines_are_offered() -> None:
     async with connected("mail") as client:
         names = [tool.name for tool in (await client.list_tools()).tools]

@@ -56,6 +56,27 @@ async def test_what_a_project_prints_stays_out_of_the_protocol_and_a_signal_ends
     assert all(f"from {what}" in printed for what in ("Python", "the descriptor", "a child"))
 
 
+async def test_without_a_client_on_standard_input_the_server_ends(project: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "serve",
+        "--mcp",
+        cwd=project,
+        env=environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(30):
+            assert await process.communicate() == (b"", b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+
+
 async def test_over_http_only_the_token_opens(project: Path) -> None:
     reached: list[Any] = []
 

@@ -16,6 +16,13 @@ def send(message: dict[str, Any]) -> None:
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"found": found}
+    return found
+
+
 def pause() -> None:
     while True:
         time.sleep(60)
@@ -33,6 +40,8 @@ def tools(cursor: object) -> dict[str, Any]:
             return {"tools": [{**TOOL, "name": f"act{number}"} for number in range(500)]}
         case "2,001 tools":
             return {"tools": [{**TOOL, "name": f"act{number}"} for number in range(2_001)]}
+        case "a schema of 300 levels":
+            return {"tools": [{**TOOL, "inputSchema": {"type": "object", "properties": nested(300)}}]}
         case "changed":
             started = Path("started")
             again = started.exists()
@@ -53,6 +62,8 @@ def call(number: int) -> None:
             print("{'content': []}", flush=True)
         case "unknown content":
             send({"id": number, "result": {"content": [{"type": "hologram", "data": "?"}]}})
+        case "150 levels" | "300 levels":
+            send({"id": number, "result": {"content": [], "structuredContent": nested(int(WRONG[:3]))}})
         case "no result":
             send({"id": number, "result": {"answer": 42}})
         case "deaf":

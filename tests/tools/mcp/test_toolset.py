@@ -51,6 +51,9 @@ async def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(wrong: 
         ("flood", "sent more than 1,000 messages without being asked, during the call of `act`"),
         ("unknown content", "answered the call of `act` with what is not the result of a tool"),
         ("no result", "answered the call of `act` with what is not the result of a tool"),
+        ("150 levels", "answered the call of `act` with data that is nested too deep"),
+        ("300 levels", "answered the call of `act` with what is not the result of a tool"),
+        ("a schema of 300 levels", "in a way that does not follow the protocol"),
     ],
 )
 async def test_a_server_at_fault_ends_in_a_failure_that_says_so(wrong: str, says: str, tmp_path: Path) -> None:
