@@ -115,7 +115,7 @@ class AnswerType(ABC):
         raise self.fault(text)
 
     def fault(self, text: str) -> Unparsed:
-        """Return why a text without an answer has none: what `read` says of it, where it does."""
+        """Return the reason why a text without an answer has none: what `read` says of it, where it does."""
         try:
             self.read(text[-MAX_PASSAGE:])
         except Unparsed as unparsed:

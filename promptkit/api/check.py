@@ -174,7 +174,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[CheckTarget]:
 
 
 def _is_target(path: Path, folder: Path) -> bool:
-    """Return whether a file is a pipeline, a prompt or a suite."""
+    """Tell whether a file is a pipeline, a prompt or a suite."""
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
         return False

@@ -41,7 +41,7 @@ class ProjectStore:
         return run if run is not None and run.kind == TUNE else None
 
     def lists(self, run: Run) -> bool:
-        """Return whether a run can be listed; a damaged record is noted."""
+        """Tell whether a run can be listed; a damaged record is noted."""
         with self.store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
             run_record(run)
             runs_text([run], width=terminal_width())

@@ -329,7 +329,7 @@ def _next_lines(
 
 
 def _has_failures(variant: VariantRecord) -> bool:
-    """Return whether some cells of a variant have no parsed answer, or less than the best score of the first metric."""
+    """Tell whether some cells of a variant have no parsed answer, or less than the best score of the first metric."""
     metric = next(iter(variant.metrics.values()))
     best = metric.bounds and metric.bounds[1 if metric.higher_is_better else 0]
     # Against itself a baseline can only tie.

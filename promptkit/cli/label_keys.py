@@ -77,5 +77,5 @@ def _line() -> str:
 
 
 def echo(text: str) -> None:
-    """Show what a key did."""
+    """Show the effect of a key."""
     note(f"→ {text}")

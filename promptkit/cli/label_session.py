@@ -239,5 +239,5 @@ COMMANDS = {
 
 
 def kept_text(given: int, file: str) -> str:
-    """Return how many labels of a session are in the file."""
+    """Return the number of labels of a session in the file."""
     return f"{counted(given, 'label')} given, in {file}"

@@ -98,7 +98,7 @@ def write_draft(
 
 
 def show_written(plan: GuidelinePlan, file: Path) -> None:
-    """Print where the draft is, and the next steps."""
+    """Print the place of the draft, and the next steps."""
     name, step = "annotation_guideline", plan.step.name
     artifact = read_artifact(file)
     assert artifact is not None, "it was just written"

@@ -125,7 +125,7 @@ async def run_comparison(suite: TechniqueSuite, asking: ModelOptions, *, html: P
 
 @contextmanager
 def watching(suite: TechniqueSuite, evaluation: Evaluation, session: Session, progress: Progress) -> Iterator[None]:
-    """Show how far the run is; where it is interrupted, print the table of what is finished."""
+    """Show the progress of the run; where it is interrupted, print the table of what is finished."""
     from promptkit.evaluation.recommendation.technique_comparison import comparison_of
     from promptkit.reports.evaluation.screen import EvaluationScreen
     from promptkit.reports.output import note, terminal_width

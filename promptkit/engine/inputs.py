@@ -104,7 +104,7 @@ def read_text_value(spec: Input, text: str, *, folder: Path | None = None) -> An
 
 
 def wrong_value(spec: Input, value: Any) -> str | None:
-    """Return why a value does not suit an input, None where it does."""
+    """Return the reason why a value does not suit an input, None where it does."""
     if spec.choices and value not in spec.choices:
         return f"must be one of {', '.join(map(str, spec.choices))}, not `{value}`"
     if spec.type == "messages":

@@ -68,7 +68,7 @@ def apply_overrides(values: Mapping[str, Any], changes: Mapping[str, Any]) -> di
 
 
 def _replaces(key: str, change: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Return whether a mapping takes the place of an old one as a whole."""
+    """Tell whether a mapping takes the place of an old one as a whole."""
     return (key in SINGLE_KEY and bool(change.keys() - old)) or (key == "examples" and "from" in change)
 
 

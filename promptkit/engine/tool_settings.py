@@ -138,7 +138,7 @@ class PipelineTools:
         return self.reader.read(entry, folder)
 
     def refused(self, found: StepTool) -> tuple[str, str] | None:
-        """Return why a tool may not be called here, and the line that allows it; None where it may."""
+        """Return the reason why a tool may not be called here, and the line that allows it; None where it may."""
         tool = found.tool
         if isinstance(tool, Tool):
             why, name = refusal(tool, self.allow), tool.permission_names[-1]

@@ -266,7 +266,7 @@ def _to_allow(module: str) -> str:
 
 
 def _find_installed(module: str) -> tuple[bool, Path | None]:
-    """Return whether a module is installed, and its file where that is Python. Runs no package around it."""
+    """Tell whether a module is installed, and its file where that is Python. Runs no package around it."""
     path: Sequence[str] | None = None
     parts, file = module.split("."), None
     for depth in range(1, len(parts) + 1):

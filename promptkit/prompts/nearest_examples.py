@@ -72,7 +72,7 @@ class NearestExamples:
 
 
 def is_this_row(example: Example, values: Mapping[str, Any]) -> bool:
-    """Return whether an example is the row itself, so that it would give the answer away."""
+    """Tell whether an example is the row itself, so that it would give the answer away."""
     return bool(values) and all(values.get(name) == value for name, value in example.inputs.items())
 
 

@@ -215,7 +215,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
 @lru_cache(maxsize=1_000)
 def _is_listed(kind: type, attribute: str) -> bool | None:
-    """Return whether a method of plain values is listed; None for any other attribute."""
+    """Tell whether a method of plain values is listed; None for any other attribute."""
     for plain, allowed in METHODS.items():
         if issubclass(kind, plain) and hasattr(plain, attribute):
             return attribute in allowed
@@ -360,7 +360,9 @@ def _tokens(source: str) -> Iterator[tuple[int, str, str]]:
 
 
 def rendering_problem(error: Exception, file: str | None, names: Iterable[str]) -> Problem:
-    """Return why a template could not be rendered, at its place. `names` are the names that it could have used."""
+    """Return the reason why a template could not be rendered, at its place. `names` are the names that it could have
+    used.
+    """
     where = _error_line(error)
     problem = Problem(_error_message(error), *(where or (file, None)))
     if isinstance(error, UndefinedName):

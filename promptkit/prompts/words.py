@@ -28,7 +28,7 @@ def ngrams(text_words: Sequence[str], size: int) -> set[tuple[str, ...]]:
 
 
 def nearly_repeats(text_words: Sequence[str], other_words: Sequence[str]) -> bool:
-    """Return whether a text nearly repeats another: the same words, or more than 0.8 of its 13-grams."""
+    """Tell whether a text nearly repeats another: the same words, or more than 0.8 of its 13-grams."""
     if not text_words:
         return False
     if list(text_words) == list(other_words):

@@ -114,7 +114,7 @@ def column_width(cells: Iterable[TableCell]) -> int:
 
 
 def cell_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the number of a terminal's columns that a text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len

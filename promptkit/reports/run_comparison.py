@@ -160,7 +160,7 @@ def _differences(record: CompareRecord, width: int) -> Iterator[Text]:
 
 
 def _warnings(record: CompareRecord, width: int) -> Iterator[Text]:
-    """Yield how many answers of both runs have each warning that occurred, on all rows of each."""
+    """Yield the number of answers of both runs with each warning that occurred, on all rows of each."""
     sides = (record.b, record.a)
     counts = counts_by_warning([(side.warnings, side.recorded) for side in sides])
     rows: list[list[TableCell]] = [["answers with a warning", *((side.name, "dim") for side in sides)]]

@@ -23,6 +23,6 @@ def round_ticks(least: float, most: float, count: int) -> list[float]:
 
 
 def tick_decimals(ticks: Sequence[float]) -> int:
-    """Return how many decimals the numbers of ticks need."""
+    """Return the number of decimals that the numbers of ticks need."""
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     return max(0, ceil(-log10(step) - 1e-9))

@@ -133,7 +133,7 @@ class Models:
         return other
 
     def why(self, reference: str | None = None) -> str:
-        """Return why this model answers."""
+        """Return the reason why this model answers."""
         name = self._name(reference)
         if name in self._choices:
             return self._choices[name].why

@@ -121,7 +121,7 @@ def window_ended_thoughts(request: Request, reply: Reply) -> bool:
 
 
 def missing_answer(request: Request, reply: Reply) -> str:
-    """Return why thoughts have no answer after them; empty for a reply that has one."""
+    """Return the reason why thoughts have no answer after them; empty for a reply that has one."""
     if not has_only_thoughts(reply):
         return ""
     if reply.finish != "length":

@@ -63,7 +63,7 @@ def no_jail(why: str, where: str = "") -> Unsupported:
 
 
 def jail_fault() -> str | None:
-    """Return why CPython cannot be jailed here, None where it can. Blocks at its first call."""
+    """Return the reason why CPython cannot be jailed here, None where it can. Blocks at its first call."""
     from promptkit.tools.cpython.server_client import jail_fault
 
     return jail_fault()

@@ -123,7 +123,7 @@ class CandidateCalibration:
         return calibrated if partition_valid(self._evaluator, [calibrated])[0] else candidate
 
     def outside(self, candidate: Candidate, rows: Sequence[int]) -> bool:
-        """Return whether labels lie outside the runtime's log-probabilities in too many rows for their scores to
+        """Tell whether labels lie outside the runtime's log-probabilities in too many rows for their scores to
         count.
         """
         scored = self._rows(candidate, rows)

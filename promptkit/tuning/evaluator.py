@@ -264,7 +264,7 @@ class Evaluator:
         return sum(len(message.content) for step in rendered for message in step.request.messages)
 
     def has_same_requests(self, candidate: Candidate, other: Candidate, rows: Sequence[int]) -> bool:
-        """Return whether two candidates sent the same requests on rows, and got the same answers."""
+        """Tell whether two candidates sent the same requests on rows, and got the same answers."""
         pairs = [(self.result(candidate, row), self.result(other, row)) for row in rows]
         results = [(one, two) for one, two in pairs if one is not None and two is not None]
         if len(results) < len(pairs) or not all(_are_alike(one, two) for one, two in results):

@@ -188,7 +188,7 @@ async def _test(
 
 
 async def _may_go(evaluator: Evaluator, candidate: Candidate, name: str, order: Sequence[int]) -> bool:
-    """Return whether the target can do without a change, and takes no more then, as far as is known without a call."""
+    """Tell whether the target can do without a change, and takes no more then, as far as is known without a call."""
     without = candidate.with_choice(name, None)
     if candidate.choices[name].requests < 1 or not partition_valid(evaluator, [without])[0]:
         return False

@@ -102,7 +102,7 @@ def _known_choice(name: str, choice: Choice, parameters: Sequence[Parameter]) ->
 
 
 def _fits(choice: Choice, suite: Suite) -> bool:
-    """Return whether the target can take a part of a variant by itself."""
+    """Tell whether the target can take a part of a variant by itself."""
     try:
         read_variant(choice.name, choice.changes, suite.source, Problem)
     except InputError:
@@ -131,7 +131,7 @@ def _suite_variants(suite: Suite) -> tuple[list[OwnVariant], list[str]]:
 
 
 def names_model(changes: Mapping[str, Any]) -> bool:
-    """Return whether changes name a model, which a tuning keeps."""
+    """Tell whether changes name a model, which a tuning keeps."""
     return any(key.rpartition(".")[2] == MODEL for key in changes)
 
 

@@ -55,7 +55,7 @@ def preferred_candidate(estimates: Estimates, best: Candidate, trials: Sequence[
 
 
 def is_as_good(estimates: Estimates, best: Candidate, other: Candidate, rows: Sequence[int]) -> bool:
-    """Return whether "cheap" or "balanced" takes another candidate for fewer tokens, by the rows that both have."""
+    """Tell whether "cheap" or "balanced" takes another candidate for fewer tokens, by the rows that both have."""
     if other.key == best.key:
         return True
     ours, theirs = (estimates.calibration.scores(candidate, rows) for candidate in (other, best))

@@ -47,7 +47,7 @@ class Repeatability:
 
 
 def is_asked_again(split: DataSplit, cost: RowCost, limits: Amounts, *, rows: int) -> bool:
-    """Return whether the start is to be asked twice on `rows` rows, which cost it so much.
+    """Tell whether the start is to be asked twice on `rows` rows, which cost it so much.
 
     `limits` are the most calls, tokens and seconds of the budget, (3,). A suite with repeats asks each row several
     times anyway.

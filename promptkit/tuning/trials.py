@@ -68,7 +68,7 @@ class TrialMeans:
     calls: float
 
     def dominates(self, other: TrialMeans) -> bool:
-        """Return whether it is nowhere worse and somewhere better than another, the number of calls left aside."""
+        """Tell whether it is nowhere worse and somewhere better than another, the number of calls left aside."""
         pairs = [
             (self.score, other.score),
             (-self.tokens, -other.tokens),

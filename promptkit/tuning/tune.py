@@ -330,7 +330,7 @@ def _objective_measure(suite: Suite, name: str | None) -> Measure:
 
 
 def _why_no_objective(metric: Metric) -> str | None:
-    """Return why a metric cannot be optimized, None where it can."""
+    """Return the reason why a metric cannot be optimized, None where it can."""
     if metric.pairs:
         return "compares with another answer"
     if metric.bounds is None:

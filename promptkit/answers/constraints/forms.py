@@ -127,7 +127,9 @@ def plain_form(answer: AnswerType) -> ReplyForm:
 
 
 def _writing(form: Form, answer: AnswerType) -> Writing:
-    """Return how values are written: an answer whose text is JSON already, with a root that may be, stays."""
+    """Return the form in which values are written: an answer whose text is JSON already, with a root that may be,
+    stays.
+    """
     return "plain" if answer.writes_json and (form is SCHEMA or _has_object_root(answer)) else form.writing
 
 

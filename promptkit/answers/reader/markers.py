@@ -210,7 +210,7 @@ def _is_heading(text: str, at: int) -> bool:
 
 
 def _last_part_start(text: str) -> int:
-    """Return where the last paragraph begins."""
+    """Return the position at which the last paragraph begins."""
     start = 0
     for found in re.finditer(r"\n[ \t]*\n", text.rstrip()):
         start = found.end()

@@ -158,7 +158,7 @@ def has_independent_cells(sample: Sample) -> bool:
 
 
 def count_clusters(sample: Sample) -> int:
-    """Return how many clusters a sample has."""
+    """Return the number of clusters of a sample."""
     return len(np.unique(sample.clusters))
 
 

@@ -122,7 +122,9 @@ def _fields(item: Any) -> dict[str, Hashable]:
 
 
 def _shared_fields(got: Sequence[Mapping[str, Hashable]], expected: Sequence[Mapping[str, Hashable]]) -> int:
-    """Return how many fields agree where records are paired so that most do (Kuhn 1955, the assignment problem)."""
+    """Return the number of fields that agree where records are paired so that most do (Kuhn 1955, the assignment
+    problem).
+    """
     if not got or not expected:
         return 0
     from scipy.optimize import linear_sum_assignment

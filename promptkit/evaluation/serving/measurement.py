@@ -308,7 +308,9 @@ def _longest_request(result: Result) -> float:
 
 
 def _failure(result: Result) -> str:
-    """Return why a row failed: a model or the code did. An answer that does not parse was served all the same."""
+    """Return the reason why a row failed: a model or the code did. An answer that does not parse was served all the
+    same.
+    """
     errors: list[Any] = [result.error, *(node.failure for node in result.trace.nodes())]
     failure = next((error for error in errors if isinstance(error, RuntimeFailure | UnexpectedError)), None)
     return "" if failure is None else str(failure.message)

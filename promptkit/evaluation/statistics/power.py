@@ -107,7 +107,7 @@ def _differing(rows: int, discordant: float) -> tuple[NDArray[np.int64], NDArray
 
 
 def _needed(differing: NDArray[np.int64], z: float) -> NDArray[np.int64]:
-    """Return how many of the differing rows must be better for (b - c)/sqrt(b + c) to exceed z."""
+    """Return the number of differing rows that must be better for (b - c)/sqrt(b + c) to exceed z."""
     return np.minimum(differing + 1, np.floor((differing + z * np.sqrt(differing)) / 2).astype(np.int64) + 1)
 
 

@@ -94,7 +94,7 @@ class LabelCodes:
         return RatioSums(self.table(self.expected, right), self.table(self.expected, np.ones(len(right))))
 
     def gains(self) -> NDArray[np.float64]:
-        """Return how many more labels the first system has right in each unit."""
+        """Return the number of labels that the first system has right beyond the second's, in each unit."""
         first, second = ((self.expected == predicted).astype(float) for predicted in self.predicted)
         return _totals(self.unit, first - second, len(self.count))
 

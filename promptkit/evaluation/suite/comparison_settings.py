@@ -45,7 +45,7 @@ def margin_problems(margins: Mapping[str, float], metrics: Sequence[Metric]) -> 
 
 
 def pairs_problem(variants: int) -> str | None:
-    """Return why all pairs of so many variants cannot be compared."""
+    """Return the reason why all pairs of so many variants cannot be compared."""
     if variants <= MOST_PAIRED_VARIANTS:
         return None
     return f"all pairs of {variants} variants are too many to compare: at most {MOST_PAIRED_VARIANTS} variants"

@@ -258,7 +258,7 @@ def _share(metric: Metric, values: Sequence[float | None]) -> tuple[float, float
 
 
 def _count_right(metric: Metric, values: Sequence[float | None]) -> int:
-    """Return how many scores are the best one."""
+    """Return the number of scores that are the best one."""
     assert metric.bounds is not None, "the reader allows `per_case` for a metric with bounds alone"
     best = metric.bounds[1 if metric.higher_is_better else 0]
     return sum(value is not None and abs(value - best) < EQUAL for value in values)

@@ -164,7 +164,7 @@ def _comparison_row(title: str, metric: MetricRecord, difference: DifferenceReco
 
 
 def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Yield how many rows would show a difference, the comparisons' own notes, and how several are adjusted.
+    """Yield the number of rows that would show a difference, the comparisons' own notes, and how several are adjusted.
 
     `tags` map variants to the names that tables give them; left out, their own.
     """

@@ -63,7 +63,7 @@ def metric_parts(metric: MetricRecord, decimals: int | None = None) -> tuple[str
 
 
 def metric_decimals(metrics: Iterable[MetricRecord]) -> int:
-    """Return how many decimals the narrowest interval of the metrics supports, in the unit that is shown."""
+    """Return the number of decimals that the narrowest interval of the metrics supports, in the unit that is shown."""
     found = [
         decimals_of(*_scaled((metric.mean, metric.low, metric.high), _scale(metric)[0]))
         for metric in metrics
@@ -73,7 +73,7 @@ def metric_decimals(metrics: Iterable[MetricRecord]) -> int:
 
 
 def decimals_of(value: float | None, low: float | None, high: float | None) -> int:
-    """Return how many decimals an interval supports: its half is at least two units of the last one."""
+    """Return the number of decimals that an interval supports: its half is at least two units of the last one."""
     known = [number for number in (value, low, high) if number is not None]
     if all(number == int(number) for number in known):
         return 0
@@ -127,7 +127,7 @@ def difference_parts(
 
 
 def difference_decimals(metric: MetricRecord, differences: Iterable[DifferenceRecord]) -> int:
-    """Return how many decimals the narrowest interval of the differences supports; of ratios 2 or 3.
+    """Return the number of decimals that the narrowest interval of the differences supports; of ratios 2 or 3.
 
     There are more where an interval that excludes "no difference" would otherwise seem to end there.
     """

@@ -96,7 +96,7 @@ def _number(value: Any) -> str:
 
 
 def judge_lines(variants: Sequence[VariantRecord], width: int) -> Iterator[Text]:
-    """Yield how far each judge agrees with labels and with itself; nothing without judges."""
+    """Yield the agreement of each judge with labels and with itself; nothing without judges."""
     facts = list(judge_facts(variants))
     if not facts:
         return

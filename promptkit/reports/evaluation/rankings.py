@@ -83,7 +83,7 @@ def shown_pairs(ranking: RankingRecord) -> list[RankedPair]:
 
 
 def pair_verdict(pair: RankedPair) -> Verdict:
-    """Return whether the interval of wins shows the first variant to be stronger or weaker."""
+    """Tell whether the interval of wins shows the first variant to be stronger or weaker."""
     if pair.low > TIE:
         return "better"
     return "worse" if pair.high < TIE else "not shown"

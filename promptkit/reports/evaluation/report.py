@@ -236,7 +236,9 @@ MOST_DEFECTS = 3
 
 
 def defects_text(defects: Sequence[Defect], run: int | None) -> str:
-    """Return how many cells of a run met a defect, which, and how to report it; nothing where none did."""
+    """Return the number of cells of a run that met a defect, with the defect and the way to report it; nothing where
+    none did.
+    """
     if not defects:
         return ""
     named = [f"{defect.defect} ({defect.cells})" for defect in defects[:MOST_DEFECTS]]

@@ -137,7 +137,7 @@ class EvaluationScreen:
         return f"{progress.done:,} of {progress.total:,}{known}"
 
     def _pace_parts(self) -> Iterator[str]:
-        """Yield how many cells a second are finished, and how long the rest takes at that rate."""
+        """Yield the cells finished a second, and the time that the rest takes at that rate."""
         progress = self._evaluation.execution.progress
         left = progress.total - progress.done
         rate = self._pace.rate
@@ -151,7 +151,7 @@ class EvaluationScreen:
             yield f"{seconds_text(left / rate)} left"
 
     def _spent(self) -> Iterator[str]:
-        """Yield what the cells cost, and how many have no readable answer."""
+        """Yield the cost of the cells, and the number without a readable answer."""
 
         tallies = [run.tally for run in self._evaluation.execution.variants]
         spent = [tally.spent for tally in tallies]

@@ -116,7 +116,7 @@ def _head(name: str, metric: MetricRecord) -> str:
 
 
 def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
-    """Yield how many answers each variant has and what they cost, without empty columns."""
+    """Yield the number of answers of each variant and their cost, without empty columns."""
     columns: list[list[TableCell]] = [
         ["answers", *map(_answers, variants)],
         ["unparsed", *(_flag_count(variant, variant.unparsed) for variant in variants)],
@@ -147,7 +147,7 @@ def row_note(variant: VariantRecord, tags: Mapping[str, str]) -> str:
 
 
 def warning_lines(variants: Variants, width: int) -> Iterator[Text]:
-    """Yield how many answers of each variant have each warning that occurred, and in which steps where there are
+    """Yield the number of answers of each variant with each warning that occurred, and in which steps where there are
     several."""
     counts = warning_counts(variants)
     if not counts:
@@ -189,7 +189,7 @@ def _by_step(variant: VariantRecord, name: str) -> str:
 
 
 def unrecorded_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield how many answers were kept without their warnings."""
+    """Yield the number of answers that were kept without their warnings."""
     for variant in variants:
         if unrecorded := variant.answers - variant.recorded:
             of = f" ({tags[variant.name]})" if len(variants) > 1 else ""
@@ -197,13 +197,13 @@ def unrecorded_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[st
 
 
 def _answers(variant: VariantRecord) -> TableCell:
-    """Return how many cells have an answer, and of how many where some have none."""
+    """Return the number of cells with an answer, and of all where some have none."""
     cases, missing = variant.cases, variant.missing
     return (f"{cases - missing:,} of {cases:,}", "bold red") if missing else f"{cases:,}"
 
 
 def _flag_count(variant: VariantRecord, count: int) -> TableCell:
-    """Return how many answers cannot be read, with their share where it is not 0."""
+    """Return the number of answers that cannot be read, with their share where it is not 0."""
     if not count:
         return "0"
     answers = variant.cases - variant.missing

@@ -309,7 +309,7 @@ def library_version() -> str:
 
 
 def usable_cores() -> int:
-    """Return how many threads to use: the cores of this process, half of them where they are likely virtual."""
+    """Return the number of threads to use: the cores of this process, half of them where they are likely virtual."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if cores <= 4 else cores // 2
 

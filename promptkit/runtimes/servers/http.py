@@ -187,7 +187,7 @@ def transport_error(
 
 @contextmanager
 def mapped_faults(place: str, unreachable: str | None = None) -> Iterator[None]:
-    """Raise what aiohttp raises inside the block as one of promptkit's errors."""
+    """Turn aiohttp's errors inside the block into promptkit's."""
     try:
         yield
     except (aiohttp.ClientError, ValueError) as error:

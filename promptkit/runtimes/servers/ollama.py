@@ -146,7 +146,7 @@ class Ollama(Runtime):
             return False
 
     async def _count(self, messages: Sequence[Message]) -> int | None:
-        """Return how many tokens the messages become."""
+        """Return the number of tokens that the messages become."""
         return await self._count_of(Request(messages=tuple(messages)))
 
     async def _count_of(self, request: Request) -> int | None:

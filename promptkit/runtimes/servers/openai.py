@@ -269,7 +269,7 @@ class OpenAI(Runtime):
         return found if type(found) is int and 0 < found <= MOST_TOKENS else None
 
     def _slots(self) -> int | None:
-        """Return how many requests the server decodes together, None where it does not say."""
+        """Return the number of requests that the server decodes together, None where it does not say."""
         slots = self._llama.get("total_slots") if self._llama else None
         return slots if type(slots) is int and 0 < slots <= MOST_SLOTS else None
 

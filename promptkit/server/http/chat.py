@@ -64,7 +64,7 @@ def read_chat(body: Mapping[str, Any], pipeline: Pipeline) -> ChatRequest:
 
 
 def _response_format(given: Any, pipeline: Pipeline) -> tuple[bool, JsonSchema | None]:
-    """Return whether the reply must be an object, and the schema that it must fit. Raises HttpError."""
+    """Tell whether the reply must be an object, and the schema that it must fit. Raises HttpError."""
     kind = given.get("type") if isinstance(given, Mapping) else given
     if kind in (None, "text"):
         return False, None
@@ -114,7 +114,7 @@ def answer_text(output: Any, request: ChatRequest) -> str:
 
 
 def finish_reason(result: Result) -> str:
-    """Return why the reply ended: `length` where an answer stayed cut off."""
+    """Return the reason why the reply ended: `length` where an answer stayed cut off."""
     return "length" if result.totals.truncated else "stop"
 
 

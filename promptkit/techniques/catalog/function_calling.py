@@ -72,7 +72,7 @@ class CallRounds:
         return [result.turn for result in results]
 
     def _refusal(self, call: FunctionCall) -> CallProblem | None:
-        """Return why a call is not made: it was made before, or there were too many."""
+        """Return the reason why a call is not made: it was made before, or there were too many."""
         key = call_key(call)
         if key in self._seen:
             return "repeated"

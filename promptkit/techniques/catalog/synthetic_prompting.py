@@ -121,7 +121,7 @@ def show(example: Example) -> Example:
 
 
 def fault(question: str, topic: str, asked: Collection[str]) -> str:
-    """Return why a question is not taken; empty where it is."""
+    """Return the reason why a question is not taken; empty where it is."""
     words = re.findall(r"\w+", question.casefold())
     runs = [tuple(words[at : at + 5]) for at in range(len(words) - 4)]
     if not words:

@@ -58,7 +58,7 @@ def _shape(inputs: Mapping[str, Any]) -> str:
 
 
 def _raise_problems(task: Task, wrong: Iterable[ItemProblem | None]) -> None:
-    """Raise what is wrong with items, if anything is."""
+    """Raise InputError where items are wrong."""
     file = f"{task.artifact_name}.yaml"
     found = [
         Problem(f"item {number}{problem[0]}", file, hint=problem[1])

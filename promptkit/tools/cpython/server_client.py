@@ -171,7 +171,7 @@ def start_process(modules: Sequence[str], memory: int) -> JailedProcess:
 
 @cache
 def jail_fault() -> str | None:
-    """Return why processes cannot be jailed here, None where they can. Tried once. Blocks."""
+    """Return the reason why processes cannot be jailed here, None where they can. Tried once. Blocks."""
     try:
         _start((), 64 * 2**20).close()
     except NotJailed as error:

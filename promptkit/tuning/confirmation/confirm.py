@@ -123,7 +123,7 @@ def holdout_key(split: DataSplit) -> bytes:
 
 
 def units_within(units: Sequence[tuple[int, ...]], rows: int) -> int:
-    """Return how many units, from the first, have at most so many rows together."""
+    """Return the number of units, from the first, that have at most so many rows together."""
     return sum(total <= rows for total in accumulate(len(unit) for unit in units))
 
 
@@ -181,7 +181,9 @@ class _PairedTest:
         return tuple(row for unit in self.units[: look.units] for row in unit)
 
     def paired_units(self, look: Look) -> int:
-        """Return how many units of a look, from the first, have all results of both: who else finished is chance."""
+        """Return the number of units of a look, from the first, that have all results of both: who else finished is
+        chance.
+        """
         rows = self.rows_of(look)
         known = min(self.evaluator.known_rows(candidate, rows) for candidate in (self.start, self.incumbent))
         return units_within(self.units, known)
@@ -213,7 +215,7 @@ class _PairedTest:
         )
 
     def is_hopeless(self, look: Look, found: Confirmation) -> bool:
-        """Return whether the confirmation ends with a look that shows no gain.
+        """Tell whether the confirmation ends with a look that shows no gain.
 
         A shorter incumbent goes on: more rows may show that it is not worse.
         """
@@ -223,7 +225,7 @@ class _PairedTest:
         return self.looks.is_hopeless(look, difference.mean, Interval(difference.low, difference.high))
 
     def _is_not_worse(self, rows: Sequence[int]) -> bool:
-        """Return whether the incumbent is within the margin, by one interval: this is asked at the end alone."""
+        """Tell whether the incumbent is within the margin, by one interval: this is asked at the end alone."""
         bounds = self.evaluator.metric.bounds or (0.0, 1.0)
         gain = measured_gain(self.evaluator, self.start, self.incumbent, rows, level=self.looks.level)
         return gain.low > NOT_WORSE_MARGIN * (bounds[1] - bounds[0])

@@ -54,7 +54,7 @@ class Looks:
         return Look(len(before) + 1, units, look_levels(fractions, level=self.level)[-1])
 
     def is_hopeless(self, look: Look, difference: float, interval: Interval) -> bool:
-        """Return whether even the best plausible gain would hardly be shown by the last look.
+        """Tell whether even the best plausible gain would hardly be shown by the last look.
 
         `interval` is that of the look, from which its standard error follows. The rule need not be kept: going on all
         the same adds no false `improved`.

@@ -90,7 +90,7 @@ def paired_gain(
 
 
 def are_binary(scores: ArrayLike) -> bool:
-    """Return whether each score is 0, 1 or missing."""
+    """Tell whether each score is 0, 1 or missing."""
     values = np.asarray(scores, dtype=np.float64)
     return bool(((values == 0) | (values == 1) | np.isnan(values)).all())
 

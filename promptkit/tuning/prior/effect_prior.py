@@ -53,7 +53,7 @@ class EffectPrior:
         return known.mean if known else 0.0
 
     def is_shared(self, parameter: str, choice: str) -> bool:
-        """Return whether other choices of the parameter are of the same kind, so that only their mean is known."""
+        """Tell whether other choices of the parameter are of the same kind, so that only their mean is known."""
         kinds = self.kinds.get(parameter, {})
         return list(kinds.values()).count(kinds.get(choice, "")) > 1
 

@@ -74,7 +74,7 @@ def names_of(source: str) -> frozenset[str]:
 
 
 def has_statements(source: str) -> bool:
-    """Return whether template source does more than print. Raises Jinja's errors for a broken template."""
+    """Tell whether template source does more than print. Raises Jinja's errors for a broken template."""
     return any(not isinstance(statement, nodes.Output) for statement in _TEMPLATES.parse(source).find_all(nodes.Stmt))
 
 
@@ -124,12 +124,12 @@ def _printed(source: str) -> Iterator[nodes.Node]:
 
 
 def _is_plain(expression: nodes.Node, original: OriginalInstructions) -> bool:
-    """Return whether an expression is an input's name, or one that the original prints too."""
+    """Tell whether an expression is an input's name, or one that the original prints too."""
     return isinstance(expression, nodes.Name) or any(expression == node for node in _printed(original.source))
 
 
 def leaked_row(text: str, prompt: str, rows: Sequence[ProtectedRow]) -> str | None:
-    """Return how a text gives away a row, None if it does not.
+    """Return the way in which a text gives away a row, None if it does not.
 
     It may not repeat QUOTED_WORDS words in a row of an input, nor contain an input whole with its answer within two
     lines. Anything that the prompt contained before is allowed.
@@ -150,7 +150,7 @@ def leaked_row(text: str, prompt: str, rows: Sequence[ProtectedRow]) -> str | No
 
 
 def _states_answer(place: str, given: Sequence[str], answer: Sequence[str]) -> bool:
-    """Return whether an input stands with its answer; a short input must stand all but alone with it."""
+    """Tell whether an input stands with its answer; a short input must stand all but alone with it."""
     before, found, after = f" {place} ".partition(f" {' '.join(given)} ")
     if not found or not answer:
         return False

@@ -117,7 +117,9 @@ class Proposals:
 
 
 def why_not_taught(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int], *, left: float) -> str | None:
-    """Return why a teacher is not asked about a candidate, None if it is; `left` is the share of the budget left."""
+    """Return the reason why a teacher is not asked about a candidate, None if it is; `left` is the share of the budget
+    left.
+    """
     failed = find_failures(evaluator, candidate, rows).failed
     if failed < LEAST_FAILURES:
         return f"the teacher is not asked: {failed} rows fail, and {LEAST_FAILURES} are wanted to learn from"

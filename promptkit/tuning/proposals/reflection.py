@@ -69,7 +69,7 @@ class ReflectionPrompt:
         self.original = OriginalInstructions(written[INSTRUCTIONS] or "", rest, frozenset(asking.prompt.inputs))
 
     def why_unusable(self) -> str | None:
-        """Return why there is nothing to propose, None if there is."""
+        """Return the reason why there is nothing to propose, None if there is."""
         source = self.original.source
         if not source and INSTRUCTIONS in self._asking.prompt.blocks:
             return f"the instructions of `{self._step.name}` cannot be rewritten: they are made of other files"

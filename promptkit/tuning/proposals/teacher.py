@@ -58,7 +58,7 @@ async def find_teacher(
 
 
 def why_not_own_teacher(model: Model) -> str | None:
-    """Return why a model does not teach itself unless it is named as the teacher; None if it does.
+    """Return the reason why a model does not teach itself unless it is named as the teacher; None if it does.
 
     Its size is read from its name (`qwen2.5:7b`), otherwise bounded by the bytes of its weights.
     """

@@ -36,7 +36,7 @@ the tokens that it needs. Such choices may pay only together."""
 
 
 def are_related(one: Parameter, other: Parameter) -> bool:
-    """Return whether choices of two parameters belong together: they are of one step and of related kinds.
+    """Tell whether choices of two parameters belong together: they are of one step and of related kinds.
 
     A cue and a way to decide that `tune:` declares each by itself are of one kind.
     """
@@ -181,7 +181,7 @@ class _Column:
     variance: float
 
     def is_of(self, parameter: int, choice: int) -> bool:
-        """Return whether it is of one parameter alone, and of this choice among others."""
+        """Tell whether it is of one parameter alone, and of this choice among others."""
         return self.choices.keys() == {parameter} and choice in self.choices[parameter]
 
     def of(self, taken: NDArray[np.int64]) -> NDArray[np.float64]:

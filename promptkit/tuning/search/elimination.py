@@ -81,7 +81,7 @@ class Elimination:
         return False
 
     def is_needed(self, group: Sequence[str], without: WithoutGroup) -> bool:
-        """Return whether a comparison on few rows shows already that the group brings something."""
+        """Tell whether a comparison on few rows shows already that the group brings something."""
         return self.contributions.observe(group, without.lead, without.variance).of(group)[0] >= CLEAR_LOSS
 
     def _is_in_question(self, name: str) -> bool:

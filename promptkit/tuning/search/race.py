@@ -378,7 +378,7 @@ def first_rung(prices: RaceCosts, alive: Sequence[int], seen: int, rows: int, bu
 
 
 def survivors(prices: RaceCosts, ranked: Sequence[int], seen: int, rows: int, budget: float) -> int:
-    """Return how many of the best can go on from a rung within the budget; fewer than 2 if no race can."""
+    """Return the number of the best that can go on from a rung within the budget; fewer than 2 if no race can."""
 
     def cost(count: int, start: int, stop: int) -> float:
         return prices.of(ranked[:count], start, stop)

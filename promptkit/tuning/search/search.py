@@ -219,7 +219,7 @@ class Search:
         return screen
 
     async def _scores_are_equal(self, drawn: Sequence[Candidate]) -> bool:
-        """Return whether all answers so far, and those of the base to further rows, have one score, and note it.
+        """Tell whether all answers so far, and those of the base to further rows, have one score, and note it.
 
         A race would spend the budget and learn nothing. Answers that do not parse are the race's to report.
         """

@@ -148,7 +148,7 @@ def _result_demonstrations(
 
 
 def can_be_written(answer: AnswerType, output: Any) -> bool:
-    """Return whether a value is an answer of the type."""
+    """Tell whether a value is an answer of the type."""
     try:
         answer.write(output)
     except ValueError:
@@ -214,7 +214,7 @@ async def generate_demonstrations(
 
 
 def _may_think(step: str, parameters: Sequence[Parameter]) -> bool:
-    """Return whether a choice of a step thinks in one request before it answers."""
+    """Tell whether a choice of a step thinks in one request before it answers."""
     choices = (
         choice
         for parameter in parameters

@@ -81,7 +81,7 @@ def gold_demonstrations(
 
 
 def _is_compared(pipeline: Pipeline, step: Step, measure: Measure) -> bool:
-    """Return whether the metric compares the result of this step, unchanged."""
+    """Tell whether the metric compares the result of this step, unchanged."""
     mark = [_MARK] if step.for_each is not None else _MARK
     others = pipeline.steps.keys() - {step.name}
     steps = {**dict.fromkeys(others), step.name: mark}

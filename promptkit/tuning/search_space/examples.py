@@ -112,6 +112,6 @@ def _why_none(split: DataSplit) -> str:
 
 
 def room_for_examples(step: Step, model: Model) -> int:
-    """Return how many characters of examples fit a third of the step's context."""
+    """Return the number of characters of examples that fit a third of the step's context."""
     asked = step.prompt_call.options.context if step.prompt_call else None
     return int((asked or model.context or USUAL_CONTEXT) * CONTEXT_SHARE * CHARACTERS_A_TOKEN)

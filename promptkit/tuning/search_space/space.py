@@ -268,7 +268,7 @@ def _with_distinct_names(choices: Sequence[Choice]) -> Iterator[Choice]:
 
 
 def _is_written(step: Step, key: str, value: Any) -> bool:
-    """Return whether a step is written with this setting, as far as that shows without a request."""
+    """Tell whether a step is written with this setting, as far as that shows without a request."""
     asking = step.prompt_call
     if asking is None:
         return False

@@ -31,7 +31,7 @@ _RULE_NAME: Final = re.compile(rf"{AS_WRITTEN}|{TYPICAL_WORDS}|{REPEATED}|withou
 
 
 def is_edit_by_rule(name: str) -> bool:
-    """Return whether a choice of wording has the name of an edit by rule, which holds no text of the project."""
+    """Tell whether a choice of wording has the name of an edit by rule, which holds no text of the project."""
     return _RULE_NAME.fullmatch(name) is not None
 
 
@@ -89,7 +89,7 @@ def shortened(source: str) -> str | None:
 
 
 def _has_jinja(source: str) -> bool:
-    """Return whether a section reads inputs or has statements."""
+    """Tell whether a section reads inputs or has statements."""
     return bool(_JINJA.search(source))
 
 
