@@ -12,7 +12,7 @@ ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant")
 
 
 def messages_fault(value: Any) -> str | None:
-    """Return the reason why a value is not a conversation, None where it is: a list of `{role, content}`, each a text."""
+    """Return the reason why a value is not a conversation, a list of `{role, content}`; None where it is one."""
     if not isinstance(value, list | tuple):
         return "must be a list of messages, each `{role: user, content: TEXT}`"
     for number, message in enumerate(value, start=1):

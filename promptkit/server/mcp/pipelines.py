@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from promptkit.errors import InputError
 from promptkit.reports.text import json_text
 from promptkit.server.mcp.results import MAX_RESULT
 from promptkit.server.mcp.verbs import Call, Outcome
-from promptkit.server.pipelines import served_pipelines
+from promptkit.server.pipelines import ServedPipelines, served_pipelines
 from promptkit.server.schemas import input_schema, output_schema
 
 OUTPUT: Final = "output"
@@ -23,16 +22,8 @@ OUTPUT: Final = "output"
 MAX_NAME: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class OfferedPipelines:
-    """The pipelines that load, by the names of their tools, and the errors of the others."""
-
-    loaded: Mapping[str, Pipeline]
-    broken: Mapping[str, InputError]
-
-
-def offered_pipelines(targets: Sequence[str], sets: Sequence[str], taken: Collection[str]) -> OfferedPipelines:
-    """Return the pipelines to offer: those named, else all of the project. A name that is `taken` gets a prefix.
+def offered_pipelines(targets: Sequence[str], sets: Sequence[str], taken: Collection[str]) -> ServedPipelines:
+    """Return the pipelines to offer, by the names of their tools. A name that is `taken` gets a prefix.
 
     Raises InputError for two pipelines whose tools would have one name, where they were named.
     """
@@ -47,7 +38,7 @@ def offered_pipelines(targets: Sequence[str], sets: Sequence[str], taken: Collec
         if targets:
             raise error
         broken[pipeline.name] = error
-    return OfferedPipelines(loaded, broken)
+    return ServedPipelines(loaded, broken)
 
 
 def tool_name(name: str, taken: Collection[str]) -> str:

@@ -20,7 +20,6 @@ from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedErro
 from promptkit.project import LIBRARY, Project
 from promptkit.reports.output import note
 from promptkit.server.mcp.pipelines import (
-    OfferedPipelines,
     description_of,
     offered_pipelines,
     parameters_of,
@@ -30,6 +29,7 @@ from promptkit.server.mcp.pipelines import (
 from promptkit.server.mcp.progress import ReportedProgress
 from promptkit.server.mcp.results import bounded_object, bounded_text
 from promptkit.server.mcp.verbs import VERBS, Call, Outcome
+from promptkit.server.pipelines import ServedPipelines
 from promptkit.storage.models import schema_error_text
 
 CANCEL_SECONDS: Final = 10.0
@@ -56,7 +56,7 @@ class ProjectServer:
                 raise error
             note(f"`{name}` is not offered: {error}")
 
-    def _pipelines(self) -> OfferedPipelines:
+    def _pipelines(self) -> ServedPipelines:
         return offered_pipelines(self._targets, self._options.sets, VERBS)
 
     def protocol(self) -> Server[Any]:
