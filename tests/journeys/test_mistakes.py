@@ -392,7 +392,7 @@ TOOLS = [
     (
         "raises",
         "def f():\n    raise ValueError('no \\x1b[31m')\n",
-        "raised ValueError: no \\x1b[31m (pipelines/t.py:2)",
+        "raised ValueError: no [31m (pipelines/t.py:2)",
     ),
     ("returns a set", "def f():\n    return {1}\n", "returned what is not JSON"),
     ("returns NaN", "def f():\n    return float('nan')\n", "returned what is not JSON"),
