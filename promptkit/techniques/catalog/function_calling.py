@@ -40,7 +40,6 @@ async def function_calling(
     while exchange.calls:
         turns = await made.run(exchange)
         if made.rounds == rounds or made.is_over:
-            task.warn("capped")
             last = await task.ask("last", after=exchange, turns=turns, past_cue=True)
             return (await task.decide(last, directly=True)).with_extra(rounds=made.rounds, capped=True)
         exchange = await task.follow(exchange, turns, functions=task.tools)
