@@ -435,7 +435,22 @@ def reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def misplaced(path: Path) -> str | None:
+    """Return the hint for a missing path that is there from its project's root, as the file that names it writes it."""
+    root = find_root(path.parent)
+    try:
+        parts = Path(os.path.normpath(path)).relative_to(root).parts if root else ()
+        for up in range(1, len(parts)):
+            if root and root.joinpath(*parts[up:]).exists():
+                return f"did you mean `{'/'.join(('..',) * up + parts[up:])}`?"
+    except (OSError, ValueError):
+        pass
+    return None
+
+
 def _nearest_file(path: Path) -> str | None:
+    if found := misplaced(path):
+        return found
     folder = path.parent
     try:
         return nearest(path.name, (entry.name for entry in folder.iterdir() if entry.is_file()))

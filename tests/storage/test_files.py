@@ -24,6 +24,7 @@ from promptkit.storage.files import (
     file_stamp,
     frozen_files,
     make_folder,
+    misplaced,
     open_to_append,
     read_bytes,
     read_text,
@@ -445,6 +446,27 @@ def test_files_that_do_not_tell_their_size_are_read_within_the_limit(monkeypatch
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 10)
     with pytest.raises(InputError, match="it is larger than"):
         read_bytes(Path("/proc/self/status"))
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("pipelines/data/sales.csv", "did you mean `../data/sales.csv`?"),
+        ("pipelines/deep/data/sales.csv", "did you mean `../../data/sales.csv`?"),
+        ("pipelines/data", "did you mean `../data`?"),
+        ("pipelines/data/gone.csv", None),
+        ("data/sales.csv", None),
+        ("../data/sales.csv", None),
+    ],
+)
+def test_a_path_that_is_there_from_the_root_is_named_as_its_file_must_write_it(
+    tmp_path: Path, path: str, hint: str | None
+) -> None:
+    (tmp_path / "promptkit.yaml").touch()
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sales.csv").touch()
+    assert misplaced(tmp_path / path) == hint
 
 
 @pytest.mark.parametrize(

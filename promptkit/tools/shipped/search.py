@@ -15,7 +15,7 @@ from promptkit.errors import InputError, ToolFailed, nearest, nearest_match
 from promptkit.project import Project
 from promptkit.project_code.file_reads import note_reads
 from promptkit.storage.file_digests import file_digest
-from promptkit.storage.files import check_named, reason, resolved
+from promptkit.storage.files import check_named, misplaced, reason, resolved
 from promptkit.tools.base import ClientOf, Tool
 from promptkit.tools.search import ENDINGS, Documents, Passage, document_files
 
@@ -212,8 +212,9 @@ def _files_at(path: str, folder: Path) -> dict[str, Path]:
     if os.path.isdir(at):
         return document_files(at)
     if at.suffix.lower() not in ENDINGS:
-        what = f"there is no folder `{path}`" if not os.path.exists(at) else f"`{path}` is not a document"
-        raise InputError(what, hint=f"documents end in {', '.join(ENDINGS)}")
+        is_missing = not os.path.exists(at)
+        what = f"there is no folder `{path}`" if is_missing else f"`{path}` is not a document"
+        raise InputError(what, hint=(misplaced(at) if is_missing else None) or f"documents end in {', '.join(ENDINGS)}")
     check_named(at)
     return {at.name: at}
 

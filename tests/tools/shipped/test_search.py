@@ -160,6 +160,15 @@ async def test_a_changed_document_is_found_as_it_is_and_noted(folder: Path) -> N
         await tool.call({"query": "sabbatical"})
 
 
+def test_a_folder_that_is_there_from_the_root_is_named_as_the_file_must_write_it(folder: Path) -> None:
+    (folder / "promptkit.yaml").touch()
+    (folder / "handbook").mkdir(exist_ok=True)
+    (folder / "pipelines").mkdir()
+    with pytest.raises(InputError) as caught:
+        SearchTool.of("docs", "handbook", folder / "pipelines", Project.find(folder))
+    assert caught.value.problems[0].hint == "did you mean `../handbook`?"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
