@@ -133,7 +133,8 @@ class PipelineTools:
             if entry in self.names:
                 return None
             if entry not in KINDS and ":" not in entry:
-                hint = nearest(entry, [*self.names, *KINDS])
+                is_file = entry.endswith(".py")
+                hint = f"a function of it is `{entry}:FUNCTION`" if is_file else nearest(entry, [*self.names, *KINDS])
                 raise InputError(f"unknown tool `{entry}`", hint=hint)
         return self.reader.read(entry, folder)
 

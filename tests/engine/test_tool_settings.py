@@ -27,6 +27,7 @@ def project(folder: Folder) -> Folder:
     folder.write("promptkit.yaml", SERVERS)
     folder.write("pipelines/look.py", 'def find(word: str):\n    """Find a word."""\n    return word\n')
     folder.write("pipelines/words.txt", "one")
+    folder.write("root.py", "")
     return folder
 
 
@@ -95,6 +96,8 @@ def test_tools_of_all_steps_are_found_from_the_file_that_lists_them(project: Fol
         ("[{}]", "2:37", "`function` is missing"),
         ('["mcp:"]', "2:37", "must be `mcp:SERVER` or `mcp:SERVER/TOOL`"),
         ('["gone.py:f"]', "2:37", "no such file"),
+        ('["root.py:f"]', "2:37", "pipelines/root.py: no such file\n  hint: did you mean `../root.py`?"),
+        ('["look.py"]', "2:37", "unknown tool `look.py`\n  hint: a function of it is `look.py:FUNCTION`"),
         ('["look.py:fnd"]', "2:37", "has no function `fnd`\n  hint: did you mean `find`?"),
         ('["os:system"]', "2:37", "`os` is neither a file of the project"),
         ("[{search: words.txt}, {search: {file: words.txt}}]", "2:58", "two tools have the name `search`"),
