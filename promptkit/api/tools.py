@@ -71,7 +71,12 @@ async def list_tools(target: str, progress: Progress | None = None) -> list[List
         found = _find(target, PipelineTools(reader=ToolReader(project)), {}, project.root)
         planned = [_Planned(found.name, found, frozenset(EFFECTS))]
     else:
-        pipeline = load(target)
+        try:
+            pipeline = load(target)
+        except InputError as error:
+            if target not in project.settings.mcp or project.find_pipeline(target) or project.find_prompt(target):
+                raise
+            raise InputError(error.problems[0].message, hint=f"promptkit tools list {MCP}{target}") from None
         project, planned = pipeline.project, list(_planned(pipeline))
     listed: list[ListedTool] = []
     async with sharing_toolsets():

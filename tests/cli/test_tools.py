@@ -100,6 +100,11 @@ def test_a_kind_is_listed_by_its_name_unless_a_pipeline_has_it(tools: Run, proje
     assert tools("tools", "list", "news").out == "no tools\n"
 
 
+def test_a_server_named_without_mcp_is_answered_with_its_name(tools: Run) -> None:
+    assert tools("tools", "list", "git").err.endswith("`git`\n  hint: promptkit tools list mcp:git\n")
+    assert "hint: promptkit" not in tools("tools", "list", "gti").err
+
+
 def test_a_server_is_listed_by_its_name(tools: Run, log: list[str]) -> None:
     done = tools("tools", "list", "mcp:git", "--json")
     assert [tool["name"] for tool in done.json] == ["git_read", "git_write"] and done.code == 0
