@@ -105,6 +105,15 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SPECIAL)
 
 
+def names_inside(url: str) -> bool:
+    """Tell whether an address of http or https names a host in the machine or its network, without resolving it."""
+    host = origin_of(url)[0].rstrip(".").lower()
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 class _Sockets:
     """Makes the sockets of a connection, to public addresses alone unless all are allowed.
 

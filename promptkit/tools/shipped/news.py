@@ -14,7 +14,7 @@ from typing import Any, Final
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.project import Project
 from promptkit.tools.base import Effect, Tool
-from promptkit.tools.fetching import FetchFailed
+from promptkit.tools.fetching import FetchFailed, names_inside
 from promptkit.tools.news.feeds import Feed, FeedReader, Item
 from promptkit.tools.news.ranking import Story, merge, rank
 
@@ -62,6 +62,9 @@ class NewsTool(Tool):
         for one in names:
             if one not in known:
                 raise InputError(f"there is no feed `{one}` in promptkit.yaml", hint=nearest(one, known))
+            if names_inside(known[one].url) and not known[one].private:
+                hint = f"`{one}: {{url: …, private: true}}` under `feeds` in promptkit.yaml allows it"
+                raise InputError(f"the feed `{one}` is in this machine or its network", hint=hint)
         reader = FeedReader(project.store_folder, time.time)
         return cls(name, [known[one] for one in dict.fromkeys(names)], reader, time.time)
 

@@ -231,6 +231,15 @@ def test_wrong_settings_are_an_error_with_a_hint(tmp_path: Path, settings: Any, 
     assert caught.value.problems[0].hint == hint
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "feeds.localhost", "[::1]", "10.0.0.7"])
+def test_a_feed_inside_that_is_not_private_is_an_error_before_anything_is_fetched(tmp_path: Path, host: str) -> None:
+    own = project(tmp_path, f"feeds: {{town: 'http://{host}/?key=secret', world: 'https://8.8.8.8/rss'}}")
+    with pytest.raises(InputError, match="the feed `town` is in this machine") as caught:
+        NewsTool.of("news", None, tmp_path, own)
+    assert "`town: {url: …, private: true}`" in str(caught.value) and "secret" not in str(caught.value)
+    assert NewsTool.of("news", "world", tmp_path, own)
+
+
 def test_without_feeds_the_hint_has_the_lines_to_add(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no feeds") as caught:
         NewsTool.of("news", None, tmp_path, project(tmp_path, ""))
