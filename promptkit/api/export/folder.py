@@ -20,6 +20,7 @@ from promptkit.runtimes.models import MODEL_OPTION, MODEL_VARIABLE
 from promptkit.runtimes.references import AUTO, ModelReference, parse_reference
 from promptkit.storage.file_digests import matching_files
 from promptkit.storage.files import SETTINGS_FILE, make_folder, read_bytes, resolved, write_atomic
+from promptkit.tools.base import Toolset
 from promptkit.tools.functions import FunctionTool
 
 LEFT_OUT = frozenset({"prices", "teacher", "cache"})
@@ -107,6 +108,9 @@ def _settings(pipeline: Pipeline, model: str | None) -> tuple[str, list[str]]:
     source = pipeline.project.source
     values = dict(source.value) if source is not None and isinstance(source.value, dict) else {}
     values = {key: value for key, value in values.items() if key not in LEFT_OUT}
+    for key, used in _used_sources(pipeline).items():
+        if kept := {name: of for name, of in values.pop(key, {}).items() if name in used}:
+            values[key] = kept
     reference, why, base = default_model(pipeline.project, pipeline, model)
     notes: list[str] = []
     if why in (MODEL_OPTION, MODEL_VARIABLE, SETTINGS_FILE):
@@ -117,6 +121,16 @@ def _settings(pipeline: Pipeline, model: str | None) -> tuple[str, list[str]]:
         notes.append(f"the pipeline names the model {pipeline.model} itself; --model {reference} goes before it")
     notes += [f"`{key}` of {SETTINGS_FILE} is copied: look for secrets" for key in ("mcp", "feeds") if key in values]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else "{}\n", notes
+
+
+def _used_sources(pipeline: Pipeline) -> dict[str, set[str]]:
+    """Return the names of the MCP servers and feeds that the target's tools use, by their key in `promptkit.yaml`."""
+    used: dict[str, set[str]] = {"mcp": set(), "feeds": set()}
+    for tool in all_tools(pipeline):
+        if isinstance(tool, Toolset):
+            used["mcp"].add(tool.name.removeprefix("mcp:"))
+        used["feeds"].update(tool.identity.get("feeds", ()))
+    return used
 
 
 def _model_there(named: ModelReference, pipeline: Pipeline) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from promptkit.api.export.docker import export_docker
 from promptkit.api.export.folder import export_folder
@@ -120,12 +121,24 @@ def test_the_model_is_a_reference_in_the_folder(
     assert note in " ".join(exported.notes)
 
 
-def test_settings_that_may_hold_secrets_are_named(project: Path, tmp_path: Path) -> None:
+def test_servers_and_feeds_that_tools_use_are_copied_and_named_since_they_may_hold_secrets(
+    project: Path, tmp_path: Path
+) -> None:
     settings = project / "promptkit.yaml"
-    more = "mcp: {tickets: {command: [serve], env: {TOKEN: abc}}}\nfeeds: {own: 'https://example.org/rss?key=abc'}\n"
-    settings.write_text(settings.read_text() + more)
-    notes = export_folder(load(project / "pipelines" / "sum.yaml"), tmp_path / "out").notes
+    servers = "mcp: {tickets: {command: [serve], env: {TOKEN: abc}}, other: {command: [other]}}\n"
+    feeds = "feeds: {own: 'https://example.org/rss?key=abc', far: 'https://example.org/far'}\n"
+    settings.write_text(settings.read_text() + servers + feeds)
+    (project / "pipelines" / "ask.yaml").write_text(
+        "allow: [network, writes]\nsteps: {a: {prompt: Say hello., tools: ['mcp:tickets/find', {news: [own]}]}}\n"
+    )
+
+    notes = export_folder(load(project / "pipelines" / "ask.yaml"), tmp_path / "out").notes
     assert {f"`{key}` of promptkit.yaml is copied: look for secrets" for key in ("mcp", "feeds")} <= set(notes)
+    written = yaml.safe_load((tmp_path / "out" / "promptkit.yaml").read_text())
+    assert (list(written["mcp"]), list(written["feeds"])) == (["tickets"], ["own"])
+
+    export_folder(load(project / "pipelines" / "sum.yaml"), tmp_path / "unused")
+    assert not {"mcp", "feeds"} & yaml.safe_load((tmp_path / "unused" / "promptkit.yaml").read_text()).keys()
 
 
 def test_a_shipped_pipeline_is_named_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
