@@ -13,7 +13,7 @@ from promptkit.runtimes.replay import Replay
 from tests.techniques.recorded import FOLDER, Brief, recording, run_example
 from tests.techniques.test_catalog import ANSWERABLE
 
-ALWAYS = ("chain_of_thought", "self_consistency")
+ALWAYS = ("chain_of_thought",)
 """Techniques whose example is run on the model in every run of the tests."""
 
 
