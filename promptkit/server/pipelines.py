@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from promptkit.api.session import load
+from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError
 from promptkit.project import Project, is_artifact
@@ -46,3 +48,17 @@ def own_pipelines() -> list[Path]:
     """Return the files of pipelines in the project of the working folder, sorted."""
     folder = Project.find(Path.cwd()).root / "pipelines"
     return sorted(path for path in folder.glob("*.y*ml") if not is_artifact(path))
+
+
+def missing_inputs(pipeline: Pipeline, given: Mapping[str, Any]) -> list[str]:
+    """Return the inputs without a default that a client did not give."""
+    return [name for name, spec in pipeline.inputs.items() if not spec.has_default and name not in given]
+
+
+def input_values(pipeline: Pipeline, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of all inputs, of which none is missing: those given, else the defaults, never the examples.
+
+    Raises InputError for what does not suit an input.
+    """
+    values = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default} | dict(given)
+    return fill_inputs(pipeline, values).values if values else {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Input, Pipeline
 from promptkit.errors import InputError
 from promptkit.server.http.errors import HttpError
+from promptkit.server.pipelines import input_values, missing_inputs
 from promptkit.storage.strict_json import parse_json
 
 
@@ -16,15 +16,10 @@ def given_inputs(pipeline: Pipeline, given: Any) -> Mapping[str, Any]:
     """Return the values of all inputs, from an object that a client sent. Raises HttpError with everything wrong."""
     if not isinstance(given, Mapping):
         raise _invalid("`inputs` must be an object with the inputs by name")
-    missing = [name for name, spec in pipeline.inputs.items() if not spec.has_default and name not in given]
-    if missing:
+    if missing := missing_inputs(pipeline, given):
         raise _invalid(f"missing inputs: {_listed(missing)}; {_takes(pipeline)}")
-    defaults = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
-    values = {**defaults, **given}
-    if not values:
-        return {}
     try:
-        return fill_inputs(pipeline, values).values
+        return input_values(pipeline, given)
     except InputError as error:
         raise _invalid("; ".join(problem.message for problem in error.problems)) from None
 

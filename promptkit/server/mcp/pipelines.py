@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptkit.api.run import run_target
-from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError
 from promptkit.reports.text import json_text
 from promptkit.server.mcp.results import MAX_RESULT
 from promptkit.server.mcp.verbs import Call, Outcome
-from promptkit.server.pipelines import ServedPipelines, served_pipelines
-from promptkit.server.schemas import input_schema, output_schema
+from promptkit.server.pipelines import ServedPipelines, input_values, missing_inputs, served_pipelines
+from promptkit.server.schemas import output_schema
 
 OUTPUT: Final = "output"
 """The key of an output that is not a mapping: the protocol wants an object."""
@@ -52,11 +51,6 @@ def description_of(pipeline: Pipeline) -> str:
     return pipeline.about or f"The pipeline `{pipeline.name}`."
 
 
-def parameters_of(pipeline: Pipeline) -> dict[str, Any]:
-    """Return the JSON Schema of the arguments: the inputs."""
-    return input_schema(pipeline)
-
-
 def result_schema(pipeline: Pipeline) -> dict[str, Any]:
     """Return the JSON Schema of the structured result. A step that is skipped gives null."""
     if pipeline.output_keys is not None:
@@ -68,10 +62,10 @@ def result_schema(pipeline: Pipeline) -> dict[str, Any]:
 
 async def run_pipeline(pipeline: Pipeline, arguments: Mapping[str, Any], call: Call) -> Outcome:
     """Run a pipeline with the arguments as its inputs. Raises InputError for missing ones, and what ends the run."""
-    missing = [f"`{name}`" for name, spec in pipeline.inputs.items() if not spec.has_default and name not in arguments]
-    if missing:  # without any, `fill_inputs` takes the examples
+    missing = [f"`{name}`" for name in missing_inputs(pipeline, arguments)]
+    if missing:
         raise InputError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    result = await run_target(pipeline, fill_inputs(pipeline, arguments).values, call.options, call.progress)
+    result = await run_target(pipeline, input_values(pipeline, arguments), call.options, call.progress)
     if result.error:
         raise result.error
     output = result.output

@@ -22,7 +22,6 @@ from promptkit.reports.output import note
 from promptkit.server.mcp.pipelines import (
     description_of,
     offered_pipelines,
-    parameters_of,
     result_schema,
     run_pipeline,
 )
@@ -30,6 +29,7 @@ from promptkit.server.mcp.progress import ReportedProgress
 from promptkit.server.mcp.results import bounded_object, bounded_text
 from promptkit.server.mcp.verbs import VERBS, Call, Outcome
 from promptkit.server.pipelines import ServedPipelines
+from promptkit.server.schemas import input_schema
 from promptkit.storage.models import schema_error_text
 
 CANCEL_SECONDS: Final = 10.0
@@ -79,7 +79,7 @@ class ProjectServer:
                 types.Tool(
                     name=name,
                     description=description_of(pipeline),
-                    input_schema=parameters_of(pipeline),
+                    input_schema=input_schema(pipeline),
                     output_schema=result_schema(pipeline),
                 )
             )

@@ -252,3 +252,16 @@ class TestBounds:
 
     def test_what_stays_too_long_is_not_returned(self, tmp_path: Path) -> None:
         assert bounded_object({str(number): number for number in range(6_000)}, tmp_path) == {"cut": True}
+
+
+async def test_an_input_that_is_left_out_has_its_default_and_not_its_example(project: Path) -> None:
+    (project / "pipelines/echo.yaml").write_text(
+        "inputs: {word: {default: the default, example: the example}}\n"
+        "steps: {a: {pipeline: same, with: {word: '{{ word }}'}}}\n"
+    )
+    (project / "pipelines/same.yaml").write_text(
+        "inputs: {word: {}}\nsteps: {a: {prompt: 'Say {{ word }}.'}}\noutput: '{{ word }}'\n"
+    )
+    async with connected("echo") as client:
+        result = await call(client, "echo")
+    assert text_of(result) == "the default"
