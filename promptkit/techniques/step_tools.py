@@ -274,16 +274,16 @@ class StepTools:
             written = shown_arguments(call)
             self.record_tool_call(call.name, written, failure="there is no such tool", call_id=call.id)
             return call_result(call, "unknown", tool=call.name[:LONGEST_NAME], tools=list(self.functions))
-        schema = compact(self.tools[name].parameters)
+        parameters = self.tools[name].parameters
         try:
-            arguments = typed_arguments(self.tools[name].parameters, read_arguments(call.arguments))
+            arguments = typed_arguments(parameters, read_arguments(call.arguments))
         except ValueError as error:
             self.record_tool_call(name, {}, failure=f"these are not its arguments: {error}", call_id=call.id)
-            return call_result(call, "arguments", reason=str(error), schema=schema)
+            return call_result(call, "arguments", reason=str(error), schema=compact(parameters))
         try:
             return call_result(call, None, await self.tool(name, arguments, call_id=call.id))
         except WrongArguments as error:
-            return call_result(call, "arguments", reason=str(error), schema=schema)
+            return call_result(call, "arguments", reason=str(error), schema=compact(parameters))
         except ToolRefused as error:
             return call_result(call, "refused", reason=str(error))
         except ToolFailed as error:

@@ -132,16 +132,17 @@ def _check(number: object) -> Number:
     return number
 
 
+OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+"""Python's operators but for the power, which needs a bound."""
 _PYTHON: Final = Arithmetic(
-    operators={
-        ast.Add: operator.add,
-        ast.Sub: operator.sub,
-        ast.Mult: operator.mul,
-        ast.Div: operator.truediv,
-        ast.FloorDiv: operator.floordiv,
-        ast.Mod: operator.mod,
-        ast.Pow: _power,
-    },
+    operators={**OPERATORS, ast.Pow: _power},
     functions={
         "abs": abs,
         "max": lambda *values: max(values),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
 import re
 import statistics
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.project import Project
-from promptkit.tools.algebra import Arithmetic, parse_expression
+from promptkit.tools.algebra import OPERATORS, Arithmetic, parse_expression
 from promptkit.tools.base import Tool
 
 Number = Fraction | float
@@ -356,15 +355,7 @@ _FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 _CONSTANTS: Final = {"pi": math.pi, "e": math.e}
 _EXACT: Final = Arithmetic(
-    operators={
-        ast.Add: operator.add,
-        ast.Sub: operator.sub,
-        ast.Mult: operator.mul,
-        ast.Div: operator.truediv,
-        ast.FloorDiv: operator.floordiv,
-        ast.Mod: operator.mod,
-        ast.Pow: _power,
-    },
+    operators={**OPERATORS, ast.Pow: _power},
     functions={**_FUNCTIONS, "percent": lambda number: number / Fraction(100)},
     check=_exact,
     longest=_LONGEST_REWRITTEN,
