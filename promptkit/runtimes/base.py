@@ -286,7 +286,7 @@ class Runtime(ABC):
     async def count(
         self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
     ) -> int | None:
-        """Return how many tokens messages and tools become, or None where that is not known."""
+        """Return the number of tokens that messages and tools become, or None where that is not known."""
         text = await self.template(messages, begun, tools)
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)

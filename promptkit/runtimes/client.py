@@ -244,7 +244,7 @@ class Client:
     async def count(
         self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
     ) -> int | None:
-        """Return how many tokens messages and tools become, or None where that is not known."""
+        """Return the number of tokens that messages and tools become, or None where that is not known."""
         await self.model()
         return await self.runtime.count(messages, begun, tools)
 

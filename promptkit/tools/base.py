@@ -14,7 +14,7 @@ ClientOf = Callable[[str], "Awaitable[Client]"]
 """Returns the client of a model by its reference."""
 
 Effect = Literal["network", "writes", "spends"]
-"""What a call may do besides computing: leave the machine, change something, cost money."""
+"""An effect of a call besides computing: to leave the machine, to change something, to cost money."""
 
 
 class Tool(ABC):
@@ -41,7 +41,7 @@ class Tool(ABC):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the results depend on besides the arguments, as JSON for the keys of stored cells: its settings."""
+        """The settings on which results depend besides the arguments: JSON for the keys of stored cells."""
         return {}
 
     @property
@@ -76,7 +76,7 @@ class Toolset(ABC):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What its tools depend on, as far as that is known without a connection: JSON for the keys of stored cells."""
+        """The settings on which its tools depend, known without a connection: JSON for the keys of stored cells."""
         return {}
 
     @property

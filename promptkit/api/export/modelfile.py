@@ -99,7 +99,7 @@ def _asked_input(pipeline: Pipeline) -> Input:
 
 
 def _origin(reference: str, base: Path) -> str:
-    """Return what FROM names. Raises InputError for a model that Ollama cannot run."""
+    """Return the value of FROM. Raises InputError for a model that Ollama cannot run."""
     named = parse_reference(reference).beside(base)
     match named.kind:
         case "ollama":
@@ -138,7 +138,7 @@ def _parameters(request: Request) -> Iterator[str]:
 
 
 def _notes(pipeline: Pipeline, step: Step, last: Message, *, has_system: bool) -> Iterator[str]:
-    """Yield what a Modelfile cannot say of a target. `last` is the turn with the input."""
+    """Yield a note on each part of a target that a Modelfile cannot express. `last` is the turn with the input."""
     before, _, after = last.content.partition(INPUT)
     if (before.strip() or after.strip()) and has_system:
         around = " … ".join(" ".join(part.split()) for part in (before, after))

@@ -171,7 +171,7 @@ def _made_calls(got: Any, tools: Sequence[str] | None) -> list[Mapping[str, Any]
 
 
 def _numbers_of(called: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
-    """Return how many calls there are, how many of them failed or were refused, and in how many rounds."""
+    """Return the numbers of calls, of those that failed, of those that were refused, and of rounds."""
     refused = sum(bool(call.get("refused")) for call in called)
     return {
         "calls": len(called),

@@ -121,7 +121,7 @@ class Embedded(InProcessRuntime):
         return await self._run(lambda: prompt_text(self._loaded(), request).text)
 
     async def count(self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()) -> int:
-        """Return how many tokens messages and tools become. Control tokens in them count as what is sent for them."""
+        """Return the number of tokens of messages and tools. Control tokens in them count as what is sent for them."""
         request = Request(messages=tuple(messages), begun=begun, tools=tuple(tools))
         return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 

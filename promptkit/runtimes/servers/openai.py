@@ -329,7 +329,7 @@ class OpenAI(Runtime):
         return found | {"after_thoughts"} if names_or_hides and not self._llama else found
 
     def _probe_past_thoughts(self, capabilities: frozenset[Capability]) -> Ask:
-        """Return what sends probes that ask for answers: without thoughts, or with room for them."""
+        """Return the sender of probes that ask for answers: without thoughts, or with room for them."""
         fields: dict[str, Any] = {"think": False} if "think" in capabilities else {}
         if "thinks" in capabilities and not fields:
             fields = {"thought_tokens": PROBE_THOUGHTS}
@@ -420,7 +420,7 @@ class OpenAI(Runtime):
             )
 
     def _raise_error(self, reader: ReplyReader, error: Any) -> None:
-        """Raise what an error in a stream stands for, if there is one. Some gateways give it an HTTP status."""
+        """Raise the error that a stream reports, if there is one. Some gateways give it an HTTP status."""
         if error is None:
             return
         code = error.get("code") if isinstance(error, dict) else None

@@ -73,7 +73,7 @@ class LiveText:
         return sure
 
     def rest(self, answer: str) -> str | None:
-        """Return what is still to be sent of the whole answer; None where other text was sent already."""
+        """Return the part of the whole answer that is still to be sent; None where other text was sent already."""
         sent = "".join(self._sent)
         return answer[len(sent) :] if answer.startswith(sent) else None
 

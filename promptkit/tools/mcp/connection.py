@@ -33,7 +33,7 @@ MAX_LISTED: Final = 2_000
 """Tools of a server that are read."""
 MAX_PAGES: Final = 100
 MAX_STARTS: Final = 4
-"""How often a server that ends is started without an answer in between."""
+"""Starts of a server that ends, without an answer in between."""
 CLOSE_SECONDS: Final = 8.0
 
 _Result = types.CallToolResult | types.InputRequiredResult

@@ -125,7 +125,7 @@ class McpTool(Tool):
 
 
 def server_identity(server: McpServer) -> dict[str, Any]:
-    """Return what tells a server from others, without values of its environment and headers."""
+    """Return the settings that tell a server from others, without values of its environment and headers."""
     return {"url": server.url} if server.url else {"command": list(server.command)}
 
 

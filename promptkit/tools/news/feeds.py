@@ -65,7 +65,7 @@ class Item(BaseModel):
 
 
 class KeptFeed(BaseModel):
-    """What was read of a feed, with what a conditional request needs. Times are seconds of the epoch."""
+    """The items of a feed as they were read, and the validators of a conditional request. Times are epoch seconds."""
 
     model_config = ConfigDict(frozen=True)
     fetched: float
@@ -184,7 +184,7 @@ class FeedReader:
         return self.store_folder / "feeds" / f"{content_key(f'{feed.private} {feed.url}').hex()}.json"
 
     def _load(self, feed: Feed) -> KeptFeed | None:
-        """Return what is kept of a feed on disk, None where there is nothing of use."""
+        """Return the copy of a feed on disk, None where there is nothing of use."""
         try:
             with open_file(self._file(feed)) as file:
                 kept = KeptFeed.model_validate_json(file.read(_KEPT_BYTES))

@@ -15,7 +15,7 @@ HALF_LIFE: Final = 86_400.0
 TITLE_WORDS: Final = 4
 """Words of a title from which equal titles in two feeds are one story; shorter ones, such as `Weather`, repeat."""
 FUTURE_SECONDS: Final = 86_400.0
-"""How far ahead of the clock a date may be; a later one is wrong, and counts as missing."""
+"""The time by which a date may be ahead of the clock; a later one is wrong, and counts as missing."""
 _ENGLISH: Final = "EN_PLUS"
 _OTHERS: Final = (
     "DANISH", "DUTCH", "FRENCH", "GERMAN", "ITALIAN", "NORWEGIAN", "PORTUGUESE", "RUSSIAN", "SPANISH", "SWEDISH",
@@ -90,7 +90,7 @@ def _dated(item: Item, now: float) -> Item:
 
 
 def _keys(item: Item) -> list[str]:
-    """Return what makes two items one story: the link, without its fragment, and the title."""
+    """Return the keys by which items are one story if they share one: the link, without its fragment, and the title."""
     title = words(item.title)
     keys = [item.link.partition("#")[0]] if item.link else []
     return [*keys, " ".join(title)] if len(title) >= TITLE_WORDS else keys

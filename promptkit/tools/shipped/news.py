@@ -147,7 +147,7 @@ def _found(
 
 
 def _content(story: Story) -> str:
-    """Return what a story is known by."""
+    """Return the link of a story, else its title, from which its id is made."""
     return story.item.link or story.item.title
 
 

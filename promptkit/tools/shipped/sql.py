@@ -232,7 +232,7 @@ def _check_distinct(tables: Sequence[FileTable]) -> None:
 
 
 def _description(tables: Sequence[FileTable]) -> str:
-    """Return what a model reads of the tables: as far as there is room with values, else without, else in part."""
+    """Return the tables as a model reads them: as far as there is room with values, else without, else in part."""
     text = "\n".join(_declaration(table, samples=True) for table in tables)
     if len(text) > _LONGEST_DESCRIPTION:
         text = "\n".join(_declaration(table, samples=False) for table in tables)
