@@ -186,7 +186,7 @@ async def run_rows(
 
 
 def note_warnings(totals: Totals) -> None:
-    """Print how many answers of rows were cut off, and their warnings, if there are some."""
+    """Print the number of answers of rows that were cut off, and their warnings, if there are some."""
     cut = [f"{totals.truncated} cut off"] if totals.truncated else []
     if texts := [*cut, *warning_texts(totals.warnings, totals.warned_by)]:
         note(", ".join(texts))

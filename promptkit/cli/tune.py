@@ -198,7 +198,7 @@ def code_record(suite: Suite, model: str | None, teacher: str | None) -> dict[st
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
-    """Return how steps are tuned: both ways where both or none is asked for."""
+    """Return the mode in which steps are tuned: both ways where both or none is asked for."""
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
 
 

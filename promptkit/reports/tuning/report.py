@@ -112,7 +112,7 @@ def holdout_text(found: ConfirmedDifference | None) -> str:
 
 
 def _looks_text(record: TuneRecord) -> str:
-    """Return how far a confirmation in looks went; nothing for one that asked all rows."""
+    """Return the extent of a confirmation in looks; nothing for one that asked all rows."""
     found, course = record.difference, record.confirmation
     if found is None or course is None or course.looks < 2 or found.n >= course.units:
         return ""
@@ -216,7 +216,7 @@ def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SplitMean |
 
 
 def warning_notes(record: TuneRecord) -> Iterator[str]:
-    """Yield how many answers of start and incumbent have each warning, on the rows that decide as far as there are."""
+    """Yield the counts of each warning of start and incumbent, on the rows that decide as far as there are."""
     for title, side in (("start", record.baseline), (best_name(record), record.best)):
         mean = side.confirm or side.search
         if mean is not None and mean.warnings:

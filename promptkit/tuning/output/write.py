@@ -243,7 +243,7 @@ def _tuned_place(target: Path, project: Project) -> tuple[Path, str, str]:
 
 
 def _reference(prompt: Path, pipeline: Path, project: Project) -> str:
-    """Return how a pipeline names a prompt that does not exist yet."""
+    """Return the name by which a pipeline calls a prompt that does not exist yet."""
     if prompt.parent in (pipeline.parent, project.root.resolve() / "templates" / "prompts"):
         return prompt.stem if not (pipeline.parent / prompt.name).exists() else prompt.name
     return Path(os.path.relpath(prompt, pipeline.parent)).as_posix()
