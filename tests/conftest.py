@@ -17,7 +17,7 @@ from tests.loop_watch import free_event_loop
 __all__ = ["free_event_loop"]
 
 CI_EXAMPLES = 40
-"""Of a property that asks for no number of its own: they are the same each time, so that more find nothing new later."""
+"""Of a property that names no number itself: they are the same each time, so more find nothing new the next time."""
 
 settings.register_profile("promptkit", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=CI_EXAMPLES)

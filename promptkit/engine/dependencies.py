@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +57,7 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     shipped = resolved(LIBRARY / "templates" / "answers")
     if any(path.is_relative_to(shipped) for path in contents):
         for name, content in _REMOVED_ANSWERS.items():
-            if pipeline.project.find_template("answers", name) is None:
+            if name not in _answer_names(pipeline.project) or pipeline.project.find_template("answers", name) is None:
                 contents[shipped / f"{name}.j2"] = content
     return contents
 
@@ -148,10 +148,15 @@ def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
 
 def _answer_files(call: PromptCall, project: Project) -> Iterator[Path]:
     """Yield the templates of instructions and repairs, and the files of a package's answer type."""
-    found = (project.find_template("answers", name) for name in project.names("answers"))
+    found = (project.find_template("answers", name) for name in _answer_names(project))
     yield from (path for path in found if path is not None)
     if (kind := installed_answer_type(call.answer_name, project)) is not None:
         yield from (Path(inspect.getfile(kind)), template_beside(kind))
+
+
+def _answer_names(project: Project) -> Sequence[str]:
+    """Return the names of answer templates; where files are frozen, those of the first look."""
+    return first_found(("answer names", project.root), lambda: tuple(project.names("answers"))) or ()
 
 
 def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:
