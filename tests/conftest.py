@@ -26,14 +26,17 @@ settings.load_profile("ci" if os.environ.get("CI") else "promptkit")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_model: asks the real embedded model what a recording answers by default")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let no collection of garbage walk through the thousands of collected tests, which stay to the end."""
     gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """Let no collection of garbage in a test walk through the thousands of collected tests, which stay to the end."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
