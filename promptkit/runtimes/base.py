@@ -215,6 +215,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedReply:
+    """A request and a reply to it as the model's own token ids; those of the reply end in the token that ends a turn."""
+
+    request: tuple[int, ...]
+    reply: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """The memory that a model takes, in bytes; `gpu` is the part of it on a GPU, None where that is not known.
 
@@ -275,6 +283,10 @@ class Runtime(ABC):
 
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         """Return the text's tokens as byte pieces, or None without the capability `tokenize`."""
+        return None
+
+    async def encode(self, request: Request, reply: str) -> EncodedReply | None:
+        """Return a request and a reply to it as token ids, or None where the model is not in this process."""
         return None
 
     async def template(

@@ -23,6 +23,7 @@ from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
     Capability,
+    EncodedReply,
     Memory,
     Message,
     Model,
@@ -114,6 +115,10 @@ class Embedded(InProcessRuntime):
     async def tokenize(self, text: str) -> tuple[bytes, ...]:
         """Return the text's tokens as byte pieces."""
         return await self._run(lambda: self._loaded().tokenize(text))
+
+    async def encode(self, request: Request, reply: str) -> EncodedReply:
+        """Return a request and a reply to it as token ids, tokenized as llama.cpp reads the one and writes the other."""
+        return await self._run(lambda: _encoded(self._loaded(), request, reply))
 
     async def template(self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()) -> str:
         """Return the text that messages and tools become under the model's own chat template."""
@@ -302,6 +307,19 @@ def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
             loop.call_soon_threadsafe(show, piece)
 
     return deliver
+
+
+def _encoded(llama: Llama, request: Request, reply: str) -> EncodedReply:
+    sent = prompt_text(llama, request).sent
+    before = llama.token_ids(sent)
+    after: tuple[int, ...] = ()
+    if isinstance(sent, str) and llama.control_tokens.search(reply) is None:
+        whole = llama.token_ids(sent + reply)
+        after = whole[len(before) :] if whole[: len(before)] == before else ()
+    if not after:  # A token would cross the border, or the reply holds a control token as text.
+        after = llama.token_ids(reply, begins=False, obeys=False)
+    end = llama.end_token
+    return EncodedReply(before, after if end is None else (*after, end))
 
 
 PRIVATE: Final = range(0xF0000, 0xFFFFE)

@@ -64,6 +64,17 @@ def read_control_tokens(path: Path) -> frozenset[str]:
     )
 
 
+def read_end_token(path: Path) -> int | None:
+    """Return the id of the token that ends a turn as the file names it, else of that which ends a text, if any.
+
+    Raises OSError; ValueError and struct.error for what is not a GGUF file.
+    """
+    with _metadata(path) as metadata:
+        found = metadata.values()
+    end = found.get("tokenizer.ggml.eot_token_id", found.get("tokenizer.ggml.eos_token_id"))
+    return end if isinstance(end, int) else None
+
+
 @contextmanager
 def _metadata(path: Path) -> Iterator[_GgufReader]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -37,7 +37,7 @@ from promptkit.errors import (
     place,
 )
 from promptkit.runtimes.api_keys import Redactor
-from promptkit.runtimes.in_process.gguf import RERANKING, read_control_tokens, read_kind
+from promptkit.runtimes.in_process.gguf import RERANKING, read_control_tokens, read_end_token, read_kind
 from promptkit.storage.files import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
@@ -93,6 +93,15 @@ class LlamaServer:
         """Return the tokens of a text, or of texts with tokens between them, as byte pieces."""
         tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
         return tuple(_piece_bytes(token["piece"]) for token in tokens)
+
+    def token_ids(self, text: str | Sequence[str | int], *, begins: bool = True, obeys: bool = True) -> tuple[int, ...]:
+        """Return the ids of a text's tokens, as of a prompt.
+
+        `begins`: with the token that begins a sequence, where the model has one. `obeys`: control tokens written out
+        in the text are control tokens.
+        """
+        body = {"content": text, "add_special": begins, "parse_special": obeys}
+        return tuple(self._call("POST", "/tokenize", body)["tokens"])
 
     def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
         self._refuse_after_fork()
@@ -195,6 +204,18 @@ class Llama(LlamaServer):
             )
             self._letters[token] = () if plain == obeyed else plain
         return self._letters[token]
+
+    @cached_property
+    def end_token(self) -> int | None:
+        """The id of the token that the chat template writes after an answer, else of that which the file names."""
+        answer = "answer"
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
+        with suppress(RuntimeFailure, RequestRefused, Unsupported):
+            _, found, after = self.apply_template(turns).rpartition(answer)
+            token = self.control_tokens.match(after) if found else None
+            if token is not None:
+                return self.token_ids(token[0], begins=False)[0]
+        return read_end_token(self._path)
 
     def apply_template(
         self, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), **options: Any
