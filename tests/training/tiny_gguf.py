@@ -57,19 +57,24 @@ def write_tiny(
     shape: TinyShape | None = None,
     quantized: str = "F32",
     tied: bool = True,
+    rope_factors: bool = False,
     without: frozenset[str] = frozenset(),
 ) -> Path:
     """Write a model of random weights and return its path.
 
     `quantized` names the type of the matrices ("F32", "F16", "Q8_0", …), `tied` leaves the output matrix to the token
-    embedding, `without` names tensors to leave out.
+    embedding, `rope_factors` divide the frequencies of RoPE as in Llama 3, `without` names tensors to leave out.
+    Gemma 3 has windows on five layers of six, so a shape of three layers has nothing but windows.
     """
     shape = shape or TinyShape()
     writer = gguf.GGUFWriter(path, architecture)
     _add_facts(writer, architecture, shape)
     _add_tokenizer(writer)
     kind = gguf.GGMLQuantizationType[quantized]
-    for name, values in _tensors(architecture, shape, seed, tied).items():
+    tensors = _tensors(architecture, shape, seed, tied)
+    if rope_factors:
+        tensors["rope_freqs.weight"] = np.linspace(1, 8, shape.head_size // 2, dtype=np.float32)
+    for name, values in tensors.items():
         if name in without:
             continue
         if values.ndim == 1:
@@ -100,10 +105,13 @@ def _add_facts(writer: Any, architecture: str, shape: TinyShape) -> None:
     if architecture in ("gemma2", "gemma3"):
         writer.add_sliding_window(8)
     if architecture == "gemma2":
-        writer.add_attn_logit_softcapping(50.0)
-        writer.add_final_logit_softcapping(30.0)
+        # Far lower than in real models, so that they matter for small scores.
+        writer.add_attn_logit_softcapping(1.0)
+        writer.add_final_logit_softcapping(2.0)
     if architecture == "gemma3":
         writer.add_rope_freq_base(1000000.0)
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(8.0)
 
 
 def _add_tokenizer(writer: Any) -> None:
@@ -126,7 +134,7 @@ def _tensors(architecture: str, shape: TinyShape, seed: int, tied: bool) -> dict
     random = np.random.default_rng(seed)
 
     def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray[Any, Any]:
-        return (random.normal(size=(rows, columns)) * scale / np.sqrt(columns)).astype(np.float32)
+        return np.asarray(random.normal(size=(rows, columns)) * scale / np.sqrt(columns), np.float32)
 
     def norm(size: int) -> np.ndarray[Any, Any]:
         return random.uniform(0.6, 1.4, size).astype(np.float32)
@@ -147,7 +155,7 @@ def _tensors(architecture: str, shape: TinyShape, seed: int, tied: bool) -> dict
     if architecture in ("gemma2", "gemma3"):
         norms |= {"post_attention_norm": shape.width, "post_ffw_norm": shape.width}
     # Small enough that a token's own embedding does not decide the next token.
-    scale = 0.5 if architecture.startswith("gemma") else 2.0
+    scale = 1.0 if architecture.startswith("gemma") else 2.0
     tensors = {
         "token_embd.weight": matrix(len(vocabulary()), shape.width, scale),
         "output_norm.weight": norm(shape.width),
