@@ -1,9 +1,9 @@
 """A model of a GGUF file, computed in JAX as llama.cpp computes it, with gradients.
 
     model = Transformer.read(path, dtype="float16")
-    states = embed(model.config, model.weights, tokens)                      # tokens: [rows, length]
-    states = run_layers(model.config, model.weights, states, lora=lora)      # [rows, length, width]
-    logprobs = log_probabilities(model.config, model.weights, states, places)  # places: [rows, n] → [rows, n, vocabulary]
+    states = embed(model.config, model.weights, tokens)  # [rows, length] → [rows, length, width]
+    states = run_layers(model.config, model.weights, states, lora=lora)
+    logprobs = log_probabilities(model.config, model.weights, states, places)  # [rows, n] → [rows, n, vocabulary]
 
 The functions of `forward` are pure. `config` is hashable and goes to `jax.jit` as a static argument; `weights` are a
 pytree that stays frozen. Texts are padded at their right with any token: attention looks back only, so no place sees

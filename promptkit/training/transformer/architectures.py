@@ -23,8 +23,8 @@ class Architecture:
     queries and keys is normalised. `post_norms`: attention and feed-forward are normalised before they are added.
     `scales_embedding`: embeddings are multiplied by the root of the width. `gelu`: the gate is GELU, otherwise SiLU.
     `window_period`: every n-th layer sees everything, the others a sliding window; 0 for no windows.
-    `local_rope_base`: the RoPE base of layers with a window. `scaled_by_width_at`: the number of layers of the one model
-    whose attention is scaled by width / heads.
+    `local_rope_base`: the RoPE base of layers with a window. `scaled_by_width_at`: the number of layers of the one
+    model whose attention is scaled by width / heads.
     """
 
     rotates_pairs: bool = False
@@ -62,7 +62,7 @@ ARCHITECTURES: Final = {
 class TransformerConfig:
     """The sizes and constants of a model. Hashable, so a static argument of `jax.jit`.
 
-    `window` is 0 without sliding windows. `local_layers` tells of each layer whether it has one. `rope_scale` multiplies
+    `window` is 0 without sliding windows. `local_layers` says for each layer if it has one. `rope_scale` multiplies
     positions on layers without a window. A cap of 0 is none.
     """
 

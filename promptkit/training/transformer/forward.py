@@ -1,4 +1,4 @@
-"""The forward pass: embeddings, layers with an adapter, log-probabilities. Pure functions for `jax.jit` and `jax.grad`."""
+"""The forward pass: embeddings, layers with an adapter, log-probabilities. Pure functions for `jit` and `grad`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptkit.training.transformer.weights import BLOCK, Blocks, Weights
 
 
 class LoraPair(NamedTuple):
-    """The factors of one matrix's change, for consecutive layers: `a` [layers, rank, in] and `b` [layers, out, rank]."""
+    """The factors of one matrix's change: `a` [layers, rank, in] and `b` [layers, out, rank]."""
 
     a: Array
     b: Array
@@ -42,7 +42,7 @@ class Lora:
 class VirtualTokens(NamedTuple):
     """Vectors in place of the rows of the token embedding that belong to some tokens.
 
-    `ids` [n] and `vectors` [n, width]. As they may be written into a copy of the model, they are scaled as its rows are.
+    `ids` [n] and `vectors` [n, width], which are scaled as the rows of the table are.
     """
 
     ids: Array
@@ -102,7 +102,7 @@ def log_probabilities(config: TransformerConfig, weights: Weights, states: Array
     `states` are those after the last layer. Only the places are projected, since the vocabulary is large.
     """
     chosen = jnp.take_along_axis(states, places[..., None], axis=1)
-    output = weights.get("output", weights["embedding"])
+    output = weights["output"] if "output" in weights else weights["embedding"]
     logits = _times(_normed(chosen, weights["output_norm"], config.epsilon), output)
     return jax.nn.log_softmax(_capped(logits, config.output_cap), axis=-1)
 

@@ -22,8 +22,8 @@ BLOCK = 32
 """Numbers that share a scale where weights are kept as int8."""
 
 Weights = dict[str, Any]
-"""`embedding`, `output` unless it is tied, `output_norm`, `rope_factors` of some models, and `layers`: by tensor name an
-array or `Blocks` with the layers as first dimension."""
+"""`embedding`, `output` unless it is tied, `output_norm`, `rope_factors` of some models, and `layers`: by tensor name
+an array or `Blocks` with the layers as first dimension."""
 
 
 class Blocks(NamedTuple):
