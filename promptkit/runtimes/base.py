@@ -216,7 +216,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class EncodedReply:
-    """A request and a reply to it as the model's own token ids; those of the reply end in the token that ends a turn."""
+    """A request and a reply to it as the model's own token ids. The reply's last one is the token that ends a turn."""
 
     request: tuple[int, ...]
     reply: tuple[int, ...]

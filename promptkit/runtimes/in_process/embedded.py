@@ -117,7 +117,7 @@ class Embedded(InProcessRuntime):
         return await self._run(lambda: self._loaded().tokenize(text))
 
     async def encode(self, request: Request, reply: str) -> EncodedReply:
-        """Return a request and a reply to it as token ids, tokenized as llama.cpp reads the one and writes the other."""
+        """Return a request and a reply to it as token ids: as llama.cpp reads the one and writes the other."""
         return await self._run(lambda: _encoded(self._loaded(), request, reply))
 
     async def template(self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()) -> str:

@@ -70,7 +70,7 @@ def read_end_token(path: Path) -> int | None:
 
     Raises OSError; ValueError and struct.error for what is not a GGUF file.
     """
-    with _metadata(path) as metadata:
+    with open_gguf(path) as metadata:
         found = metadata.values()
     end = found.get("tokenizer.ggml.eot_token_id", found.get("tokenizer.ggml.eos_token_id"))
     return end if isinstance(end, int) else None
