@@ -132,7 +132,7 @@ async def _first_request(
     """Run a step up to its first request, on a runtime that sends nothing."""
     client = await models.get(step.model)
     dry = DryRuntime(await client.model(), client)
-    session = Session(pipeline.project, DryModels(dry, models, _embedder(step)), settings, None, dry=True)
+    session = Session(pipeline.project, DryModels(dry, models, embedder_of(step)), settings, None, dry=True)
     await _dry_run(step, scope, session)
     if not dry.requests:
         return None
@@ -148,7 +148,7 @@ async def _first_request(
     )
 
 
-def _embedder(step: Step) -> str | None:
+def embedder_of(step: Step) -> str | None:
     """Return the model that embeds a step's examples, if it is not the step's own."""
     nearest = step.prompt_call.examples.nearest if step.prompt_call else None
     return nearest.model if nearest is not None and nearest.model != step.model else None
@@ -183,7 +183,7 @@ async def rehearse(
     dry = DryRuntime(await client.model(), client, repeat(reply))
     failure: BaseException | None = None
     try:
-        dry_models = DryModels(dry, models, _embedder(current))
+        dry_models = DryModels(dry, models, embedder_of(current))
         await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None, dry=True))
     except* PromptkitError as failures:
         failure = failures
