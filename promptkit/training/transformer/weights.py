@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from gguf import GGMLQuantizationType
-from gguf.quants import dequantize
 from jax import Array
 
 from promptkit.errors import InputError, Problem, place
-from promptkit.runtimes.in_process.gguf_contents import GgufContents, Tensor, read_contents, wrong_gguf
+from promptkit.runtimes.in_process.gguf_contents import GgufContents, read_contents
+from promptkit.training.tensor_numbers import Numbers, read_numbers, read_rows
 from promptkit.training.transformer.architectures import BIASES, TransformerConfig, read_config
 
 Stored = Literal["float32", "float16", "bfloat16", "int8"]
@@ -50,19 +49,6 @@ class Transformer:
         contents = read_contents(path)
         config = read_config(contents)
         return cls(config, _Reader(contents, config, dtype).weights())
-
-
-def read_tensor(contents: GgufContents, tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the numbers of a tensor. Raises InputError where they cannot be read."""
-    data = np.frombuffer(b"".join(contents.tensor_bytes(tensor)), np.uint8)
-    rows = data.reshape(*tensor.shape[:-1], -1)
-    try:
-        numbers = dequantize(rows, GGMLQuantizationType(tensor.kind))
-    except (NotImplementedError, ValueError) as error:
-        raise wrong_gguf(contents.path, f"`{tensor.name}` has the type {tensor.type.name}, not readable") from error
-    if not np.isfinite(numbers).all():
-        raise wrong_gguf(contents.path, f"the tensor `{tensor.name}` has numbers that are not finite")
-    return np.asarray(numbers, np.float32).reshape(tensor.shape)
 
 
 class _Reader:
@@ -119,8 +105,8 @@ class _Reader:
             file = str(place(self._contents.path))
             raise InputError(Problem(message, file) for message in shown)
 
-    def _numbers(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return read_tensor(self._contents, self._contents.tensors[name])
+    def _numbers(self, name: str) -> Numbers:
+        return read_numbers(self._contents, self._contents.tensors[name])
 
     def _vectors(self, name: str) -> Array:
         return jnp.asarray(np.stack([self._numbers(f"blk.{layer}.{name}") for layer in range(self._config.layers)]))
@@ -131,17 +117,25 @@ class _Reader:
     def _stored(self, name: Callable[[int], str], shape: tuple[int, ...], *, single: bool = False) -> Array | Blocks:
         """Return matrices of one shape, the layers as first dimension; a `single` one without that dimension.
 
-        Each is converted before the next is read, so that memory holds one matrix in float32.
+        They are converted some rows at a time, so that no whole matrix lies in memory in float32.
         """
         if self._dtype == "int8" and shape[-1] % BLOCK == 0:
             numbers, scales = np.empty(shape, np.int8), np.empty((*shape[:-1], shape[-1] // BLOCK), np.float32)
-            for layer in range(shape[0]):
-                numbers[layer], scales[layer] = to_blocks(self._numbers(name(layer)))
+            for layer, at, rows in self._rows(name, shape[0]):
+                numbers[layer, at], scales[layer, at] = to_blocks(rows)
             return Blocks(jnp.asarray(numbers[0] if single else numbers), jnp.asarray(scales[0] if single else scales))
         stored = np.empty(shape, jnp.dtype("float16" if self._dtype == "int8" else self._dtype))
-        for layer in range(shape[0]):
-            stored[layer] = self._numbers(name(layer))
+        for layer, at, rows in self._rows(name, shape[0]):
+            stored[layer, at] = rows
         return jnp.asarray(stored[0] if single else stored)
+
+    def _rows(self, name: Callable[[int], str], layers: int) -> Iterator[tuple[int, slice, Numbers]]:
+        """Yield the rows of the matrices in groups, each with its layer and its place there."""
+        for layer in range(layers):
+            first = 0
+            for rows in read_rows(self._contents, self._contents.tensors[name(layer)]):
+                yield layer, slice(first, first + len(rows)), rows
+                first += len(rows)
 
 
 def to_blocks(matrix: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
