@@ -255,6 +255,10 @@ def train_adapter(
     return record
 
 
+def _gigabytes(size: int) -> str:
+    return f"{size / 2**30:.1f} GB"
+
+
 def _training_key(examples: StepExamples, digest: str, settings: Sequence[Any]) -> str:
     """Return a hash of all that decides the result of a training."""
     content = hashlib.sha256(json.dumps([VERSION, digest, *settings]).encode())

@@ -79,7 +79,7 @@ class AdapterRecord(_Record):
     rows: RowsRecord
     settings: SettingsRecord
     measure: Literal["constrained", "exact"] = Field(
-        description="constrained: greedy decoding among the allowed answers; exact: greedy decoding gives the answer's text"
+        description="greedy decoding gives the right answer: among the allowed ones (constrained), or its text (exact)"
     )
     before: AccuracyRecord
     after: AccuracyRecord

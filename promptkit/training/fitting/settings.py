@@ -10,6 +10,7 @@ Ending = Literal["finished", "stopped early", "time limit", "interrupted", "loss
 
 RANK: Final = 8
 ALPHA: Final = 16.0
+BATCH: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class FitSettings:
     """
 
     seed: int = 0
-    batch: int = 8
+    batch: int = BATCH
     epochs: int = 6
     rate: float = 1e-3
     warmup: float = 0.1

@@ -1,0 +1,187 @@
+"""Training adapters: from a target and labelled rows to a file beside the pipeline for each step."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptkit.api.session import ModelOptions, load, notify, open_session, showing
+from promptkit.engine.pipeline import Pipeline
+from promptkit.errors import InputError, Problem, place
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.reports.progress import Progress
+from promptkit.reports.training import TrainingScreen
+from promptkit.storage.files import read_text, write_atomic
+from promptkit.storage.yaml_edit import set_value
+from promptkit.training.adapter import (
+    StepExamples,
+    check_trainable,
+    choose_storage,
+    read_examples,
+    train_adapter,
+)
+from promptkit.training.fitting.settings import BATCH, FitProgress, FitSettings
+from promptkit.training.labelled_rows import LabelledRows, read_labelled_file, read_labelled_suite
+from promptkit.training.records import AdapterRecord, TrainRecord
+from promptkit.tuning.tuned_suite import load_tuning_suite
+
+if TYPE_CHECKING:
+    from promptkit.training.transformer.weights import Transformer
+
+YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """The options of a training.
+
+    `steps` are those to train, all whose answers are known where there are none. Rows come from the file `data`, their
+    answers from its field `expect`, or both from `suite`; `limit` takes the first. `minutes` bounds the time of each
+    step's training. `overwrite` replaces earlier adapters, `apply` names the new ones in the pipeline's YAML.
+    """
+
+    steps: Sequence[str] = ()
+    data: Path | None = None
+    expect: str | None = None
+    suite: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    batch: int = BATCH
+    minutes: float | None = None
+    overwrite: bool = False
+    apply: bool = False
+    model: ModelOptions = field(default_factory=ModelOptions)
+
+
+def load_labelled(target: str, options: TrainOptions) -> tuple[Pipeline, list[LabelledRows]]:
+    """Return a target and the labelled rows of each step that is to be trained. Raises InputError."""
+    if options.data is not None and options.suite is not None:
+        raise InputError("--data and --suite both name the rows", hint="leave one of them out")
+    if options.data is not None:
+        pipeline = load(target, sets=options.model.sets)
+        return pipeline, [
+            read_labelled_file(pipeline, options.steps, options.data, expect=options.expect, limit=options.limit)
+        ]
+    if options.expect is not None:
+        raise InputError("--expect names a field of --data", hint="a suite names the answers by its own `expect:`")
+    suite: Suite = load_tuning_suite(target, options.suite, sets=options.model.sets)
+    return load(target, sets=options.model.sets), read_labelled_suite(suite, options.steps, limit=options.limit)
+
+
+async def train_adapters(
+    pipeline: Pipeline, labelled: Sequence[LabelledRows], options: TrainOptions, progress: Progress | None = None
+) -> TrainRecord:
+    """Train an adapter for each step, one after the other, and write the files.
+
+    Cancelled, it ends after the running step of training, and the best so far is written and recorded. Raises
+    InputError with all that is wrong before a model is loaded or memory does not suffice, MissingExtra, Unsupported,
+    StoreFailed, and the errors of the runtime.
+    """
+    check_trainable(labelled, overwrite=options.overwrite)
+    if options.apply:
+        _check_appliable(pipeline)
+    async with open_session(pipeline, options.model, progress) as session:
+        with showing(progress, rows=sum(len(step.rows.rows) for step in labelled)):
+            examples = [
+                await read_examples(
+                    step,
+                    models=session.models,
+                    settings=session.settings,
+                    on_row=progress.row_finished if progress else lambda: None,
+                )
+                for step in labelled
+            ]
+        settings = FitSettings(seed=options.seed, batch=options.batch)
+    # The session has ended, so that the memory of the model that answered is free.
+    records: list[AdapterRecord] = []
+    for step in examples:
+        record = await _train(step, pipeline, settings, options, progress)
+        if options.apply and record.file is not None:
+            _apply(pipeline, step)
+            record = record.model_copy(update={"applied": True})
+        records.append(record)
+        if record.ending == "interrupted":
+            break
+    return TrainRecord(pipeline=pipeline.name, steps=tuple(records))
+
+
+async def _train(
+    examples: StepExamples, pipeline: Pipeline, settings: FitSettings, options: TrainOptions, progress: Progress | None
+) -> AdapterRecord:
+    """Train one step in a thread. A cancellation is passed on to it, and its best so far returned."""
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+    screen = TrainingScreen(progress, examples)
+    work = partial(
+        _read_and_train,
+        examples,
+        settings,
+        root=pipeline.project.root,
+        minutes=options.minutes,
+        stop=stop,
+        screen=screen,
+        loop=loop,
+    )
+    with screen.showing():
+        training = loop.run_in_executor(None, work)
+        try:
+            return await asyncio.shield(training)
+        except asyncio.CancelledError:
+            stop.set()
+            notify(progress, "ending after this step of training; the best adapter so far is kept")
+            return await training
+
+
+def _read_and_train(
+    examples: StepExamples,
+    settings: FitSettings,
+    *,
+    root: Path,
+    minutes: float | None,
+    stop: threading.Event,
+    screen: TrainingScreen,
+    loop: asyncio.AbstractEventLoop,
+) -> AdapterRecord:
+    from promptkit.runtimes.in_process.gguf_contents import read_contents
+    from promptkit.training.fitting.memory import available_memory
+    from promptkit.training.transformer.architectures import read_config
+    from promptkit.training.transformer.weights import Transformer
+
+    def show(state: FitProgress) -> None:
+        loop.call_soon_threadsafe(screen.update, state)
+
+    stored, estimated = choose_storage(
+        examples, read_config(read_contents(examples.weights)), settings, available_memory()
+    )
+    loop.call_soon_threadsafe(screen.begin, stored, estimated)
+    model: Transformer = Transformer.read(examples.weights, dtype=stored)
+    return train_adapter(
+        examples,
+        model,
+        stored,
+        settings,
+        root=root,
+        minutes=minutes,
+        stop=stop,
+        on_progress=show,
+    )
+
+
+def _check_appliable(pipeline: Pipeline) -> None:
+    """Raise InputError for a target in which no step can name an adapter."""
+    if pipeline.file.suffix not in YAML:
+        hint = "write a pipeline of one step: `steps: {NAME: {prompt: NAME}}`"
+        raise InputError(
+            Problem("--apply writes into a pipeline, and this is a prompt", place(pipeline.file), hint=hint)
+        )
+
+
+def _apply(pipeline: Pipeline, examples: StepExamples) -> None:
+    """Name the adapter in the pipeline's file, its other text unchanged."""
+    file = pipeline.file
+    path = ("steps", examples.labelled.step.name, "adapter")
+    write_atomic(file, set_value(read_text(file), path, examples.file.name, file=str(place(file))))
