@@ -162,7 +162,7 @@ def choose_storage(
 
 
 def _estimate(examples: StepExamples, config: TransformerConfig, settings: FitSettings, kind: Stored) -> int:
-    from promptkit.training.fitting.batches import choose_shapes
+    from promptkit.training.fitting.batches import choose_layout
     from promptkit.training.fitting.memory import estimate_memory
 
     every = (*examples.training, *examples.validation)
@@ -170,8 +170,7 @@ def _estimate(examples: StepExamples, config: TransformerConfig, settings: FitSe
     sizes = sum(sum(shape) for shape in config.matrix_shapes.values())
     return estimate_memory(
         config,
-        choose_shapes(every, settings.batch, settings.epochs),
-        batch=settings.batch,
+        choose_layout(every, config, size=settings.batch, epochs=settings.epochs),
         first_layer=first,
         parameters=RANK * sizes * (config.layers - first),
         tokens=sum(map(len, every)),

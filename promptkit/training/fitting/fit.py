@@ -15,11 +15,12 @@ import optax
 
 from promptkit.errors import Interrupted
 from promptkit.runtimes.in_process.llama_cpp import resident_bytes
-from promptkit.training.fitting.batches import Batch, Batches, choose_shapes
+from promptkit.training.fitting.batches import Batch, Batches, Shape, choose_layout
 from promptkit.training.fitting.checkpoints import Checkpoint, State
-from promptkit.training.fitting.objective import Method, Replies, lower_states, measure, train_step
+from promptkit.training.fitting.objective import Method, Replies, Texts, lower_states, measure, train_step
 from promptkit.training.fitting.settings import Ending, Evaluation, FitProgress, FitSettings, Fitted
 from promptkit.training.step_requests import TrainingExample
+from promptkit.training.transformer.forward import Packing
 from promptkit.training.transformer.weights import Transformer
 
 CHECKPOINT_SECONDS: Final = 30.0
@@ -61,9 +62,11 @@ class _Run:
     def __init__(self, fit: Fit) -> None:
         settings = fit.settings
         self.fit = fit
-        shapes = choose_shapes([*fit.training, *fit.validation], settings.batch, settings.epochs)
-        self.training = Batches(fit.training, shapes, settings.batch)
-        self.validation = Batches(fit.validation, shapes, settings.batch)
+        layout = choose_layout(
+            [*fit.training, *fit.validation], fit.model.config, size=settings.batch, epochs=settings.epochs
+        )
+        self.training = Batches(fit.training, layout)
+        self.validation = Batches(fit.validation, layout)
         self.steps = settings.epochs * len(self.training)
         self.every = max(1, len(self.training) // 2)
         warmup = max(1, round(settings.warmup * self.steps))
@@ -73,7 +76,8 @@ class _Run:
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(settings.clip), optax.adamw(rates, weight_decay=settings.decay)
         )
-        self.kept: dict[str, list[Any]] = {}
+        self.kept: dict[Batches, list[Any]] = {}
+        self.beginning: Any = None
         self.peak = resident_bytes()
         self.started = time.monotonic()
         self.saved = self.started
@@ -125,7 +129,7 @@ class _Run:
         """Return the state after one more step, and False where its loss was not finite."""
         fit = self.fit
         epoch, at = divmod(state.step, len(self.training))
-        batch = self.training.batch(self.training.shuffled(fit.settings.seed, epoch)[at])
+        shape, batch = self.training.shuffled(fit.settings.seed, epoch, at)
         parameters, optimizer, value = train_step(
             fit.model.config,
             fit.method,
@@ -133,7 +137,7 @@ class _Run:
             fit.model.weights,
             state.parameters,
             state.optimizer,
-            self._given("training", batch),
+            self._texts(self.training, shape, batch),
             _replies(batch),
         )
         loss = float(value)
@@ -157,13 +161,13 @@ class _Run:
         self._report("validating", state)
         loss, tokens = 0.0, 0
         right = [False] * len(fit.validation)
-        for batch in self.validation.all():
+        for shape, batch in self.validation.all():
             losses, rights = measure(
                 fit.model.config,
                 fit.method,
                 fit.model.weights,
                 state.parameters,
-                self._given("validation", batch),
+                self._texts(self.validation, shape, batch),
                 _replies(batch),
             )
             for row, example in enumerate(batch.examples):
@@ -184,27 +188,31 @@ class _Run:
         tokens = sum(len(example) for example in (*fit.training, *fit.validation))
         kind = np.float32 if 4 * tokens * fit.model.config.width <= STATES_IN_FLOAT32 else jnp.bfloat16
         total, done = len(self.training) + len(self.validation), 0
-        for name, batches in (("training", self.training), ("validation", self.validation)):
+        for batches in (self.training, self.validation):
             kept: list[Any] = [None] * len(batches.examples)
-            for batch in batches.all():
+            for shape, batch in batches.all():
                 if fit.stop.is_set():
                     return
-                self.fit.on_progress(FitProgress("reading the rows", done, total, memory=self._memory()))
-                states = np.asarray(lower_states(fit.model.config, first, fit.model.weights, batch.tokens), kind)
-                for row, example in enumerate(batch.examples):
-                    kept[example] = states[row, : len(batches.examples[example])].copy()
+                fit.on_progress(FitProgress("reading the rows", done, total, memory=self._memory()))
+                texts = Texts(jnp.asarray(batch.tokens), _packing(batch))
+                states = np.asarray(lower_states(fit.model.config, first, fit.model.weights, texts), kind)
+                self.beginning = states[0, : len(batches.layout.beginning)].copy()
+                for number, example in enumerate(batch.examples):
+                    row, column = batches.start(number, shape)
+                    kept[example] = states[row, column : column + batches.length(example)].copy()
                 done += 1
-            self.kept[name] = kept
+            self.kept[batches] = kept
 
-    def _given(self, name: str, batch: Batch) -> Any:
-        """Return what the method gets of a batch: its tokens, or their kept states."""
+    def _texts(self, batches: Batches, shape: Shape, batch: Batch) -> Texts:
+        """Return what the method computes of a batch: its tokens, or their kept states."""
         if not self.fit.method.first_layer:
-            return batch.tokens
+            return Texts(jnp.asarray(batch.tokens), _packing(batch))
         states = np.zeros((*batch.tokens.shape, self.fit.model.config.width), np.float32)
-        for row, example in enumerate(batch.examples):
-            kept = self.kept[name][example]
-            states[row, : len(kept)] = kept
-        return states
+        states[:, : len(self.beginning)] = self.beginning
+        for number, example in enumerate(batch.examples):
+            row, column = batches.start(number, shape)
+            states[row, column : column + batches.length(example)] = self.kept[batches][example]
+        return Texts(jnp.asarray(states), _packing(batch))
 
     def _save(self, state: State) -> None:
         self.fit.checkpoint.save(replace(state, seconds=self.seconds))
@@ -233,6 +241,10 @@ class _Run:
                 self._memory(),
             )
         )
+
+
+def _packing(batch: Batch) -> Packing:
+    return Packing(jnp.asarray(batch.positions), jnp.asarray(batch.texts))
 
 
 def _replies(batch: Batch) -> Replies:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from promptkit.training.fitting.batches import Shape
+from promptkit.training.fitting.batches import Layout, Shape
 from promptkit.training.transformer.architectures import TransformerConfig
 
 LIBRARIES: Final = 700 << 20
@@ -18,9 +17,8 @@ LAYER_COPIES: Final = 3
 
 def estimate_memory(
     config: TransformerConfig,
-    shapes: Sequence[Shape],
+    layout: Layout,
     *,
-    batch: int,
     first_layer: int,
     parameters: int,
     tokens: int,
@@ -38,16 +36,16 @@ def estimate_memory(
     unpacked = 2 * FLOAT * max(matrices, vocabulary)
     kept = FLOAT * tokens * config.width if first_layer else 0
     fitted = 8 * FLOAT * parameters
-    largest = max(_activations(config, shape, batch, first_layer) for shape in shapes)
+    largest = max(_activations(config, layout, shape, first_layer) for shape in layout.shapes)
     return int(LIBRARIES + weights + unpacked + kept + fitted + largest)
 
 
-def _activations(config: TransformerConfig, shape: Shape, batch: int, first_layer: int) -> int:
-    rows = batch * shape.length
-    between = rows * config.width * (config.layers - first_layer + 1)
-    attention = batch * config.heads * shape.length**2
-    inside = LAYER_COPIES * (attention + rows * (6 * config.width + 4 * config.inner))
-    output = LAYER_COPIES * batch * shape.replies * config.vocabulary
+def _activations(config: TransformerConfig, layout: Layout, shape: Shape, first_layer: int) -> int:
+    rows, length = layout.tokens(shape)
+    between = rows * length * config.width * (config.layers - first_layer + 1)
+    attention = rows * config.heads * length**2
+    inside = LAYER_COPIES * (attention + rows * length * (6 * config.width + 4 * config.inner))
+    output = LAYER_COPIES * layout.size * shape.replies * config.vocabulary
     return FLOAT * (between + inside + output)
 
 

@@ -12,11 +12,26 @@ import optax
 from jax import Array
 
 from promptkit.training.transformer.architectures import TransformerConfig
-from promptkit.training.transformer.forward import Lora, LoraPair, VirtualTokens, embed, log_probabilities, run_layers
+from promptkit.training.transformer.forward import (
+    Lora,
+    LoraPair,
+    Packing,
+    VirtualTokens,
+    embed,
+    log_probabilities,
+    run_layers,
+)
 from promptkit.training.transformer.weights import Weights
 
 Parameters = Any
 """The pytree that is fitted."""
+
+
+class Texts(NamedTuple):
+    """What a method computes: tokens [rows, length], or the states before its first layer, and their packing."""
+
+    given: Array
+    packing: Packing | None
 
 
 class Replies(NamedTuple):
@@ -38,11 +53,8 @@ class Method(Protocol):
     def initial(self, config: TransformerConfig, weights: Weights, seed: int) -> Parameters:
         """Return parameters that change nothing yet, or as little as possible."""
 
-    def states(self, config: TransformerConfig, weights: Weights, parameters: Parameters, given: Array) -> Array:
-        """Return the states after the last layer [rows, length, width].
-
-        `given` are the states before `first_layer`, or tokens [rows, length] where that is 0.
-        """
+    def states(self, config: TransformerConfig, weights: Weights, parameters: Parameters, texts: Texts) -> Array:
+        """Return the states after the last layer [rows, length, width]."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +78,10 @@ class AdapterMethod:
             pairs[name] = LoraPair(a, jnp.zeros((layers, out, self.rank), jnp.float32))
         return Lora(pairs, self.alpha / self.rank, self.first_layer)
 
-    def states(self, config: TransformerConfig, weights: Weights, parameters: Lora, given: Array) -> Array:
+    def states(self, config: TransformerConfig, weights: Weights, parameters: Lora, texts: Texts) -> Array:
         """Return the last states under the adapter."""
-        states = given if self.first_layer else embed(config, weights, given)
-        return run_layers(config, weights, states, start=self.first_layer, lora=parameters)
+        states = texts.given if self.first_layer else embed(config, weights, texts.given)
+        return run_layers(config, weights, states, start=self.first_layer, lora=parameters, packing=texts.packing)
 
 
 @dataclass(frozen=True)
@@ -85,36 +97,37 @@ class SoftPromptMethod:
         rows = embed(config, weights, jnp.asarray([self.like]))[0]
         return rows / config.width**0.5 if config.architecture.scales_embedding else rows
 
-    def states(self, config: TransformerConfig, weights: Weights, parameters: Array, given: Array) -> Array:
+    def states(self, config: TransformerConfig, weights: Weights, parameters: Array, texts: Texts) -> Array:
         """Return the last states with the vectors in their places."""
         virtual = VirtualTokens(jnp.asarray(self.tokens), parameters)
-        return run_layers(config, weights, embed(config, weights, given, virtual))
+        return run_layers(config, weights, embed(config, weights, texts.given, virtual), packing=texts.packing)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def lower_states(config: TransformerConfig, stop: int, weights: Weights, tokens: Array) -> Array:
-    """Return the states [rows, length, width] before the layer `stop`, of tokens [rows, length]."""
-    return run_layers(config, weights, embed(config, weights, tokens), stop=stop)
+def lower_states(config: TransformerConfig, stop: int, weights: Weights, texts: Texts) -> Array:
+    """Return the states [rows, length, width] before the layer `stop`, of tokens."""
+    return run_layers(config, weights, embed(config, weights, texts.given), stop=stop, packing=texts.packing)
 
 
 def _reply_logprobs(
-    config: TransformerConfig, method: Method, weights: Weights, parameters: Parameters, given: Array, replies: Replies
+    config: TransformerConfig, method: Method, weights: Weights, parameters: Parameters, texts: Texts, replies: Replies
 ) -> tuple[Array, Array]:
     """Return the log-probabilities of all tokens at the replies' places, and those of the replies' tokens."""
-    states = method.states(config, weights, parameters, given)
+    states = method.states(config, weights, parameters, texts)
     logprobs = log_probabilities(config, weights, states, replies.places)
+    logprobs = logprobs.reshape(*replies.targets.shape, -1)
     return logprobs, jnp.take_along_axis(logprobs, replies.targets[..., None], axis=-1)[..., 0]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def measure(
-    config: TransformerConfig, method: Method, weights: Weights, parameters: Parameters, given: Array, replies: Replies
+    config: TransformerConfig, method: Method, weights: Weights, parameters: Parameters, texts: Texts, replies: Replies
 ) -> tuple[Array, Array]:
-    """Return for each row [rows] its loss, summed over the reply's tokens, and if greedy decoding gives the reply.
+    """Return for each example [size] its loss, summed over the reply's tokens, and if greedy decoding gives the reply.
 
     Among the allowed tokens where there are any: that is the answer of a model that is held to the set.
     """
-    logprobs, right = _reply_logprobs(config, method, weights, parameters, given, replies)
+    logprobs, right = _reply_logprobs(config, method, weights, parameters, texts, replies)
     if replies.allowed.shape[-1]:
         others = jnp.take_along_axis(logprobs, replies.allowed, axis=-1).max(axis=-1)
     else:
@@ -131,13 +144,13 @@ def train_step(
     weights: Weights,
     parameters: Parameters,
     state: optax.OptState,
-    given: Array,
+    texts: Texts,
     replies: Replies,
 ) -> tuple[Parameters, optax.OptState, Array]:
     """Return the parameters and the optimizer's state after one step, and the mean loss of the replies' tokens."""
 
     def loss(parameters: Parameters) -> Array:
-        _, right = _reply_logprobs(config, method, weights, parameters, given, replies)
+        _, right = _reply_logprobs(config, method, weights, parameters, texts, replies)
         return -(right * replies.weights).sum() / jnp.maximum(replies.weights.sum(), 1.0)
 
     value, gradient = jax.value_and_grad(loss)(parameters)

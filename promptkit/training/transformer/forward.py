@@ -49,6 +49,17 @@ class VirtualTokens(NamedTuple):
     vectors: Array
 
 
+class Packing(NamedTuple):
+    """Several texts in one row, after a beginning that they share and that is computed once.
+
+    `positions` [length] are the places' positions in their texts; `texts` [length] number the texts from 1, and are 0
+    in the beginning, which all of them see.
+    """
+
+    positions: Array
+    texts: Array
+
+
 class _Rope(NamedTuple):
     """Cosines and sines [length, head size / 2] of layers that see everything, and of those with a window."""
 
@@ -80,13 +91,17 @@ def run_layers(
     start: int = 0,
     stop: int | None = None,
     lora: Lora | None = None,
+    packing: Packing | None = None,
 ) -> Array:
     """Return the states [rows, length, width] after the layers `start` to `stop` - 1, of the states before them.
 
-    `start` and `stop` are static. A `lora` changes those of these layers that it has.
+    `start` and `stop` are static. A `lora` changes those of these layers that it has. With a `packing` each row holds
+    several texts.
     """
     stop = config.layers if stop is None else stop
-    rope, masks = _rope(config, weights, states.shape[1]), _masks(config, states.shape[1])
+    if packing is None:
+        packing = Packing(jnp.arange(states.shape[1]), jnp.ones(states.shape[1], jnp.int32))
+    rope, masks = _rope(config, weights, packing.positions), _masks(config, packing)
     if lora is None or lora.first >= stop or lora.first + lora.layers <= start:
         return _scan(config, weights, states, start, stop, None, rope, masks)
     first, last = max(start, lora.first), min(stop, lora.first + lora.layers)
@@ -198,10 +213,10 @@ def _attention(
     return matrices.times(mixed, "attn_output")
 
 
-def _rope(config: TransformerConfig, weights: Weights, length: int) -> _Rope:
+def _rope(config: TransformerConfig, weights: Weights, places: Array) -> _Rope:
     factors = weights.get("rope_factors", 1.0)
     exponents = -jnp.arange(0, config.head_size, 2) / config.head_size
-    positions = jnp.arange(length, dtype=jnp.float32)
+    positions = places.astype(jnp.float32)
     angles = jnp.outer(positions * config.rope_scale, config.rope_base**exponents / factors)
     local = jnp.outer(positions, config.local_rope_base**exponents / factors)
     return _Rope(jnp.cos(angles), jnp.sin(angles), jnp.cos(local), jnp.sin(local))
@@ -218,10 +233,12 @@ def _rotated(config: TransformerConfig, heads: Array, cos: Array, sin: Array) ->
     return jnp.concatenate([low * cos - high * sin, low * sin + high * cos], axis=-1)
 
 
-def _masks(config: TransformerConfig, length: int) -> tuple[Array, Array]:
-    """Return which places [query, key] see each other: those before, and those within the window."""
-    distance = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
-    return distance >= 0, (distance >= 0) & (distance < (config.window or length))
+def _masks(config: TransformerConfig, packing: Packing) -> tuple[Array, Array]:
+    """Return which places [query, key] see each other: those before in the text, and those within the window."""
+    positions, texts = packing
+    distance = positions[:, None] - positions[None, :]
+    seen = (distance >= 0) & ((texts[:, None] == texts[None, :]) | (texts[None, :] == 0))
+    return seen, seen & (distance < (config.window or len(positions)))
 
 
 def _normed(states: Array, scale: Array, epsilon: float) -> Array:
