@@ -24,6 +24,8 @@ from promptkit.training.transformer.forward import Packing
 from promptkit.training.transformer.weights import Transformer
 
 CHECKPOINT_SECONDS: Final = 30.0
+LEAST_GAIN: Final = 0.005
+"""How much lower a validation loss must be to count as one, in nats a token."""
 SHOWN_STEPS: Final = 10
 """The last steps whose mean loss is shown."""
 STATES_IN_FLOAT32: Final = 256 << 20
@@ -73,9 +75,9 @@ class _Run:
         rates = optax.warmup_cosine_decay_schedule(
             0.0, settings.rate, warmup, max(self.steps, warmup + 1), end_value=settings.rate / 10
         )
-        self.optimizer = optax.chain(
-            optax.clip_by_global_norm(settings.clip), optax.adamw(rates, weight_decay=settings.decay)
-        )
+        adamw = optax.adamw(rates, weight_decay=settings.decay)
+        # On one vector, since XLA compiles operations on each of the many factors apart.
+        self.optimizer = optax.flatten(optax.chain(optax.clip_by_global_norm(settings.clip), adamw))
         self.kept: dict[Batches, list[Any]] = {}
         self.beginning: Any = None
         self.peak = resident_bytes()
@@ -122,8 +124,10 @@ class _Run:
         if fit.stop.is_set() or is_late:
             self._save(state)
             return "interrupted" if fit.stop.is_set() else "time limit"
-        since_best = len(losses) - 1 - losses.index(min(losses))
-        return "stopped early" if since_best >= fit.settings.patience else None
+        last_gain = 0
+        for at, loss in enumerate(losses):
+            last_gain = at if loss < losses[last_gain] - LEAST_GAIN else last_gain
+        return "stopped early" if len(losses) - 1 - last_gain >= fit.settings.patience else None
 
     def _stepped(self, state: State) -> tuple[State, bool]:
         """Return the state after one more step, and False where its loss was not finite."""

@@ -74,13 +74,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     shape = TinyShape(layers=2, width=32, inner=32, heads=2, kv_heads=1, head_size=16)
     model = Transformer.read(write_tiny(root / "tiny.gguf", shape=shape), dtype="float32")
     optimizers: dict[Any, Any] = {}
-    chained = module.optax.chain
+    flattened = module.optax.flatten
 
-    def once(*parts: Any) -> Any:
-        return optimizers.setdefault("one", chained(*parts))
+    def once(optimizer: Any) -> Any:
+        return optimizers.setdefault("one", flattened(optimizer))
 
     # The same optimizer for all trainings, so that the step is compiled once.
-    with patch.object(module.optax, "chain", once):
+    with patch.object(module.optax, "flatten", once):
         yield Bench(model, root, fit_of(model, root, "whole").run())
 
 
@@ -193,6 +193,13 @@ def test_training_stops_after_as_many_evaluations_without_a_lower_loss(bench: Be
         found = bench.fit(f"early {patience}", settings=replace(SETTINGS, patience=patience)).run()
 
     assert (found.ending, found.steps, found.best.step) == ("stopped early", steps, 2)
+
+
+def test_a_gain_that_is_too_small_to_matter_does_not_go_on(bench: Bench) -> None:
+    with with_losses(lambda call: 1.0 - call // 3 * (module.LEAST_GAIN - 1e-4), "measure"):
+        found = bench.fit("small gains", settings=replace(SETTINGS, patience=1)).run()
+
+    assert (found.ending, found.steps, found.best.step) == ("stopped early", 2, 2)
 
 
 def test_a_damaged_checkpoint_begins_anew(bench: Bench) -> None:
