@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from promptkit.api.session import ModelOptions, load, notify, open_session, showing
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.suite.suite import Suite
 from promptkit.reports.progress import Progress
 from promptkit.reports.training import TrainingScreen
 from promptkit.storage.files import read_text, write_atomic
@@ -69,7 +68,12 @@ def load_labelled(target: str, options: TrainOptions) -> tuple[Pipeline, list[La
         ]
     if options.expect is not None:
         raise InputError("--expect names a field of --data", hint="a suite names the answers by its own `expect:`")
-    suite: Suite = load_tuning_suite(target, options.suite, sets=options.model.sets)
+    try:
+        suite = load_tuning_suite(target, options.suite, sets=options.model.sets)
+    except InputError as error:
+        if options.suite is None and error.problems[0].file is None:
+            raise InputError(error.problems[0].message, hint="--suite SUITE, or --data FILE --expect FIELD") from None
+        raise
     return load(target, sets=options.model.sets), read_labelled_suite(suite, options.steps, limit=options.limit)
 
 
