@@ -21,6 +21,9 @@ def train(
     adapter: Annotated[
         bool, typer.Option("--adapter", help="Train a low-rank adapter of the model's weights.")
     ] = False,
+    soft_prompt: Annotated[
+        bool, typer.Option("--soft-prompt", help="Train vectors that begin each prompt, in a copy of the model.")
+    ] = False,
     step: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,25 +52,26 @@ def train(
         typer.Option("--batch", metavar="N", min=1, max=64, help="Rows in a step of training; fewer need less memory."),
     ] = 8,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier result of training.")] = False,
-    apply: Annotated[bool, typer.Option("--apply", help="Name the adapter in the pipeline's YAML.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Name the result in the pipeline's YAML.")] = False,
     model: Model = None,
     sets: Sets = None,
     json: Json = False,
 ) -> None:
     """Train a model's weights for the steps of a target on labelled rows, and measure it on rows held out.
 
-    --adapter writes PIPELINE.STEP.lora.gguf beside the pipeline. A killed or interrupted training resumes by the same
-    command.
+    --adapter writes PIPELINE.STEP.lora.gguf beside the pipeline, --soft-prompt PIPELINE.STEP.soft.gguf. A killed or
+    interrupted training resumes by the same command.
     """
-    if not adapter:
-        raise InputError("say what is to be trained", hint="--adapter")
+    if adapter == soft_prompt:
+        raise InputError("say what is to be trained", hint="--adapter or --soft-prompt")
     if minutes is not None and not 0 < minutes < float("inf"):
         raise InputError(f"--minutes is a number above 0, not {minutes:g}")
-    from promptkit.api.train_adapter import TrainOptions, load_labelled, train_adapters
+    from promptkit.api.train_weights import TrainOptions, load_labelled, train_weights
     from promptkit.reports.output import emit, note
     from promptkit.reports.progress import Progress
     from promptkit.reports.text import json_text
     from promptkit.reports.training import next_lines, training_text
+    from promptkit.training.kinds import AdapterKind, SoftPromptKind
 
     options = TrainOptions(
         steps=tuple(step or ()),
@@ -84,7 +88,9 @@ def train(
     )
     pipeline, labelled = load_labelled(target, options)
     refuse_shipped(pipeline, "nothing can be written beside it", "train it there")
-    record = run_to_end(train_adapters(pipeline, labelled, options, Progress()))
+    record = run_to_end(
+        train_weights(pipeline, labelled, AdapterKind() if adapter else SoftPromptKind(), options, Progress())
+    )
     emit(json_text(record.model_dump(mode="json")) if json else training_text(record))
     if not json:
         for line in next_lines(record, target):

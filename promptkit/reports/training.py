@@ -9,16 +9,16 @@ from rich.text import Text
 
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import counted, seconds_text, size_text
-from promptkit.training.adapter import StepExamples
 from promptkit.training.fitting.settings import FitProgress
-from promptkit.training.records import AdapterRecord, TrainRecord
+from promptkit.training.records import StepRecord, TrainRecord
+from promptkit.training.step_training import StepExamples
 
 _ENDINGS = {
     "finished": "all steps done",
     "stopped early": "stopped early: the validation loss no longer fell",
     "time limit": "ended by --minutes; the same command with more of them goes on",
     "interrupted": "interrupted; the same command goes on",
-    "loss not finite": "ended, since the loss was not a finite number; the best adapter before that is kept",
+    "loss not finite": "ended, since the loss was not a finite number; the best before that is kept",
 }
 
 
@@ -81,26 +81,26 @@ class TrainingScreen:
 
 def training_text(record: TrainRecord) -> str:
     """Return the summary of a training."""
-    return "\n\n".join("\n".join(_step_lines(step)) for step in record.steps)
+    return "\n\n".join("\n".join(_step_lines(step, record.kind)) for step in record.steps)
 
 
-def _step_lines(record: AdapterRecord) -> Iterator[str]:
+def _step_lines(record: StepRecord, kind: str) -> Iterator[str]:
     rows, difference = record.rows, record.difference
     spent = f"{counted(record.steps, 'step')}, {seconds_text(record.seconds)}"
     yield f"{record.step}: {_ENDINGS[record.ending]} ({spent})"
     measure = "held to the allowed answers" if record.measure == "constrained" else "the whole answer as expected"
     yield f"  validation   {counted(rows.validation, 'row')}, {measure}"
-    for name, found in (("base", record.before), ("adapter", record.after)):
+    for name, found in (("base", record.before), (kind, record.after)):
         interval = f"[{100 * found.low:.0f}, {100 * found.high:.0f}]"
         yield f"  {name:<12} {100 * found.accuracy:.0f} % right {interval}, loss {found.loss:.3f}"
     low, high = 100 * difference.low, 100 * difference.high
     shown = "" if difference.low > 0 or difference.high < 0 else "; not shown to differ"
     yield f"  difference   {100 * difference.difference:+.0f} points [{low:+.0f}, {high:+.0f}]{shown}"
-    yield "               the rows also chose the step that is kept, so this flatters the adapter a little"
+    yield "               the rows also chose the step that is kept, so this flatters it a little"
     if rows.generated_validation:
         yield f"  note         a model wrote {rows.generated_validation} of these rows: no proof for real ones"
     if record.file is None:
-        yield "  no adapter written: no step of training had a lower validation loss than the base"
+        yield f"  no {kind} written: no step of training had a lower validation loss than the base"
     else:
         yield f"  written      {record.file} (step {record.best_step})"
 
@@ -114,5 +114,6 @@ def next_lines(record: TrainRecord, target: str) -> Iterator[str]:
     for step in written:
         if not step.applied:
             name = (step.file or "").rpartition("/")[2]
-            yield f"  adapter: {name}    # in the step `{step.step}` of the pipeline, or --apply"
+            line = f"adapter: {name}" if record.kind == "adapter" else f"model: gguf:{name}"
+            yield f"  {line}    # in the step `{step.step}` of the pipeline, or --apply"
     yield f"  promptkit eval SUITE    # of {target}, on rows that the training has not seen"

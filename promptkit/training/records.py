@@ -34,7 +34,7 @@ class AccuracyRecord(_Record):
 
 
 class DifferenceRecord(_Record):
-    """Accuracy of the adapter minus that of the base on the same rows."""
+    """Accuracy after the training minus that of the base on the same rows."""
 
     difference: float
     low: float
@@ -54,22 +54,22 @@ class EvaluationRecord(_Record):
 
 
 class SettingsRecord(_Record):
-    """The settings of a training of an adapter."""
+    """The settings of a training: `rank` and `alpha` of an adapter, or the `vectors` of a soft prompt."""
 
     seed: int
-    rank: int
-    alpha: float
+    rank: int | None
+    alpha: float | None
+    vectors: int | None
     first_layer: int
     layers: int
-    matrices: tuple[str, ...]
     batch: int
     epochs: int
     rate: float
     weights: str = Field(description="the type in which the frozen weights were kept while training")
 
 
-class AdapterRecord(_Record):
-    """The training of one step's adapter. `file` is null where nothing was better than the base."""
+class StepRecord(_Record):
+    """The training of one step. `file` is null where nothing was better than the base."""
 
     step: str
     file: str | None
@@ -94,8 +94,8 @@ class AdapterRecord(_Record):
 
 
 class TrainRecord(_Record):
-    """A training of adapters, one for each step."""
+    """A training of adapters or of soft prompts, one for each step."""
 
-    kind: Literal["adapter"] = "adapter"
+    kind: Literal["adapter", "soft prompt"]
     pipeline: str
-    steps: tuple[AdapterRecord, ...]
+    steps: tuple[StepRecord, ...]

@@ -8,12 +8,13 @@ from unittest.mock import patch
 
 import pytest
 
+from promptkit.runtimes.in_process.gguf import read_soft_prompt
 from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.training.fitting import memory
 from promptkit.training.lora_files import read_lora
 from tests.command import run_command
 from tests.engine.helpers import Folder
-from tests.training.tiny_gguf import TinyShape, write_tiny
+from tests.training.tiny_gguf import CONTROL_TOKENS, TinyShape, write_tiny
 
 PIPELINE = """
     name: mails
@@ -67,6 +68,29 @@ def test_a_step_is_trained_and_its_adapter_written_and_named(folder: Folder, mod
     assert "# as short as it gets" in text
     assert "adapter: mails.sort.lora.gguf" in text
     assert not list((folder.root / ".promptkit/training").glob("*.npz")), "a finished training needs no checkpoint"
+
+
+def test_a_soft_prompt_is_a_copy_of_the_model_that_begins_each_prompt_with_it(folder: Folder, model: Path) -> None:
+    arguments = ["--soft-prompt" if argument == "--adapter" else argument for argument in TRAIN]
+    done = run_command(*arguments, "--apply", "--batch", "48", folder=folder.root)
+
+    assert done.code == 0, done.err
+    assert "written      pipelines/mails.sort.soft.gguf" in done.out
+    assert "model: gguf:mails.sort.soft.gguf" in (folder.root / "pipelines/mails.yaml").read_text()
+    copy = folder.root / "pipelines/mails.sort.soft.gguf"
+    assert list(read_soft_prompt(copy).values()) == list(CONTROL_TOKENS[3:])
+    shown = run_command("render", "mails", "--text", "mail=hello", folder=folder.root)
+    assert "".join(CONTROL_TOKENS[3:]) + "<|im_start|>user" in shown.out
+    ran = run_command("run", "mails", "mail=hello", folder=folder.root)
+    assert ran.out.strip() in ("a", "b")
+    free = run_command(
+        "run", "mails", "mail=hello", "--set", "sort.decide=generate", "--set", "sort.answer=text", folder=folder.root
+    )
+    assert not any(token in free.out for token in CONTROL_TOKENS[3:])
+
+    again = run_command(*arguments, "--force", folder=folder.root)
+    assert again.code == 2
+    assert "this model has a soft prompt already" in again.err
 
 
 def test_the_limit_of_time_ends_a_training_and_its_record_says_so(folder: Folder) -> None:
@@ -134,9 +158,9 @@ def test_a_mistake_is_named_before_anything_is_trained(
 
 
 def test_a_missing_package_is_named_with_the_extra(folder: Folder) -> None:
-    with patch("promptkit.training.adapter.find_spec", return_value=None):
+    with patch("promptkit.training.step_training.find_spec", return_value=None):
         done = run_command(*TRAIN, folder=folder.root)
 
     assert done.code == 2
-    assert "training an adapter needs an optional package" in done.err
+    assert "training a model needs an optional package" in done.err
     assert "pip install 'promptkit[train]'" in done.err

@@ -166,7 +166,7 @@ class Embedded(InProcessRuntime):
         capabilities: set[Capability] = set(CAPABILITIES)
         if llama.system_role:
             capabilities.add("system")
-        if llama.calls_functions:
+        if llama.calls_functions and not llama.soft_prompt:  # llama.cpp makes the prompt of a request with tools
             capabilities.add("function_calls")
         if "enable_thinking" in llama.template:
             capabilities |= {"think", "thinks"}
@@ -192,7 +192,7 @@ class Embedded(InProcessRuntime):
             prompt = prompt_text(llama, request)
             if not prompt.text:
                 raise RequestRefused("the prompt is empty")
-            ask, query, splitter = llama.complete, _query(request, prompt), _splitter(request, prompt.text)
+            ask, query, splitter = llama.complete, _query(llama, request, prompt), _splitter(request, prompt.text)
         reader = ReplyReader(
             self._reference, splitter=splitter, answer_end=AnswerEnd.of(request), calls=CallReader.of(request)
         )
@@ -262,9 +262,11 @@ def _splitter(request: Request, text: str) -> ThoughtSplitter:
     return ThoughtSplitter(opened=not off and text.rstrip().endswith(THINK_OPEN), off=off)
 
 
-def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
+def _query(llama: Llama, request: Request, prompt: PromptText) -> dict[str, Any]:
     scored = {"logprobs": request.alternatives} if request.alternatives else {}
-    return {"prompt": prompt.sent, **scored, **_options(request)}
+    # They have a soft prompt's vectors, which a tied output would write.
+    barred = {"logit_bias": [[token, False] for token in llama.soft_prompt]} if llama.soft_prompt else {}
+    return {"prompt": prompt.sent, **scored, **barred, **_options(request)}
 
 
 def tool_query(llama: Llama, request: Request) -> dict[str, Any]:
@@ -339,8 +341,17 @@ def prompt_text(llama: Llama, request: Request) -> PromptText:
 
     llama.cpp obeys control tokens anywhere in a text. One that a message holds is replaced by an unused character for
     the chat template, and llama.cpp then gets the tokens of its letters. A raw text keeps its control tokens. In a
-    request with tools, which llama.cpp gets as messages, they have a backslash.
+    request with tools, which llama.cpp gets as messages, they have a backslash. The tokens of a soft prompt come first.
     """
+    prompt = _without_soft_prompt(llama, request)
+    soft = "".join(llama.soft_prompt.values())
+    if not soft:
+        return prompt
+    sent = soft + prompt.sent if isinstance(prompt.sent, str) else [f"{soft}{prompt.sent[0]}", *prompt.sent[1:]]
+    return PromptText(soft + prompt.text, sent)
+
+
+def _without_soft_prompt(llama: Llama, request: Request) -> PromptText:
     if request.prompt is not None:
         text = request.prompt + request.begun
         return PromptText(text, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import struct
 from collections.abc import Collection, Iterator
@@ -14,6 +15,8 @@ from promptkit.runtimes.control_tokens import is_control_token
 
 TOKENS_KEY: Final = "tokenizer.ggml.tokens"
 TOKEN_TYPES_KEY: Final = "tokenizer.ggml.token_type"
+SOFT_PROMPT_KEY: Final = "promptkit.soft_prompt"
+"""The metadata of a copy with a soft prompt: the ids of the tokens that begin each prompt, as a JSON list."""
 UNKNOWN, CONTROL = 2, 3
 """Token types of control tokens."""
 
@@ -63,6 +66,21 @@ def read_control_tokens(path: Path) -> frozenset[str]:
         for text, kind in zip(texts, kinds, strict=True)
         if text and (kind in (UNKNOWN, CONTROL) or (text[0] in "<[" and is_control_token(text)))
     )
+
+
+def read_soft_prompt(path: Path) -> dict[int, str]:
+    """Return the tokens that begin each prompt of a copy with a soft prompt, by id; empty for other models.
+
+    Raises OSError; ValueError and struct.error for what is not a GGUF file, or names tokens that it does not have.
+    """
+    with open_gguf(path) as metadata:
+        found = metadata.values({TOKENS_KEY, SOFT_PROMPT_KEY})
+    if SOFT_PROMPT_KEY not in found:
+        return {}
+    ids, texts = json.loads(found[SOFT_PROMPT_KEY]), found.get(TOKENS_KEY, [])
+    if not isinstance(ids, list) or not all(isinstance(at, int) and 0 <= at < len(texts) for at in ids):
+        raise ValueError(f"`{SOFT_PROMPT_KEY}` names tokens that the vocabulary does not have")
+    return {at: texts[at].decode("utf-8", "replace") for at in ids}
 
 
 def read_end_token(path: Path) -> int | None:

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import struct
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -37,7 +38,13 @@ from promptkit.errors import (
     place,
 )
 from promptkit.runtimes.api_keys import Redactor
-from promptkit.runtimes.in_process.gguf import RERANKING, read_control_tokens, read_end_token, read_kind
+from promptkit.runtimes.in_process.gguf import (
+    RERANKING,
+    read_control_tokens,
+    read_end_token,
+    read_kind,
+    read_soft_prompt,
+)
 from promptkit.storage.files import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
@@ -204,6 +211,14 @@ class Llama(LlamaServer):
             )
             self._letters[token] = () if plain == obeyed else plain
         return self._letters[token]
+
+    @cached_property
+    def soft_prompt(self) -> dict[int, str]:
+        """The tokens that begin each prompt of a copy with a soft prompt, by id. Raises ModelLoadFailed."""
+        try:
+            return read_soft_prompt(self._path)
+        except (OSError, ValueError, TypeError, struct.error) as error:
+            raise ModelLoadFailed(f"cannot load {place(self._path)}: its soft prompt is damaged") from error
 
     @cached_property
     def end_token(self) -> int | None:

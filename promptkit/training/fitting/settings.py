@@ -8,8 +8,6 @@ from typing import Any, Final, Literal
 Ending = Literal["finished", "stopped early", "time limit", "interrupted", "loss not finite"]
 """What ended a training."""
 
-RANK: Final = 8
-ALPHA: Final = 16.0
 BATCH: Final = 8
 
 

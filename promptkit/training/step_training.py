@@ -1,4 +1,4 @@
-"""The training of one step's adapter: from labelled rows to the file beside the pipeline."""
+"""The training of one step: from labelled rows to the file of an adapter or a soft prompt beside the pipeline."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.in_process.weights import file_digest
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import check_destination
-from promptkit.training.fitting.settings import ALPHA, RANK, Evaluation, FitProgress, FitSettings, Fitted
+from promptkit.training.fitting.settings import Evaluation, FitProgress, FitSettings, Fitted
+from promptkit.training.kinds import ALPHA, RANK, Kind, begins_texts
 from promptkit.training.labelled_rows import GENERATED, LabelledRows, check_rows, split_rows
 from promptkit.training.records import (
     AccuracyRecord,
-    AdapterRecord,
     DifferenceRecord,
     EvaluationRecord,
     RowsRecord,
     SettingsRecord,
+    StepRecord,
 )
 from promptkit.training.step_requests import TrainingExample, encode_requests, step_requests
 
@@ -50,6 +51,7 @@ class StepExamples:
     """
 
     labelled: LabelledRows
+    kind: Kind
     file: Path
     model: str
     weights: Path
@@ -61,29 +63,32 @@ class StepExamples:
 def require_packages() -> None:
     """Raise MissingExtra where a package that training needs is not installed, without loading any."""
     if any(find_spec(name) is None for name in _PACKAGES):
-        raise MissingExtra("training an adapter", "train")
+        raise MissingExtra("training a model", "train")
 
 
-def adapter_file(labelled: LabelledRows) -> Path:
-    """Return the path of a step's adapter, `PIPELINE.STEP.lora.gguf` beside the pipeline."""
+def trained_file(labelled: LabelledRows, kind: Kind) -> Path:
+    """Return the path of what is trained for a step, `PIPELINE.STEP.lora.gguf` or `….soft.gguf` beside the pipeline."""
     call = labelled.step.prompt_call
     assert call is not None, "only a step that asks is trained"
-    return labelled.pipeline.file.parent / f"{call.home}.lora.gguf"
+    return labelled.pipeline.file.parent / f"{call.home}{kind.suffix}"
 
 
-def check_trainable(steps: Sequence[LabelledRows], *, overwrite: bool) -> None:
+def check_trainable(steps: Sequence[LabelledRows], kind: Kind, *, overwrite: bool) -> None:
     """Raise InputError with all that keeps the steps from being trained, and MissingExtra. Loads no model."""
     require_packages()
     problems: list[Problem] = []
     for labelled in steps:
-        file = adapter_file(labelled)
+        file = trained_file(labelled, kind)
         try:
             check_rows(labelled)
             split_rows(labelled)
         except InputError as error:
             problems += error.problems
         if file.exists() and not overwrite:
-            problems.append(Problem("there is an adapter already", place(file), hint="--force overwrites it"))
+            article = "an" if kind.name == "adapter" else "a"
+            problems.append(
+                Problem(f"there is {article} {kind.name} already", place(file), hint="--force overwrites it")
+            )
         else:
             check_destination(file, str(place(file)))
     if problems:
@@ -91,7 +96,12 @@ def check_trainable(steps: Sequence[LabelledRows], *, overwrite: bool) -> None:
 
 
 async def read_examples(
-    labelled: LabelledRows, *, models: Models, settings: RunSettings, on_row: Callable[[], None] = lambda: None
+    labelled: LabelledRows,
+    kind: Kind,
+    *,
+    models: Models,
+    settings: RunSettings,
+    on_row: Callable[[], None] = lambda: None,
 ) -> StepExamples:
     """Make the requests of a step's rows and encode them with the model's own tokenizer.
 
@@ -105,10 +115,15 @@ async def read_examples(
     if not isinstance(runtime, InProcessRuntime):
         hint = "name its weights by --model gguf:PATH, or train embedded/smollm2"
         raise Unsupported(f"{model.reference} cannot be trained: its weights are not in this process", hint=hint)
-    read_config(read_contents(runtime.weights))
+    contents = read_contents(runtime.weights)
+    config, begins = read_config(contents), int(begins_texts(contents))
+    virtual = kind.tokens(runtime.weights)
     requests = await step_requests(labelled, models=models, settings=settings, on_row=on_row)
-    examples = await encode_requests(requests, runtime)
-    window = model.context or read_config(read_contents(runtime.weights)).context
+    examples = [
+        replace(example, prompt=(*example.prompt[:begins], *virtual, *example.prompt[begins:]))
+        for example in await encode_requests(requests, runtime)
+    ]
+    window = model.context or config.context
     long = {example.row for example in examples if len(example) > window}
     split = split_rows(labelled)
     kept = [example for example in examples if example.row not in long]
@@ -122,7 +137,8 @@ async def read_examples(
         raise InputError(Problem(message, place(labelled.rows.file), hint="set the option `context` higher"))
     return StepExamples(
         labelled=labelled,
-        file=adapter_file(labelled),
+        kind=kind,
+        file=trained_file(labelled, kind),
         model=model.reference,
         weights=runtime.weights,
         training=training,
@@ -166,24 +182,17 @@ def _estimate(examples: StepExamples, config: TransformerConfig, settings: FitSe
     from promptkit.training.fitting.memory import estimate_memory
 
     every = (*examples.training, *examples.validation)
-    first = first_layer(config)
-    sizes = sum(sum(shape) for shape in config.matrix_shapes.values())
     return estimate_memory(
         config,
         choose_layout(every, config, size=settings.batch, epochs=settings.epochs),
-        first_layer=first,
-        parameters=RANK * sizes * (config.layers - first),
+        first_layer=examples.kind.first_layer(config),
+        parameters=examples.kind.count(config),
         tokens=sum(map(len, every)),
         weight_bytes=_BYTES[kind],
     )
 
 
-def first_layer(config: TransformerConfig) -> int:
-    """Return the first layer that an adapter changes: the lower half's states are computed once and kept."""
-    return config.layers // 2
-
-
-def train_adapter(
+def train_step(
     examples: StepExamples,
     model: Transformer,
     stored: Stored,
@@ -193,21 +202,18 @@ def train_adapter(
     minutes: float | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[FitProgress], None] = lambda progress: None,
-) -> AdapterRecord:
-    """Train a step's adapter, or go on from its checkpoint under `root`, and write its file. Blocks.
+) -> StepRecord:
+    """Train a step, or go on from its checkpoint under `root`, and write its file. Blocks.
 
     No file is written where no evaluation was better than that of the base. Raises StoreFailed where a file cannot be
-    written, and Interrupted where `stop` is set before there is an adapter.
+    written, and Interrupted where `stop` is set before the first evaluation.
     """
     from promptkit.training.fitting.checkpoints import Checkpoint
     from promptkit.training.fitting.fit import Fit
-    from promptkit.training.fitting.objective import AdapterMethod
-    from promptkit.training.lora_files import write_lora
-    from promptkit.training.transformer.architectures import MATRICES
 
-    digest = file_digest(examples.weights)
-    method = AdapterMethod(first_layer(model.config), RANK, ALPHA, MATRICES)
-    checkpoint = Checkpoint(root, _training_key(examples, digest, [asdict(method), asdict(settings), stored]))
+    digest, kind = file_digest(examples.weights), examples.kind
+    method = kind.method(model.config, examples.weights)
+    checkpoint = Checkpoint(root, _training_key(examples, digest, [repr(method), asdict(settings), stored]))
     fitted = Fit(
         model=model,
         method=method,
@@ -219,7 +225,8 @@ def train_adapter(
         stop=stop or threading.Event(),
         on_progress=on_progress,
     ).run()
-    record = AdapterRecord(
+    is_adapter = kind.name == "adapter"
+    record = StepRecord(
         step=examples.labelled.step.name,
         file=str(place(examples.file)) if fitted.best.step else None,
         model=examples.model,
@@ -228,11 +235,11 @@ def train_adapter(
         rows=_rows_record(examples),
         settings=SettingsRecord(
             seed=settings.seed,
-            rank=method.rank,
-            alpha=method.alpha,
-            first_layer=method.first_layer,
+            rank=RANK if is_adapter else None,
+            alpha=ALPHA if is_adapter else None,
+            vectors=None if is_adapter else len(kind.tokens(examples.weights)),
+            first_layer=kind.first_layer(model.config),
             layers=model.config.layers,
-            matrices=method.matrices,
             batch=settings.batch,
             epochs=settings.epochs,
             rate=settings.rate,
@@ -241,14 +248,7 @@ def train_adapter(
         **_measured(examples, fitted),
     )
     if fitted.best.step:
-        write_lora(
-            examples.file,
-            model.config.name,
-            fitted.parameters.matrices,
-            scale=fitted.parameters.scale,
-            first=fitted.parameters.first,
-            training=_description(examples, record),
-        )
+        kind.write(examples.file, examples.weights, model.config, fitted.parameters, _description(examples, record))
     if fitted.ending not in ("interrupted", "time limit"):
         checkpoint.remove()
     return record
@@ -312,8 +312,8 @@ def _accuracy(evaluation: Evaluation) -> AccuracyRecord:
     return AccuracyRecord(accuracy=evaluation.accuracy, low=low, high=high, loss=evaluation.loss)
 
 
-def _description(examples: StepExamples, record: AdapterRecord) -> dict[str, Any]:
-    """Return what the adapter's file says of its making. It has no path and no date."""
+def _description(examples: StepExamples, record: StepRecord) -> dict[str, Any]:
+    """Return what the file says of its making. It has no path and no date."""
     return {
         "base": record.base,
         "architecture": record.architecture,

@@ -1,4 +1,4 @@
-"""Training adapters: from a target and labelled rows to a file beside the pipeline for each step."""
+"""Training adapters and soft prompts: from a target and labelled rows to a file beside it for each step."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from promptkit.reports.progress import Progress
 from promptkit.reports.training import TrainingScreen
 from promptkit.storage.files import read_text, write_atomic
 from promptkit.storage.yaml_edit import set_value
-from promptkit.training.adapter import (
+from promptkit.training.fitting.settings import BATCH, FitProgress, FitSettings
+from promptkit.training.kinds import Kind
+from promptkit.training.labelled_rows import LabelledRows, read_labelled_file, read_labelled_suite
+from promptkit.training.records import StepRecord, TrainRecord
+from promptkit.training.step_training import (
     StepExamples,
     check_trainable,
     choose_storage,
     read_examples,
-    train_adapter,
+    train_step,
 )
-from promptkit.training.fitting.settings import BATCH, FitProgress, FitSettings
-from promptkit.training.labelled_rows import LabelledRows, read_labelled_file, read_labelled_suite
-from promptkit.training.records import AdapterRecord, TrainRecord
 from promptkit.tuning.tuned_suite import load_tuning_suite
 
 if TYPE_CHECKING:
@@ -77,16 +78,20 @@ def load_labelled(target: str, options: TrainOptions) -> tuple[Pipeline, list[La
     return load(target, sets=options.model.sets), read_labelled_suite(suite, options.steps, limit=options.limit)
 
 
-async def train_adapters(
-    pipeline: Pipeline, labelled: Sequence[LabelledRows], options: TrainOptions, progress: Progress | None = None
+async def train_weights(
+    pipeline: Pipeline,
+    labelled: Sequence[LabelledRows],
+    kind: Kind,
+    options: TrainOptions,
+    progress: Progress | None = None,
 ) -> TrainRecord:
-    """Train an adapter for each step, one after the other, and write the files.
+    """Train an adapter or a soft prompt for each step, one after the other, and write the files.
 
     Cancelled, it ends after the running step of training, and the best so far is written and recorded. Raises
     InputError with all that is wrong before a model is loaded or memory does not suffice, MissingExtra, Unsupported,
     StoreFailed, and the errors of the runtime.
     """
-    check_trainable(labelled, overwrite=options.overwrite)
+    check_trainable(labelled, kind, overwrite=options.overwrite)
     if options.apply:
         _check_appliable(pipeline)
     async with open_session(pipeline, options.model, progress) as session:
@@ -94,15 +99,16 @@ async def train_adapters(
             examples = [
                 await read_examples(
                     step,
+                    kind,
                     models=session.models,
                     settings=session.settings,
                     on_row=progress.row_finished if progress else lambda: None,
                 )
                 for step in labelled
             ]
-        settings = FitSettings(seed=options.seed, batch=options.batch)
+        settings = FitSettings(seed=options.seed, batch=options.batch, rate=kind.rate)
     # The session has ended, so that the memory of the model that answered is free.
-    records: list[AdapterRecord] = []
+    records: list[StepRecord] = []
     for step in examples:
         record = await _train(step, pipeline, settings, options, progress)
         if options.apply and record.file is not None:
@@ -111,12 +117,12 @@ async def train_adapters(
         records.append(record)
         if record.ending == "interrupted":
             break
-    return TrainRecord(pipeline=pipeline.name, steps=tuple(records))
+    return TrainRecord(kind=kind.name, pipeline=pipeline.name, steps=tuple(records))
 
 
 async def _train(
     examples: StepExamples, pipeline: Pipeline, settings: FitSettings, options: TrainOptions, progress: Progress | None
-) -> AdapterRecord:
+) -> StepRecord:
     """Train one step in a thread. A cancellation is passed on to it, and its best so far returned."""
     loop, stop = asyncio.get_running_loop(), threading.Event()
     screen = TrainingScreen(progress, examples)
@@ -136,7 +142,7 @@ async def _train(
             return await asyncio.shield(training)
         except asyncio.CancelledError:
             stop.set()
-            notify(progress, "ending after this step of training; the best adapter so far is kept")
+            notify(progress, "ending after this step of training; the best so far is kept")
             return await training
 
 
@@ -149,7 +155,7 @@ def _read_and_train(
     stop: threading.Event,
     screen: TrainingScreen,
     loop: asyncio.AbstractEventLoop,
-) -> AdapterRecord:
+) -> StepRecord:
     from promptkit.runtimes.in_process.gguf_contents import read_contents
     from promptkit.training.fitting.memory import available_memory
     from promptkit.training.transformer.architectures import read_config
@@ -163,7 +169,7 @@ def _read_and_train(
     )
     loop.call_soon_threadsafe(screen.begin, stored, estimated)
     model: Transformer = Transformer.read(examples.weights, dtype=stored)
-    return train_adapter(
+    return train_step(
         examples,
         model,
         stored,
@@ -185,7 +191,8 @@ def _check_appliable(pipeline: Pipeline) -> None:
 
 
 def _apply(pipeline: Pipeline, examples: StepExamples) -> None:
-    """Name the adapter in the pipeline's file, its other text unchanged."""
-    file = pipeline.file
-    path = ("steps", examples.labelled.step.name, "adapter")
-    write_atomic(file, set_value(read_text(file), path, examples.file.name, file=str(place(file))))
+    """Name what was trained in the pipeline's file, its other text unchanged."""
+    file, name = pipeline.file, examples.file.name
+    key, value = ("adapter", name) if examples.kind.name == "adapter" else ("model", f"gguf:{name}")
+    path = ("steps", examples.labelled.step.name, key)
+    write_atomic(file, set_value(read_text(file), path, value, file=str(place(file))))

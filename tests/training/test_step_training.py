@@ -9,11 +9,12 @@ import pytest
 
 from promptkit.errors import InputError
 from promptkit.runtimes.in_process.gguf_contents import read_contents
-from promptkit.training.adapter import StepExamples, _estimate, _training_key, choose_storage
 from promptkit.training.fitting import memory
 from promptkit.training.fitting.settings import FitSettings
+from promptkit.training.kinds import AdapterKind
 from promptkit.training.labelled_rows import read_labelled_file
 from promptkit.training.step_requests import TrainingExample
+from promptkit.training.step_training import StepExamples, _estimate, _training_key, choose_storage
 from promptkit.training.transformer.architectures import TransformerConfig, read_config
 from tests.engine.helpers import Folder
 from tests.training.tiny_gguf import TinyShape, write_tiny
@@ -39,6 +40,7 @@ def examples(folder: Folder) -> StepExamples:
     found = tuple(TrainingExample(0, tuple(range(at, 100 + at)), (1, 2)) for at in range(20))
     return StepExamples(
         labelled=labelled,
+        kind=AdapterKind(),
         file=folder.root / "mails.sort.lora.gguf",
         model="gguf:tiny.gguf",
         weights=folder.root / "tiny.gguf",
