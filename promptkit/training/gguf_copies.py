@@ -69,13 +69,14 @@ def write_embedding_rows(path: Path, rows: Mapping[int, Any], to: Path, *, facts
             raise wrong_gguf(path, f"the token {token} with a vector of shape {list(vector.shape)} does not fit it")
 
     def replaced(numbers: Numbers, first: int) -> Numbers:
+        changed = numbers.copy()
         for token, vector in vectors.items():
             if first <= token < first + len(numbers):
-                numbers[token - first] = vector
-        return numbers
+                changed[token - first] = vector
+        return changed
 
-    changed = _changed(contents, embedding, fitting_type(embedding.kind, embedding.shape[-1]), replaced)
-    tensors = [changed if tensor is embedding else copied(contents, tensor) for tensor in contents.tensors.values()]
+    other = _changed(contents, embedding, fitting_type(embedding.kind, embedding.shape[-1]), replaced)
+    tensors = [other if tensor is embedding else copied(contents, tensor) for tensor in contents.tensors.values()]
     write_gguf(to, copy_metadata(contents, facts, "rows of the token embedding replaced"), tensors)
 
 
