@@ -39,6 +39,11 @@ class InProcessRuntime(Runtime):
         # A model must be unloaded before the interpreter shuts down.
         weakref.finalize(self, self._embedders.clear)
 
+    @property
+    def weights(self) -> Path:
+        """The GGUF file of the model."""
+        return self._path
+
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a unit vector for each text. Cancelling ends it before the next text.
 
