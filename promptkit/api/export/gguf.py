@@ -14,7 +14,7 @@ from promptkit.runtimes.base import DownloadProgress
 from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.models import MODEL_OPTION, choose_model
 from promptkit.runtimes.references import AUTO, ReferenceKind, open_runtime, parse_reference
-from promptkit.storage.files import check_destination, check_there
+from promptkit.storage.files import check_destination
 from promptkit.training.gguf_copies import write_copy
 
 Quantization: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
@@ -134,11 +134,9 @@ async def _weights(source: _Source, progress: DownloadProgress | None) -> tuple[
             f"{choice.reference} has no file of weights here that could be copied",
             hint="name its weights: gguf:PATH",
         )
-    if kind == "gguf":
-        check_there(source.base / parse_reference(choice.reference).path)
     runtime = await open_runtime(choice.reference, base=source.base, progress=progress)
     try:
         assert isinstance(runtime, InProcessRuntime)
-        return choice.reference, runtime.weights
+        return f"gguf:{place(runtime.weights)}" if kind == "gguf" else choice.reference, runtime.weights
     finally:
         await runtime.close()
