@@ -16,8 +16,10 @@ from promptkit.runtimes.in_process.gguf_writer import SOURCE_KEY
 from promptkit.runtimes.in_process.weights import file_digest
 from promptkit.training import tensor_numbers
 from promptkit.training.gguf_copies import unused_control_tokens, write_copy, write_embedding_rows
+from promptkit.training.lora_files import write_lora
 from promptkit.training.tensor_numbers import QUANTIZATIONS, read_numbers
 from tests.training.llama_answers import LlamaAnswers
+from tests.training.test_lora_files import Pair
 from tests.training.tiny_gguf import TinyShape, vocabulary, write_tiny
 
 TOKENS = [20, 60, 110, 200, 9]
@@ -47,6 +49,17 @@ def test_a_coarse_copy_keeps_the_vocabulary_in_eight_bits(tmp_path: Path) -> Non
     assert [tensors[name].type.name for name in ("token_embd.weight", "output.weight")] == ["Q8_0", "Q8_0"]
 
 
+def test_matrices_that_an_adapter_changes_become_fine_enough_to_keep_the_change(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", quantized="Q4_1")
+    factors = Pair(np.full((1, 4, 64), 0.1, np.float32), np.full((1, 128, 4), 0.1, np.float32))
+    write_lora(adapter := tmp_path / "a.lora.gguf", "llama", {"ffn_up": factors}, scale=1.0, first=1, training={})
+    write_copy(path, copy := tmp_path / "copy.gguf", adapter=adapter)
+    tensors = read_contents(copy).tensors
+    assert [tensors[f"blk.{layer}.ffn_up.weight"].type.name for layer in range(3)] == ["Q4_1", "Q8_0", "Q4_1"]
+    write_copy(path, copy, adapter=adapter, quantization="q4_1")
+    assert read_contents(copy).tensors["blk.1.ffn_up.weight"].type.name == "Q4_1"
+
+
 def test_rows_that_blocks_do_not_fit_become_16_bits(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", shape=TinyShape(width=48, heads=3, kv_heads=3, inner=64))
     write_copy(path, copy := tmp_path / "copy.gguf", quantization="q4_0")
@@ -63,13 +76,13 @@ def test_large_matrices_are_converted_in_groups_of_rows(tmp_path: Path, monkeypa
 
 
 def test_rows_of_the_embedding_are_replaced_and_no_others(tmp_path: Path) -> None:
-    path = write_tiny(tmp_path / "tiny.gguf", quantized="Q8_0")
+    path = write_tiny(tmp_path / "tiny.gguf", quantized="Q4_0")
     vector = np.linspace(-1, 1, 64, dtype=np.float32)
     write_embedding_rows(path, {3: vector}, copy := tmp_path / "soft.gguf", facts={"promptkit.soft": "yes"})
     old, new = read_contents(path), read_contents(copy)
     before, after = (read_numbers(it, it.tensors["token_embd.weight"]) for it in (old, new))
     assert after[3] == pytest.approx(vector, abs=0.01)
-    assert np.array_equal(np.delete(before, 3, axis=0), np.delete(after, 3, axis=0))
+    assert np.delete(after, 3, axis=0) == pytest.approx(np.delete(before, 3, axis=0), abs=0.01)
     assert new.text("promptkit.soft") == "yes"
     with pytest.raises(InputError, match="the token 999"):
         write_embedding_rows(path, {999: vector}, copy, facts={})
