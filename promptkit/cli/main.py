@@ -39,7 +39,7 @@ VERBS = {
     "train": "Train an adapter or a soft prompt for a step, on labelled rows.",
     "check": "Find all mistakes in pipelines, prompts and suites.",
     "serve": "Serve pipelines to other programs, as models of the OpenAI protocol.",
-    "export": "Write a pipeline as a folder, a container or a model that runs elsewhere.",
+    "export": "Write a pipeline or its model for use elsewhere: a folder, a container, a Modelfile, a GGUF file.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "tools": "List the tools that models and steps may call, and call one.",
     "models": "List, fetch and describe models.",

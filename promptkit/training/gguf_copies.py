@@ -13,10 +13,9 @@ from promptkit.runtimes.in_process.gguf_contents import GgufContents, Tensor, re
 from promptkit.runtimes.in_process.gguf_writer import NewTensor, check_other_file, copied, copy_metadata, write_gguf
 from promptkit.training.lora_files import LoraFile, read_lora
 from promptkit.training.tensor_numbers import (
-    F16,
-    Q8_0,
     QUANTIZATIONS,
     Numbers,
+    fine_type,
     fitting_type,
     read_numbers,
     read_rows,
@@ -33,9 +32,9 @@ _FILE_TYPES: Final = {"f32": 0, "f16": 1, "bf16": 32, "q4_0": 2, "q4_1": 3, "q5_
 def write_copy(path: Path, to: Path, *, adapter: Path | None = None, quantization: str | None = None) -> None:
     """Write a copy of a model with an adapter merged into its matrices, or quantised, or both.
 
-    `quantization` is a name of `QUANTIZATIONS`; left out, each matrix keeps its type, where that can be written, else
-    becomes Q8_0. Raises InputError for files that do not fit, MissingExtra without the package `gguf`, StoreFailed
-    where the copy cannot be written.
+    `quantization` is a name of `QUANTIZATIONS`; left out, each matrix keeps its type, but those that the adapter
+    changes become Q8_0 where they have fewer bits. Raises InputError for files that do not fit, MissingExtra without
+    the package `gguf`, StoreFailed where the copy cannot be written.
     """
     check_other_file(path, to)
     contents = read_contents(path)
@@ -69,13 +68,14 @@ def write_embedding_rows(path: Path, rows: Mapping[int, Any], to: Path, *, facts
             raise wrong_gguf(path, f"the token {token} with a vector of shape {list(vector.shape)} does not fit it")
 
     def replaced(numbers: Numbers, first: int) -> Numbers:
+        changed = numbers.copy()
         for token, vector in vectors.items():
             if first <= token < first + len(numbers):
-                numbers[token - first] = vector
-        return numbers
+                changed[token - first] = vector
+        return changed
 
-    changed = _changed(contents, embedding, fitting_type(embedding.kind, embedding.shape[-1]), replaced)
-    tensors = [changed if tensor is embedding else copied(contents, tensor) for tensor in contents.tensors.values()]
+    other = _changed(contents, embedding, fitting_type(fine_type(embedding.kind), embedding.shape[-1]), replaced)
+    tensors = [other if tensor is embedding else copied(contents, tensor) for tensor in contents.tensors.values()]
     write_gguf(to, copy_metadata(contents, facts, "rows of the token embedding replaced"), tensors)
 
 
@@ -105,10 +105,11 @@ def _converted(contents: GgufContents, tensor: Tensor, lora: LoraFile | None, qu
     pair = lora.pairs.get(tensor.name) if lora is not None else None
     is_matrix = len(tensor.shape) > 1
     kind = tensor.kind
-    if is_matrix and (quantization is not None or pair is not None):
-        kind = fitting_type(QUANTIZATIONS[quantization] if quantization else kind, tensor.shape[-1])
-        if tensor.name in _KEPT_FINER and kind not in (0, F16, QUANTIZATIONS["bf16"]):
-            kind = Q8_0
+    if is_matrix and quantization is not None:
+        kind = QUANTIZATIONS[quantization]
+        kind = fitting_type(fine_type(kind) if tensor.name in _KEPT_FINER else kind, tensor.shape[-1])
+    elif pair is not None:
+        kind = fitting_type(fine_type(kind), tensor.shape[-1])
     if pair is None and kind == tensor.kind:
         return copied(contents, tensor)
     if lora is None or pair is None:

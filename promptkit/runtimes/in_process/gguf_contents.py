@@ -127,7 +127,7 @@ def read_contents(path: Path) -> GgufContents:
             tensors[name] = _checked(Tensor(name, shape[::-1], kind, data + offset, 0), size)
     except OSError as error:
         raise wrong_gguf(path, error.strerror or str(error)) from error
-    except (struct.error, OverflowError, IndexError, MemoryError) as error:
+    except (struct.error, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise wrong_gguf(path, "the GGUF file is cut off or damaged in its metadata") from error
     except ValueError as error:
         raise wrong_gguf(path, str(error)) from error
