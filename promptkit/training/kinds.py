@@ -112,7 +112,9 @@ class SoftPromptKind:
         contents = read_contents(weights)
         if SOFT_PROMPT_KEY in contents.metadata:
             raise wrong_gguf(weights, "this model has a soft prompt already", hint="name the model it was made from")
-        found = tuple(sorted(unused_control_tokens(contents)))[:VECTORS]
+        # Not those that end a text, which a model must be able to write.
+        unused = [token for token, text in unused_control_tokens(contents).items() if "end" not in text]
+        found = tuple(sorted(unused)[-VECTORS:])
         if not found:
             message = "the vocabulary has no control tokens that chats never use, so no place for a soft prompt"
             raise wrong_gguf(weights, message, hint="--adapter needs none")
