@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, place
 from promptkit.reports.progress import Progress
 from promptkit.reports.training import TrainingScreen
+from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.storage.files import read_text, write_atomic
 from promptkit.storage.yaml_edit import set_value
 from promptkit.training.fitting.settings import BATCH, FitProgress, FitSettings
@@ -31,7 +32,7 @@ from promptkit.training.step_training import (
 from promptkit.tuning.tuned_suite import load_tuning_suite
 
 if TYPE_CHECKING:
-    from promptkit.training.transformer.weights import Transformer
+    from promptkit.training.transformer.weights import Stored
 
 YAML = (".yaml", ".yml")
 
@@ -91,7 +92,7 @@ async def train_weights(
     InputError with all that is wrong before a model is loaded or memory does not suffice, MissingExtra, Unsupported,
     StoreFailed, and the errors of the runtime.
     """
-    check_trainable(labelled, kind, overwrite=options.overwrite)
+    await asyncio.to_thread(check_trainable, labelled, kind, overwrite=options.overwrite)
     if options.apply:
         _check_appliable(pipeline)
     async with open_session(pipeline, options.model, progress) as session:
@@ -108,9 +109,13 @@ async def train_weights(
             ]
         settings = FitSettings(seed=options.seed, batch=options.batch, rate=kind.rate)
     # The session has ended, so that the memory of the model that answered is free.
+    plans = [await asyncio.to_thread(_plan, step, settings) for step in examples]
     records: list[StepRecord] = []
-    for step in examples:
-        record = await _train(step, pipeline, settings, options, progress)
+    for step, (stored, estimated) in zip(examples, plans, strict=True):
+        screen = TrainingScreen(progress, step)
+        screen.begin(stored, estimated)
+        work = partial(_read_and_train, step, stored, settings, root=pipeline.project.root, minutes=options.minutes)
+        record = await _in_thread(work, screen, progress)
         if options.apply and record.file is not None:
             _apply(pipeline, step)
             record = record.model_copy(update={"applied": True})
@@ -120,24 +125,27 @@ async def train_weights(
     return TrainRecord(kind=kind.name, pipeline=pipeline.name, steps=tuple(records))
 
 
-async def _train(
-    examples: StepExamples, pipeline: Pipeline, settings: FitSettings, options: TrainOptions, progress: Progress | None
+def _plan(examples: StepExamples, settings: FitSettings) -> tuple[Stored, int]:
+    """Return the type in which the weights are kept, and the memory in bytes. Raises InputError where it is short."""
+    from promptkit.training.fitting.memory import available_memory
+    from promptkit.training.transformer.architectures import read_config
+
+    return choose_storage(examples, read_config(read_contents(examples.weights)), settings, available_memory())
+
+
+async def _in_thread(
+    work: Callable[[threading.Event, Callable[[FitProgress], None]], StepRecord],
+    screen: TrainingScreen,
+    progress: Progress | None,
 ) -> StepRecord:
     """Train one step in a thread. A cancellation is passed on to it, and its best so far returned."""
     loop, stop = asyncio.get_running_loop(), threading.Event()
-    screen = TrainingScreen(progress, examples)
-    work = partial(
-        _read_and_train,
-        examples,
-        settings,
-        root=pipeline.project.root,
-        minutes=options.minutes,
-        stop=stop,
-        screen=screen,
-        loop=loop,
-    )
+
+    def show(state: FitProgress) -> None:
+        loop.call_soon_threadsafe(screen.update, state)
+
     with screen.showing():
-        training = loop.run_in_executor(None, work)
+        training = loop.run_in_executor(None, work, stop, show)
         try:
             return await asyncio.shield(training)
         except asyncio.CancelledError:
@@ -148,41 +156,22 @@ async def _train(
 
 def _read_and_train(
     examples: StepExamples,
+    stored: Stored,
     settings: FitSettings,
+    stop: threading.Event,
+    show: Callable[[FitProgress], None],
     *,
     root: Path,
     minutes: float | None,
-    stop: threading.Event,
-    screen: TrainingScreen,
-    loop: asyncio.AbstractEventLoop,
 ) -> StepRecord:
-    from promptkit.runtimes.in_process.gguf_contents import read_contents
-    from promptkit.training.fitting.memory import available_memory
-    from promptkit.training.transformer.architectures import read_config
     from promptkit.training.transformer.weights import Transformer
 
-    def show(state: FitProgress) -> None:
-        loop.call_soon_threadsafe(screen.update, state)
-
-    stored, estimated = choose_storage(
-        examples, read_config(read_contents(examples.weights)), settings, available_memory()
-    )
-    loop.call_soon_threadsafe(screen.begin, stored, estimated)
-    model: Transformer = Transformer.read(examples.weights, dtype=stored)
-    return train_step(
-        examples,
-        model,
-        stored,
-        settings,
-        root=root,
-        minutes=minutes,
-        stop=stop,
-        on_progress=show,
-    )
+    model = Transformer.read(examples.weights, dtype=stored)
+    return train_step(examples, model, stored, settings, root=root, minutes=minutes, stop=stop, on_progress=show)
 
 
 def _check_appliable(pipeline: Pipeline) -> None:
-    """Raise InputError for a target in which no step can name an adapter."""
+    """Raise InputError for a target in which no step can name what was trained."""
     if pipeline.file.suffix not in YAML:
         hint = "write a pipeline of one step: `steps: {NAME: {prompt: NAME}}`"
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -115,9 +116,9 @@ async def read_examples(
     if not isinstance(runtime, InProcessRuntime):
         hint = "name its weights by --model gguf:PATH, or train embedded/smollm2"
         raise Unsupported(f"{model.reference} cannot be trained: its weights are not in this process", hint=hint)
-    contents = read_contents(runtime.weights)
+    contents = await asyncio.to_thread(read_contents, runtime.weights)
     config, begins = read_config(contents), int(begins_texts(contents))
-    virtual = kind.tokens(runtime.weights)
+    virtual = await asyncio.to_thread(kind.tokens, runtime.weights)
     requests = await step_requests(labelled, models=models, settings=settings, on_row=on_row)
     examples = [
         replace(example, prompt=(*example.prompt[:begins], *virtual, *example.prompt[begins:]))
@@ -125,7 +126,7 @@ async def read_examples(
     ]
     window = model.context or config.context
     long = {example.row for example in examples if len(example) > window}
-    split = split_rows(labelled)
+    split = await asyncio.to_thread(split_rows, labelled)
     kept = [example for example in examples if example.row not in long]
     validation: dict[int, TrainingExample] = {}
     for example in kept:
