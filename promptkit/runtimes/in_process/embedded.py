@@ -166,7 +166,7 @@ class Embedded(InProcessRuntime):
         capabilities: set[Capability] = set(CAPABILITIES)
         if llama.system_role:
             capabilities.add("system")
-        if llama.calls_functions and not llama.soft_prompt:  # llama.cpp makes the prompt of a request with tools
+        if not llama.soft_prompt and llama.calls_functions:  # llama.cpp itself makes the prompt of a request with tools
             capabilities.add("function_calls")
         if "enable_thinking" in llama.template:
             capabilities |= {"think", "thinks"}
