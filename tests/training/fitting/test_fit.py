@@ -13,6 +13,7 @@ from unittest.mock import patch
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from promptkit.errors import Interrupted
@@ -74,13 +75,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     shape = TinyShape(layers=2, width=32, inner=32, heads=2, kv_heads=1, head_size=16)
     model = Transformer.read(write_tiny(root / "tiny.gguf", shape=shape), dtype="float32")
     optimizers: dict[Any, Any] = {}
-    flattened = module.optax.flatten
+    flattened = optax.flatten
 
     def once(optimizer: Any) -> Any:
         return optimizers.setdefault("one", flattened(optimizer))
 
     # The same optimizer for all trainings, so that the step is compiled once.
-    with patch.object(module.optax, "flatten", once):
+    with patch.object(optax, "flatten", once):
         yield Bench(model, root, fit_of(model, root, "whole").run())
 
 
@@ -121,31 +122,26 @@ def test_a_training_that_was_killed_gives_the_same_adapter_when_it_goes_on(bench
 
 
 def test_another_seed_gives_another_adapter(bench: Bench) -> None:
-    other = bench.fit("seed", settings=replace(SETTINGS, seed=1, epochs=6), stop=stopping(after := [0], 3)).run()
+    stop = threading.Event()
+    other = bench.fit("seed", settings=replace(SETTINGS, seed=1), stop=stop, on_progress=stopping_at(1, stop)).run()
 
-    assert after
+    assert other.steps == 1
     assert other.losses[0] != bench.whole.losses[0]
 
 
-def stopping(count: list[int], after: int) -> threading.Event:
-    """Return an event that is set once it was asked `after` times."""
+def stopping_at(step: int, stop: threading.Event) -> Callable[[FitProgress], None]:
+    """Return a listener that ends a training after a step."""
 
-    class Counted(threading.Event):
-        def is_set(self) -> bool:
-            count[0] += 1
-            return count[0] > after * 10
+    def listen(progress: FitProgress) -> None:
+        if progress.stage == "training" and progress.step == step:
+            stop.set()
 
-    return Counted()
+    return listen
 
 
 def test_an_interruption_keeps_the_best_so_far_and_goes_on_later(bench: Bench) -> None:
     stop = threading.Event()
-
-    def interrupt(progress: FitProgress) -> None:
-        if progress.stage == "training" and progress.step == 5:
-            stop.set()
-
-    found = bench.fit("interrupted", stop=stop, on_progress=interrupt).run()
+    found = bench.fit("interrupted", stop=stop, on_progress=stopping_at(5, stop)).run()
 
     assert (found.ending, found.steps) == ("interrupted", 5)
     assert found.best.step == 4
