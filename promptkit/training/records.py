@@ -18,7 +18,7 @@ class RowsRecord(_Record):
 
     training: int
     validation: int
-    too_long: tuple[int, ...] = Field((), description="the numbers of the rows that are longer than the window")
+    too_long: tuple[int, ...] = Field(default=(), description="the numbers of the rows that are longer than the window")
     generated: int = 0
     generated_validation: int = 0
     hash: str
