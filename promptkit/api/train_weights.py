@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from promptkit.api.session import ModelOptions, load, notify, open_session, showing
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, place
 from promptkit.reports.progress import Progress
 from promptkit.reports.training import TrainingScreen
-from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.storage.files import read_text, write_atomic
 from promptkit.storage.yaml_edit import set_value
-from promptkit.training.fitting.settings import BATCH, FitProgress, FitSettings
+from promptkit.training.fitting.settings import BATCH, FitSettings
 from promptkit.training.kinds import Kind
 from promptkit.training.labelled_rows import LabelledRows, read_labelled_file, read_labelled_suite
 from promptkit.training.records import StepRecord, TrainRecord
 from promptkit.training.step_training import (
     StepExamples,
     check_trainable,
-    choose_storage,
+    plan_memory,
     read_examples,
-    train_step,
+    train_in_thread,
 )
 from promptkit.tuning.tuned_suite import load_tuning_suite
-
-if TYPE_CHECKING:
-    from promptkit.training.transformer.weights import Stored
 
 YAML = (".yaml", ".yml")
 
@@ -109,13 +103,21 @@ async def train_weights(
             ]
         settings = FitSettings(seed=options.seed, batch=options.batch, rate=kind.rate)
     # The session has ended, so that the memory of the model that answered is free.
-    plans = [await asyncio.to_thread(_plan, step, settings) for step in examples]
+    plans = [await asyncio.to_thread(plan_memory, step, settings) for step in examples]
     records: list[StepRecord] = []
     for step, (stored, estimated) in zip(examples, plans, strict=True):
         screen = TrainingScreen(progress, step)
         screen.begin(stored, estimated)
-        work = partial(_read_and_train, step, stored, settings, root=pipeline.project.root, minutes=options.minutes)
-        record = await _in_thread(work, screen, progress)
+        with screen.showing():
+            record = await train_in_thread(
+                step,
+                stored,
+                settings,
+                root=pipeline.project.root,
+                minutes=options.minutes,
+                on_progress=screen.update,
+                on_stop=partial(notify, progress, "ending after this step of training; the best so far is kept"),
+            )
         if options.apply and record.file is not None:
             _apply(pipeline, step)
             record = record.model_copy(update={"applied": True})
@@ -123,51 +125,6 @@ async def train_weights(
         if record.ending == "interrupted":
             break
     return TrainRecord(kind=kind.name, pipeline=pipeline.name, steps=tuple(records))
-
-
-def _plan(examples: StepExamples, settings: FitSettings) -> tuple[Stored, int]:
-    """Return the type in which the weights are kept, and the memory in bytes. Raises InputError where it is short."""
-    from promptkit.training.fitting.memory import available_memory
-    from promptkit.training.transformer.architectures import read_config
-
-    return choose_storage(examples, read_config(read_contents(examples.weights)), settings, available_memory())
-
-
-async def _in_thread(
-    work: Callable[[threading.Event, Callable[[FitProgress], None]], StepRecord],
-    screen: TrainingScreen,
-    progress: Progress | None,
-) -> StepRecord:
-    """Train one step in a thread. A cancellation is passed on to it, and its best so far returned."""
-    loop, stop = asyncio.get_running_loop(), threading.Event()
-
-    def show(state: FitProgress) -> None:
-        loop.call_soon_threadsafe(screen.update, state)
-
-    with screen.showing():
-        training = loop.run_in_executor(None, work, stop, show)
-        try:
-            return await asyncio.shield(training)
-        except asyncio.CancelledError:
-            stop.set()
-            notify(progress, "ending after this step of training; the best so far is kept")
-            return await training
-
-
-def _read_and_train(
-    examples: StepExamples,
-    stored: Stored,
-    settings: FitSettings,
-    stop: threading.Event,
-    show: Callable[[FitProgress], None],
-    *,
-    root: Path,
-    minutes: float | None,
-) -> StepRecord:
-    from promptkit.training.transformer.weights import Transformer
-
-    model = Transformer.read(examples.weights, dtype=stored)
-    return train_step(examples, model, stored, settings, root=root, minutes=minutes, stop=stop, on_progress=show)
 
 
 def _check_appliable(pipeline: Pipeline) -> None:

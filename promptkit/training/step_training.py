@@ -148,6 +148,17 @@ async def read_examples(
     )
 
 
+def plan_memory(examples: StepExamples, settings: FitSettings) -> tuple[Stored, int]:
+    """Return the type in which the weights are kept, and the estimated peak of the memory in bytes.
+
+    Raises InputError where the memory that is free does not suffice, with what would.
+    """
+    from promptkit.training.fitting.memory import available_memory
+    from promptkit.training.transformer.architectures import read_config
+
+    return choose_storage(examples, read_config(read_contents(examples.weights)), settings, available_memory())
+
+
 def choose_storage(
     examples: StepExamples, config: TransformerConfig, settings: FitSettings, available: int | None
 ) -> tuple[Stored, int]:
@@ -191,6 +202,50 @@ def _estimate(examples: StepExamples, config: TransformerConfig, settings: FitSe
         tokens=sum(map(len, every)),
         weight_bytes=_BYTES[kind],
     )
+
+
+async def train_in_thread(
+    examples: StepExamples,
+    stored: Stored,
+    settings: FitSettings,
+    *,
+    root: Path,
+    minutes: float | None = None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
+    on_stop: Callable[[], None] = lambda: None,
+) -> StepRecord:
+    """Read the weights and train a step in a thread, as `train_step` does, and return its record.
+
+    Cancelled, it calls `on_stop`, and returns the record of the best so far after the running step of training.
+    `on_progress` is called in the event loop.
+    """
+
+    def work(stop: threading.Event, show: Callable[[FitProgress], None]) -> StepRecord:
+        from promptkit.training.transformer.weights import Transformer
+
+        model = Transformer.read(examples.weights, dtype=stored)
+        return train_step(examples, model, stored, settings, root=root, minutes=minutes, stop=stop, on_progress=show)
+
+    return await _in_thread(work, on_progress, on_stop)
+
+
+async def _in_thread(
+    work: Callable[[threading.Event, Callable[[FitProgress], None]], StepRecord],
+    on_progress: Callable[[FitProgress], None],
+    on_stop: Callable[[], None],
+) -> StepRecord:
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+
+    def show(state: FitProgress) -> None:
+        loop.call_soon_threadsafe(on_progress, state)
+
+    training = loop.run_in_executor(None, work, stop, show)
+    try:
+        return await asyncio.shield(training)
+    except asyncio.CancelledError:
+        stop.set()
+        on_stop()
+        return await training
 
 
 def train_step(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptkit.errors import InputError
 from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.training.fitting import memory
-from promptkit.training.fitting.settings import FitSettings
+from promptkit.training.fitting.settings import FitProgress, FitSettings
 from promptkit.training.kinds import AdapterKind
 from promptkit.training.labelled_rows import read_labelled_file
 from promptkit.training.step_requests import TrainingExample
-from promptkit.training.step_training import StepExamples, _estimate, _training_key, choose_storage
+from promptkit.training.step_training import StepExamples, _estimate, _in_thread, _training_key, choose_storage
 from promptkit.training.transformer.architectures import TransformerConfig, read_config
 from tests.engine.helpers import Folder
 from tests.training.tiny_gguf import TinyShape, write_tiny
@@ -90,3 +94,21 @@ def test_a_checkpoint_belongs_to_all_that_decides_the_result(examples: StepExamp
 
     assert key == _training_key(examples, "digest", [1])
     assert len({key, *others}) == 6
+
+
+async def test_a_cancelled_training_ends_itself_and_its_record_is_returned() -> None:
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    shown: list[Any] = []
+
+    def work(stop: threading.Event, show: Callable[[FitProgress], None]) -> Any:
+        show(FitProgress("training", 1, 8))
+        loop.call_soon_threadsafe(begun.set)
+        assert stop.wait(10)
+        return "the best so far"
+
+    training = asyncio.create_task(_in_thread(work, shown.append, lambda: shown.append("stopped")))
+    await begun.wait()
+    training.cancel()
+
+    assert str(await training) == "the best so far"
+    assert shown == [FitProgress("training", 1, 8), "stopped"]
