@@ -93,14 +93,19 @@ def test_a_soft_prompt_is_a_copy_of_the_model_that_begins_each_prompt_with_it(fo
     assert "this model has a soft prompt already" in again.err
 
 
-def test_the_limit_of_time_ends_a_training_and_its_record_says_so(folder: Folder) -> None:
-    done = run_command(*TRAIN, "--minutes", "0.0001", "--json", folder=folder.root)
+def test_the_record_says_what_ended_a_training_and_which_rows_were_too_long(folder: Folder) -> None:
+    rows = folder.root / "rows.jsonl"
+    rows.write_text(rows.read_text() + json.dumps({"mail": "long " * 400, "team": "a"}) + "\n")
+    # The size of the batch is that of the first test, so that nothing is compiled again.
+    done = run_command(*TRAIN, "--minutes", "0.0001", "--batch", "48", "--json", folder=folder.root)
 
     assert done.code == 0, done.err
+    assert "left out 1 row longer than the window: 49" in done.err
     (step,) = done.json["steps"]
     assert (done.json["kind"], done.json["pipeline"]) == ("adapter", "mails")
     assert (step["ending"], step["steps"], step["file"]) == ("time limit", 0, None)
-    assert step["rows"]["training"] == 38
+    assert step["rows"]["training"] + step["rows"]["validation"] == 48
+    assert step["rows"]["too_long"] == [49]
     assert step["measure"] == "constrained"
     assert step["difference"]["difference"] == 0
     assert list((folder.root / ".promptkit/training").glob("*.npz")), "the same command goes on from it"
@@ -122,15 +127,6 @@ def test_an_earlier_adapter_is_not_overwritten(folder: Folder) -> None:
     assert done.code == 2
     assert "there is an adapter already" in done.err
     assert (folder.root / "pipelines/mails.sort.lora.gguf").read_text() == "mine"
-
-
-def test_rows_longer_than_the_window_are_left_out_and_named(folder: Folder) -> None:
-    rows = folder.root / "rows.jsonl"
-    rows.write_text(rows.read_text() + json.dumps({"mail": "long " * 400, "team": "a"}) + "\n")
-    done = run_command(*TRAIN, "--minutes", "0.0001", folder=folder.root)
-
-    assert done.code == 0, done.err
-    assert "left out 1 row longer than the window: 49" in done.err
 
 
 @pytest.mark.parametrize(
