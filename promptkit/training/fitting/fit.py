@@ -104,6 +104,8 @@ class _Run:
         ending: Ending = "finished"
         if not state.evaluations:
             state = self._evaluated(state)
+        if not math.isfinite(state.evaluations[0].loss):
+            ending, self.steps = "loss not finite", 0
         while state.step < self.steps:
             if (reason := self._reason_to_end(state)) is not None:
                 ending = reason

@@ -182,6 +182,13 @@ def test_a_loss_that_is_not_finite_ends_a_training_with_the_best_before(bench: B
     assert found.best.step == 4
 
 
+def test_a_base_whose_loss_is_not_finite_is_not_trained(bench: Bench) -> None:
+    with with_losses(lambda call: math.nan, "measure"):
+        found = bench.fit("nan base").run()
+
+    assert (found.ending, found.steps, found.best.step) == ("loss not finite", 0, 0)
+
+
 @pytest.mark.parametrize(("patience", "steps"), [(2, 6), (3, 8)])
 def test_training_stops_after_as_many_evaluations_without_a_lower_loss(bench: Bench, patience: int, steps: int) -> None:
     # Three batches an evaluation: the base, then the best at step 2, then none better.
