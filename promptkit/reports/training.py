@@ -91,8 +91,9 @@ def _step_lines(record: StepRecord, kind: str) -> Iterator[str]:
     measure = "held to the allowed answers" if record.measure == "constrained" else "the whole answer as expected"
     yield f"  validation   {counted(rows.validation, 'row')}, {measure}"
     for name, found in (("base", record.before), (kind, record.after)):
+        loss = "not finite" if found.loss is None else f"{found.loss:.3f}"
         interval = f"[{100 * found.low:.0f}, {100 * found.high:.0f}]"
-        yield f"  {name:<12} {100 * found.accuracy:.0f} % right {interval}, loss {found.loss:.3f}"
+        yield f"  {name:<12} {100 * found.accuracy:.0f} % right {interval}, loss {loss}"
     low, high = 100 * difference.low, 100 * difference.high
     shown = "" if difference.low > 0 or difference.high < 0 else "; not shown to differ"
     yield f"  difference   {100 * difference.difference:+.0f} points [{low:+.0f}, {high:+.0f}]{shown}"

@@ -30,7 +30,7 @@ class AccuracyRecord(_Record):
     accuracy: float
     low: float
     high: float
-    loss: float
+    loss: float | None = Field(description="null where it is not a finite number")
 
 
 class DifferenceRecord(_Record):
@@ -49,7 +49,7 @@ class EvaluationRecord(_Record):
     """The validation rows after a step of training."""
 
     step: int
-    loss: float
+    loss: float | None
     accuracy: float
 
 

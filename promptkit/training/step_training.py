@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -353,7 +354,8 @@ def _measured(examples: StepExamples, fitted: Fitted) -> dict[str, Any]:
             method=paired.method,
         ),
         "evaluations": tuple(
-            EvaluationRecord(step=found.step, loss=found.loss, accuracy=found.accuracy) for found in fitted.evaluations
+            EvaluationRecord(step=found.step, loss=_finite(found.loss), accuracy=found.accuracy)
+            for found in fitted.evaluations
         ),
         "steps": fitted.steps,
         "best_step": fitted.best.step,
@@ -365,7 +367,11 @@ def _measured(examples: StepExamples, fitted: Fitted) -> dict[str, Any]:
 
 def _accuracy(evaluation: Evaluation) -> AccuracyRecord:
     low, high = wilson(sum(evaluation.right), len(evaluation.right))
-    return AccuracyRecord(accuracy=evaluation.accuracy, low=low, high=high, loss=evaluation.loss)
+    return AccuracyRecord(accuracy=evaluation.accuracy, low=low, high=high, loss=_finite(evaluation.loss))
+
+
+def _finite(loss: float) -> float | None:
+    return loss if isfinite(loss) else None
 
 
 def _description(examples: StepExamples, record: StepRecord) -> dict[str, Any]:
