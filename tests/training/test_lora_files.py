@@ -72,7 +72,7 @@ def test_an_adapter_of_more_layers_is_refused(tmp_path: Path) -> None:
         read_lora(write(tmp_path / "long.gguf")).check_base(read_contents(short))
 
 
-@pytest.mark.attack("a damaged GGUF file")
+@pytest.mark.attack("gguf")
 @pytest.mark.parametrize(
     ("metadata", "tensors", "message"),
     [

@@ -168,9 +168,9 @@ class _Facts:
         self.scaling = contents.text(f"{name}.rope.scaling.type") or "none"
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return a finite number that is not negative."""
+        """Return a finite number above 0; the default may be 0."""
         value = self._contents.metadata.get(f"{self._name}.{key}", default)
-        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        if not isinstance(value, int | float) or not math.isfinite(value) or (value <= 0 and value != default):
             raise self._wrong(key, value)
         return float(value)
 

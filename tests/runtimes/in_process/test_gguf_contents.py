@@ -53,7 +53,7 @@ def test_types_of_tensors_have_the_blocks_of_ggml() -> None:
     }
 
 
-@pytest.mark.attack("a damaged GGUF file")
+@pytest.mark.attack("gguf")
 @pytest.mark.parametrize(
     ("start", "message"),
     [

@@ -60,6 +60,8 @@ def test_matrices_of_rows_without_whole_blocks_are_kept_in_16_bits(tmp_path: Pat
         ({"llama__attention__head_count_kv": 3}, r"`blk.0.attn_k.weight` has the shape \[32, 64\], not \[48, 64\]"),
         ({"llama__rope__scaling__type": "yarn"}, "the RoPE scaling `yarn`"),
         ({"llama__rope__dimension_count": 8}, "RoPE on a part of a head"),
+        ({"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 0.0}, "rope.scaling.factor` is 0.0"),
+        ({"llama__rope__freq_base": -1.0}, "`llama.rope.freq_base` is -1.0"),
         ({"llama__expert_count": 8}, "a mixture of experts"),
         ({"llama__attention__layer_norm_rms_epsilon": float("nan")}, "layer_norm_rms_epsilon` is nan"),
     ],
