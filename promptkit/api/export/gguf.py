@@ -66,6 +66,8 @@ def export_gguf(
     if found.adapter is None and quantize is None:
         raise InputError("nothing to change in the copy", hint="name an adapter, --step STEP, or --quantize q8_0")
     reference, weights = asyncio.run(_weights(found, progress))
+    if progress is not None:
+        progress(f"writing {to.name}", 0, None)
     write_copy(weights, to, adapter=found.adapter, quantization=quantize)
     return ExportedGguf(to, reference, found.adapter, to.stat().st_size, weights.stat().st_size)
 

@@ -55,6 +55,7 @@ def answer(path: Path, adapter: Path | None = None) -> np.ndarray[Any, Any]:
 def test_the_copy_of_a_step_answers_as_its_model_with_the_adapter(project: Path) -> None:
     done = export(project, "mails", "sorted.gguf", "--step", "sort")
     assert (done.code, done.out) == (0, "sorted.gguf\n")
+    assert "writing sorted.gguf" in done.err
     assert "gguf:tiny.gguf with mails.sort.lora.gguf merged: 0.5 MB, the original 0.5 MB" in done.err
     assert "next: --model gguf:sorted.gguf" in done.err
     adapted = answer(project / "tiny.gguf", project / "pipelines/mails.sort.lora.gguf")
