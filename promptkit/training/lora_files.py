@@ -45,8 +45,8 @@ class LoraFile:
         """Raise InputError where the adapter was made for other weights, or its shapes are not those of the base."""
         adapter = self.contents
         if adapter.architecture != base.architecture:
-            message = f"the adapter is for models of the architecture `{adapter.architecture}`, not "
-            raise wrong_gguf(adapter.path, f"{message}`{base.architecture}`")
+            message = f"the adapter is for the architecture `{adapter.architecture}`, not `{base.architecture}`"
+            raise wrong_gguf(adapter.path, message)
         if (made_for := self.training.get("base")) and made_for != file_digest(base.path):
             raise wrong_gguf(
                 adapter.path,
@@ -55,7 +55,7 @@ class LoraFile:
             )
         wrong = [misfit for name, pair in self.pairs.items() if (misfit := _misfit(base, name, pair))]
         if wrong:
-            raise InputError(Problem(misfit, str(place(adapter.path))) for misfit in wrong[:10])
+            raise InputError(Problem(misfit, place(adapter.path)) for misfit in wrong[:10])
 
 
 def write_lora(

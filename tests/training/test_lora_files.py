@@ -54,7 +54,7 @@ def test_an_adapter_made_elsewhere_fits_by_its_shapes(tmp_path: Path, base: Path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "qwen2"}, "for models of the architecture `qwen2`, not `llama`"),
+        ({"architecture": "qwen2"}, "for the architecture `qwen2`, not `llama`"),
         ({"base": "0" * 64}, "trained on other weights"),
         ({"width": 32}, r"of shape \[32, 32\]; in the model it is \[64, 64\]"),
     ],

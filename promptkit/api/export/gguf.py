@@ -59,7 +59,7 @@ def export_gguf(
     writing takes. Raises InputError for what does not fit together, MissingExtra without the package `gguf`,
     ModelLoadFailed, and StoreFailed where the copy cannot be written.
     """
-    check_destination(to, str(place(to)))
+    check_destination(to, f"OUT {place(to)}")
     if to.suffix != ".gguf":
         raise InputError(f"the copy is a GGUF file, and `{place(to)}` does not end in .gguf", hint=f"{to.name}.gguf")
     found = _source(source, adapter, step, model)
@@ -113,7 +113,7 @@ def _step_with_adapter(pipeline: Pipeline, name: str | None, adapter: Path | Non
             raise InputError(
                 Problem(
                     f"the step `{name}` has no adapter beside it: {adapter_file(pipeline, step).name}",
-                    str(place(pipeline.file)),
+                    place(pipeline.file),
                     hint=f"promptkit train {pipeline.file.stem} --adapter --step {name}",
                 )
             )

@@ -136,7 +136,7 @@ def read_contents(path: Path) -> GgufContents:
 
 def wrong_gguf(path: Path, message: str, *, hint: str | None = None) -> InputError:
     """Return the error of a file that cannot be used."""
-    return InputError(Problem(message, str(place(path)), hint=hint))
+    return InputError(Problem(message, place(path), hint=hint))
 
 
 def _checked(tensor: Tensor, file_size: int) -> Tensor:

@@ -70,7 +70,7 @@ def write_gguf(path: Path, metadata: Mapping[str, bytes], tensors: Sequence[NewT
 
 def copy_metadata(
     contents: GgufContents, changes: Mapping[str, str | bool | int | float], change: str
-) -> dict[str, Any]:
+) -> dict[str, bytes]:
     """Return the metadata of a copy: with `changes`, and with the digest of the original and a name of the `change`."""
     try:
         digest = file_digest(contents.path)

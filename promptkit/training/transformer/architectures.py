@@ -150,7 +150,7 @@ def read_config(contents: GgufContents) -> TransformerConfig:
         epsilon=facts.number("attention.layer_norm_rms_epsilon"),
         rope_base=rope_base,
         local_rope_base=facts.number("rope.freq_base_swa", architecture.local_rope_base or rope_base),
-        rope_scale=1 / facts.number("rope.scaling.factor", 1.0) if facts.scaling == "linear" else 1.0,
+        rope_scale=facts.rope_scale(),
         window=window if period else 0,
         local_layers=tuple(bool(period) and layer % period < period - 1 for layer in range(layers)),
         attention_scale=1 / math.sqrt(width / heads if by_width else head_size),
@@ -165,7 +165,7 @@ class _Facts:
     def __init__(self, contents: GgufContents, name: str) -> None:
         self._contents = contents
         self._name = name
-        self.scaling = contents.text(f"{name}.rope.scaling.type") or "none"
+        self.scaling = contents.text(f"{name}.rope.scaling.type") or "linear"
 
     def number(self, key: str, default: float | None = None) -> float:
         """Return a finite number above 0; the default may be 0."""
@@ -180,6 +180,11 @@ class _Facts:
         if not isinstance(value, int) or not least <= value <= most:
             raise self._wrong(key, value)
         return value
+
+    def rope_scale(self) -> float:
+        """Return the factor of positions. Older files have the divisor under another key."""
+        divisor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 1.0))
+        return 1 / divisor if self.scaling == "linear" else 1.0
 
     def vocabulary(self) -> int:
         """Return the number of tokens: the rows of the token embedding."""

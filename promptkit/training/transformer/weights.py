@@ -63,7 +63,7 @@ class _Reader:
 
     def weights(self) -> Weights:
         config, there = self._config, self._contents.tensors
-        vectors = {**{name: f"{name}.weight" for name in config.norm_sizes}}
+        vectors = {name: f"{name}.weight" for name in config.norm_sizes}
         vectors |= {f"{name}_bias": f"{name}.bias" for name in self._biases}
         weights: Weights = {
             "embedding": self._stored(lambda _: "token_embd.weight", (1, config.vocabulary, config.width), single=True),
@@ -102,8 +102,7 @@ class _Reader:
             wrong.append(f"{config.heads} heads cannot share {config.kv_heads} heads of keys and values")
         if wrong:
             shown = [*wrong[:10], *([f"and {len(wrong) - 10} more"] if len(wrong) > 10 else [])]
-            file = str(place(self._contents.path))
-            raise InputError(Problem(message, file) for message in shown)
+            raise InputError(Problem(message, place(self._contents.path)) for message in shown)
 
     def _numbers(self, name: str) -> Numbers:
         return read_numbers(self._contents, self._contents.tensors[name])

@@ -14,6 +14,7 @@ from promptkit.errors import InputError
 from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.runtimes.in_process.gguf_writer import copied, encode_value, write_gguf
 from promptkit.training.lora_files import write_lora
+from promptkit.training.transformer.architectures import read_config
 from promptkit.training.transformer.weights import Blocks, Transformer
 from tests.training.tiny_gguf import TinyShape, vocabulary, write_tiny
 
@@ -39,6 +40,19 @@ def test_the_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     assert "output" not in model.weights
 
 
+@pytest.mark.parametrize(
+    ("facts", "scale"),
+    [
+        ({}, 1),
+        ({"llama__rope__scaling__factor": 4.0}, 0.25),  # linear, where no type is named
+        ({"llama__rope__scale_linear": 2.0}, 0.5),
+        ({"llama__rope__scaling__type": "none", "llama__rope__scaling__factor": 4.0}, 1),
+    ],
+)
+def test_positions_are_scaled_as_the_file_says(tmp_path: Path, facts: dict[str, Any], scale: float) -> None:
+    assert read_config(read_contents(changed(write_tiny(tmp_path / "tiny.gguf"), **facts))).rope_scale == scale
+
+
 def test_matrices_of_rows_without_whole_blocks_are_kept_in_16_bits(tmp_path: Path) -> None:
     shape = TinyShape(width=48, heads=3, kv_heads=3, inner=64)
     layers = Transformer.read(write_tiny(tmp_path / "tiny.gguf", shape=shape), dtype="int8").weights["layers"]
@@ -60,7 +74,7 @@ def test_matrices_of_rows_without_whole_blocks_are_kept_in_16_bits(tmp_path: Pat
         ({"llama__attention__head_count_kv": 3}, r"`blk.0.attn_k.weight` has the shape \[32, 64\], not \[48, 64\]"),
         ({"llama__rope__scaling__type": "yarn"}, "the RoPE scaling `yarn`"),
         ({"llama__rope__dimension_count": 8}, "RoPE on a part of a head"),
-        ({"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 0.0}, "rope.scaling.factor` is 0.0"),
+        ({"llama__rope__scaling__factor": 0.0}, "rope.scaling.factor` is 0.0"),
         ({"llama__rope__freq_base": -1.0}, "`llama.rope.freq_base` is -1.0"),
         ({"llama__expert_count": 8}, "a mixture of experts"),
         ({"llama__attention__layer_norm_rms_epsilon": float("nan")}, "layer_norm_rms_epsilon` is nan"),
