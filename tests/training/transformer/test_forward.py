@@ -123,21 +123,20 @@ def test_an_adapter_changes_both_alike_and_so_does_its_merged_copy(case: Case) -
 
 def test_stored_weights_give_what_the_file_gives_within_their_rounding(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", quantized="Q8_0")
-    stores: tuple[Stored, ...] = ("float32", "float16", "int8")
-    exact, halves, blocks = (computed(Transformer.read(path, dtype=dtype)) for dtype in stores)
-    assert halves == pytest.approx(exact, abs=0.02)
-    assert blocks == pytest.approx(exact, abs=1e-4)  # the file has the same blocks
+    stores: tuple[Stored, ...] = ("float16", "int8")
+    halves, blocks = (computed(Transformer.read(path, dtype=dtype)) for dtype in stores)
+    assert 1e-4 < np.abs(halves - blocks).max() < 0.02  # the blocks are those of the file
 
 
 def test_virtual_tokens_are_what_a_copy_with_their_rows_computes(tmp_path: Path) -> None:
-    path, copy = write_tiny(tmp_path / "tiny.gguf", "gemma", tied=False), tmp_path / "soft.gguf"
+    path, copy = write_tiny(tmp_path / "tiny.gguf", "gemma3", tied=False), tmp_path / "soft.gguf"
     model = Transformer.read(path, dtype="float32")
     ids, vectors = TOKENS[1:3], np.random.default_rng(2).normal(size=(2, 64)).astype(np.float32)
     virtual = VirtualTokens(jnp.asarray(ids), jnp.asarray(vectors))
     write_embedding_rows(path, dict(zip(ids, vectors, strict=True)), copy, facts={})
     soft = computed(model, virtual=virtual)
-    assert np.abs(soft - computed(model)).max() > 0.1
-    assert soft == pytest.approx(computed(Transformer.read(copy, dtype="float32")), abs=1e-5)
+    assert np.abs(soft - answered(path)).max() > 0.1
+    assert soft == pytest.approx(answered(copy), abs=5e-3)
 
 
 def test_training_goes_on_from_the_states_of_the_lower_layers(tmp_path: Path) -> None:
