@@ -51,13 +51,15 @@ class MeasuredShare(_Part):
 
 
 class Cascade(_Part):
-    """The measured cascade, on rows that the head had not seen: the share that it `answers` by itself, the share of
-    all rows that it answers `wrongly`, and the accuracy `among_answered` (None where it answers none).
+    """The cross-validated cascade: the share of rows that the head `answers` by itself, the share of all rows that it
+    answers `wrongly`, and its accuracy `among_answered` (None where it answers none).
+
+    The threshold was chosen on the same rows, so that `wrongly` is below the risk by construction.
     """
 
     answers: Share
-    wrongly: MeasuredShare
-    among_answered: MeasuredShare | None = None
+    wrongly: Share
+    among_answered: Share | None = None
 
 
 class Head(_Part):
