@@ -39,8 +39,8 @@ def _cascade(head: Head) -> Iterator[str]:
         yield f"at a risk of {head.risk:g} it answers no row by itself: more rows, or a larger --risk, would let it"
         return
     yield (
-        f"at a risk of {head.risk:g} it answers {cascade.answers:.0%} of the rows by itself, {cascade.among_answered:.1%} "
-        f"of these rightly ({cascade.wrongly:.1%} of all rows wrongly)"
+        f"at a risk of {head.risk:g} it answers {cascade.answers:.0%} of the rows by itself, "
+        f"{cascade.among_answered:.1%} of these rightly ({cascade.wrongly:.1%} of all rows wrongly)"
     )
     yield "the accuracies are cross-validated; the threshold was chosen on the same rows"
     if head.tfidf.mean >= head.accuracy.mean:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -99,7 +100,7 @@ def _terms(text: str) -> Iterator[str]:
     """Yield a text's words, pairs of words and character n-grams; the latter begin with a sign that no word has."""
     found = list(words(text))
     yield from found
-    yield from (f"{first} {second}" for first, second in zip(found, found[1:], strict=False))
+    yield from (f"{first} {second}" for first, second in pairwise(found))
     for word in found:
         padded = f" {word} "
         for size in CHARACTERS:

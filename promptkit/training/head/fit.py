@@ -60,8 +60,8 @@ def fit_head(
     """Fit a head to the labels of rows.
 
     `vectors` are (rows, numbers) for each candidate; `texts`, the label `codes` and the `clusters` of near-duplicates
-    are by row. The candidate and the penalty are chosen by cross-validation inside the rows. The accuracy is that of the
-    whole procedure, choice included, on the rows of each of OUTER_FOLDS folds, so that the choice does not flatter it.
+    are by row. The candidate and the penalty are chosen by cross-validation inside the rows. The accuracy is that of
+    the whole procedure, choice included, on the rows of OUTER_FOLDS folds, so that the choice does not flatter it.
     """
     candidates: dict[HiddenState | None, Features] = {state: VectorFeatures(found) for state, found in vectors.items()}
     baseline: dict[HiddenState | None, Features] = {None: TextFeatures(texts)}
