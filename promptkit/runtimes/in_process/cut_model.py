@@ -35,8 +35,8 @@ _UINT32 = 4
 
 def count_layers(path: Path) -> int | None:
     """Return the number of a model's blocks; None where a copy of the first of them would not be a model."""
-    with suppress(OSError, ValueError, struct.error), _metadata(path) as metadata:
-        facts = metadata.values(before="tokenizer.")
+    with suppress(OSError, ValueError, OverflowError, struct.error), _metadata(path) as metadata:
+        facts = metadata.values()
         architecture = facts.get("general.architecture", b"").decode("utf-8", "replace")
         layers = facts.get(f"{architecture}.block_count")
         is_whole = facts.get("split.count", 1) in (0, 1)
