@@ -36,7 +36,6 @@ LAYERS: Final = (1.0, 0.75, 0.6, 0.5)
 """The shares of a model's layers after which vectors are compared; middle ones often tell labels apart better."""
 POOLINGS: Final[tuple[Pooling, ...]] = ("mean", "last")
 FIT_SECONDS: Final = 3_600.0
-SINGLE_THREAD: Final = "promptkit.training.head.single_thread"
 _TYPICAL_ACCURACY: Final = 0.85
 
 
@@ -164,7 +163,7 @@ async def train_head(
         seed=plan.seed,
     )
     try:
-        fitted = await run_in_worker(fit_as_json, given, seconds=FIT_SECONDS, imports=(SINGLE_THREAD,))
+        fitted = await run_in_worker(fit_as_json, given, seconds=FIT_SECONDS)
     except WorkFailed as failed:
         raise ServerFailed(f"the fit of the head {failed}", hint="--limit N takes fewer rows") from None
     head = Head(
