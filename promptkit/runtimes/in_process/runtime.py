@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from promptkit.errors import ServerFailed
 from promptkit.runtimes.base import LLAMA_VERSION, HiddenState, Runtime
-from promptkit.runtimes.in_process.cut_model import cut_model
+from promptkit.runtimes.in_process.cut_model import cut_model, delete_cuts
 from promptkit.runtimes.in_process.llama_cpp import Embedder, library_version
 from promptkit.runtimes.in_process.weights import file_digest
 
@@ -53,6 +53,16 @@ class InProcessRuntime(Runtime):
             return await self._run(lambda: self._embed(texts, ended)) if texts else []
         finally:
             ended.set()
+
+    async def forget_layers(self, *, but: int | None) -> None:
+        """Unload the models of hidden states, and delete the copies of the file that end after other layers."""
+
+        def forget() -> None:
+            with self._loading_embedder:
+                self._embedders.clear()
+            delete_cuts(self._path, but=but)
+
+        await self._run(forget)
 
     async def close(self) -> None:
         """End the running requests and unload the model. Safe to call twice."""

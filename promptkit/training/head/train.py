@@ -19,6 +19,7 @@ from promptkit.evaluation.statistics.interval import wilson
 from promptkit.evaluation.suite.row_clusters import repeated_rows
 from promptkit.runtimes.base import HiddenState, Model, Pooling, Request
 from promptkit.runtimes.client import Client
+from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import check_destination, write_atomic
 from promptkit.storage.strict_json import plain
@@ -180,6 +181,8 @@ async def train_head(
         **fitted,
     )
     write_atomic(plan.file, head.model_dump_json(indent=1) + "\n")
+    if isinstance(client.runtime, InProcessRuntime):
+        await client.runtime.forget_layers(but=head.layer)
     return head
 
 
