@@ -166,7 +166,8 @@ def rendered_text(steps: Iterable[Rendered], *, template: bool = False) -> str:
 def _request_lines(rendered: Rendered, template: bool) -> Iterator[str]:
     request = rendered.request
     tokens = f" · {rendered.tokens} tokens" if rendered.tokens is not None else ""
-    yield f"── {rendered.step}{tokens} · at most {request.max_tokens} tokens of answer"
+    reply = f"at most {request.max_tokens} tokens of answer"
+    yield f"── {rendered.step}{tokens} · {'its head reads the vector' if request.hidden_state else reply}"
     if template and rendered.text is not None:
         yield rendered.text
     elif request.prompt is not None:
