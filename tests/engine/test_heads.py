@@ -15,7 +15,7 @@ from promptkit.engine.heads import prompt_digest
 from promptkit.engine.render import rehearse, render
 from promptkit.engine.requirements import fallbacks, unmet_requirements
 from promptkit.engine.session import RunSettings
-from promptkit.errors import BadReply, InputError, Unsupported
+from promptkit.errors import BadReply, ContextOverflow, InputError, Unsupported
 from promptkit.runtimes.base import HiddenState, Request
 from promptkit.runtimes.scripted import CAPABILITIES
 from tests.engine.heads import Vectors, written_head
@@ -195,6 +195,16 @@ async def test_a_vector_that_does_not_fit_is_a_failure_of_the_model(folder: Head
     result = await folder.run(PIPELINE, Vectors([], lambda request: (1.0, 2.0, 3.0)), {"review": "fine"})
     assert isinstance(result.error, BadReply)
     assert "the vector has 3 numbers, the head takes 2" in str(result.error)
+
+
+async def test_a_prompt_that_is_too_long_for_a_vector_goes_on_otherwise(folder: HeadFolder) -> None:
+    def too_long(request: Request) -> tuple[float, ...]:
+        raise ContextOverflow("the text to embed has 3000 tokens, the window 2048")
+
+    result = await folder.run(PIPELINE, Vectors([" bad"], too_long), {"review": "fine"})
+    assert result.output == "bad"
+    assert "a prompt is too long for the head, so `decide: constrain` answers" in result.notices[0]
+    assert result.trace.children[0].extra["head"] == {"abstained": True, "too_long": True}
 
 
 @pytest.mark.parametrize(
