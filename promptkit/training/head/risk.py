@@ -7,7 +7,7 @@ rows, not a promise for each input, label or slice.
 
 Here the n losses are those of cross-validation, each from a head that did not see the row, and the head that is used is
 fitted on all of them. The bound then holds as far as a head does not get worse by the rows of one fold more (compare
-cross-validated risk control: Cohen, Park, Simeone & Shamai 2024); benchmarks/heads.py draws such heads and counts.
+cross-validated risk control: Cohen, Park, Simeone & Shamai 2024).
 """
 
 from __future__ import annotations
@@ -34,8 +34,3 @@ def risk_threshold(confidences: Floats, is_wrong: NDArray[np.bool_], clusters: N
     # The first wrong row that is one too many, and all that are as sure, are not answered.
     over = np.flatnonzero(losses > allowed + 1e-9)
     return 0.0 if not len(over) else float(np.nextafter(wrong[over[0]], np.inf))
-
-
-def least_rows(risk: float) -> int:
-    """Return the number of rows from which a head may answer at all: with fewer, 1 / (n + 1) exceeds the risk."""
-    return int(np.ceil(1 / risk - 1 - 1e-9))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from promptkit.answers.head import ABOVE_ALL
-from promptkit.training.head.risk import least_rows, risk_threshold
+from promptkit.training.head.risk import risk_threshold
 
 
 @pytest.mark.parametrize(("rows", "risk"), [(20, 0.1), (50, 0.1), (100, 0.05), (100, 0.2)])
@@ -29,7 +29,6 @@ def test_the_expected_share_of_wrong_answers_is_at_most_the_risk(rows: int, risk
 def test_a_head_of_too_few_rows_never_answers(rows: int, answers: bool) -> None:
     threshold = risk_threshold(np.full(rows, 0.9), np.zeros(rows, dtype=bool), np.arange(rows), 0.1)
     assert threshold == (0.0 if answers else ABOVE_ALL)
-    assert least_rows(0.1) == 9
 
 
 def test_the_first_wrong_row_that_is_one_too_many_is_not_answered() -> None:
