@@ -81,7 +81,7 @@ def prompt_digest(call: PromptCall, model: Model, project: Project) -> str:
         "examples": [[example.inputs, example.output, example.thoughts] for example in call.examples.all],
         "nearest": call.examples.how_nearest,
     }
-    texts = {file.name: _body(file) for file in _text_files(call, project)}
+    texts = [[file.name, _body(file)] for file in _text_files(call, project)]
     data = json_bytes([settings, texts], sort_keys=True, default=str)
     return hashlib.sha256(data).hexdigest()[:16]
 

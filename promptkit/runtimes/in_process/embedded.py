@@ -96,6 +96,7 @@ class Embedded(InProcessRuntime):
         self._llamas: list[Llama] = []  # empty until loaded
         self._resident: int | None = None
         self._loading = threading.Lock()
+        self._reading = threading.Lock()
         weakref.finalize(self, self._llamas.clear)
 
     async def model(self) -> Model:
@@ -194,10 +195,12 @@ class Embedded(InProcessRuntime):
         prompt = prompt_text(self._loaded(), request)
         state = replace(state, layer=None) if state.layer == self._layers else state
         embedder = self._embedder(state)
-        started = time.perf_counter()
-        vector, tokens = embedder.embed_prompt(prompt.sent)
+        with self._reading:  # one text at a time, so that the wait for others does not count
+            started = time.perf_counter()
+            vector, tokens = embedder.embed_prompt(prompt.sent)
+            seconds = time.perf_counter() - started
         numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
-        return Reply(text="", vector=numbers, tokens_in=tokens, tokens_out=0, seconds=time.perf_counter() - started)
+        return Reply(text="", vector=numbers, tokens_in=tokens, tokens_out=0, seconds=seconds)
 
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
         if request.hidden_state is not None:
