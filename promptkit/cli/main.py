@@ -43,6 +43,7 @@ VERBS = {
     "tools": "List the tools that models and steps may call, and call one.",
     "models": "List, fetch and describe models.",
     "runs": "List, show, compare and export runs; repair the store.",
+    "start": "Make a project from one sentence that says what is wanted.",
     "init": "Create a small working project.",
     "schema": "Print the JSON Schema of a pipeline, a prompt or a suite, for editors.",
 }

@@ -1,0 +1,192 @@
+"""From one sentence to a project: the draft by rules and data, the model's proposals, and the files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from promptkit.api.session import ModelOptions, open_session
+from promptkit.api.start.checks import NAME_LIMIT, labels_fault, slug
+from promptkit.api.start.draft import MOST_CASES, TEMPLATES, Draft, DraftCase, case_name, complete
+from promptkit.api.start.files import project_files
+from promptkit.api.start.proposals import Proposer
+from promptkit.api.start.rows import RowsReading, label_values, read_data
+from promptkit.api.start.sentence import read_sentence
+from promptkit.engine.load import load_target
+from promptkit.errors import InputError, Problem, RuntimeFailure
+from promptkit.project import Project
+from promptkit.reports.progress import Progress
+from promptkit.storage.files import SETTINGS_FILE, resolved, write_new_files
+
+MOST_COPIED: Final = 256_000_000
+"""The largest file of rows, in bytes, that is copied into a project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """The options of `promptkit start`: rows with their fields, a name, and the folder of the project."""
+
+    data: Path | None = None
+    inputs: Sequence[str] = ()
+    expect: str | None = None
+    name: str | None = None
+    into: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InputError for options that do not go together, and for a name that is none."""
+        if self.data is None and (self.inputs or self.expect):
+            raise InputError("--input and --expect name fields of rows", hint="--data FILE names the rows")
+        if self.name is not None and (slug(self.name) != self.name or len(self.name) > NAME_LIMIT):
+            hint = f"up to {NAME_LIMIT} lower-case letters, digits and `_`"
+            raise InputError(f"`--name {self.name}` is not a name for files", hint=hint)
+
+
+def project_root(options: StartOptions) -> Path:
+    """Return the root of the project: `--into`, else the project of the working folder, else that folder."""
+    return resolved(options.into) if options.into is not None else Project.find(Path.cwd()).root
+
+
+def begin_draft(sentence: str, options: StartOptions, root: Path) -> Draft:
+    """Return the draft as far as the sentence, the rows and the options decide it. Raises InputError.
+
+    A name whose files exist already is refused here, before a model is asked.
+    """
+    reading = read_sentence(sentence)
+    draft = Draft(reading)
+    if reading.kind is not None:
+        draft.kind, draft.sources["kind"] = reading.kind, "sentence"
+    if reading.labels:
+        draft.set_labels(reading.labels, "default" if reading.is_usual else "sentence")
+    if reading.fields:
+        draft.fields, draft.sources["fields"] = dict(reading.fields), "sentence"
+    if reading.inputs:
+        draft.set_inputs(_abouts(draft, reading.inputs), "sentence")
+    if options.data is not None:
+        take_rows(draft, read_data(options.data, reading, inputs=options.inputs, expect=options.expect), options)
+    draft.name, draft.sources["name"] = _free_name(options.name or reading.name or "task", options, root), "sentence"
+    if options.name:
+        draft.sources["name"] = "option"
+    elif not reading.name:
+        draft.sources["name"] = "default"
+    check_free(draft, root)
+    return draft
+
+
+def _abouts(draft: Draft, names: Sequence[str]) -> dict[str, str]:
+    """Return inputs by name with their lines for people: the sentence's own words for the last one."""
+    abouts = {name: f"the {name.replace('_', ' ')}" for name in names}
+    if draft.reading.subject and names[-1] == draft.reading.inputs[-1] and len(names) == 1:
+        abouts[names[-1]] = f"one of: {draft.reading.subject}"
+    return abouts
+
+
+def take_rows(draft: Draft, rows: RowsReading, options: StartOptions) -> None:
+    """Take inputs, labels, the kind of answer and cases from rows."""
+    if draft.missing("kind") and rows.kind is not None:
+        draft.kind, draft.sources["kind"] = rows.kind, "data"
+    if draft.kind == "label" and rows.expect is not None:
+        labels = label_values(rows, draft.reading)
+        if fault := labels_fault(labels):
+            hint = "--expect FIELD names another field; without labels in it, the sentence may list them"
+            raise InputError(f"the values of `{rows.expect}` are no set of labels: {fault}", hint=hint)
+        draft.set_labels(labels, "data")
+    elif rows.expect is not None and draft.kind == "labels":
+        rows = replace(rows, expect=rows.expect if not rows.is_text else None)
+    elif draft.kind == "record" and rows.expect is None:
+        rows = replace(rows, record=rows.columns_of(draft.fields))
+    draft.rows = rows
+    draft.set_inputs({name: f"the field `{of}` of a row" for name, of in rows.fields.items()}, "data")
+    draft.cases = [
+        DraftCase(
+            name=case_name(rows.expected(row, draft.kind), number),
+            inputs={name: row[of] for name, of in rows.fields.items()},
+            expect=rows.expected(row, draft.kind),
+            source="data",
+        )
+        for number, row in enumerate(rows.examples[:MOST_CASES], 1)
+    ]
+
+
+def _free_name(name: str, options: StartOptions, root: Path) -> str:
+    """Return a name that no shipped pipeline or prompt has: a derived one gets a number, a given one is refused."""
+    project = Project(root)
+    taken = {shipped for kind in ("pipelines", "prompts") for shipped in project.names(kind)}
+    mine = {path.stem for folder in ("pipelines", "templates/prompts") for path in (root / folder).glob("*.*")}
+    shipped = taken - mine
+    if name not in shipped:
+        return name
+    if options.name is not None:
+        raise InputError(f"`{name}` is the name of something that promptkit ships", hint="--name NAME takes another")
+    return next(free for free in (f"{name}_{number}" for number in range(2, 1000)) if free not in shipped)
+
+
+def check_free(draft: Draft, root: Path) -> None:
+    """Raise InputError with every file of the draft that is there already."""
+    files = (
+        "pipelines/{}.yaml",
+        "templates/prompts/{}.j2",
+        "evals/{}.yaml",
+        *(() if draft.rows else ("evals/{}.jsonl",)),
+    )
+    there = [file for name in files if (root / (file := name.format(draft.name))).exists()]
+    if there:
+        what = "this file is" if len(there) == 1 else "these files are"
+        hint = f"--name {draft.name[: NAME_LIMIT - 2]}_2 takes another name; nothing was written"
+        raise InputError(Problem(f"{what} there already: {', '.join(there)}", hint=hint))
+
+
+async def propose(draft: Draft, root: Path, options: ModelOptions, progress: Progress, *, details: bool) -> None:
+    """Ask the model for what is open in a draft: the answer and the inputs, or the `details` that depend on them.
+
+    A model that fails leaves defaults and a note. Raises the failure of a model that `--model` names.
+    """
+    project = Project.find(root) if (root / SETTINGS_FILE).exists() else Project(root)
+    questions = load_target(TEMPLATES / "ask_kind.j2", project)
+    try:
+        async with open_session(replace(questions, project=project), options, progress) as session:
+            proposer = Proposer(draft, session, progress.listener(steps=False))
+            with progress.showing():
+                await (proposer.propose_details() if details else proposer.propose_answer())
+    except RuntimeFailure as failure:
+        proposer_failure: RuntimeFailure | None = failure
+    else:
+        proposer_failure = proposer.failure
+    if proposer_failure is None:
+        return
+    if options.model is not None:
+        raise proposer_failure
+    draft.notes.append(f"the model is not asked further, and defaults stand in its place: {proposer_failure.message}")
+
+
+def write_project(draft: Draft, root: Path) -> list[Path]:
+    """Write the files of a draft and return their paths. Raises InputError where one is there, StoreFailed."""
+    complete(draft)
+    rows, copied = _rows_inside(draft, root)
+    files: Mapping[Path, str] = project_files(draft, root, rows)
+    written = write_new_files(files)
+    if copied is not None and rows is not None:
+        shutil.copyfile(copied, rows)
+        written.append(rows)
+    return written
+
+
+def _rows_inside(draft: Draft, root: Path) -> tuple[Path | None, Path | None]:
+    """Return the file of the rows inside the project, and the file that it is to be copied from, None if it is there.
+
+    Raises InputError for a file that is too large to copy, or whose place is taken.
+    """
+    if draft.rows is None:
+        return None, None
+    file = resolved(draft.rows.file)
+    if file.is_relative_to(root):
+        return file, None
+    copy = root / "evals" / f"{draft.name}{file.suffix}"
+    if file.stat().st_size > MOST_COPIED:
+        raise InputError(Problem("is too large to copy into the project", file.name, hint="move it there, then start"))
+    if copy.exists():
+        raise InputError(Problem(f"this file is there already: {copy.name}", hint="nothing was written"))
+    draft.notes.append(f"the rows are copied to evals/{copy.name}, as a suite reads files of its project alone")
+    return copy, file

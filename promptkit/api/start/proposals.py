@@ -1,0 +1,205 @@
+"""Asks a model for what a sentence does not say, one typed question at a time, and checks each answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from promptkit.api.session import Session
+from promptkit.api.start.checks import (
+    DEFINITION_LIMIT,
+    EXAMPLE_LIMIT,
+    clean_text,
+    definition_fault,
+    input_name,
+    labels_fault,
+    slug,
+    text_fault,
+)
+from promptkit.api.start.draft import TEMPLATES, Draft, DraftCase, answer_text, case_for, expected_answers
+from promptkit.api.start.vocabulary import Kind
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.run import Runner
+from promptkit.engine.session import OnEvent
+from promptkit.errors import RuntimeFailure, UnparsedAnswer
+from promptkit.runtimes.model_size import parameter_bounds
+
+MOST_DEFINED: Final = 20
+"""Labels beyond this number get no definition."""
+LONGEST_TASK: Final = 1_000
+"""Characters of the sentence that a model is shown."""
+LEAST_PARAMETERS: Final = 1e9
+"""A model with fewer parameters is not asked for instructions: the sentence itself is better."""
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "one category": "label",
+    "several categories": "labels",
+    "yes or no": "boolean",
+    "number": "number",
+    "list": "list",
+    "record": "record",
+    "text": "text",
+}
+
+
+class Proposer:
+    """Asks a session's model about one draft, and puts what passes the checks into it.
+
+    Anything else leaves the choice open and adds a note. `failure` is what ended the asking: a model that is gone.
+    """
+
+    def __init__(self, draft: Draft, session: Session, on_event: OnEvent | None = None) -> None:
+        self._draft = draft
+        self._session = session
+        self._on_event = on_event
+        self._task = draft.reading.sentence[:LONGEST_TASK]
+        self.failure: RuntimeFailure | None = None
+
+    async def propose_answer(self) -> None:
+        """Propose the kind of answer, its labels or fields, and the input, where they are missing."""
+        draft = self._draft
+        await self._name_model()
+        if draft.missing("kind") and (kind := await self._ask("kind", task=self._task)) is not None:
+            draft.kind, draft.sources["kind"] = _KINDS[kind], "model"
+        if draft.kind in ("label", "labels") and draft.missing("labels"):
+            await self._propose_labels()
+        if draft.kind == "record" and draft.missing("fields"):
+            await self._propose_fields()
+        if draft.missing("inputs") and (word := await self._ask("input", task=self._task)) is not None:
+            name = input_name(word)
+            if len(word.split()) <= 2 and slug(word):
+                draft.set_inputs({name: f"the {name.replace('_', ' ')}"}, "model")
+            else:
+                draft.notes.append(f"the name of the input that the model proposed is refused: `{word[:40]}`")
+
+    async def propose_details(self) -> None:
+        """Propose definitions of labels, instructions and cases, where they are missing."""
+        draft = self._draft
+        await self._name_model()
+        if draft.kind in ("label", "labels") and draft.sources["labels"] != "default":
+            await self._propose_definitions()
+        if draft.missing("instructions"):
+            await self._propose_instructions()
+        if not draft.cases:
+            await self._propose_cases()
+
+    async def _name_model(self) -> None:
+        try:
+            model = await (await self._session.models.get(None)).model()
+        except RuntimeFailure as failure:
+            self.failure = failure
+            return
+        self._draft.model = model.reference
+        self._is_small = (parameter_bounds(model) or (0.0, 0.0))[1] < LEAST_PARAMETERS
+
+    async def _ask(self, question: str, **values: str) -> Any:
+        """Return the answer to a question, None for a failure and for a reply that cannot be read."""
+        if self.failure is not None:
+            return None
+        pipeline = load_target(TEMPLATES / f"ask_{question}.j2", self._session.project)
+        runner = Runner(pipeline, models=self._session.models, settings=self._session.settings, on_event=self._on_event)
+        try:
+            await runner.open()
+            result = await runner.run(fill_inputs(pipeline, values).values)
+        except RuntimeFailure as failure:
+            self.failure = failure
+            return None
+        if result.error is None:
+            return result.output
+        if isinstance(result.error, RuntimeFailure):
+            self.failure = result.error
+        elif not isinstance(result.error, UnparsedAnswer):
+            raise result.error
+        return None
+
+    async def _propose_labels(self) -> None:
+        found = await self._ask("labels", task=self._task)
+        if found is None:
+            return
+        labels = list(dict.fromkeys(clean_text(label).strip("\"'.") for label in found))
+        if fault := labels_fault(labels):
+            self._draft.notes.append(f"the labels that the model proposed are refused: {fault}")
+        else:
+            self._draft.set_labels(labels, "model")
+
+    async def _propose_fields(self) -> None:
+        found = await self._ask("fields", task=self._task)
+        names = [name for name in map(slug, found or ()) if name]
+        if names:
+            self._draft.fields, self._draft.sources["fields"] = dict.fromkeys(names, "text"), "model"
+
+    async def _propose_definitions(self) -> None:
+        draft = self._draft
+        open_labels = [label for label, definition in draft.labels.items() if not definition]
+
+        async def define(label: str) -> None:
+            others = ", ".join(other for other in list(draft.labels)[:MOST_DEFINED] if other != label)
+            text = clean_text(str(await self._ask("definition", task=self._task, label=label, others=others) or ""))
+            if self.failure is not None:
+                return
+            if fault := definition_fault(text, label) or _repeated(text, draft.labels):
+                draft.notes.append(f"the definition that the model proposed for `{label}` is refused: {fault}")
+            else:
+                draft.labels[label], draft.sources[f"definition of {label}"] = text[:DEFINITION_LIMIT], "model"
+
+        await asyncio.gather(*(define(label) for label in open_labels[:MOST_DEFINED]))
+
+    async def _propose_instructions(self) -> None:
+        draft = self._draft
+        if self.failure is not None or self._is_small:
+            return
+        text = clean_text(str(await self._ask("instructions", task=self._task) or "")).strip("\"'` ")
+        if self.failure is not None:
+            return
+        fault = text_fault(text, 4 * len(self._task) + 400)
+        lost = [label for label in [*draft.labels, *draft.fields] if draft.sources.get("labels") == "sentence"]
+        if fault is None and (left_out := [label for label in lost if label.casefold() not in text.casefold()]):
+            fault = f"they leave out `{left_out[0]}`"
+        if fault:
+            draft.notes.append(f"the instructions that the model proposed are refused: {fault}")
+        else:
+            draft.instructions, draft.sources["instructions"] = text, "model"
+
+    async def _propose_cases(self) -> None:
+        draft = self._draft
+        expected = expected_answers(draft)
+
+        async def write(number: int, expect: Any) -> DraftCase | None:
+            definition = draft.labels.get(answer_text(expect), "")
+            text = await self._ask(
+                "example",
+                task=self._task,
+                item=draft.item if number == 1 or expect is not None else f"{draft.item} that is unlike any other",
+                answer=answer_text(expect),
+                definition=definition,
+            )
+            text = clean_text(str(text or "")).strip("\"' ")
+            if text_fault(text, EXAMPLE_LIMIT) is not None or len(text.split()) < 3:
+                return None
+            return case_for(draft, expect, number, text, "model")
+
+        written = await asyncio.gather(*(write(number, expect) for number, expect in enumerate(expected, 1)))
+        cases = _distinct_cases([case for case in written if case is not None])
+        if len(cases) < len(expected) and self.failure is None:
+            draft.notes.append(
+                f"the model wrote {len(cases)} different examples of the {len(expected)} that it was asked for"
+            )
+        draft.cases = cases
+
+
+def _repeated(text: str, definitions: Mapping[str, str]) -> str | None:
+    return "another label has it too" if text in definitions.values() else None
+
+
+def _distinct_cases(cases: Sequence[DraftCase]) -> list[DraftCase]:
+    """Return the cases whose inputs no earlier one has."""
+    seen: set[str] = set()
+    distinct = []
+    for case in cases:
+        key = repr(sorted(case.inputs.items()))
+        if key not in seen:
+            seen.add(key)
+            distinct.append(case)
+    return distinct

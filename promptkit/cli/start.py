@@ -1,0 +1,186 @@
+"""`promptkit start`: from one sentence to a project of plain files."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from shlex import join
+from typing import Annotated, Any
+
+import typer
+
+from promptkit.api.session import ModelOptions
+from promptkit.api.start.checks import DEFINITION_LIMIT, clean_text, input_name, labels_fault, text_fault
+from promptkit.api.start.draft import Draft, complete
+from promptkit.api.start.project import StartOptions, begin_draft, project_root, propose, write_project
+from promptkit.cli.main import VERBS
+from promptkit.cli.options import Json, Model, Record, Timeout
+from promptkit.cli.session import run_to_end
+from promptkit.errors import Interrupted, place
+from promptkit.reports.output import emit, note
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import json_text, one_line
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def start(
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="The task, in one sentence.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FILE", help="Real rows: .jsonl, .json, .csv, .tsv, .yaml or .txt.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="FIELD", help="With --data: a field that is an input; repeatable."),
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option("--expect", metavar="FIELD", help="With --data: the field with the right answers.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The name of the files.")] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="DIR", help="The project's folder; created if it does not exist.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept what the model proposes, without asking.")] = False,
+    no_model: Annotated[bool, typer.Option("--no-model", help="Ask no model: rules and defaults alone.")] = False,
+    model: Model = None,
+    json: Json = False,
+    record: Record = None,
+    timeout: Timeout = None,
+) -> None:
+    """Make a project from one sentence: a pipeline, a prompt, an answer type, cases and a suite, as files to edit.
+
+    What the sentence says is read by rules; a model proposes the rest. Each choice is shown with its source. On a
+    terminal proposals can be edited before they are written. No file is overwritten.
+    """
+    options = StartOptions(data=data, inputs=tuple(inputs or ()), expect=expect, name=name, into=into)
+    asking = ModelOptions(model=model, record=record, timeout=timeout)
+    root = project_root(options)
+    draft = begin_draft(sentence, options, root)
+    is_asked = not (yes or json) and sys.stdin.isatty() and sys.stderr.isatty()
+    progress = Progress()
+    if not no_model:
+        run_to_end(propose(draft, root, asking, progress, details=False))
+    complete_answer(draft, is_asked=is_asked)
+    if not no_model:
+        run_to_end(propose(draft, root, asking, progress, details=True))
+    complete(draft)
+    if is_asked:
+        edit_details(draft)
+    written = write_project(draft, root)
+    commands = list(next_commands(draft, options, model))
+    if json:
+        emit(json_text(json_record(draft, written, commands)))
+        return
+    show_choices(draft, is_accepted=not (is_asked or no_model))
+    for path in written:
+        emit(str(place(path)))
+    note("next:")
+    for line in commands:
+        note(f"  {line}")
+
+
+def complete_answer(draft: Draft, *, is_asked: bool) -> None:
+    """Let a person edit the labels and the input that the model proposed, and put defaults where nobody chose."""
+    if not is_asked:
+        return
+    if draft.sources.get("labels") in ("model", "default"):
+        typed = ask_text("labels, with `;` between them", "; ".join(draft.labels), labels_text_fault)
+        if typed is not None:
+            draft.set_labels(split_labels(typed), "person")
+    if draft.sources.get("inputs") == "model":
+        typed = ask_text("name of the input", ", ".join(draft.inputs), lambda text: text_fault(text, 40))
+        if typed is not None:
+            word = input_name(typed)
+            draft.set_inputs({word: f"the {word.replace('_', ' ')}"}, "person")
+
+
+def edit_details(draft: Draft) -> None:
+    """Let a person edit the definitions, the instructions and the cases that the model proposed."""
+    for label, definition in draft.labels.items():
+        if draft.sources.get(f"definition of {label}") != "model":
+            continue
+        typed = ask_text(f"{label} means", definition, lambda text: text_fault(text, DEFINITION_LIMIT))
+        if typed is not None:
+            draft.labels[label], draft.sources[f"definition of {label}"] = typed, "person"
+    if draft.sources["instructions"] == "model":
+        typed = ask_text("instructions", draft.instructions, lambda text: text_fault(text, 10_000))
+        if typed is not None:
+            draft.instructions, draft.sources["instructions"] = typed, "person"
+
+
+def split_labels(text: str) -> list[str]:
+    """Return the labels of a line, which a `;` separates, else a comma."""
+    return [label for part in text.split(";" if ";" in text else ",") if (label := clean_text(part))]
+
+
+def labels_text_fault(text: str) -> str | None:
+    """Return the reason why a line does not hold labels, None where it does."""
+    return labels_fault(split_labels(text))
+
+
+def ask_text(what: str, proposed: str, fault: Any) -> str | None:
+    """Ask for a text on the terminal until it has no fault; None where what is proposed is accepted.
+
+    Raises Interrupted: no file has been written then.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        while True:
+            typed = clean_text(typer.prompt(what, default=proposed, err=True))
+            if typed == proposed:
+                return None
+            if (why := fault(typed)) is None:
+                return typed
+            note(f"not taken: {why}")
+    except typer.Abort:
+        raise Interrupted("\ninterrupted; nothing was written") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def show_choices(draft: Draft, *, is_accepted: bool) -> None:
+    """Print each choice with its source, and the notes."""
+    choices = list(draft.choices())
+    width = min(max(len(choice.what) for choice in choices), 30)
+    for choice in choices:
+        note(
+            f"{one_line(choice.what, 30):<{width}}  {one_line(choice.value, 60)}  ({draft.source_text(choice.source)})"
+        )
+    for text in dict.fromkeys(draft.notes):
+        note(f"· {one_line(text, 300)}")
+    if is_accepted and any(choice.source == "model" for choice in choices):
+        note("· what the model proposed was accepted without asking: read it in the files")
+
+
+def next_commands(draft: Draft, options: StartOptions, model: str | None) -> Iterator[str]:
+    """Yield the commands to type next, of the verbs that there are."""
+    if options.into is not None:
+        yield join(["cd", str(options.into)])
+    asking = ["--model", model] if model else []
+    suite = f"evals/{draft.name}.yaml"
+    is_labelled = draft.rows is not None and bool(draft.rows.expect or draft.rows.record)
+    yield join(["promptkit", "run", draft.name, *asking])
+    yield join(["promptkit", "try", draft.name, "--watch", *asking]) + "    # edit its prompt, see what changes"
+    if "generate" in VERBS and not is_labelled:
+        how = ["--label-only"] if draft.rows else ["--rows", "200"]
+        yield join(["promptkit", "generate", suite, *how, *asking])
+    if "train" in VERBS:
+        yield join(["promptkit", "train", draft.name, "--head", "--suite", draft.name, *asking])
+    yield join(["promptkit", "eval", draft.name, *asking])
+
+
+def json_record(draft: Draft, written: list[Path], commands: list[str]) -> Mapping[str, Any]:
+    """Return what was made as the documented JSON object."""
+    return {
+        "name": draft.name,
+        "model": draft.model or None,
+        "files": [str(place(path)) for path in written],
+        "choices": [
+            {"what": choice.what, "value": choice.value, "source": choice.source} for choice in draft.choices()
+        ],
+        "notes": list(dict.fromkeys(draft.notes)),
+        "next": commands,
+    }
