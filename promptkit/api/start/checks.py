@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from promptkit.engine.scope import INDEX, KEYWORDS, NAME, PREVIOUS, RESULT, ROUND, STEPS
 from promptkit.prompts.sandbox import GLOBALS
+from promptkit.prompts.words import words
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.control_tokens import holds_control_tokens
 
@@ -80,34 +81,33 @@ def labels_fault(labels: Sequence[str]) -> str | None:
     return None
 
 
-def definition_fault(text: str, label: str) -> str | None:
-    """Return the reason why a text does not define a label, None where it does: it must say more than the label."""
+def definition_fault(text: str, known: str) -> str | None:
+    """Return the reason why a text does not define a label, None where it does.
+
+    Most of its words must be others than those that are `known`: the task, and the labels.
+    """
     if fault := text_fault(text, DEFINITION_LIMIT):
         return fault
-    words = {word for word in re.findall(r"\w+", text.casefold()) if len(word) > 2}
-    if len(words - set(re.findall(r"\w+", label.casefold())) - _EMPTY_WORDS) < 2:
-        return "it says no more than the label"
+    said = {word for word in words(text) if len(word) > 3}
+    if len(said - set(words(known))) * 2 <= len(said):
+        return "it repeats the task or the labels"
     return None
 
 
-_EMPTY_WORDS: Final = frozenset(
-    [
-        "the",
-        "that",
-        "this",
-        "for",
-        "are",
-        "with",
-        "from",
-        "which",
-        "about",
-        "label",
-        "labelled",
-        "category",
-        "not",
-        "and",
-    ]
-)
+def example_fault(text: str, shown: Iterable[str]) -> str | None:
+    """Return the reason why a text is not an example, None where it is: one that repeats none of the `shown` texts."""
+    if fault := text_fault(text, EXAMPLE_LIMIT):
+        return fault
+    said = words(text)
+    if len(said) < 3 and " " in text:
+        return "it has fewer than three words"
+    if any(len(set(said) & set(words(other))) > MOST_COPIED * len(set(said)) for other in shown):
+        return "it repeats an example of the question"
+    return None
+
+
+MOST_COPIED: Final = 0.6
+"""The share of its words that an example may have in common with one that the model was shown."""
 
 
 def slug(text: str) -> str:

@@ -187,7 +187,12 @@ def case_for(draft: Draft, expect: Any, number: int, text: str, source: Source) 
 
 def _default_cases(draft: Draft) -> Iterator[DraftCase]:
     for number, expect in enumerate(expected_answers(draft), 1):
-        yield case_for(draft, expect, number, _example(draft, expect, number), "default")
+        yield default_case(draft, expect, number)
+
+
+def default_case(draft: Draft, expect: Any, number: int) -> DraftCase:
+    """Return a case with a placeholder for a person to write over."""
+    return case_for(draft, expect, number, _example(draft, expect, number), "default")
 
 
 def _example(draft: Draft, expect: Any, number: int) -> str:

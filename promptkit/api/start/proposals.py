@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from promptkit.api.session import Session
 from promptkit.api.start.checks import (
     DEFINITION_LIMIT,
-    EXAMPLE_LIMIT,
     clean_text,
     definition_fault,
+    example_fault,
     input_name,
     labels_fault,
     slug,
     text_fault,
 )
-from promptkit.api.start.draft import TEMPLATES, Draft, DraftCase, answer_text, case_for, expected_answers
+from promptkit.api.start.draft import TEMPLATES, Draft, answer_text, case_for, default_case, expected_answers
 from promptkit.api.start.vocabulary import Kind
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.load import load_target
@@ -31,7 +31,7 @@ MOST_DEFINED: Final = 20
 LONGEST_TASK: Final = 1_000
 """Characters of the sentence that a model is shown."""
 LEAST_PARAMETERS: Final = 1e9
-"""A model with fewer parameters is not asked for instructions: the sentence itself is better."""
+"""A model with fewer parameters is asked for no text that goes into the prompt: the sentence alone is better."""
 
 _KINDS: Final[Mapping[str, Kind]] = {
     "one category": "label",
@@ -78,10 +78,15 @@ class Proposer:
         """Propose definitions of labels, instructions and cases, where they are missing."""
         draft = self._draft
         await self._name_model()
-        if draft.kind in ("label", "labels") and draft.sources["labels"] != "default":
-            await self._propose_definitions()
-        if draft.missing("instructions"):
-            await self._propose_instructions()
+        if self.failure is None and self._is_small:
+            draft.notes.append(
+                f"{draft.model} has fewer than 1B parameters, too few to write definitions or instructions"
+            )
+        elif self.failure is None:
+            if draft.kind in ("label", "labels") and draft.sources["labels"] != "default":
+                await self._propose_definitions()
+            if draft.missing("instructions"):
+                await self._propose_instructions()
         if not draft.cases:
             await self._propose_cases()
 
@@ -94,7 +99,7 @@ class Proposer:
         self._draft.model = model.reference
         self._is_small = (parameter_bounds(model) or (0.0, 0.0))[1] < LEAST_PARAMETERS
 
-    async def _ask(self, question: str, **values: str) -> Any:
+    async def _ask(self, question: str, **values: Any) -> Any:
         """Return the answer to a question, None for a failure and for a reply that cannot be read."""
         if self.failure is not None:
             return None
@@ -139,7 +144,8 @@ class Proposer:
             text = clean_text(str(await self._ask("definition", task=self._task, label=label, others=others) or ""))
             if self.failure is not None:
                 return
-            if fault := definition_fault(text, label) or _repeated(text, draft.labels):
+            known = f"{self._task} {label} {others}"
+            if fault := definition_fault(text, known) or _repeated(text, draft.labels):
                 draft.notes.append(f"the definition that the model proposed for `{label}` is refused: {fault}")
             else:
                 draft.labels[label], draft.sources[f"definition of {label}"] = text[:DEFINITION_LIMIT], "model"
@@ -148,8 +154,6 @@ class Proposer:
 
     async def _propose_instructions(self) -> None:
         draft = self._draft
-        if self.failure is not None or self._is_small:
-            return
         text = clean_text(str(await self._ask("instructions", task=self._task) or "")).strip("\"'` ")
         if self.failure is not None:
             return
@@ -165,41 +169,45 @@ class Proposer:
     async def _propose_cases(self) -> None:
         draft = self._draft
         expected = expected_answers(draft)
-
-        async def write(number: int, expect: Any) -> DraftCase | None:
-            definition = draft.labels.get(answer_text(expect), "")
-            text = await self._ask(
-                "example",
-                task=self._task,
-                item=draft.item if number == 1 or expect is not None else f"{draft.item} that is unlike any other",
-                answer=answer_text(expect),
-                definition=definition,
-            )
-            text = clean_text(str(text or "")).strip("\"' ")
-            if text_fault(text, EXAMPLE_LIMIT) is not None or len(text.split()) < 3:
-                return None
-            return case_for(draft, expect, number, text, "model")
-
-        written = await asyncio.gather(*(write(number, expect) for number, expect in enumerate(expected, 1)))
-        cases = _distinct_cases([case for case in written if case is not None])
-        if len(cases) < len(expected) and self.failure is None:
+        texts = await asyncio.gather(*(self._example(number, expect) for number, expect in enumerate(expected, 1)))
+        seen: set[str] = set()
+        for number, (expect, text) in enumerate(zip(expected, texts, strict=True), 1):
+            if text and text not in seen:
+                draft.cases.append(case_for(draft, expect, number, text, "model"))
+                seen.add(text)
+            else:
+                draft.cases.append(default_case(draft, expect, number))
+        if self.failure is None and len(seen) < len(expected):
             draft.notes.append(
-                f"the model wrote {len(cases)} different examples of the {len(expected)} that it was asked for"
+                f"{len(expected) - len(seen)} of {len(expected)} examples that the model wrote are refused: they "
+                "repeat another, or the model itself gives another answer"
             )
-        draft.cases = cases
+
+    async def _example(self, number: int, expect: Any) -> str:
+        """Return an example with an expected answer that the model agrees with, empty where none is usable."""
+        draft = self._draft
+        text = await self._ask(
+            "example",
+            task=self._task,
+            item=draft.item if number == 1 or expect is not None else f"{draft.item}, unlike any other",
+            answer=answer_text(expect),
+            definition=draft.labels.get(answer_text(expect), ""),
+        )
+        text = clean_text(str(text or "")).strip("\"' ")
+        if example_fault(text, self._shown()) is not None:
+            return ""
+        labels = [answer_text(one) for one in expected_answers(draft)] if draft.kind != "label" else [*draft.labels]
+        if expect is None or draft.kind == "labels":
+            return text
+        agreed = await self._ask("answer", task=self._task, text=text, labels=labels)
+        return text if agreed == answer_text(expect) else ""
+
+    def _shown(self) -> list[str]:
+        """Return the texts of the examples in the question for an example."""
+        prompt = load_target(TEMPLATES / "ask_example.j2", self._session.project).steps["ask_example"].prompt
+        assert prompt is not None
+        return [str(example["output"]) for example in prompt.settings["examples"]]
 
 
 def _repeated(text: str, definitions: Mapping[str, str]) -> str | None:
     return "another label has it too" if text in definitions.values() else None
-
-
-def _distinct_cases(cases: Sequence[DraftCase]) -> list[DraftCase]:
-    """Return the cases whose inputs no earlier one has."""
-    seen: set[str] = set()
-    distinct = []
-    for case in cases:
-        key = repr(sorted(case.inputs.items()))
-        if key not in seen:
-            seen.add(key)
-            distinct.append(case)
-    return distinct

@@ -267,10 +267,10 @@ class _Reader:
                     return phrase
         if self._verb is not None:
             return self._object(self._core[self._verb.end() :])
-        found = re.search(rf"(?:{self._language.whether}|{self._language.yes_no})\s+", self._core, re.IGNORECASE)
-        if found is None:
+        question = re.search(rf"(?:{self._language.whether}|{self._language.yes_no})\s+", self._core, re.IGNORECASE)
+        if question is None:
             return self._source(self._core)
-        words = self._noun_phrase(self._core[found.end() :]).split()
+        words = self._noun_phrase(self._core[question.end() :]).split()
         # `Is the review long?`: the last word is what is asked of it.
         return " ".join(words[:-1] or words)
 
