@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shlex import join
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from promptkit.api.session import ModelOptions
-from promptkit.api.start.checks import DEFINITION_LIMIT, clean_text, input_name, labels_fault, text_fault
-from promptkit.api.start.draft import Draft, complete
+from promptkit.api.start.checks import (
+    DEFINITION_LIMIT,
+    EXAMPLE_LIMIT,
+    NAME_LIMIT,
+    clean_text,
+    input_name,
+    labels_fault,
+    text_fault,
+)
+from promptkit.api.start.draft import Draft, settle_answer, settle_details
 from promptkit.api.start.project import StartOptions, begin_draft, project_root, propose, write_project
+from promptkit.api.start.vocabulary import Kind
 from promptkit.cli.main import VERBS
 from promptkit.cli.options import Json, Model, Record, Timeout
 from promptkit.cli.session import run_to_end
@@ -61,12 +72,17 @@ def start(
     draft = begin_draft(sentence, options, root)
     is_asked = not (yes or json) and sys.stdin.isatty() and sys.stderr.isatty()
     progress = Progress()
-    if not no_model:
-        run_to_end(propose(draft, root, asking, progress, details=False))
-    complete_answer(draft, is_asked=is_asked)
-    if not no_model:
-        run_to_end(propose(draft, root, asking, progress, details=True))
-    complete(draft)
+    proposing = None if no_model else partial(propose, draft, root, asking, progress)
+    if proposing:
+        run_to_end(proposing(details=False))
+    if is_asked and edit_kind(draft) and proposing:
+        run_to_end(proposing(details=False))
+    settle_answer(draft)
+    if is_asked:
+        edit_answer(draft)
+    if proposing:
+        run_to_end(proposing(details=True))
+    settle_details(draft)
     if is_asked:
         edit_details(draft)
     written = write_project(draft, root)
@@ -82,16 +98,28 @@ def start(
         note(f"  {line}")
 
 
-def complete_answer(draft: Draft, *, is_asked: bool) -> None:
-    """Let a person edit the labels and the input that the model proposed, and put defaults where nobody chose."""
-    if not is_asked:
-        return
+def edit_kind(draft: Draft) -> bool:
+    """Let a person edit the kind of answer that the sentence leaves open. Return whether it was changed."""
+    if draft.sources.get("kind") not in (None, "model"):
+        return False
+    kinds = get_args(Kind)
+    typed = ask_text(
+        f"kind of answer ({', '.join(kinds)})", draft.kind, lambda text: None if text in kinds else "not one of these"
+    )
+    if typed is None:
+        return False
+    draft.kind, draft.sources["kind"] = cast(Kind, typed), "person"
+    return True
+
+
+def edit_answer(draft: Draft) -> None:
+    """Let a person edit the labels and the name of the input that are proposed."""
     if draft.sources.get("labels") in ("model", "default"):
         typed = ask_text("labels, with `;` between them", "; ".join(draft.labels), labels_text_fault)
         if typed is not None:
             draft.set_labels(split_labels(typed), "person")
-    if draft.sources.get("inputs") == "model":
-        typed = ask_text("name of the input", ", ".join(draft.inputs), lambda text: text_fault(text, 40))
+    if draft.sources["inputs"] == "model":
+        typed = ask_text("name of the input", ", ".join(draft.inputs), lambda text: text_fault(text, NAME_LIMIT))
         if typed is not None:
             word = input_name(typed)
             draft.set_inputs({word: f"the {word.replace('_', ' ')}"}, "person")
@@ -109,6 +137,14 @@ def edit_details(draft: Draft) -> None:
         typed = ask_text("instructions", draft.instructions, lambda text: text_fault(text, 10_000))
         if typed is not None:
             draft.instructions, draft.sources["instructions"] = typed, "person"
+    for at, case in enumerate(draft.cases):
+        if case.source == "model":
+            name = [*case.inputs][-1]
+            typed = ask_text(
+                f"example for {case.name}", case.inputs[name], lambda text: text_fault(text, EXAMPLE_LIMIT)
+            )
+            if typed is not None:
+                draft.cases[at] = replace(case, inputs={**case.inputs, name: typed}, source="person")
 
 
 def split_labels(text: str) -> list[str]:
@@ -121,7 +157,7 @@ def labels_text_fault(text: str) -> str | None:
     return labels_fault(split_labels(text))
 
 
-def ask_text(what: str, proposed: str, fault: Any) -> str | None:
+def ask_text(what: str, proposed: str, fault: Callable[[str], str | None]) -> str | None:
     """Ask for a text on the terminal until it has no fault; None where what is proposed is accepted.
 
     Raises Interrupted: no file has been written then.

@@ -149,8 +149,8 @@ _SOURCES: Final[Mapping[Source, str]] = {
 }
 
 
-def complete(draft: Draft) -> None:
-    """Put defaults where nobody made a choice."""
+def settle_answer(draft: Draft) -> None:
+    """Put defaults for the answer and the inputs where nobody chose them."""
     if draft.missing("kind"):
         draft.kind, draft.sources["kind"] = "text", "default"
         draft.notes.append("the kind of answer is not clear from the sentence: the prompt answers with text")
@@ -162,10 +162,12 @@ def complete(draft: Draft) -> None:
     if draft.kind == "record" and draft.missing("fields"):
         draft.fields, draft.sources["fields"] = {"value": "text"}, "default"
         draft.notes.append("no fields are known: write yours over `value`")
+
+
+def settle_details(draft: Draft) -> None:
+    """Put defaults for the instructions and the cases where nobody wrote them."""
     if draft.missing("instructions"):
         draft.sources["instructions"] = "sentence"
-    if draft.missing("name"):
-        draft.name, draft.sources["name"] = "task", "default"
     if not draft.cases:
         draft.cases = list(_default_cases(draft))
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from promptkit.api.session import ModelOptions, open_session
 from promptkit.api.start.checks import NAME_LIMIT, labels_fault, slug
-from promptkit.api.start.draft import MOST_CASES, TEMPLATES, Draft, DraftCase, case_name, complete
+from promptkit.api.start.draft import MOST_CASES, TEMPLATES, Draft, DraftCase, case_name, settle_answer, settle_details
 from promptkit.api.start.files import project_files
 from promptkit.api.start.proposals import Proposer
 from promptkit.api.start.rows import RowsReading, label_values, read_data
@@ -36,10 +36,10 @@ class StartOptions:
     into: Path | None = None
 
     def __post_init__(self) -> None:
-        """Raise InputError for options that do not go together, and for a name that is none."""
+        """Raise InputError for options that do not go together, and for a name that files cannot have."""
         if self.data is None and (self.inputs or self.expect):
             raise InputError("--input and --expect name fields of rows", hint="--data FILE names the rows")
-        if self.name is not None and (slug(self.name) != self.name or len(self.name) > NAME_LIMIT):
+        if self.name is not None and (not self.name or slug(self.name) != self.name):
             hint = f"up to {NAME_LIMIT} lower-case letters, digits and `_`"
             raise InputError(f"`--name {self.name}` is not a name for files", hint=hint)
 
@@ -163,7 +163,8 @@ async def propose(draft: Draft, root: Path, options: ModelOptions, progress: Pro
 
 def write_project(draft: Draft, root: Path) -> list[Path]:
     """Write the files of a draft and return their paths. Raises InputError where one is there, StoreFailed."""
-    complete(draft)
+    settle_answer(draft)
+    settle_details(draft)
     rows, copied = _rows_inside(draft, root)
     files: Mapping[Path, str] = project_files(draft, root, rows)
     written = write_new_files(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, Final
 
 from promptkit.api.session import Session
@@ -17,7 +18,15 @@ from promptkit.api.start.checks import (
     slug,
     text_fault,
 )
-from promptkit.api.start.draft import TEMPLATES, Draft, answer_text, case_for, default_case, expected_answers
+from promptkit.api.start.draft import (
+    PLACEHOLDER_LABELS,
+    TEMPLATES,
+    Draft,
+    answer_text,
+    case_for,
+    default_case,
+    expected_answers,
+)
 from promptkit.api.start.vocabulary import Kind
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.load import load_target
@@ -42,6 +51,12 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "record": "record",
     "text": "text",
 }
+
+
+def _without_folder(reference: str) -> str:
+    """Return a model reference without the folder of its file, which is this machine's own."""
+    kind, colon, path = reference.partition(":")
+    return f"{kind}:{PurePath(path).name}" if colon and kind in ("gguf", "scripted", "replay") else reference
 
 
 class Proposer:
@@ -87,7 +102,7 @@ class Proposer:
                 await self._propose_definitions()
             if draft.missing("instructions"):
                 await self._propose_instructions()
-        if not draft.cases:
+        if not draft.cases and draft.labels.keys() != set(PLACEHOLDER_LABELS):
             await self._propose_cases()
 
     async def _name_model(self) -> None:
@@ -96,7 +111,7 @@ class Proposer:
         except RuntimeFailure as failure:
             self.failure = failure
             return
-        self._draft.model = model.reference
+        self._draft.model = _without_folder(model.reference)
         self._is_small = (parameter_bounds(model) or (0.0, 0.0))[1] < LEAST_PARAMETERS
 
     async def _ask(self, question: str, **values: Any) -> Any:
@@ -144,8 +159,10 @@ class Proposer:
             text = clean_text(str(await self._ask("definition", task=self._task, label=label, others=others) or ""))
             if self.failure is not None:
                 return
-            known = f"{self._task} {label} {others}"
-            if fault := definition_fault(text, known) or _repeated(text, draft.labels):
+            fault = definition_fault(text, f"{self._task} {label} {others}")
+            if fault is None and not await self._agrees(text, label):
+                fault = "the model itself takes it for another label's"
+            if fault:
                 draft.notes.append(f"the definition that the model proposed for `{label}` is refused: {fault}")
             else:
                 draft.labels[label], draft.sources[f"definition of {label}"] = text[:DEFINITION_LIMIT], "model"
@@ -196,18 +213,17 @@ class Proposer:
         text = clean_text(str(text or "")).strip("\"' ")
         if example_fault(text, self._shown()) is not None:
             return ""
-        labels = [answer_text(one) for one in expected_answers(draft)] if draft.kind != "label" else [*draft.labels]
-        if expect is None or draft.kind == "labels":
+        if expect is None or draft.kind == "labels" or await self._agrees(text, answer_text(expect)):
             return text
-        agreed = await self._ask("answer", task=self._task, text=text, labels=labels)
-        return text if agreed == answer_text(expect) else ""
+        return ""
+
+    async def _agrees(self, text: str, answer: str) -> bool:
+        """Tell whether the model gives a text the answer that it was written for."""
+        labels = [*self._draft.labels] or [answer_text(one) for one in expected_answers(self._draft)]
+        return bool(await self._ask("answer", task=self._task, text=text, labels=labels) == answer)
 
     def _shown(self) -> list[str]:
         """Return the texts of the examples in the question for an example."""
         prompt = load_target(TEMPLATES / "ask_example.j2", self._session.project).steps["ask_example"].prompt
         assert prompt is not None
         return [str(example["output"]) for example in prompt.settings["examples"]]
-
-
-def _repeated(text: str, definitions: Mapping[str, str]) -> str | None:
-    return "another label has it too" if text in definitions.values() else None

@@ -13,7 +13,7 @@ from typing import Any, Final
 from promptkit.api.start.checks import EXAMPLE_LIMIT, MOST_LABELS, input_name, is_label, labels_fault, slug, text_fault
 from promptkit.api.start.sentence import SentenceReading
 from promptkit.api.start.vocabulary import Kind
-from promptkit.engine.scope import NAME
+from promptkit.engine.scope import KEYWORDS, NAME
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.storage.rows import Row, read_rows
 
@@ -87,7 +87,8 @@ class RowsReading:
 
     def expression(self, field_name: str) -> str:
         """Return the expression that reads a field of a row."""
-        return f"row.{field_name}" if NAME.fullmatch(field_name) else f"row[{field_name!r}]"
+        is_name = NAME.fullmatch(field_name) and field_name not in KEYWORDS
+        return f"row.{field_name}" if is_name else f"row[{field_name!r}]"
 
     def expect_expression(self, kind: Kind) -> str:
         """Return the expression of the expected answer as a value of a kind."""

@@ -232,7 +232,7 @@ class _Reader:
         fields: dict[str, str] = {}
         for part in re.split(joins, text, flags=re.IGNORECASE):
             phrase = self._bare(part)
-            name = slug(phrase)
+            name = slug(re.sub(r"^whether\s+(?:it|they|he|she)?\s*", "", phrase, flags=re.IGNORECASE))
             if name and len(phrase.split()) <= 5:
                 fields.setdefault(name, _field_type(phrase))
         return fields if len(fields) <= MOST_FIELDS else {}
