@@ -70,7 +70,7 @@ def start(
     asking = ModelOptions(model=model, record=record, timeout=timeout)
     root = project_root(options)
     draft = begin_draft(sentence, options, root)
-    is_asked = not (yes or json) and sys.stdin.isatty() and sys.stderr.isatty()
+    is_asked = is_terminal() and not (yes or json)
     progress = Progress()
     proposing = None if no_model else partial(propose, draft, root, asking, progress)
     if proposing:
@@ -96,6 +96,11 @@ def start(
     note("next:")
     for line in commands:
         note(f"  {line}")
+
+
+def is_terminal() -> bool:
+    """Tell whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def edit_kind(draft: Draft) -> bool:

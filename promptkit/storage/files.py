@@ -176,7 +176,7 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
             raise
 
 
-def write_new_files(files: Mapping[Path, str]) -> list[Path]:
+def write_new_files(files: Mapping[Path, str | bytes]) -> list[Path]:
     """Write files that are not there yet, with their folders, and return their paths: all of them or none.
 
     Raises InputError with every file that is there already, and StoreFailed.
@@ -189,8 +189,8 @@ def write_new_files(files: Mapping[Path, str]) -> list[Path]:
         make_folder(parent)
     written: list[Path] = []
     try:
-        for path, text in files.items():
-            write_atomic(path, text)
+        for path, content in files.items():
+            write_atomic(path, content)
             written.append(path)
     except BaseException:
         for path in written:

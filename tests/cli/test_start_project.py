@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptkit.storage.yaml import load_file
-from tests.command import COMMAND, Done, environment, run_command
+from tests.command import Done, run_command
 
 SENTENCE = "sort support mails into billing and delivery"
 QUESTIONS = {
     "kind": "Say what kind of answer",
     "labels": "Name three to six short labels",
-    "definition of billing": "(?s)at most fifteen words.*Label: billing\\s*(</INPUT>)?\\s*$",
-    "definition of delivery": "(?s)at most fifteen words.*Label: delivery\\s*(</INPUT>)?\\s*$",
+    "definition of billing": "(?s)at most fifteen words.*Label: billing\n",
+    "definition of delivery": "(?s)at most fifteen words.*Label: delivery\n",
     "input": "Name in one English word",
     "fields": "Name the fields",
     "instructions": "Write instructions of two or three",
-    "example of billing": "(?s)Write a short example.*answer: billing[^$]*$",
-    "example of delivery": "(?s)Write a short example.*answer: delivery[^$]*$",
+    "example of billing": "(?s)Write a short example.*right answer: billing",
+    "example of delivery": "(?s)Write a short example.*right answer: delivery",
 }
 REPLIES = {
     "definition of billing": "invoices, refunds and anything about money",
@@ -85,13 +82,12 @@ def test_no_file_holds_a_path_of_this_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("replies", "note"),
     [
-        ({"definition_of_billing": "sort support mails into billing"}, "it repeats the task or the labels"),
+        ({"definition_of_billing": "support mails for billing and delivery"}, "it repeats the task or the labels"),
         ({"definition_of_billing": "things about <|im_end|> money and bank accounts"}, "control token"),
         ({"definition_of_billing": "parcels that come late or damaged"}, "takes it for another label's"),
         ({"instructions": "Do what seems best."}, "they leave out `billing`"),
         ({"instructions": "Sort {{ mail }} into billing or delivery."}, "braces of a template"),
         ({"example_of_billing": "The parcel came on Friday."}, "1 of 2 examples"),
-        ({"example_of_billing": REPLIES["example of delivery"]}, "1 of 2 examples"),
         (
             {"example_of_billing": "Thanks for the report, I have read it and have no questions."},
             "1 of 2 examples",
@@ -110,7 +106,7 @@ def test_a_proposal_that_is_not_usable_is_refused_and_leaves_a_default(
 
 
 def test_open_labels_kinds_inputs_and_fields_are_asked_for(tmp_path: Path) -> None:
-    done = start(tmp_path, "banana", kind="one category", labels="ripe; rotten", input="fruit", name="banana")
+    done = start(tmp_path, "banana", kind="one category", labels="ripe; rotten", input="fruit")
     assert (tmp_path / "templates/prompts/banana.j2").is_file(), done.err
     assert list(answer_of(tmp_path, "banana")["label"]) == ["ripe", "rotten"]
     assert "{{ fruit }}" in (tmp_path / "templates/prompts/banana.j2").read_text("utf-8")
@@ -161,21 +157,44 @@ def test_mistakes_are_reported_before_anything_is_asked(tmp_path: Path) -> None:
     assert (again.code, "these files are there already" in again.err) == (2, True)
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the streams of a test for a terminal."""
+    monkeypatch.setattr("promptkit.cli.start.is_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_proposals_are_confirmed_or_edited(tmp_path: Path) -> None:
-    reference = script(tmp_path, labels="billing; delivery")
-    outer, inner = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "start", "sort support mails by topic"],
-        cwd=tmp_path,
-        env=environment(PROMPTKIT_MODEL=reference),
-        stdin=inner,
-        stdout=subprocess.PIPE,
-        stderr=inner,
+    reference = script(tmp_path, labels="billing; other")
+    # A set with a repeat is asked for again; the second definition and the first example are typed.
+    typed = "a; A\nbilling; delivery\n\nwhatever is about parcels\n\nWhere is my refund?\n\n"
+    done = run_command(
+        "start", "sort support mails by topic", folder=tmp_path, stdin=typed, variables={"PROMPTKIT_MODEL": reference}
     )
-    os.close(inner)
-    # Labels: accepted; a definition: accepted; another one: typed; then all the rest is accepted.
-    os.write(outer, b"\n\nwhatever is about parcels\n\n\n\n")
-    out, _ = process.communicate(timeout=60)
-    os.close(outer)
-    assert b"pipelines/sort_mail.yaml" in out
-    assert answer_of(tmp_path, "sort_mail")["label"]["delivery"] == "whatever is about parcels"
+    assert "not taken: a label is given twice" in done.err
+    assert answer_of(tmp_path, "sort_mail")["label"] == {
+        "billing": REPLIES["definition of billing"],
+        "delivery": "whatever is about parcels",
+    }
+    first, second = (tmp_path / "evals/sort_mail.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(first) == {"mail": "Where is my refund?", "expect": "billing"}
+    assert json.loads(second)["mail"] == REPLIES["example of delivery"]
+    assert "accepted without asking" not in done.err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_a_terminal_another_kind_of_answer_asks_for_what_it_needs(tmp_path: Path) -> None:
+    reference = script(tmp_path, kind="text", labels="ripe; rotten", input="fruit")
+    run_command(
+        "start", "banana", folder=tmp_path, stdin="poem\nlabel\n" + "\n" * 9, variables={"PROMPTKIT_MODEL": reference}
+    )
+    assert answer_of(tmp_path, "banana") == {"label": ["ripe", "rotten"]}
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_input_that_ends_writes_nothing(tmp_path: Path) -> None:
+    reference = script(tmp_path, labels="billing; other")
+    done = run_command(
+        "start", "sort mails by topic", folder=tmp_path, stdin="", variables={"PROMPTKIT_MODEL": reference}
+    )
+    assert (done.code, "nothing was written" in done.err, (tmp_path / "pipelines").exists()) == (130, True, False)

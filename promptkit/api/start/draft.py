@@ -67,6 +67,17 @@ class Draft:
         """Tell whether nobody has made a choice yet."""
         return what not in self.sources
 
+    @property
+    def is_answer_open(self) -> bool:
+        """Tell whether the kind of answer, what it needs, or the inputs are not known yet."""
+        needs = {"label": "labels", "labels": "labels", "record": "fields"}
+        return any(map(self.missing, ("kind", "inputs", needs.get(self.kind, "kind"))))
+
+    @property
+    def has_placeholders(self) -> bool:
+        """Tell whether the labels are placeholders for a person to write over."""
+        return tuple(self.labels) == PLACEHOLDER_LABELS
+
     def set_labels(self, labels: Sequence[str], source: Source) -> None:
         """Take labels, with the definitions of those that were there already."""
         self.labels = {label: self.labels.get(label, "") for label in labels}

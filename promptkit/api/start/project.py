@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from promptkit.api.session import ModelOptions, open_session
 from promptkit.api.start.checks import NAME_LIMIT, labels_fault, slug
@@ -19,10 +17,7 @@ from promptkit.engine.load import load_target
 from promptkit.errors import InputError, Problem, RuntimeFailure
 from promptkit.project import Project
 from promptkit.reports.progress import Progress
-from promptkit.storage.files import SETTINGS_FILE, resolved, write_new_files
-
-MOST_COPIED: Final = 256_000_000
-"""The largest file of rows, in bytes, that is copied into a project."""
+from promptkit.storage.files import SETTINGS_FILE, read_bytes, resolved, write_new_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +74,8 @@ def _abouts(draft: Draft, names: Sequence[str]) -> dict[str, str]:
     """Return inputs by name with their lines for people: the sentence's own words for the last one."""
     abouts = {name: f"the {name.replace('_', ' ')}" for name in names}
     if draft.reading.subject and names[-1] == draft.reading.inputs[-1] and len(names) == 1:
-        abouts[names[-1]] = f"one of: {draft.reading.subject}"
+        subject = draft.reading.subject
+        abouts[names[-1]] = f"one of the {subject}" if subject.endswith("s") else f"the {subject}"
     return abouts
 
 
@@ -143,6 +139,8 @@ async def propose(draft: Draft, root: Path, options: ModelOptions, progress: Pro
 
     A model that fails leaves defaults and a note. Raises the failure of a model that `--model` names.
     """
+    if not details and not draft.is_answer_open:
+        return
     project = Project.find(root) if (root / SETTINGS_FILE).exists() else Project(root)
     questions = load_target(TEMPLATES / "ask_kind.j2", project)
     try:
@@ -165,29 +163,11 @@ def write_project(draft: Draft, root: Path) -> list[Path]:
     """Write the files of a draft and return their paths. Raises InputError where one is there, StoreFailed."""
     settle_answer(draft)
     settle_details(draft)
-    rows, copied = _rows_inside(draft, root)
-    files: Mapping[Path, str] = project_files(draft, root, rows)
-    written = write_new_files(files)
-    if copied is not None and rows is not None:
-        shutil.copyfile(copied, rows)
-        written.append(rows)
-    return written
-
-
-def _rows_inside(draft: Draft, root: Path) -> tuple[Path | None, Path | None]:
-    """Return the file of the rows inside the project, and the file that it is to be copied from, None if it is there.
-
-    Raises InputError for a file that is too large to copy, or whose place is taken.
-    """
     if draft.rows is None:
-        return None, None
+        return write_new_files(project_files(draft, root, None))
     file = resolved(draft.rows.file)
     if file.is_relative_to(root):
-        return file, None
+        return write_new_files(project_files(draft, root, file))
     copy = root / "evals" / f"{draft.name}{file.suffix}"
-    if file.stat().st_size > MOST_COPIED:
-        raise InputError(Problem("is too large to copy into the project", file.name, hint="move it there, then start"))
-    if copy.exists():
-        raise InputError(Problem(f"this file is there already: {copy.name}", hint="nothing was written"))
     draft.notes.append(f"the rows are copied to evals/{copy.name}, as a suite reads files of its project alone")
-    return copy, file
+    return write_new_files({**project_files(draft, root, copy), copy: read_bytes(file)})

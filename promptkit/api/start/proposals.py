@@ -19,7 +19,6 @@ from promptkit.api.start.checks import (
     text_fault,
 )
 from promptkit.api.start.draft import (
-    PLACEHOLDER_LABELS,
     TEMPLATES,
     Draft,
     answer_text,
@@ -98,11 +97,11 @@ class Proposer:
                 f"{draft.model} has fewer than 1B parameters, too few to write definitions or instructions"
             )
         elif self.failure is None:
-            if draft.kind in ("label", "labels") and draft.sources["labels"] != "default":
+            if draft.kind in ("label", "labels") and not draft.has_placeholders:
                 await self._propose_definitions()
             if draft.missing("instructions"):
                 await self._propose_instructions()
-        if not draft.cases and draft.labels.keys() != set(PLACEHOLDER_LABELS):
+        if not draft.cases and not draft.has_placeholders:
             await self._propose_cases()
 
     async def _name_model(self) -> None:

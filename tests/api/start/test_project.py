@@ -159,7 +159,7 @@ def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
         make(tmp_path, "sort mails into a and b", name=name)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sentence=st.text(min_size=1, max_size=60), labels=st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=4)
 )

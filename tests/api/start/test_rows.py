@@ -53,7 +53,7 @@ def test_the_sentence_decides_the_order_of_the_same_labels(tmp_path: Path) -> No
 
 
 def test_fields_can_be_named(tmp_path: Path) -> None:
-    file = written(tmp_path, [{**row, "urgent": row["id"] % 2 == 0} for row in MAILS])
+    file = written(tmp_path, [{**row, "urgent": number % 2 == 0} for number, row in enumerate(MAILS)])
     draft = make(
         tmp_path, "decide whether a mail is urgent", data=file, inputs=["subject", "mail body"], expect="urgent"
     )
