@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from promptkit.api.start.checks import LABEL_LIMIT, clean_text, input_name, is_label, slug
+from promptkit.api.start.checks import LABEL_LIMIT, clean_text, input_name, is_label, labels_fault, slug
 from promptkit.api.start.vocabulary import (
     ENGLISH,
     FIELD_TYPES,
@@ -171,14 +171,16 @@ class _Reader:
         """Return the labels that the sentence lists, none where it lists fewer than two."""
         if self._kind in ("text", "record", "list"):
             return ()
-        quoted = tuple(_distinct([next(filter(None, found.groups())) for found in _QUOTED.finditer(self._core)]))
-        if len(quoted) >= 2 and all(map(is_label, quoted)):
-            return quoted
+        return next((found for found in self._candidate_labels() if labels_fault(found) is None), ())
+
+    def _candidate_labels(self) -> Iterator[tuple[str, ...]]:
+        """Yield lists that may be labels, the likeliest first: quoted texts, lists after an opening, alternatives."""
+        yield tuple(_distinct([next(filter(None, found.groups())) for found in _QUOTED.finditer(self._core)]))
         for at in self._list_starts():
             items = tuple(self._items(self._core[at:]))
-            if len(items) >= 2 and not all(item.replace(".", "").lstrip("-").isdigit() for item in items):
-                return items
-        return self._alternatives()
+            if not all(item.replace(".", "").lstrip("-").isdigit() for item in items):
+                yield items
+        yield self._alternatives()
 
     def _list_starts(self) -> Iterator[int]:
         """Yield the offsets where a list of labels may begin: after a colon, a bracket, or `into`."""
