@@ -27,7 +27,7 @@ from promptkit.api.start.draft import Draft, settle_answer, settle_details
 from promptkit.api.start.project import StartOptions, begin_draft, project_root, propose, write_project
 from promptkit.api.start.vocabulary import Kind
 from promptkit.cli.main import VERBS
-from promptkit.cli.options import Json, Model, Record, Timeout
+from promptkit.cli.options import Json, Model, NoCache, Record, Timeout
 from promptkit.cli.session import run_to_end
 from promptkit.errors import Interrupted, place
 from promptkit.reports.output import emit, note
@@ -59,6 +59,7 @@ def start(
     model: Model = None,
     json: Json = False,
     record: Record = None,
+    no_cache: NoCache = False,
     timeout: Timeout = None,
 ) -> None:
     """Make a project from one sentence: a pipeline, a prompt, an answer type, cases and a suite, as files to edit.
@@ -67,9 +68,10 @@ def start(
     terminal proposals can be edited before they are written. No file is overwritten.
     """
     options = StartOptions(data=data, inputs=tuple(inputs or ()), expect=expect, name=name, into=into)
-    asking = ModelOptions(model=model, record=record, timeout=timeout)
+    asking = ModelOptions(model=model, record=record, no_cache=no_cache, timeout=timeout)
     root = project_root(options)
     draft = begin_draft(sentence, options, root)
+    note(f"understood: {one_line(draft.understood(), 200)}")
     is_asked = is_terminal() and not (yes or json)
     progress = Progress()
     proposing = None if no_model else partial(propose, draft, root, asking, progress)

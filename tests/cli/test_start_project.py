@@ -198,3 +198,14 @@ def test_an_input_that_ends_writes_nothing(tmp_path: Path) -> None:
         "start", "sort mails by topic", folder=tmp_path, stdin="", variables={"PROMPTKIT_MODEL": reference}
     )
     assert (done.code, "nothing was written" in done.err, (tmp_path / "pipelines").exists()) == (130, True, False)
+
+
+@pytest.mark.real_model
+def test_the_default_model_gives_a_project_that_runs(tmp_path: Path) -> None:
+    chosen = {"PROMPTKIT_MODEL": "embedded/smollm2"}
+    for sentence, name in ((SENTENCE, "sort_mail"), ("Take the important facts out of advertisements", "take_advertisement")):
+        done = run_command("start", sentence, folder=tmp_path, variables=chosen)
+        assert done.code == 0, done.err
+        name = Path(done.out.splitlines()[0]).stem
+        assert run_command("check", folder=tmp_path).code == 0
+        assert run_command("run", name, folder=tmp_path, variables=chosen).code == 0

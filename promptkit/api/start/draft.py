@@ -131,10 +131,21 @@ class Draft:
         yield Choice("instructions", self.instructions or "your sentence", self.sources["instructions"])
         yield Choice("other sections", "persona, constraints, cue", "default")
         for case in self.cases:
-            yield Choice(f"case {case.name}", " · ".join(map(str, case.inputs.values())), case.source)
+            name = case.name if case.name.startswith("case ") else f"case {case.name}"
+            yield Choice(name, " · ".join(map(str, case.inputs.values())), case.source)
         if self.rows is not None:
             expected = f", expected answers in `{self.rows.expect}`" if self.rows.expect else ", no expected answers"
             yield Choice("rows", f"{counted(self.rows.count, 'row')} of {self.rows.file.name}{expected}", "data")
+
+    def understood(self) -> str:
+        """Return in one line what is known before a model is asked."""
+        parts = ["the kind of answer is open" if self.missing("kind") else _KINDS[self.kind]]
+        if self.kind in ("label", "labels"):
+            parts.append(f"of {', '.join(self.labels)}" if self.labels else "the labels are open")
+        if self.fields:
+            parts.append(f"with {', '.join(self.fields)}")
+        parts.append("the input is open" if self.missing("inputs") else f"for each {' and '.join(self.inputs)}")
+        return ", ".join(parts).replace(", of ", " of ").replace(", with ", " with ").replace(", for ", " for ")
 
     def source_text(self, source: Source) -> str:
         """Return a source in words."""

@@ -138,6 +138,7 @@ class Proposer:
         if found is None:
             return
         labels = list(dict.fromkeys(clean_text(label).strip("\"'.") for label in found))
+        labels = [label for label in labels if label.casefold() != self._draft.reading.subject.casefold()]
         if fault := labels_fault(labels):
             self._draft.notes.append(f"the labels that the model proposed are refused: {fault}")
         else:
