@@ -88,6 +88,7 @@ def test_no_file_holds_a_path_of_this_machine(tmp_path: Path) -> None:
         ({"instructions": "Do what seems best."}, "they leave out `billing`"),
         ({"instructions": "Sort {{ mail }} into billing or delivery."}, "braces of a template"),
         ({"example_of_billing": "The parcel came on Friday."}, "1 of 2 examples"),
+        ({"example_of_billing": "I was charged, " * 9}, "1 of 2 examples"),
         (
             {"example_of_billing": "Thanks for the report, I have read it and have no questions."},
             "1 of 2 examples",
@@ -203,7 +204,10 @@ def test_an_input_that_ends_writes_nothing(tmp_path: Path) -> None:
 @pytest.mark.real_model
 def test_the_default_model_gives_a_project_that_runs(tmp_path: Path) -> None:
     chosen = {"PROMPTKIT_MODEL": "embedded/smollm2"}
-    for sentence, name in ((SENTENCE, "sort_mail"), ("Take the important facts out of advertisements", "take_advertisement")):
+    for sentence, name in (
+        (SENTENCE, "sort_mail"),
+        ("Take the important facts out of advertisements", "take_advertisement"),
+    ):
         done = run_command("start", sentence, folder=tmp_path, variables=chosen)
         assert done.code == 0, done.err
         name = Path(done.out.splitlines()[0]).stem

@@ -101,11 +101,15 @@ def example_fault(text: str, shown: Iterable[str]) -> str | None:
     said = words(text)
     if len(said) < 3 and " " in text:
         return "it has fewer than three words"
+    if len(set(said)) < LEAST_DISTINCT * len(said):
+        return "it repeats itself"
     if any(len(set(said) & set(words(other))) > MOST_COPIED * len(set(said)) for other in shown):
         return "it repeats an example of the question"
     return None
 
 
+LEAST_DISTINCT: Final = 0.4
+"""The share of its words that differ from each other, at least."""
 MOST_COPIED: Final = 0.6
 """The share of its words that an example may have in common with one that the model was shown."""
 

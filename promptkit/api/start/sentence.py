@@ -12,6 +12,7 @@ from promptkit.api.start.checks import LABEL_LIMIT, clean_text, input_name, is_l
 from promptkit.api.start.vocabulary import (
     ENGLISH,
     FIELD_TYPES,
+    GERMAN,
     KNOWN_LABELS,
     LANGUAGES,
     PROPERTIES,
@@ -272,16 +273,17 @@ class _Reader:
         question = re.search(rf"(?:{self._language.whether}|{self._language.yes_no})\s+", self._core, re.IGNORECASE)
         if question is None:
             return self._source(self._core)
-        words = self._noun_phrase(self._core[question.end() :]).split()
-        # `Is the review long?`: the last word is what is asked of it.
-        return " ".join(words[:-1] or words)
+        rest = self._core[question.end() :]
+        words = self._noun_phrase(rest).split()
+        # `Is the review long?`: the last word is what is asked of it; not so in `Is the review about food?`.
+        goes_on = rf"\s+(?!(?:{self._language.joins})\b)(?:{self._language.before})\b"
+        is_whole = re.search(re.escape(" ".join(words)) + goes_on, rest, re.IGNORECASE)
+        return " ".join(words if is_whole else words[:-1] or words)
 
     def _object(self, rest: str) -> str:
         """Return the object of a verb; of a property (`the tone of mails`) and of a text to write, what it is of."""
         assert self._verb is not None
         phrase = self._noun_phrase(rest)
-        if re.search(rf"\b(?:{self._language.whether})\s", rest, re.IGNORECASE) and len(phrase.split()) > 1:
-            phrase = phrase.rpartition(" ")[0]
         if re.fullmatch(WRITING, self._verb.group(), re.IGNORECASE):
             return self._source(rest)
         if re.search(rf"\b(?:{PROPERTIES})$", phrase, re.IGNORECASE):
@@ -307,6 +309,8 @@ class _Reader:
             if re.fullmatch(rf"(?:{self._language.before})|\W+", word, re.IGNORECASE):
                 break
             kept.append(word)
+        while self._language is GERMAN and len(kept) > 1 and kept[0][:1].isupper() and not kept[-1][:1].isupper():
+            kept.pop()  # nouns have a capital: `Mail dringend`
         return " ".join(kept) if 1 <= len(kept) <= 4 else ""
 
     def _inputs(self, subject: str) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ LABELS: list[tuple[str, tuple[str, ...], str]] = [
 ]
 OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("Is the comment spam?", {"kind": "boolean", "inputs": ("comment",)}),
+    ("Is this product review about a safety problem?", {"kind": "boolean", "inputs": ("review",)}),
+    ("Does the premise entail the hypothesis?", {"kind": "boolean", "inputs": ("premise",)}),
     ("decide whether a mail is urgent", {"kind": "boolean", "inputs": ("mail",)}),
     ("Detect toxic comments", {"kind": "boolean", "inputs": ("comment",)}),
     ("check if the answer is correct, yes or no", {"kind": "boolean"}),
