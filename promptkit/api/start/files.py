@@ -15,6 +15,7 @@ from promptkit.storage.yaml_edit import block_text
 
 _BRACES: Final = re.compile(r"\{[{%#]")
 _SENTENCE_SHOWN: Final = 200
+_LABELS_SHOWN: Final = 20
 
 
 def project_files(draft: Draft, root: Path, rows: Path | None) -> dict[Path, str]:
@@ -113,7 +114,9 @@ def _answer_lines(draft: Draft) -> Iterator[str]:
         if proposed:
             yield _comment(f"definitions {draft.source_text('model')}: {', '.join(proposed)}")
         open_labels = [label for label, definition in draft.labels.items() if not definition]
-        yield from _todo(f"define {', '.join(open_labels)}: what belongs there", bool(open_labels))
+        more = f" and {len(open_labels) - _LABELS_SHOWN} more" if len(open_labels) > _LABELS_SHOWN else ""
+        named = ", ".join(open_labels[:_LABELS_SHOWN]) + more
+        yield from _todo(f"define {named}: what belongs there", bool(open_labels))
     if draft.kind == "record":
         yield _comment(f"the fields: {draft.source_text(draft.sources['fields'])}; their types: by their names")
     yield block_text({"answer": answer_spec(draft)})

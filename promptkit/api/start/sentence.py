@@ -79,7 +79,8 @@ _NOUNS_OF_LABELS: Final = (
 )
 _OPENING: Final = re.compile(
     rf"^(?:\s*(?:one of|either|the|these|following|two|three|four|five|six|\d+|den|die|drei|vier|les|las|los)\b)*\s*"
-    rf"(?:(?:{_NOUNS_OF_LABELS})\b)?\s*[:(–-]?\s*",
+    # A noun in the singular is a part of the first label (`topic 1`) unless a mark follows.
+    rf"(?:(?:{_NOUNS_OF_LABELS})\b(?:(?<=[sn])|(?=\s*[:(–-])))?\s*[:(–-]?\s*",
     re.IGNORECASE,
 )
 _QUOTED: Final = re.compile(r"[\"“„«]([^\"“”„«»]{1,200})[\"”“»]|(?<!\w)'([^']{1,200})'(?!\w)|‘([^’]{1,200})’")

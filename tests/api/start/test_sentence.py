@@ -34,6 +34,9 @@ LABELS: list[tuple[str, tuple[str, ...], str]] = [
     ("clasifica los correos en ventas, soporte y otros", ("ventas", "soporte", "otros"), "correos"),
     ("分类客户邮件：账单、配送、其他", ("账单", "配送", "其他"), ""),
     ("sort mails into Spam, spam and ham", ("Spam", "ham"), "mail"),
+    ("sort mails into topic 1, topic 2 and topic 3", ("topic 1", "topic 2", "topic 3"), "mail"),
+    ("sort mails into the topics sport, art", ("sport", "art"), "mail"),
+    ("sort mails by category: sport, art", ("sport", "art"), "mail"),
     ("categorize news into 5 topics", (), "news"),
     ("sort classes into easy or hard", ("easy", "hard"), "class"),
 ]
