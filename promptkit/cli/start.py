@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from shlex import join
 from typing import Annotated, Any, cast, get_args
@@ -72,27 +71,19 @@ def start(
     root = project_root(options)
     draft = begin_draft(sentence, options, root)
     note(f"understood: {one_line(draft.understood(), 200)}")
-    is_asked = is_terminal() and not (yes or json)
-    progress = Progress()
-    proposing = None if no_model else partial(propose, draft, root, asking, progress)
-    if proposing:
-        run_to_end(proposing(details=False))
-    if is_asked and edit_kind(draft) and proposing:
-        run_to_end(proposing(details=False))
+    editor = TerminalEditor() if is_terminal() and not (yes or json) else None
+    if not no_model:
+        run_to_end(propose(draft, root, asking, Progress(), editor))
     settle_answer(draft)
-    if is_asked:
-        edit_answer(draft)
-    if proposing:
-        run_to_end(proposing(details=True))
     settle_details(draft)
-    if is_asked:
-        edit_details(draft)
+    if editor:
+        editor.details(draft)
     written = write_project(draft, root)
     commands = list(next_commands(draft, options, model))
     if json:
         emit(json_text(json_record(draft, written, commands)))
         return
-    show_choices(draft, is_accepted=not (is_asked or no_model))
+    show_choices(draft, is_accepted=editor is None)
     for path in written:
         emit(str(place(path)))
     note("next:")
@@ -105,53 +96,56 @@ def is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def edit_kind(draft: Draft) -> bool:
-    """Let a person edit the kind of answer that the sentence leaves open. Return whether it was changed."""
-    if draft.sources.get("kind") not in (None, "model"):
-        return False
-    kinds = get_args(Kind)
-    typed = ask_text(
-        f"kind of answer ({', '.join(kinds)})", draft.kind, lambda text: None if text in kinds else "not one of these"
-    )
-    if typed is None:
-        return False
-    draft.kind, draft.sources["kind"] = cast(Kind, typed), "person"
-    return True
+class TerminalEditor:
+    """Shows each proposal on the terminal, where Enter accepts it and a typed text replaces it."""
 
+    def kind(self, draft: Draft) -> bool:
+        """Let a person edit the kind of answer that the sentence leaves open. Return whether it was changed."""
+        if draft.sources.get("kind") not in (None, "model"):
+            return False
+        kinds = get_args(Kind)
+        typed = ask_text(
+            f"kind of answer ({', '.join(kinds)})",
+            draft.kind,
+            lambda text: None if text in kinds else "not one of these",
+        )
+        if typed is None:
+            return False
+        draft.kind, draft.sources["kind"] = cast(Kind, typed), "person"
+        return True
 
-def edit_answer(draft: Draft) -> None:
-    """Let a person edit the labels and the name of the input that are proposed."""
-    if draft.sources.get("labels") in ("model", "default"):
-        typed = ask_text("labels, with `;` between them", "; ".join(draft.labels), labels_text_fault)
-        if typed is not None:
-            draft.set_labels(split_labels(typed), "person")
-    if draft.sources["inputs"] == "model":
-        typed = ask_text("name of the input", ", ".join(draft.inputs), lambda text: text_fault(text, NAME_LIMIT))
-        if typed is not None:
-            word = input_name(typed)
-            draft.set_inputs({word: f"the {word.replace('_', ' ')}"}, "person")
-
-
-def edit_details(draft: Draft) -> None:
-    """Let a person edit the definitions, the instructions and the cases that the model proposed."""
-    for label, definition in draft.labels.items():
-        if draft.sources.get(f"definition of {label}") != "model":
-            continue
-        typed = ask_text(f"{label} means", definition, lambda text: text_fault(text, DEFINITION_LIMIT))
-        if typed is not None:
-            draft.labels[label], draft.sources[f"definition of {label}"] = typed, "person"
-    if draft.sources["instructions"] == "model":
-        typed = ask_text("instructions", draft.instructions, lambda text: text_fault(text, 10_000))
-        if typed is not None:
-            draft.instructions, draft.sources["instructions"] = typed, "person"
-    for at, case in enumerate(draft.cases):
-        if case.source == "model":
-            name = [*case.inputs][-1]
-            typed = ask_text(
-                f"example for {case.name}", case.inputs[name], lambda text: text_fault(text, EXAMPLE_LIMIT)
-            )
+    def answer(self, draft: Draft) -> None:
+        """Let a person edit the labels and the name of the input that are proposed."""
+        if draft.sources.get("labels") in ("model", "default"):
+            typed = ask_text("labels, with `;` between them", "; ".join(draft.labels), labels_text_fault)
             if typed is not None:
-                draft.cases[at] = replace(case, inputs={**case.inputs, name: typed}, source="person")
+                draft.set_labels(split_labels(typed), "person")
+        if draft.sources["inputs"] == "model":
+            typed = ask_text("name of the input", ", ".join(draft.inputs), lambda text: text_fault(text, NAME_LIMIT))
+            if typed is not None:
+                word = input_name(typed)
+                draft.set_inputs({word: f"the {word.replace('_', ' ')}"}, "person")
+
+    def details(self, draft: Draft) -> None:
+        """Let a person edit the definitions, the instructions and the cases that the model proposed."""
+        for label, definition in draft.labels.items():
+            if draft.sources.get(f"definition of {label}") != "model":
+                continue
+            typed = ask_text(f"{label} means", definition, lambda text: text_fault(text, DEFINITION_LIMIT))
+            if typed is not None:
+                draft.labels[label], draft.sources[f"definition of {label}"] = typed, "person"
+        if draft.sources["instructions"] == "model":
+            typed = ask_text("instructions", draft.instructions, lambda text: text_fault(text, 10_000))
+            if typed is not None:
+                draft.instructions, draft.sources["instructions"] = typed, "person"
+        for at, case in enumerate(draft.cases):
+            if case.source == "model":
+                name = [*case.inputs][-1]
+                typed = ask_text(
+                    f"example for {case.name}", case.inputs[name], lambda text: text_fault(text, EXAMPLE_LIMIT)
+                )
+                if typed is not None:
+                    draft.cases[at] = replace(case, inputs={**case.inputs, name: typed}, source="person")
 
 
 def split_labels(text: str) -> list[str]:

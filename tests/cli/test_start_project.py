@@ -34,13 +34,13 @@ ANSWERS = {"invoices": "billing", "parcels": "delivery", "charged": "billing", "
 
 
 def script(folder: Path, **replies: str) -> str:
-    """Write a model that answers the questions of `start`, and return its reference, which names its size."""
+    """Write a model that answers the questions of `start`, and return its reference."""
     answers = [{"match": f"(?s)Do the task for the text.*{word}", "reply": reply} for word, reply in ANSWERS.items()]
     given = {**REPLIES, **{name.replace("_", " "): reply for name, reply in replies.items()}}
     rules = [{"match": QUESTIONS[name], "reply": reply} for name, reply in given.items()]
     text = json.dumps({"rules": [*answers, *rules], "otherwise": "nothing"})
-    (folder / "model-7b.yaml").write_text(text, "utf-8")
-    return f"scripted:{folder / 'model-7b.yaml'}"
+    (folder / "model.yaml").write_text(text, "utf-8")
+    return f"scripted:{folder / 'model.yaml'}"
 
 
 def start(folder: Path, *arguments: str, **replies: str) -> Done:
@@ -64,10 +64,10 @@ def test_a_model_proposes_what_the_sentence_does_not_say(tmp_path: Path) -> None
     assert rows[1] == {
         "mail": REPLIES["example of delivery"],
         "expect": "delivery",
-        "generated": {"by": "scripted:model-7b.yaml", "for": {"expect": "delivery"}},
+        "generated": {"by": "scripted:model.yaml", "for": {"expect": "delivery"}},
     }
     assert "labels                  billing, delivery  (from the sentence)" in done.err
-    assert "invoices, refunds and anything about money  (proposed by scripted:model-7b.yaml)" in done.err
+    assert "invoices, refunds and anything about money  (proposed by scripted:model.yaml)" in done.err
     assert "was accepted without asking" in done.err
     assert run_command("check", folder=tmp_path).code == 0
 
@@ -122,13 +122,22 @@ def test_labels_that_are_no_set_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_small_model_writes_nothing_that_goes_into_the_prompt(tmp_path: Path) -> None:
-    reference = script(tmp_path)
-    small = tmp_path / "model-135m.yaml"
-    small.write_text((tmp_path / "model-7b.yaml").read_text("utf-8"), "utf-8")
-    done = run_command("start", SENTENCE, "--model", reference.replace("7b", "135m"), folder=tmp_path)
+    script(tmp_path)
+    (tmp_path / "model.yaml").rename(tmp_path / "model-135m.yaml")
+    done = run_command("start", SENTENCE, "--model", f"scripted:{tmp_path / 'model-135m.yaml'}", folder=tmp_path)
     assert "fewer than 1B parameters" in done.err
     assert answer_of(tmp_path, "sort_mail") == {"label": ["billing", "delivery"]}
     assert REPLIES["example of billing"] in (tmp_path / "evals/sort_mail.jsonl").read_text("utf-8")
+
+
+def test_a_recording_holds_every_question(tmp_path: Path) -> None:
+    start(tmp_path, "sort mails by topic", "--record", "made.jsonl", labels="billing; delivery")
+    again = tmp_path / "again"
+    again.mkdir()
+    recording = f"replay:{tmp_path / 'made.jsonl'}"
+    assert run_command("start", "sort mails by topic", "--model", recording, folder=again).code == 0
+    name = "templates/prompts/sort_mail.j2"
+    assert "billing: invoices" in (again / name).read_text("utf-8")
 
 
 def test_a_default_model_that_fails_leaves_defaults_and_a_named_one_ends_the_command(tmp_path: Path) -> None:

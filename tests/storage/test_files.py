@@ -560,7 +560,7 @@ def test_the_paths_of_a_machine_are_taken_out_of_a_text(home: str, monkeypatch: 
 
 
 def test_new_files_are_written_with_their_folders_all_or_none(tmp_path: Path) -> None:
-    new = {tmp_path / "a" / "one": "1", tmp_path / "two": b"2"}
+    new: dict[Path, str | bytes] = {tmp_path / "a" / "one": "1", tmp_path / "two": b"2"}
     assert write_new_files(new) == list(new)
     assert ((tmp_path / "a/one").read_text(), (tmp_path / "two").read_bytes()) == ("1", b"2")
     with pytest.raises(InputError, match=r"these files are there already: \S+one, \S+two"):

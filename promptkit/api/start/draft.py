@@ -68,12 +68,6 @@ class Draft:
         return what not in self.sources
 
     @property
-    def is_answer_open(self) -> bool:
-        """Tell whether the kind of answer, what it needs, or the inputs are not known yet."""
-        needs = {"label": "labels", "labels": "labels", "record": "fields"}
-        return any(map(self.missing, ("kind", "inputs", needs.get(self.kind, "kind"))))
-
-    @property
     def has_placeholders(self) -> bool:
         """Tell whether the labels are placeholders for a person to write over."""
         return tuple(self.labels) == PLACEHOLDER_LABELS

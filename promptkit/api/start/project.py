@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from promptkit.api.session import ModelOptions, open_session
 from promptkit.api.start.checks import NAME_LIMIT, labels_fault, slug
@@ -14,7 +15,7 @@ from promptkit.api.start.proposals import Proposer
 from promptkit.api.start.rows import RowsReading, label_values, read_data
 from promptkit.api.start.sentence import read_sentence
 from promptkit.engine.load import load_target
-from promptkit.errors import InputError, Problem, RuntimeFailure
+from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.reports.progress import Progress
 from promptkit.storage.files import SETTINGS_FILE, read_bytes, resolved, write_new_files
@@ -60,12 +61,9 @@ def begin_draft(sentence: str, options: StartOptions, root: Path) -> Draft:
     if reading.inputs:
         draft.set_inputs(_abouts(draft, reading.inputs), "sentence")
     if options.data is not None:
-        take_rows(draft, read_data(options.data, reading, inputs=options.inputs, expect=options.expect), options)
-    draft.name, draft.sources["name"] = _free_name(options.name or reading.name or "task", options, root), "sentence"
-    if options.name:
-        draft.sources["name"] = "option"
-    elif not reading.name:
-        draft.sources["name"] = "default"
+        take_rows(draft, read_data(options.data, reading, inputs=options.inputs, expect=options.expect))
+    draft.name = _free_name(options.name or reading.name or "task", options, root)
+    draft.sources["name"] = "option" if options.name else "sentence" if reading.name else "default"
     check_free(draft, root)
     return draft
 
@@ -79,7 +77,7 @@ def _abouts(draft: Draft, names: Sequence[str]) -> dict[str, str]:
     return abouts
 
 
-def take_rows(draft: Draft, rows: RowsReading, options: StartOptions) -> None:
+def take_rows(draft: Draft, rows: RowsReading) -> None:
     """Take inputs, labels, the kind of answer and cases from rows."""
     if draft.missing("kind") and rows.kind is not None:
         draft.kind, draft.sources["kind"] = rows.kind, "data"
@@ -134,29 +132,38 @@ def check_free(draft: Draft, root: Path) -> None:
         raise InputError(Problem(f"{what} there already: {', '.join(there)}", hint=hint))
 
 
-async def propose(draft: Draft, root: Path, options: ModelOptions, progress: Progress, *, details: bool) -> None:
-    """Ask the model for what is open in a draft: the answer and the inputs, or the `details` that depend on them.
+class Editor(Protocol):
+    """A person who confirms or edits what is proposed. `kind` returns whether the kind of answer was changed."""
+
+    def kind(self, draft: Draft) -> bool: ...
+    def answer(self, draft: Draft) -> None: ...
+    def details(self, draft: Draft) -> None: ...
+
+
+async def propose(draft: Draft, root: Path, options: ModelOptions, progress: Progress, editor: Editor | None) -> None:
+    """Ask the model for what is open in a draft, and the editor about what was proposed.
 
     A model that fails leaves defaults and a note. Raises the failure of a model that `--model` names.
     """
-    if not details and not draft.is_answer_open:
-        return
     project = Project.find(root) if (root / SETTINGS_FILE).exists() else Project(root)
-    questions = load_target(TEMPLATES / "ask_kind.j2", project)
-    try:
-        async with open_session(replace(questions, project=project), options, progress) as session:
-            proposer = Proposer(draft, session, progress.listener(steps=False))
+    questions = replace(load_target(TEMPLATES / "ask_kind.j2", project), project=project)
+    async with open_session(questions, options, progress) as session:
+        proposer = Proposer(draft, session, progress.listener(steps=False))
+        with progress.showing():
+            await proposer.propose_answer()
+        if editor and editor.kind(draft):
             with progress.showing():
-                await (proposer.propose_details() if details else proposer.propose_answer())
-    except RuntimeFailure as failure:
-        proposer_failure: RuntimeFailure | None = failure
-    else:
-        proposer_failure = proposer.failure
-    if proposer_failure is None:
+                await proposer.propose_answer()
+        settle_answer(draft)
+        if editor:
+            editor.answer(draft)
+        with progress.showing():
+            await proposer.propose_details()
+    if proposer.failure is None:
         return
     if options.model is not None:
-        raise proposer_failure
-    draft.notes.append(f"the model is not asked further, and defaults stand in its place: {proposer_failure.message}")
+        raise proposer.failure
+    draft.notes.append(f"the model is not asked further, and defaults stand in its place: {proposer.failure.message}")
 
 
 def write_project(draft: Draft, root: Path) -> list[Path]:

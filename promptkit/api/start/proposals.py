@@ -69,6 +69,7 @@ class Proposer:
         self._session = session
         self._on_event = on_event
         self._task = draft.reading.sentence[:LONGEST_TASK]
+        self._is_small = False
         self.failure: RuntimeFailure | None = None
 
     async def propose_answer(self) -> None:
@@ -111,7 +112,8 @@ class Proposer:
             self.failure = failure
             return
         self._draft.model = _without_folder(model.reference)
-        self._is_small = (parameter_bounds(model) or (0.0, 0.0))[1] < LEAST_PARAMETERS
+        bounds = parameter_bounds(model)
+        self._is_small = bounds is not None and bounds[1] < LEAST_PARAMETERS
 
     async def _ask(self, question: str, **values: Any) -> Any:
         """Return the answer to a question, None for a failure and for a reply that cannot be read."""
@@ -175,9 +177,10 @@ class Proposer:
         if self.failure is not None:
             return
         fault = text_fault(text, 4 * len(self._task) + 400)
-        lost = [label for label in [*draft.labels, *draft.fields] if draft.sources.get("labels") == "sentence"]
-        if fault is None and (left_out := [label for label in lost if label.casefold() not in text.casefold()]):
-            fault = f"they leave out `{left_out[0]}`"
+        names = [*draft.labels, *(field.replace("_", " ") for field in draft.fields)]
+        left_out = next((name for name in names if name.casefold() not in text.casefold()), None)
+        if fault is None and left_out is not None:
+            fault = f"they leave out `{left_out}`"
         if fault:
             draft.notes.append(f"the instructions that the model proposed are refused: {fault}")
         else:
