@@ -132,12 +132,10 @@ def test_a_small_model_writes_nothing_that_goes_into_the_prompt(tmp_path: Path) 
 
 def test_a_recording_holds_every_question(tmp_path: Path) -> None:
     start(tmp_path, "sort mails by topic", "--record", "made.jsonl", labels="billing; delivery")
-    again = tmp_path / "again"
-    again.mkdir()
-    recording = f"replay:{tmp_path / 'made.jsonl'}"
-    assert run_command("start", "sort mails by topic", "--model", recording, folder=again).code == 0
+    again = ["start", "sort mails by topic", "--model", "replay:made.jsonl", "--into", "again"]
+    assert run_command(*again, folder=tmp_path).code == 0
     name = "templates/prompts/sort_mail.j2"
-    assert "billing: invoices" in (again / name).read_text("utf-8")
+    assert "billing: invoices" in (tmp_path / "again" / name).read_text("utf-8")
 
 
 def test_a_default_model_that_fails_leaves_defaults_and_a_named_one_ends_the_command(tmp_path: Path) -> None:
