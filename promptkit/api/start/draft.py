@@ -90,8 +90,8 @@ class Draft:
     @property
     def step(self) -> str:
         """The name of the pipeline's one step."""
-        name = input_name(self.reading.verb) if self.reading.verb else "answer"
-        return "answer" if name in self.inputs else name
+        verb = input_name(self.reading.verb) if self.reading.verb else "answer"
+        return next(name for name in (verb, "answer", "decide") if name not in self.inputs)
 
     def section(self, name: str) -> str:
         """Return the text of a section as its template writes it."""
@@ -116,8 +116,8 @@ class Draft:
             if open_labels := [label for label, definition in self.labels.items() if not definition]:
                 yield Choice("without a definition", ", ".join(open_labels), "default")
         if self.kind == "record":
-            fields = (f"{name} ({kind})" for name, kind in self.fields.items())
-            yield Choice("fields", ", ".join(fields), self.sources["fields"])
+            typed = (f"{name} ({kind})" for name, kind in self.fields.items())
+            yield Choice("fields", ", ".join(typed), self.sources["fields"])
         if self.reading.bounds is not None and self.kind == "number":
             yield Choice("bounds", "{:g} to {:g}".format(*self.reading.bounds), "sentence")
         yield Choice("inputs", ", ".join(self.inputs), self.sources["inputs"])
@@ -128,18 +128,25 @@ class Draft:
             name = case.name if case.name.startswith("case ") else f"case {case.name}"
             yield Choice(name, " · ".join(map(str, case.inputs.values())), case.source)
         if self.rows is not None:
-            expected = f", expected answers in `{self.rows.expect}`" if self.rows.expect else ", no expected answers"
+            fields = [self.rows.expect] if self.rows.expect else [*self.rows.record.values()]
+            expected = f", expected answers in {', '.join(fields)}" if fields else ", no expected answers"
             yield Choice("rows", f"{counted(self.rows.count, 'row')} of {self.rows.file.name}{expected}", "data")
 
     def understood(self) -> str:
         """Return in one line what is known before a model is asked."""
-        parts = ["the kind of answer is open" if self.missing("kind") else _KINDS[self.kind]]
-        if self.kind in ("label", "labels"):
-            parts.append(f"of {', '.join(self.labels)}" if self.labels else "the labels are open")
+        open_choices = ["the kind of answer"] if self.missing("kind") else []
+        known = "" if self.missing("kind") else _KINDS[self.kind]
+        if self.labels:
+            known += f" of {', '.join(self.labels)}"
+        elif self.kind in ("label", "labels"):
+            open_choices.append("the labels")
         if self.fields:
-            parts.append(f"with {', '.join(self.fields)}")
-        parts.append("the input is open" if self.missing("inputs") else f"for each {' and '.join(self.inputs)}")
-        return ", ".join(parts).replace(", of ", " of ").replace(", with ", " with ").replace(", for ", " for ")
+            known += f" with {', '.join(self.fields)}"
+        if self.missing("inputs"):
+            open_choices.append("the input")
+        else:
+            known += f" for each {' and '.join(self.inputs)}"
+        return "; ".join(filter(None, (known.strip(), f"open: {', '.join(open_choices)}" if open_choices else "")))
 
     def source_text(self, source: Source) -> str:
         """Return a source in words."""

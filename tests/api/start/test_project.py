@@ -40,6 +40,7 @@ REPLIES = {
     "sort support mails into billing, delivery and other": "billing",
     "tag mails with billing, delivery: all that apply": "billing, delivery",
     "Is the comment spam?": "yes",
+    "check whether the answer is right": "no",
     "Rate the urgency of a mail from 1 to 5": "3",
     "how many people are mentioned in the text?": "3",
     "extract the date, total and items from invoices": '{"date": "today", "total": null, "items": []}',
