@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,8 +43,6 @@ def project_files(draft: Draft, root: Path, rows: Path | None) -> dict[Path, str
 
 
 def _relative(file: Path, folder: Path) -> str:
-    import os
-
     return Path(os.path.relpath(file, folder)).as_posix()
 
 

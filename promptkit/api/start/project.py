@@ -93,15 +93,14 @@ def take_rows(draft: Draft, rows: RowsReading) -> None:
         rows = replace(rows, record=rows.columns_of(draft.fields))
     draft.rows = rows
     draft.set_inputs({name: f"the field `{of}` of a row" for name, of in rows.fields.items()}, "data")
-    draft.cases = [
-        DraftCase(
-            name=case_name(rows.expected(row, draft.kind), number),
-            inputs={name: row[of] for name, of in rows.fields.items()},
-            expect=rows.expected(row, draft.kind),
-            source="data",
-        )
-        for number, row in enumerate(rows.examples[:MOST_CASES], 1)
-    ]
+    names: set[str] = set()
+    for number, row in enumerate(rows.examples[:MOST_CASES], 1):
+        expect = rows.expected(row, draft.kind)
+        name = case_name(expect, number)
+        name = f"case {number}" if name in names else name
+        names.add(name)
+        inputs = {name: row[of] for name, of in rows.fields.items()}
+        draft.cases.append(DraftCase(name, inputs, expect, "data"))
 
 
 def _free_name(name: str, options: StartOptions, root: Path) -> str:

@@ -81,6 +81,13 @@ def test_expected_answers_are_read_as_values_of_the_answer_type(
     assert run(tmp_path, "eval", draft.name).code in (0, 3)
 
 
+def test_cases_with_equal_answers_have_names_of_their_own(tmp_path: Path) -> None:
+    rows = [{"mail": f"text number {at}", "score": 7 if at < 2 else at + 0.5} for at in range(9)]
+    draft = make(tmp_path, "Rate mails from 0 to 10", data=written(tmp_path, rows))
+    assert [case.name for case in draft.cases] == ["7", "case 2", "2.5", "3.5"]
+    assert problems(tmp_path) == {}
+
+
 def test_a_record_is_expected_from_the_fields_of_the_same_names(tmp_path: Path) -> None:
     rows = [{"text": f"Invoice of May {day}, 10 euros", "Date": f"May {day}", "total": 10} for day in (1, 2)]
     draft = make(tmp_path, "extract date and total from invoices", data=written(tmp_path, rows))
