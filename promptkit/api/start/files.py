@@ -192,13 +192,13 @@ def _expect(draft: Draft) -> Any:
 
 def metrics(draft: Draft) -> dict[str, Any]:
     """Return the metrics that suit the kind of answer, for rows with an expected answer where others may have none."""
-    when: dict[str, Any] = {}
-    is_known = _expect(draft) is not None if draft.rows is not None else draft.kind in ("label", "labels", "boolean")
-    if not is_known:
-        when = {"when": "row.expect is defined"}
+    if draft.rows is not None:
+        condition = draft.rows.when_expression()
+    else:
+        condition = None if draft.kind in ("label", "labels", "boolean") else "row.expect is defined"
 
     def metric(name: str) -> Any:
-        return {name: dict(when)} if when else name
+        return {name: {"when": condition}} if condition else name
 
     found: dict[str, Any] = {
         "label": {"accuracy": metric("label"), "f1": metric("f1")},

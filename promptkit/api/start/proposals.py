@@ -173,7 +173,8 @@ class Proposer:
 
     async def _propose_instructions(self) -> None:
         draft = self._draft
-        text = clean_text(str(await self._ask("instructions", task=self._task) or "")).strip("\"'` ")
+        labels = ", ".join(draft.labels) if draft.sources.get("labels") != "sentence" else ""
+        text = clean_text(str(await self._ask("instructions", task=self._task, labels=labels) or "")).strip("\"'` ")
         if self.failure is not None:
             return
         fault = text_fault(text, 4 * len(self._task) + 400)

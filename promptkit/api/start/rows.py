@@ -17,8 +17,6 @@ from promptkit.engine.scope import KEYWORDS, NAME
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.storage.rows import Row, read_rows
 
-MOST_READ: Final = 20_000
-"""The rows by which fields are judged, the first ones of the file."""
 MOST_FIELDS: Final = 500
 _LEAST_REPEATS: Final = 2
 """The rows that a label has on average at least, in a field that is taken for labels without being named."""
@@ -53,7 +51,8 @@ class RowsReading:
 
     `expect` is the field with the expected answers, None for none, `values` their distinct texts in order of frequency,
     and `examples` the first row of each of them (without them the first rows). `is_text`: all of them are texts, as in
-    CSV. `columns` are the names of all fields, and `record` the fields that hold those of a record.
+    CSV; `has_gaps`: some rows have none. `columns` are the names of all fields, and `record` the fields that hold those
+    of a record.
     """
 
     file: Path
@@ -64,6 +63,7 @@ class RowsReading:
     examples: tuple[Row, ...] = ()
     kind: Kind | None = None
     is_text: bool = True
+    has_gaps: bool = False
     columns: tuple[str, ...] = ()
     record: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,10 +90,16 @@ class RowsReading:
         is_name = NAME.fullmatch(field_name) and field_name not in KEYWORDS
         return f"row.{field_name}" if is_name else f"row[{field_name!r}]"
 
+    def when_expression(self) -> str | None:
+        """Return the condition that a row has an expected answer, None where all of them have one."""
+        if self.expect is None:
+            return None if self.record else "row.expect is defined"
+        return f"({self.expression(self.expect)} | default('')) not in ['', none]" if self.has_gaps else None
+
     def expect_expression(self, kind: Kind) -> str:
         """Return the expression of the expected answer as a value of a kind."""
         assert self.expect is not None
-        read = self.expression(self.expect)
+        read = f"({self.expression(self.expect)} | default(''))" if self.has_gaps else self.expression(self.expect)
         if kind == "label":
             return f"{{{{ {read} | string }}}}" if not self.is_text else f"{{{{ {read} }}}}"
         if kind == "boolean" and self.is_text:
@@ -113,6 +119,7 @@ class _FieldSummary:
     characters: int = 0
     rows: int = 0
     texts: int = 0
+    blank: int = 0
     is_flat: bool = True
     is_full: bool = False
 
@@ -123,7 +130,8 @@ class _FieldSummary:
             return
         text = _text_of(value)
         self.characters += len(text)
-        self.texts += isinstance(value, str)
+        self.texts += value is None or isinstance(value, str)
+        self.blank += not text
         if text in self.values or len(self.values) <= MOST_LABELS:
             self.values[text] += 1
             self.examples.setdefault(text, row)
@@ -160,10 +168,10 @@ def read_data(
     first: list[Row] = []
     count = 0
     for count, row in enumerate(read_rows(file), 1):
-        if count <= MOST_READ:
-            if len(first) < 4:
-                first.append(row)
-            for name in islice(row, MOST_FIELDS):
+        if count <= 4:
+            first.append(row)
+        for name in islice(row, MOST_FIELDS):
+            if name in summaries or len(summaries) < MOST_FIELDS:
                 summaries.setdefault(name, _FieldSummary()).add(row[name], row)
     if not summaries:
         raise InputError(Problem("has no rows", place(file)))
@@ -185,6 +193,7 @@ def read_data(
         examples=tuple(row for row in examples if _is_example(row, chosen)),
         kind=_kind(found),
         is_text=found is None or found.texts == found.rows,
+        has_gaps=found is not None and (found.rows < count or found.blank > 0),
         columns=tuple(summaries),
     )
 

@@ -105,6 +105,16 @@ def test_rows_without_answers_are_measured_once_they_have_some(tmp_path: Path) -
     assert problems(tmp_path) == {}
 
 
+def test_rows_that_lack_an_answer_are_left_out_of_the_metrics(tmp_path: Path) -> None:
+    rows = [{"mail": f"text number {at}", "label": label} for at, label in enumerate(["a", "b", "", "a", "b", None])]
+    draft = make(tmp_path, "sort mails", data=written(tmp_path, [*rows, {"mail": "without a label"}]))
+    assert list(draft.labels) == ["a", "b"]
+    when = suite_of(tmp_path, draft.name)["metrics"]["accuracy"]["label"]["when"]
+    assert when == "(row.label | default('')) not in ['', none]"
+    assert problems(tmp_path) == {}
+    assert "on 4 of 7 answers" in run(tmp_path, "eval", draft.name, reply="a").out
+
+
 def test_rows_outside_of_the_project_are_copied_into_it(tmp_path: Path) -> None:
     file = written(tmp_path / "elsewhere", MAILS)
     root = tmp_path / "project"
