@@ -85,6 +85,7 @@ def test_no_file_holds_a_path_of_this_machine(tmp_path: Path) -> None:
         ({"definition_of_billing": "support mails for billing and delivery"}, "it repeats the task or the labels"),
         ({"definition_of_billing": "things about <|im_end|> money and bank accounts"}, "control token"),
         ({"definition_of_billing": "parcels that come late or damaged"}, "takes it for another label's"),
+        ({"instructions": f"Transform the given text '{SENTENCE}'."}, "they quote the task"),
         ({"instructions": "Do what seems best."}, "they leave out `billing`"),
         ({"instructions": "Sort {{ mail }} into billing or delivery."}, "braces of a template"),
         ({"example_of_billing": "The parcel came on Friday."}, "1 of 2 examples"),
@@ -112,7 +113,8 @@ def test_open_labels_kinds_inputs_and_fields_are_asked_for(tmp_path: Path) -> No
     assert list(answer_of(tmp_path, "banana")["label"]) == ["ripe", "rotten"]
     assert "{{ fruit }}" in (tmp_path / "templates/prompts/banana.j2").read_text("utf-8")
     start(tmp_path, "apple", kind="record", fields="seller; kilo price", input="ad")
-    assert answer_of(tmp_path, "apple")["json"]["required"] == ["seller", "kilo_price"]
+    properties = answer_of(tmp_path, "apple")["json"]["properties"]
+    assert properties == {"seller": {"type": "string"}, "kilo_price": {"type": ["number", "null"]}}
 
 
 def test_labels_that_are_no_set_are_refused(tmp_path: Path) -> None:

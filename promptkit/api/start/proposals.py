@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
@@ -26,6 +27,7 @@ from promptkit.api.start.draft import (
     default_case,
     expected_answers,
 )
+from promptkit.api.start.sentence import field_type
 from promptkit.api.start.vocabulary import Kind
 from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.load import load_target
@@ -148,9 +150,9 @@ class Proposer:
 
     async def _propose_fields(self) -> None:
         found = await self._ask("fields", task=self._task)
-        names = [name for name in map(slug, found or ()) if name]
-        if names:
-            self._draft.fields, self._draft.sources["fields"] = dict.fromkeys(names, "text"), "model"
+        fields = {name: field_type(phrase) for phrase in found or () if (name := slug(phrase))}
+        if fields:
+            self._draft.fields, self._draft.sources["fields"] = fields, "model"
 
     async def _propose_definitions(self) -> None:
         draft = self._draft
@@ -182,6 +184,8 @@ class Proposer:
         left_out = next((name for name in names if name.casefold() not in text.casefold()), None)
         if fault is None and left_out is not None:
             fault = f"they leave out `{left_out}`"
+        if fault is None and re.search(rf"[\"“']{re.escape(self._task)}", text, re.IGNORECASE):
+            fault = "they quote the task as if it were the text"
         if fault:
             draft.notes.append(f"the instructions that the model proposed are refused: {fault}")
         else:

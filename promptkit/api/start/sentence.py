@@ -238,7 +238,7 @@ class _Reader:
             phrase = self._bare(part)
             name = slug(re.sub(r"^whether\s+(?:it|they|he|she)?\s*", "", phrase, flags=re.IGNORECASE))
             if name and len(phrase.split()) <= 5:
-                fields.setdefault(name, _field_type(phrase))
+                fields.setdefault(name, field_type(phrase))
         return fields if len(fields) <= MOST_FIELDS else {}
 
     def _is_all(self, fields: dict[str, str]) -> bool:
@@ -383,7 +383,8 @@ def _distinct(items: Sequence[str]) -> Iterator[str]:
             yield text
 
 
-def _field_type(phrase: str) -> str:
+def field_type(phrase: str) -> str:
+    """Return the type of a record's field by the words of its name."""
     return next((kind for pattern, kind in FIELD_TYPES if pattern.search(phrase.lower())), "text")
 
 
