@@ -37,6 +37,7 @@ from promptkit.evaluation.serving.measurement import ServingMeasurement, check_s
 from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
+from promptkit.evaluation.suite.generated import generated_note
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost, with_same_requests
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
@@ -265,6 +266,8 @@ class Evaluation:
         rare: dict[str, Any] = {"defects": defects} if defects else {}
         rare |= {"serving": self._serving} if self._serving else {}
         rare |= {"rankings": ranked} if ranked else {}
+        generated, rows = self.counted.generated, self.counted.rows
+        rare |= {"generated": generated} if generated else {}
         return EvalRecord(
             run=None if self._store.is_temporary else self.number,
             suite=self.suite.name,
@@ -284,13 +287,14 @@ class Evaluation:
             seconds=round(time.monotonic() - self._started, 3),
             before=self._before,
             notes=[
+                *([generated_note(generated, rows)] if generated else []),
                 *self._notes,
                 *execution.clusters.notes(),
                 *execution.changed_files.notes(),
                 *self._weights_notes(),
             ],
             **rare,
-            rows=self.counted.rows,
+            rows=rows,
             repeat=self.suite.repeat,
             variants=variants,
             comparisons=comparisons,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow
+from promptkit.evaluation.suite.generated import generated_note, is_generated
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
@@ -67,6 +68,11 @@ class DataSplit:
         return len(self.visible) + len(self.holdout)
 
     @property
+    def generated_holdout(self) -> int:
+        """The number of held-out rows that a model wrote."""
+        return sum(is_generated(self.rows[place].row.fields) for place in self.holdout)
+
+    @property
     def independent_holdout(self) -> int:
         """The number of independent held-out units: rows, or clusters of rows."""
         return len(self.independent(self.holdout))
@@ -104,7 +110,8 @@ def read_data_split(
     labels = row_labels([row.expected[0] if row.expected else None for row in rows])
     contents = [row_content(row.inputs[0]) for row in rows]
     clusters = declared_clusters(suite, rows) or _near_duplicate_clusters(rows, contents)
-    split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
+    real = [place for place, row in enumerate(rows) if not is_generated(row.row.fields)]
+    split = _split_real_first(contents, real, labels=labels, clusters=clusters, recorded=recorded)
     seen = _without_duplicates(split.search, contents)
     dealt = row_order(len(seen), labels=_values_at(labels, seen), clusters=_values_at(clusters, seen), seed=seed)
     ordered = [seen[at] for at in dealt]
@@ -179,6 +186,39 @@ def _near_duplicate_clusters(rows: Sequence[BoundRow], contents: Sequence[str]) 
     return None if clusters == list(contents) else clusters
 
 
+def _split_real_first(
+    contents: Sequence[str],
+    real: Sequence[int],
+    *,
+    labels: Sequence[Hashable] | None,
+    clusters: Sequence[str] | None,
+    recorded: tuple[int, float] | None,
+) -> RowSplit:
+    """Split rows with only `real` ones held out, if these are enough for a verdict; else all rows alike.
+
+    Generated rows are then searched on, without those that repeat a held-out row.
+    """
+    if len(real) == len(contents) or len(real) < LEAST_ROWS:
+        return split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
+    split = split_rows(
+        [contents[place] for place in real],
+        labels=_values_at(labels, real),
+        clusters=None if clusters is None else [clusters[place] for place in real],
+        recorded=recorded,
+    )
+    holdout = [real[at] for at in split.holdout]
+    keys = contents if clusters is None else clusters
+    unseen = {contents[place] for place in holdout} | {keys[place] for place in holdout}
+    generated = set(range(len(contents))).difference(real)
+    usable = {place for place in generated if unseen.isdisjoint((contents[place], keys[place]))}
+    return replace(
+        split,
+        search=tuple(sorted({real[at] for at in split.search} | usable)),
+        holdout=tuple(holdout),
+        duplicates=len(contents) - len(set(contents)),
+    )
+
+
 def _without_duplicates(places: Sequence[int], contents: Sequence[str]) -> tuple[int, ...]:
     """Return the places without those whose content an earlier one has."""
     first: dict[str, int] = {}
@@ -198,6 +238,8 @@ def _no_rows(suite: Suite) -> Problem:
 def data_notes(split: DataSplit) -> list[str]:
     """Return notes on the rows for the person: left-out rows, too few rows."""
     notes = []
+    if split.generated_holdout:
+        notes.append(f"to confirm on, {generated_note(split.generated_holdout, len(split.holdout))}")
     if split.wrong:
         notes.append(f"{split.wrong} rows have problems and are left out; promptkit eval lists them")
     if split.exempt:

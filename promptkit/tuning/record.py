@@ -96,6 +96,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
             "wrong": split.wrong,
             "duplicates": split.duplicates,
             "independent": split.independent_size,
+            **({"generated": split.generated_holdout} if split.generated_holdout else {}),
             "salt": split.salt,
             "share": split.share,
         },

@@ -65,7 +65,8 @@ class BudgetRecord(Record):
 class SplitRecord(Record):
     """The numbers of rows of the split: to search on, as examples, and to confirm on.
 
-    `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it.
+    `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it; `generated`
+    counts the rows to confirm on that a model wrote.
     """
 
     search: int = 0
@@ -74,6 +75,7 @@ class SplitRecord(Record):
     wrong: int = 0
     duplicates: int = 0
     independent: int | None = None
+    generated: int = 0
     salt: int = 0
     share: Number = 0.0
 

@@ -414,3 +414,34 @@ def test_the_seed_alone_decides() -> None:
 def test_as_many_labels_as_rows_are_wanted() -> None:
     with pytest.raises(ValueError, match="one value for each"):
         row_order(3, labels=["yes"])
+
+
+def test_rows_that_a_model_wrote_are_searched_on_and_real_ones_confirm(bench: TuneBench) -> None:
+    made = [{**row, "generated": {"by": "tiny"}} for row in rows(100)]
+    bench.rows([*made[:60], *rows(100)[60:]])
+    found = read_data_split(bench.start())
+
+    assert found.generated_holdout == 0
+    assert abs(len(found.holdout) - 24) <= 1  # 0.6 of the 40 real rows
+    assert len(found.visible) == 100 - len(found.holdout)
+    assert not any("generated" in note for note in data_notes(found))
+
+
+def test_a_generated_row_that_repeats_a_held_out_one_is_in_no_part(bench: TuneBench) -> None:
+    real = rows(40)
+    bench.rows([*real, *({**row, "generated": {"by": "tiny"}} for row in real)])
+    found = read_data_split(bench.start())
+
+    assert abs(len(found.holdout) - 24) <= 1
+    assert not {row_content(found.rows[place].inputs[0]) for place in found.visible} & {
+        row_content(found.rows[place].inputs[0]) for place in found.holdout
+    }
+
+
+def test_too_few_real_rows_confirm_together_with_generated_ones_and_a_note_says_so(bench: TuneBench) -> None:
+    made = [{**row, "generated": {"by": "tiny"}} for row in rows(100)]
+    bench.rows([*made[:71], *rows(100)[71:]])
+    found = read_data_split(bench.start())
+
+    assert found.generated_holdout > 0
+    assert data_notes(found)[0].startswith(f"to confirm on, {found.generated_holdout} of {len(found.holdout)} rows are")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rich.text import Text
 
 from promptkit.evaluation.record import DifferenceRecord
+from promptkit.evaluation.suite.generated import generated_note
 from promptkit.reports.evaluation.figures import (
     difference_decimals,
     difference_parts,
@@ -124,6 +125,8 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     """Yield the reasons for the verdict, and its limits."""
     found, needed = record.difference, record.rows_needed
     yield record.why
+    if record.rows.generated:
+        yield f"of the rows to confirm on, {generated_note(record.rows.generated, record.rows.confirm)}"
     if found is not None:
         better = counted(found.better, found.unit)
         interval = "" if record.ordinal > 1 else f"; the interval is at {100 * found.level:g} %"
