@@ -34,6 +34,7 @@ VERBS = {
     "render": "Show the exact messages of each step; no model is asked.",
     "try": "Run the pinned cases and compare each answer with the previous one.",
     "eval": "Measure a target on data, with intervals and paired comparisons.",
+    "generate": "Write rows for a target that has none: by a model, or from runs that were right.",
     "label": "Label answers in the terminal, to correct judges and to score by people.",
     "tune": "Improve a target for a stated budget, and show the gain on rows the search never saw.",
     "check": "Find all mistakes in pipelines, prompts and suites.",
