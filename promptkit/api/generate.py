@@ -226,7 +226,7 @@ def _known_rows(file: Path, key: str) -> list[Mapping[str, Any]]:
     """Return the rows that a file has of the same plan. Raises InputError for a file of anything else."""
     if not os.path.lexists(file):
         return []
-    rows = list(read_rows(file))
+    rows: list[Mapping[str, Any]] = list(read_rows(file))
     if any(not is_generated(row) or row[GENERATED].get("plan") != key for row in rows):
         message = "there is a file already, and it is not of this command, which would continue it"
         raise InputError(Problem(message, place(file), hint="--out names another file"))

@@ -121,7 +121,8 @@ def generate_rows(
     if from_runs is not None:
         from promptkit.cli.generate_from_runs import take_rows
 
-        return take_rows(target, from_runs, where or (), step=step, out=out, json=json)
+        take_rows(target, from_runs, where or (), step=step, out=out, json=json)
+        return
     if where:
         raise InputError("--where is for answers of runs", hint="--from-runs last")
     options = GenerateOptions(
@@ -143,7 +144,8 @@ def generate_rows(
     )
     planned = plan_generation(target, options)
     if dry_run:
-        return run_to_end(show_plan(planned, json=json))
+        run_to_end(show_plan(planned, json=json))
+        return
     run_to_end(write_rows(planned, target, json=json))
 
 

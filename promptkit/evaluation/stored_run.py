@@ -161,7 +161,7 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
                 if name in built.metrics
             }
             tallies[cell.variant].put(index, cell, known=False)
-    return EvalRecord(
+    record = EvalRecord(
         run=view.number,
         suite=view.suite,
         about="",
@@ -199,5 +199,5 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         missing_allowed=False,
         thresholds=[],
         against=None,
-        **({"generated": generated} if generated else {}),
     )
+    return record.model_copy(update={"generated": generated}) if generated else record

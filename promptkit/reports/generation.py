@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from promptkit.reports.text import counted
@@ -47,7 +47,7 @@ def _spread_lines(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if not found:
         return
     yield f"{'':<28}" + "".join(f"{name:>12}" for name in found)
-    rows = {
+    rows: dict[str, Callable[[Mapping[str, Any]], Any]] = {
         "rows": lambda spread: spread["rows"],
         "words a row (mean)": lambda spread: spread["words"]["mean"],
         "distinct words": lambda spread: spread["distinct_1"],

@@ -13,7 +13,7 @@ from promptkit.engine.pipeline import Input, Pipeline
 from promptkit.engine.results import Result
 from promptkit.engine.run import Runner
 from promptkit.engine.session import ClientProvider
-from promptkit.errors import ContextOverflow, InputError, RequestRefused, UnparsedAnswer
+from promptkit.errors import ContextOverflow, InputError, Problem, RequestRefused, UnparsedAnswer
 from promptkit.evaluation.metrics.values import text_of
 from promptkit.runtimes.base import Message, Model, Request
 from promptkit.runtimes.control_tokens import holds_control_tokens
@@ -59,8 +59,10 @@ class InputWriter:
         wrong = [spec for spec in self._written if spec.type not in WRITTEN_TYPES]
         if wrong:
             raise InputError(
-                f"the input `{spec.name}` is {'an' if spec.type == 'messages' else 'a'} {spec.type}, which is not "
-                f"written: give it a default, or values by --for {spec.name}=…"
+                Problem(
+                    f"the input `{spec.name}` has the type {spec.type}, which is not written",
+                    hint=f"give it a default, or values by --for {spec.name}=VALUE,VALUE",
+                )
                 for spec in wrong
             )
         self._is_single = len(self._written) == 1 and self._written[0].type == "text"
