@@ -213,7 +213,10 @@ def lacking(result: GenerationResult, planned: PlannedGeneration) -> RowsLacking
             f"{counts.kept} of {counts.tried} inputs could be kept",
             "a better model writes by --model, or checks by --judge; --dry-run shows the requests",
         ),
-        "no label": ("the model gives no usable input for any label", "--model REF names a better one"),
+        "no label": (
+            f"no input for {', '.join(f'`{label}`' for label in result.gave_up)} could be kept",
+            "--model REF names a better writer, --judge REF another check",
+        ),
         "no seeds": ("the rows of --seeds are used up", "more rows in --seeds"),
     }.get(result.ended, ("it ended early", None))
     return RowsLacking(f"{there}: {why}", hint=hint)

@@ -35,7 +35,7 @@ def generation_lines(record: Mapping[str, Any]) -> Iterator[str]:
     if comparison is None:
         yield from _spread_lines({"generated": record["spread"]})
         return
-    yield from _spread_lines(comparison)
+    yield from _spread_lines({"generated": comparison["generated"], "real": comparison["real"]})
     yield f"{100 * comparison['vocabulary']:.0f} % of the generated words occur in real rows"
     if (apart := comparison["told_apart"]) is not None:
         reading = "they are easily told apart" if apart > TOLD_APART else "they are hard to tell apart"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from promptkit.answers.text import Text
@@ -27,7 +28,7 @@ from promptkit.synthetic_data.writer import InputRequest, InputWriter, Unusable
 LEAST_AGREEMENT: Final = 2 / 3
 """The least share of the samples that must give the row's answer."""
 CHECK_TEMPERATURE: Final = 0.7
-ROUND: Final = 16
+ROUND: Final = 8
 """The most inputs that are written before they are checked."""
 TRIES_OF_LABEL: Final = 20
 """Tries without a row after which a label is given up."""
@@ -83,8 +84,8 @@ class _Draft:
 class RowGenerator:
     """Generates the rows of a plan. `keep` gets each row as it is kept.
 
-    `checking` is the target that is asked for the answers, `judge` the model that answers its steps (None: the default
-    one, which writes the inputs too). `known` are rows of the same plan that are kept already.
+    `checking` is the target that is asked for the answers, `judge_name` and `judge` the model that answers its steps
+    (None: the default one, which writes the inputs too). `known` are rows of the same plan that are kept already.
     """
 
     def __init__(
@@ -95,7 +96,8 @@ class RowGenerator:
         models: Models,
         model: Model,
         checking: Pipeline,
-        judge: str | None = None,
+        judge_name: str | None = None,
+        judge: Model | None = None,
         plan_key: str = "",
         known: Sequence[Mapping[str, Any]] = (),
         keep: Callable[[Mapping[str, Any]], None],
@@ -108,7 +110,8 @@ class RowGenerator:
         self._task = task
         self._plan = plan
         self._model = model
-        self._judge = judge
+        self._judge = judge is not None and judge is not model
+        self._judging = (judge or model).reference
         self._plan_key = plan_key
         self._keep = keep
         self._choices = {spec.name: list(spec.choices) for spec in task.inputs if spec.choices}
@@ -117,7 +120,7 @@ class RowGenerator:
         fixed = [name for name in names if name in self._choices or name in plan.fixed]
         self.writer = InputWriter(task, fixed, models, model)
         self._writing = Runner(self.writer.writing(plan.seed), models=models)
-        self._checking = Runner(checking, models=models, model=judge)
+        self._checking = Runner(checking, models=models, model=judge_name)
         self._known = KnownTexts()
         for row in (*task.examples, *task.real, *(() if plan.label_only else plan.seeds)):
             self._known.add(row.inputs)
@@ -183,10 +186,16 @@ class RowGenerator:
         return found
 
     def _open_labels(self) -> list[LabelChoice]:
+        """Return the labels to write for. Where one was given up, the others get no more than their own share."""
+        plan = self._plan
+        shares = {label.text: plan.shares.get(label.text, 1.0) for label in self._task.labels}
+        total = sum(shares.values())
         return [
             label
             for label in self._task.labels
-            if label.text not in self.gave_up and self._plan.shares.get(label.text, 1.0) > 0
+            if (share := shares[label.text]) > 0
+            and label.text not in self.gave_up
+            and not (self.gave_up and self._of_label[label.text] >= ceil(plan.rows * share / total))
         ]
 
     def next_request(self) -> InputRequest:
@@ -219,7 +228,9 @@ class RowGenerator:
         size = min(ROUND, max(2, plan.rows - self._rows))
         if plan.label_only:
             size = min(size, len(plan.seeds) - self._number)
-        requests = [self.next_request() for _ in range(size)]
+        requests: list[InputRequest] = []
+        while len(requests) < size and (plan.label_only or not self._task.labels or self._open_labels()):
+            requests.append(self.next_request())
         drafts = [draft for draft in await self._each(self._write, requests) if draft is not None]
         fresh = await asyncio.to_thread(self._without_repeats, drafts)
         checked = await self._each(self._check, fresh)
@@ -318,13 +329,13 @@ class RowGenerator:
         task, request = self._task, draft.request
         asked_for: dict[str, Any] = {} if request.label is None else {"label": request.label.text}
         made: dict[str, Any] = {
-            "by": self._model.reference,
+            "by": portable(self._model.reference),
             "for": {**asked_for, **request.properties, **request.given},
             "seed": self._plan.seed,
             "number": request.number,
             "agreement": agreement,
-            **({"checked_by": self._judge} if self._judge else {}),
-            **({"only": "answer", "by": self._judge or self._model.reference} if self._plan.label_only else {}),
+            **({"checked_by": portable(self._judging)} if self._judge else {}),
+            **({"only": "answer", "by": portable(self._judging)} if self._plan.label_only else {}),
             **({"plan": self._plan_key} if self._plan_key else {}),
         }
         slices = {name: request.properties[name] for name in self._plan.fixed if name in request.properties}
@@ -347,6 +358,12 @@ class RowGenerator:
 
     def _add(self, result: Result) -> None:
         self.totals = add_totals(self.totals, totals_record(result.totals))
+
+
+def portable(reference: str) -> str:
+    """Return a model's reference without a path of this machine: rows are shared."""
+    kind, colon, rest = reference.partition(":")
+    return f"{kind}:{Path(rest).name}" if colon and Path(rest).is_absolute() else reference
 
 
 def requests_for(plan: Plan, task: GenerationTask) -> int:

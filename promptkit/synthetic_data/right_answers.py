@@ -20,6 +20,7 @@ from promptkit.evaluation.suite.data import DataRow
 from promptkit.evaluation.suite.generated import GENERATED
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.strict_json import compact, plain
+from promptkit.synthetic_data.generator import portable
 
 VOTES: Final = "votes"
 """The name of the winner's share of the votes, in a condition; it holds for each step alone."""
@@ -169,7 +170,7 @@ def _row(
 ) -> dict[str, Any]:
     thoughts = _thoughts(part)
     made = {
-        "by": view.settings.get(cell.variant, {}).get("model") or view.model.get("reference", ""),
+        "by": portable(view.settings.get(cell.variant, {}).get("model") or view.model.get("reference", "")),
         "for": {"step": step.name},
         "from": {"run": view.number, "row": cell.row, "variant": cell.variant},
         "right": [str(condition) for condition in conditions],
