@@ -117,7 +117,12 @@ class PlannedGeneration:
     @property
     def requests(self) -> int:
         """The number of requests if every input is kept."""
-        return requests_for(replace(self.plan, rows=max(0, self.plan.rows - len(self.known))), self.task)
+        return requests_for(replace(self.plan, rows=self.missing), self.task) if self.missing else 0
+
+    @property
+    def missing(self) -> int:
+        """The number of rows that are not in the file yet."""
+        return max(0, self.plan.rows - len(self.known))
 
 
 def plan_generation(target: str, options: GenerateOptions) -> PlannedGeneration:
@@ -269,12 +274,12 @@ async def generate(planned: PlannedGeneration, progress: Progress | None = None)
             keep=keep,
         )
         on_row: Callable[[], None] = progress.row_finished if progress else (lambda: None)
-        with showing(progress, rows=max(0, plan.rows - len(planned.known))):
+        with showing(progress, rows=planned.missing):
             ended = await generator.run(on_row)
         for notice in (*generator.notes,):
             if progress:
                 progress.notice(notice)
-    made = labelled_rows(rows, task.fields, task.expect)
+    made = labelled_rows(rows, task)
     real = _real_rows(planned)
     return GenerationResult(
         file=planned.file,
@@ -304,7 +309,7 @@ def _real_rows(planned: PlannedGeneration) -> Sequence[LabelledInputs]:
     if file is None:
         return () if planned.plan.label_only else task.real
     rows = [row for row in read_rows(file) if not is_generated(row)][:MOST_REAL]
-    return labelled_rows(rows, task.fields, task.expect)
+    return labelled_rows(rows, task)
 
 
 async def first_requests(planned: PlannedGeneration, count: int = 2) -> list[Rendered]:

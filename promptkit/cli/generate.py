@@ -18,7 +18,17 @@ from promptkit.api.generate import (
     plan_generation,
 )
 from promptkit.api.session import ModelOptions
-from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Timeout, complete_model, complete_suite
+from promptkit.cli.options import (
+    Json,
+    Model,
+    NoCache,
+    Record,
+    Sets,
+    Timeout,
+    command_options,
+    complete_model,
+    complete_suite,
+)
 from promptkit.cli.options import complete_target as complete_pipeline
 from promptkit.cli.results import spent_text
 from promptkit.cli.session import run_to_end
@@ -158,7 +168,6 @@ def check_file(out: Path | None) -> None:
 async def show_plan(planned: PlannedGeneration, *, json: bool) -> None:
     """Print the first requests of a generation and its cost. No model is asked."""
     rendered = await first_requests(planned)
-    missing = max(0, planned.plan.rows - len(planned.known))
     if json:
         emit(
             json_text(
@@ -174,7 +183,9 @@ async def show_plan(planned: PlannedGeneration, *, json: bool) -> None:
         )
         return
     emit(rendered_text(rendered))
-    note(f"about {planned.requests} requests for {missing} rows in {place(planned.file)}, more for rows left out")
+    note(
+        f"about {planned.requests} requests for {planned.missing} rows in {place(planned.file)}, more for rows left out"
+    )
 
 
 async def write_rows(planned: PlannedGeneration, target: str, *, json: bool) -> None:
@@ -193,8 +204,34 @@ async def write_rows(planned: PlannedGeneration, target: str, *, json: bool) -> 
         raise lacking(result, planned)
     if not json:
         note("next:")
-        note(f"  promptkit generate {join([target])} --rows {2 * planned.plan.rows}    # more rows")
-        note(f"  {place(result.file)}    # read some: a model wrote them")
+        note(f"  head {place(result.file)}    # read some: a model wrote them")
+        note(f"  {again(target, planned)}    # more rows")
+
+
+def again(target: str, planned: PlannedGeneration) -> str:
+    """Return the command that goes on with twice the rows, with the options that decide what is asked."""
+    options = planned.options
+    asked = command_options(
+        rows=2 * planned.plan.rows,
+        step=options.step,
+        labels=options.labels,
+        attributes=_text(options.attributes),
+        seeds=_text(options.seeds),
+        label_only=options.label_only,
+        samples=options.samples if options.samples != GenerateOptions().samples else None,
+        judge=options.judge,
+        technique=options.technique,
+        out=_text(options.out),
+        seed=options.seed or None,
+        model=options.model.model,
+        set=list(options.model.sets),
+    )
+    slices = [word for text in options.fixed for word in ("--for", text)]
+    return join(["promptkit", "generate", target, *asked, *slices])
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def json_record(result: GenerationResult) -> dict[str, Any]:

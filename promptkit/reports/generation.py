@@ -13,6 +13,7 @@ REASONS: Final = {
     "control_tokens": "with control tokens",
     "gives_answer": "with the answer in the text",
     "placeholders": "with a placeholder",
+    "quotes_prompt": "quoting the prompt",
     "duplicates": "near-duplicates",
     "unanswered": "without an answer",
     "disagreements": "whose answer is not confirmed",

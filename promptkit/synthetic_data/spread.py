@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.evaluation.metrics.values import text_of
 from promptkit.evaluation.near_duplicates import words_of
-from promptkit.synthetic_data.task import LabelledInputs
+from promptkit.synthetic_data.task import GenerationTask, LabelledInputs
 
 MOST_COMPARED: Final = 1_000
 """The most rows of either side whose similarities are computed; more are sampled."""
@@ -94,14 +95,12 @@ def _told_apart(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) 
     return round(float((kinds[nearest] == kinds).mean()), 3)
 
 
-def labelled_rows(rows: Sequence[Mapping[str, Any]], fields: Mapping[str, str], expect: str) -> list[LabelledInputs]:
-    """Return rows of a file as labelled inputs. `fields` maps inputs to fields, `expect` is the answer's field."""
-    from promptkit.evaluation.metrics.values import text_of
-
+def labelled_rows(rows: Sequence[Mapping[str, Any]], task: GenerationTask) -> list[LabelledInputs]:
+    """Return rows of a file as inputs of a task, with their labels where the answers are a closed set."""
     return [
         LabelledInputs(
-            inputs={name: row[field] for name, field in fields.items() if field in row},
-            label=text_of(row[expect]) if row.get(expect) is not None else None,
+            inputs={name: row[field] for name, field in task.fields.items() if field in row},
+            label=text_of(row[task.expect]) if task.labels and row.get(task.expect) is not None else None,
         )
         for row in rows
     ]

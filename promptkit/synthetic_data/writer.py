@@ -23,6 +23,9 @@ MOST_EXAMPLES: Final = 3
 LONGEST_EXAMPLE: Final = 600
 MOST_LISTED: Final = 12
 _ANSWER_LINE: Final = r"^\W*(?:[\w ]{1,30}:\s*)?"
+_ARTICLE: Final = re.compile(r"^(?:the|an?|one)\s+", re.IGNORECASE)
+_BULLET: Final = re.compile(r"^\s*(?:[-*>•]|\(?(?:\d{1,2}|[A-Za-z])[.)])\s*")
+_QUOTED: Final = re.compile(r"^\s*>|\bright answer\b", re.IGNORECASE | re.MULTILINE)
 _PLACEHOLDER: Final = re.compile(r"\[(?:[A-Za-z][\w' ]*)\]|\{\{|<\w+>")
 
 
@@ -88,7 +91,7 @@ class InputWriter:
         await runner.open()
         result = await runner.run(self.values_of_attribute(name, description, runner.pipeline))
         _check_failure(result)
-        listed = [] if result.error else [str(value).strip(" .;-*") for value in result.output]
+        listed = [] if result.error else [_BULLET.sub("", str(value)).strip(" .;") for value in result.output]
         return list(dict.fromkeys(value for value in listed if 0 < len(value) <= 100))[:MOST_LISTED], result
 
     def values_of_attribute(self, name: str, description: str, pipeline: Pipeline) -> Mapping[str, Any]:
@@ -96,18 +99,18 @@ class InputWriter:
         task = self._task
         given = {
             "task": task.about,
-            "about": self._noun,
-            "instructions": task.instructions,
+            "noun": self._noun,
             "property": name,
             "description": description,
             "count": MOST_LISTED,
-            "examples": self._examples(None, 0),
         }
         return fill_inputs(pipeline, given).values
 
     @property
     def _noun(self) -> str:
-        return ", ".join(spec.about or spec.name for spec in self._written)
+        """What is written, without an article: `review` of an input that is about `the review`."""
+        first = self._written[0]
+        return _ARTICLE.sub("", first.about or first.name) if self._is_single else "input"
 
     def values(self, request: InputRequest, pipeline: Pipeline) -> Mapping[str, Any]:
         """Return the inputs of the template that writes the inputs of a row."""
@@ -115,8 +118,7 @@ class InputWriter:
         seed = "" if request.seed_row is None else self._shown(request.seed_row)
         given: dict[str, Any] = {
             "task": task.about,
-            "name": self._written[0].name,
-            "about": self._noun,
+            "noun": self._noun,
             "instructions": task.instructions,
             "label": label.text if label else "",
             "definition": label.definition if label else "",
@@ -169,6 +171,8 @@ class InputWriter:
             raise Unusable("control_tokens")
         if request.label is not None and any(_names_answer(text, request.label.text) for text in texts):
             raise Unusable("gives_answer")
+        if any(_QUOTED.search(text) for text in texts):
+            raise Unusable("quotes_prompt")
         if any(_PLACEHOLDER.search(text) for text in texts):
             raise Unusable("placeholders")
         return {**request.given, **output}

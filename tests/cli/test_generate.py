@@ -32,7 +32,7 @@ def answer(request):
     if "values of this property" in text:
         return "\\n".join(["one", "two", "three"])
     wanted = re.search(r"Right answer: (\\w+)", text)
-    if wanted is None:
+    if wanted is None or "Invent" not in text:
         return "payment" if "card" in text else "delivery"
     count += 1
     words = "abcdefghijklmnopqrstuvwxyz"
