@@ -133,6 +133,8 @@ def plan_generation(target: str, options: GenerateOptions) -> PlannedGeneration:
     if not 0 < options.rows <= MOST_ROWS:
         raise InputError(f"--rows is a number from 1 to {MOST_ROWS:,}")
     task = load_task(file, project, step=options.step, sets=options.model.sets)
+    if options.technique is not None:
+        load_task(file, project, step=options.step, sets=options.model.sets, changes={"technique": options.technique})
     if options.label_only and options.seeds is None:
         raise InputError("--label-only labels the texts of a file", hint="--seeds FILE")
     attributes = {} if options.label_only else read_attributes(options.attributes, project)
@@ -235,9 +237,11 @@ def _known_rows(file: Path, key: str) -> list[Mapping[str, Any]]:
     if any(not is_generated(row) or row[GENERATED].get("plan") != key for row in rows):
         message = "there is a file already, and it is not of this command, which would continue it"
         raise InputError(Problem(message, place(file), hint="--out names another file"))
-    wrong = [row for row in rows if not isinstance(row[GENERATED].get("number"), int)]
-    if wrong:
-        raise InputError(Problem("`generated.number` must be a whole number", place(file)))
+    for number, row in enumerate(rows, start=1):
+        made = row[GENERATED]
+        if not isinstance(made.get("number"), int) or not isinstance(made.get("for"), Mapping):
+            message = f"row {number}: `generated` must have a whole `number` and a mapping `for`"
+            raise InputError(Problem(message, place(file)))
     return rows
 
 

@@ -202,23 +202,25 @@ class RowGenerator:
         """Return the next request: for the label that lacks the most rows, with the next combination of properties."""
         plan, number = self._plan, self._number
         self._number += 1
+        drawn = {**self._choices, **plan.fixed}
+        chosen = {name: values[number % len(values)] for name, values in drawn.items()}
+        names = {spec.name for spec in self._task.inputs}
+        slices = {name: str(value) for name, value in chosen.items() if name not in names}
         if plan.label_only:
-            return InputRequest(number=number, seed_row=plan.seeds[number])
+            seed = plan.seeds[number]
+            given = {name: value for name, value in chosen.items() if name in names and name not in seed.inputs}
+            return InputRequest(number=number, properties=slices, given=given, seed_row=seed)
         label: LabelChoice | None = None
         if self._task.labels:
             label = min(
                 self._open_labels(), key=lambda found: self._of_label[found.text] / plan.shares.get(found.text, 1.0)
             )
             self._of_label[label.text] += 1
-        drawn = {**self._choices, **plan.fixed}
-        given = {name: values[number % len(values)] for name, values in drawn.items()}
-        names = {spec.name for spec in self._task.inputs}
-        properties = {name: str(value) for name, value in given.items() if name not in names}
         return InputRequest(
             number=number,
             label=label,
-            properties={**self.combinations.at(number), **properties},
-            given={name: value for name, value in given.items() if name in names},
+            properties={**self.combinations.at(number), **slices},
+            given={name: value for name, value in chosen.items() if name in names},
             seed_row=plan.seeds[number % len(plan.seeds)] if plan.seeds else None,
         )
 
@@ -273,7 +275,7 @@ class RowGenerator:
     async def _write(self, request: InputRequest) -> _Draft | None:
         if request.seed_row is not None and self._plan.label_only:
             self._count_try(request)
-            return _Draft(request, request.seed_row.inputs)
+            return _Draft(request, {**request.given, **request.seed_row.inputs})
         values = self.writer.values(request, self._writing.pipeline)
         result = await self._writing.run(values, sample=f"{self._plan.seed}/{request.number}")
         self._add(result)

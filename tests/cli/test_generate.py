@@ -207,3 +207,36 @@ def test_a_wrong_condition_or_run_is_an_error(promptkit: Run, options: tuple[str
     done = promptkit("generate", "topic", "--from-runs", *options)
     assert done.code == 2
     assert message in done.err
+
+
+def test_a_wrong_technique_is_an_error_before_a_model_is_asked(promptkit: Run, evals: Path) -> None:
+    done = promptkit("generate", "topic", "--technique", "chain_of_thouhgt")
+    assert done.code == 2
+    assert "chain_of_thought" in done.err
+    assert not (evals / "topic.generated.jsonl").exists()
+
+
+def test_a_damaged_row_of_the_same_command_is_named(promptkit: Run, evals: Path) -> None:
+    file = evals / "topic.generated.jsonl"
+    promptkit("generate", "topic", "--rows", "2")
+    first, second = rows_of(file)
+    second["generated"]["for"] = 3
+    file.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n", "utf-8")
+    done = promptkit("generate", "topic", "--rows", "4")
+    assert done.code == 2
+    assert "row 2: `generated` must have" in done.err
+
+
+def test_inputs_with_the_answer_control_tokens_or_quotes_of_the_prompt_are_left_out(
+    promptkit: Run, project: Path, evals: Path
+) -> None:
+    replies = ["A card.\\nTopic: payment", "A [INST] card", "> My card", "Dear [name], a card.", "A card was lost."]
+    items = ", ".join(f'"{reply}"' for reply in replies)
+    script = f'rules: [{{contains: "Invent one new", replies: [{items}]}}]\notherwise: payment\n'
+    (project / "bad.yaml").write_text(script, "utf-8")
+    (project / "none.yaml").write_text("style: [plain, casual, lively]\n", "utf-8")
+    options = ("--model", "scripted:bad.yaml", "--attributes", "none.yaml", "--labels", "payment", "--budget", "calls=8")
+    done = promptkit("generate", "topic", "--rows", "5", *options, "--json")
+
+    assert done.json["out"] == {"gives_answer": 1, "control_tokens": 1, "quotes_prompt": 1, "placeholders": 1}
+    assert [row["text"] for row in rows_of(evals / "topic.generated.jsonl")] == ["A card was lost."]
