@@ -22,6 +22,8 @@ from promptkit.synthetic_data.task import WRITTEN_TYPES, GenerationTask, LabelCh
 MOST_EXAMPLES: Final = 3
 LONGEST_EXAMPLE: Final = 600
 MOST_LISTED: Final = 12
+LEAST_LABELLED: Final = 5
+"""The labelled inputs that must be known before it counts that none of them names its label."""
 _ANSWER_LINE: Final = r"^\W*(?:[\w ]{1,30}:\s*)?"
 _ARTICLE: Final = re.compile(r"^(?:the|an?|one)\s+", re.IGNORECASE)
 _BULLET: Final = re.compile(r"^\s*(?:[-*>•]|\(?(?:\d{1,2}|[A-Za-z])[.)])\s*")
@@ -68,6 +70,11 @@ class InputWriter:
                 )
                 for spec in wrong
             )
+        labelled = [row for row in (*task.examples, *task.real) if row.label]
+        # Where real inputs never name their label, one that does is about the task and not of it.
+        self._bars_label = len(labelled) >= LEAST_LABELLED and not any(
+            _mentions(text_of(value), str(row.label)) for row in labelled for value in row.inputs.values()
+        )
         self._is_single = len(self._written) == 1 and self._written[0].type == "text"
         self._template = "input" if self._is_single else "inputs"
 
@@ -169,8 +176,10 @@ class InputWriter:
             raise Unusable("unparsed")
         if any(map(_is_foreign, texts)):
             raise Unusable("control_tokens")
-        if request.label is not None and any(_names_answer(text, request.label.text) for text in texts):
-            raise Unusable("gives_answer")
+        if request.label is not None:
+            names_label = _mentions if self._bars_label else _names_answer
+            if any(names_label(text, request.label.text) for text in texts):
+                raise Unusable("gives_answer")
         if any(_QUOTED.search(text) for text in texts):
             raise Unusable("quotes_prompt")
         if any(_PLACEHOLDER.search(text) for text in texts):
@@ -191,6 +200,10 @@ def _is_foreign(text: str) -> bool:
 def _names_answer(text: str, label: str) -> bool:
     """Return True where a line of a text is the label alone, as in `Sentiment: positive`."""
     return re.search(f"{_ANSWER_LINE}{re.escape(label)}\\W*$", text, re.IGNORECASE | re.MULTILINE) is not None
+
+
+def _mentions(text: str, label: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _schema(spec: Input) -> dict[str, Any]:

@@ -235,8 +235,33 @@ def test_inputs_with_the_answer_control_tokens_or_quotes_of_the_prompt_are_left_
     script = f'rules: [{{contains: "Invent one new", replies: [{items}]}}]\notherwise: payment\n'
     (project / "bad.yaml").write_text(script, "utf-8")
     (project / "none.yaml").write_text("style: [plain, casual, lively]\n", "utf-8")
-    options = ("--model", "scripted:bad.yaml", "--attributes", "none.yaml", "--labels", "payment", "--budget", "calls=8")
-    done = promptkit("generate", "topic", "--rows", "5", *options, "--json")
+    options = (
+        "--model",
+        "scripted:bad.yaml",
+        "--attributes",
+        "none.yaml",
+        "--labels",
+        "payment",
+        "--budget",
+        "calls=8",
+    )
+    done = promptkit("generate", "topic", "--rows", "5", "--budget", "calls=8", *options, "--json")
 
     assert done.json["out"] == {"gives_answer": 1, "control_tokens": 1, "quotes_prompt": 1, "placeholders": 1}
     assert [row["text"] for row in rows_of(evals / "topic.generated.jsonl")] == ["A card was lost."]
+
+
+def test_an_input_that_names_its_label_is_left_out_where_no_known_input_does(
+    promptkit: Run, project: Path, evals: Path
+) -> None:
+    rows = [{"text": f"Where is box {number}?", "topic": "delivery"} for number in range(5)]
+    (evals / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    replies = "[The payment of my card failed., My card was lost.]"
+    (project / "named.yaml").write_text(
+        f"rules: [{{contains: Invent one new, replies: {replies}}}]\notherwise: payment\n", "utf-8"
+    )
+    (project / "one.yaml").write_text("style: [plain, casual]\n", "utf-8")
+    options = ("--model", "scripted:named.yaml", "--attributes", "one.yaml", "--labels", "payment")
+    promptkit("generate", "topic", "--rows", "1", *options)
+
+    assert [row["text"] for row in rows_of(evals / "topic.generated.jsonl")] == ["My card was lost."]
