@@ -9,6 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from promptkit.errors import Unsupported
@@ -38,7 +39,11 @@ Capability = Literal[
     "thinks",      # thinks before it answers, unless it is switched off
     "after_thoughts",  # a schema or grammar holds for the answer after thoughts, not for these
     "function_calls",  # takes the definitions of tools, and replies with calls of them
+    "adapters",    # answers each request with the low-rank adapter that it names
 ]  # fmt: skip
+
+
+ADAPTER_HINT = "the embedded runtime and llama-server take adapters; for Ollama: promptkit export ollama TARGET"
 
 
 class Thought(str):
@@ -90,6 +95,17 @@ class Message:
     tool: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank adapter (LoRA) of a model: a GGUF file, and the digest of its content.
+
+    Keys and records have the digest alone, so one that was read from a record has no path.
+    """
+
+    path: Path = field(compare=False, repr=False)
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One message list, or one raw text, to be answered once.
@@ -106,6 +122,8 @@ class Request:
 
     `think` switches thoughts on or off, or names their effort; None leaves that to the model. `thought_tokens` are
     tokens for thoughts, beside the answer's `max_tokens`; above 0, `stop` and `max_tokens` hold for the answer alone.
+
+    `adapter` is applied to the model's weights for this request alone; None asks the model as it is.
 
     Without `reuse_prefix` the runtime reads the whole prompt, where it can be kept from using the beginnings of earlier
     prompts again: measurements of speed need that.
@@ -132,6 +150,7 @@ class Request:
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: Literal["auto", "required"] = "auto"
     sample: str = "0"
+    adapter: Adapter | None = None
 
     @property
     def constrained(self) -> bool:
@@ -290,6 +309,15 @@ class Runtime(ABC):
         text = await self.template(messages, begun, tools)
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Get ready for requests with an adapter, best before the model is loaded.
+
+        Raises InputError for one that does not fit the model, Unsupported without the capability `adapters`.
+        """
+        model = await self.model()
+        if "adapters" not in model.capabilities:
+            raise Unsupported(f"{model.reference} takes no adapters", hint=ADAPTER_HINT)
 
     async def memory(self) -> Memory | None:
         """Return the memory that the loaded model takes, or None where that is not known."""

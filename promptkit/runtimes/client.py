@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.project_code.file_reads import note_reads
 from promptkit.runtimes.base import (
+    Adapter,
     Capability,
     Message,
     Model,
@@ -63,6 +64,7 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "embeddings": "embed texts",
     "think": "think",
     "function_calls": "call functions",
+    "adapters": "answer with an adapter",
 }
 
 
@@ -105,6 +107,7 @@ def required_capabilities(request: Request) -> list[Capability]:
         "seed": request.seed is not None,
         "think": bool(request.think),
         "function_calls": bool(request.tools) or any(turn.calls or turn.role == "tool" for turn in request.messages),
+        "adapters": request.adapter is not None,
     }
     return [capability for capability, is_needed in needed.items() if is_needed]
 
@@ -191,6 +194,10 @@ class Client:
         """Return a request as the runtime gets it: without control tokens that it would obey. Call `model` first."""
         obeys = self._model is not None and self._model.obeys_control_tokens
         return without_control_tokens(request) if obeys else request
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Get the runtime ready for requests with an adapter. Raises InputError, Unsupported or RuntimeFailure."""
+        await self._in_time(lambda: self.runtime.add_adapter(adapter))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text, from the store where it has them. Raises Unsupported or RuntimeFailure."""

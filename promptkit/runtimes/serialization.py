@@ -11,9 +11,20 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptkit.runtimes.base import Alternative, FunctionCall, Message, Model, Reply, Request, Token, ToolDefinition
+from promptkit.runtimes.base import (
+    Adapter,
+    Alternative,
+    FunctionCall,
+    Message,
+    Model,
+    Reply,
+    Request,
+    Token,
+    ToolDefinition,
+)
 from promptkit.runtimes.control_tokens import holds_control_tokens
 from promptkit.runtimes.reply_reader import MOST_FLOAT, checked_reply, logprob, number_between, token_count
 from promptkit.storage.strict_json import json_bytes
@@ -75,6 +86,8 @@ def request_record(request: Request) -> dict[str, Any]:
             {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
             for tool in request.tools
         ]
+    if request.adapter is not None:
+        record["adapter"] = request.adapter.digest
     return record
 
 
@@ -103,6 +116,8 @@ def request_from(record: Mapping[str, Any]) -> Request:
     fields = dict(record)
     messages = tuple(map(_message_from, fields.pop("messages", ())))
     tools = tuple(ToolDefinition(**tool) for tool in fields.pop("tools", ()))
+    if "adapter" in fields:
+        fields["adapter"] = Adapter(Path(), fields["adapter"])
     tuples = {name: tuple(fields.pop(name, ())) for name in _TUPLES}
     return _checked(Request, {**fields, "messages": messages, "tools": tools, **tuples})
 

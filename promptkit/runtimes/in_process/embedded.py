@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
+from promptkit.errors import ContextOverflow, InputError, Problem, RequestRefused, ServerFailed, place
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
+    Adapter,
     Capability,
     Memory,
     Message,
@@ -35,6 +36,7 @@ from promptkit.runtimes.base import (
 )
 from promptkit.runtimes.control_tokens import with_texts
 from promptkit.runtimes.function_calls import CallReader, openai_turn, tool_fields
+from promptkit.runtimes.in_process.adapter_file import check_fits, read_adapter
 from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
 from promptkit.runtimes.in_process.gguf import read_kind
 from promptkit.runtimes.in_process.llama_cpp import Llama, load_library, resident_bytes
@@ -42,6 +44,7 @@ from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.reply_reader import ASCII_GRAMMAR, ReplyReader
 from promptkit.runtimes.server_timings import llama_timings
 from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
+from promptkit.storage.file_digests import file_digest
 
 CAPABILITIES: tuple[Capability, ...] = (
     "chat",
@@ -57,7 +60,10 @@ CAPABILITIES: tuple[Capability, ...] = (
     "tokenize",
     "template",
     "embeddings",
+    "adapters",
 )
+MOST_ADAPTERS: Final = 16
+"""Adapters that are loaded together. Those that were named longest ago make room."""
 REQUESTS_PER_SLOT = 2
 """One is answered while the next waits in llama.cpp's queue, so that no slot idles while a request is prepared. A step
 of llama.cpp with an idle slot costs hardly less CPU than one without."""
@@ -90,6 +96,7 @@ class Embedded(InProcessRuntime):
         self._context = context
         self._slots = slots
         self._llamas: list[Llama] = []  # empty until loaded
+        self._adapters: dict[str, Adapter] = {}  # by digest; those that were named last come last
         self._resident: int | None = None
         self._loading = threading.Lock()
         weakref.finalize(self, self._llamas.clear)
@@ -110,6 +117,21 @@ class Embedded(InProcessRuntime):
             return await self._run(lambda: self._answer(request, deliver, ended))
         finally:
             ended.set()
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Load an adapter with the model, or with its next load. Raises InputError for one that does not fit."""
+        await self._run(lambda: self._add_adapter(adapter))
+
+    def _add_adapter(self, adapter: Adapter) -> None:
+        check_fits(read_adapter(adapter.path), self._path, self._reference)
+        with self._loading:
+            self._note_adapter(adapter)
+
+    def _note_adapter(self, adapter: Adapter) -> None:
+        self._adapters.pop(adapter.digest, None)
+        self._adapters[adapter.digest] = adapter
+        for digest in list(self._adapters)[:-MOST_ADAPTERS]:
+            del self._adapters[digest]
 
     async def tokenize(self, text: str) -> tuple[bytes, ...]:
         """Return the text's tokens as byte pieces."""
@@ -135,8 +157,8 @@ class Embedded(InProcessRuntime):
         await super().close()
         await asyncio.to_thread(self._llamas.clear)
 
-    def _loaded(self, context: int | None = None) -> Llama:
-        """Return the loaded model. A larger window than it has reloads it.
+    def _loaded(self, context: int | None = None, adapter: Adapter | None = None) -> Llama:
+        """Return the loaded model. A larger window than it has, or an adapter that it lacks, reloads it.
 
         Requests in the old model finish there before it is unloaded.
         """
@@ -146,15 +168,38 @@ class Embedded(InProcessRuntime):
                     f"{self._reference} was trained on windows of {self._llamas[0].trained} tokens; "
                     f"the option `context` asks for {context}"
                 )
-            if not self._llamas or (context or 0) > self._context:
+            lacks_adapter = (
+                bool(self._llamas) and adapter is not None and adapter.digest not in self._llamas[0].adapters
+            )
+            if adapter is not None and (lacks_adapter or not self._llamas):
+                self._note_adapter(adapter)
+            if not self._llamas or lacks_adapter or (context or 0) > self._context:
                 self._context = max(context or 0, self._context)
                 load_library()  # its own memory is not the model's
                 before = resident_bytes()
-                llama = Llama(self._path, context=self._context, slots=self._slots, threads=self._threads)
+                llama = Llama(
+                    self._path,
+                    context=self._context,
+                    slots=self._slots,
+                    threads=self._threads,
+                    adapters=self._present_adapters(adapter),
+                )
                 after = resident_bytes()
                 self._resident = None if before is None or after is None else after - before
                 self._llamas[:] = [llama]
             return self._llamas[0]
+
+    def _present_adapters(self, adapter: Adapter | None) -> list[Adapter]:
+        """Return the adapters to load: those whose files are as they were when they were named.
+
+        Raises InputError where that of the request has changed.
+        """
+        present = [known for known in self._adapters.values() if file_digest(known.path) == known.digest]
+        if adapter is not None and adapter not in present:
+            raise InputError(
+                Problem("this adapter was changed while requests with it ran", place(adapter.path), hint="run it again")
+            )
+        return present
 
     def _describe(self) -> Model:
         llama = self._loaded()
@@ -180,7 +225,7 @@ class Embedded(InProcessRuntime):
 
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
         started = time.perf_counter()
-        llama = self._loaded(request.context)
+        llama = self._loaded(request.context, request.adapter)
         if request.tools:
             ask, query, splitter = llama.chat, tool_query(llama, request), ThoughtSplitter()
         else:
@@ -196,6 +241,7 @@ class Embedded(InProcessRuntime):
         def is_given_up() -> bool:
             return ended.is_set() or self._closing.is_set() or reader.ended_early
 
+        query |= llama.scales(request.adapter)
         ask(query, collector.add, is_given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
             ask({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)

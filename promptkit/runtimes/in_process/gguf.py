@@ -1,12 +1,13 @@
-"""The metadata at the start of a GGUF file: control tokens, and what kind of model it is."""
+"""The metadata at the start of a GGUF file: control tokens, what kind of model it is, and its tensors."""
 
 from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,18 @@ class ModelKind:
     architecture: str
     trained: int | None = None
     pooling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor's shape, innermost dimension first as in the file, its type, and where its data ends in the file.
+
+    `end` is None for a type whose size is not known here.
+    """
+
+    shape: tuple[int, ...]
+    kind: int
+    end: int | None
 
 
 RERANKING: Final = 4
@@ -62,6 +75,21 @@ def read_control_tokens(path: Path) -> frozenset[str]:
         for text, kind in zip(texts, kinds, strict=True)
         if text and (kind in (UNKNOWN, CONTROL) or (text[0] in "<[" and is_control_token(text)))
     )
+
+
+UNREADABLE: Final = (OSError, ValueError, struct.error, IndexError, OverflowError, RecursionError, MemoryError)
+"""What reading a file that is cut, or is not GGUF, may raise."""
+
+_BLOCKS: Final[Mapping[int, tuple[int, int]]] = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 30: (1, 2)}
+"""Numbers and bytes of a block, by tensor type: F32, F16, Q4_0, Q8_0, BF16."""
+MOST_DIMENSIONS: Final = 4
+
+
+def read_layout(path: Path) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+    """Return a file's metadata, texts as bytes, and its tensors by name. Raises one of UNREADABLE."""
+    with _metadata(path) as metadata:
+        facts = metadata.values()
+        return facts, metadata.tensors(facts.get("general.alignment", 32))
 
 
 @contextmanager
@@ -97,6 +125,23 @@ class _GgufReader:
                 break
         return found
 
+    def tensors(self, alignment: int) -> dict[str, TensorInfo]:
+        """Return the tensors by name. Call it after `values` has read all."""
+        found: dict[str, tuple[tuple[int, ...], int, int]] = {}
+        (count,) = struct.unpack_from("<Q", self._data, 8)
+        for _ in range(count):
+            name = self._text().decode("utf-8", "replace")
+            (dimensions,) = self._take("I")
+            if dimensions > MOST_DIMENSIONS:
+                raise ValueError(f"a tensor of {dimensions} dimensions")
+            shape = self._take(f"{dimensions}Q")
+            found[name] = (shape, *self._take("IQ"))
+        start = -(-self._at // alignment) * alignment
+        return {
+            name: TensorInfo(shape, kind, _end(start + offset, shape, kind))
+            for name, (shape, kind, offset) in found.items()
+        }
+
     def _take(self, form: str) -> tuple[Any, ...]:
         taken = struct.unpack_from(f"<{form}", self._data, self._at)
         self._at += struct.calcsize(f"<{form}")
@@ -129,3 +174,11 @@ class _GgufReader:
         if kind not in _SCALARS:
             raise ValueError(f"a GGUF file has no values of the kind {kind}")
         return self._take(_SCALARS[kind])[0]
+
+
+def _end(start: int, shape: tuple[int, ...], kind: int) -> int | None:
+    """Return where a tensor's data ends, None for a type of unknown size."""
+    if kind not in _BLOCKS:
+        return None
+    numbers, size = _BLOCKS[kind]
+    return start + -(-prod(shape) // numbers) * size

@@ -37,11 +37,15 @@ from promptkit.errors import (
     place,
 )
 from promptkit.runtimes.api_keys import Redactor
+from promptkit.runtimes.base import Adapter
 from promptkit.runtimes.in_process.gguf import RERANKING, read_control_tokens, read_kind
 from promptkit.storage.files import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
-"""Memory for prompts that a slot dropped. llama.cpp's default of 8 GB is too much for a laptop."""
+"""Memory for prompts that a slot dropped. llama.cpp's default of 8 GB is too much for a laptop.
+
+With adapters there is none: llama.cpp finds a dropped prompt by its tokens alone, whichever adapter read it.
+"""
 
 BATCH = 256
 """Tokens of a prompt in one batch. A request can only be ended between batches; larger ones were no faster on a CPU."""
@@ -122,11 +126,22 @@ class Llama(LlamaServer):
 
     `context` is the window of each slot, `trained` the one that the model was trained on, `template` the source of its
     chat template, `system_role` whether that has a system role, `calls_functions` whether it writes tools and calls.
+    `adapters` are the digests of the loaded ones.
     """
 
-    def __init__(self, path: Path, *, context: int, slots: int, threads: int | None) -> None:
-        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason."""
-        super().__init__(path, context=context, slots=slots, threads=threads, parameters={"n_batch": BATCH})
+    def __init__(
+        self, path: Path, *, context: int, slots: int, threads: int | None, adapters: Sequence[Adapter] = ()
+    ) -> None:
+        """Load a GGUF file with adapters, none of them applied. Raises ModelLoadFailed with the file and the reason."""
+        parameters: dict[str, Any] = {"n_batch": BATCH}
+        if adapters:
+            library = load_library()
+            parameters["lora_adapters"] = [
+                library.CommonAdapterLoraInfo(str(adapter.path), 0.0) for adapter in adapters
+            ]
+            parameters |= {"lora_init_without_apply": True, "cache_ram_mib": 0}
+        super().__init__(path, context=context, slots=slots, threads=threads, parameters=parameters)
+        self.adapters = tuple(adapter.digest for adapter in adapters)
         self._letters: dict[str, tuple[int, ...]] = {}
         properties = self._call("GET", "/props")
         self.context: int = properties["default_generation_settings"]["n_ctx"]
@@ -138,6 +153,14 @@ class Llama(LlamaServer):
 
     def _warm_up(self) -> None:
         self._server.handle_completions({"prompt": "a", "max_tokens": 1})
+
+    def scales(self, adapter: Adapter | None) -> dict[str, Any]:
+        """Return the field of a query that applies one adapter, and no other that is loaded."""
+        scales = [
+            {"id": at, "scale": float(adapter is not None and digest == adapter.digest)}
+            for at, digest in enumerate(self.adapters)
+        ]
+        return {"lora": scales} if scales else {}
 
     def complete(
         self, query: Mapping[str, Any], on_chunk: Callable[[dict[str, Any]], object], ended: Callable[[], bool]
