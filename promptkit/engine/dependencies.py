@@ -47,9 +47,10 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     """Return the files of a target with their contents, as keys and hashes in the store are made of them.
 
     Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
-    holds. A file that is not there is empty. Data of tools, which may be large, stands there by its digest.
+    holds. A file that is not there is empty. Data of tools and adapters, which may be large, are there by their
+    digests.
     """
-    data = {path: file_digest(path).encode() for path in _tool_data(pipeline)}
+    data = {path: file_digest(path).encode() for path in (*_tool_data(pipeline), *_adapter_files(pipeline))}
     contents = {
         path: data.get(path) or first_found(("content", path), partial(_content, path)) or b""
         for path in files_of(pipeline)
@@ -69,6 +70,16 @@ def _tool_data(pipeline: Pipeline) -> Iterator[Path]:
             yield from () if isinstance(tool, FunctionTool) else map(resolved_once, tool.files)
         if step.pipeline is not None:
             yield from _tool_data(step.pipeline)
+
+
+def _adapter_files(pipeline: Pipeline) -> Iterator[Path]:
+    """Yield the adapters of a pipeline's steps that are there."""
+    for step in pipeline.steps.values():
+        file = step.prompt_call.adapter if step.prompt_call is not None else None
+        if file is not None and file.is_file():
+            yield resolved_once(file)
+        if step.pipeline is not None:
+            yield from _adapter_files(step.pipeline)
 
 
 def tool_identities(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
@@ -143,6 +154,7 @@ def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
     yield from call.artifacts.values()
+    yield from () if call.adapter is None else (call.adapter,)
     yield from _answer_files(call, pipeline.project)
 
 

@@ -13,6 +13,7 @@ from promptkit.answers.build import build_answer_type
 from promptkit.answers.calibration import read_calibration
 from promptkit.answers.constraints.forms import reply_form
 from promptkit.answers.decide import score_needs
+from promptkit.engine.adapters import adapter_problems, add_adapters
 from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.engine.session import ClientProvider, Session
 from promptkit.engine.step_settings import WITH_TOOLS
@@ -44,6 +45,8 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
             for file in step.prompt_call.artifacts.values():
                 with problems.gather():
                     read_artifact(file)
+            if step.prompt_call.adapter is not None:
+                problems.add(adapter_problems(step, step.prompt_call.adapter))
     return problems.found
 
 
@@ -68,6 +71,7 @@ async def check_requirements(pipeline: Pipeline, session: Session, *, model: str
     if problems:
         raise InputError(problems)
     await _check_programs(pipeline)
+    await add_adapters(pipeline, session, model)
     missing = [text async for text in _missing_capabilities(pipeline, session, model)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"

@@ -10,9 +10,12 @@ from typing import Protocol
 
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.results import StepResult
+from promptkit.errors import place
 from promptkit.project import Project, TemplateKind
-from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.base import Adapter, Model, Request
 from promptkit.runtimes.client import Client
+from promptkit.storage.file_digests import stamped_digest
+from promptkit.storage.files import file_stamp
 from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.spec import ConfiguredTechnique, configure
 
@@ -77,6 +80,7 @@ class Session:
         self._models = models
         self._clients: dict[str | None, Client] = {}
         self._techniques: dict[int, tuple[PromptCall, ConfiguredTechnique]] = {}
+        self._adapters: dict[tuple[Path, str | None], Adapter] = {}
         self._notices: dict[str, None] = {}
 
     @property
@@ -101,6 +105,26 @@ class Session:
             self._clients[reference] = client
         client = client if uses_cache else client.uncached()
         return client if timeout is None else client.timed(timeout)
+
+    async def adapter(self, file: Path, reference: str | None) -> Adapter:
+        """Return the adapter in a file, once the runtime of a model is ready for it; the model need not be loaded.
+
+        Raises InputError for a file that holds none or does not fit the model, Unsupported where it takes none.
+        """
+        from promptkit.runtimes.in_process.adapter_file import read_adapter
+
+        known = self._adapters.get((file, reference))
+        if known is None:
+            client = await self._models.get(reference)
+            found = await asyncio.to_thread(read_adapter, file)
+            known = Adapter(file, await asyncio.to_thread(stamped_digest, file, file_stamp(file)))
+            await client.add_adapter(known)
+            self._adapters[file, reference] = known
+            if found.training is None:
+                self.notice(
+                    f"{place(file)} was not made by promptkit: the weights that it was trained on are not known"
+                )
+        return known
 
     def technique(self, call: PromptCall) -> ConfiguredTechnique:
         """Return a step's configured technique, looked up once in a run."""

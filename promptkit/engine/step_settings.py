@@ -169,6 +169,7 @@ class SettingsResolver:
             models=self._call_models(technique),
             references=(*self._references(technique), *_embedders(examples)),
             strict=self._strict(),
+            adapter=self._adapter(),
         )
 
     def answer(self) -> AnswerSetting:
@@ -204,6 +205,18 @@ class SettingsResolver:
         except InputError as error:
             self._add(chosen, "model", error)
             return None
+
+    def _adapter(self) -> Path | None:
+        """Return the file of the step's adapter. One that is not there is reported by `check` and before a run."""
+        chosen = first_setting(self._sources, "adapter")
+        if chosen is None:
+            return None
+        file = chosen.source.folder / chosen.value
+        if not self._project.inside(file):
+            hint = "copy it beside the pipeline"
+            self._problems.add(chosen.problem("adapter", f"the path `{chosen.value}` leaves the project", hint))
+            return None
+        return resolved(file)
 
     def _call_models(self, technique: ChosenSetting) -> dict[str, str]:
         """Return the models of calls that the step names, their paths resolved."""

@@ -13,7 +13,7 @@ from promptkit.answers.decide import Scores
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt
-from promptkit.runtimes.base import FunctionCall, Message, Reply, Request
+from promptkit.runtimes.base import Adapter, FunctionCall, Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
@@ -107,7 +107,8 @@ class StepContext:
 
     `guard` returns the problem of a value with the step's guard. `models` are those of calls, by the call's name or
     `TECHNIQUE.CALL`, and `client_of` gives the client of a reference. `other_model` is the one whose `client`
-    answers in place of the step's. `programs` is the backend that runs programs.
+    answers in place of the step's. `adapter` is on the requests whose replies are the step's answer, and on no other
+    request: it was trained on these. `programs` is the backend that runs programs.
 
     `repairs` is how often a reply that cannot be read is asked for again.
 
@@ -146,6 +147,7 @@ class StepContext:
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None
     other_model: str | None = None
+    adapter: Adapter | None = None
     folder: Path = Path()
     home: str = ""
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)

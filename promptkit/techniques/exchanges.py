@@ -42,7 +42,12 @@ def with_model_of(step: StepContext, exchange: Exchange) -> StepContext:
 
 
 async def send(step: StepContext, built: BuiltCall) -> Exchange:
-    """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
+    """Send a call that decides nothing: one that thinks, or one that makes text for its technique.
+
+    Under `decide: generate` the answer stands in the reply of a call that thinks, so it has the step's adapter.
+    """
+    if built.spec.answers and step.decide == "generate":
+        built = with_adapter(step, built)
     exchange = await ask_built(step, built)
     if exchange.cut and not exchange.thinks:
         note_cut(exchange)
@@ -62,7 +67,7 @@ async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: 
     `after_thoughts`.
     """
     if step.decide == "score" and await can_score(step):
-        return await _score(step, built)
+        return await _score(step, with_adapter(step, built))
     if step.decide != "generate":
         request = constrained(step, built.request, built.form)
         if request.constrained and not await constrains_after_thoughts(step, request):
@@ -70,7 +75,14 @@ async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: 
                 return await _send_before_deciding(step, built)
             request = replace(request, thought_tokens=0)
         built = replace(built, request=request)
-    return unwrapped(await ask_built(step, built, deciding=True))
+    return unwrapped(await ask_built(step, with_adapter(step, built), deciding=True))
+
+
+def with_adapter(step: StepContext, built: BuiltCall) -> BuiltCall:
+    """Return a call with the step's adapter, where the step's own model answers."""
+    if step.adapter is None or step.other_model is not None:
+        return built
+    return replace(built, request=replace(built.request, adapter=step.adapter))
 
 
 async def ask_built(
