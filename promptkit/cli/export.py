@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,12 @@ import typer
 from promptkit.api.export.docker import export_docker
 from promptkit.api.export.folder import ExportedFolder, export_folder
 from promptkit.api.export.modelfile import export_modelfile
+from promptkit.api.export.ollama import adapter_models, create_models, write_models
 from promptkit.api.session import load
 from promptkit.cli.options import Model, Target
+from promptkit.cli.session import run_to_end
 from promptkit.reports.output import emit, note
+from promptkit.reports.progress import Progress
 from promptkit.storage.files import check_destination, write_atomic
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")]
@@ -59,6 +63,36 @@ def modelfile(
         return
     write_atomic(out, written.text)
     note(f"written: {out}; next: ollama create NAME -f {out}")
+
+
+@app.command()
+def ollama(
+    target: Target,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The name of the new model.")],
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The folder to write; default: NAME.")
+    ] = None,
+    create: Annotated[bool, typer.Option("--create", help="Create it on the Ollama server; write no files.")] = False,
+) -> None:
+    """Make a model of Ollama for each step that answers with an adapter."""
+    models = adapter_models(load(target), name, model=model)
+    if create:
+        progress = Progress()
+        with progress.showing():
+            run_to_end(create_models(models, progress.fetching))
+        for made in models:
+            note(f"created: {made.name}")
+    else:
+        files = write_models(models, out or Path(name.replace("/", "_").replace(":", "_")))
+        for file in files:
+            emit(str(file))
+        note("next:")
+        for made, file in zip(models, files, strict=True):
+            note(f"  {shlex.join(['ollama', 'create', made.name, '-f', str(file)])}")
+    note("in the pipeline, in place of `adapter:`")
+    for made in models:
+        emit(f"{made.step}: {{model: ollama/{made.name}}}")
 
 
 def _show(exported: ExportedFolder, commands: list[str]) -> None:
