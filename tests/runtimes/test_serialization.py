@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.runtimes.base import Alternative, FunctionCall, Message, Model, Reply, Request, Token, ToolDefinition
+from promptkit.runtimes.base import (
+    Adapter,
+    Alternative,
+    FunctionCall,
+    Message,
+    Model,
+    Reply,
+    Request,
+    Token,
+    ToolDefinition,
+)
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.reply_reader import MOST_TOKENS
 from promptkit.runtimes.scripted import Scripted
@@ -112,6 +123,7 @@ CHANGED: dict[str, Any] = {
     "reuse_prefix": False,
     "tools": (ToolDefinition(name="t", description="", parameters={"type": "object"}),),
     "tool_choice": "required",
+    "adapter": Adapter(Path("a.lora.gguf"), "1a2b"),
     "sample": "0/1",
 }
 
