@@ -22,6 +22,7 @@ from promptkit.reports.tuning.advice import advice, legend
 from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
 from promptkit.reports.tuning.evidence import ForestRow, curve_lines, forest_plot_lines
 from promptkit.reports.tuning.turned import turned_lines
+from promptkit.reports.tuning.weights import weights_texts
 from promptkit.tuning.tune_record import (
     AblationRecord,
     CandidateRecord,
@@ -104,6 +105,7 @@ def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
     for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}{record.verdict_limit}"), width=width):
         yield Text(line, style=style)
     yield from _paragraphs(verdict_reasons(record), width)
+    yield from _paragraphs(weights_texts(record), width)
 
 
 def holdout_text(found: ConfirmedDifference | None) -> str:
@@ -202,7 +204,8 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
 
 
 def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SplitMean | None, SplitMean | None]]:
-    """Return start, best candidate and constant answer by name, each with its means on confirm rows and search rows.
+    """Return start, best candidate, its prompt without weights and constant answer by name, each with its means on
+    confirm rows and search rows.
 
     Start and best candidate are compared on the search rows of both.
     """
@@ -210,6 +213,8 @@ def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SplitMean |
         ("start", record.baseline.confirm, record.baseline.shared),
         (name, record.best.confirm, record.best.shared),
     ]
+    if record.weights is not None and record.weights.prompt.confirm is not None:
+        sides.append(("without weights", record.weights.prompt.confirm, None))
     if (constant := record.constant) is not None:
         sides.append((f"always `{one_line(constant.answer)}`", constant.confirm, constant.search))
     return sides
