@@ -406,8 +406,8 @@ def test_what_weights_bring_and_what_is_lost_stand_under_the_verdict() -> None:
     assert "mood, head: trained on 63 rows in 4.1 s, 87 % [77, 93] of 63 held out of these" in text
     assert "mood, adapter: not trained: its 900 seconds do not fit in the time" in text
     assert (
-        "kept on old_moods: −1 points [−5, +3] by accuracy on 100 rows, equivalent within 6 points; 80 % → 79 %, 2 rows "
-        "lost, 1 won"
+        "kept on old_moods: −1 points [−5, +3] by accuracy on 100 rows, equivalent within 6 points; 80 % → 79 %, "
+        "2 rows lost, 1 won"
     ) in text
 
 
