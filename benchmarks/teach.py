@@ -227,13 +227,15 @@ class Teaching:
     ) -> tuple[list[float], float, float]:
         """Evaluate a suite; return the score of each row, the CPU seconds of all, and the tokens of a row."""
         sets = [word for text in settings for word in ("--set", text)]
-        printed, seconds = self._command(folder, "eval", suite, "--target", target, *sets, "--json")
-        found = json.loads(printed)["variants"][0]
-        table = folder / f"{suite}.csv"
-        self._command(folder, "runs", "export", "last", "--csv", str(table))
-        with table.open(encoding="utf-8", newline="") as opened:
-            right = [float(row["accuracy"] or 0.0) for row in csv.DictReader(opened)]
-        return right, seconds, (found.get("tokens_in", 0) + found.get("tokens_out", 0)) / max(1, len(right))
+        _, seconds = self._command(folder, "eval", suite, "--target", target, *sets, "--json")
+        exported = folder / f"{suite}.csv"
+        self._command(folder, "runs", "export", "last", "--csv", str(exported))
+        with exported.open(encoding="utf-8", newline="") as opened:
+            cells = sorted(csv.DictReader(opened), key=lambda cell: int(cell["row"]))
+        # A row without an answer is not right.
+        right = [float(cell["score.accuracy"] or 0.0) for cell in cells]
+        tokens = sum(int(cell["tokens_in"] or 0) + int(cell["tokens_out"] or 0) for cell in cells)
+        return right, seconds, tokens / max(1, len(cells))
 
     def _command(self, folder: Path, *words: str) -> tuple[str, float]:
         return command(folder, *words, model=self._options.model)
