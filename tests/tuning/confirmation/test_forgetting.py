@@ -18,7 +18,7 @@ from tests.engine.helpers import Folder
 from tests.tuning.evaluators import open_evaluator
 from tests.tuning.tunings import Ran, TuneBench, luck, right_where, row_of, truth
 
-CALLS = 600
+CALLS = 420
 OTHERS = 60
 
 

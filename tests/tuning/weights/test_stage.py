@@ -178,7 +178,9 @@ async def test_a_task_that_a_trainer_refuses_is_in_the_record(bench: TuneBench) 
 
 
 async def test_too_few_rows_train_nothing(folder: Folder) -> None:
-    ran = await TuneBench(folder, 60).tune(asked(0.9), calls=CALLS, weights=True, open_trainers=CueTrainers())
+    ran = await TuneBench(folder, 60).tune(
+        asked(0.9), calls=200, weights=True, only=("weights",), open_trainers=CueTrainers()
+    )
 
     assert "at least 20 are needed" in ran.record["weights"]["trained"][0]["skipped"]
 
