@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def answer(request: Request) -> str:
     return truth(number) if luck(number, share) else wrong[truth(number)]
 
 
-async def tuned(bench: TuneBench, **options: object) -> Ran:
+async def tuned(bench: TuneBench, **options: Any) -> Ran:
     return await bench.tune(answer, calls=CALLS, only=("decide",), keep="others", **options)
 
 
@@ -117,7 +118,7 @@ async def test_rows_that_the_budget_does_not_hold_are_not_counted(bench: TuneBen
     ],
 )
 async def test_a_wrong_suite_or_margin_is_refused_before_a_request(
-    bench: TuneBench, options: dict[str, object], message: str
+    bench: TuneBench, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         await bench.tune(answer, calls=CALLS, **options)
