@@ -36,6 +36,7 @@ VERBS = {
     "eval": "Measure a target on data, with intervals and paired comparisons.",
     "label": "Label answers in the terminal, to correct judges and to score by people.",
     "tune": "Improve a target for a stated budget, and show the gain on rows the search never saw.",
+    "train": "Train a model for the steps of a target on labelled rows.",
     "check": "Find all mistakes in pipelines, prompts and suites.",
     "serve": "Serve pipelines to other programs, as models of the OpenAI protocol.",
     "export": "Write a pipeline as a folder, a container or a model that runs elsewhere.",

@@ -143,6 +143,7 @@ def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
     yield from call.artifacts.values()
+    yield from (call.head,) if call.head is not None else ()
     yield from _answer_files(call, pipeline.project)
 
 

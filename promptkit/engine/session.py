@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from promptkit.answers.head import Head
+from promptkit.engine.heads import head_fallback, matching_head
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.results import StepResult
+from promptkit.errors import Unsupported
 from promptkit.project import Project, TemplateKind
 from promptkit.runtimes.base import Model, Request
 from promptkit.runtimes.client import Client
@@ -77,6 +80,7 @@ class Session:
         self._models = models
         self._clients: dict[str | None, Client] = {}
         self._techniques: dict[int, tuple[PromptCall, ConfiguredTechnique]] = {}
+        self._heads: dict[tuple[int, str], tuple[PromptCall, Head | None]] = {}
         self._notices: dict[str, None] = {}
 
     @property
@@ -108,6 +112,23 @@ class Session:
         if found is None:
             # Kept with the object, so that no other object can get its id.
             found = self._techniques[id(call)] = call, configure(call.technique, self.project)
+        return found[1]
+
+    async def head(self, call: PromptCall, model: Model) -> Head | None:
+        """Return a step's head; None, which is reported, where it cannot decide what the model is asked.
+
+        Raises InputError where there is no head, or one of other labels or another model, and Unsupported in place of
+        the report under `strict`.
+        """
+        found = self._heads.get((id(call), model.digest))
+        if found is None:
+            head = await asyncio.to_thread(matching_head, call, model)
+            fallback = head_fallback(call, model, self.project)
+            if fallback is not None and self.settings.strict:
+                raise Unsupported(fallback, hint=f"set `decide: {call.decide}`, or leave out --strict")
+            if fallback is not None:
+                self.notice(f"{fallback}; the step runs as `decide: {call.decide}`")
+            found = self._heads[id(call), model.digest] = call, None if fallback else head
         return found[1]
 
 

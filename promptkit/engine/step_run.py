@@ -365,6 +365,7 @@ async def step_context(
         home=call.home,
         artifacts={name: made for name, file in call.artifacts.items() if (made := read_artifact(file))},
         decide=call.decide,
+        head=None if call.head is None else await session.head(call, await client.model()),
         repairs=session.settings.repairs if step.repairs is None else step.repairs,
         calibrate=call.calibrate,
         layout=call.layout,

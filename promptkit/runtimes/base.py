@@ -32,6 +32,7 @@ Capability = Literal[
     "stop",        # stop sequences
     "seed",
     "embeddings",
+    "hidden_states",  # gives the vectors of its layers, pooled over a prompt
     "tokenize",    # the model's own tokenizer is at hand
     "template",    # shows the text after the chat template
     "think",       # its thoughts can be switched on and off
@@ -39,6 +40,20 @@ Capability = Literal[
     "after_thoughts",  # a schema or grammar holds for the answer after thoughts, not for these
     "function_calls",  # takes the definitions of tools, and replies with calls of them
 ]  # fmt: skip
+
+
+Pooling = Literal["mean", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenState:
+    """The vector of a prompt inside a model: after `layer` blocks, the mean over the tokens or that of the last one.
+
+    Without a layer it is the vector that the server gives for embeddings.
+    """
+
+    layer: int | None = None
+    pooling: Pooling = "mean"
 
 
 class Thought(str):
@@ -49,6 +64,8 @@ class Thought(str):
 
 OnText = Callable[[str], None]
 """Called with each piece of a reply as it arrives; a piece of the thoughts is a `Thought`."""
+LLAMA_VERSION = "+llama.cpp-"
+"""Stands between the digest of weights and the version of llama.cpp in a model's digest."""
 FASTEST = 10_000
 """Tokens a second beyond which a reply did not arrive as it was generated: its server sent it whole."""
 DownloadProgress = Callable[[str, int, int | None], None]
@@ -109,6 +126,8 @@ class Request:
 
     Without `reuse_prefix` the runtime reads the whole prompt, where it can be kept from using the beginnings of earlier
     prompts again: measurements of speed need that.
+
+    A request with a `hidden_state` generates nothing: its reply is the prompt's `vector`.
     """
 
     messages: tuple[Message, ...] = ()
@@ -132,6 +151,7 @@ class Request:
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: Literal["auto", "required"] = "auto"
     sample: str = "0"
+    hidden_state: HiddenState | None = None
 
     @property
     def constrained(self) -> bool:
@@ -174,6 +194,8 @@ class Reply:
 
     The runtime's own timings, None where it gives none: `tokens_reused` of the prompt were in its prefix cache, the
     others took `prompt_seconds` to read, and the output `output_seconds` after its first token.
+
+    `vector` answers a request for a hidden state; its numbers are those of float32.
     """
 
     text: str
@@ -191,6 +213,7 @@ class Reply:
     tokens_reused: int | None = None
     prompt_seconds: float | None = None
     output_seconds: float | None = None
+    vector: tuple[float, ...] = field(default=(), repr=False)
     reads: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -235,7 +258,7 @@ class Model:
     how many requests are worth having in flight, `slots` how many are decoded together (None: not known). `notes` are
     lines for a person. A model that `obeys_control_tokens`
     takes `<|im_end|>` written out in a message for a control token. `weak_embeddings` marks a model that was trained to
-    answer: its vectors hardly tell texts apart.
+    answer: its vectors hardly tell texts apart. `layers` is the number of blocks whose hidden states it gives.
     """
 
     reference: str
@@ -248,6 +271,12 @@ class Model:
     obeys_control_tokens: bool = False
     weak_embeddings: bool = False
     slots: int | None = None
+    layers: int | None = None
+
+    @property
+    def weights(self) -> str:
+        """The digest without the version of llama.cpp, whose updates leave the weights as they are."""
+        return self.digest.partition(LLAMA_VERSION)[0]
 
     @property
     def embeds_well(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsuppo
 from promptkit.project_code.file_reads import note_reads
 from promptkit.runtimes.base import (
     Capability,
+    HiddenState,
     Message,
     Model,
     OnText,
@@ -61,6 +63,7 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "stop": "stop at a text",
     "seed": "take a seed",
     "embeddings": "embed texts",
+    "hidden_states": "give the vectors of its layers",
     "think": "think",
     "function_calls": "call functions",
 }
@@ -85,6 +88,8 @@ class ClientStatistics:
 
 def required_capabilities(request: Request) -> list[Capability]:
     """Return the capabilities that a runtime needs to answer the request."""
+    if request.hidden_state is not None:
+        return ["embeddings" if request.hidden_state.layer is None else "hidden_states"]
     is_guided = request.grammar is not None and request.grammar.startswith("%llguidance")
     is_object = request.schema is not None and request.schema.get("type") == "object"
     needed: dict[Capability, bool] = {
@@ -303,7 +308,13 @@ class Client:
 
     async def _send(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
         listen = resuming_listeners(on_text)
-        return await self._in_time(lambda: self._retried(lambda: self.runtime.answer(request, listen())), seconds)
+
+        async def attempt() -> Reply:
+            if request.hidden_state == HiddenState():
+                return await _embedded(self.runtime, request)
+            return await self.runtime.answer(request, listen())
+
+        return await self._in_time(lambda: self._retried(attempt), seconds)
 
     async def _in_time(self, action: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         try:
@@ -359,6 +370,15 @@ def _refuse_missing(model: Model, needed: list[Capability]) -> None:
     if missing:
         known = ", ".join(sorted(model.capabilities)) or "nothing"
         raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {known}")
+
+
+async def _embedded(runtime: Runtime, request: Request) -> Reply:
+    """Return the vector that a server gives for embeddings of a request's texts, joined."""
+    started = monotonic()
+    texts = (*(message.content for message in request.messages), request.prompt or "", request.begun)
+    (vector,) = await runtime.embed(["\n\n".join(filter(None, texts))])
+    numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
+    return Reply(text="", vector=numbers, tokens_out=0, seconds=monotonic() - started)
 
 
 def _vector_key(text: str, model: Model) -> str:

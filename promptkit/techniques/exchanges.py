@@ -12,6 +12,7 @@ from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading,
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, score_answer
+from promptkit.answers.head import Head
 from promptkit.errors import Unsupported
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.techniques.answer_forms import (
@@ -24,6 +25,7 @@ from promptkit.techniques.answer_forms import (
 )
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
+from promptkit.techniques.heads import ask_head
 from promptkit.techniques.levels import next_level
 from promptkit.techniques.requests import (
     BuiltCall,
@@ -61,6 +63,8 @@ async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: 
     Where a constraint would forbid a model's thoughts, these come in a request before it, unless the call itself comes
     `after_thoughts`.
     """
+    if step.head is not None and not after_thoughts:
+        return await _by_head(step, step.head, built)
     if step.decide == "score" and await can_score(step):
         return await _score(step, built)
     if step.decide != "generate":
@@ -198,6 +202,12 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     record.deciding = True
     if exchange.scores is not None:
         return scored_answer(exchange, exchange.scores)
+    answer = _parsed_answer(step, exchange)
+    return answer.with_extra(head=exchange.by_head) if exchange.by_head else answer
+
+
+def _parsed_answer(step: StepContext, exchange: Exchange) -> Answer:
+    record = exchange.record
     try:
         reading = find_value(step.answer, exchange)
     except Unparsed as error:
@@ -268,6 +278,20 @@ def scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deci
     exchange = _exchange(step, built, reply, deciding=deciding)
     exchange.record.requests = scores.requests
     return replace(exchange, scores=scores)
+
+
+async def _by_head(step: StepContext, head: Head, built: BuiltCall) -> Exchange:
+    """Return the answer of a head on the call's prompt; where it abstains, that of the step's `decide`."""
+    without = replace(step, head=None)
+    decision = await ask_head(step, head, built.request)
+    if decision.scores is None:
+        return replace(await send_deciding(without, built), by_head=decision.shown)
+    asked = replace(built, request=decision.request, notes=(*built.notes, decision.note))
+    exchange = scored_exchange(step, asked, decision.scores, deciding=True)
+    if decision.abstains:
+        exchange.record.warnings = (*exchange.record.warnings, "head_abstained")
+        return replace(await send_deciding(without, built), by_head=decision.shown)
+    return replace(exchange, request=built.request, by_head=decision.shown)
 
 
 async def _calibration(step: StepContext) -> Calibration | None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow
+from promptkit.evaluation.suite.row_clusters import declared_clusters, repeated_rows
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
-from promptkit.tuning.row_clusters import declared_clusters, repeated_rows
 
 MOST_LABELS = 20
 OBJECTIVE = 0

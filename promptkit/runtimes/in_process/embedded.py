@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
     Capability,
+    HiddenState,
     Memory,
     Message,
     Model,
@@ -35,6 +38,7 @@ from promptkit.runtimes.base import (
 )
 from promptkit.runtimes.control_tokens import with_texts
 from promptkit.runtimes.function_calls import CallReader, openai_turn, tool_fields
+from promptkit.runtimes.in_process.cut_model import count_layers
 from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
 from promptkit.runtimes.in_process.gguf import read_kind
 from promptkit.runtimes.in_process.llama_cpp import Llama, load_library, resident_bytes
@@ -156,9 +160,15 @@ class Embedded(InProcessRuntime):
                 self._llamas[:] = [llama]
             return self._llamas[0]
 
+    @cached_property
+    def _layers(self) -> int | None:
+        return count_layers(self._path)
+
     def _describe(self) -> Model:
         llama = self._loaded()
         capabilities: set[Capability] = set(CAPABILITIES)
+        if self._layers:
+            capabilities.add("hidden_states")
         if llama.system_role:
             capabilities.add("system")
         if llama.calls_functions:
@@ -176,9 +186,22 @@ class Embedded(InProcessRuntime):
             parallel=REQUESTS_PER_SLOT * self._slots,
             slots=self._slots,
             weak_embeddings=True,
+            layers=self._layers,
         )
 
+    def _hidden_state(self, request: Request, state: HiddenState) -> Reply:
+        """Return the vector of the text that a request becomes. Raises ContextOverflow beyond the embedding window."""
+        prompt = prompt_text(self._loaded(), request)
+        state = replace(state, layer=None) if state.layer == self._layers else state
+        embedder = self._embedder(state)
+        started = time.perf_counter()
+        vector, tokens = embedder.embed_prompt(prompt.sent)
+        numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
+        return Reply(text="", vector=numbers, tokens_in=tokens, tokens_out=0, seconds=time.perf_counter() - started)
+
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
+        if request.hidden_state is not None:
+            return self._hidden_state(request, request.hidden_state)
         started = time.perf_counter()
         llama = self._loaded(request.context)
         if request.tools:

@@ -39,7 +39,7 @@ RERANKING: Final = 4
 
 def read_kind(path: Path) -> ModelKind:
     """Return the kind of a model; of a file that is not GGUF nothing, since llama.cpp says why when it loads it."""
-    with suppress(OSError, ValueError, struct.error), _metadata(path) as metadata:
+    with suppress(OSError, ValueError, OverflowError, struct.error), _metadata(path) as metadata:
         # The vocabulary follows the facts of the model, and takes long to read.
         facts = metadata.values(before="tokenizer.")
         name = facts.get("general.architecture", b"").decode("utf-8", "replace")

@@ -37,6 +37,7 @@ from promptkit.errors import (
     place,
 )
 from promptkit.runtimes.api_keys import Redactor
+from promptkit.runtimes.base import Pooling
 from promptkit.runtimes.in_process.gguf import RERANKING, read_control_tokens, read_kind
 from promptkit.storage.files import open_file
 
@@ -212,8 +213,8 @@ class Embedder(LlamaServer):
     `context` is the longest text in tokens.
     """
 
-    def __init__(self, path: Path, *, context: int, threads: int | None) -> None:
-        """Load a GGUF file. An embedding model pools as its file says, any other by the mean over the tokens.
+    def __init__(self, path: Path, *, context: int, threads: int | None, pooling: Pooling = "mean") -> None:
+        """Load a GGUF file. An embedding model pools as its file says, any other by `pooling` over the tokens.
 
         Raises ModelLoadFailed with the file and the reason.
         """
@@ -224,7 +225,9 @@ class Embedder(LlamaServer):
         self.context = min(context, kind.trained or context)
         parameters = {"embedding": True, "n_batch": self.context, "n_ubatch": self.context}
         if kind.pooling is None:
-            parameters["pooling_type"] = load_library().llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+            types = load_library().llama_pooling_type
+            known = {"mean": types.LLAMA_POOLING_TYPE_MEAN, "last": types.LLAMA_POOLING_TYPE_LAST}
+            parameters["pooling_type"] = known[pooling]
         super().__init__(path, context=self.context, slots=1, threads=threads, parameters=parameters)
 
     def _warm_up(self) -> None:
@@ -235,19 +238,28 @@ class Embedder(LlamaServer):
 
         Several texts in one request cost as much CPU, and then a vector depends on its neighbours in the last digits.
         """
+        return self.embed_prompt(text or " ")[0]
+
+    def embed_prompt(self, prompt: str | Sequence[str | int]) -> tuple[list[float], int]:
+        """Return the unit vector of a text, or of texts with tokens between them, and its number of tokens.
+
+        Raises RuntimeFailure, Unsupported.
+        """
         self._refuse_after_fork()
-        _refuse_lone_surrogates([text])
+        _refuse_lone_surrogates(
+            [prompt] if isinstance(prompt, str) else [part for part in prompt if isinstance(part, str)]
+        )
         try:
-            answer = self._server.handle_embeddings({"input": text or " "})
+            answer = self._server.handle_embeddings({"input": prompt if isinstance(prompt, str) else [list(prompt)]})
         except (RuntimeError, ValueError) as error:
             raise RequestRefused(f"llama.cpp does not take this text: {error}") from error
         if "error" in answer:
-            self._check_fits(text)
+            self._check_fits(prompt)
             raise llama_error(answer["error"])
         (item,) = answer["data"]
-        return list(item["embedding"])
+        return list(item["embedding"]), int(answer["usage"]["prompt_tokens"])
 
-    def _check_fits(self, text: str) -> None:
+    def _check_fits(self, text: str | Sequence[str | int]) -> None:
         """Raise ContextOverflow for a text longer than the window, which llama.cpp reports as its own failure."""
         tokens = len(self._call("POST", "/tokenize", {"content": text, "add_special": True})["tokens"])
         if tokens > self.context:
