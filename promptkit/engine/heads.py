@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.constraints.forms import reply_form
@@ -81,7 +82,7 @@ def prompt_digest(call: PromptCall, model: Model, project: Project) -> str:
         "examples": [[example.inputs, example.output, example.thoughts] for example in call.examples.all],
         "nearest": call.examples.how_nearest,
     }
-    texts = {file.name: _body(file) for file in _text_files(call, project)}
+    texts = [_body(file) for file in _text_files(call, project)]
     data = json_bytes([settings, texts], sort_keys=True, default=str)
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -106,8 +107,12 @@ def _text_files(call: PromptCall, project: Project) -> Iterator[Path]:
     yield from (template,) if template is not None else ()
 
 
+_OF_FILES: Final = re.compile(r"\{#.*?#\}|\{%-?\s*extends[^%]*%\}", re.DOTALL)
+"""What a prompt's file says of files and to people: it reaches no message, and differs where the file was moved."""
+
+
 def _body(file: Path) -> str:
-    return cut_front_matter(read_text(file))[1] if os.path.exists(file) else ""
+    return _OF_FILES.sub("", cut_front_matter(read_text(file))[1]).strip() if os.path.exists(file) else ""
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -154,6 +154,7 @@ class StepSpec(SettingsSpec):
     on_error: Annotated[Any, BeforeValidator(_on_error)] = "fail"
     repairs: int | None = Field(default=None, ge=0)
     models: dict[str, str] = {}
+    head: str | None = None
     cache: bool = True
 
     @model_validator(mode="after")

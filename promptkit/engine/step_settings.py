@@ -177,7 +177,7 @@ class SettingsResolver:
             artifacts=artifact_files(technique.value, self._project, home),
             home=home.name,
             decide=self._get("otherwise" if by_head else "decide", "constrain"),
-            head=head_file(home) if by_head else None,
+            head=self._head(home) if by_head else None,
             layout=self._layout(),
             messages=self._get("messages", "one"),
             cue=self._get("cue", None),
@@ -289,6 +289,18 @@ class SettingsResolver:
             message = f"technique `{name}` thinks or asks several times, and a head decides a prompt that is sent once"
             self._problems.add(decide.problem("decide", message, hint))
         return True
+
+    def _head(self, home: Path) -> Path | None:
+        """Return the file of the step's head: the one that it names, else that of the pipeline's and its own name."""
+        chosen = first_setting(self._sources, "head")
+        if chosen is None:
+            return head_file(home)
+        file = chosen.source.folder / chosen.value
+        if not self._project.inside(file):
+            hint = "copy it beside the pipeline"
+            self._problems.add(chosen.problem("head", f"the path `{chosen.value}` leaves the project", hint))
+            return None
+        return resolved(file)
 
     def _strict(self) -> frozenset[str]:
         """Return the warnings that are errors of the step; unknown ones are reported."""

@@ -169,7 +169,8 @@ def draft(
     )
     artifacts = {} if in_place else dict(_artifacts(searched, file))
     contents: dict[Path, str | bytes] = {prompt.file: prompt.text for prompt in prompts}
-    copied = {**artifacts, **{made.made: made.file for made in (*pools, *trained)}}
+    copied = {**artifacts, **{pool.made: pool.file for pool in pools}}
+    copied |= {weights.made: weights.file for weights in trained}
     contents |= {new: read_bytes(old) for old, new in copied.items() if old.is_file()}
     diff = text_diff(before, after, name, project.portable_name(file))
     return Draft(

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.pipeline import Pipeline, Step
+from promptkit.evaluation.suite.contamination import given_inputs, step_inputs_of_row
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit, row_content
 from promptkit.tuning.options import WEIGHTS
 from promptkit.tuning.search.elimination import LEAST_PAIRS
 from promptkit.tuning.search_space.candidate import Candidate
-from promptkit.tuning.search_space.demonstration import gold_demonstrations
+from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 from promptkit.tuning.weights.trainer import Trainer, TrainingRow, TrainingTask
 
 COMPARE_SHARE: Final = 0.4
@@ -75,11 +76,17 @@ def training_task(
     shown = {row_content(example.inputs) for example in fixed}
     places = [place for place in split_search_rows(split).training if place not in hidden]
     rows = tuple(
-        TrainingRow(values=split.rows[demo.row].inputs[0], inputs=demo.inputs, answer=demo.output)
+        _training_row(split, pipeline.steps[step], demo)
         for demo in gold_demonstrations(split.suite, split.rows, step, places)
         if row_content(demo.inputs) not in shown
     )
     return TrainingTask(pipeline=pipeline, step=step, model=model, rows=rows, seed=seed)
+
+
+def _training_row(split: DataSplit, step: Step, demo: Demonstration) -> TrainingRow:
+    row = split.rows[demo.row]
+    given = step_inputs_of_row(step, row.inputs[0], given_inputs(split.suite, row.row.fields))
+    return TrainingRow(scope=row.inputs[0], inputs=demo.inputs, given=given, answer=demo.output)
 
 
 def task_problem(trainer: Trainer, task: TrainingTask) -> str | None:

@@ -20,10 +20,14 @@ KEY_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
-    """A row to train on: the inputs of the target, those of the step's prompt, and the right answer of the step."""
+    """A row to train on: its inputs of the target and of the step's prompt, and the right answer of the step.
 
-    values: Mapping[str, Any]
+    `given` are those of the step's inputs that the row gives: an evaluation tells rows apart by these.
+    """
+
+    scope: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    given: Mapping[str, Any]
     answer: Any
 
 
@@ -42,7 +46,7 @@ class TrainingTask:
 
     def key(self, kind: WeightsKind, content: bytes) -> str:
         """Return the key of the result: equal tasks give equal weights. `content` is that of the pipeline's files."""
-        rows = [[row_hash(row.inputs), row.answer] for row in self.rows]
+        rows = [[row_hash(row.given), row.answer] for row in self.rows]
         text = json.dumps([kind, content.hex(), self.model.digest, self.step, rows, self.seed], default=str)
         return content_key(text, KEY_BYTES).hex()
 
