@@ -29,11 +29,15 @@ from random import Random
 from statistics import mean
 from typing import Any, Final
 
+import numpy as np
 from pydantic import BaseModel
 from taught_tasks import TASKS, Row, TaughtTask
 
 from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.evaluation.statistics.paired import paired_binary
+from promptkit.training.head.features import TextFeatures
+from promptkit.training.head.fit import INNER_FOLDS, PENALTIES, stratified_folds
+from promptkit.training.head.logistic import fit_path, log_loss
 
 MODEL: Final = "embedded/smollm2"
 ARMS: Final = (
@@ -200,7 +204,18 @@ class Teaching:
             about = f"{record['verdict']}: {record['best']['choices']}"
             target = record["written"][-1] if record["written"] else target
         elif kind in TRAINING:
-            rows = ("--suite", "taught", "--step", task.step, "--seed", str(seed), "--force", "--json")
+            rows = (
+                "--data",
+                "evals/taught.jsonl",
+                "--expect",
+                "label",
+                "--step",
+                task.step,
+                "--seed",
+                str(seed),
+                "--force",
+                "--json",
+            )
             _, seconds = self._command(folder, "train", task.name, TRAINING[kind], *rows)
             settings = _settings(kind, task, folder)
         right, cost, tokens = self._scores(folder, "unseen", target, settings)
@@ -263,17 +278,29 @@ def _by_words(task: TaughtTask, rows: Sequence[Row], unseen: Sequence[Row], seed
     """Teach and measure TF-IDF with logistic regression, as heads are compared with. Raises NotThere."""
     if not task.is_closed:
         raise NotThere("its answers are not a closed set")
-    try:
-        from promptkit.training.head.baseline import classify_by_words
-    except ImportError:
-        raise NotThere("the baseline of heads is not there") from None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-    found = classify_by_words(
-        [row["text"] for row in rows], [row["label"] for row in rows], [row["text"] for row in unseen], seed=seed
-    )
+    found = classify_by_words(rows, unseen, seed)
     seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
     right = [float(label == row["label"]) for label, row in zip(found, unseen, strict=True)]
     return {"right": right, "taught_minutes": seconds / 60, "answer_seconds": seconds / len(unseen)}
+
+
+def classify_by_words(rows: Sequence[Row], unseen: Sequence[Row], seed: int) -> list[str]:
+    """Return the labels of unseen rows by TF-IDF and logistic regression, its penalty by cross-validation."""
+    labels = sorted({row["label"] for row in rows})
+    codes = np.array([labels.index(row["label"]) for row in rows])
+    features = TextFeatures([row["text"] for row in (*rows, *unseen)])
+    everything = np.arange(len(rows))
+    folds = stratified_folds(codes, everything, INNER_FOLDS, seed)
+    losses = np.zeros(len(PENALTIES))
+    for fold in range(INNER_FOLDS):
+        training, test = everything[folds != fold], everything[folds == fold]
+        known, new = features.split(training, test)
+        fitted = fit_path(known, codes[training], len(labels), PENALTIES)
+        losses += [len(test) * log_loss(weights.logits(new), codes[test]) for weights in fitted]
+    known, new = features.split(everything, np.arange(len(rows), len(rows) + len(unseen)))
+    weights = fit_path(known, codes, len(labels), PENALTIES[: int(losses.argmin()) + 1])[-1]
+    return [labels[code] for code in weights.logits(new).argmax(axis=1)]
 
 
 def line(arm: Arm) -> str:

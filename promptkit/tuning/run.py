@@ -374,7 +374,7 @@ class TuningRun:
         state.constant = constant_answer(self._evaluator, split, incumbent)
         if prompt is not None and found.rows:
             before = self.budget.spent
-            state.weights_gain = await weights_gain(self._evaluator, prompt, incumbent, found)
+            state.weights_gain = await weights_gain(self._evaluator, prompt, incumbent, split, found)
             self._stage("prompt", 1, before, rows=len(found.rows))
         if pairs < all_rows and found.outcome != "improved":
             self._progress.note(
@@ -426,7 +426,8 @@ class TuningRun:
         rows, before = state.confirmation.rows, self.budget.spent
         self._progress.begin_stage("ablation", len(incumbent.choices))
         known = known_contributions(state.estimates, state.result)
-        state.ablation = await ablate(self._evaluator, incumbent, rows, known)
+        trained = state.weights.parameters if state.weights is not None else ()
+        state.ablation = await ablate(self._evaluator, incumbent, rows, known, trained=trained)
         self._stage("ablation", len(incumbent.choices), before, rows=len(rows))
 
     def _stage(self, name: str, candidates: int, before: int, *, rows: int) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.errors import BudgetSpent
-from promptkit.tuning.confirmation.confirm import Confirmation, Difference, measured_gain
+from promptkit.tuning.confirmation.confirm import Confirmation, Difference, PairedTest, measured_gain
+from promptkit.tuning.confirmation.looks import Looks
+from promptkit.tuning.data_split import DataSplit, holdout_units
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.search_space.candidate import Candidate
 
@@ -29,22 +31,43 @@ class WeightsGain:
 
 
 async def weights_gain(
-    evaluator: Evaluator, prompt: Candidate, incumbent: Candidate, confirmation: Confirmation
+    evaluator: Evaluator, prompt: Candidate, incumbent: Candidate, split: DataSplit, confirmation: Confirmation
 ) -> WeightsGain:
-    """Evaluate the prompt on the rows of a confirmation, and compare the incumbent with it.
+    """Evaluate the prompt on held-out rows, and compare the incumbent with it.
 
-    The second hypothesis of a fixed sequence: it is shown only after the first one, the gain over the start, at the
-    level of the same look, so that both together keep the error rate of one (Glimm, Maurer & Bretz 2010, Stat. Med.
-    29:219, with the same bounds for both). Rows that the budget does not hold leave it unshown. Raises SearchFailed and
-    StoreFailed.
+    The second hypothesis of a fixed sequence: it is tested only after the first one, the gain over the start, is shown,
+    from the look on that showed it, with the same bounds; so both together keep the error rate of one (Glimm, Maurer &
+    Bretz 2010, Stat. Med. 29:219). Otherwise the rows of the confirmation are compared, which shows nothing. Raises
+    SearchFailed and StoreFailed.
     """
-    asked = list(confirmation.rows)
+    if confirmation.outcome == "improved":
+        return await _tested(evaluator, prompt, incumbent, split, confirmation)
     with suppress(BudgetSpent):
-        await evaluator.evaluate([prompt], asked)
-    known = asked[: evaluator.known_rows(prompt, asked)]
-    if not known:
+        await evaluator.evaluate([prompt], confirmation.rows)
+    rows = confirmation.rows[: evaluator.known_rows(prompt, confirmation.rows)]
+    if not rows:
         return WeightsGain(prompt=prompt, difference=None, shown=False)
-    rows = evaluator.applicable([prompt, incumbent], known) or known
     found = measured_gain(evaluator, prompt, incumbent, rows, level=confirmation.look_level)
-    is_shown = confirmation.outcome == "improved" and len(known) == len(asked) and found.low > 0
-    return WeightsGain(prompt=prompt, difference=replace(found, level=confirmation.level), shown=is_shown)
+    return WeightsGain(prompt=prompt, difference=replace(found, level=confirmation.level), shown=False)
+
+
+async def _tested(
+    evaluator: Evaluator, prompt: Candidate, incumbent: Candidate, split: DataSplit, confirmation: Confirmation
+) -> WeightsGain:
+    """Test the difference at the looks from that of a confirmation on, until it is shown or hopeless."""
+    looks = Looks(confirmation.units, level=confirmation.level)
+    units = holdout_units(split)
+    test = PairedTest(evaluator, prompt, incumbent, units, looks, split.independent_size, confirmation.ordinal)
+    found: Confirmation | None = None
+    for look in looks.looks[confirmation.look - 1 :]:
+        try:
+            await evaluator.evaluate([prompt, incumbent], test.rows_of(look))
+        except BudgetSpent:
+            if paired := test.paired_units(look):
+                found = test.result(looks.broken_off(paired))
+            break
+        found = test.result(look)
+        if found.outcome == "improved" or test.is_hopeless(look, found):
+            break
+    difference = None if found is None else found.difference
+    return WeightsGain(prompt=prompt, difference=difference, shown=found is not None and found.outcome == "improved")

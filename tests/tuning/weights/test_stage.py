@@ -192,7 +192,7 @@ async def test_the_budget_holds_the_prompt_without_weights_on_all_confirm_rows(b
 
     assert ran.record["calls"] <= 500
     gain = ran.record["weights"].get("difference")
-    assert gain is None or gain["n"] == ran.record["difference"]["n"]
+    assert gain is None or gain["n"] >= ran.record["difference"]["n"]
 
 
 def test_a_trained_file_lies_in_the_store_and_is_none_of_the_projects(
