@@ -228,7 +228,7 @@ class Tuning:
     def _weights_notes(self, setup: Setup) -> list[str]:
         splits = {step: setup.step_splits.get(step, setup.split) for step in setup.trained_steps}
         trainers = self._open_trainers(self._models) if splits else ()
-        notes = list(planned_notes(splits, setup.models, setup.trained_steps, trainers))
+        notes = list(planned_notes(setup.split, splits, setup.models, setup.trained_steps, trainers))
         if (kept := setup.kept) is not None:
             notes.append(f"start and incumbent are compared on {len(kept.rows)} rows of `{kept.suite.name}` too")
         return notes

@@ -104,7 +104,8 @@ class WeightsStage:
         self._reserve = reserve
         self._progress = progress
         self._seed = seed
-        self._compared = split_search_rows(objectives.whole.split).compared
+        rows = split_search_rows(objectives.whole.split)
+        self._compared, self._training = rows.compared, rows.training
 
     def amounts(self) -> Amounts:
         """Return the calls, tokens and seconds to keep from the search for training and comparing, (3,)."""
@@ -138,7 +139,15 @@ class WeightsStage:
     def _task(self, step: str, prompt: Candidate) -> TrainingTask:
         objective = self._objective(step)
         pipeline = objective.estimates.evaluator.variant(prompt).pipeline
-        return training_task(objective.split, pipeline, step, self._models[step], prompt=prompt, seed=self._seed)
+        return training_task(
+            objective.split,
+            pipeline,
+            step,
+            self._models[step],
+            training=self._training,
+            prompt=prompt,
+            seed=self._seed,
+        )
 
     def _objective(self, step: str) -> Objective:
         return self._objectives.steps.get(step, self._objectives.whole)

@@ -36,7 +36,7 @@ class WeightsRows:
 
 
 def split_search_rows(split: DataSplit) -> WeightsRows:
-    """Return the search rows of both parts; held-out rows are in neither.
+    """Return the search rows of a target in both parts; held-out rows are in neither.
 
     The compared rows are the first of the common order. Rows of their clusters do not train, as they would give the
     answers away.
@@ -63,18 +63,27 @@ def weights_steps(pipeline: Pipeline, only: Sequence[str]) -> list[str]:
 
 
 def training_task(
-    split: DataSplit, pipeline: Pipeline, step: str, model: Model, *, prompt: Candidate | None = None, seed: int = 0
+    split: DataSplit,
+    pipeline: Pipeline,
+    step: str,
+    model: Model,
+    *,
+    training: Sequence[int],
+    prompt: Candidate | None = None,
+    seed: int = 0,
 ) -> TrainingTask:
     """Return the training of a step, on the rows with right answers that its prompt does not show as examples.
 
-    A model that is trained on a request with the answer in it learns to copy. `pipeline` is the target of the split
-    under the candidate `prompt`.
+    A model that is trained on a request with the answer in it learns to copy. `training` are the places of the rows to
+    train on; a step with labels of its own has some of them. `pipeline` is the target of the split under the candidate
+    `prompt`.
     """
     call, hidden = pipeline.steps[step].prompt_call, prompt.shows if prompt else frozenset()
     # The nearest examples of a row are never the row itself.
     fixed = call.examples.all if call is not None and call.examples.nearest is None else ()
     shown = {row_content(example.inputs) for example in fixed}
-    places = [place for place in split_search_rows(split).training if place not in hidden]
+    known = set(split.visible) - hidden
+    places = [place for place in training if place in known]
     rows = tuple(
         _training_row(split, pipeline.steps[step], demo)
         for demo in gold_demonstrations(split.suite, split.rows, step, places)
@@ -101,20 +110,24 @@ def task_problem(trainer: Trainer, task: TrainingTask) -> str | None:
 
 
 def planned_notes(
+    whole: DataSplit,
     splits: Mapping[str, DataSplit],
     models: Mapping[str, Model],
     steps: Sequence[str],
     trainers: Sequence[Trainer],
 ) -> Iterator[str]:
-    """Yield for each step what is trained for the chosen prompt, and what is not and why. `splits` are by step."""
+    """Yield for each step what is trained for the chosen prompt, and what is not and why.
+
+    `splits` are by step, of the rows of the target's split, `whole`.
+    """
+    rows = split_search_rows(whole)
     for step in steps:
         split = splits[step]
-        task = training_task(split, split.suite.baseline.pipeline, step, models[step])
+        task = training_task(split, split.suite.baseline.pipeline, step, models[step], training=rows.training)
         for trainer in trainers:
             problem = task_problem(trainer, task)
             if problem is None:
-                compared = len(split_search_rows(split).compared)
-                rows = f"about {len(task.rows)} search rows, compared with the prompt on {compared} others"
-                yield f"{step}.{WEIGHTS}: {trainer.kind} is trained for the chosen prompt on {rows}"
+                on = f"about {len(task.rows)} search rows, compared with the prompt on {len(rows.compared)} others"
+                yield f"{step}.{WEIGHTS}: {trainer.kind} is trained for the chosen prompt on {on}"
             else:
                 yield f"{step}.{WEIGHTS}: {trainer.kind} is not trained: {problem}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,10 @@ async def trained_file(
         budget.charge(known.cost.calls, known.cost.tokens)
         return TrainedFile(file=file, reference=reference, training=known, kept=True)
     make_folder(file.parent)
+    calls, tokens = budget.spent, budget.spent_tokens
     training = await trainer.train(task, file, seconds=seconds)
+    spent = replace(training.cost, calls=budget.spent - calls, tokens=budget.spent_tokens - tokens)
+    training = replace(training, cost=spent)
     write_atomic(record, json.dumps(asdict(training)).encode())
     return TrainedFile(file=file, reference=reference, training=training, kept=False)
 
@@ -59,6 +62,5 @@ def _read(record: Path) -> Training | None:
         return Training(
             cost=TrainingCost(**found["cost"]),
             validation=Validation(**validation) if validation else None,
-            facts=dict(found["facts"]),
         )
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -72,11 +72,10 @@ class Validation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """A finished training: what it took, and its validation. `facts` are further results for the record."""
+    """A finished training and its validation. The requests and tokens of its cost are those that the budget counts."""
 
     cost: TrainingCost
     validation: Validation | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Trainer(Protocol):

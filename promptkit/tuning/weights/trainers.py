@@ -85,7 +85,6 @@ class HeadTrainer:
         head = await train_head(plan, models=self._models, settings=RunSettings())
         accuracy = head.accuracy
         return Training(
-            cost=replace(self.cost(task), seconds=monotonic() - began),
+            cost=TrainingCost(seconds=monotonic() - began),
             validation=Validation(accuracy=accuracy.mean, low=accuracy.low, high=accuracy.high, rows=len(task.rows)),
-            facts={"answers": head.cascade.answers, "tfidf": head.tfidf.mean, "majority": head.majority.mean},
         )

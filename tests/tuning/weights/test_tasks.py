@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,8 +65,8 @@ def test_rows_that_the_prompt_shows_do_not_train(folder: Folder) -> None:
 
     with_example = load_target(shown.target, shown.project, changes=prompt.changes)
 
-    plain = training_task(split, pipeline, "mood", MODEL)
-    task = training_task(split, with_example, "mood", MODEL, prompt=prompt)
+    plain = training_task(split, pipeline, "mood", MODEL, training=training)
+    task = training_task(split, with_example, "mood", MODEL, training=training, prompt=prompt)
 
     assert len(plain.rows) == len(training)
     assert {row.inputs["text"] for row in plain.rows} - {row.inputs["text"] for row in task.rows} == {
@@ -76,14 +77,25 @@ def test_rows_that_the_prompt_shows_do_not_train(folder: Folder) -> None:
 
 def test_equal_tasks_have_equal_keys_and_other_rows_seeds_and_kinds_have_others(folder: Folder) -> None:
     split = split_of(TuneBench(folder, 100))
-    pipeline = split.suite.baseline.pipeline
-    task = training_task(split, pipeline, "mood", MODEL)
-    other = training_task(split, pipeline, "mood", MODEL, seed=1)
+    pipeline, training = split.suite.baseline.pipeline, split_search_rows(split).training
+    task = training_task(split, pipeline, "mood", MODEL, training=training)
+    other = training_task(split, pipeline, "mood", MODEL, training=training, seed=1)
 
     keys = [task.key("head", b"1"), other.key("head", b"1"), task.key("adapter", b"1"), task.key("head", b"2")]
 
-    assert task.key("head", b"1") == training_task(split, pipeline, "mood", MODEL).key("head", b"1")
+    assert task.key("head", b"1") == training_task(split, pipeline, "mood", MODEL, training=training).key("head", b"1")
     assert len(set(keys)) == 4
+
+
+def test_a_step_with_labels_on_some_rows_trains_on_no_row_that_compares_the_whole(folder: Folder) -> None:
+    whole = split_of(TuneBench(folder, 100))
+    rows_of = split_search_rows(whole)
+    of_step = replace(whole, search=whole.search[5:])  # Its own first rows come later in the common order.
+
+    task = training_task(of_step, whole.suite.baseline.pipeline, "mood", MODEL, training=rows_of.training)
+
+    assert len(task.rows) == len(rows_of.training)
+    assert not {row.inputs["text"] for row in task.rows} & texts(whole, rows_of.compared)
 
 
 @pytest.mark.parametrize(

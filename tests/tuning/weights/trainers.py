@@ -24,7 +24,6 @@ class CueTrainer:
     cue: str = "Taught:"
     needs: TrainingCost = field(default_factory=TrainingCost)
     refused: str | None = None
-    asks: bool = True
     tasks: list[TrainingTask] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -45,11 +44,10 @@ class CueTrainer:
         self.tasks.append(task)
         self.seconds.append(seconds)
         client = await self.models.get()
-        for row in task.rows if self.asks else ():
+        for row in task.rows:
             await client.ask(Request(messages=(Message("user", f"train: {row.inputs['text']}"),)))
         file.write_text("weights", encoding="utf-8")
-        calls = len(task.rows) if self.asks else 0
-        cost = TrainingCost(calls=calls, tokens=0, seconds=self.needs.seconds)
+        cost = TrainingCost(seconds=self.needs.seconds)
         return Training(cost=cost, validation=Validation(accuracy=0.9, low=0.8, high=0.95, rows=10))
 
 
