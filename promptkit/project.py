@@ -33,8 +33,8 @@ _PACKAGE = Path(__file__).resolve().parent
 # In the wheel the shipped files lie inside the package; in a checkout, beside it.
 LIBRARY = _PACKAGE / "library" if (_PACKAGE / "library").is_dir() else _PACKAGE.parent
 
-TemplateKind = Literal["layouts", "answers", "techniques"]
-FileKind = Literal["prompts", "pipelines", "layouts", "answers", "techniques", "evals"]
+TemplateKind = Literal["layouts", "answers", "techniques", "generate"]
+FileKind = Literal["prompts", "pipelines", "layouts", "answers", "techniques", "generate", "evals"]
 
 _FOLDERS: dict[FileKind, str] = {
     "prompts": "templates/prompts",
@@ -42,6 +42,7 @@ _FOLDERS: dict[FileKind, str] = {
     "layouts": "templates/layouts",
     "answers": "templates/answers",
     "techniques": "templates/techniques",
+    "generate": "templates/generate",
     "evals": "evals",
 }
 TECHNIQUE_PIPELINES = "pipelines/techniques"

@@ -1,6 +1,7 @@
 """Settings for every test: Hypothesis asserts behaviour, not time; CI draws the same examples each time; tests marked
 `real_model` are left out unless `-m` names them."""
 
+import gc
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -15,13 +16,30 @@ from tests.loop_watch import free_event_loop
 
 __all__ = ["free_event_loop"]
 
+# What JAX compiles in tests computes little: half of the time of compiling is saved.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+CI_EXAMPLES = 40
+"""Of a property that names no number itself: they are the same each time, so more find nothing new the next time."""
+
 settings.register_profile("promptkit", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=CI_EXAMPLES)
 settings.load_profile("ci" if os.environ.get("CI") else "promptkit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_model: asks the real embedded model what a recording answers by default")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let no collection of garbage walk through the thousands of collected tests, which stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

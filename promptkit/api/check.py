@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.api.session import find_project
+from promptkit.engine.adapters import misfit_adapters
 from promptkit.engine.dependencies import ToolUse, code_of, tool_uses
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Edge
@@ -99,6 +100,7 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
             pipeline = load_target(named.target, project)
             checked.edges[name] = pipeline.edges
             checked.add_problems(unmet_requirements(pipeline), tune_problems(pipeline), technique_problems(pipeline))
+            checked.add_problems(misfit_adapters(pipeline))
             checked.add_code(code_of(pipeline))
             checked.tools.update(dict.fromkeys(tool_uses(pipeline)))
             checked.notes += unused_tools(pipeline)

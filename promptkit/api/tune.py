@@ -33,7 +33,8 @@ class TuneArguments(ModelArguments, total=False):
 
     `budget` is as "calls=300,minutes=10"; `only` lists what may vary; `teacher` is a model that proposes instructions;
     `mode` is "both", "stepwise" or "joint"; `cold` uses no earlier tunings as a prior; `tried` lists variants
-    of your own, as `--try` names them; `write` tells whether the tuned
+    of your own, as `--try` names them; `weights` trains heads and adapters too; `keep` is a suite on which the result
+    is compared with the start as well, with `margins` as of `--margin`; `write` tells whether the tuned
     files are written, `apply` whether they replace the original where the verdict is `improved`.
     """
 
@@ -47,6 +48,9 @@ class TuneArguments(ModelArguments, total=False):
     seed: int
     cold: bool
     tried: Sequence[str]
+    weights: bool
+    keep: str | None
+    margins: Sequence[str]
     write: bool
     apply: bool
 
@@ -133,6 +137,9 @@ def read_options(**options: Unpack[TuneArguments]) -> TuneSettings:
         seed=options.get("seed", 0),
         cold=options.get("cold", False),
         tried=tuple(as_list(options.get("tried", ()))),
+        weights=options.get("weights", False),
+        keep=options.get("keep"),
+        margins=tuple(as_list(options.get("margins", ()))),
     )
     model = ModelOptions(
         model=options.get("model"),

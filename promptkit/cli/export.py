@@ -1,19 +1,24 @@
-"""`promptkit export`: a target as a folder, a container or a model of Ollama."""
+"""`promptkit export`: a target as a folder, a container or a model of Ollama, and weights with an adapter merged."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from promptkit.api.export.docker import export_docker
 from promptkit.api.export.folder import ExportedFolder, export_folder
+from promptkit.api.export.gguf import Quantization, export_gguf
 from promptkit.api.export.modelfile import export_modelfile
+from promptkit.api.export.ollama import adapter_models, create_models, write_models
 from promptkit.api.session import load
 from promptkit.cli.options import Model, Target
+from promptkit.cli.session import run_to_end
 from promptkit.reports.output import emit, note
+from promptkit.reports.progress import Progress
 from promptkit.storage.files import check_destination, write_atomic
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")]
@@ -22,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Write a pipeline as a folder, a container or a model that runs elsewhere.",
+    help="Write a pipeline or its model for use elsewhere: a folder, a container, a Modelfile, a GGUF file.",
 )
 
 
@@ -59,6 +64,63 @@ def modelfile(
         return
     write_atomic(out, written.text)
     note(f"written: {out}; next: ollama create NAME -f {out}")
+
+
+@app.command()
+def gguf(
+    source: Annotated[
+        str, typer.Argument(metavar="TARGET|MODEL", help="A target with adapters, or gguf:PATH, embedded/NAME, …")
+    ],
+    to: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, .gguf.")],
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", metavar="FILE", help="The adapter to merge; default: the step's.")
+    ] = None,
+    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="The step of a target.")] = None,
+    model: Model = None,
+    quantize: Annotated[
+        Quantization | None, typer.Option("--quantize", metavar="TYPE", help=f"{', '.join(get_args(Quantization))}.")
+    ] = None,
+) -> None:
+    """Write a copy of a model's weights with an adapter merged, quantised, or both; no model is asked."""
+    progress = Progress()
+    with progress.showing():
+        written = export_gguf(
+            source, to, adapter=adapter, step=step, model=model, quantize=quantize, progress=progress.fetching
+        )
+    emit(str(written.file))
+    merged = f" with {written.adapter.name} merged" if written.adapter else ""
+    note(f"{written.model}{merged}: {written.size / 1e6:,.1f} MB, the original {written.original_size / 1e6:,.1f} MB")
+    note(f"next: --model gguf:{written.file}")
+
+
+@app.command()
+def ollama(
+    target: Target,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The name of the new model.")],
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The folder to write; default: NAME.")
+    ] = None,
+    create: Annotated[bool, typer.Option("--create", help="Create it on the Ollama server; write no files.")] = False,
+) -> None:
+    """Make a model of Ollama for each step that answers with an adapter."""
+    models = adapter_models(load(target), name, model=model)
+    if create:
+        progress = Progress()
+        with progress.showing():
+            run_to_end(create_models(models, progress.fetching))
+        for made in models:
+            note(f"created: {made.name}")
+    else:
+        files = write_models(models, out or Path(name.replace("/", "_").replace(":", "_")))
+        for file in files:
+            emit(str(file))
+        note("next:")
+        for made, file in zip(models, files, strict=True):
+            note(f"  {shlex.join(['ollama', 'create', made.name, '-f', str(file)])}")
+    note("in the pipeline, in place of `adapter:`")
+    for made in models:
+        emit(f"{made.step}: {{model: ollama/{made.name}}}")
 
 
 def _show(exported: ExportedFolder, commands: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -12,7 +11,7 @@ from promptkit.errors import InputError, Problem, StoreFailed
 from promptkit.project import LIBRARY
 from promptkit.reports.output import emit, note
 from promptkit.reports.text import json_text
-from promptkit.storage.files import make_folder, write_atomic
+from promptkit.storage.files import write_new_files
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -43,18 +42,7 @@ def make_project(folder: Path) -> list[Path]:
     # The wheel would not contain a file of that name.
     files[Path(".gitignore")] = files.pop(Path("gitignore"))
     files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in get_args(Format)}
-    paths = {folder / name: text for name, text in sorted(files.items())}
     try:
-        there = [path for path in paths if os.path.lexists(path)]
-        if not there:
-            for parent in sorted({path.parent for path in paths}):
-                make_folder(parent)
+        return write_new_files({folder / name: text for name, text in sorted(files.items())})
     except StoreFailed as error:
         raise InputError(Problem(f"no project can be made here: {error.message}", str(folder))) from error
-    if there:
-        what = "this file is" if len(there) == 1 else "these files are"
-        names = ", ".join(map(str, there))
-        raise InputError(Problem(f"{what} there already: {names}", hint="nothing was written"))
-    for path, text in paths.items():
-        write_atomic(path, text)
-    return list(paths)

@@ -21,19 +21,19 @@ TEXT_SUFFIXES = {".csv", ".tsv", ".txt"}
 """Suffixes of files whose fields are text, which the type of the input reads as on the command line."""
 
 
-def read_texts(arguments: Iterable[str]) -> dict[str, str]:
+def read_texts(arguments: Iterable[str], *, noun: str = "input") -> dict[str, str]:
     """Return the text of each `NAME=VALUE`; `-` reads stdin and `@FILE` a file, both without their last line break.
 
-    Raises InputError with everything that is wrong.
+    `noun` is the word for one of them in messages. Raises InputError with everything that is wrong.
     """
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     for argument in arguments:
         name, separator, value = argument.partition("=")
         if not separator or not name:
-            problems.append(Problem(f"`{argument}` is not an input", hint="write NAME=VALUE"))
+            problems.append(Problem(f"`{argument}` is not an {noun}", hint="write NAME=VALUE"))
         elif name in texts:
-            problems.append(Problem(f"input `{name}` is given twice"))
+            problems.append(Problem(f"{noun} `{name}` is given twice"))
         else:
             try:
                 texts[name] = _read_value(value)

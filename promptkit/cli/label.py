@@ -282,7 +282,7 @@ def write_rows(task: LabelTask, file: Path) -> None:
 
 
 def show_summary(task: LabelTask, *, json: bool, people: bool) -> None:
-    """Print what the labels say; with `people` also where they differ."""
+    """Print the findings of the labels; with `people` also the differences between them."""
     summary = summarize_labels(task.found, task.labels, task.metric, task.levels)
     if json:
         emit(json_text({"run": task.view.number, **summary.record()}))

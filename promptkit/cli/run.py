@@ -186,7 +186,7 @@ async def run_rows(
 
 
 def note_warnings(totals: Totals) -> None:
-    """Print how many answers of rows were cut off, and their warnings, if there are some."""
+    """Print the number of answers of rows that were cut off, and their warnings, if there are some."""
     cut = [f"{totals.truncated} cut off"] if totals.truncated else []
     if texts := [*cut, *warning_texts(totals.warnings, totals.warned_by)]:
         note(", ".join(texts))
@@ -263,6 +263,8 @@ def _dry_run_step(step: Step, pipeline: Pipeline) -> dict[str, Any]:
     if step.prompt_call is not None:
         record["prompt"] = step.prompt_call.prompt.name if step.prompt_call.prompt.file else "(inline)"
         record["technique"] = parse_spec(step.prompt_call.technique)[0]
+        if step.prompt_call.adapter is not None:
+            record["adapter"] = step.prompt_call.adapter.name
     elif step.tool is not None:
         record["tool"] = step.tool.name
     elif step.pipeline is not None:
@@ -285,7 +287,7 @@ def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
     for step in record["steps"]:
         kind = next(key for key in ("prompt", "tool", "pipeline") if key in step)
         parts = [f"{kind} {step[kind]}"]
-        parts += [f"{key} {step[key]}" for key in ("technique", "model") if key in step]
+        parts += [f"{key} {step[key]}" for key in ("technique", "adapter", "model") if key in step]
         if tools := [named_effects(tool["name"], tool["effects"]) for tool in step.get("tools", ())]:
             parts.append(f"tools {', '.join(tools)}")
         parts += [f"after {', '.join(step['after'])}"] if step["after"] else []

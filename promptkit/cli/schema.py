@@ -15,6 +15,7 @@ Format: TypeAlias = Literal["pipeline", "prompt", "suite"]
 RECORDS = {
     "eval-record": ("promptkit.evaluation.record", "EvalRecord"),
     "tune-record": ("promptkit.tuning.tune_record", "TuneRecord"),
+    "train-record": ("promptkit.training.records", "TrainRecord"),
     "compare-record": ("promptkit.evaluation.comparison.records", "CompareRecord"),
 }
 """Records by name, each with the module and the model that it is made from."""
@@ -27,12 +28,12 @@ def schema(
     of: Annotated[
         str,
         typer.Argument(
-            metavar="{pipeline|prompt|suite|eval-record|tune-record|compare-record}",
+            metavar="{pipeline|prompt|suite|eval-record|tune-record|train-record|compare-record}",
             help="A file format (of a prompt its front matter), or what `--json` prints of a run or a comparison.",
         ),
     ] = "pipeline",
 ) -> None:
-    """Print the JSON Schema of a file format, or of the JSON of an evaluation, a tuning or a comparison."""
+    """Print the JSON Schema of a file format, or of the JSON of an evaluation, a tuning, a training or a comparison."""
     from promptkit.reports.output import emit
     from promptkit.reports.text import json_text
 

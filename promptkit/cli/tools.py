@@ -121,5 +121,6 @@ def call(
     json: Json = False,
 ) -> None:
     """Call a tool and print its result. Values are read by the types of its parameters."""
-    done = _run(call_tool(name, read_texts(values or ()), target=target, allow=allow or (), progress=Progress()))
+    arguments = read_texts(values or (), noun="argument")
+    done = _run(call_tool(name, arguments, target=target, allow=allow or (), progress=Progress()))
     emit(json_text(asdict(done)) if json else visible(display_text(done.result)))

@@ -102,6 +102,22 @@ def tune(
             "--try", metavar="VARIANT", help="Race a variant of yours too: a file or STEP.KEY=VALUE; repeatable."
         ),
     ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Train heads and adapters for the best prompt, and show what they bring.")
+    ] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="SUITE",
+            help="A second suite: what is lost on it, start against result.",
+            autocompletion=complete_suite,
+        ),
+    ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option("--margin", metavar="[METRIC=]SIZE", help="The largest loss on --keep that does not matter."),
+    ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Ignore what earlier tunings on this model found.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
     yes: Annotated[
@@ -132,6 +148,9 @@ def tune(
         seed=seed,
         cold=cold,
         tried=tuple(tried or ()),
+        weights=weights,
+        keep=keep,
+        margins=tuple(margin or ()),
         apply=apply,
         model=model,
         sets=tuple(sets or ()),
@@ -168,6 +187,9 @@ def tune(
             seed=seed or None,
             cold=cold,
             **{"try": tried or ()},
+            weights=weights,
+            keep=keep,
+            margin=margin or (),
             model=model,
             set=settings.model.sets,
             yes=yes,
@@ -198,7 +220,7 @@ def code_record(suite: Suite, model: str | None, teacher: str | None) -> dict[st
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
-    """Return how steps are tuned: both ways where both or none is asked for."""
+    """Return the mode in which steps are tuned: both ways where both or none is asked for."""
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
 
 

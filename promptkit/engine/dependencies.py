@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -47,9 +47,10 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     """Return the files of a target with their contents, as keys and hashes in the store are made of them.
 
     Removed answer templates are among them: no request was made from one, so what an older promptkit stored still
-    holds. A file that is not there is empty. Data of tools, which may be large, stands there by its digest.
+    holds. A file that is not there is empty. Data of tools and adapters, which may be large, are there by their
+    digests.
     """
-    data = {path: file_digest(path).encode() for path in _tool_data(pipeline)}
+    data = {path: file_digest(path).encode() for path in (*_tool_data(pipeline), *_adapter_files(pipeline))}
     contents = {
         path: data.get(path) or first_found(("content", path), partial(_content, path)) or b""
         for path in files_of(pipeline)
@@ -57,7 +58,7 @@ def hashed_files(pipeline: Pipeline) -> dict[Path, bytes]:
     shipped = resolved(LIBRARY / "templates" / "answers")
     if any(path.is_relative_to(shipped) for path in contents):
         for name, content in _REMOVED_ANSWERS.items():
-            if pipeline.project.find_template("answers", name) is None:
+            if name not in _answer_names(pipeline.project) or pipeline.project.find_template("answers", name) is None:
                 contents[shipped / f"{name}.j2"] = content
     return contents
 
@@ -69,6 +70,16 @@ def _tool_data(pipeline: Pipeline) -> Iterator[Path]:
             yield from () if isinstance(tool, FunctionTool) else map(resolved_once, tool.files)
         if step.pipeline is not None:
             yield from _tool_data(step.pipeline)
+
+
+def _adapter_files(pipeline: Pipeline) -> Iterator[Path]:
+    """Yield the adapters of a pipeline's steps that are there."""
+    for step in pipeline.steps.values():
+        file = step.prompt_call.adapter if step.prompt_call is not None else None
+        if file is not None and file.is_file():
+            yield resolved_once(file)
+        if step.pipeline is not None:
+            yield from _adapter_files(step.pipeline)
 
 
 def tool_identities(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
@@ -143,15 +154,22 @@ def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
         yield call.layout
     yield from technique_files(call.technique, pipeline.project, call.technique_folder)
     yield from call.artifacts.values()
+    yield from (call.head,) if call.head is not None else ()
+    yield from () if call.adapter is None else (call.adapter,)
     yield from _answer_files(call, pipeline.project)
 
 
 def _answer_files(call: PromptCall, project: Project) -> Iterator[Path]:
     """Yield the templates of instructions and repairs, and the files of a package's answer type."""
-    found = (project.find_template("answers", name) for name in project.names("answers"))
+    found = (project.find_template("answers", name) for name in _answer_names(project))
     yield from (path for path in found if path is not None)
     if (kind := installed_answer_type(call.answer_name, project)) is not None:
         yield from (Path(inspect.getfile(kind)), template_beside(kind))
+
+
+def _answer_names(project: Project) -> Sequence[str]:
+    """Return the names of answer templates; where files are frozen, those of the first look."""
+    return first_found(("answer names", project.root), lambda: tuple(project.names("answers"))) or ()
 
 
 def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:

@@ -116,6 +116,8 @@ def _read_set_option(text: str) -> tuple[list[str], Any]:
     if value.lstrip().startswith("{{"):
         return path, value
     document = load(value, file=f"--set {key}")
+    if path[1:] == ["cue"] and isinstance(document.value, Mapping):
+        return path, value.strip()  # a cue ends with a colon, as the key of a mapping does
     if "answer" not in path[1:]:
         return path, document.value
     below = path[path.index("answer", 1) + 1 :]

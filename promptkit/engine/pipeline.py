@@ -106,7 +106,9 @@ class PromptCall:
     in `technique` are relative to `technique_folder`. `inputs` are the prompt's, typed by what fills them. `strict` are
     the warnings that are errors. `artifacts` are the files of prepared techniques, by technique; their names begin with
     `home`. `models` are those of calls, by the call's name or `TECHNIQUE.CALL`; `references` are the models that the
-    technique's parameters name, and the one that embeds examples.
+    technique's parameters name, and the one that embeds examples. `head` is the file of the head that decides the
+    answer (`decide: head`); `decide` is then the way in which the step goes on where that abstains. `adapter` is the
+    file of the adapter with which the step's model answers.
     """
 
     prompt: Prompt
@@ -131,6 +133,8 @@ class PromptCall:
     strict: frozenset[str] = frozenset()
     models: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
+    head: Path | None = None
+    adapter: Path | None = None
 
     @property
     def other_models(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,8 @@ async def _first_request(
 ) -> Rendered | None:
     """Run a step up to its first request, on a runtime that sends nothing."""
     client = await models.get(step.model)
-    dry = _DryRuntime(await client.model(), client)
-    session = Session(pipeline.project, _DryModels(dry, models, _embedder(step)), settings, None, dry=True)
+    dry = DryRuntime(await client.model(), client)
+    session = Session(pipeline.project, DryModels(dry, models, embedder_of(step)), settings, None, dry=True)
     await _dry_run(step, scope, session)
     if not dry.requests:
         return None
@@ -147,7 +148,7 @@ async def _first_request(
     )
 
 
-def _embedder(step: Step) -> str | None:
+def embedder_of(step: Step) -> str | None:
     """Return the model that embeds a step's examples, if it is not the step's own."""
     nearest = step.prompt_call.examples.nearest if step.prompt_call else None
     return nearest.model if nearest is not None and nearest.model != step.model else None
@@ -160,7 +161,7 @@ async def _dry_run(step: Step, scope: Mapping[str, Any], session: Session) -> No
     trace = Trace(name=step.name, kind="step")
     try:
         await run.run(ExecutionContext(scope, frozenset(), trace, session.settings.sample))
-    except* _RequestCaptured:
+    except* RequestCaptured:
         pass
 
 
@@ -179,10 +180,10 @@ async def rehearse(
     current = replace(current, prompt_call=replace(current.prompt_call, programs=DEFAULT_BACKEND))
     scope, _ = _assumed_scope(pipeline, inputs, {}, {})
     client = await models.get(current.model)
-    dry = _DryRuntime(await client.model(), client, reply)
+    dry = DryRuntime(await client.model(), client, repeat(reply))
     failure: BaseException | None = None
     try:
-        dry_models = _DryModels(dry, models, _embedder(current))
+        dry_models = DryModels(dry, models, embedder_of(current))
         await _dry_run(current, scope, Session(pipeline.project, dry_models, RunSettings(), None, dry=True))
     except* PromptkitError as failures:
         failure = failures
@@ -197,14 +198,14 @@ async def _no_pipeline(*_: Any) -> Any:
     raise AssertionError("a step that asks runs no pipeline")
 
 
-class _RequestCaptured(BaseException):
+class RequestCaptured(BaseException):
     """Signals that enough requests are known. Not an Exception, so that no handler on the way catches it."""
 
 
-class _DryModels:
+class DryModels:
     """A client provider with one client, and that of the model that embeds examples, if it is another one."""
 
-    def __init__(self, dry: _DryRuntime, models: Models, embedder: str | None) -> None:
+    def __init__(self, dry: DryRuntime, models: Models, embedder: str | None) -> None:
         self._client = Client(dry)
         self._models = models
         self._embedder = embedder
@@ -214,14 +215,17 @@ class _DryModels:
         return await self._models.get(reference) if is_embedder else self._client
 
 
-class _DryRuntime(Runtime):
-    """A runtime that imitates another one. It keeps the requests, and answers with `reply`; without one, not at all."""
+class DryRuntime(Runtime):
+    """A runtime that imitates another one. It keeps the requests and answers with `replies`, one after the other.
 
-    def __init__(self, model: Model, real: Client, reply: str | None = None) -> None:
+    Raises RequestCaptured for a request after the last of them, and for that of the number REHEARSED_REQUESTS.
+    """
+
+    def __init__(self, model: Model, real: Client, replies: Iterable[str] = ()) -> None:
         self.requests: list[Request] = []
         self._model = model
         self._real = real
-        self._reply = reply
+        self._replies = iter(replies)
 
     async def model(self) -> Model:
         return self._model
@@ -229,11 +233,12 @@ class _DryRuntime(Runtime):
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         if len(self.requests) < REHEARSED_REQUESTS:
             self.requests.append(request)
-        if self._reply is None or len(self.requests) == REHEARSED_REQUESTS:
-            raise _RequestCaptured
-        piece = self._reply.encode()
+        reply = next(self._replies, None)
+        if reply is None or len(self.requests) == REHEARSED_REQUESTS:
+            raise RequestCaptured
+        piece = reply.encode()
         tokens = (Token(piece, 0.0, (Alternative(piece, 0.0),)),) if request.alternatives else ()
-        return Reply(text=self._reply, tokens_in=1, tokens_out=1, tokens=tokens)
+        return Reply(text=reply, tokens_in=1, tokens_out=1, tokens=tokens)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return await self._real.embed(texts)

@@ -13,6 +13,8 @@ from promptkit.answers.build import build_answer_type
 from promptkit.answers.calibration import read_calibration
 from promptkit.answers.constraints.forms import reply_form
 from promptkit.answers.decide import score_needs
+from promptkit.engine.adapters import adapter_problems, add_adapters
+from promptkit.engine.heads import head_fallback, matching_head, step_head
 from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.engine.session import ClientProvider, Session
 from promptkit.engine.step_settings import WITH_TOOLS
@@ -44,6 +46,8 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
             for file in step.prompt_call.artifacts.values():
                 with problems.gather():
                     read_artifact(file)
+            if step.prompt_call.adapter is not None:
+                problems.add(adapter_problems(step, step.prompt_call.adapter))
     return problems.found
 
 
@@ -68,6 +72,7 @@ async def check_requirements(pipeline: Pipeline, session: Session, *, model: str
     if problems:
         raise InputError(problems)
     await _check_programs(pipeline)
+    await add_adapters(pipeline, session, model)
     missing = [text async for text in _missing_capabilities(pipeline, session, model)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"
@@ -111,6 +116,11 @@ def _target_argument(pipeline: Pipeline) -> str:
 
 def _unmet_of_step(call: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
     """Yield each unmet requirement of a step that does not depend on its model, with a hint."""
+    if call.head is not None:
+        try:
+            step_head(call, _target_argument(pipeline))
+        except InputError as error:
+            yield from ((problem.message, problem.hint) for problem in error.problems)
     available = _available(call, get_args(Capability))
     for chosen in with_nested(configure(call.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
@@ -142,7 +152,11 @@ def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[s
     for chosen in with_nested(configure(call.technique, session.project), session.project):
         for need in available.unmet(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
+    if call.head is not None:
+        matching_head(call, model)
     if session.settings.strict:
+        if call.head is not None and (reason := head_fallback(call, model, session.project)) is not None:
+            yield f"`decide: head` needs: {reason}"
         found = decide_fallback(call, model)
         if found is not None:
             yield f"`decide: {call.decide}` needs: {found[1]}"
@@ -207,6 +221,9 @@ def step_fallbacks(name: str, call: PromptCall, model: Model, project: Project) 
         wanted, instead = f"technique: {WITH_TOOLS}", "technique: react"
         reason = f"{model.reference} does not call functions"
         yield Fallback(step=name, wanted=wanted, instead=instead, reason=reason)
+    unused = None if call.head is None else head_fallback(call, model, project)
+    if unused is not None:
+        yield Fallback(step=name, wanted="decide: head", instead=f"decide: {call.decide}", reason=unused)
     decides = decide_fallback(call, model)
     if decides is not None:
         instead, reason = decides

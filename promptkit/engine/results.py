@@ -313,8 +313,11 @@ def _speeds(first_token: float | None, tokens_a_second: float | None) -> dict[st
 
 
 def _reading_record(call: CallRecord) -> dict[str, Any]:
-    """Return the other model that answered, the rule by which the reply was read, and its warnings, where there are."""
-    found = {"model": call.model, "rule": call.rule, "warnings": list(call.warnings)}
+    """Return the other model that answered, the name of the adapter's file, the rule by which the reply was read, and
+    its warnings, where there are.
+    """
+    adapter = call.request.adapter.path.name if call.request.adapter is not None else ""
+    found = {"model": call.model, "adapter": adapter, "rule": call.rule, "warnings": list(call.warnings)}
     return {name: value for name, value in found.items() if value}
 
 

@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from promptkit.answers.head import Head
+from promptkit.engine.heads import head_fallback, matching_head
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.results import StepResult
+from promptkit.errors import Unsupported, place
 from promptkit.project import Project, TemplateKind
-from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.base import Adapter, Model, Request
 from promptkit.runtimes.client import Client
+from promptkit.storage.file_digests import stamped_digest
+from promptkit.storage.files import file_stamp
 from promptkit.techniques.context import CallRecord, ToolCall
 from promptkit.techniques.spec import ConfiguredTechnique, configure
 
@@ -77,6 +82,8 @@ class Session:
         self._models = models
         self._clients: dict[str | None, Client] = {}
         self._techniques: dict[int, tuple[PromptCall, ConfiguredTechnique]] = {}
+        self._heads: dict[tuple[int, str], tuple[PromptCall, Head | None]] = {}
+        self._adapters: dict[tuple[Path, str | None], Adapter] = {}
         self._notices: dict[str, None] = {}
 
     @property
@@ -102,12 +109,49 @@ class Session:
         client = client if uses_cache else client.uncached()
         return client if timeout is None else client.timed(timeout)
 
+    async def adapter(self, file: Path, reference: str | None) -> Adapter:
+        """Return the adapter in a file, once the runtime of a model is ready for it; the model need not be loaded.
+
+        Raises InputError for a file that holds none or does not fit the model, Unsupported where it takes none.
+        """
+        from promptkit.runtimes.in_process.adapter_file import read_adapter
+
+        known = self._adapters.get((file, reference))
+        if known is None:
+            client = await self._models.get(reference)
+            found = await asyncio.to_thread(read_adapter, file)
+            known = Adapter(file, await asyncio.to_thread(stamped_digest, file, file_stamp(file)))
+            await client.add_adapter(known)
+            self._adapters[file, reference] = known
+            if found.training is None:
+                self.notice(
+                    f"{place(file)} was not made by promptkit: the weights that it was trained on are not known"
+                )
+        return known
+
     def technique(self, call: PromptCall) -> ConfiguredTechnique:
         """Return a step's configured technique, looked up once in a run."""
         found = self._techniques.get(id(call))
         if found is None:
             # Kept with the object, so that no other object can get its id.
             found = self._techniques[id(call)] = call, configure(call.technique, self.project)
+        return found[1]
+
+    async def head(self, call: PromptCall, model: Model) -> Head | None:
+        """Return a step's head; None, which is reported, where it cannot decide what the model is asked.
+
+        Raises InputError where there is no head, or one of other labels or another model, and Unsupported in place of
+        the report under `strict`.
+        """
+        found = self._heads.get((id(call), model.digest))
+        if found is None:
+            head = await asyncio.to_thread(matching_head, call, model)
+            fallback = head_fallback(call, model, self.project)
+            if fallback is not None and self.settings.strict:
+                raise Unsupported(fallback, hint=f"set `decide: {call.decide}`, or leave out --strict")
+            if fallback is not None:
+                self.notice(f"{fallback}; the step runs as `decide: {call.decide}`")
+            found = self._heads[id(call), model.digest] = call, None if fallback else head
         return found[1]
 
 

@@ -16,7 +16,8 @@ from promptkit.tools.backends import DEFAULT_BACKEND, Backend
 from promptkit.tools.base import Effect
 from promptkit.tools.registry import KINDS
 
-Decide = Literal["constrain", "generate", "score"]
+Decide = Literal["constrain", "generate", "score", "head"]
+Otherwise = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
 Spec = TypeVar("Spec", bound=BaseModel)
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
@@ -94,6 +95,7 @@ class DefaultsSpec(ClosedModel):
     examples: Annotated[Any, _of_kind("must be a list, or `{file: …}`", list, dict)] = None
     cue: str | None = None
     decide: Decide | None = None
+    otherwise: Otherwise | None = None
     calibrate: dict[str, Any] | None = None
     technique: Annotated[Any, _of_kind("must be a name, or one name with its parameters: `{NAME: {…}}`", str, dict)] = (
         None
@@ -152,6 +154,8 @@ class StepSpec(SettingsSpec):
     on_error: Annotated[Any, BeforeValidator(_on_error)] = "fail"
     repairs: int | None = Field(default=None, ge=0)
     models: dict[str, str] = {}
+    adapter: str | None = None
+    head: str | None = None
     cache: bool = True
 
     @model_validator(mode="after")

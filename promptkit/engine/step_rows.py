@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -79,23 +79,36 @@ def read_step_rows(
     the first of EXPECTED_FIELDS that a row has and no input takes. With `labelled`, each row must have one. Raises
     InputError with up to MAX_PROBLEMS problems, and for more than MAX_ROWS rows.
     """
+    return bind_step_rows(pipeline, step, islice(read_rows(path), limit), path, expect=expect, labelled=labelled)
+
+
+def bind_step_rows(
+    pipeline: Pipeline,
+    step: Step,
+    rows: Iterable[Mapping[str, Any]],
+    path: Path,
+    *,
+    expect: str | None = None,
+    labelled: bool = False,
+) -> StepRows:
+    """Return rows of the file `path` as a step sees them, as `read_step_rows` does."""
     reader = _StepRowReader(pipeline, step, path, expect, labelled)
-    rows: list[StepRow] = []
+    bound: list[StepRow] = []
     problems: list[Problem] = []
-    for number, fields in enumerate(islice(read_rows(path), limit), start=1):
+    for number, fields in enumerate(rows, start=1):
         if number > MAX_ROWS:
             raise InputError(Problem(f"more than {MAX_ROWS:,} rows", place(path), hint="--limit 200 takes the first"))
         try:
-            rows.append(reader.row(number, fields))
+            bound.append(reader.row(number, fields))
         except InputError as error:
             problems += error.problems
             if len(problems) >= MAX_PROBLEMS:
                 break
     if problems:
         raise InputError(problems[:MAX_PROBLEMS])
-    if not rows:
+    if not bound:
         raise InputError(Problem("there are no rows", place(path)))
-    return StepRows(file=path, rows=tuple(rows), expect=reader.expect or "")
+    return StepRows(file=path, rows=tuple(bound), expect=reader.expect or "")
 
 
 class _StepRowReader:

@@ -348,6 +348,8 @@ async def step_context(
         resolved = resolve_model(reference, call.technique_folder, session.project)
         return await session.client(resolved, uses_cache=step.uses_cache, timeout=call.options.timeout)
 
+    # Before the model is loaded, so that it is loaded once.
+    adapter = None if call.adapter is None else await session.adapter(call.adapter, model)
     client = await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout)
     examples = await row_examples(call.examples, values, client, client_of=session.client, notice=session.notice)
     if call.examples.nearest is not None:
@@ -359,12 +361,14 @@ async def step_context(
         values=values,
         answer=answer,
         client=client,
+        adapter=adapter,
         project=session.project,
         inputs=call.inputs,
         folder=call.technique_folder,
         home=call.home,
         artifacts={name: made for name, file in call.artifacts.items() if (made := read_artifact(file))},
         decide=call.decide,
+        head=None if call.head is None else await session.head(call, await client.model()),
         repairs=session.settings.repairs if step.repairs is None else step.repairs,
         calibrate=call.calibrate,
         layout=call.layout,

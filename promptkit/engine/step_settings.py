@@ -14,6 +14,7 @@ from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.build import check_answer_type as check_answer
 from promptkit.answers.calibration import check_calibration
+from promptkit.answers.head import head_file
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
 from promptkit.engine.spec import DefaultsSpec, OptionsSpec, ProgramsSpec, validate_usable
@@ -29,6 +30,7 @@ from promptkit.runtimes.references import parse_reference
 from promptkit.storage.files import resolved
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import artifact_file
+from promptkit.techniques.calls import read_call
 from promptkit.techniques.context import Options
 from promptkit.techniques.spec import call_names, configure, model_references, with_nested
 from promptkit.techniques.spec import check_spec as check_technique
@@ -115,6 +117,23 @@ def resolve_model(text: str, folder: Path, project: Project) -> str:
     return named.beside(folder).text
 
 
+def undecidable_by_head(spec: Any, project: Project) -> str | None:
+    """Return the technique whose answer is not that of one request, of a step's and those beneath it; None for none.
+
+    An invalid `spec` has none.
+    """
+    try:
+        found = [link.technique for link in with_nested(configure(spec, project), project)]
+    except InputError:
+        return None
+    for technique in found:
+        calls = [read_call(file) for file in technique.call_files]
+        asks_once = len(calls) == 1 and technique.code is None and technique.calls in ("1", "over_calls")
+        if not asks_once or any(call.thinks or not (call.answers or call.modifier) for call in calls):
+            return technique.name
+    return None
+
+
 class SettingsResolver:
     """Resolves the settings of one step. Adds problems to `problems`."""
 
@@ -144,6 +163,7 @@ class SettingsResolver:
             paths = {name: (name,) for name in prompt.inputs} if answer.in_prompt else sources
             answer_type = RowAnswer(answer.value, paths, self._project)
         technique = self._technique(inputs)
+        by_head = self._decided_by_head(answer, technique.value)
         examples = self._examples(prompt, answer_type)
         self._check_outputs(examples.all, answer_type)
         return PromptCall(
@@ -156,7 +176,8 @@ class SettingsResolver:
             inputs=inputs,
             artifacts=artifact_files(technique.value, self._project, home),
             home=home.name,
-            decide=self._get("decide", "constrain"),
+            decide=self._get("otherwise" if by_head else "decide", "constrain"),
+            head=self._head(home) if by_head else None,
             layout=self._layout(),
             messages=self._get("messages", "one"),
             cue=self._get("cue", None),
@@ -169,6 +190,7 @@ class SettingsResolver:
             models=self._call_models(technique),
             references=(*self._references(technique), *_embedders(examples)),
             strict=self._strict(),
+            adapter=self._adapter(),
         )
 
     def answer(self) -> AnswerSetting:
@@ -204,6 +226,18 @@ class SettingsResolver:
         except InputError as error:
             self._add(chosen, "model", error)
             return None
+
+    def _adapter(self) -> Path | None:
+        """Return the file of the step's adapter. One that is not there is reported by `check` and before a run."""
+        chosen = first_setting(self._sources, "adapter")
+        if chosen is None:
+            return None
+        file = chosen.source.folder / chosen.value
+        if not self._project.inside(file):
+            hint = "copy it beside the pipeline"
+            self._problems.add(chosen.problem("adapter", f"the path `{chosen.value}` leaves the project", hint))
+            return None
+        return resolved(file)
 
     def _call_models(self, technique: ChosenSetting) -> dict[str, str]:
         """Return the models of calls that the step names, their paths resolved."""
@@ -248,11 +282,38 @@ class SettingsResolver:
             self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint, path))
 
     def _check_scored(self, name: str) -> None:
-        """Report `decide: score` for an answer type without a closed set of answers."""
+        """Report `decide: score` and `head` for an answer type without a closed set of answers."""
         decide = first_setting(self._sources, "decide")
-        if decide and decide.value == "score" and name not in SCORABLE_TYPES:
-            hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
-            self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be scored", hint))
+        if decide and decide.value in ("score", "head") and name not in SCORABLE_TYPES:
+            hint = f"`{decide.value}` is for {', '.join(SCORABLE_TYPES)}"
+            verb = "scored" if decide.value == "score" else "decided by a head"
+            self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be {verb}", hint))
+
+    def _decided_by_head(self, answer: AnswerSetting, technique: Any) -> bool:
+        """Tell whether a head decides the answer; report one whose labels differ by row, or that would not see all."""
+        decide = first_setting(self._sources, "decide")
+        if decide is None or decide.value != "head":
+            return False
+        if not isinstance(answer.value, AnswerType):
+            message = "a head has fixed labels, and those of this answer differ by row"
+            self._problems.add(decide.problem("decide", message, "set `decide: score` or `constrain`"))
+        elif (name := undecidable_by_head(technique, self._project)) is not None:
+            hint = "leave out `technique:`, or set `decide: constrain`"
+            message = f"technique `{name}` thinks or asks several times, and a head decides a prompt that is sent once"
+            self._problems.add(decide.problem("decide", message, hint))
+        return True
+
+    def _head(self, home: Path) -> Path | None:
+        """Return the file of the step's head: the one that it names, else that of the pipeline's and its own name."""
+        chosen = first_setting(self._sources, "head")
+        if chosen is None:
+            return head_file(home)
+        file = chosen.source.folder / chosen.value
+        if not self._project.inside(file):
+            hint = "copy it beside the pipeline"
+            self._problems.add(chosen.problem("head", f"the path `{chosen.value}` leaves the project", hint))
+            return None
+        return resolved(file)
 
     def _strict(self) -> frozenset[str]:
         """Return the warnings that are errors of the step; unknown ones are reported."""

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from importlib.metadata import version
 from os.path import relpath
 from typing import Any, Literal, NamedTuple
@@ -37,6 +36,7 @@ from promptkit.evaluation.serving.measurement import ServingMeasurement, check_s
 from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
+from promptkit.evaluation.suite.generated import generated_note
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.evaluation.summary import ReportRules, estimate_record, summarize, variant_cost, with_same_requests
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
@@ -115,6 +115,7 @@ class Evaluation:
         self._baselines: Mapping[str, RunRows | str | None] = {}
         self._serving: ServingRecord | None = None
         self._started = time.monotonic()
+        self._files: dict[str, dict[str, str]] = {}  # of each variant, with digests
 
     async def open(self) -> Model:
         """Open the models and return the baseline's; nothing is asked.
@@ -140,6 +141,7 @@ class Evaluation:
         if wrong := row_problems(self.suite, FIRST_ROWS):
             raise InputError(wrong)
         answered_by = {"reference": model.reference, "digest": model.digest}
+        self._files = await asyncio.to_thread(_digests_by_variant, self.suite)
         self._store.close_dead_runs()
         self._before = self._changed_since()
         self.number = self._store.begin_run(KIND, self.suite.name, model=answered_by, inputs=self.settings())
@@ -218,13 +220,19 @@ class Evaluation:
             "set": list(suite.sets),
             "repeat": suite.repeat,
             "exact": options.exact,
-            "in_flight": 1 if options.exact else options.in_flight or (self.model.parallel if self.model else None),
-            "limited": suite.data.limit is not None or bool(suite.data.only),
+            "in_flight": self._in_flight,
+            "limited": self._is_limited,
         }
 
-    @cached_property
-    def _files(self) -> dict[str, dict[str, str]]:
-        return shared_files({variant.name: digests_of_files(variant.pipeline) for variant in self.suite.variants})
+    @property
+    def _in_flight(self) -> int | None:
+        if self.options.exact:
+            return 1
+        return self.options.in_flight or (self.model.parallel if self.model else None)
+
+    @property
+    def _is_limited(self) -> bool:
+        return self.suite.data.limit is not None or bool(self.suite.data.only)
 
     def _variant_models(self) -> dict[str, dict[str, Any]]:
         """Return the models of the first variant, and of those that others answer."""
@@ -255,7 +263,7 @@ class Evaluation:
         )
 
     def _record(self, status: str, rules: ReportRules) -> EvalRecord:
-        execution, settings = self.execution, self.settings()
+        execution = self.execution
         summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
         variants, comparisons = with_same_requests(summary, self._same_requests(rules))
         defects = [Defect.model_validate(defect) for defect in execution.progress.defects.record()]
@@ -265,6 +273,8 @@ class Evaluation:
         rare: dict[str, Any] = {"defects": defects} if defects else {}
         rare |= {"serving": self._serving} if self._serving else {}
         rare |= {"rankings": ranked} if ranked else {}
+        generated, rows = self.counted.generated, self.counted.rows
+        rare |= {"generated": generated} if generated else {}
         return EvalRecord(
             run=None if self._store.is_temporary else self.number,
             suite=self.suite.name,
@@ -276,21 +286,22 @@ class Evaluation:
                 why=self._models.why(execution.model_name),
                 replayed=self._models.replayed(execution.model_name),
             ),
-            exact=settings["exact"],
-            in_flight=settings["in_flight"],
-            limited=settings["limited"],
-            data=settings["data"],
+            exact=self.options.exact,
+            in_flight=self._in_flight,
+            limited=self._is_limited,
+            data=self.counted.hash,
             known=execution.progress.known,
             seconds=round(time.monotonic() - self._started, 3),
             before=self._before,
             notes=[
+                *([generated_note(generated, rows)] if generated else []),
                 *self._notes,
                 *execution.clusters.notes(),
                 *execution.changed_files.notes(),
                 *self._weights_notes(),
             ],
             **rare,
-            rows=self.counted.rows,
+            rows=rows,
             repeat=self.suite.repeat,
             variants=variants,
             comparisons=comparisons,
@@ -362,7 +373,7 @@ class Evaluation:
             tally=first.tally,
             clusters=self.execution.clusters.array(),
             cells=variants[0].cases,
-            limited=self.settings()["limited"],
+            limited=self._is_limited,
             against=against,
             baselines={**self._baselines, **self._variant_baselines(view)},
         )
@@ -388,6 +399,12 @@ class Evaluation:
     def _rows_of(self, view: StoredRun, run: VariantRun, name: str) -> RunRows:
         timed = not run.tally.untimed
         return run_rows(view, run.variant.name, name, model=self._model_record(), timed=timed)
+
+
+def _digests_by_variant(suite: Suite) -> dict[str, dict[str, str]]:
+    """Return the digests of each variant's files; a file that many variants read is looked for once."""
+    with frozen_files():
+        return shared_files({variant.name: digests_of_files(variant.pipeline) for variant in suite.variants})
 
 
 def _unscored(variant: VariantRecord) -> int:

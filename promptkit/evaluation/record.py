@@ -397,7 +397,7 @@ class ServingRecord(Record):
 
 
 class EvalRecord(Record):
-    """An evaluation. `serving` is None where it was not measured."""
+    """An evaluation. `generated` counts the rows that a model wrote; `serving` is None where it was not measured."""
 
     run: int | None = None
     suite: str = ""
@@ -415,6 +415,7 @@ class EvalRecord(Record):
     notes: list[str] = []
     defects: list[Defect] = []
     rows: int = 0
+    generated: int = 0
     repeat: int = 1
     variants: list[VariantRecord] = []
     comparisons: list[ComparisonRecord] = []

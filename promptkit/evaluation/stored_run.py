@@ -20,6 +20,7 @@ from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.metrics.turns import TURN, EachTurn
 from promptkit.evaluation.record import AnsweringModel, EvalRecord
+from promptkit.evaluation.suite.generated import generated_note, is_generated
 from promptkit.evaluation.summary import variant_record
 from promptkit.project import Project
 from promptkit.storage.records import check_shape
@@ -148,8 +149,10 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
     how, built = view.how, build_metrics(view, project)
     tallies = {name: Tally(tuple(built.metrics.values()), how["repeat"]) for name in view.variants}
     clusters = Clusters(how["cluster"])
+    generated = 0
     for index, (_, row) in enumerate(groupby(view.cells(), key=lambda cell: cell.row)):
         cells = list(row)
+        generated += is_generated(cells[0].fields)
         clusters.add(cells[0].fields, [cell.number for cell in cells if cell.repeat == 0])
         for cell in cells:
             cell.scores = {
@@ -158,7 +161,7 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
                 if name in built.metrics
             }
             tallies[cell.variant].put(index, cell, known=False)
-    return EvalRecord(
+    record = EvalRecord(
         run=view.number,
         suite=view.suite,
         about="",
@@ -174,6 +177,7 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         before=None,
         notes=[
             view.about,
+            *([generated_note(generated, how["rows"])] if generated else []),
             *clusters.notes(),
             *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items()),
         ],
@@ -196,3 +200,4 @@ def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
         thresholds=[],
         against=None,
     )
+    return record.model_copy(update={"generated": generated}) if generated else record

@@ -80,7 +80,8 @@ class FrontMatter(BaseModel):
     layout: str | None = None
     messages: Literal["one", "system", "turns"] | None = None
     examples: Any = None
-    decide: Literal["constrain", "generate", "score"] | None = None
+    decide: Literal["constrain", "generate", "score", "head"] | None = None
+    otherwise: Literal["constrain", "generate", "score"] | None = None
     calibrate: Any = None
     technique: Any = None
     think: Any = None

@@ -177,7 +177,7 @@ class Progress:
             self._print(message)
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
-        """Show how much of a file has been fetched, with a line at its begin and its end; without a total, a stage."""
+        """Show the fetched part of a file, with a line at its begin and its end; without a total, a stage."""
         if what in self._whole:
             return
         self.notice(f"fetching {what} ({size_text(total)}, once)" if total else what)

@@ -58,6 +58,8 @@ def _title(record: TraceRecord) -> str:
 def _call_title(call: TraceRecord) -> str:
     parts = [f"call {visible(call['call'])}"]
     parts += [visible(call["model"])] if call.get("model") else []
+    if digest := call["options"].get("adapter"):
+        parts.append(adapter_text(call.get("adapter", ""), digest))
     if "/" in call["sample"]:  # One of several samples.
         parts.append(f"sample {call['sample']}")
         temperature = call["options"]["temperature"]
@@ -69,6 +71,11 @@ def _call_title(call: TraceRecord) -> str:
     parts += [mark for mark, holds in (("repair", call["repair"]), ("cut off", call["finish"] == "length")) if holds]
     parts += map(warning_text, call.get("warnings", ()))
     return " · ".join([*parts, *map(visible, call["notes"])])
+
+
+def adapter_text(name: str, digest: str) -> str:
+    """Return an adapter as a trace shows it: the name of its file and the start of its digest."""
+    return " ".join(("adapter", *([visible(name)] if name else []), digest[:8]))
 
 
 def _call_lines(call: TraceRecord) -> Iterator[str]:
@@ -166,7 +173,9 @@ def rendered_text(steps: Iterable[Rendered], *, template: bool = False) -> str:
 def _request_lines(rendered: Rendered, template: bool) -> Iterator[str]:
     request = rendered.request
     tokens = f" · {rendered.tokens} tokens" if rendered.tokens is not None else ""
-    yield f"── {rendered.step}{tokens} · at most {request.max_tokens} tokens of answer"
+    adapter = f" · {adapter_text(request.adapter.path.name, request.adapter.digest)}" if request.adapter else ""
+    reply = f"at most {request.max_tokens} tokens of answer{adapter}"
+    yield f"── {rendered.step}{tokens} · {'its head reads the vector' if request.hidden_state else reply}"
     if template and rendered.text is not None:
         yield rendered.text
     elif request.prompt is not None:

@@ -9,6 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from promptkit.errors import Unsupported
@@ -32,13 +33,32 @@ Capability = Literal[
     "stop",        # stop sequences
     "seed",
     "embeddings",
+    "hidden_states",  # gives the vectors of its layers, pooled over a prompt
     "tokenize",    # the model's own tokenizer is at hand
     "template",    # shows the text after the chat template
     "think",       # its thoughts can be switched on and off
     "thinks",      # thinks before it answers, unless it is switched off
     "after_thoughts",  # a schema or grammar holds for the answer after thoughts, not for these
     "function_calls",  # takes the definitions of tools, and replies with calls of them
+    "adapters",    # answers each request with the low-rank adapter that it names
 ]  # fmt: skip
+
+
+ADAPTER_HINT = "the embedded runtime and llama-server take adapters; for Ollama: promptkit export ollama TARGET"
+
+
+Pooling = Literal["mean", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenState:
+    """The vector of a prompt inside a model: after `layer` blocks, the mean over the tokens or that of the last one.
+
+    Without a layer it is the vector that the server gives for embeddings.
+    """
+
+    layer: int | None = None
+    pooling: Pooling = "mean"
 
 
 class Thought(str):
@@ -49,6 +69,8 @@ class Thought(str):
 
 OnText = Callable[[str], None]
 """Called with each piece of a reply as it arrives; a piece of the thoughts is a `Thought`."""
+LLAMA_VERSION = "+llama.cpp-"
+"""Stands between the digest of weights and the version of llama.cpp in a model's digest."""
 FASTEST = 10_000
 """Tokens a second beyond which a reply did not arrive as it was generated: its server sent it whole."""
 DownloadProgress = Callable[[str, int, int | None], None]
@@ -90,6 +112,17 @@ class Message:
     tool: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank adapter (LoRA) of a model: a GGUF file, and the digest of its content.
+
+    Keys and records have the digest alone, so one that was read from a record has no path.
+    """
+
+    path: Path = field(compare=False, repr=False)
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One message list, or one raw text, to be answered once.
@@ -107,8 +140,12 @@ class Request:
     `think` switches thoughts on or off, or names their effort; None leaves that to the model. `thought_tokens` are
     tokens for thoughts, beside the answer's `max_tokens`; above 0, `stop` and `max_tokens` hold for the answer alone.
 
+    `adapter` is applied to the model's weights for this request alone; None asks the model as it is.
+
     Without `reuse_prefix` the runtime reads the whole prompt, where it can be kept from using the beginnings of earlier
     prompts again: measurements of speed need that.
+
+    A request with a `hidden_state` generates nothing: its reply is the prompt's `vector`.
     """
 
     messages: tuple[Message, ...] = ()
@@ -132,6 +169,8 @@ class Request:
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: Literal["auto", "required"] = "auto"
     sample: str = "0"
+    hidden_state: HiddenState | None = None
+    adapter: Adapter | None = None
 
     @property
     def constrained(self) -> bool:
@@ -174,6 +213,8 @@ class Reply:
 
     The runtime's own timings, None where it gives none: `tokens_reused` of the prompt were in its prefix cache, the
     others took `prompt_seconds` to read, and the output `output_seconds` after its first token.
+
+    `vector` answers a request for a hidden state; its numbers are those of float32.
     """
 
     text: str
@@ -191,6 +232,7 @@ class Reply:
     tokens_reused: int | None = None
     prompt_seconds: float | None = None
     output_seconds: float | None = None
+    vector: tuple[float, ...] = field(default=(), repr=False)
     reads: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -215,6 +257,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedReply:
+    """A request and a reply to it as the model's own token ids. The reply's last one is the token that ends a turn."""
+
+    request: tuple[int, ...]
+    reply: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """The memory that a model takes, in bytes; `gpu` is the part of it on a GPU, None where that is not known.
 
@@ -235,7 +285,7 @@ class Model:
     how many requests are worth having in flight, `slots` how many are decoded together (None: not known). `notes` are
     lines for a person. A model that `obeys_control_tokens`
     takes `<|im_end|>` written out in a message for a control token. `weak_embeddings` marks a model that was trained to
-    answer: its vectors hardly tell texts apart.
+    answer: its vectors hardly tell texts apart. `layers` is the number of blocks whose hidden states it gives.
     """
 
     reference: str
@@ -248,6 +298,12 @@ class Model:
     obeys_control_tokens: bool = False
     weak_embeddings: bool = False
     slots: int | None = None
+    layers: int | None = None
+
+    @property
+    def weights(self) -> str:
+        """The digest without the version of llama.cpp, whose updates leave the weights as they are."""
+        return self.digest.partition(LLAMA_VERSION)[0]
 
     @property
     def embeds_well(self) -> bool:
@@ -277,6 +333,10 @@ class Runtime(ABC):
         """Return the text's tokens as byte pieces, or None without the capability `tokenize`."""
         return None
 
+    async def encode(self, request: Request, reply: str) -> EncodedReply | None:
+        """Return a request and a reply to it as token ids, or None where the model is not in this process."""
+        return None
+
     async def template(
         self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()
     ) -> str | None:
@@ -290,6 +350,15 @@ class Runtime(ABC):
         text = await self.template(messages, begun, tools)
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Get ready for requests with an adapter, best before the model is loaded.
+
+        Raises InputError for one that does not fit the model, Unsupported without the capability `adapters`.
+        """
+        model = await self.model()
+        if "adapters" not in model.capabilities:
+            raise Unsupported(f"{model.reference} takes no adapters", hint=ADAPTER_HINT)
 
     async def memory(self) -> Memory | None:
         """Return the memory that the loaded model takes, or None where that is not known."""

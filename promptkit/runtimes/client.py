@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from typing import Protocol, TypeVar
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.project_code.file_reads import note_reads
 from promptkit.runtimes.base import (
+    Adapter,
     Capability,
+    HiddenState,
     Message,
     Model,
     OnText,
@@ -61,8 +64,10 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "stop": "stop at a text",
     "seed": "take a seed",
     "embeddings": "embed texts",
+    "hidden_states": "give the vectors of its layers",
     "think": "think",
     "function_calls": "call functions",
+    "adapters": "answer with an adapter",
 }
 
 
@@ -85,6 +90,8 @@ class ClientStatistics:
 
 def required_capabilities(request: Request) -> list[Capability]:
     """Return the capabilities that a runtime needs to answer the request."""
+    if request.hidden_state is not None:
+        return ["embeddings" if request.hidden_state.layer is None else "hidden_states"]
     is_guided = request.grammar is not None and request.grammar.startswith("%llguidance")
     is_object = request.schema is not None and request.schema.get("type") == "object"
     needed: dict[Capability, bool] = {
@@ -105,6 +112,7 @@ def required_capabilities(request: Request) -> list[Capability]:
         "seed": request.seed is not None,
         "think": bool(request.think),
         "function_calls": bool(request.tools) or any(turn.calls or turn.role == "tool" for turn in request.messages),
+        "adapters": request.adapter is not None,
     }
     return [capability for capability, is_needed in needed.items() if is_needed]
 
@@ -191,6 +199,10 @@ class Client:
         """Return a request as the runtime gets it: without control tokens that it would obey. Call `model` first."""
         obeys = self._model is not None and self._model.obeys_control_tokens
         return without_control_tokens(request) if obeys else request
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Get the runtime ready for requests with an adapter. Raises InputError, Unsupported or RuntimeFailure."""
+        await self._in_time(lambda: self.runtime.add_adapter(adapter))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text, from the store where it has them. Raises Unsupported or RuntimeFailure."""
@@ -303,7 +315,13 @@ class Client:
 
     async def _send(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
         listen = resuming_listeners(on_text)
-        return await self._in_time(lambda: self._retried(lambda: self.runtime.answer(request, listen())), seconds)
+
+        async def attempt() -> Reply:
+            if request.hidden_state == HiddenState():
+                return await _embedded(self.runtime, request)
+            return await self.runtime.answer(request, listen())
+
+        return await self._in_time(lambda: self._retried(attempt), seconds)
 
     async def _in_time(self, action: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         try:
@@ -359,6 +377,15 @@ def _refuse_missing(model: Model, needed: list[Capability]) -> None:
     if missing:
         known = ", ".join(sorted(model.capabilities)) or "nothing"
         raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {known}")
+
+
+async def _embedded(runtime: Runtime, request: Request) -> Reply:
+    """Return the vector that a server gives for embeddings of a request's texts, joined."""
+    started = monotonic()
+    texts = (*(message.content for message in request.messages), request.prompt or "", request.begun)
+    (vector,) = await runtime.embed(["\n\n".join(filter(None, texts))])
+    numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
+    return Reply(text="", vector=numbers, tokens_out=0, seconds=monotonic() - started)
 
 
 def _vector_key(text: str, model: Model) -> str:

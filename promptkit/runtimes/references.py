@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -152,6 +153,23 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
         path = await in_thread(partial(pull_hub, named.name, named.path), progress) if here is None else here
 
     return await asyncio.to_thread(open_embedded, path, named.text)
+
+
+def local_weights(named: ModelReference) -> Path | None:
+    """Return the GGUF file of an embedded model if it is on this machine, else None; also for any other runtime."""
+    match named.kind:
+        case "gguf":
+            return Path(named.path) if os.path.isfile(named.path) else None
+        case "embedded":
+            from promptkit.runtimes.in_process.embedded_models import embedded_models
+            from promptkit.runtimes.in_process.weights import find_weights
+
+            return find_weights(embedded_models()[named.name])
+        case "hf":
+            from promptkit.runtimes.in_process.hub import hub_path
+
+            return hub_path(named.name, named.path)
+    return None
 
 
 def _catalog_file(name: str, progress: DownloadProgress) -> Path:

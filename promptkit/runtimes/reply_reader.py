@@ -355,6 +355,7 @@ def checked_reply(
     tokens_reused: Any = None,
     prompt_seconds: Any = None,
     output_seconds: Any = None,
+    vector: Iterable[Any] = (),
 ) -> Reply:
     """Return a reply of unchecked values. Raises TypeError or ValueError where one is wrong."""
     if finish not in ("stop", "length"):
@@ -377,6 +378,7 @@ def checked_reply(
         tokens_reused=token_count(tokens_reused),
         prompt_seconds=_duration(prompt_seconds),
         output_seconds=_duration(output_seconds),
+        vector=tuple(map(finite_number, vector)),
     )
 
 

@@ -3,7 +3,7 @@
 A YAML script holds a list of replies, given in order, or a mapping:
 
     model: tiny                      # the model's name (default: the reference)
-    capabilities: [chat, continue]   # default: all but `embeddings guidance choice regex json_object`, thoughts, calls
+    capabilities: [chat, continue]   # default: all but vectors, thoughts, calls and `guidance choice regex json_object`
     context: 2048
     delay: 0.5                       # seconds that each reply takes, spread over its pieces
     rules:                           # the first rule that matches and is not used up answers
@@ -77,6 +77,7 @@ Embedder: TypeAlias = Callable[[str], list[float]]
 
 CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
     "embeddings",
+    "hidden_states",
     "guidance",
     "choice",
     "regex",

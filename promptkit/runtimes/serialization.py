@@ -6,14 +6,28 @@ since the model has to write them in that order.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from functools import cache
-from math import inf
+from math import inf, isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptkit.runtimes.base import Alternative, FunctionCall, Message, Model, Reply, Request, Token, ToolDefinition
+from promptkit.runtimes.base import (
+    Adapter,
+    Alternative,
+    FunctionCall,
+    HiddenState,
+    Message,
+    Model,
+    Reply,
+    Request,
+    Token,
+    ToolDefinition,
+)
 from promptkit.runtimes.control_tokens import holds_control_tokens
 from promptkit.runtimes.reply_reader import MOST_FLOAT, checked_reply, logprob, number_between, token_count
 from promptkit.storage.strict_json import json_bytes
@@ -75,6 +89,10 @@ def request_record(request: Request) -> dict[str, Any]:
             {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
             for tool in request.tools
         ]
+    if request.hidden_state is not None:
+        record["hidden_state"] = {"layer": request.hidden_state.layer, "pooling": request.hidden_state.pooling}
+    if request.adapter is not None:
+        record["adapter"] = request.adapter.digest
     return record
 
 
@@ -103,7 +121,11 @@ def request_from(record: Mapping[str, Any]) -> Request:
     fields = dict(record)
     messages = tuple(map(_message_from, fields.pop("messages", ())))
     tools = tuple(ToolDefinition(**tool) for tool in fields.pop("tools", ()))
+    if "adapter" in fields:
+        fields["adapter"] = Adapter(Path(), fields["adapter"])
     tuples = {name: tuple(fields.pop(name, ())) for name in _TUPLES}
+    if (state := fields.pop("hidden_state", None)) is not None:
+        fields["hidden_state"] = HiddenState(**state)
     return _checked(Request, {**fields, "messages": messages, "tools": tools, **tuples})
 
 
@@ -119,7 +141,26 @@ def reply_record(reply: Reply) -> dict[str, Any]:
             [*_alternative_record(token), [_alternative_record(other) for other in token.alternatives]]
             for token in reply.tokens
         ]
+    if reply.vector:
+        record["vector"] = vector_text(reply.vector)
     return record
+
+
+def vector_text(vector: Sequence[float]) -> str:
+    """Return numbers as a text: the base64 of their float32, little-endian."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def vector_from(text: str) -> tuple[float, ...]:
+    """Read the text of a vector. Raises ValueError for anything else, and for a number that is not finite."""
+    try:
+        data = base64.b64decode(text, validate=True)
+        vector = struct.unpack(f"<{len(data) // 4}f", data)
+    except (TypeError, struct.error) as error:
+        raise ValueError(f"not the base64 of numbers ({error})") from None
+    if not all(map(isfinite, vector)):
+        raise ValueError("a number is not finite")
+    return vector
 
 
 def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
@@ -134,7 +175,8 @@ def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
         for piece, price, alternatives in fields.pop("tokens", ())
     )
     calls = (FunctionCall(**call) for call in fields.pop("calls", ()))
-    return checked_reply(tokens=tokens, calls=calls, cached=cached, **fields)
+    vector = vector_from(fields.pop("vector", ""))
+    return checked_reply(tokens=tokens, calls=calls, vector=vector, cached=cached, **fields)
 
 
 def model_record(model: Model) -> dict[str, Any]:
@@ -149,6 +191,7 @@ def model_record(model: Model) -> dict[str, Any]:
     _put(record, "notes", list(model.notes), [])
     _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
     _put(record, "weak_embeddings", model.weak_embeddings, False)
+    _put(record, "layers", model.layers, None)
     return record
 
 

@@ -188,7 +188,7 @@ class ThoughtSplitter:
         return "".join(self._shown)
 
     def _after_mark(self, found: re.Match[str]) -> int:
-        """Return where the text goes on after a mark. Text before a mark that ends thoughts becomes thoughts."""
+        """Return the place where the text goes on after a mark. Text before one that ends thoughts is thoughts."""
         mark = found[0].lower()
         if mark in _UNOPENED and self._ends_thoughts(mark):
             self.unopened = self.unopened or self._has_text
@@ -242,7 +242,7 @@ def without_marks(text: str) -> str:
 
 
 def _partial_start(text: str, begin: int, marks: Iterable[str] = _MARKS) -> int:
-    """Return where the longest end of a text begins that may begin one of the marks; the text's length where none."""
+    """Return the start of the longest end of a text that may begin one of the marks; the text's length without one."""
     tail = text[max(begin, len(text) - MOST_HELD) :]
     small = tail.lower()
     if len(small) != len(tail):  # A letter that has several small letters begins no mark.

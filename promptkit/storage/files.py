@@ -8,7 +8,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from errno import ELOOP
@@ -174,6 +174,29 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def write_new_files(files: Mapping[Path, str | bytes]) -> list[Path]:
+    """Write files that are not there yet, with their folders, and return their paths: all of them or none.
+
+    Raises InputError with every file that is there already, and StoreFailed.
+    """
+    there = [str(path) for path in files if os.path.lexists(path)]
+    if there:
+        what = "this file is" if len(there) == 1 else "these files are"
+        raise InputError(Problem(f"{what} there already: {', '.join(there)}", hint="nothing was written"))
+    for parent in sorted({path.parent for path in files}):
+        make_folder(parent)
+    written: list[Path] = []
+    try:
+        for path, content in files.items():
+            write_atomic(path, content)
+            written.append(path)
+    except BaseException:
+        for path in written:
+            remove_file(path)
+        raise
+    return written
 
 
 def check_writable(path: Path) -> None:

@@ -77,6 +77,8 @@ def scored_answer(exchange: Exchange, scores: Scores) -> Answer:
     """Return the likeliest label; no answer, and nothing to repair, where the model showed none of the labels."""
     record = exchange.record
     extra: dict[str, Any] = {"scores": scores.logprobs}
+    if exchange.by_head:
+        extra["head"] = dict(exchange.by_head)
     if scores.outside:
         extra["outside"] = scores.outside
     if scores.offsets:

@@ -10,10 +10,11 @@ from typing import Any, Final, Literal
 from promptkit.answers.base import AnswerType
 from promptkit.answers.constraints.forms import ReplyForm
 from promptkit.answers.decide import Scores
+from promptkit.answers.head import Head
 from promptkit.project import Project
 from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.prompt import Example, Layer, Prompt
-from promptkit.runtimes.base import FunctionCall, Message, Reply, Request
+from promptkit.runtimes.base import Adapter, FunctionCall, Message, Reply, Request
 from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.thinking import Think
@@ -107,9 +108,11 @@ class StepContext:
 
     `guard` returns the problem of a value with the step's guard. `models` are those of calls, by the call's name or
     `TECHNIQUE.CALL`, and `client_of` gives the client of a reference. `other_model` is the one whose `client`
-    answers in place of the step's. `programs` is the backend that runs programs.
+    answers in place of the step's. `adapter` is on the requests whose replies are the step's answer, and on no other
+    request: it was trained on these. `programs` is the backend that runs programs.
 
-    `repairs` is how often a reply that cannot be read is asked for again.
+    `head` decides where it does not abstain, and `decide` elsewhere. `repairs` is how often a reply that cannot be read
+    is asked for again.
 
     `sample` numbers the samples of an enclosing technique, and `level` is the level at which the execution, or that
     sample, began. `record` gets each request as soon as it is answered, `record_tool` each call of a tool when it
@@ -127,6 +130,7 @@ class StepContext:
     client: Client
     project: Project
     decide: Decide = "constrain"
+    head: Head | None = None
     repairs: int = 0
     calibrate: Mapping[str, Any] | None = None
     layout: str | Path = "xml"
@@ -146,6 +150,7 @@ class StepContext:
     models: Mapping[str, str] = field(default_factory=dict)
     client_of: Callable[[str], Awaitable[Client]] | None = None
     other_model: str | None = None
+    adapter: Adapter | None = None
     folder: Path = Path()
     home: str = ""
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
@@ -170,7 +175,7 @@ class Exchange:
     JSON was `unwrapped`, the text is the plain one of its value, and the record keeps the reply. `ends` are the texts
     at which the reply was cut, `again` those at which an answer after it has gone on to an example that the model
     invents. `value` is that of a typed aside, None where no reply could be read. `before` is the text that an answer
-    goes on from: thoughts.
+    goes on from: thoughts. `by_head` is the decision of a head on the prompt, for the trace.
     """
 
     call: str
@@ -187,6 +192,7 @@ class Exchange:
     again: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     before: str = ""
+    by_head: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -12,6 +12,7 @@ from promptkit.answers.base import WHOLE_REPLY, AnswerType, EmptyReply, Reading,
 from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, score_answer
+from promptkit.answers.head import Head
 from promptkit.errors import Unsupported
 from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.techniques.answer_forms import (
@@ -24,6 +25,7 @@ from promptkit.techniques.answer_forms import (
 )
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
+from promptkit.techniques.heads import ask_head
 from promptkit.techniques.levels import next_level
 from promptkit.techniques.requests import (
     BuiltCall,
@@ -42,7 +44,12 @@ def with_model_of(step: StepContext, exchange: Exchange) -> StepContext:
 
 
 async def send(step: StepContext, built: BuiltCall) -> Exchange:
-    """Send a call that decides nothing: one that thinks, or one that makes text for its technique."""
+    """Send a call that decides nothing: one that thinks, or one that makes text for its technique.
+
+    Under `decide: generate` the answer stands in the reply of a call that thinks, so it has the step's adapter.
+    """
+    if built.spec.answers and step.decide == "generate":
+        built = with_adapter(step, built)
     exchange = await ask_built(step, built)
     if exchange.cut and not exchange.thinks:
         note_cut(exchange)
@@ -61,8 +68,10 @@ async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: 
     Where a constraint would forbid a model's thoughts, these come in a request before it, unless the call itself comes
     `after_thoughts`.
     """
+    if step.head is not None and not after_thoughts:
+        return await _by_head(step, step.head, built)
     if step.decide == "score" and await can_score(step):
-        return await _score(step, built)
+        return await _score(step, with_adapter(step, built))
     if step.decide != "generate":
         request = constrained(step, built.request, built.form)
         if request.constrained and not await constrains_after_thoughts(step, request):
@@ -70,7 +79,14 @@ async def send_deciding(step: StepContext, built: BuiltCall, *, after_thoughts: 
                 return await _send_before_deciding(step, built)
             request = replace(request, thought_tokens=0)
         built = replace(built, request=request)
-    return unwrapped(await ask_built(step, built, deciding=True))
+    return unwrapped(await ask_built(step, with_adapter(step, built), deciding=True))
+
+
+def with_adapter(step: StepContext, built: BuiltCall) -> BuiltCall:
+    """Return a call with the step's adapter, where the step's own model answers."""
+    if step.adapter is None or step.other_model is not None:
+        return built
+    return replace(built, request=replace(built.request, adapter=step.adapter))
 
 
 async def ask_built(
@@ -198,6 +214,12 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     record.deciding = True
     if exchange.scores is not None:
         return scored_answer(exchange, exchange.scores)
+    answer = _parsed_answer(step, exchange)
+    return answer.with_extra(head=exchange.by_head) if exchange.by_head else answer
+
+
+def _parsed_answer(step: StepContext, exchange: Exchange) -> Answer:
+    record = exchange.record
     try:
         reading = find_value(step.answer, exchange)
     except Unparsed as error:
@@ -268,6 +290,20 @@ def scored_exchange(step: StepContext, built: BuiltCall, scores: Scores, *, deci
     exchange = _exchange(step, built, reply, deciding=deciding)
     exchange.record.requests = scores.requests
     return replace(exchange, scores=scores)
+
+
+async def _by_head(step: StepContext, head: Head, built: BuiltCall) -> Exchange:
+    """Return the answer of a head on the call's prompt; where it abstains, that of the step's `decide`."""
+    without = replace(step, head=None)
+    decision = await ask_head(step, head, built.request)
+    if decision.scores is None:
+        return replace(await send_deciding(without, built), by_head=decision.shown)
+    asked = replace(built, request=decision.request, notes=(*built.notes, decision.note))
+    exchange = scored_exchange(step, asked, decision.scores, deciding=True)
+    if decision.abstains:
+        exchange.record.warnings = (*exchange.record.warnings, "head_abstained")
+        return replace(await send_deciding(without, built), by_head=decision.shown)
+    return replace(exchange, request=built.request, by_head=decision.shown)
 
 
 async def _calibration(step: StepContext) -> Calibration | None:

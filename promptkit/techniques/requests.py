@@ -304,7 +304,7 @@ def _end_marks(step: StepContext, call: CallArguments, cue: str) -> tuple[str, .
 
 
 def _invented_example_starts(cue: str, examples: Sequence[WrittenExample]) -> tuple[str, ...]:
-    """Return where an answer after examples goes on to one that the model invents: at the next cue."""
+    """Return the texts at which an answer after examples goes on to one that the model invents: the next cue."""
     again = f"\n{cue}"
     return (again,) if cue and examples and not any(again in example.output for example in examples) else ()
 

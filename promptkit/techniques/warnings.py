@@ -16,6 +16,7 @@ WARNING_TEXTS: Final[Mapping[str, str]] = {
     "thoughts_spent": "thoughts used all of their tokens",
     "no_label_shown": "showed none of the labels",
     "outside_labels": "showed only some of the labels",
+    "head_abstained": "left to the prompt by the head",
     "unread_call": "could not read an intermediate reply",
     "cut_call": "cut off an intermediate reply",
     "no_sub_question": "found no sub-question",

@@ -17,7 +17,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.tuning.costs import Amounts, RowCost
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.options import Limits
-from promptkit.tuning.reserve import SLACK, least_search, reserve_amount
+from promptkit.tuning.reserve import SLACK, ConfirmationRows, least_search, reserve_amount
 from promptkit.tuning.search.race import ROWS_EACH, default_budget, most_cost
 from promptkit.tuning.search_space.candidate import Parameter
 from promptkit.tuning.search_space.settings import written_requests
@@ -42,19 +42,20 @@ class BudgetShares:
 
 
 def share_budget(
-    limits: Limits, *, search_rows: int, holdout_rows: int, calls_a_row: float, dearest: Callable[[float], float]
+    limits: Limits, *, search_rows: int, asked: ConfirmationRows, calls_a_row: float, dearest: Callable[[float], float]
 ) -> BudgetShares:
     """Return the planned shares of the calls, with a row of the start at `calls_a_row`.
 
-    `search_rows` and `holdout_rows` are numbers of rows; `dearest` returns the cost per row, relative to the start, of
-    the dearest candidate whose choices cost at most so much. What is set aside is reckoned again while the search goes
-    on (`reserve`). Raises InputError if the calls hold no search.
+    `search_rows` is the number of search rows, `asked` are those of the confirmation; `dearest` returns the cost per
+    row, relative to the start, of the dearest candidate whose choices cost at most so much. What is set aside is
+    reckoned again while the search goes on (`reserve`). Raises InputError if the calls hold no search.
     """
-    rows = holdout_rows * calls_a_row
-    usual = int(default_budget(CANDIDATES, search_rows) * calls_a_row + rows * (1 + min(dearest(inf), USUAL_REQUESTS)))
+    rows = calls_a_row * np.array([asked.of_start, asked.of_candidates])
+    confirming = rows[0] + rows[1] * min(dearest(inf), USUAL_REQUESTS)
+    usual = int(default_budget(CANDIDATES, search_rows) * calls_a_row + confirming)
     total = limits.calls if limits.calls is not None else usual
     start = RowCost(calls=calls_a_row, tokens=0.0, seconds=0.0)
-    check_budget(Limits(calls=total), start, holdout_rows, search_rows=search_rows, usual=usual)
+    check_budget(Limits(calls=total), start, asked.pairs, search_rows=search_rows, usual=usual)
     least = least_search(search_rows) * calls_a_row
     # What the race does not admit need not be confirmed.
     search = total - _set_aside(total, rows, dearest(inf), search=least)
@@ -63,12 +64,10 @@ def share_budget(
     return BudgetShares(total=total, search=total - confirmation, confirmation=confirmation, most_cost=most)
 
 
-def _set_aside(total: int, start: float, dearest: float, *, search: float) -> int:
-    """Return the calls to set aside where the start takes `start` calls on the held-out rows."""
-    rows = np.array([start])
-    amount = reserve_amount(
-        (1 + dearest) * rows, plain=2 * rows, total=np.array([float(total)]), search=np.array([search])
-    )
+def _set_aside(total: int, rows: Amounts, dearest: float, *, search: float) -> int:
+    """Return the calls to set aside where the start takes `rows[0]` calls on its rows, `rows[1]` on the candidates'."""
+    wanted, plain = np.array([rows @ [1, dearest]]), np.array([rows.sum()])
+    amount = reserve_amount(wanted, plain=plain, total=np.array([float(total)]), search=np.array([search]))
     return ceil(float(amount[0]))
 
 

@@ -65,7 +65,8 @@ class CandidateCalibration:
             return None
         name = next(iter(pipeline.output.names))
         asking = pipeline.steps[name].prompt_call
-        return name if asking is not None and asking.decide == "score" and asking.calibrate is None else None
+        is_scored = asking is not None and asking.decide == "score" and asking.head is None
+        return name if is_scored and asking is not None and asking.calibrate is None else None
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return a candidate's scores on rows, calibrated by the usual method if it scores labels."""

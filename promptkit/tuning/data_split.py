@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +14,12 @@ from numpy.typing import NDArray
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.data import BoundRow
+from promptkit.evaluation.suite.generated import generated_note, is_generated
+from promptkit.evaluation.suite.row_clusters import declared_clusters, repeated_rows
+from promptkit.evaluation.suite.row_order import row_order
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
-from promptkit.tuning.row_clusters import declared_clusters, repeated_rows
 
 MOST_LABELS = 20
 OBJECTIVE = 0
@@ -67,6 +67,11 @@ class DataSplit:
         return len(self.visible) + len(self.holdout)
 
     @property
+    def generated_holdout(self) -> int:
+        """The number of held-out rows that a model wrote."""
+        return sum(is_generated(self.rows[place].row.fields) for place in self.holdout)
+
+    @property
     def independent_holdout(self) -> int:
         """The number of independent held-out units: rows, or clusters of rows."""
         return len(self.independent(self.holdout))
@@ -104,7 +109,8 @@ def read_data_split(
     labels = row_labels([row.expected[0] if row.expected else None for row in rows])
     contents = [row_content(row.inputs[0]) for row in rows]
     clusters = declared_clusters(suite, rows) or _near_duplicate_clusters(rows, contents)
-    split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
+    real = [place for place, row in enumerate(rows) if not is_generated(row.row.fields)]
+    split = _split_real_first(contents, real, labels=labels, clusters=clusters, recorded=recorded)
     seen = _without_duplicates(split.search, contents)
     dealt = row_order(len(seen), labels=_values_at(labels, seen), clusters=_values_at(clusters, seen), seed=seed)
     ordered = [seen[at] for at in dealt]
@@ -179,6 +185,39 @@ def _near_duplicate_clusters(rows: Sequence[BoundRow], contents: Sequence[str]) 
     return None if clusters == list(contents) else clusters
 
 
+def _split_real_first(
+    contents: Sequence[str],
+    real: Sequence[int],
+    *,
+    labels: Sequence[Hashable] | None,
+    clusters: Sequence[str] | None,
+    recorded: tuple[int, float] | None,
+) -> RowSplit:
+    """Split rows with only `real` ones held out, if these are enough for a verdict; else all rows alike.
+
+    Generated rows are then searched on, without those that repeat a held-out row.
+    """
+    if len(real) == len(contents) or len(real) < LEAST_ROWS:
+        return split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
+    split = split_rows(
+        [contents[place] for place in real],
+        labels=_values_at(labels, real),
+        clusters=None if clusters is None else [clusters[place] for place in real],
+        recorded=recorded,
+    )
+    holdout = [real[at] for at in split.holdout]
+    keys = contents if clusters is None else clusters
+    unseen = {contents[place] for place in holdout} | {keys[place] for place in holdout}
+    generated = set(range(len(contents))).difference(real)
+    usable = {place for place in generated if unseen.isdisjoint((contents[place], keys[place]))}
+    return replace(
+        split,
+        search=tuple(sorted({real[at] for at in split.search} | usable)),
+        holdout=tuple(holdout),
+        duplicates=len(contents) - len(set(contents)),
+    )
+
+
 def _without_duplicates(places: Sequence[int], contents: Sequence[str]) -> tuple[int, ...]:
     """Return the places without those whose content an earlier one has."""
     first: dict[str, int] = {}
@@ -198,6 +237,8 @@ def _no_rows(suite: Suite) -> Problem:
 def data_notes(split: DataSplit) -> list[str]:
     """Return notes on the rows for the person: left-out rows, too few rows."""
     notes = []
+    if split.generated_holdout:
+        notes.append(f"to confirm on, {generated_note(split.generated_holdout, len(split.holdout))}")
     if split.wrong:
         notes.append(f"{split.wrong} rows have problems and are left out; promptkit eval lists them")
     if split.exempt:
@@ -343,54 +384,3 @@ def _nearest_salt(codes: NDArray[np.uint64], share: float, labels: Sequence[Hash
         if off < least:
             nearest, least = salt, off
     return nearest
-
-
-def row_order(
-    rows: int, *, labels: Sequence[Hashable] | None = None, clusters: Sequence[Hashable] | None = None, seed: int = 0
-) -> list[int]:
-    """Return a permutation of rows in which every prefix has nearly the labels' proportions.
-
-    All candidates meet the rows in this one order, so each has seen a prefix of it. `labels` and `clusters` are
-    (rows,). The rows of each label are shuffled by the seed and dealt so that a prefix holds of each label its share,
-    rounded down or up. The rows of a cluster stay together and are dealt as one, under their most frequent label; the
-    shares are then shares of clusters. Raises ValueError for lengths other than `rows`.
-    """
-    if any(values is not None and len(values) != rows for values in (labels, clusters)):
-        raise ValueError(f"labels and clusters must have one value for each of {rows} rows")
-    units: dict[Hashable, list[int]] = {}
-    for row in range(rows):
-        units.setdefault(row if clusters is None else clusters[row], []).append(row)
-    chance = random.Random(seed)
-    of_label: dict[Hashable, list[list[int]]] = {}
-    for unit in units.values():
-        chance.shuffle(unit)
-        label = None if labels is None else Counter(labels[row] for row in sorted(unit)).most_common(1)[0][0]
-        of_label.setdefault(label, []).append(unit)
-    piles = list(of_label.values())
-    for pile in piles:
-        chance.shuffle(pile)
-    return [row for at in _deal([len(pile) for pile in piles]) for row in piles[at].pop()]
-
-
-def _deal(sizes: Sequence[int]) -> list[int]:
-    """Return the pile that each turn takes from, so that each pile has always given its share, rounded down or up.
-
-    From a pile of s among n, item j (from 0) may be taken from turn floor(j·n/s) on and must be taken before turn
-    ceil((j + 1)·n/s). Earliest deadline first keeps all of these (proportionate fairness: Baruah, Cohen, Plaxton &
-    Varvel 1996, Algorithmica 15:600; this is their theorem for one machine).
-    """
-    n = sum(sizes)
-    waiting: list[tuple[int, int, int]] = []  # from which turn on, pile, which of the pile
-    ready: list[tuple[int, int, int]] = []  # before which turn, pile, which of the pile
-    for pile in range(len(sizes)):
-        heappush(waiting, (0, pile, 0))
-    dealt = []
-    for turn in range(n):
-        while waiting and waiting[0][0] <= turn:
-            _, pile, taken = heappop(waiting)
-            heappush(ready, (-(-(taken + 1) * n // sizes[pile]), pile, taken))
-        _, pile, taken = heappop(ready)
-        dealt.append(pile)
-        if taken + 1 < sizes[pile]:
-            heappush(waiting, ((taken + 1) * n // sizes[pile], pile, taken + 1))
-    return dealt

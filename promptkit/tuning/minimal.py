@@ -75,16 +75,24 @@ def search_calls(calls: int, calls_a_row: float, dearest: float) -> int:
     return calls - kept
 
 
-async def minimize(estimates: Estimates, result: SearchResult, order: Sequence[int], calls: int) -> list[TakenBack]:
+async def minimize(
+    estimates: Estimates,
+    result: SearchResult,
+    order: Sequence[int],
+    calls: int,
+    *,
+    only: Collection[str] | None = None,
+) -> list[TakenBack]:
     """Take back what is not sent and what brings nothing from a result's incumbent, within a number of calls.
 
-    `order` holds the search rows in the order in which they were asked. The result gets the smaller incumbent and its
-    calibration. Returns what was taken back. Raises SearchFailed and StoreFailed.
+    `order` holds the search rows in the order in which they were asked. `only`: the parameters whose changes may be
+    taken back because they bring nothing; None for all, whose requests are then compared first. The result gets the
+    smaller incumbent and its calibration. Returns what was taken back. Raises SearchFailed and StoreFailed.
     """
     before = result.incumbent
-    taken_back = await _take_back_unsent(estimates.evaluator, result, order)
+    taken_back = await _take_back_unsent(estimates.evaluator, result, order) if only is None else []
     with limited_budget(estimates.evaluator.budget, calls):
-        taken_back += await _eliminate(estimates, result, order)
+        taken_back += await _eliminate(estimates, result, order, only)
     if result.incumbent.key != before.key:
         trial = result.trials.get(result.incumbent.key)
         result.calibrated = await estimates.calibration.freeze(result.incumbent, trial.rows if trial else ())
@@ -132,12 +140,15 @@ def _replace_incumbent(evaluator: Evaluator, result: SearchResult, without: Cand
     result.incumbent = without
 
 
-async def _eliminate(estimates: Estimates, result: SearchResult, order: Sequence[int]) -> list[TakenBack]:
+async def _eliminate(
+    estimates: Estimates, result: SearchResult, order: Sequence[int], only: Collection[str] | None
+) -> list[TakenBack]:
     """Take back the changes that bring nothing, as far as the calls reach."""
     evaluator, first = estimates.evaluator, result.incumbent
     if first.key not in result.trials:
         return []
-    removable = [name for name in first.choices if await _may_go(evaluator, first, name, order)]
+    names = [name for name in first.choices if only is None or name in only]
+    removable = [name for name in names if await _may_go(evaluator, first, name, order)]
     elimination = Elimination(known_contributions(estimates, result), removable)
     taken_back: list[TakenBack] = []
     while group := elimination.ask():

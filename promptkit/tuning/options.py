@@ -16,6 +16,9 @@ Mode = Literal["both", "stepwise", "joint"]
 OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
 """The first is promptkit's own; the others are DSPy's and need `promptkit[dspy]`."""
 
+WEIGHTS: Final = "weights"
+"""The kind of the parameters whose choices are trained weights."""
+
 _EXAMPLE_LIMITS: Final = {"calls": "calls=300", "tokens": "tokens=200000", "minutes": "minutes=10"}
 
 PREFERENCES: Final = ("cheap", "balanced", "best")
@@ -50,7 +53,9 @@ class TuneOptions:
 
     `only`: parameter kinds, steps, or STEP.KIND. `metric`: the name of the metric to optimize, None for the first.
     `tried`: further variants that enter the race, as `--try` names them. `cold`: take nothing that earlier tunings
-    found as a prior. Raises InputError for an unknown optimizer, mode or preference.
+    found as a prior. `weights`: train heads and adapters for the chosen prompt. `keep`: the suite that forgetting is
+    measured on, with `margins` as on the command line. Raises InputError for an unknown optimizer, mode or preference,
+    and for options that contradict each other.
     """
 
     limits: Limits = Limits()
@@ -63,6 +68,9 @@ class TuneOptions:
     seed: int = 0
     cold: bool = False
     tried: tuple[str, ...] = ()
+    weights: bool = False
+    keep: str | None = None
+    margins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -72,6 +80,12 @@ class TuneOptions:
         check_preference(self.prefer)
         if self.tried and self.optimizer != OPTIMIZERS[0]:
             raise InputError(f"--try: `{self.optimizer}` tries no variants", hint=f"--optimizer {OPTIMIZERS[0]} does")
+        selected = {part.strip() for text in self.only for part in text.split(",")}
+        named = sorted(name for name in selected if name.rpartition(".")[2] == WEIGHTS)
+        if named and not self.weights:
+            raise InputError(f"--only {named[0]}: weights are trained with --weights alone", hint="add --weights")
+        if self.margins and self.keep is None:
+            raise InputError("--margin is the largest loss on the suite of --keep", hint="--keep SUITE --margin 0.02")
 
 
 def read_budget(text: str) -> Limits:

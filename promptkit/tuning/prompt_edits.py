@@ -78,7 +78,7 @@ def _child_prompt(parent: Path, blocks: Mapping[str, str], folder: Path, project
 
 
 def _parent_name(parent: Path, folder: Path, project: Project) -> str:
-    """Return how a child in `folder` names its parent: by name if that resolves to it, otherwise by path."""
+    """Return the name of a parent for a child in `folder`: its own name if that resolves to it, otherwise its path."""
     if project.find_prompt(parent.name) == parent and not (folder / parent.name).exists():
         return parent.name
     return Path(os.path.relpath(parent, folder.resolve())).as_posix()

@@ -13,6 +13,8 @@ from promptkit.techniques.warnings import in_table_order, merged_sources
 from promptkit.tuning.confirmation.ablation import Contribution
 from promptkit.tuning.confirmation.confirm import Confirmation
 from promptkit.tuning.confirmation.constant_answer import ConstantAnswer
+from promptkit.tuning.confirmation.forgetting import Forgetting
+from promptkit.tuning.confirmation.weights_gain import WeightsGain
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.evidence import (
@@ -31,6 +33,7 @@ from promptkit.tuning.repeatability import Repeatability
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, SearchResult
 from promptkit.tuning.tune_record import ObjectiveRecord, PriorRecord, TuneRecord
+from promptkit.tuning.weights.stage import WeightsResult
 
 NOT_CONFIRMED = "it ended before a candidate was chosen"
 
@@ -53,6 +56,9 @@ class TuningState:
     repeatability: Repeatability | None = None
     ablation: Sequence[Contribution] = ()
     taken_back: Sequence[TakenBack] = ()
+    weights: WeightsResult | None = None
+    weights_gain: WeightsGain | None = None
+    forgetting: Forgetting | None = None
     prior: PriorRecord | None = None
     diff: str = ""
     written: Sequence[str] = ()
@@ -96,6 +102,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
             "wrong": split.wrong,
             "duplicates": split.duplicates,
             "independent": split.independent_size,
+            **({"generated": split.generated_holdout} if split.generated_holdout else {}),
             "salt": split.salt,
             "share": split.share,
         },
@@ -115,6 +122,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "smallest_shown": state.smallest_gain,
         "ablation": [contribution.record() for contribution in state.ablation],
         "taken_back": [change.record() for change in state.taken_back],
+        **_weights(state),
         "prior": state.prior,
         "calls": budget.spent,
         "cached": budget.cached,
@@ -127,6 +135,28 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
         "notes": list(state.notes),
     }
     return TuneRecord.model_validate(record)
+
+
+def _weights(state: TuningState) -> dict[str, Any]:
+    """Return what training brought and what was lost by it, where that was asked for."""
+    found: dict[str, Any] = {}
+    if (weights := state.weights) is not None:
+        gain, evaluator = state.weights_gain, state.estimates.evaluator
+        confirmed = state.confirmation.rows if state.confirmation else ()
+        found["weights"] = {
+            "compared": len(weights.compared),
+            "trained": [choice.record() for choice in weights.trained],
+            "prompt": {
+                "variant": evaluator.variant(weights.prompt).name,
+                "choices": weights.prompt.record(),
+                "changes": weights.prompt.changes,
+                "confirm": _estimated(evaluator, weights.prompt, confirmed) if gain is not None else None,
+            },
+            **(gain.record() if gain is not None else {}),
+        }
+    if state.forgetting is not None:
+        found["keep"] = state.forgetting.record()
+    return found
 
 
 def _evidence(state: TuningState) -> dict[str, Any]:

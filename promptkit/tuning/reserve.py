@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -32,26 +33,55 @@ def reserve_amount(wanted: Amounts, *, plain: Amounts, total: Amounts, search: A
     return np.where(finite, np.minimum(wanted, most), 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationRows:
+    """The rows that a confirmation asks.
+
+    Each of `pairs` held-out rows is asked of the start and of `candidates` candidates, each of `further` rows of
+    another suite of the start and of one.
+    """
+
+    pairs: int
+    candidates: int = 1
+    further: int = 0
+
+    @property
+    def of_start(self) -> int:
+        """The number of rows that the start is asked."""
+        return self.pairs + self.further
+
+    @property
+    def of_candidates(self) -> int:
+        """The number of rows that the candidates are asked together."""
+        return self.pairs * self.candidates + self.further
+
+
 def least_search(rows: int) -> int:
     """Return the least that a search on `rows` rows takes, in rows of the start: a block of rows for two candidates."""
     return LEAST_CANDIDATES * min(ROWS_EACH, rows)
 
 
 class ConfirmationReserve:
-    """Sets aside what the confirmation of `pairs` held-out rows takes, by the dearest candidate that is alive.
+    """Sets aside what the confirmation of `rows` takes, by the dearest candidate that is alive.
 
     It lowers the limits of a budget, and raises them again when candidates turn out cheaper or are dropped. Without
-    `costs`, or for no pairs, nothing is set aside.
+    `costs`, or for no rows, nothing is set aside.
     """
 
     def __init__(
-        self, budget: Budget, costs: CandidateCosts | None = None, *, pairs: int = 0, search_rows: int = ROWS_EACH
+        self,
+        budget: Budget,
+        costs: CandidateCosts | None = None,
+        *,
+        rows: ConfirmationRows | None = None,
+        search_rows: int = ROWS_EACH,
     ) -> None:
-        self._budget, self._costs, self._pairs = budget, costs, pairs
+        self._budget, self._costs, self._rows = budget, costs, rows or ConfirmationRows(pairs=0)
         self._least_search = least_search(search_rows)
         self._limits = np.array([budget.most, budget.most_tokens, budget.deadline])
         self._total = np.array([budget.most, budget.most_tokens, budget.seconds_left])
         self._held: Amounts = np.zeros(3)
+        self._kept: Amounts = np.zeros(3)
         self._row: Amounts = np.array([1.0, 0.0, 0.0])
         self._alive: dict[str, Amounts] = {}
         self._share_end = inf
@@ -65,8 +95,8 @@ class ConfirmationReserve:
         slack = np.array([1.0, 1.0, SLACK])
         dearest = np.maximum(start, costs.max(axis=0))
         self._held = reserve_amount(
-            slack * self._pairs * (start + dearest),
-            plain=slack * self._pairs * 2 * start,
+            slack * (self._rows.of_start * start + self._rows.of_candidates * dearest),
+            plain=slack * (self._rows.of_start + self._rows.of_candidates) * start,
             total=self._total,
             search=self._least_search * start,
         )
@@ -102,13 +132,24 @@ class ConfirmationReserve:
         rows: Amounts = np.divide(left, self._row, out=np.full(3, inf), where=self._row > 0)
         return rows
 
-    async def pairs_held(self, incumbent: Candidate) -> int:
-        """Return the number of pairs of start and incumbent that the rest of the budget holds, at most all."""
+    async def pairs_held(self, *candidates: Candidate) -> int:
+        """Return the number of held-out rows on which the rest of the budget holds the start and the candidates.
+
+        At most all. Further rows take their share of a budget that does not hold all.
+        """
         if self._costs is None:
-            return self._pairs
-        pair = (await self._costs.of(Candidate())).amounts + (await self._costs.of(incumbent)).amounts
-        held = np.divide(self._left(), pair, out=np.full(3, inf), where=pair > 0).min()
-        return max(0, int(min(self._pairs, held)))
+            return self._rows.pairs
+        start = (await self._costs.of(Candidate())).amounts
+        others = [(await self._costs.of(candidate)).amounts for candidate in candidates]
+        row = np.sum([start, *others], axis=0)
+        further = self._rows.further / max(1, self._rows.pairs) * (start + others[0])
+        held = np.divide(self._left(), row + further, out=np.full(3, inf), where=row > 0).min()
+        return max(0, int(min(self._rows.pairs, held)))
+
+    def keep(self, amounts: Amounts) -> None:
+        """Keep calls, tokens and seconds, (3,), from the search, besides what the confirmation takes; none for 0."""
+        self._kept = amounts
+        self._limit()
 
     def release(self) -> None:
         """Make all of the budget available."""
@@ -135,6 +176,6 @@ class ConfirmationReserve:
         return np.array([budget.most - budget.spent, tokens, budget.seconds_left])
 
     def _limit(self) -> None:
-        most, tokens, deadline = (self._limits - self._held).tolist()
+        most, tokens, deadline = (self._limits - self._held - self._kept).tolist()
         self._budget.most = min(most, self._share_end)
         self._budget.most_tokens, self._budget.deadline = tokens, deadline

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
+
+import numpy as np
 
 from promptkit.errors import BudgetSpent, PromptkitError
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
@@ -23,6 +25,8 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
 from promptkit.tuning.confirmation.constant_answer import constant_answer
+from promptkit.tuning.confirmation.forgetting import KEEP, KeptSuite, measure_forgetting
+from promptkit.tuning.confirmation.weights_gain import weights_gain
 from promptkit.tuning.costs import CandidateCosts, RowCost
 from promptkit.tuning.data_split import DataSplit, data_notes
 from promptkit.tuning.dspy_bridge.extra import open_search
@@ -30,7 +34,7 @@ from promptkit.tuning.evaluator import Evaluator
 from promptkit.tuning.measured_start import measured_start
 from promptkit.tuning.minimal import STAGE as ELIMINATE
 from promptkit.tuning.minimal import known_contributions, minimize, search_calls
-from promptkit.tuning.options import OPTIMIZERS, TuneOptions
+from promptkit.tuning.options import OPTIMIZERS, WEIGHTS, TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
 from promptkit.tuning.preference import Preference
 from promptkit.tuning.prior.warm_start import WarmStart
@@ -39,7 +43,7 @@ from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.proposals.teacher import NO_TEACHER, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
 from promptkit.tuning.repeatability import repeatability
-from promptkit.tuning.reserve import ConfirmationReserve
+from promptkit.tuning.reserve import ConfirmationReserve, ConfirmationRows
 from promptkit.tuning.search.race import SMOKE_ROWS, most_cost
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
@@ -49,6 +53,8 @@ from promptkit.tuning.search_space.space import SearchSpace
 from promptkit.tuning.search_space.technique_traces import add_own_traces
 from promptkit.tuning.trials import Estimates, Stage
 from promptkit.tuning.tune_record import TuneRecord
+from promptkit.tuning.weights.stage import WeightsStage
+from promptkit.tuning.weights.trainer import Trainer
 
 KEY_BYTES: Final = 16
 Status = Literal["done", "incomplete", "interrupted", "failed"]
@@ -76,7 +82,8 @@ class Setup:
 
     `step_splits`: the split as each step binds it that has labels of its own. `models` answer the steps. `space_with`
     derives the space again with generated demonstrations. `smallest_gain`: the smallest gain that the confirmation
-    could detect, None if it can detect none.
+    could detect, None if it can detect none. `kept`: the suite on which the incumbent is not to lose. `trained_steps`
+    are those whose weights may be trained.
     """
 
     model: Model
@@ -86,10 +93,22 @@ class Setup:
     models: Mapping[str, Model]
     space_with: Callable[[GeneratedDemos], SearchSpace]
     smallest_gain: float | None
+    kept: KeptSuite | None = None
+    trained_steps: tuple[str, ...] = ()
+
+    @property
+    def confirmation_rows(self) -> ConfirmationRows:
+        """The rows that the confirmation asks: with weights, also of the prompt without them."""
+        further = 0 if self.kept is None else len(self.kept.rows)
+        candidates = 2 if self.trained_steps else 1
+        return ConfirmationRows(pairs=len(self.split.holdout), candidates=candidates, further=further)
 
 
 class TuningRun:
-    """A run of tuning under a run number. `shares` returns the budget's shares for a cost per row."""
+    """A run of tuning under a run number.
+
+    `shares` returns the budget's shares for a cost per row, `open_trainers` what trains weights with given models.
+    """
 
     def __init__(
         self,
@@ -104,6 +123,7 @@ class TuningRun:
         eval_options: EvalOptions,
         shares: Callable[[float], BudgetShares],
         warm_start: WarmStart,
+        open_trainers: Callable[[Models], Sequence[Trainer]],
     ) -> None:
         self._suite = suite
         self._setup = setup
@@ -115,6 +135,7 @@ class TuningRun:
         self._eval_options = eval_options
         self._shares = shares
         self._warm_start = warm_start
+        self._open_trainers = open_trainers
         self._space_notes = setup.space.notes
         self._budget = TuningBudget(options.limits)
         self._reserve = ConfirmationReserve(self._budget.budget)
@@ -128,6 +149,7 @@ class TuningRun:
         }
         alone = {step: self._objective(evaluator, setup.step_splits[step]) for step, evaluator in evaluators.items()}
         self._objectives = Objectives(whole=whole, steps=alone)
+        self._weights: WeightsStage | None = None
         self._state = TuningState(
             number=number,
             target=suite.target,
@@ -145,7 +167,7 @@ class TuningRun:
         return self._budget.budget
 
     async def run(self) -> None:
-        """Measure the start, search, choose, take back what brings nothing, confirm and ablate.
+        """Measure the start, search, choose, take back what brings nothing, train weights, confirm and ablate.
 
         Raises the error that ends it early.
         """
@@ -159,7 +181,9 @@ class TuningRun:
             await self._optimize()
         await self._choose()
         await self._minimize()
+        await self._train()
         await self._confirm()
+        await self._measure_forgetting()
         await self._ablate()
 
     def end(self, status: Status, stopped_by: str = "done", failure: PromptkitError | None = None) -> TuningResult:
@@ -187,8 +211,20 @@ class TuningRun:
         budget.most = shares.total
         is_sized = limits.tokens is not None or limits.minutes is not None
         costs = CandidateCosts(self._evaluator, split.search, cost, sized=is_sized)
-        self._reserve = ConfirmationReserve(budget, costs, pairs=len(split.holdout), search_rows=len(split.search))
+        rows = self._setup.confirmation_rows
+        self._reserve = ConfirmationReserve(budget, costs, rows=rows, search_rows=len(split.search))
         await self._reserve.hold([])
+        if self._setup.trained_steps:
+            self._weights = WeightsStage(
+                self._objectives,
+                self._open_trainers(self._models.within(budget)),
+                self._setup.models,
+                self._setup.trained_steps,
+                reserve=self._reserve,
+                progress=self._progress,
+                seed=self._options.seed,
+            )
+            self._reserve.keep(self._weights.amounts())
         rows_left = self._reserve.calls_left / cost.calls
         most = min(shares.most_cost, most_cost(rows_left, len(split.search)))
         await self._reserve.hold([dearest_candidate(prune_costly(self._setup.space.parameters, most)[0])])
@@ -297,6 +333,22 @@ class TuningRun:
             tried = [trial for trial in state.result.trials.values() if trial.stage == ELIMINATE]
             self._stage(ELIMINATE, len(tried), before, rows=max((len(trial.rows) for trial in tried), default=0))
 
+    async def _train(self) -> None:
+        """Train weights for the incumbent, and keep those that bring something."""
+        state, result, before = self._state, self._state.result, self.budget.spent
+        if self._weights is None:
+            return
+        self._reserve.keep(np.zeros(3))
+        await self._reserve.hold([result.incumbent])
+        state.weights = found = await self._weights.run(result)
+        if result.incumbent.choices.keys() & found.parameters:
+            calls = int(self._reserve.calls_left)
+            state.taken_back = [
+                *state.taken_back,
+                *await minimize(state.estimates, result, found.compared, calls, only=found.parameters),
+            ]
+        self._stage(WEIGHTS, len(found.parameters), before, rows=len(found.compared) if found.parameters else 0)
+
     async def _confirm(self) -> None:
         """Store the incumbent, then evaluate start and incumbent on the held-out rows that the budget holds."""
         state, split, incumbent = self._state, self._setup.split, self._state.result.calibrated
@@ -305,7 +357,9 @@ class TuningRun:
             state.confirmation = Confirmation(outcome="not shown", why=why)
             return
         self._reserve.release()
-        pairs = await self._reserve.pairs_held(state.result.incumbent)
+        prompt = self._prompt_of_weights()
+        asked = [state.result.incumbent, *([prompt] if prompt is not None and prompt.changes else [])]
+        pairs = await self._reserve.pairs_held(*asked)
         all_rows = len(split.holdout)
         digests = map(self._candidate_digest, (Candidate(), incumbent))
         key = pair_key(*digests, rows=pairs if pairs < all_rows else None)
@@ -318,6 +372,10 @@ class TuningRun:
         state.confirmation = found
         self._stage("confirm", 2, before, rows=len(found.rows))
         state.constant = constant_answer(self._evaluator, split, incumbent)
+        if prompt is not None and found.rows:
+            before = self.budget.spent
+            state.weights_gain = await weights_gain(self._evaluator, prompt, incumbent, split, found)
+            self._stage("prompt", 1, before, rows=len(found.rows))
         if pairs < all_rows and found.outcome != "improved":
             self._progress.note(
                 f"the budget held {pairs} of the {all_rows} confirm rows: a larger one may show a smaller gain"
@@ -330,6 +388,36 @@ class TuningRun:
         if found.is_cheaper and found.outcome != "improved":
             self._progress.note("the incumbent takes at most 80 % of the start's tokens and is at most 2 points worse")
 
+    def _prompt_of_weights(self) -> Candidate | None:
+        """Return the prompt that the incumbent's weights were trained for; None if it has none."""
+        state = self._state
+        if state.weights is None or not state.result.incumbent.choices.keys() & state.weights.parameters:
+            return None
+        return state.weights.prompt
+
+    async def _measure_forgetting(self) -> None:
+        """Evaluate start and incumbent on the kept suite, as far as the budget allows."""
+        kept, incumbent, before = self._setup.kept, self._state.result.calibrated, self.budget.spent
+        if kept is None or not incumbent.changes:
+            return
+        evaluator = Evaluator(
+            kept.suite,
+            kept.rows,
+            models=self._models,
+            store=self._store,
+            budget=self.budget,
+            number=self._number,
+            eval_options=self._eval_options,
+            prefix=f"{kept.suite.name}: ",
+        )
+        self._evaluators.append(evaluator)
+        self._progress.begin_stage(KEEP, 2)
+        found = self._state.forgetting = await measure_forgetting(evaluator, kept, incumbent)
+        self._stage(KEEP, 2, before, rows=0 if found is None else found.rows)
+        if found is None or found.rows < len(kept.rows):
+            asked = 0 if found is None else found.rows
+            self._progress.note(f"the budget held {asked} of the {len(kept.rows)} rows of `{kept.suite.name}`")
+
     async def _ablate(self) -> None:
         """Take each change back by itself on the rows of the confirmation, with what is left of the budget."""
         state, incumbent = self._state, self._state.result.calibrated
@@ -338,7 +426,8 @@ class TuningRun:
         rows, before = state.confirmation.rows, self.budget.spent
         self._progress.begin_stage("ablation", len(incumbent.choices))
         known = known_contributions(state.estimates, state.result)
-        state.ablation = await ablate(self._evaluator, incumbent, rows, known)
+        trained = state.weights.parameters if state.weights is not None else ()
+        state.ablation = await ablate(self._evaluator, incumbent, rows, known, trained=trained)
         self._stage("ablation", len(incumbent.choices), before, rows=len(rows))
 
     def _stage(self, name: str, candidates: int, before: int, *, rows: int) -> None:

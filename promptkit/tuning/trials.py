@@ -92,7 +92,7 @@ class Estimates:
         self.preference = preference or Preference()
 
     def values(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
-        """Return what a search compares candidates by, (rows,), higher is better: by default the score.
+        """Return the values by which a search compares candidates, (rows,), higher is better: by default the score.
 
         NaN where there is no score. Raises InputError if the formula of the preference gives no number.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from os.path import relpath
@@ -21,6 +21,7 @@ from promptkit.storage.files import frozen_files
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
+from promptkit.tuning.confirmation.forgetting import KeptSuite, load_kept_suite, without_searched
 from promptkit.tuning.confirmation.looks import detectable_gain
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 from promptkit.tuning.confirmed_run import CONFIRM_ROWS, CONFIRM_SETTINGS
@@ -40,6 +41,9 @@ from promptkit.tuning.search_space.candidate import KINDS, dearest_candidate, pr
 from promptkit.tuning.search_space.demonstration import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
 from promptkit.tuning.tune_record import TUNE
+from promptkit.tuning.weights.tasks import planned_notes, weights_steps
+from promptkit.tuning.weights.trainer import Trainer
+from promptkit.tuning.weights.trainers import open_trainers
 
 RECENT_RUNS: Final = 20
 CALLS_A_CANDIDATE: Final = 10
@@ -50,9 +54,9 @@ class Tuning:
     """A tuning of one target. Create it where the event loop runs.
 
     `suite` was loaded with the target as its `start`. `history` has the effects that earlier tunings found, by default
-    those of the user's data folder. `progress` may be read while it runs; `result` holds what there
-    was at the end, however it ended. Raises InputError for a metric that cannot be optimized, and MissingExtra if the
-    optimizer is not installed.
+    those of the user's data folder. `open_trainers` returns what trains weights with the models of a run. `progress`
+    may be read while it runs; `result` holds what there was at the end, however it ended. Raises InputError for a
+    metric that cannot be optimized, and MissingExtra if the optimizer is not installed.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Tuning:
         options: TuneOptions | None = None,
         eval_options: EvalOptions | None = None,
         history: TuningHistory | None = None,
+        open_trainers: Callable[[Models], Sequence[Trainer]] = open_trainers,
     ) -> None:
         options = options or TuneOptions()
         self.options = replace(options, teacher=named_teacher(options.teacher, suite.project))
@@ -79,6 +84,7 @@ class Tuning:
         self._store = store
         self._eval_options = eval_options or EvalOptions()
         self._history = history or TuningHistory()
+        self._open_trainers = open_trainers
         self._setup: Setup | None = None
 
     async def plan(self) -> Plan:
@@ -112,7 +118,15 @@ class Tuning:
             limits=self.options.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest_gain=setup.smallest_gain,
-            notes=(*own, *setup.space.notes, *skipped, *data_notes(split), *warm, *self._history.notes),
+            notes=(
+                *own,
+                *setup.space.notes,
+                *skipped,
+                *self._weights_notes(setup),
+                *data_notes(split),
+                *warm,
+                *self._history.notes,
+            ),
         )
 
     async def run(self) -> TuningResult:
@@ -136,6 +150,7 @@ class Tuning:
                 eval_options=self._eval_options,
                 shares=lambda calls_a_row: self._shares(setup, calls_a_row),
                 warm_start=self._warm_start(setup, prior),
+                open_trainers=self._open_trainers,
             )
             self.progress.budget = run.budget
             run.budget.most = shares.total
@@ -167,6 +182,9 @@ class Tuning:
             tunings, name = self._store.tunings, suite_name(self.suite)
             split = read_data_split(self.suite, tunings.split(name), seed=self.options.seed)
             _check_rows(split)
+            kept: KeptSuite | None = None
+            if self.options.keep is not None:
+                kept = without_searched(load_kept_suite(self.options.keep, self.suite, self.options.margins), split)
             step_splits, too_few = _step_splits(self.suite, split)
             models = await step_models(self.suite, self._models)
             is_ours = self.options.optimizer == OPTIMIZERS[0]
@@ -186,8 +204,11 @@ class Tuning:
                 if is_ours
                 else SearchSpace((), (f"`{self.options.optimizer}` is DSPy's: {DSPY_SPACE_NOTE}",))
             )
+            pipeline = self.suite.baseline.pipeline
+            steps = weights_steps(pipeline, self.options.only) if self.options.weights else []
             if is_ours:
-                _check_space(space, split)
+                if not steps:
+                    _check_space(space, split)
                 await open_named_models(space.parameters, self.suite, self._models)
             tunings.keep_split(name, split.salt, split.share)
             smallest = detectable_gain(split.independent_holdout) if split.independent_size >= LEAST_ROWS else None
@@ -199,8 +220,18 @@ class Tuning:
                 models=models,
                 space_with=space_with,
                 smallest_gain=smallest,
+                kept=kept,
+                trained_steps=tuple(steps),
             )
         return self._setup
+
+    def _weights_notes(self, setup: Setup) -> list[str]:
+        splits = {step: setup.step_splits.get(step, setup.split) for step in setup.trained_steps}
+        trainers = self._open_trainers(self._models) if splits else ()
+        notes = list(planned_notes(setup.split, splits, setup.models, setup.trained_steps, trainers))
+        if (kept := setup.kept) is not None:
+            notes.append(f"start and incumbent are compared on {len(kept.rows)} rows of `{kept.suite.name}` too")
+        return notes
 
     def _space(
         self, split: DataSplit, step_splits: Mapping[str, DataSplit], models: Mapping[str, Model], demos: GeneratedDemos
@@ -226,7 +257,7 @@ class Tuning:
         return share_budget(
             self.options.limits,
             search_rows=len(setup.split.search),
-            holdout_rows=len(setup.split.holdout),
+            asked=setup.confirmation_rows,
             calls_a_row=calls_a_row,
             dearest=dearest,
         )
@@ -285,6 +316,8 @@ class Tuning:
             "budget": options.limits.record(),
             "seed": options.seed,
             **({"cold": True} if options.cold else {}),
+            **({"weights": True} if options.weights else {}),
+            **({"keep": options.keep} if options.keep is not None else {}),
         }
 
     def _confirm_settings(self, setup: Setup) -> dict[str, Any]:

@@ -65,7 +65,8 @@ class BudgetRecord(Record):
 class SplitRecord(Record):
     """The numbers of rows of the split: to search on, as examples, and to confirm on.
 
-    `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it.
+    `independent` counts clusters and the rows of none, None where an earlier promptkit did not record it; `generated`
+    counts the rows to confirm on that a model wrote.
     """
 
     search: int = 0
@@ -74,6 +75,7 @@ class SplitRecord(Record):
     wrong: int = 0
     duplicates: int = 0
     independent: int | None = None
+    generated: int = 0
     salt: int = 0
     share: Number = 0.0
 
@@ -230,6 +232,57 @@ class AblationRecord(Record):
     skipped: str | None = None
 
 
+class TrainingRecord(Record):
+    """A training of the weights of a step on `rows` search rows, and what it took; `skipped`: why there is none.
+
+    `validation` is the accuracy on rows that the trainer held out of its own. `kept`: it is of an earlier run.
+    """
+
+    step: str
+    kind: str
+    rows: int = 0
+    skipped: str | None = None
+    calls: int = 0
+    tokens: int = 0
+    seconds: Number = 0.0
+    validation: SplitMean | None = None
+    kept: bool = False
+
+
+class WeightsRecord(Record):
+    """What weights bring over the best prompt.
+
+    `trained` on search rows that do not score; `compared` other search rows chose among them and the `prompt`, the best
+    candidate without weights. `difference`: the incumbent minus that prompt on the confirm rows, null if the incumbent
+    has no weights. `shown`: it lies above 0, after the gain over the start is shown.
+    """
+
+    compared: int = 0
+    trained: list[TrainingRecord] = Field(default_factory=list)
+    prompt: SideRecord = SideRecord()
+    difference: ConfirmedDifference | None = None
+    shown: bool = False
+
+
+class KeepRecord(Record):
+    """The start and the incumbent on a second suite, on `rows` of its `of` rows.
+
+    `left_out` rows are among the search rows or have problems. `difference`: the incumbent minus the start, above 0 if
+    it is better, at 95 %; its `worse` rows are what is lost. `verdict`: as in an evaluation, with the `margin`.
+    """
+
+    suite: str
+    metric: ObjectiveRecord = ObjectiveRecord()
+    rows: int = 0
+    of: int = 0
+    left_out: int = 0
+    start: SplitMean | None = None
+    incumbent: SplitMean | None = None
+    difference: ConfirmedDifference | None = None
+    margin: Number | None = None
+    verdict: str | None = None
+
+
 class PriorEffect(Record):
     """The expected effect of a choice by earlier tunings, relative to the mean choice, and its standard deviation.
 
@@ -324,6 +377,8 @@ class TuneRecord(Record):
     smallest_shown: Number | None = None
     ablation: list[AblationRecord] = Field(default_factory=list)
     taken_back: list[TakenBackRecord] = Field(default_factory=list)
+    weights: WeightsRecord | None = None
+    keep: KeepRecord | None = None
     prior: PriorRecord | None = None
     turned: TurnedRecord = TurnedRecord()
     curve: list[CurvePoint] = Field(default_factory=list)

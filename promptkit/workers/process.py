@@ -29,6 +29,9 @@ MEMORY_BYTES: Final = 2**30
 GRACE_SECONDS: Final = 1.0
 """Seconds after its deadline at which a process ends itself, in case its parent has died."""
 
+ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Numerical libraries on one thread: a process has a core, and threads cost small arrays twenty times more."""
+
 _LENGTH_BYTES: Final = 8
 _PROGRAM: Final = (
     "import json, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.path[:] = json.loads(sys.argv[1]); "
@@ -52,7 +55,11 @@ class Process:
     def __init__(self) -> None:
         command = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)]
         self._popen = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **ONE_THREAD},
         )
         self._answers: SimpleQueue[bytes] = SimpleQueue()
         self._imported: set[str] = set()

@@ -157,7 +157,7 @@ def test_a_result_is_shown_for_people_without_control_characters(tools: Run, pro
         ),
         (("look.py:find", "word=a", "limit=x"), 2, "`limit` must be of the type integer"),
         (("look.py:find", "wrd=a"), 2, "there is no parameter `wrd` (did you mean `word`?)"),
-        (("look.py:find", "word"), 2, "hint: write NAME=VALUE"),
+        (("look.py:find", "word"), 2, "`word` is not an argument\n  hint: write NAME=VALUE"),
         (("look.py:fails",), 3, "raised ValueError: no luck (look.py:7)"),
         (("os:system",), 2, "`os` is neither a file of the project"),
         (("{search: words.txt",), 2, "did not find expected"),

@@ -407,3 +407,15 @@ def test_a_recording_answers_the_same_tuning(here: Here) -> None:
     replayed = here(*TUNE, "--json", "--model", f"replay:{kept}").json
 
     assert [each["best"]["choices"] for each in (first, recorded, replayed)] == [first["best"]["choices"]] * 3
+
+
+def test_a_second_suite_shows_what_is_lost_and_the_next_command_keeps_the_options(here: Here) -> None:
+    others = [{**row, "text": f"{row['text']} of others"} for row in ROWS[:20]]
+    (here.root / "evals/others.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others), "utf-8")
+    (here.root / "evals/others.yaml").write_text(SUITE.replace("many", "others"), "utf-8")
+
+    done = here(*TUNE, "--keep", "others", "--margin", "0.1", "--weights")
+
+    assert done.code == 0, done.err
+    assert "kept on others: +" in done.out and "0 rows lost, 10 won" in " ".join(done.out.split())
+    assert "--weights --keep others --margin 0.1" in " ".join(done.err.split())

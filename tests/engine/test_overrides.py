@@ -41,3 +41,16 @@ def test_another_kind_of_answer_takes_the_place_of_the_old_one() -> None:
     assert apply_overrides(old, read_set_options(["s.answer={number: {min: 0}}"])["s"])["answer"] == {
         "number": {"min": 0}
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "cue"),
+    [
+        ("s.cue=Value:", "Value:"),
+        ("s.cue='Value:'", "Value:"),
+        ("s.cue=The value is: 5", "The value is: 5"),
+        ("s.cue=null", None),
+    ],
+)
+def test_a_cue_that_ends_as_a_key_does_is_a_text(text: str, cue: str | None) -> None:
+    assert read_set_options([text]) == {"s": {"cue": cue}}

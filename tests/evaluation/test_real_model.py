@@ -14,7 +14,7 @@ from tests.embedded import embedded, model_file  # noqa: F401
 from tests.evaluation.suites import Given
 
 SUITE = """
-data: {file: reviews.jsonl, sample: 6, seed: 3}
+data: {file: reviews.jsonl, sample: 4, seed: 3}
 target: sentiment
 expect: "{{ row.label }}"
 metrics: {accuracy: label}
@@ -41,6 +41,6 @@ async def test_a_variant_against_itself_asked_anew_is_shown_no_different(
 
     (comparison,) = evaluated.record.to_json()["comparisons"]
     assert evaluated.status == "done"
-    assert asked == [12, 0]
-    assert comparison["n"] == 6
+    assert asked == [8, 0]
+    assert comparison["n"] == 4
     assert comparison["low"] <= 0 <= comparison["high"]

@@ -18,6 +18,11 @@ GAIN = {"difference": 0.13, "low": 0.0, "high": 0.26, "n": 38}
 _SIDE = {"mean": 0.61, "low": 0.53, "high": 0.69, "n": 142}
 
 
+_WEIGHTS_GAIN = {"mean": 0.06, "low": 0.01, "high": 0.11, "level": 0.95, "better": 11, "worse": 2, "unit": "row"} | {
+    "n": 142
+}
+
+
 def candidate(name: str, mean: float | None, tokens: float, **more: Any) -> dict[str, Any]:
     """Return a candidate of the record; `more` stands over what it has by itself."""
     return {
@@ -105,6 +110,46 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
             "worse": 8,
             "unit": "row",
             "n": 142,
+        },
+        "weights": {
+            "compared": 31,
+            "trained": [
+                {
+                    "step": "mood",
+                    "kind": "head",
+                    "rows": 63,
+                    "skipped": None,
+                    "calls": 63,
+                    "tokens": 4_000,
+                    "seconds": 4.1,
+                    "kept": False,
+                    "validation": {"mean": 0.87, "low": 0.77, "high": 0.93, "n": 63},
+                },
+                {"step": "mood", "kind": "adapter", "rows": 63, "skipped": "its 900 seconds do not fit in the time"},
+            ],
+            "prompt": {"variant": "decide: score", "choices": {}, "changes": {}, "confirm": {**_SIDE, "mean": 0.65}},
+            "difference": {**_WEIGHTS_GAIN},
+            "shown": True,
+        },
+        "keep": {
+            "suite": "old_moods",
+            "metric": {"name": "accuracy", "kind": "label", "bounds": [0, 1], "higher_is_better": True},
+            "rows": 100,
+            "of": 120,
+            "left_out": 3,
+            "start": {"mean": 0.8, "low": 0.71, "high": 0.87, "n": 100},
+            "incumbent": {"mean": 0.79, "low": 0.7, "high": 0.86, "n": 100},
+            "difference": {
+                **_WEIGHTS_GAIN,
+                "mean": -0.01,
+                "low": -0.05,
+                "high": 0.03,
+                "better": 1,
+                "worse": 2,
+                "n": 100,
+            },
+            "margin": 0.06,
+            "verdict": "equivalent",
         },
         "verdict": "improved",
         "why": "the interval of the difference lies above 0",

@@ -397,3 +397,27 @@ def test_a_plan_is_json() -> None:
     assert told["axes"] == [{"name": "mood.layout", "step": "mood", "kind": "layout", "levels": ["as written", "json"]}]
     assert told["rows"] == {"search": 78, "pool": 16, "confirm": 142, "clusters": None}
     assert told["budget"] == {"calls": 600, "tokens": None, "minutes": 10}
+
+
+def test_what_weights_bring_and_what_is_lost_stand_under_the_verdict() -> None:
+    text = " ".join("\n".join(lines()).split())
+
+    assert "weights over the best prompt: +6 points [+1, +11] on 142 rows, shown" in text
+    assert "mood, head: trained on 63 rows in 4.1 s, 87 % [77, 93] of 63 held out of these" in text
+    assert "mood, adapter: not trained: its 900 seconds do not fit in the time" in text
+    assert (
+        "kept on old_moods: −1 points [−5, +3] by accuracy on 100 rows, equivalent within 6 points; 80 % → 79 %, "
+        "2 rows lost, 1 won"
+    ) in text
+
+
+def test_weights_that_were_not_taken_bring_no_number() -> None:
+    weights = {**demo_tuning()["weights"], "difference": None, "shown": False}
+
+    assert "weights: not better than the best prompt on 31 search rows, so not used" in lines(weights=weights)
+
+
+def test_the_prompt_without_weights_stands_beside_start_and_incumbent() -> None:
+    [line] = [line for line in lines() if line.startswith("without weights")]
+
+    assert line.split()[2:8] == ["65", "%", "[53,", "69]", "of", "142"]

@@ -24,7 +24,7 @@ from promptkit.errors import (
     StoreFailed,
     Unsupported,
 )
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, Thought
+from promptkit.runtimes.base import Capability, HiddenState, Message, Model, OnText, Reply, Request, Runtime, Thought
 from promptkit.runtimes.client import Client, required_capabilities
 from promptkit.runtimes.scripted import Scripted
 
@@ -553,3 +553,25 @@ async def settle(ready: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not ready():
             await asyncio.sleep(0)
+
+
+async def test_a_request_for_the_vector_of_a_server_that_embeds_is_its_texts_joined() -> None:
+    embedded: list[str] = []
+
+    def embedder(text: str) -> list[float]:
+        embedded.append(text)
+        return [0.5, 0.1]
+
+    memory = Memory()
+    client = Client(Scripted([], embedder=embedder), store=memory)
+    request = Request(
+        messages=(Message("system", "Sort."), Message("user", "hi")), begun="Mood:", hidden_state=HiddenState()
+    )
+    reply = await client.ask(request)
+    assert embedded == ["Sort.\n\nhi\n\nMood:"]
+    assert reply.vector == pytest.approx((0.5, 0.1))
+    again = await client.ask(request)
+    assert (again.vector, again.cached) == (reply.vector, True)
+    assert len(embedded) == 1
+    with pytest.raises(Unsupported, match="cannot give the vectors of its layers"):
+        await client.ask(replace(request, hidden_state=HiddenState(2)))

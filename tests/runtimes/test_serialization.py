@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.runtimes.base import Alternative, FunctionCall, Message, Model, Reply, Request, Token, ToolDefinition
+from promptkit.runtimes.base import (
+    Adapter,
+    Alternative,
+    FunctionCall,
+    HiddenState,
+    Message,
+    Model,
+    Reply,
+    Request,
+    Token,
+    ToolDefinition,
+)
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.reply_reader import MOST_TOKENS
 from promptkit.runtimes.scripted import Scripted
@@ -24,6 +36,7 @@ from promptkit.runtimes.serialization import (
     request_key,
     request_record,
     to_json,
+    vector_text,
 )
 
 texts = st.text(alphabet=st.characters(), max_size=20)
@@ -112,7 +125,9 @@ CHANGED: dict[str, Any] = {
     "reuse_prefix": False,
     "tools": (ToolDefinition(name="t", description="", parameters={"type": "object"}),),
     "tool_choice": "required",
+    "adapter": Adapter(Path("a.lora.gguf"), "1a2b"),
     "sample": "0/1",
+    "hidden_state": HiddenState(3, "last"),
 }
 
 
@@ -120,6 +135,20 @@ CHANGED: dict[str, Any] = {
 def test_each_field_of_a_request_changes_its_key(field: str) -> None:
     request = Request(messages=(Message("user", "one"),))
     assert request_key(replace(request, **{field: CHANGED[field]}), "d") != request_key(request, "d")
+
+
+@pytest.mark.parametrize("state", [HiddenState(), HiddenState(3, "last")])
+def test_a_request_for_a_vector_and_its_reply_are_read_as_they_were_written(state: HiddenState) -> None:
+    request = Request(messages=(Message("user", "one"),), begun="Mood:", think=False, hidden_state=state)
+    assert request_from(json.loads(to_json(request_record(request)))) == request
+    reply = Reply(text="", vector=(0.25, -1.5, 3.0), tokens_in=4, tokens_out=0)
+    assert reply_from(json.loads(to_json(reply_record(reply)))) == reply
+
+
+@pytest.mark.parametrize("text", ["AAAA", "no base64!", 7, vector_text([1.0]) + "AA", vector_text([inf])])
+def test_a_vector_that_is_none_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError):
+        reply_from({"text": "", "vector": text})
 
 
 def test_another_model_has_other_keys() -> None:

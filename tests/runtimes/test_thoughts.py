@@ -109,16 +109,16 @@ def test_tokens_before_a_mark_that_ends_thoughts_are_thoughts() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "<" * 20_000,
-        " " * 20_000,
-        "a</thin" * 3_000,
-        "\n<think>" + "< /" * 7_000,
-        "a\n" + "\n" * 20_000,
-        "<|im_end|>" * 2_000,
-        "a<eoa>" * 4_000,
-        "a</think>" * 3_000,
-        "x <think></think>" * 2_000,
-        "`</s>" * 5_000,
+        "<" * 10_000,
+        " " * 10_000,
+        "a</thin" * 1_500,
+        "\n<think>" + "< /" * 3_500,
+        "a\n" + "\n" * 10_000,
+        "<|im_end|>" * 1_000,
+        "a<eoa>" * 2_000,
+        "a</think>" * 1_500,
+        "x <think></think>" * 1_000,
+        "`</s>" * 2_500,
     ],
 )
 @pytest.mark.parametrize("opened", [False, True])

@@ -31,6 +31,7 @@ from promptkit.storage.files import (
     remove_file,
     resolved,
     write_atomic,
+    write_new_files,
     write_private,
 )
 from promptkit.storage.rows import read_rows
@@ -556,3 +557,28 @@ def test_the_paths_of_a_machine_are_taken_out_of_a_text(home: str, monkeypatch: 
     shown = "~/b.yaml" if home != "/" else "/home/ada/b.yaml"
     assert files.without_paths(text, Path("/home/ada/shop")) == f"a.yaml in ., not {shown} or /etc/c"
     assert files.without_paths("/etc/c", Path("/")) == "/etc/c"
+
+
+def test_new_files_are_written_with_their_folders_all_or_none(tmp_path: Path) -> None:
+    new: dict[Path, str | bytes] = {tmp_path / "a" / "one": "1", tmp_path / "two": b"2"}
+    assert write_new_files(new) == list(new)
+    assert ((tmp_path / "a/one").read_text(), (tmp_path / "two").read_bytes()) == ("1", b"2")
+    with pytest.raises(InputError, match=r"these files are there already: \S+one, \S+two"):
+        write_new_files({**new, tmp_path / "three": "3"})
+    assert not (tmp_path / "three").exists()
+
+
+def test_new_files_are_removed_where_one_of_them_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files.write_atomic
+
+    def full(path: Path, data: Any) -> None:
+        if path.name == "two":
+            raise StoreFailed("the disk is full")
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    with pytest.raises(StoreFailed, match="the disk is full"):
+        write_new_files({tmp_path / "one": "1", tmp_path / "two": "2"})
+    assert list(tmp_path.iterdir()) == []

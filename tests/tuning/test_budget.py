@@ -15,6 +15,7 @@ from promptkit.tuning.budget import BudgetShares, check_budget, estimated_calls,
 from promptkit.tuning.costs import RowCost
 from promptkit.tuning.data_split import read_data_split
 from promptkit.tuning.options import Limits
+from promptkit.tuning.reserve import ConfirmationRows
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE
 from tests.tuning.tunings import PROMPT, TuneBench
@@ -50,7 +51,7 @@ def test_shares_make_the_total_and_hold_a_block_and_a_confirmation(
         shares = share_budget(
             Limits(calls=calls),
             search_rows=search_rows,
-            holdout_rows=holdout_rows,
+            asked=ConfirmationRows(pairs=holdout_rows),
             calls_a_row=cost,
             dearest=dearest_of([[1.0, 5.0]]),
         )
@@ -64,7 +65,11 @@ def test_shares_make_the_total_and_hold_a_block_and_a_confirmation(
 
 def shares_of(calls: int | None, costs: list[list[float]]) -> BudgetShares:
     return share_budget(
-        Limits(calls=calls), search_rows=60, holdout_rows=100, calls_a_row=1.0, dearest=dearest_of(costs)
+        Limits(calls=calls),
+        search_rows=60,
+        asked=ConfirmationRows(pairs=100),
+        calls_a_row=1.0,
+        dearest=dearest_of(costs),
     )
 
 
@@ -94,7 +99,11 @@ def test_nothing_is_planned_for_what_the_race_does_not_admit() -> None:
 def test_without_a_number_of_calls_a_usual_one_is_taken_that_holds_a_pick_of_two_requests() -> None:
     usual = [
         share_budget(
-            Limits(), search_rows=80, holdout_rows=120, calls_a_row=1.0, dearest=dearest_of([[1.0, cost]])
+            Limits(),
+            search_rows=80,
+            asked=ConfirmationRows(pairs=120),
+            calls_a_row=1.0,
+            dearest=dearest_of([[1.0, cost]]),
         ).total
         for cost in (1.0, 2.0, 5.0)
     ]
@@ -109,7 +118,7 @@ def test_thinking_in_two_requests_is_tried_at_usual_budgets_and_can_be_confirmed
     shares = share_budget(
         Limits(),
         search_rows=search_rows,
-        holdout_rows=holdout_rows,
+        asked=ConfirmationRows(pairs=holdout_rows),
         calls_a_row=1.0,
         dearest=dearest_of([[1.0, 2.0, 4.0]]),
     )
@@ -142,21 +151,37 @@ def test_what_a_row_takes_is_told_before_by_its_items(folder: Folder) -> None:
 
 def test_too_few_calls_say_how_many_it_takes() -> None:
     with pytest.raises(InputError, match="calls=200 is too small: the confirmation asks 120 rows twice") as raised:
-        share_budget(Limits(calls=200), search_rows=80, holdout_rows=120, calls_a_row=1.0, dearest=dearest_of([]))
+        share_budget(
+            Limits(calls=200),
+            search_rows=80,
+            asked=ConfirmationRows(pairs=120),
+            calls_a_row=1.0,
+            dearest=dearest_of([]),
+        )
 
     assert "at least calls=264, better calls=880" in str(raised.value.problems[0].hint)
-    enough = share_budget(Limits(calls=264), search_rows=80, holdout_rows=120, calls_a_row=1.0, dearest=dearest_of([]))
+    enough = share_budget(
+        Limits(calls=264), search_rows=80, asked=ConfirmationRows(pairs=120), calls_a_row=1.0, dearest=dearest_of([])
+    )
     assert (enough.search, enough.confirmation) == (24, 240)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 11, 12, 13])
 def test_the_usual_calls_hold_a_search_however_few_the_rows(rows: int) -> None:
-    usual = share_budget(Limits(), search_rows=rows, holdout_rows=1, calls_a_row=4.0, dearest=dearest_of([]))
+    usual = share_budget(
+        Limits(), search_rows=rows, asked=ConfirmationRows(pairs=1), calls_a_row=4.0, dearest=dearest_of([])
+    )
     assert usual.search >= 4 * 2 * min(12, rows)
 
     least = 4 * (2 + 2 * min(12, rows))
     with pytest.raises(InputError, match=f"and a search needs {min(12, rows)} rows for two candidates") as raised:
-        share_budget(Limits(calls=least - 1), search_rows=rows, holdout_rows=1, calls_a_row=4.0, dearest=dearest_of([]))
+        share_budget(
+            Limits(calls=least - 1),
+            search_rows=rows,
+            asked=ConfirmationRows(pairs=1),
+            calls_a_row=4.0,
+            dearest=dearest_of([]),
+        )
     assert f"at least calls={least}, better calls={usual.total}" in str(raised.value.problems[0].hint)
 
 

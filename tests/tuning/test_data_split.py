@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import pairwise
-from math import ceil, floor
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +15,6 @@ from promptkit.tuning.data_split import (
     read_data_split,
     row_content,
     row_labels,
-    row_order,
     split_rows,
     step_data_split,
 )
@@ -363,54 +358,32 @@ labels = st.lists(st.sampled_from("abcdefg"), max_size=120)
 seeds = st.integers(0, 1_000)
 
 
-@given(labels, seeds)
-def test_each_row_is_met_once(labels: list[str], seed: int) -> None:
-    assert sorted(row_order(len(labels), labels=labels, seed=seed)) == list(range(len(labels)))
+def test_rows_that_a_model_wrote_are_searched_on_and_real_ones_confirm(bench: TuneBench) -> None:
+    made = [{**row, "generated": {"by": "tiny"}} for row in rows(100)]
+    bench.rows([*made[:60], *rows(100)[60:]])
+    found = read_data_split(bench.start())
+
+    assert found.generated_holdout == 0
+    assert abs(len(found.holdout) - 24) <= 1  # 0.6 of the 40 real rows
+    assert len(found.visible) == 100 - len(found.holdout)
+    assert not any("generated" in note for note in data_notes(found))
 
 
-@given(labels, seeds)
-def test_every_prefix_has_each_labels_share_rounded_down_or_up(labels: list[str], seed: int) -> None:
-    order = row_order(len(labels), labels=labels, seed=seed)
-    whole = Counter(labels)
-    for length in range(len(labels) + 1):
-        prefix = Counter(labels[row] for row in order[:length])
-        for label, count in whole.items():
-            share = count * length / len(labels)
-            assert floor(share + 1e-9) <= prefix[label] <= ceil(share - 1e-9)
+def test_a_generated_row_that_repeats_a_held_out_one_is_in_no_part(bench: TuneBench) -> None:
+    real = rows(40)
+    bench.rows([*real, *({**row, "generated": {"by": "tiny"}} for row in real)])
+    found = read_data_split(bench.start())
+
+    assert abs(len(found.holdout) - 24) <= 1
+    assert not {row_content(found.rows[place].inputs[0]) for place in found.visible} & {
+        row_content(found.rows[place].inputs[0]) for place in found.holdout
+    }
 
 
-def test_ten_rare_labels_do_not_meet_in_one_block() -> None:
-    labels = ["common"] * 90 + [f"rare {number}" for number in range(10)]
-    order = row_order(100, labels=labels, seed=3)
+def test_too_few_real_rows_confirm_together_with_generated_ones_and_a_note_says_so(bench: TuneBench) -> None:
+    made = [{**row, "generated": {"by": "tiny"}} for row in rows(100)]
+    bench.rows([*made[:71], *rows(100)[71:]])
+    found = read_data_split(bench.start())
 
-    assert [sum(labels[row] != "common" for row in order[at : at + 10]) for at in range(0, 100, 10)] == [1] * 10
-
-
-@given(st.lists(st.integers(0, 9), max_size=60), seeds)
-def test_rows_of_a_cluster_stay_together(clusters: list[int], seed: int) -> None:
-    met = [clusters[row] for row in row_order(len(clusters), clusters=clusters, seed=seed)]
-    changes = sum(one != other for one, other in pairwise(met))
-
-    assert changes == max(0, len(set(clusters)) - 1)
-
-
-def test_clusters_are_dealt_by_the_label_that_most_of_their_rows_have() -> None:
-    clusters = [number // 3 for number in range(60)]
-    labels = ["yes" if number % 3 and number < 30 else "no" for number in range(60)]
-    order = row_order(60, labels=labels, clusters=clusters, seed=1)
-
-    for at in range(0, 60, 6):
-        assert sum(row < 30 for row in order[at : at + 6]) == 3
-
-
-def test_the_seed_alone_decides() -> None:
-    labels = ["yes", "no"] * 20
-
-    assert row_order(40, labels=labels, seed=1) == row_order(40, labels=labels, seed=1)
-    assert row_order(40, labels=labels, seed=1) != row_order(40, labels=labels, seed=2)
-    assert row_order(40, seed=1) != row_order(40, seed=2)
-
-
-def test_as_many_labels_as_rows_are_wanted() -> None:
-    with pytest.raises(ValueError, match="one value for each"):
-        row_order(3, labels=["yes"])
+    assert found.generated_holdout > 0
+    assert data_notes(found)[0].startswith(f"to confirm on, {found.generated_holdout} of {len(found.holdout)} rows are")

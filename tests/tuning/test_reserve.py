@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from promptkit.errors import BudgetSpent
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.costs import CandidateCosts, RowCost
-from promptkit.tuning.reserve import ConfirmationReserve, least_search, reserve_amount
+from promptkit.tuning.reserve import ConfirmationReserve, ConfirmationRows, least_search, reserve_amount
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.tuning.test_budget import Clock
 
@@ -38,7 +38,7 @@ class Costs(CandidateCosts):
 
 
 def reserve_of(budget: Budget) -> ConfirmationReserve:
-    return ConfirmationReserve(budget, Costs(), pairs=PAIRS)
+    return ConfirmationReserve(budget, Costs(), rows=ConfirmationRows(pairs=PAIRS))
 
 
 async def test_the_dearest_candidate_alive_is_set_aside_for_in_calls_tokens_and_time(

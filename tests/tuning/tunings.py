@@ -13,12 +13,14 @@ from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.runtimes.base import Request, Runtime
+from promptkit.runtimes.models import Models
 from promptkit.runtimes.scripted import Script, Scripted, request_text
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
 from promptkit.tuning.options import Limits, TuneOptions
 from promptkit.tuning.run import TuningResult
 from promptkit.tuning.tune import Tuning
+from promptkit.tuning.weights.trainer import Trainer
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench, Given
 
@@ -110,11 +112,13 @@ class TuneBench(Bench):
         target: Path | None = None,
         store: Path | None = None,
         others: Mapping[str, Runtime] | None = None,
+        open_trainers: Callable[[Models], Sequence[Trainer]] = lambda models: (),
         **options: Any,
     ) -> Ran:
         """Tune on a model that answers by `script`, in the folder's store.
 
-        `calls` is short for the limits. `others` are further models by their references.
+        `calls` is short for the limits. `others` are further models by their references, `open_trainers` what trains
+        weights.
         """
         if (calls := options.pop("calls", None)) is not None:
             options["limits"] = Limits(calls=calls)
@@ -122,7 +126,11 @@ class TuneBench(Bench):
         with Store.open(store or self.store_folder) as kept, ReplyCache(kept) as replies, frozen_files():
             suite = self.start(text, target=target)
             tuning = Tuning(
-                suite, models=Given(runtime, replies, others=others), store=kept, options=TuneOptions(**options)
+                suite,
+                models=Given(runtime, replies, others=others),
+                store=kept,
+                options=TuneOptions(**options),
+                open_trainers=open_trainers,
             )
             result = await tuning.run()
         return Ran(result, tuning, runtime)

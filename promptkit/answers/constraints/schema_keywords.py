@@ -91,7 +91,7 @@ def has_enforced_format(schema: Mapping[str, Any]) -> bool:
 
 
 def text_fault(text: str, schema: Mapping[str, Any]) -> str | None:
-    """Return how a text fails the `format` and `pattern` of a schema, None where it does not."""
+    """Return the problem of a text with the `format` and `pattern` of a schema, None where it has none."""
     if has_enforced_format(schema):
         words, is_valid = FORMATS[schema["format"]]
         if not is_valid(text):

@@ -56,7 +56,8 @@ def export_folder(pipeline: Pipeline, folder: Path, *, model: str | None = None)
     settings, model_notes = _settings(pipeline, model)
     notes += model_notes
     copied[Path(SETTINGS_FILE)] = settings.encode()
-    copied[Path("requirements.txt")] = "".join(f"{line}\n" for line in required_packages(pipeline, copied)).encode()
+    packages = required_packages(pipeline, copied, [reference for reference, _ in _models(pipeline, model)])
+    copied[Path("requirements.txt")] = "".join(f"{line}\n" for line in packages).encode()
     target = target_in(pipeline)
     copied[Path("README.md")] = _readme(pipeline, target, notes).encode()
     for name, content in sorted(copied.items()):

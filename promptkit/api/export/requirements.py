@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from promptkit.runtimes.references import parse_reference
 from promptkit.tools.base import Tool, Toolset
 
 
-def required_packages(pipeline: Pipeline, files: Mapping[Path, bytes]) -> list[str]:
+def required_packages(pipeline: Pipeline, files: Mapping[Path, bytes], references: Iterable[str]) -> list[str]:
     """Return the lines of a requirements file: promptkit with its extras, and what the Python among the files imports.
 
-    `files` are by their paths in the project. Packages that are not installed here are left out.
+    `files` are by their paths in the project, `references` name the models of a run. Packages that are not installed
+    here are left out.
     """
-    extras = sorted(_extras(pipeline))
+    extras = sorted(_extras(pipeline, references))
     listed = f"[{','.join(extras)}]" if extras else ""
     own = {path.parts[0].removesuffix(".py") for path in files} | {path.stem for path in files} | {"promptkit"}
     contents = (content for path, content in files.items() if path.suffix == ".py")
@@ -46,10 +47,9 @@ def all_tools(pipeline: Pipeline) -> Iterator[Tool | Toolset]:
             yield from step.prompt_call.tools.values()
 
 
-def _extras(pipeline: Pipeline) -> Iterator[str]:
+def _extras(pipeline: Pipeline, references: Iterable[str]) -> Iterator[str]:
     yield from {tool.extra for tool in all_tools(pipeline) if tool.extra is not None}
-    references = [pipeline.model, pipeline.project.settings.model, *(step.model for step in pipeline.steps.values())]
-    if any(parse_reference(reference).kind == "hf" for reference in references if reference):
+    if any(parse_reference(reference).kind == "hf" for reference in references):
         yield "hub"
 
 

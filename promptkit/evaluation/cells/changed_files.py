@@ -36,7 +36,7 @@ class ChangedFiles:
         return bool(changed)
 
     def notes(self) -> list[str]:
-        """Return how many cells are asked and how many scores made again, with the files that changed."""
+        """Return the numbers of cells asked again and of scores made again, with the files that changed."""
         cells = [f"{_cells(count)} asked again: {_named(names)} changed" for names, count in self._cells.most_common()]
         return cells + [
             f"{metric}: {_scores(count)} made again: {_named(names)} changed"

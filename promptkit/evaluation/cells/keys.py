@@ -9,7 +9,7 @@ from typing import Any
 
 from promptkit.engine.dependencies import hashed_files, tool_identities
 from promptkit.engine.pipeline import Pipeline
-from promptkit.storage.files import SETTINGS_FILE
+from promptkit.storage.files import SETTINGS_FILE, resolved_once
 from promptkit.storage.hashes import content_key
 from promptkit.storage.strict_json import json_bytes
 from promptkit.storage.yaml import load_file
@@ -78,7 +78,7 @@ def without_timeouts(settings: Any) -> Any:
 
 def _hashed_content(path: Path, content: bytes, pipeline: Pipeline) -> bytes:
     """Return the part of a file's content that a cell can depend on: not, for one, a pipeline's pinned cases."""
-    is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
+    is_pipeline = path.suffix in (".yaml", ".yml") and path == resolved_once(pipeline.file)
     if not content or not (is_pipeline or path.name == SETTINGS_FILE):
         return content
     value = load_file(path).value or {}

@@ -207,7 +207,7 @@ def writable(value: Any) -> Any:
 
 
 def _unsure(probabilities: Any, score: float, levels: int) -> float:
-    """Return how little a judge decides, from 0 to 1: the entropy of its levels, over the largest one.
+    """Return the uncertainty of a judge, from 0 to 1: the entropy of its levels, over the largest one.
 
     Without probabilities, the distance of the score from the nearest level: several verdicts that differ.
     """

@@ -23,7 +23,7 @@ class Draw:
 
 
 def label_value(item: LabelItem) -> float:
-    """Return how much a label of an item helps, from 0 to 2: its judge is unsure, or its row's answers differ."""
+    """Return the use of a label of an item, from 0 to 2: its judge is unsure, or its row's answers differ."""
     return 0.0 if item.flag else item.unsure + item.differ
 
 

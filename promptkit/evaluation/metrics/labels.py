@@ -269,7 +269,7 @@ def _flat(parts: dict[str, Mean | None]) -> dict[str, float | None]:
 
 
 def _confusion(codes: SampleLabels, most: NDArray[np.int64]) -> dict[str, dict[str, int]]:
-    """Return how often each expected label got each predicted one; rare labels that no row expects count together."""
+    """Return the counts of each predicted label by expected one; rare labels that no row expects count together."""
     names = (*codes.classes, *codes.others)
     of_others = np.bincount(codes.predicted[codes.predicted >= 0], minlength=len(names))[len(codes.classes) :]
     kept = set(np.argsort(-of_others, kind="stable")[:MOST_OTHERS] + len(codes.classes)) | set(most)

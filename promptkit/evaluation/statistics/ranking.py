@@ -107,7 +107,7 @@ class Ranking:
         )
 
     def difference(self, first: int, second: int, *, level: float = CONFIDENCE) -> StrengthDifference:
-        """Return how much stronger the first variant is than the second, with an interval of `level`."""
+        """Return the strength of the first variant above the second, with an interval of `level`."""
         from scipy.special import stdtr
 
         contrast = np.zeros(len(self.strengths))

@@ -409,7 +409,7 @@ class _PairedRatios:
 
 
 def _swapped(first: RatioSums, second: RatioSums, count: NDArray[np.float64], observed: float, seed: int) -> float:
-    """Return how often a difference is as large if the two are swapped in each cluster by a coin toss.
+    """Return the share of swaps, by a coin toss in each cluster, whose difference is as large as the one seen.
 
     All ways where at most 14 clusters differ, else (1 + hits)/(1 + draws) of random ones (Phipson & Smyth 2010). A way
     in which a ratio is undefined is a hit.

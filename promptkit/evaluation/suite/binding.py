@@ -15,6 +15,7 @@ from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.turns import TURN
 from promptkit.evaluation.suite.conversation import PLAYED
 from promptkit.evaluation.suite.data import BoundRow, DataRow, row_key
+from promptkit.evaluation.suite.generated import real_fields
 from promptkit.evaluation.suite.suite import Measure, Suite, Variant
 from promptkit.storage.hashes import content_key
 from promptkit.storage.rows import deduplicated_problems
@@ -90,7 +91,8 @@ class Binder:
         return content_key(json_bytes([given, right], sort_keys=True, allow_nan=True, default=str), CASE_BYTES)
 
     def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
-        scope = {"row": row.fields}
+        fields = real_fields(row.fields)
+        scope = {"row": fields}
         given: Mapping[str, Any] | None = None
         if self._suite.inputs is not None:
             given = {name: value.evaluate(scope, ()) for name, value in self._suite.inputs.items()}
@@ -99,7 +101,7 @@ class Binder:
             if bound and variant.pipeline.inputs == self._suite.baseline.pipeline.inputs:
                 bound.append(bound[0])
             else:
-                bound.append(self._filled(variant, given if given is not None else row.fields))
+                bound.append(self._filled(variant, given if given is not None else fields))
         if (conversation := self._suite.conversation) is None:
             return tuple(bound)
         material = conversation.material(row.fields)

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.evaluation.suite.generated import is_generated
 from promptkit.project_code.reference import guarded
 from promptkit.storage.hashes import content_key
 from promptkit.storage.rows import read_numbered
@@ -96,12 +97,16 @@ class BoundRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCount:
-    """The result of a first pass over the data: the rows that are used, and the wrong ones (the first 20)."""
+    """The result of a first pass over the data: the rows that are used, and the wrong ones (the first 20).
+
+    `generated` counts the rows that a model wrote.
+    """
 
     rows: int
     wrong: int
     problems: tuple[Problem, ...]
     hash: str
+    generated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +148,11 @@ class Data:
 
     def count(self) -> DataCount:
         """Read all rows once. Raises InputError for data that cannot be read, and for none at all."""
-        wrong, digest = 0, RowsHash()
+        wrong, generated, digest = 0, 0, RowsHash()
         problems: list[Problem] = []
         for row in self.rows():
             digest.add(row_key(row.fields))
+            generated += is_generated(row.fields)
             if row.problem is not None:
                 wrong += 1
                 problems += [row.problem] if len(problems) < 20 else []
@@ -155,7 +161,7 @@ class Data:
             raise InputError(problems)
         if rows == 0:
             raise InputError(self._nothing())
-        return DataCount(rows=rows, wrong=wrong, problems=tuple(problems), hash=digest.hexdigest())
+        return DataCount(rows=rows, wrong=wrong, problems=tuple(problems), hash=digest.hexdigest(), generated=generated)
 
     def changed(self) -> Problem:
         """Return the problem that the rows are not those that were counted."""

@@ -331,7 +331,7 @@ def _drop_result(
 
 
 def _loss(value: float | None, metric: Metric, is_ratio: bool) -> float | None:
-    """Return how much worse a difference is: a ratio's as a share."""
+    """Return a difference as a loss, a gain as a negative one: a ratio's as a share."""
     if value is None:
         return None
     change = value - 1 if is_ratio else value

@@ -274,7 +274,7 @@ def _notes_by_metric(comparisons: Sequence[ComparisonRecord], pairs: PairNames) 
 
 
 def power_text(metric: MetricRecord, difference: DifferenceRecord) -> str:
-    """Return how many rows would show the smallest relevant difference, and the smallest that these rows show.
+    """Return the number of rows that would show the smallest relevant difference, and the smallest that these show.
 
     `about 20 % of rows flip; 626 rows would show a difference of 5 points four times in five; the 100 here show 12 or
     more`. Nothing where it is not known.

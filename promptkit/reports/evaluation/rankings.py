@@ -40,7 +40,7 @@ def ranking_parts(record: EvalRecord, width: int) -> Iterator[Text]:
 
 
 def _figure_lines(ranking: RankingRecord, tags: Mapping[str, str], width: int) -> Iterator[Text]:
-    """Yield how often each variant of a ranking is preferred, with its interval around a line at half."""
+    """Yield the share of comparisons that each variant of a ranking wins, with its interval around a line at half."""
     rows = [
         PlotRow(tags[found.variant], 100.0 * found.wins, 100.0 * found.wins_low, 100.0 * found.wins_high)
         for found in ranking.variants[:MOST_LINES]

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import Defect, EvalRecord, MetricRecord
+from promptkit.evaluation.suite.generated import generated_note
 from promptkit.reports.evaluation.comparisons import baseline_lines, comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
@@ -93,6 +94,9 @@ def heading(record: EvalRecord, width: int) -> Iterator[Text]:
         (record.status, _STATUS.get(record.status, "")),
         f"  {' × '.join(size)}, {seconds_text(record.seconds)}",
     )
+    if record.generated:
+        for line in paragraph(generated_note(record.generated, record.rows), width=width):
+            yield Text(line, style="bold yellow")
     model = record.model
     why = f" (named by {model.why})" if model.why else ""
     name = f"{model.replayed}, a recording of {model.reference}" if model.replayed else model.reference
@@ -126,7 +130,9 @@ def _request_facts(record: EvalRecord) -> Iterator[str]:
 def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the notes on the numbers, each once."""
     tags = variant_tags(record.variants, width)
-    notes = [*record.notes, *comparison_notes(record, tags), *main_effect_notes(record)]
+    in_heading = {generated_note(record.generated, record.rows)}
+    own = (text for text in record.notes if text not in in_heading)
+    notes = [*own, *comparison_notes(record, tags), *main_effect_notes(record)]
     notes += metric_notes(record.variants, tags)
     notes += [*tool_call_notes(record.variants, tags), *simulated_user_notes(record.variants, tags)]
     notes += [*unrecorded_notes(record.variants, tags), TIME_NOTE]

@@ -26,6 +26,7 @@ from promptkit.reports.tuning.report import (
 )
 from promptkit.reports.tuning.scatter import make_plot
 from promptkit.reports.tuning.turned import turned_rows, turned_texts, turned_title
+from promptkit.reports.tuning.weights import weights_texts
 from promptkit.storage.files import write_private
 from promptkit.tuning.tune_record import (
     AblationRecord,
@@ -60,6 +61,7 @@ def tuning_page(record: TuneRecord) -> str:
             spent=spent_text(record),
             verdict=f"{record.verdict}{changed}{holdout_text(found)}{record.verdict_limit}",
             reasons=list(verdict_reasons(record)),
+            weights=list(weights_texts(record)),
             sides=_sides(record),
             changes=_changes(record),
             contribution_notes=[*contribution_notes(record), *taken_back_texts(record)],
@@ -102,7 +104,10 @@ class ShownMean(NamedTuple):
 
 
 class Side(NamedTuple):
-    """The start, the incumbent or the constant answer, with its means on holdout and search rows."""
+    """The start, the incumbent, its prompt without weights or the constant answer.
+
+    With its means on holdout and search rows.
+    """
 
     name: str
     confirm: ShownMean | None
@@ -115,7 +120,7 @@ def _sides(record: TuneRecord) -> list[Side]:
     ends = scale(value for mean in known for value in (mean.mean, mean.low, mean.high))
     return [
         Side(name, *(_mean(record.metric, mean, ends, kind) for mean in means))
-        for (name, *means), kind in zip(sides, ("v7", "v2", "v5"), strict=False)
+        for (name, *means), kind in zip(sides, ("v7", "v2", "v5", "v4"), strict=False)
     ]
 
 

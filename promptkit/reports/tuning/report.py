@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rich.text import Text
 
 from promptkit.evaluation.record import DifferenceRecord
+from promptkit.evaluation.suite.generated import generated_note
 from promptkit.reports.evaluation.figures import (
     difference_decimals,
     difference_parts,
@@ -22,6 +23,7 @@ from promptkit.reports.tuning.advice import advice, legend
 from promptkit.reports.tuning.contributions import contribution_notes, measured_on, taken_back_texts
 from promptkit.reports.tuning.evidence import ForestRow, curve_lines, forest_plot_lines
 from promptkit.reports.tuning.turned import turned_lines
+from promptkit.reports.tuning.weights import weights_texts
 from promptkit.tuning.tune_record import (
     AblationRecord,
     CandidateRecord,
@@ -104,6 +106,7 @@ def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
     for line in paragraph(visible(f"{record.verdict}{by}{holdout_text(found)}{record.verdict_limit}"), width=width):
         yield Text(line, style=style)
     yield from _paragraphs(verdict_reasons(record), width)
+    yield from _paragraphs(weights_texts(record), width)
 
 
 def holdout_text(found: ConfirmedDifference | None) -> str:
@@ -112,7 +115,7 @@ def holdout_text(found: ConfirmedDifference | None) -> str:
 
 
 def _looks_text(record: TuneRecord) -> str:
-    """Return how far a confirmation in looks went; nothing for one that asked all rows."""
+    """Return the extent of a confirmation in looks; nothing for one that asked all rows."""
     found, course = record.difference, record.confirmation
     if found is None or course is None or course.looks < 2 or found.n >= course.units:
         return ""
@@ -124,6 +127,8 @@ def verdict_reasons(record: TuneRecord) -> Iterator[str]:
     """Yield the reasons for the verdict, and its limits."""
     found, needed = record.difference, record.rows_needed
     yield record.why
+    if record.rows.generated:
+        yield f"of the rows to confirm on, {generated_note(record.rows.generated, record.rows.confirm)}"
     if found is not None:
         better = counted(found.better, found.unit)
         interval = "" if record.ordinal > 1 else f"; the interval is at {100 * found.level:g} %"
@@ -202,7 +207,8 @@ def _means(record: TuneRecord, width: int) -> Iterator[Text]:
 
 
 def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SplitMean | None, SplitMean | None]]:
-    """Return start, best candidate and constant answer by name, each with its means on confirm rows and search rows.
+    """Return start, best candidate, its prompt without weights and constant answer by name, each with its means on
+    confirm rows and search rows.
 
     Start and best candidate are compared on the search rows of both.
     """
@@ -210,13 +216,15 @@ def compared_sides(record: TuneRecord, name: str) -> list[tuple[str, SplitMean |
         ("start", record.baseline.confirm, record.baseline.shared),
         (name, record.best.confirm, record.best.shared),
     ]
+    if record.weights is not None and record.weights.prompt.confirm is not None:
+        sides.append(("without weights", record.weights.prompt.confirm, None))
     if (constant := record.constant) is not None:
         sides.append((f"always `{one_line(constant.answer)}`", constant.confirm, constant.search))
     return sides
 
 
 def warning_notes(record: TuneRecord) -> Iterator[str]:
-    """Yield how many answers of start and incumbent have each warning, on the rows that decide as far as there are."""
+    """Yield the counts of each warning of start and incumbent, on the rows that decide as far as there are."""
     for title, side in (("start", record.baseline), (best_name(record), record.best)):
         mean = side.confirm or side.search
         if mean is not None and mean.warnings:

@@ -32,6 +32,11 @@ STAGES = {
     "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
     "eliminate": "eliminate: changes that bring nothing",
+    "train head": "train: a head on frozen vectors of the model",
+    "train adapter": "train: a low-rank adapter",
+    "weights": "weights: trained choices against the prompt",
+    "prompt": "prompt: the incumbent without its weights, on the same rows",
+    "keep": "keep: start and incumbent on the second suite",
     "confirm": "confirm: start and incumbent on rows the search never saw",
     "ablation": "ablation: each change taken back",
 }

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed
+from promptkit.errors import ContextOverflow, InputError, Problem, RequestRefused, ServerFailed, place
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
+    Adapter,
     Capability,
+    EncodedReply,
+    HiddenState,
     Memory,
     Message,
     Model,
@@ -35,6 +40,8 @@ from promptkit.runtimes.base import (
 )
 from promptkit.runtimes.control_tokens import with_texts
 from promptkit.runtimes.function_calls import CallReader, openai_turn, tool_fields
+from promptkit.runtimes.in_process.adapter_file import check_fits, read_adapter
+from promptkit.runtimes.in_process.cut_model import count_layers
 from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
 from promptkit.runtimes.in_process.gguf import read_kind
 from promptkit.runtimes.in_process.llama_cpp import Llama, load_library, resident_bytes
@@ -42,6 +49,7 @@ from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.reply_reader import ASCII_GRAMMAR, ReplyReader
 from promptkit.runtimes.server_timings import llama_timings
 from promptkit.runtimes.thoughts import THINK_CLOSE, THINK_OPEN, ThoughtSplitter
+from promptkit.storage.file_digests import file_digest
 
 CAPABILITIES: tuple[Capability, ...] = (
     "chat",
@@ -57,7 +65,10 @@ CAPABILITIES: tuple[Capability, ...] = (
     "tokenize",
     "template",
     "embeddings",
+    "adapters",
 )
+MOST_ADAPTERS: Final = 16
+"""Adapters that are loaded together. Those that were named longest ago make room."""
 REQUESTS_PER_SLOT = 2
 """One is answered while the next waits in llama.cpp's queue, so that no slot idles while a request is prepared. A step
 of llama.cpp with an idle slot costs hardly less CPU than one without."""
@@ -90,8 +101,10 @@ class Embedded(InProcessRuntime):
         self._context = context
         self._slots = slots
         self._llamas: list[Llama] = []  # empty until loaded
+        self._adapters: dict[str, Adapter] = {}  # by digest; those that were named last come last
         self._resident: int | None = None
         self._loading = threading.Lock()
+        self._reading = threading.Lock()
         weakref.finalize(self, self._llamas.clear)
 
     async def model(self) -> Model:
@@ -111,9 +124,28 @@ class Embedded(InProcessRuntime):
         finally:
             ended.set()
 
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Load an adapter with the model, or with its next load. Raises InputError for one that does not fit."""
+        await self._run(lambda: self._add_adapter(adapter))
+
+    def _add_adapter(self, adapter: Adapter) -> None:
+        check_fits(read_adapter(adapter.path), self._path, self._reference)
+        with self._loading:
+            self._note_adapter(adapter)
+
+    def _note_adapter(self, adapter: Adapter) -> None:
+        self._adapters.pop(adapter.digest, None)
+        self._adapters[adapter.digest] = adapter
+        for digest in list(self._adapters)[:-MOST_ADAPTERS]:
+            del self._adapters[digest]
+
     async def tokenize(self, text: str) -> tuple[bytes, ...]:
         """Return the text's tokens as byte pieces."""
         return await self._run(lambda: self._loaded().tokenize(text))
+
+    async def encode(self, request: Request, reply: str) -> EncodedReply:
+        """Return a request and a reply to it as token ids: as llama.cpp reads the one and writes the other."""
+        return await self._run(lambda: _encoded(self._loaded(), request, reply))
 
     async def template(self, messages: Sequence[Message], begun: str = "", tools: Sequence[ToolDefinition] = ()) -> str:
         """Return the text that messages and tools become under the model's own chat template."""
@@ -135,8 +167,8 @@ class Embedded(InProcessRuntime):
         await super().close()
         await asyncio.to_thread(self._llamas.clear)
 
-    def _loaded(self, context: int | None = None) -> Llama:
-        """Return the loaded model. A larger window than it has reloads it.
+    def _loaded(self, context: int | None = None, adapter: Adapter | None = None) -> Llama:
+        """Return the loaded model. A larger window than it has, or an adapter that it lacks, reloads it.
 
         Requests in the old model finish there before it is unloaded.
         """
@@ -146,22 +178,51 @@ class Embedded(InProcessRuntime):
                     f"{self._reference} was trained on windows of {self._llamas[0].trained} tokens; "
                     f"the option `context` asks for {context}"
                 )
-            if not self._llamas or (context or 0) > self._context:
+            lacks_adapter = (
+                bool(self._llamas) and adapter is not None and adapter.digest not in self._llamas[0].adapters
+            )
+            if adapter is not None and (lacks_adapter or not self._llamas):
+                self._note_adapter(adapter)
+            if not self._llamas or lacks_adapter or (context or 0) > self._context:
                 self._context = max(context or 0, self._context)
                 load_library()  # its own memory is not the model's
                 before = resident_bytes()
-                llama = Llama(self._path, context=self._context, slots=self._slots, threads=self._threads)
+                llama = Llama(
+                    self._path,
+                    context=self._context,
+                    slots=self._slots,
+                    threads=self._threads,
+                    adapters=self._present_adapters(adapter),
+                )
                 after = resident_bytes()
                 self._resident = None if before is None or after is None else after - before
                 self._llamas[:] = [llama]
             return self._llamas[0]
 
+    @cached_property
+    def _layers(self) -> int | None:
+        return count_layers(self._path)
+
+    def _present_adapters(self, adapter: Adapter | None) -> list[Adapter]:
+        """Return the adapters to load: those whose files are as they were when they were named.
+
+        Raises InputError where that of the request has changed.
+        """
+        present = [known for known in self._adapters.values() if file_digest(known.path) == known.digest]
+        if adapter is not None and adapter not in present:
+            raise InputError(
+                Problem("this adapter was changed while requests with it ran", place(adapter.path), hint="run it again")
+            )
+        return present
+
     def _describe(self) -> Model:
         llama = self._loaded()
         capabilities: set[Capability] = set(CAPABILITIES)
+        if self._layers:
+            capabilities.add("hidden_states")
         if llama.system_role:
             capabilities.add("system")
-        if llama.calls_functions:
+        if not llama.soft_prompt and llama.calls_functions:  # llama.cpp itself makes the prompt of a request with tools
             capabilities.add("function_calls")
         if "enable_thinking" in llama.template:
             capabilities |= {"think", "thinks"}
@@ -176,18 +237,33 @@ class Embedded(InProcessRuntime):
             parallel=REQUESTS_PER_SLOT * self._slots,
             slots=self._slots,
             weak_embeddings=True,
+            layers=self._layers,
         )
 
+    def _hidden_state(self, request: Request, state: HiddenState) -> Reply:
+        """Return the vector of the text that a request becomes. Raises ContextOverflow beyond the embedding window."""
+        prompt = prompt_text(self._loaded(), request)
+        state = replace(state, layer=None) if state.layer == self._layers else state
+        embedder = self._embedder(state)
+        with self._reading:  # one text at a time, so that the wait for others does not count
+            started = time.perf_counter()
+            vector, tokens = embedder.embed_prompt(prompt.sent)
+            seconds = time.perf_counter() - started
+        numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
+        return Reply(text="", vector=numbers, tokens_in=tokens, tokens_out=0, seconds=seconds)
+
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
+        if request.hidden_state is not None:
+            return self._hidden_state(request, request.hidden_state)
         started = time.perf_counter()
-        llama = self._loaded(request.context)
+        llama = self._loaded(request.context, request.adapter)
         if request.tools:
             ask, query, splitter = llama.chat, tool_query(llama, request), ThoughtSplitter()
         else:
             prompt = prompt_text(llama, request)
             if not prompt.text:
                 raise RequestRefused("the prompt is empty")
-            ask, query, splitter = llama.complete, _query(request, prompt), _splitter(request, prompt.text)
+            ask, query, splitter = llama.complete, _query(llama, request, prompt), _splitter(request, prompt.text)
         reader = ReplyReader(
             self._reference, splitter=splitter, answer_end=AnswerEnd.of(request), calls=CallReader.of(request)
         )
@@ -196,6 +272,7 @@ class Embedded(InProcessRuntime):
         def is_given_up() -> bool:
             return ended.is_set() or self._closing.is_set() or reader.ended_early
 
+        query |= llama.scales(request.adapter)
         ask(query, collector.add, is_given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
             ask({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, is_given_up)
@@ -257,9 +334,11 @@ def _splitter(request: Request, text: str) -> ThoughtSplitter:
     return ThoughtSplitter(opened=not off and text.rstrip().endswith(THINK_OPEN), off=off)
 
 
-def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
+def _query(llama: Llama, request: Request, prompt: PromptText) -> dict[str, Any]:
     scored = {"logprobs": request.alternatives} if request.alternatives else {}
-    return {"prompt": prompt.sent, **scored, **_options(request)}
+    # They have a soft prompt's vectors, which a tied output would write.
+    barred = {"logit_bias": [[token, False] for token in llama.soft_prompt]} if llama.soft_prompt else {}
+    return {"prompt": prompt.sent, **scored, **barred, **_options(request)}
 
 
 def tool_query(llama: Llama, request: Request) -> dict[str, Any]:
@@ -304,6 +383,19 @@ def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
     return deliver
 
 
+def _encoded(llama: Llama, request: Request, reply: str) -> EncodedReply:
+    sent = prompt_text(llama, request).sent
+    before = llama.token_ids(sent)
+    after: tuple[int, ...] = ()
+    if isinstance(sent, str) and llama.control_tokens.search(reply) is None:
+        whole = llama.token_ids(sent + reply)
+        after = whole[len(before) :] if whole[: len(before)] == before else ()
+    if not after:  # A token would cross the border, or the reply holds a control token as text.
+        after = llama.token_ids(reply, begins=False, obeys=False)
+    end = llama.end_token
+    return EncodedReply(before, after if end is None else (*after, end))
+
+
 PRIVATE: Final = range(0xF0000, 0xFFFFE)
 """Private-use characters. Those that no message uses stand for control tokens in data."""
 
@@ -321,8 +413,17 @@ def prompt_text(llama: Llama, request: Request) -> PromptText:
 
     llama.cpp obeys control tokens anywhere in a text. One that a message holds is replaced by an unused character for
     the chat template, and llama.cpp then gets the tokens of its letters. A raw text keeps its control tokens. In a
-    request with tools, which llama.cpp gets as messages, they have a backslash.
+    request with tools, which llama.cpp gets as messages, they have a backslash. The tokens of a soft prompt come first.
     """
+    prompt = _without_soft_prompt(llama, request)
+    soft = "".join(llama.soft_prompt.values())
+    if not soft:
+        return prompt
+    sent = soft + prompt.sent if isinstance(prompt.sent, str) else [f"{soft}{prompt.sent[0]}", *prompt.sent[1:]]
+    return PromptText(soft + prompt.text, sent)
+
+
+def _without_soft_prompt(llama: Llama, request: Request) -> PromptText:
     if request.prompt is not None:
         text = request.prompt + request.begun
         return PromptText(text, text)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import struct
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -37,11 +38,21 @@ from promptkit.errors import (
     place,
 )
 from promptkit.runtimes.api_keys import Redactor
-from promptkit.runtimes.in_process.gguf import RERANKING, read_control_tokens, read_kind
+from promptkit.runtimes.base import Adapter, Pooling
+from promptkit.runtimes.in_process.gguf import (
+    RERANKING,
+    read_control_tokens,
+    read_end_token,
+    read_kind,
+    read_soft_prompt,
+)
 from promptkit.storage.files import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
-"""Memory for prompts that a slot dropped. llama.cpp's default of 8 GB is too much for a laptop."""
+"""Memory for prompts that a slot dropped. llama.cpp's default of 8 GB is too much for a laptop.
+
+With adapters there is none: llama.cpp finds a dropped prompt by its tokens alone, whichever adapter read it.
+"""
 
 BATCH = 256
 """Tokens of a prompt in one batch. A request can only be ended between batches; larger ones were no faster on a CPU."""
@@ -94,6 +105,15 @@ class LlamaServer:
         tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
         return tuple(_piece_bytes(token["piece"]) for token in tokens)
 
+    def token_ids(self, text: str | Sequence[str | int], *, begins: bool = True, obeys: bool = True) -> tuple[int, ...]:
+        """Return the ids of a text's tokens, as of a prompt.
+
+        `begins`: with the token that begins a sequence, where the model has one. `obeys`: control tokens written out
+        in the text are control tokens.
+        """
+        body = {"content": text, "add_special": begins, "parse_special": obeys}
+        return tuple(self._call("POST", "/tokenize", body)["tokens"])
+
     def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
         self._refuse_after_fork()
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
@@ -122,11 +142,22 @@ class Llama(LlamaServer):
 
     `context` is the window of each slot, `trained` the one that the model was trained on, `template` the source of its
     chat template, `system_role` whether that has a system role, `calls_functions` whether it writes tools and calls.
+    `adapters` are the digests of the loaded ones.
     """
 
-    def __init__(self, path: Path, *, context: int, slots: int, threads: int | None) -> None:
-        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason."""
-        super().__init__(path, context=context, slots=slots, threads=threads, parameters={"n_batch": BATCH})
+    def __init__(
+        self, path: Path, *, context: int, slots: int, threads: int | None, adapters: Sequence[Adapter] = ()
+    ) -> None:
+        """Load a GGUF file with adapters, none of them applied. Raises ModelLoadFailed with the file and the reason."""
+        parameters: dict[str, Any] = {"n_batch": BATCH}
+        if adapters:
+            library = load_library()
+            parameters["lora_adapters"] = [
+                library.CommonAdapterLoraInfo(str(adapter.path), 0.0) for adapter in adapters
+            ]
+            parameters |= {"lora_init_without_apply": True, "cache_ram_mib": 0}
+        super().__init__(path, context=context, slots=slots, threads=threads, parameters=parameters)
+        self.adapters = tuple(adapter.digest for adapter in adapters)
         self._letters: dict[str, tuple[int, ...]] = {}
         properties = self._call("GET", "/props")
         self.context: int = properties["default_generation_settings"]["n_ctx"]
@@ -138,6 +169,14 @@ class Llama(LlamaServer):
 
     def _warm_up(self) -> None:
         self._server.handle_completions({"prompt": "a", "max_tokens": 1})
+
+    def scales(self, adapter: Adapter | None) -> dict[str, Any]:
+        """Return the field of a query that applies one adapter, and no other that is loaded."""
+        scales = [
+            {"id": at, "scale": float(adapter is not None and digest == adapter.digest)}
+            for at, digest in enumerate(self.adapters)
+        ]
+        return {"lora": scales} if scales else {}
 
     def complete(
         self, query: Mapping[str, Any], on_chunk: Callable[[dict[str, Any]], object], ended: Callable[[], bool]
@@ -196,6 +235,26 @@ class Llama(LlamaServer):
             self._letters[token] = () if plain == obeyed else plain
         return self._letters[token]
 
+    @cached_property
+    def soft_prompt(self) -> dict[int, str]:
+        """The tokens that begin each prompt of a copy with a soft prompt, by id. Raises ModelLoadFailed."""
+        try:
+            return read_soft_prompt(self._path)
+        except (OSError, ValueError, TypeError, struct.error) as error:
+            raise ModelLoadFailed(f"cannot load {place(self._path)}: its soft prompt is damaged") from error
+
+    @cached_property
+    def end_token(self) -> int | None:
+        """The id of the token that the chat template writes after an answer, else of that which the file names."""
+        answer = "answer"
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
+        with suppress(RuntimeFailure, RequestRefused, Unsupported):
+            _, found, after = self.apply_template(turns).rpartition(answer)
+            token = self.control_tokens.match(after) if found else None
+            if token is not None:
+                return self.token_ids(token[0], begins=False)[0]
+        return read_end_token(self._path)
+
     def apply_template(
         self, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), **options: Any
     ) -> str:
@@ -212,8 +271,8 @@ class Embedder(LlamaServer):
     `context` is the longest text in tokens.
     """
 
-    def __init__(self, path: Path, *, context: int, threads: int | None) -> None:
-        """Load a GGUF file. An embedding model pools as its file says, any other by the mean over the tokens.
+    def __init__(self, path: Path, *, context: int, threads: int | None, pooling: Pooling = "mean") -> None:
+        """Load a GGUF file. An embedding model pools as its file says, any other by `pooling` over the tokens.
 
         Raises ModelLoadFailed with the file and the reason.
         """
@@ -224,7 +283,9 @@ class Embedder(LlamaServer):
         self.context = min(context, kind.trained or context)
         parameters = {"embedding": True, "n_batch": self.context, "n_ubatch": self.context}
         if kind.pooling is None:
-            parameters["pooling_type"] = load_library().llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+            types = load_library().llama_pooling_type
+            known = {"mean": types.LLAMA_POOLING_TYPE_MEAN, "last": types.LLAMA_POOLING_TYPE_LAST}
+            parameters["pooling_type"] = known[pooling]
         super().__init__(path, context=self.context, slots=1, threads=threads, parameters=parameters)
 
     def _warm_up(self) -> None:
@@ -235,19 +296,28 @@ class Embedder(LlamaServer):
 
         Several texts in one request cost as much CPU, and then a vector depends on its neighbours in the last digits.
         """
+        return self.embed_prompt(text or " ")[0]
+
+    def embed_prompt(self, prompt: str | Sequence[str | int]) -> tuple[list[float], int]:
+        """Return the unit vector of a text, or of texts with tokens between them, and its number of tokens.
+
+        Raises RuntimeFailure, Unsupported.
+        """
         self._refuse_after_fork()
-        _refuse_lone_surrogates([text])
+        _refuse_lone_surrogates(
+            [prompt] if isinstance(prompt, str) else [part for part in prompt if isinstance(part, str)]
+        )
         try:
-            answer = self._server.handle_embeddings({"input": text or " "})
+            answer = self._server.handle_embeddings({"input": prompt if isinstance(prompt, str) else [list(prompt)]})
         except (RuntimeError, ValueError) as error:
             raise RequestRefused(f"llama.cpp does not take this text: {error}") from error
         if "error" in answer:
-            self._check_fits(text)
+            self._check_fits(prompt)
             raise llama_error(answer["error"])
         (item,) = answer["data"]
-        return list(item["embedding"])
+        return list(item["embedding"]), int(answer["usage"]["prompt_tokens"])
 
-    def _check_fits(self, text: str) -> None:
+    def _check_fits(self, text: str | Sequence[str | int]) -> None:
         """Raise ContextOverflow for a text longer than the window, which llama.cpp reports as its own failure."""
         tokens = len(self._call("POST", "/tokenize", {"content": text, "add_special": True})["tokens"])
         if tokens > self.context:

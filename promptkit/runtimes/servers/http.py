@@ -11,7 +11,7 @@ import json
 import os
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from time import time
@@ -98,6 +98,29 @@ class Server:
     ) -> Any:
         """Send a body and return the JSON of the answer, of at most `limit` bytes. Raises as `get`."""
         return await self._whole("POST", path, body, within, limit)
+
+    async def has(self, path: str) -> bool:
+        """Tell whether there is something at a path. Raises as `get`, but not for the status 404."""
+        response = await self._transport.send(
+            "HEAD", self._base + path, headers=self._headers(), content=None, timeout=self._timeout
+        )
+        await response.close()
+        if response.status != 404 and not 200 <= response.status < 300:
+            raise self.refusal(response.status, response.headers, "")
+        return response.status != 404
+
+    async def upload(self, path: str, content: AsyncIterable[bytes]) -> None:
+        """Send bytes as they come. Raises as `get`."""
+        headers = {**self._headers(), "Content-Type": "application/octet-stream"}
+        response = await self._transport.send(
+            "POST", self._base + path, headers=headers, content=content, timeout=self._timeout
+        )
+        try:
+            if not 200 <= response.status < 300:
+                text = error_body_text(await response.start(ERROR_LIMIT))
+                raise self.refusal(response.status, response.headers, text)
+        finally:
+            await response.close()
 
     async def _whole(
         self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None, limit: int
@@ -294,7 +317,7 @@ class Transport:
         url: str,
         *,
         headers: Mapping[str, str],
-        content: bytes | None,
+        content: bytes | AsyncIterable[bytes] | None,
         timeout: aiohttp.ClientTimeout,
     ) -> Response:
         """Return the response as soon as its head is there; it must be closed. Raises as `transport_error` maps."""
@@ -303,7 +326,7 @@ class Transport:
                 response = await self._request(method, url, headers, content, timeout)
             except KEPT_TOO_LONG:
                 # A kept connection may be closed by the time it is used: llama-server closes after each stream.
-                if not self._has_kept:
+                if not self._has_kept or isinstance(content, AsyncIterable):
                     raise
                 response = await self._request(method, url, headers, content, timeout)
         self._has_kept = True
@@ -319,7 +342,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        content: bytes | None,
+        content: bytes | AsyncIterable[bytes] | None,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         if self._session is None:

@@ -17,6 +17,7 @@ from typing import Any
 from promptkit.errors import BadReply, ContextOverflow, RequestRefused, RuntimeFailure, ServerFailed, Unsupported
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.base import (
+    Adapter,
     Capability,
     Memory,
     Message,
@@ -179,6 +180,13 @@ class Ollama(Runtime):
         with self._understood():
             text = (first.get("_debug_info") or {}).get("rendered_template")
         return text if isinstance(text, str) else None
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Raise Unsupported: in Ollama an adapter is part of a model."""
+        raise Unsupported(
+            f"Ollama has one adapter a model, so ollama/{self._name} cannot answer with {adapter.path.name}",
+            hint="promptkit export ollama TARGET --name NAME makes a model with the adapter",
+        )
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request. A prompt that does not fit the window is sent again with a larger one."""

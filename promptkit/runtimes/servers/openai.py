@@ -27,6 +27,7 @@ from promptkit.errors import (
 from promptkit.runtimes.answer_end import AnswerEnd
 from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import (
+    Adapter,
     Capability,
     Message,
     Model,
@@ -55,6 +56,7 @@ from promptkit.runtimes.servers.http import (
     Server,
     error_text,
 )
+from promptkit.runtimes.servers.llama_adapters import find_adapter
 from promptkit.runtimes.servers.openai_events import called_functions, error_in, listed_tokens, split_content
 from promptkit.runtimes.servers.probes import (
     LLAMA_SERVER,
@@ -180,6 +182,7 @@ class OpenAI(Runtime):
         self._listed: list[Mapping[str, Any]] = []
         self._llama: Mapping[str, Any] | None = None
         self._dialect = NO_DIALECT
+        self._adapters: dict[str, int] = {}  # llama-server's numbers of adapters, by digest
         self._limit_field = "max_tokens"
         self._switch: Switch | None = None
         self._names_thoughts = False
@@ -284,7 +287,7 @@ class OpenAI(Runtime):
             found -= {"continue"}  # its thoughts would come after the begun answer
         if self._llama:
             self._dialect = LLAMA_SERVER
-            return found | {"complete", "grammar", "schema", "logprobs", "tokenize", "template"}
+            return found | {"complete", "grammar", "schema", "logprobs", "tokenize", "template", "adapters"}
         if thinking:
             probes = Probes(self._probe_past_thoughts(thinking), self._vectors)
         self._dialect, enforced = await probes.dialect()
@@ -334,6 +337,15 @@ class OpenAI(Runtime):
         if "thinks" in capabilities and not fields:
             fields = {"thought_tokens": PROBE_THOUGHTS}
         return lambda request, dialect: self._send(replace(request, **fields), dialect)
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        """Find an adapter among those that llama-server was started with. Raises Unsupported where it is not there."""
+        await super().add_adapter(adapter)
+        listed = await self._server.get(f"{self._root}/lora-adapters", within=DESCRIBE_SECONDS)
+        with self._understood():
+            self._adapters[adapter.digest] = find_adapter(
+                adapter.path, listed, server=self._server.place, quote=self._server.redactor.quote
+            )
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request by a stream: closing a stream's connection ends the generation on every server."""
@@ -459,8 +471,12 @@ class OpenAI(Runtime):
         }
         if self._llama and request.thought_tokens:
             body["thinking_budget_tokens"] = request.thought_tokens
-        if self._llama and not request.reuse_prefix:
+        # llama-server finds a dropped prompt by its tokens alone, whichever adapter read it.
+        if self._llama and (self._adapters or not request.reuse_prefix):
             body["cache_prompt"] = False
+        if self._adapters:
+            applied = self._adapters[request.adapter.digest] if request.adapter else None
+            body["lora"] = [{"id": id, "scale": float(id == applied)} for id in sorted(self._adapters.values())]
         if request.prompt is not None:
             body |= {"prompt": request.prompt + request.begun, "logprobs": alternatives or None}
         else:

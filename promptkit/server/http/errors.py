@@ -72,7 +72,7 @@ REASONS: tuple[tuple[type[PromptkitError], _Reason], ...] = (
     (RuntimeFailure, _Reason(502, "model_failed", "the model could not be asked")),
     (Unsupported, _Reason(502, "model_failed", "the model cannot do what the pipeline needs")),
     (MissingExtra, _Reason(502, "model_failed", "a package that the pipeline needs is not installed")),
-    (UnparsedAnswer, _Reason(502, "unparsed_answer", "the reply of the model does not hold an answer of its type")),
+    (UnparsedAnswer, _Reason(502, "unparsed_answer", "the model gave no answer of the type that the pipeline wants")),
     (StrictWarning, _Reason(502, "refused_warning", "the answer has a warning that the pipeline does not allow")),
     (CodeFailed, _Reason(502, "code_failed", "a tool, a technique or a model of the project failed")),
     (InputError, _Reason(400, "invalid_input", "a value does not suit the pipeline")),

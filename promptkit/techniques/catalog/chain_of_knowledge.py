@@ -110,7 +110,7 @@ def rationales(chain: Exchange) -> list[str]:
 
 
 def ends(task: Task) -> list[str]:
-    """Return where rationales end: at the words before the answer."""
+    """Return the end of rationales: the words before the answer."""
     return [cue] if (cue := task.cue("reason")) else []
 
 

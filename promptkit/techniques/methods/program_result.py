@@ -46,7 +46,7 @@ class ProgramResult:
 
 
 def find_result(program: str, *, variable: str = "", function: str = "") -> ProgramResult:
-    """Return where a program leaves its answer; `variable` and `function` are those that the prompt asks for."""
+    """Return the place of a program's answer; `variable` and `function` are those that the prompt asks for."""
     program = "\n".join(re.split(r"\r\n?|\n", program))  # As Python counts its lines.
     tree = syntax_tree(program)
     if tree is None or not tree.body:

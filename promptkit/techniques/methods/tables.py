@@ -90,7 +90,7 @@ def table_lines(
 
 
 def rows_shown(task: Task, table: Table, most: int) -> dict[str, Any]:
-    """Return how many rows of a table the macro `left_out` of `_table.j2` says are `shown`, and how many `more` there
+    """Return the numbers of rows of a table that the macro `left_out` of `_table.j2` says are `shown`, and `more` there
     are. Warns where there are more.
     """
     shown = min(most, len(table.rows))

@@ -16,6 +16,7 @@ from promptkit.tuning.search.effects import PRIOR_SD
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 NO_CALLS: Final = "the budget has no calls left"
+FOR_PROMPT: Final = "the weights are trained for the prompt with it"
 """Why a change was not measured."""
 
 
@@ -56,14 +57,21 @@ class Contribution:
 
 
 async def ablate(
-    evaluator: Evaluator, incumbent: Candidate, rows: Sequence[int], contributions: Contributions
+    evaluator: Evaluator,
+    incumbent: Candidate,
+    rows: Sequence[int],
+    contributions: Contributions,
+    *,
+    trained: Collection[str] = (),
 ) -> list[Contribution]:
     """Take each change of a candidate back by itself and evaluate that on held-out rows, as far as the budget allows.
 
     The changes that are expected to bring most come first. `contributions` is what the search knows of them; the rest
-    is estimated from that, the lead over the start on these rows, and what was measured. Sorted by contribution. Raises
-    SearchFailed and StoreFailed.
+    is estimated from that, the lead over the start on these rows, and what was measured. `trained`: the parameters of
+    trained weights; without them alone a candidate that has some is measured, as they fit no other prompt. Sorted by
+    contribution. Raises SearchFailed and StoreFailed.
     """
+    has_weights = not incumbent.choices.keys().isdisjoint(trained)
     rows = [row for row in rows if evaluator.result(incumbent, row) is not None]
     contributions = _observed(evaluator, contributions, Candidate(), incumbent, contributions.names, rows)
     calls = sum(result.calls for result in evaluator.results(incumbent, rows))
@@ -71,6 +79,9 @@ async def ablate(
     skipped: dict[str, str] = {}
     for parameter in _largest_first(incumbent, contributions):
         without = incumbent.with_choice(parameter, None)
+        if has_weights and parameter not in trained:
+            skipped[parameter] = FOR_PROMPT
+            continue
         if wrong := partition_valid(evaluator, [without])[1]:
             skipped[parameter] = f"not possible without it: {wrong[0][1]}"
             continue

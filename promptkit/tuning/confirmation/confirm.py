@@ -148,7 +148,7 @@ async def confirm(
     no_pairs = Confirmation(outcome="not shown", why=VERDICT_REASONS["no pairs"], ordinal=ordinal, level=level)
     if not planned:
         return no_pairs
-    test = _PairedTest(evaluator, start, incumbent, units, Looks(planned, level=level), split.independent_size, ordinal)
+    test = PairedTest(evaluator, start, incumbent, units, Looks(planned, level=level), split.independent_size, ordinal)
     for look in test.looks.looks:
         try:
             await evaluator.evaluate([start, incumbent], test.rows_of(look))
@@ -164,7 +164,7 @@ async def confirm(
 
 
 @dataclass(frozen=True, slots=True)
-class _PairedTest:
+class PairedTest:
     """The test of one pair of candidates on units of held-out rows. `rows_in_all`: independent rows, searched and held
     out."""
 

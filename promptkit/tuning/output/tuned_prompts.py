@@ -69,7 +69,7 @@ def _tuned_prompt(step: str, made: Path, project: Project, target: str, taken: C
 
 
 def prompt_name(file: Path, folder: Path, project: Project) -> str:
-    """Return how a file in `folder` names a prompt: by name if that resolves to it, otherwise by path."""
+    """Return the name of a prompt for a file in `folder`: its own name if that resolves to it, otherwise its path."""
     # Resolved as from a file in the folder, which may not exist yet.
     if project.find_prompt(file.stem, beside=folder / file.name) == file:
         return file.stem

@@ -24,6 +24,7 @@ from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
 from promptkit.storage.yaml_edit import block_text, differing, set_value
 from promptkit.tuning.output.example_pools import example_pools
+from promptkit.tuning.output.trained_files import trained_files
 from promptkit.tuning.output.tuned_prompts import (
     TUNED,
     free_file,
@@ -111,12 +112,12 @@ _TUNED_SUFFIX = re.compile(rf"\.{TUNED}(-\d+)?$")
 class Draft:
     """Files that are not written yet.
 
-    `files`: texts by path, that of the pipeline (or prompt) itself last. `searched`: the candidate as a pipeline.
+    `files`: contents by path, that of the pipeline (or prompt) itself last. `searched`: the candidate as a pipeline.
     `moved`: files of it by the files that they become. `in_place`: the target's own file is replaced.
     """
 
     target: Path
-    files: Mapping[Path, str]
+    files: Mapping[Path, str | bytes]
     searched: Pipeline
     moved: Mapping[Path, Path] = field(default_factory=dict)
     diff: str = ""
@@ -155,6 +156,11 @@ def draft(
     pools = list(example_pools(searched, file, taken))
     for pool in pools:
         changes[pool.step]["examples"]["from"] = pool.file.name
+    trained = list(trained_files(changes, searched, file, taken))
+    for weights in trained:
+        changes[weights.step][weights.setting] = weights.reference
+        if weights.reference is None:
+            del changes[weights.step][weights.setting]
     before = read_bytes(target).decode() if in_place or target.suffix in YAML else ""
     after = (
         _changed_text(before, target, changes, None if in_place else file)
@@ -162,13 +168,14 @@ def draft(
         else _one_step_pipeline(searched, file, changes)
     )
     artifacts = {} if in_place else dict(_artifacts(searched, file))
-    texts = {prompt.file: prompt.text for prompt in prompts}
+    contents: dict[Path, str | bytes] = {prompt.file: prompt.text for prompt in prompts}
     copied = {**artifacts, **{pool.made: pool.file for pool in pools}}
-    texts |= {new: read_bytes(old).decode() for old, new in copied.items() if old.is_file()}
+    copied |= {weights.made: weights.file for weights in trained}
+    contents |= {new: read_bytes(old) for old, new in copied.items() if old.is_file()}
     diff = text_diff(before, after, name, project.portable_name(file))
     return Draft(
         target=target,
-        files={**texts, file: after if in_place else _with_heading(after, [made_by(name), *about])},
+        files={**contents, file: after if in_place else _with_heading(after, [made_by(name), *about])},
         searched=searched,
         in_place=in_place,
         moved={prompt.made: prompt.file for prompt in prompts} | copied,
@@ -183,14 +190,14 @@ def write(drafted: Draft) -> list[Path]:
     """
     before = {path: path.read_bytes() if path.is_file() else None for path in drafted.files}
     try:
-        for path, text in drafted.files.items():
+        for path, content in drafted.files.items():
             make_folder(path.parent)
-            write_atomic(path, text.encode())
+            write_atomic(path, content)
         _check_same_requests(drafted, list(drafted.files)[-1])
     except BaseException:
-        for path, content in before.items():
-            if content is not None:
-                write_atomic(path, content)
+        for path, earlier in before.items():
+            if earlier is not None:
+                write_atomic(path, earlier)
             else:
                 with suppress(StoreFailed):
                     remove_file(path)
@@ -243,7 +250,7 @@ def _tuned_place(target: Path, project: Project) -> tuple[Path, str, str]:
 
 
 def _reference(prompt: Path, pipeline: Path, project: Project) -> str:
-    """Return how a pipeline names a prompt that does not exist yet."""
+    """Return the name by which a pipeline calls a prompt that does not exist yet."""
     if prompt.parent in (pipeline.parent, project.root.resolve() / "templates" / "prompts"):
         return prompt.stem if not (pipeline.parent / prompt.name).exists() else prompt.name
     return Path(os.path.relpath(prompt, pipeline.parent)).as_posix()

@@ -202,7 +202,7 @@ class WarmStart:
 
 
 def prior_text(tunings: int) -> str:
-    """Return where a prior comes from, and how to do without: a note for the person."""
+    """Return a note for the person: the source of a prior, and the option to do without it."""
     count = "1 earlier tuning" if tunings == 1 else f"{tunings} earlier tunings"
     return f"prior from {count} on this model (--cold starts without)"
 

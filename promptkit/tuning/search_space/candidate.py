@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from promptkit.storage.hashes import content_key
 
-ParameterKind = Literal["decide", "examples", "layout", "technique", "think", "wording", "given"]
-KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "think", "wording", "given")
-"""From the kind that usually gains most to the one that gains least; `given` are parameters that `tune:` declares."""
+ParameterKind = Literal["decide", "examples", "layout", "technique", "think", "wording", "weights", "given"]
+KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
+"""Kinds of prompts from the one that usually gains most to the one that gains least; `weights` are trained for the
+chosen prompt; `given` are parameters that `tune:` declares."""
 
 AS_WRITTEN = "as written"
 KEY_BYTES = 8

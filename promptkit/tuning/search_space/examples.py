@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from promptkit.engine.pipeline import Step
+from promptkit.evaluation.suite.near_duplicates import mutual_near_duplicates, near_duplicates
 from promptkit.prompts.nearest_examples import NearestBy
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit
-from promptkit.tuning.near_duplicates import mutual_near_duplicates, near_duplicates
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 from promptkit.tuning.search_space.demonstration import Demonstration, gold_demonstrations
 from promptkit.tuning.search_space.example_draws import FEWER_DRAWS, RANDOM_DRAWS, example_choices

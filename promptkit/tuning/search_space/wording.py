@@ -9,9 +9,9 @@ from typing import Final
 from promptkit.answers.labels import Label
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError
+from promptkit.evaluation.suite.near_duplicates import words_of
 from promptkit.project import LIBRARY
 from promptkit.prompts.template_loader import render_file
-from promptkit.tuning.near_duplicates import words_of
 from promptkit.tuning.prompt_edits import edit_sections, section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 from promptkit.tuning.search_space.demonstration import Demonstration

@@ -105,6 +105,13 @@ def test_a_folder_holds_what_the_target_needs_and_no_more(project: Path, tmp_pat
     assert str(tmp_path) not in readme + settings
 
 
+def test_a_model_of_a_pipeline_within_the_target_brings_its_extra(project: Path, tmp_path: Path) -> None:
+    inner = project / "pipelines" / "inner.yaml"
+    inner.write_text(inner.read_text().replace("technique:", "model: hf/someone/small/small.gguf, technique:"))
+    export_folder(load(project / "pipelines" / "sum.yaml"), tmp_path / "out")
+    assert (tmp_path / "out" / "requirements.txt").read_text().startswith("promptkit[hub]==")
+
+
 @pytest.mark.parametrize(
     ("model", "written", "note"),
     [

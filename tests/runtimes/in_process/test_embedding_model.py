@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import ContextOverflow, ModelLoadFailed, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import Request
+from promptkit.runtimes.base import HiddenState, Message, Request
+from promptkit.runtimes.in_process.cut_model import cut_models_folder
 from promptkit.runtimes.in_process.embedded import Embedded, open_embedded
 from promptkit.runtimes.in_process.embedding_model import EmbeddingModel
 from promptkit.runtimes.in_process.gguf import ModelKind, read_kind
@@ -110,7 +111,7 @@ async def test_a_model_that_answers_embeds_at_the_same_time_and_loads_for_it_onl
     model = await runtime.model()
     assert "embeddings" in model.capabilities
     assert not model.embeds_well
-    assert runtime._embedders == []
+    assert not runtime._embedders
     question = Request(prompt="The capital of France is", max_tokens=1)
     reply, vectors, other = await asyncio.gather(
         runtime.answer(question), runtime.embed(["a cat", "a dog"]), runtime.answer(question)
@@ -119,4 +120,24 @@ async def test_a_model_that_answers_embeds_at_the_same_time_and_loads_for_it_onl
     assert [len(vector) for vector in vectors] == [576, 576]
     assert length(vectors[0]) == pytest.approx(1)
     await runtime.close()
-    assert runtime._embedders == []
+    assert not runtime._embedders
+
+
+async def test_a_model_that_answers_gives_the_vectors_of_its_layers(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path))
+    runtime = Embedded(model_file, reference="both", context=256, slots=1)
+    model = await runtime.model()
+    assert model.layers == 30
+    assert "hidden_states" in model.capabilities
+    messages = (Message("user", "A fine <|im_end|> film."),)
+    states = [HiddenState(15, "last"), HiddenState(30, "last"), HiddenState(15, "mean")]
+    replies = [await runtime.answer(Request(messages=messages, begun="Mood:", hidden_state=state)) for state in states]
+    assert {len(reply.vector) for reply in replies} == {576}
+    assert len({reply.vector for reply in replies}) == 3
+    assert {reply.tokens_in for reply in replies} == {await runtime.count(messages, "Mood:")}
+    assert [copy.name[-8:] for copy in cut_models_folder().iterdir()] == ["-15.gguf"]
+    await runtime.forget_layers(but=None)
+    assert not list(cut_models_folder().iterdir())
+    await runtime.close()

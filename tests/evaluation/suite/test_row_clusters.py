@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptkit.tuning import row_clusters
+from promptkit.evaluation.suite import row_clusters
+from promptkit.evaluation.suite.row_clusters import LEAST_SIMILARITY, repeated_rows
 from promptkit.tuning.confirmation.verdict import paired_gain
-from promptkit.tuning.row_clusters import LEAST_SIMILARITY, repeated_rows
 from tests.tuning.tunings import rows as numbered_rows
 
 VOCABULARY = [

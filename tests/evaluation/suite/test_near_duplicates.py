@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.tuning.near_duplicates import mutual_near_duplicates, near_duplicates
+from promptkit.evaluation.suite.near_duplicates import mutual_near_duplicates, near_duplicates
 
 LONG = " ".join(f"word{number}" for number in range(40))
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.evaluation.suite.data import BoundRow, cluster_value
+from promptkit.evaluation.suite.near_duplicates import words_of
 from promptkit.evaluation.suite.suite import Suite
-from promptkit.tuning.near_duplicates import words_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -1,0 +1,1 @@
+"""`promptkit start`: from one sentence to a project of plain files."""

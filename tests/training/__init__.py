@@ -1,0 +1,1 @@
+"""Tests of what trains models and of the files that training writes."""
