@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from promptkit.errors import place
+from promptkit.runtimes.in_process.adapter_file import AdapterFile, LowRankPair, check_fits, read_adapter
 from promptkit.runtimes.in_process.gguf import CONTROL, TOKEN_TYPES_KEY, TOKENS_KEY
-from promptkit.runtimes.in_process.gguf_contents import GgufContents, Tensor, read_contents, wrong_gguf
+from promptkit.runtimes.in_process.gguf_contents import EMBEDDING, GgufContents, Tensor, read_contents, wrong_gguf
 from promptkit.runtimes.in_process.gguf_writer import NewTensor, check_other_file, copied, copy_metadata, write_gguf
-from promptkit.training.lora_files import LoraFile, read_lora
 from promptkit.training.tensor_numbers import (
     QUANTIZATIONS,
     Numbers,
@@ -22,7 +23,6 @@ from promptkit.training.tensor_numbers import (
     to_bytes,
 )
 
-EMBEDDING: Final = "token_embd.weight"
 _KEPT_FINER: Final = (EMBEDDING, "output.weight")
 """Matrices of the vocabulary, which are written as Q8_0 at least: coarser ones cost the most quality."""
 _FILE_TYPES: Final = {"f32": 0, "f16": 1, "bf16": 32, "q4_0": 2, "q4_1": 3, "q5_0": 8, "q5_1": 9, "q8_0": 7}
@@ -40,9 +40,9 @@ def write_copy(path: Path, to: Path, *, adapter: Path | None = None, quantizatio
     contents = read_contents(path)
     if contents.text("general.type") == "adapter":
         raise wrong_gguf(path, "this is an adapter, not a model", hint="name the model, and this file by --adapter")
-    lora = read_lora(adapter) if adapter is not None else None
+    lora = read_adapter(adapter) if adapter is not None else None
     if lora is not None:
-        lora.check_base(contents)
+        check_fits(lora, path, str(place(path)))
     tensors = [_converted(contents, tensor, lora, quantization) for tensor in contents.tensors.values()]
     changes: dict[str, str | int] = {"general.quantization_version": 2}
     if quantization is not None:
@@ -101,8 +101,8 @@ def unused_control_tokens(contents: GgufContents) -> dict[int, str]:
     return found
 
 
-def _converted(contents: GgufContents, tensor: Tensor, lora: LoraFile | None, quantization: str | None) -> NewTensor:
-    pair = lora.pairs.get(tensor.name) if lora is not None else None
+def _converted(contents: GgufContents, tensor: Tensor, lora: AdapterFile | None, quantization: str | None) -> NewTensor:
+    pair = lora.matrices.get(tensor.name) if lora is not None else None
     is_matrix = len(tensor.shape) > 1
     kind = tensor.kind
     if is_matrix and quantization is not None:
@@ -114,15 +114,16 @@ def _converted(contents: GgufContents, tensor: Tensor, lora: LoraFile | None, qu
         return copied(contents, tensor)
     if lora is None or pair is None:
         return _changed(contents, tensor, kind, lambda rows, _: rows)
-    return _changed(contents, tensor, kind, _merge(lora, pair))
+    return _changed(contents, tensor, kind, _merge(lora, tensor.name, pair))
 
 
-def _merge(lora: LoraFile, pair: tuple[Tensor, Tensor]) -> Callable[[Numbers, int], Numbers]:
+def _merge(lora: AdapterFile, matrix: str, pair: LowRankPair) -> Callable[[Numbers, int], Numbers]:
     scale = lora.scale(pair)
 
     def merged(rows: Numbers, first: int) -> Numbers:
-        a, b = (read_numbers(lora.contents, tensor) for tensor in pair)
-        return np.asarray(rows + scale * (b[first : first + len(rows)] @ a), np.float32)
+        a, b = (read_numbers(lora.contents, tensor) for tensor in (pair.a, pair.b))
+        left, right = (a, b.T) if matrix == EMBEDDING else (b, a)
+        return np.asarray(rows + scale * (left[first : first + len(rows)] @ right), np.float32)
 
     return merged
 

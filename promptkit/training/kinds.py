@@ -36,13 +36,13 @@ class Kind(Protocol):
         """Return the first layer that it reaches; 0 where it changes the embeddings."""
 
     def count(self, config: TransformerConfig) -> int:
-        """Return how many numbers are fitted."""
+        """Return the number of fitted numbers."""
 
     def tokens(self, weights: Path) -> tuple[int, ...]:
         """Return the tokens that begin each prompt under it. Raises InputError for weights that cannot have it."""
 
     def method(self, config: TransformerConfig, weights: Path) -> Method:
-        """Return how it is fitted."""
+        """Return the method of the fit."""
 
     def write(
         self, file: Path, weights: Path, config: TransformerConfig, parameters: Any, description: Mapping[str, Any]
@@ -131,8 +131,8 @@ class SoftPromptKind:
     def write(
         self, file: Path, weights: Path, config: TransformerConfig, parameters: Any, description: Mapping[str, Any]
     ) -> None:
+        from promptkit.runtimes.in_process.adapter_file import TRAINING_KEY
         from promptkit.training.gguf_copies import write_embedding_rows
-        from promptkit.training.lora_files import TRAINING_KEY
 
         tokens = self.tokens(weights)
         facts = {

@@ -16,6 +16,7 @@ from promptkit.evaluation.statistics.power import smallest_shown
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.contamination import given_inputs
 from promptkit.evaluation.suite.data import DataRow
+from promptkit.evaluation.suite.generated import GENERATED, is_generated
 from promptkit.evaluation.suite.row_clusters import repeated_rows
 from promptkit.evaluation.suite.row_order import row_order
 from promptkit.evaluation.suite.suite import Suite
@@ -26,10 +27,10 @@ LEAST_ROWS: Final = 40
 VALIDATION_SHARE: Final = 0.2
 LEAST_VALIDATION, MOST_VALIDATION = 10, 200
 SUGGESTED_ROWS: Final = 200
+RIGHT_ANSWER: Final = "the right answer"
+"""The field of the right answer. No input has this name, as it has blanks."""
 DISCORDANT: Final = 0.3
 """The share of rows on which base and adapter differ that the smallest gain to be shown is reckoned with."""
-GENERATED: Final = "generated"
-"""The field of rows that a model wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +56,10 @@ class LabelledRows:
     @property
     def generated(self) -> int:
         """The number of rows that a model wrote."""
-        return sum(GENERATED in row.scope for row in self.rows.rows)
+        return sum(is_generated(row.scope) for row in self.rows.rows)
 
     def counts(self) -> Counter[str]:
-        """Return how often each answer of a closed set is the right one; empty for an open set."""
+        """Return the number of rows by right answer of a closed set; empty for an open set."""
         if self.answer is None or not self.answer.alternatives():
             return Counter()
         return Counter(self.answer.write(row.expect) for row in self.rows.rows)
@@ -143,21 +144,17 @@ def _rows_of(suite: Suite, name: str, limit: int | None) -> LabelledRows:
     if problems:
         raise InputError(problems[:MAX_PROBLEMS])
     path = suite.data.file or suite.file
-    rows = bind_step_rows(pipeline, step, fields, path, expect=_RIGHT, labelled=True)
+    rows = bind_step_rows(pipeline, step, fields, path, expect=RIGHT_ANSWER, labelled=True)
     return LabelledRows(pipeline=pipeline, step=step, rows=rows, hashes=_hashes(rows.rows, hashes))
-
-
-_RIGHT: Final = "the right answer"
-"""The field of the right answer. No input has this name, as it has blanks."""
 
 
 def _items(
     step: Step, scope: Mapping[str, Any], given: Mapping[str, Any], expect: Any, row: DataRow
 ) -> Iterator[dict[str, Any]]:
     """Yield the fields that the step sees: once, or for each item of its `for_each`. Raises InputError."""
-    mark = {GENERATED: row.fields[GENERATED]} if GENERATED in row.fields else {}
+    mark = {GENERATED: row.fields[GENERATED]} if is_generated(row.fields) else {}
     if step.for_each is None:
-        yield {**given, **mark, _RIGHT: expect}
+        yield {**given, **mark, RIGHT_ANSWER: expect}
         return
     lists = {name: list(value.evaluate(scope, frozenset())) for name, value in step.for_each.lists.items()}
     lengths = {len(items) for items in lists.values()}
@@ -167,7 +164,7 @@ def _items(
         raise InputError(row.wrong(f"the step `{step.name}` has {items} items, and there are {count} right answers"))
     for number, right in enumerate(expect):
         if right is not None:
-            yield {**given, **{name: items[number] for name, items in lists.items()}, **mark, _RIGHT: right}
+            yield {**given, **{name: items[number] for name, items in lists.items()}, **mark, RIGHT_ANSWER: right}
 
 
 def _hashes(rows: Sequence[StepRow], others: Sequence[str] = ()) -> tuple[str, ...]:
@@ -215,7 +212,7 @@ def split_rows(labelled: LabelledRows) -> TrainingSplit:
     clusters = repeated_rows([row.inputs for row in rows], [""] * len(rows))
     labels = answers if labelled.counts() else None
     order = row_order(len(rows), labels=labels, clusters=clusters)
-    of_model = {clusters[at] for at, row in enumerate(rows) if GENERATED in row.scope}
+    of_model = {clusters[at] for at, row in enumerate(rows) if is_generated(row.scope)}
     order.sort(key=lambda at: clusters[at] in of_model)  # a stable sort
     wanted, taken = validation_size(len(rows)), 0
     while taken < wanted or (taken < len(order) and clusters[order[taken - 1]] == clusters[order[taken]]):

@@ -65,10 +65,11 @@ async def step_requests(
 ) -> list[StepRequest]:
     """Return the deciding requests of a step for its rows, exactly as it sends them.
 
-    Where the first request decides, none is sent. Where a technique thinks first, the rows' own thoughts are trained on
-    too, as far as rows have any (field `thoughts` or `rationale`); for the other rows the model is asked to think, and
-    only the answer after its thoughts is trained on. Raises InputError for a step whose answer is not decided by
-    requests to its model, and the errors of the runtime.
+    A step that a head decides is taken as it asks where the head abstains. Where the first request decides, none is
+    sent. Where a technique thinks first, the rows' own thoughts are trained on too, as far as rows have any (field
+    `thoughts` or `rationale`); for the other rows the model is asked to think, and only the answer after its thoughts
+    is trained on. Raises InputError for a step whose answer is not decided by requests to its model, and the errors of
+    the runtime.
     """
     requests = _Requests(labelled, models, settings)
     rows = labelled.rows.rows
@@ -91,10 +92,11 @@ class _Requests:
     """Makes the requests of a step for its rows."""
 
     def __init__(self, labelled: LabelledRows, models: Models, settings: RunSettings) -> None:
-        call = labelled.step.prompt_call
-        assert call is not None, "only a step that asks is trained"
-        self._labelled = labelled
-        self._call = call
+        assert labelled.step.prompt_call is not None, "only a step that asks is trained"
+        # The base is trained, on the requests of `otherwise`: what the step names may not be there yet.
+        self._call = replace(labelled.step.prompt_call, head=None, adapter=None)
+        self._step = replace(labelled.step, prompt_call=self._call)
+        self._pipeline = labelled.pipeline
         self._models = models
         self._settings = settings
         self._direct = False
@@ -112,7 +114,7 @@ class _Requests:
             raise self._untrainable(reason, "set `decide: constrain`, or train the technique `vanilla`")
 
     def _untrainable(self, reason: str, hint: str) -> InputError:
-        step = self._labelled.step
+        step = self._step
         return InputError(replace(step.place, message=f"the step `{step.name}` cannot be trained: {reason}", hint=hint))
 
     async def of_row(self, at: int, row: StepRow) -> list[StepRequest]:
@@ -134,7 +136,7 @@ class _Requests:
 
     async def _rehearsed(self, row: StepRow, thoughts: str | None = None) -> _Performed:
         """Perform the technique on the right answer as each reply, the first one `thoughts` where they are given."""
-        step = self._labelled.step
+        step = self._step
         client = await self._models.get(step.model)
         kind = row.answer or self._call.answer
         assert isinstance(kind, AnswerType), "a row has a type where the step has none"
@@ -143,9 +145,9 @@ class _Requests:
         return await self._performed(row, DryModels(dry, self._models, embedder_of(step)))
 
     async def _performed(self, row: StepRow, models: Models | DryModels) -> _Performed:
-        step = self._labelled.step
+        step = self._step
         trace = Trace(name=step.name, kind="step")
-        alone = SingleStep(self._labelled.pipeline, step, models=models, settings=self._settings)
+        alone = SingleStep(self._pipeline, step, models=models, settings=self._settings)
         context = replace(await alone.context(row, trace), repairs=0)
         last: Exchange | None = None
         try:

@@ -17,6 +17,7 @@ from promptkit.engine.session import RunSettings
 from promptkit.errors import InputError, MissingExtra, Problem, Unsupported, place
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.evaluation.statistics.paired import paired_binary
+from promptkit.evaluation.suite.generated import is_generated
 from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.runtimes.in_process.runtime import InProcessRuntime
 from promptkit.runtimes.in_process.weights import file_digest
@@ -24,7 +25,7 @@ from promptkit.runtimes.models import Models
 from promptkit.storage.files import check_destination
 from promptkit.training.fitting.settings import Evaluation, FitProgress, FitSettings, Fitted
 from promptkit.training.kinds import ALPHA, RANK, Kind, begins_texts
-from promptkit.training.labelled_rows import GENERATED, LabelledRows, check_rows, split_rows
+from promptkit.training.labelled_rows import LabelledRows, check_rows, split_rows
 from promptkit.training.records import (
     AccuracyRecord,
     DifferenceRecord,
@@ -333,7 +334,7 @@ def _rows_record(examples: StepExamples) -> RowsRecord:
         validation=len(validation),
         too_long=examples.too_long,
         generated=examples.labelled.generated,
-        generated_validation=sum(GENERATED in row.scope for row in validation),
+        generated_validation=sum(is_generated(row.scope) for row in validation),
         hash=examples.labelled.rows.hash,
     )
 
@@ -375,7 +376,7 @@ def _finite(loss: float) -> float | None:
 
 
 def _description(examples: StepExamples, record: StepRecord) -> dict[str, Any]:
-    """Return what the file says of its making. It has no path and no date."""
+    """Return the record of the training for the file's metadata. It has no path and no date."""
     return {
         "base": record.base,
         "architecture": record.architecture,

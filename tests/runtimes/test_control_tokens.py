@@ -19,8 +19,9 @@ from promptkit.runtimes.base import FunctionCall, Message, Model, Request, Role,
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
 from promptkit.runtimes.function_calls import arguments_object
-from promptkit.runtimes.in_process.embedded import PRIVATE, Embedded, prompt_text
+from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.runtimes.in_process.gguf import read_control_tokens
+from promptkit.runtimes.in_process.llama_requests import PRIVATE, prompt_text
 from promptkit.runtimes.scripted import Scripted
 from promptkit.runtimes.serialization import KEY_VERSION, model_from, model_record, request_key, request_record, to_json
 from promptkit.runtimes.servers.ollama import Ollama

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from promptkit.errors import InputError, MissingExtra
 from promptkit.runtimes.in_process.gguf_contents import read_contents
-from promptkit.runtimes.in_process.gguf_writer import SOURCE_KEY
+from promptkit.runtimes.in_process.gguf_writer import SOURCE_KEY, NewTensor, encode_value, write_gguf
 from promptkit.runtimes.in_process.weights import file_digest
 from promptkit.training import tensor_numbers
 from promptkit.training.gguf_copies import unused_control_tokens, write_copy, write_embedding_rows
@@ -52,12 +53,30 @@ def test_a_coarse_copy_keeps_the_vocabulary_in_eight_bits(tmp_path: Path) -> Non
 def test_matrices_that_an_adapter_changes_become_fine_enough_to_keep_the_change(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", quantized="Q4_1")
     factors = Pair(np.full((1, 4, 64), 0.1, np.float32), np.full((1, 128, 4), 0.1, np.float32))
-    write_lora(adapter := tmp_path / "a.lora.gguf", "llama", {"ffn_up": factors}, scale=1.0, first=1, training={})
+    note = {"base": file_digest(path)}
+    write_lora(adapter := tmp_path / "a.lora.gguf", "llama", {"ffn_up": factors}, scale=1.0, first=1, training=note)
     write_copy(path, copy := tmp_path / "copy.gguf", adapter=adapter)
     tensors = read_contents(copy).tensors
     assert [tensors[f"blk.{layer}.ffn_up.weight"].type.name for layer in range(3)] == ["Q4_1", "Q8_0", "Q4_1"]
     write_copy(path, copy, adapter=adapter, quantization="q4_1")
     assert read_contents(copy).tensors["blk.1.ffn_up.weight"].type.name == "Q4_1"
+
+
+def bytes_of(values: np.ndarray[Any, Any]) -> list[bytes]:
+    return [values.tobytes()]
+
+
+def test_an_adapter_of_the_embedding_is_merged_as_llama_cpp_applies_it(tmp_path: Path) -> None:
+    path, random = write_tiny(tmp_path / "tiny.gguf", tied=False), np.random.default_rng(0)
+    facts = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora"}
+    sizes = {"token_embd.weight.lora_a": (len(vocabulary()), 4), "token_embd.weight.lora_b": (64, 4)}
+    factors = {name: random.normal(size=size, scale=0.3).astype(np.float32) for name, size in sizes.items()}
+    tensors = [NewTensor(name, sizes[name], 0, partial(bytes_of, values)) for name, values in factors.items()]
+    write_gguf(adapter := tmp_path / "a.gguf", {key: encode_value(value) for key, value in facts.items()}, tensors)
+    write_copy(path, copy := tmp_path / "copy.gguf", adapter=adapter)
+    adapted = np.exp(LlamaAnswers(path, adapter).log_probabilities(TOKENS, len(vocabulary())))
+    assert probabilities(copy) == pytest.approx(adapted, abs=1e-4)
+    assert np.abs(adapted - probabilities(path)).max() > 0.1
 
 
 def test_rows_that_blocks_do_not_fit_become_16_bits(tmp_path: Path) -> None:

@@ -75,12 +75,30 @@ async def test_the_request_that_decides_is_trained_on_without_being_sent(folder:
     assert found.choices == (" billing", " bad", " other")
 
 
+@pytest.mark.parametrize("otherwise", ["constrain", "score", "generate"])
+async def test_a_step_that_a_head_decides_is_trained_on_the_requests_of_its_otherwise(
+    folder: Folder, otherwise: str
+) -> None:
+    settings = f"decide: head\n            otherwise: {otherwise}"
+    by_head, model = await requests_of(folder, settings, ROW)
+    without, _ = await requests_of(folder, f"decide: {otherwise}", ROW)
+
+    assert by_head == without
+    assert not model.asked, "there is no head yet that could be asked"
+
+
 async def test_it_is_the_request_that_a_run_sends(folder: Folder) -> None:
     (found,), _ = await requests_of(folder, "layout: markdown", ROW)
     sent = LetterModel()
     await folder.run(pipeline("layout: markdown"), sent, {"mail": "The bill is wrong."})
 
     assert (found.request.messages, found.request.begun) == (sent.asked[0].messages, sent.asked[0].begun)
+
+
+async def test_an_adapter_that_the_step_names_is_left_out_and_need_not_be_there(folder: Folder) -> None:
+    (found,), _ = await requests_of(folder, "adapter: test.sort.lora.gguf", ROW)
+
+    assert found.request.adapter is None
 
 
 async def test_an_open_answer_has_no_choices(folder: Folder) -> None:

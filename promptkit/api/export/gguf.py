@@ -16,6 +16,7 @@ from promptkit.runtimes.models import MODEL_OPTION, choose_model
 from promptkit.runtimes.references import AUTO, ReferenceKind, open_runtime, parse_reference
 from promptkit.storage.files import check_destination
 from promptkit.training.gguf_copies import write_copy
+from promptkit.training.kinds import AdapterKind
 
 Quantization: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """The types of matrices that a copy can have."""
@@ -77,7 +78,7 @@ def _source(source: str, adapter: Path | None, step: str | None, model: str | No
         pipeline = load(source)
         chosen = _step_with_adapter(pipeline, step, adapter)
         if adapter is None and chosen is not None:
-            adapter = adapter_file(pipeline, chosen)
+            adapter = _adapter_of(pipeline, chosen)
         return _Source(*default_model(pipeline.project, pipeline, model or (chosen.model if chosen else None)), adapter)
     if step is not None or model is not None:
         raise InputError(
@@ -98,9 +99,12 @@ def _model_reference(source: str) -> str | None:
     return None if named.kind == AUTO else source
 
 
-def adapter_file(pipeline: Pipeline, step: Step) -> Path:
-    """Return the path of a step's adapter beside its pipeline."""
-    return pipeline.file.parent / f"{step.prompt_call.home if step.prompt_call else step.name}.lora.gguf"
+def _adapter_of(pipeline: Pipeline, step: Step) -> Path:
+    """Return the adapter that a step names, else the path at which training leaves one beside the pipeline."""
+    call = step.prompt_call
+    if call is not None and call.adapter is not None:
+        return call.adapter
+    return pipeline.file.parent / f"{call.home if call else step.name}{AdapterKind().suffix}"
 
 
 def _step_with_adapter(pipeline: Pipeline, name: str | None, adapter: Path | None) -> Step | None:
@@ -109,10 +113,10 @@ def _step_with_adapter(pipeline: Pipeline, name: str | None, adapter: Path | Non
         step = pipeline.steps.get(name)
         if step is None:
             raise InputError(f"`{pipeline.name}` has no step `{name}`", hint=f"its steps: {', '.join(pipeline.steps)}")
-        if adapter is None and not adapter_file(pipeline, step).exists():
+        if adapter is None and not _adapter_of(pipeline, step).exists():
             raise InputError(
                 Problem(
-                    f"the step `{name}` has no adapter beside it: {adapter_file(pipeline, step).name}",
+                    f"the step `{name}` has no adapter beside it: {_adapter_of(pipeline, step).name}",
                     place(pipeline.file),
                     hint=f"promptkit train {pipeline.file.stem} --adapter --step {name}",
                 )
@@ -120,7 +124,7 @@ def _step_with_adapter(pipeline: Pipeline, name: str | None, adapter: Path | Non
         return step
     if adapter is not None:
         return None
-    trained = [step for step in pipeline.steps.values() if adapter_file(pipeline, step).exists()]
+    trained = [step for step in pipeline.steps.values() if _adapter_of(pipeline, step).exists()]
     if len(trained) > 1:
         names = ", ".join(step.name for step in trained)
         raise InputError(f"several steps have an adapter ({names})", hint=f"--step {trained[0].name}")

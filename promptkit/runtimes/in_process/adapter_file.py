@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +13,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptkit.errors import InputError, Problem, place
-from promptkit.runtimes.in_process.gguf_contents import GgufContents, read_contents
+from promptkit.errors import InputError
+from promptkit.runtimes.in_process.gguf_contents import EMBEDDING, GgufContents, Tensor, read_contents, wrong_gguf
 from promptkit.runtimes.in_process.weights import file_digest
 from promptkit.storage.files import Stamp, check_there, file_stamp, unreadable
 
@@ -23,12 +25,13 @@ MOST_BYTES: Final = 2**31
 MOST_RANK: Final = 512
 TRAIN_HINT: Final = "promptkit train TARGET --adapter writes one for the model that answers"
 _FIRST, _SECOND = ".lora_a", ".lora_b"
-_EMBEDDING = "token_embd.weight"
-"""The one matrix whose adapter is transposed in llama.cpp."""
+_OUTPUT: Final = "output.weight"
+_ALPHA: Final = "adapter.lora.alpha"
+_FLOAT32: Final = struct.pack("<I", 6)
 
 
 class TrainingNote(BaseModel):
-    """What `promptkit train` wrote of an adapter: the digest of its base's weights, and the hashes of all its rows."""
+    """The record of an adapter's training: the digest of its base's weights, and the hashes of all its rows."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -39,17 +42,40 @@ class TrainingNote(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterFile:
-    """A checked adapter: its model's architecture, its rank, and the matrices it changes with their shapes.
+class LowRankPair:
+    """The factors of one matrix's change in the file, their rank, and the shape [out, in] of the matrix.
 
-    `training` is None for an adapter that was made elsewhere, whose base is not known.
+    The change is b · a, with `a` [rank, in] and `b` [out, rank]; for the token embedding it is a · bᵀ, with `a`
+    [tokens, rank] and `b` [width, rank].
     """
 
-    path: Path
-    architecture: str
+    a: Tensor
+    b: Tensor
     rank: int
-    matrices: Mapping[str, tuple[int, int]]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFile:
+    """A checked adapter: its file, and the pairs of factors by the name of the matrix that they change.
+
+    `alpha` is 0 where the file names none. `training` is None for an adapter that was made elsewhere, whose base is not
+    known.
+    """
+
+    contents: GgufContents
+    alpha: float
+    matrices: Mapping[str, LowRankPair]
     training: TrainingNote | None
+
+    @property
+    def rank(self) -> int:
+        """The highest rank of its changes."""
+        return max(pair.rank for pair in self.matrices.values())
+
+    def scale(self, pair: LowRankPair) -> float:
+        """Return the number by which a pair's change is multiplied: alpha / rank, or 1 without alpha."""
+        return self.alpha / pair.rank if self.alpha else 1.0
 
 
 def read_adapter(path: Path) -> AdapterFile:
@@ -69,8 +95,7 @@ def _read(path: Path, _stamp: Stamp | None) -> AdapterFile:
     contents = read_contents(path)
     if contents.text("general.type") != "adapter" or contents.text("adapter.type") != "lora":
         raise _wrong(path, "this GGUF file holds no low-rank adapter (LoRA)")
-    rank, matrices = _matrices(contents)
-    return AdapterFile(path, contents.architecture, rank, matrices, _training(contents))
+    return AdapterFile(contents, _alpha(contents), _matrices(contents), _training(contents))
 
 
 def check_fits(adapter: AdapterFile, model: Path, reference: str) -> None:
@@ -82,32 +107,45 @@ def check_fits(adapter: AdapterFile, model: Path, reference: str) -> None:
         contents = read_contents(model)
     except InputError:
         return  # llama.cpp says what is wrong with the model when it loads it
-    architecture, tensors = contents.architecture, contents.tensors
-    if adapter.architecture != architecture:
-        raise _wrong(
-            adapter.path, f"an adapter for the architecture `{adapter.architecture}`; {reference} is `{architecture}`"
+    path, named, architecture = adapter.contents.path, adapter.contents.architecture, contents.architecture
+    if named != architecture:
+        raise _wrong(path, f"an adapter for the architecture `{named}`; {reference} is `{architecture}`")
+    if EMBEDDING in adapter.matrices and _OUTPUT not in contents.tensors:
+        message = (
+            f"this adapter changes `{EMBEDDING}`, which is also the output of {reference}: llama.cpp cannot do that"
         )
-    for name, shape in adapter.matrices.items():
-        found = tensors[name].shape if name in tensors else None
-        if found != shape:
+        raise _wrong(path, message)
+    for name, pair in adapter.matrices.items():
+        found = contents.tensors[name].shape if name in contents.tensors else None
+        if found != pair.shape:
             size = "does not have it" if found is None else f"has it as {_size(found)}"
-            raise _wrong(adapter.path, f"this adapter changes `{name}` of {_size(shape)}; {reference} {size}")
+            raise _wrong(path, f"this adapter changes `{name:.100}` of {_size(pair.shape)}; {reference} {size}")
     if adapter.training is not None and adapter.training.base != file_digest(model):
-        raise _wrong(adapter.path, f"this adapter was trained on other weights than those of {reference}")
+        raise _wrong(path, f"this adapter was trained on other weights than those of {reference}")
 
 
 def _wrong(path: Path, message: str) -> InputError:
-    return InputError(Problem(message, place(path), hint=TRAIN_HINT))
+    return wrong_gguf(path, message, hint=TRAIN_HINT)
 
 
 def _size(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
 
-def _matrices(contents: GgufContents) -> tuple[int, dict[str, tuple[int, int]]]:
-    """Return the highest rank, and the shape of each matrix that the adapter changes."""
+def _alpha(contents: GgufContents) -> float:
+    """Return the adapter's alpha. llama.cpp ends the process for one that is not a 32-bit number."""
+    if _ALPHA not in contents.metadata:
+        return 0.0
+    alpha = contents.metadata[_ALPHA]
+    if not contents.raw[_ALPHA].startswith(_FLOAT32) or not math.isfinite(alpha):
+        raise _wrong(contents.path, f"the metadata `{_ALPHA}` is not a finite number of 32 bits")
+    return float(alpha)
+
+
+def _matrices(contents: GgufContents) -> dict[str, LowRankPair]:
+    """Return the pair of each matrix that the adapter changes."""
     path, tensors = contents.path, contents.tensors
-    ranks, matrices = [], {}
+    matrices = {}
     for name, first in tensors.items():
         matrix = name.removesuffix(_FIRST)
         if matrix == name:
@@ -117,21 +155,19 @@ def _matrices(contents: GgufContents) -> tuple[int, dict[str, tuple[int, int]]]:
         second = tensors.get(matrix + _SECOND)
         if second is None:
             raise _wrong(path, f"this adapter has a tensor without its pair: `{name:.100}`")
-        if matrix == _EMBEDDING:
-            if len(first.shape) != 2 or len(second.shape) != 2:
-                raise _wrong(path, f"the two tensors of `{matrix}` are not matrices")
-            rank, shape = first.shape[1], (first.shape[0], second.shape[0])
-        elif len(first.shape) != 2 or len(second.shape) != 2 or first.shape[0] != second.shape[1]:
+        if len(first.shape) != 2 or len(second.shape) != 2:
+            raise _wrong(path, f"the two tensors of `{matrix:.100}` are not matrices")
+        inner, rank = first.shape if matrix == EMBEDDING else first.shape[::-1]
+        if rank != second.shape[1]:
             raise _wrong(path, f"the two tensors of `{matrix:.100}` do not fit together")
-        else:
-            rank, shape = first.shape[0], (second.shape[0], first.shape[1])
-        ranks.append(rank)
-        matrices[matrix] = shape
+        shape = (inner, second.shape[0]) if matrix == EMBEDDING else (second.shape[0], inner)
+        matrices[matrix] = LowRankPair(first, second, rank, shape)
     if not matrices:
         raise _wrong(path, "this adapter changes no matrix")
+    ranks = [pair.rank for pair in matrices.values()]
     if max(ranks) > MOST_RANK or min(ranks) < 1:
         raise _wrong(path, f"an adapter of rank {max(ranks)}; 1 to {MOST_RANK} is taken")
-    return max(ranks), matrices
+    return matrices
 
 
 def _training(contents: GgufContents) -> TrainingNote | None:

@@ -16,6 +16,8 @@ from promptkit.errors import InputError, Problem, place
 from promptkit.runtimes.in_process.gguf import open_gguf
 from promptkit.storage.files import open_file
 
+EMBEDDING: Final = "token_embd.weight"
+"""The name of the token embedding, [tokens, width]."""
 ALIGNMENT: Final = 32
 """Tensors begin at multiples of this many bytes, unless the metadata says otherwise."""
 PART_BYTES: Final = 1 << 22
@@ -23,7 +25,7 @@ PART_BYTES: Final = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """How the numbers of a tensor are stored: in blocks of `block` numbers, `size` bytes each."""
+    """The storage of a tensor's numbers: blocks of `block` numbers, `size` bytes each."""
 
     name: str
     block: int

@@ -184,8 +184,8 @@ class Ollama(Runtime):
     async def add_adapter(self, adapter: Adapter) -> None:
         """Raise Unsupported: in Ollama an adapter is part of a model."""
         raise Unsupported(
-            f"Ollama has one adapter a model, so ollama/{self._name} cannot answer with {adapter.path.name}",
-            hint="promptkit export ollama TARGET --name NAME makes a model with the adapter",
+            f"Ollama takes no adapter by request, so ollama/{self._name} cannot answer with {adapter.path.name}",
+            hint="promptkit export ollama TARGET --name NAME makes a model with the adapter merged",
         )
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:

@@ -1,4 +1,4 @@
-"""Creating a model of an Ollama server from a base and an adapter."""
+"""The creation of a model on an Ollama server, from a base and an adapter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import BadReply, InputError, Problem, place
+from promptkit.errors import BadReply, InputError, Problem, RequestRefused, place
 from promptkit.runtimes.base import DownloadProgress
 from promptkit.runtimes.in_process.weights import file_digest
 from promptkit.runtimes.reply_reader import protocol_errors
@@ -17,18 +17,21 @@ from promptkit.runtimes.servers.ollama_server import open_server, stream_error
 from promptkit.storage.files import open_file
 
 PIECE_BYTES = 2**20
+NO_ADAPTERS_HINT = (
+    "Ollama takes no adapters since 0.34.1: --model names the base as gguf:PATH or embedded/NAME, to merge them"
+)
 
 
 async def create_ollama(
     name: str,
     *,
     base: str | Path,
-    adapter: Path,
+    adapter: Path | None = None,
     parameters: Mapping[str, Any],
     progress: DownloadProgress | None = None,
     host: str | None = None,
 ) -> None:
-    """Create the model `name` of a base with an adapter; one of that name is replaced.
+    """Create the model `name` of a base, with an adapter where one is given; one of that name is replaced.
 
     `base` is a model of the server or a GGUF file, which is sent unless the server has it, as the adapter is.
     `progress` gets the stages. Raises ServerFailed with Ollama's words, ConnectionFailed, RequestRefused, BadReply.
@@ -40,8 +43,13 @@ async def create_ollama(
             body["files"] = {base.name: await _send_file(server, base, progress)}
         else:
             body["from"] = base
-        body["adapters"] = {adapter.name: await _send_file(server, adapter, progress)}
+        if adapter is not None:
+            body["adapters"] = {adapter.name: await _send_file(server, adapter, progress)}
         await _create(server, body, progress)
+    except RequestRefused as error:
+        if adapter is not None and "adapter" in error.message:
+            error.hint = NO_ADAPTERS_HINT
+        raise
     finally:
         await server.close()
 

@@ -97,7 +97,7 @@ class Batches:
         return len(self.examples[at]) - len(self.layout.beginning)
 
     def start(self, row: int, shape: Shape) -> tuple[int, int]:
-        """Return where the tokens of an example begin that is in the place `row` of a batch: row and column."""
+        """Return the row and column at which the tokens of a batch's example begin; `row` is its place."""
         beginning = len(self.layout.beginning)
         return (0, beginning + row * shape.length) if beginning else (row, 0)
 
@@ -156,13 +156,13 @@ def choose_layout(examples: Sequence[TrainingExample], config: TransformerConfig
     To compute a shared beginning once, a batch must be one row, in which attention costs more.
     """
     beginning = _shared_beginning(examples)
-    own = float(np.mean([len(example) for example in examples])) - len(beginning)
+    rest = float(np.mean([len(example) for example in examples])) - len(beginning)
     numbers = sum(out * into for out, into in config.matrix_shapes.values())
 
     def cost(rows: int, length: float) -> float:
         return rows * length * (numbers + 2 * length * config.heads * config.head_size)
 
-    packs = cost(1, len(beginning) + size * own) < cost(size, len(beginning) + own)
+    packs = cost(1, len(beginning) + size * rest) < cost(size, len(beginning) + rest)
     beginning = beginning if packs else ()
     return Layout(size, beginning, choose_shapes(examples, len(beginning), size, epochs))
 

@@ -25,7 +25,7 @@ from promptkit.training.transformer.weights import Transformer
 
 CHECKPOINT_SECONDS: Final = 30.0
 LEAST_GAIN: Final = 0.005
-"""How much lower a validation loss must be to count as one, in nats a token."""
+"""The least fall of the validation loss that counts as one, in nats a token."""
 SHOWN_STEPS: Final = 10
 """The last steps whose mean loss is shown."""
 STATES_IN_FLOAT32: Final = 256 << 20
@@ -210,7 +210,7 @@ class _Run:
             self.kept[batches] = kept
 
     def _texts(self, batches: Batches, shape: Shape, batch: Batch) -> Texts:
-        """Return what the method computes of a batch: its tokens, or their kept states."""
+        """Return the method's input of a batch: its tokens, or their kept states."""
         if not self.fit.method.first_layer:
             return Texts(jnp.asarray(batch.tokens), _packing(batch))
         states = np.zeros((*batch.tokens.shape, self.fit.model.config.width), np.float32)

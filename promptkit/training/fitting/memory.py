@@ -12,7 +12,7 @@ LIBRARIES: Final = 700 << 20
 """Bytes that Python, JAX, its compiler and llama.cpp's library take, measured."""
 FLOAT: Final = 4
 LAYER_COPIES: Final = 3
-"""How many times the activations of one layer are held at once, measured: values, gradients and buffers."""
+"""The copies of one layer's activations that are held at once, measured: values, gradients and buffers."""
 
 
 def estimate_memory(
@@ -66,7 +66,7 @@ def _of_machine() -> int | None:
 
 
 def _of_group() -> int | None:
-    """Return what is left to a container's control group (version 2)."""
+    """Return the bytes left to a container's control group (version 2)."""
     try:
         folder = Path("/sys/fs/cgroup")
         most = (folder / "memory.max").read_text().strip()

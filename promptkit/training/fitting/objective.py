@@ -28,7 +28,7 @@ Parameters = Any
 
 
 class Texts(NamedTuple):
-    """What a method computes: tokens [rows, length], or the states before its first layer, and their packing."""
+    """The input of a method: tokens [rows, length], or the states before its first layer, and their packing."""
 
     given: Array
     packing: Packing | None

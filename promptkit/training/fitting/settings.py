@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Ending = Literal["finished", "stopped early", "time limit", "interrupted", "loss not finite"]
-"""What ended a training."""
+"""The reason why a training ended."""
 
 BATCH: Final = 8
 

@@ -1,4 +1,4 @@
-"""What a classifier sees of rows: vectors of a model, or the words and characters of texts."""
+"""The features of rows for a classifier: vectors of a model, or the words and characters of texts."""
 
 from __future__ import annotations
 

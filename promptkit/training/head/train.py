@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptkit.answers.head import Head, head_file
-from promptkit.engine.heads import prompt_digest
+from promptkit.engine.heads import prompt_digest, undecidable_by_head
 from promptkit.engine.pipeline import Step
 from promptkit.engine.session import RunSettings
-from promptkit.engine.step_settings import SCORABLE_TYPES, undecidable_by_head
+from promptkit.engine.step_settings import SCORABLE_TYPES
 from promptkit.errors import ContextOverflow, InputError, Problem, ServerFailed, Unsupported, place
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.evaluation.suite.row_clusters import repeated_rows
@@ -42,7 +42,7 @@ _TYPICAL_ACCURACY: Final = 0.85
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPlan:
-    """A head to be trained: the step as it asks without a head, its rows, and the file."""
+    """A head to be trained: its step with the rows, its labels, and its file."""
 
     labelled: LabelledRows
     labels: tuple[str, ...]
@@ -74,14 +74,11 @@ def plan_head(labelled: LabelledRows, *, risk: float, seed: int, overwrite: bool
         message = f"technique `{name}` thinks or asks several times, and a head decides a prompt that is sent once"
         raise InputError(replace(step.place, message=message, hint="train a step without `technique:`"))
     _check_rows(labelled, answer.alternatives())
-    file = head_file(labelled.pipeline.file.parent / call.home)
+    file = call.head or head_file(labelled.pipeline.file.parent / call.home)
     if os.path.exists(file) and not overwrite:
         raise InputError(Problem("there is a head already", place(file), hint="--force trains it again"))
     check_destination(file, str(place(file)))
-    without = replace(step, prompt_call=replace(call, head=None))
-    return HeadPlan(
-        labelled=replace(labelled, step=without), labels=answer.alternatives(), file=file, risk=risk, seed=seed
-    )
+    return HeadPlan(labelled=labelled, labels=answer.alternatives(), file=file, risk=risk, seed=seed)
 
 
 def _check_rows(labelled: LabelledRows, labels: Sequence[str]) -> None:

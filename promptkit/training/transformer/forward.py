@@ -234,7 +234,7 @@ def _rotated(config: TransformerConfig, heads: Array, cos: Array, sin: Array) ->
 
 
 def _masks(config: TransformerConfig, packing: Packing) -> tuple[Array, Array]:
-    """Return which places [query, key] see each other: those before in the text, and those within the window."""
+    """Return the masks [query, key] of attention: places before in the text, and those within the window."""
     positions, texts = packing
     distance = positions[:, None] - positions[None, :]
     seen = (distance >= 0) & ((texts[:, None] == texts[None, :]) | (texts[None, :] == 0))

@@ -73,6 +73,16 @@ def test_the_only_step_with_an_adapter_needs_no_name(project: Path) -> None:
     assert "several steps have an adapter (sort, mood)\n  hint: --step sort" in done.err
 
 
+def test_the_adapter_that_the_step_names_is_merged_before_one_of_its_own_name(project: Path) -> None:
+    pipeline = project / "pipelines/mails.yaml"
+    assert export(project, "mails", "trained.gguf").code == 0
+    write_adapter(project / "pipelines/chosen.gguf", base=file_digest(project / "tiny.gguf"), seed=1)
+    pipeline.write_text(PIPELINE.replace("sort: {", "sort: {adapter: chosen.gguf, "))
+    done = export(project, "mails", "named.gguf", "--step", "sort")
+    assert "with chosen.gguf merged" in done.err
+    assert (project / "named.gguf").read_bytes() != (project / "trained.gguf").read_bytes()
+
+
 def test_a_model_is_quantised_and_an_adapter_merged_at_once(project: Path) -> None:
     adapter = "pipelines/mails.sort.lora.gguf"
     assert export(project, "tiny.gguf", "small.gguf", "--adapter", adapter, "--quantize", "q8_0").code == 0
@@ -94,7 +104,10 @@ def test_a_model_is_quantised_and_an_adapter_merged_at_once(project: Path) -> No
         (["tiny.gguf", "out.gguf", "--step", "sort"], "`tiny.gguf` is a model, and --step is for a target"),
         (["mails", "out.gguf", "--step", "mode"], "no step `mode`\n  hint: its steps: sort, mood"),
         (["mails", "out.gguf", "--step", "mood"], "hint: promptkit train mails --adapter --step mood"),
-        (["tiny.gguf", "out.gguf", "--adapter", "tiny.gguf"], "tiny.gguf: this is not a LoRA adapter"),
+        (
+            ["tiny.gguf", "out.gguf", "--adapter", "tiny.gguf"],
+            "this GGUF file holds no low-rank adapter",
+        ),
         (["pipelines/mails.sort.lora.gguf", "out.gguf", "--quantize", "q8_0"], "this is an adapter, not a model"),
     ],
 )
@@ -110,4 +123,4 @@ def test_an_adapter_of_other_weights_is_refused(project: Path) -> None:
     write_tiny(project / "tiny.gguf", seed=1)
     done = export(project, "mails", "out.gguf")
     assert done.code == 2
-    assert "mails.sort.lora.gguf: the adapter was trained on other weights than tiny.gguf" in done.err
+    assert "mails.sort.lora.gguf: this adapter was trained on other weights than those of tiny.gguf" in done.err

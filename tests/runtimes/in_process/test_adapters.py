@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.errors import InputError
 from promptkit.runtimes.base import Adapter, Request
-from promptkit.runtimes.in_process.adapter_file import MOST_RANK, check_fits, read_adapter
 from promptkit.runtimes.in_process.embedded import Embedded
-from promptkit.runtimes.in_process.weights import file_digest as weights_digest
 from promptkit.storage.file_digests import file_digest
 from tests.adapters import write_adapter
 from tests.training.tiny_gguf import write_tiny
@@ -70,54 +67,3 @@ async def test_an_adapter_that_comes_later_reloads_the_model_with_all_of_them(
     assert (await runtime.answer(asked(TEXTS[2], adapters[0]))).text == first
     assert (await runtime.model()).digest == digest
     await runtime.close()
-
-
-def refused(file: Path, model: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        check_fits(read_adapter(file), model, "tiny")
-    (problem,) = caught.value.problems
-    assert file.name in str(problem.file)
-    assert problem.hint
-    return problem.message
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"architecture": "qwen2"}, "an adapter for the architecture `qwen2`; tiny is `llama`"),
-        ({"shape": (64, 64)}, "of 64 × 64; tiny has it as 128 × 64"),
-        ({"kind": "model"}, "holds no low-rank adapter"),
-        ({"rank": MOST_RANK + 1}, f"an adapter of rank {MOST_RANK + 1}; 1 to {MOST_RANK} is taken"),
-        ({"training": {"base": "0" * 64}}, "trained on other weights than those of tiny"),
-        ({"training": {"rows": []}}, "is not what promptkit writes there"),
-        ({"matrix": "nothing"}, "changes no matrix"),
-    ],
-)
-def test_an_adapter_that_does_not_fit_is_refused_with_the_reason(
-    tmp_path: Path, model: Path, changes: dict[str, object], message: str
-) -> None:
-    file = write_adapter(tmp_path / "wrong.gguf", model, **changes)  # type: ignore[arg-type]
-    assert message in refused(file, model)
-
-
-def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path, model: Path) -> None:
-    content = write_adapter(tmp_path / "whole.gguf", model).read_bytes()
-    for size in (1, 4, 20, 100, 300, len(content) // 2, len(content) - 1):
-        file = tmp_path / f"{size}.gguf"
-        file.write_bytes(content[:size])
-        assert "whole GGUF" in (message := refused(file, model)) or "cut" in message
-
-
-def test_a_huge_count_in_a_header_is_refused(tmp_path: Path, model: Path) -> None:
-    content = bytearray(write_adapter(tmp_path / "whole.gguf", model).read_bytes())
-    for at in (8, 16):
-        file = tmp_path / f"{at}.gguf"
-        file.write_bytes(content[:at] + b"\xff" * 8 + content[at + 8 :])
-        assert "whole GGUF" in refused(file, model)
-
-
-def test_an_adapter_of_these_weights_fits_and_tells_its_rows(tmp_path: Path, model: Path) -> None:
-    note = {"base": weights_digest(model), "rows": ["a", "b"], "step": "sort", "seed": 1}
-    file = write_adapter(tmp_path / "right.gguf", model, rank=2, training=note)
-    check_fits(adapter := read_adapter(file), model, "tiny")
-    assert (adapter.rank, adapter.training and adapter.training.rows) == (2, ("a", "b"))

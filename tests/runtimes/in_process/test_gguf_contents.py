@@ -16,7 +16,7 @@ from promptkit.runtimes.in_process.gguf_writer import NewTensor, encode_value, w
 from tests.training.tiny_gguf import write_tiny
 
 COUNTS = struct.calcsize("<4sI")
-"""Where the number of tensors stands, before that of values."""
+"""The place of the number of tensors, before that of values."""
 
 
 @pytest.fixture(scope="module")

@@ -183,6 +183,8 @@ class OllamaServer:
         self.faults: list[Fault] = []
         self.loads: list[dict[str, Any]] = []
         self.cancelled = 0
+        self.blobs: dict[str, bytes] = {}
+        self.created: dict[str, dict[str, Any]] = {}
         self.url = ""
         self._loaded: dict[str, dict[str, Any]] = {}
         self._started = threading.Event()
@@ -239,7 +241,7 @@ class OllamaServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         try:
-            body = json.loads(raw) if raw else {}
+            body = json.loads(raw) if raw and not request.path.startswith("/api/blobs/") else {}
             self.requests.append(Seen(request.path, body, request.headers.get("Authorization")))
             for fault in [fault for fault in self.faults if meets(fault, request.path, body)][:1]:
                 self.faults.remove(fault)
@@ -271,6 +273,10 @@ class OllamaServer:
                 return web.json_response(self._embedded(body))
             case "POST /api/pull":
                 return await self._send(request, body, self._pull(body))
+            case "POST /api/create":
+                return await self._send(request, body, self._create(body))
+        if request.path.startswith("/api/blobs/sha256:"):
+            return self._blob(request.method, request.path.rpartition("/")[2], await request.read())
         raise Refusal(404, "404 page not found")
 
     async def _send(
@@ -477,6 +483,29 @@ class OllamaServer:
         for status in ("verifying sha256 digest", "writing manifest", "success"):
             yield {"status": status}
         self.models[model.full_name] = model
+
+    def _blob(self, method: str, digest: str, content: bytes) -> web.Response:
+        if method == "HEAD":
+            return web.Response(status=200 if digest in self.blobs else 404)
+        if digest != f"sha256:{hashlib.sha256(content).hexdigest()}":
+            raise Refusal(400, "digest mismatch")
+        self.blobs[digest] = content
+        return web.Response(status=201)
+
+    async def _create(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        if body.get("adapters") and self.knows(0, 34, 1):
+            raise Refusal(400, "LoRA adapters are no longer supported")
+        for digest in [*body.get("files", {}).values(), *body.get("adapters", {}).values()]:
+            if digest not in self.blobs:
+                raise Refusal(400, f"blob {digest} does not exist")
+        yield {"status": "parsing GGUF"}
+        if "from" in body and FakeModel(body["from"]).full_name not in self.models:
+            raise Refusal(500, "pull model manifest: file does not exist")
+        yield {"status": "writing manifest"}
+        model = FakeModel(body["model"])
+        self.models[model.full_name] = model
+        self.created[model.full_name] = body
+        yield {"status": "success"}
 
 
 def meets(fault: Fault, path: str, body: dict[str, Any]) -> bool:

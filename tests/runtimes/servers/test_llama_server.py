@@ -9,6 +9,7 @@ import struct
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pytest
 import pytest_asyncio
 
 from promptkit.errors import ContextOverflow, RequestRefused, Unsupported
-from promptkit.runtimes.base import Capability, Message, Reply, Request, Role
+from promptkit.runtimes.base import Adapter, Capability, Message, Reply, Request, Role
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.in_process.embedded import Embedded
 from promptkit.runtimes.in_process.llama_cpp import load_library, usable_cores
 from promptkit.runtimes.servers.openai import OpenAI
+from promptkit.storage.file_digests import file_digest
 
 MAKES_UP = Request(messages=(Message("user", "Name a colour."),), max_tokens=8)
 REVIEW = (Message("user", "Classify the review as positive or negative: I loved every minute."),)
@@ -37,6 +39,7 @@ CAPABLE: set[Capability] = {
     "logprobs",
     "tokenize",
     "template",
+    "adapters",
 }
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NEAR = 1e-3
@@ -288,6 +291,46 @@ async def test_an_answer_that_fills_the_window_was_cut_off(small_server: str) ->
 async def test_a_grammar_that_cannot_be_read_is_refused_with_the_servers_words(llama: OpenAI) -> None:
     with pytest.raises(RequestRefused, match="grammar"):
         await llama.answer(Request(messages=REVIEW, grammar="root ::= ("))
+
+
+# its adapters
+
+
+async def test_each_request_gets_the_adapter_that_it_names(llama: OpenAI, llama_server: str, tmp_path: Path) -> None:
+    file = tmp_path / "lora.gguf"
+    file.write_bytes(lora_file())
+    adapter = Adapter(file, file_digest(file))
+    plain = Request(messages=REVIEW, begun="Sentiment:", max_tokens=1, alternatives=5, reuse_prefix=False)
+    expected = []
+    await llama.model()  # found out while the adapter is off
+    try:
+        for scale in (1.0, 0.0):
+            scale_adapter(llama_server, scale)
+            expected.append(scores_of(await llama.answer(plain)))
+        await llama.add_adapter(adapter)
+        replies = await asyncio.gather(*map(llama.answer, [replace(plain, adapter=adapter), plain] * 2))
+    finally:
+        scale_adapter(llama_server, 0.0)
+        llama._adapters.clear()
+    assert expected[0] != expected[1]
+    for at, reply in enumerate(replies):
+        assert scores_of(reply) == pytest.approx(expected[at % 2], abs=NEAR)
+
+
+def scores_of(reply: Reply) -> dict[bytes, float]:
+    return {other.piece: other.logprob for other in reply.tokens[0].alternatives}
+
+
+async def test_an_adapter_without_which_the_server_was_started_is_an_error_with_the_command_line(
+    llama: OpenAI, tmp_path: Path
+) -> None:
+    file = tmp_path / "sort of.lora.gguf"
+    file.write_bytes(lora_file())
+    with pytest.raises(Unsupported, match=r"without the adapter sort of\.lora\.gguf; it has lora\.gguf") as caught:
+        await llama.add_adapter(Adapter(file, file_digest(file)))
+    hint = caught.value.hint or ""
+    assert "llama-server -m MODEL.gguf --lora 'sort of.lora.gguf' --lora-init-without-apply" in hint
+    assert str(tmp_path) not in f"{caught.value.message} {hint}"
 
 
 # its weights

@@ -1,4 +1,4 @@
-"""What a classifier sees of rows: standardised vectors, and TF-IDF, learnt from the training rows alone."""
+"""The features of rows for a classifier: standardised vectors, and TF-IDF, learnt from the training rows alone."""
 
 from __future__ import annotations
 

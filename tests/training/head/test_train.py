@@ -97,6 +97,11 @@ async def test_a_trained_head_decides_the_step_from_then_on(rows: Rows) -> None:
     assert again == head
 
 
+async def test_a_head_is_written_under_the_name_by_which_the_step_reads_it(rows: Rows) -> None:
+    named = PIPELINE.replace("prompt: ask", "prompt: ask, decide: head, head: mood.head.json")
+    assert rows.plan(named).file == rows.root / "pipelines" / "mood.head.json"
+
+
 async def test_a_model_without_vectors_is_refused_before_any_request(rows: Rows) -> None:
     model = Scripted([])
     with pytest.raises(Unsupported, match="scripted gives no vectors, which a head needs"):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from promptkit.runtimes.in_process.weights import file_digest
 from promptkit.training.gguf_copies import write_copy, write_embedding_rows
 from promptkit.training.lora_files import write_lora
 from promptkit.training.transformer.architectures import TransformerConfig
@@ -100,7 +101,9 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     first = 1 if request.param == "llama" else 0
     lora = random_lora(model, layers=model.config.layers - first, first=first)
     adapter = folder / "step.lora.gguf"
-    write_lora(adapter, request.param, lora.matrices, scale=lora.scale, first=lora.first, training={"step": "sort"})
+    write_lora(
+        adapter, request.param, lora.matrices, scale=lora.scale, first=lora.first, training={"base": file_digest(path)}
+    )
     compute = program(model.config)
     return Case(path, adapter, model, lora, lambda lora: np.asarray(compute(model.weights, lora)))
 
