@@ -99,7 +99,7 @@ class TaughtTask:
 
 
 TAUGHT, UNSEEN = 1_200, 500
-"""How many rows templates make, to teach by and to measure on."""
+"""The numbers of rows that templates make, to teach by and to measure on."""
 TAUGHT_SITUATIONS: Final = 7
 """So many of a label's ten situations are in rows to teach by: three of ten rows to measure on are of others."""
 NAMES: Final = _words(

@@ -1,4 +1,4 @@
-"""What training brings to a small model: a plain prompt, the best tuned one, heads, adapters, soft prompts and TF-IDF.
+"""The gain of training a small model: a plain prompt, the best tuned one, heads, adapters, soft prompts and TF-IDF.
 
     python benchmarks/teach.py --data FOLDER [--home FOLDER] [--tasks sst2,owner,order] [--arms plain,head-100]
         [--seeds 3] [--unseen 400] [--rows-by REF] [--write docs/FILE.md]
@@ -115,7 +115,7 @@ def _child_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-class Teaching:
+class Bench:
     """The arms of the chosen tasks in a folder: a project for each, and the file of what was measured."""
 
     def __init__(self, options: argparse.Namespace, home: Path) -> None:
@@ -382,7 +382,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         home = (options.home or Path(made)).resolve()
         home.mkdir(parents=True, exist_ok=True)
-        arms = Teaching(options, home).run()
+        arms = Bench(options, home).run()
     lines = [f"{date.today()}, {options.model}:", "", *table(arms, options.unseen)]
     print("", *lines, sep="\n")
     if options.write is not None:

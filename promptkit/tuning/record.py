@@ -138,7 +138,7 @@ def tuning_record(state: TuningState, status: str) -> TuneRecord:
 
 
 def _weights(state: TuningState) -> dict[str, Any]:
-    """Return what training brought and what was lost by it, where that was asked for."""
+    """Return the gain of training and the loss on the kept suite, as far as they were asked for."""
     found: dict[str, Any] = {}
     if (weights := state.weights) is not None:
         gain, evaluator = state.weights_gain, state.estimates.evaluator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,8 +14,8 @@ import numpy as np
 from promptkit.errors import BudgetSpent, PromptkitError
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.record import Defect
+from promptkit.evaluation.suite.data import BoundRow
 from promptkit.evaluation.suite.suite import Suite
-from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Models
 from promptkit.storage.hashes import content_key
@@ -25,7 +25,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
 from promptkit.tuning.confirmation.constant_answer import constant_answer
-from promptkit.tuning.confirmation.forgetting import KEEP, KeptSuite, measure_forgetting
+from promptkit.tuning.confirmation.forgetting import KEEP, measure_forgetting
 from promptkit.tuning.confirmation.weights_gain import weights_gain
 from promptkit.tuning.costs import CandidateCosts, RowCost
 from promptkit.tuning.data_split import DataSplit, data_notes
@@ -43,14 +43,14 @@ from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.proposals.teacher import NO_TEACHER, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
 from promptkit.tuning.repeatability import repeatability
-from promptkit.tuning.reserve import ConfirmationReserve, ConfirmationRows
+from promptkit.tuning.reserve import ConfirmationReserve
 from promptkit.tuning.search.race import SMOKE_ROWS, most_cost
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
 from promptkit.tuning.search_space.candidate import Candidate, dearest_candidate, prune_costly
 from promptkit.tuning.search_space.demonstration import GeneratedDemos
-from promptkit.tuning.search_space.space import SearchSpace
 from promptkit.tuning.search_space.technique_traces import add_own_traces
+from promptkit.tuning.setup import Setup
 from promptkit.tuning.trials import Estimates, Stage
 from promptkit.tuning.tune_record import TuneRecord
 from promptkit.tuning.weights.stage import WeightsStage
@@ -74,34 +74,6 @@ class TuningResult:
     candidate: Candidate | None = None
     failure: PromptkitError | None = None
     notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """The state of a tuning run before its first request.
-
-    `step_splits`: the split as each step binds it that has labels of its own. `models` answer the steps. `space_with`
-    derives the space again with generated demonstrations. `smallest_gain`: the smallest gain that the confirmation
-    could detect, None if it can detect none. `kept`: the suite on which the incumbent is not to lose. `trained_steps`
-    are those whose weights may be trained.
-    """
-
-    model: Model
-    split: DataSplit
-    step_splits: Mapping[str, DataSplit]
-    space: SearchSpace
-    models: Mapping[str, Model]
-    space_with: Callable[[GeneratedDemos], SearchSpace]
-    smallest_gain: float | None
-    kept: KeptSuite | None = None
-    trained_steps: tuple[str, ...] = ()
-
-    @property
-    def confirmation_rows(self) -> ConfirmationRows:
-        """The rows that the confirmation asks: with weights, also of the prompt without them."""
-        further = 0 if self.kept is None else len(self.kept.rows)
-        candidates = 2 if self.trained_steps else 1
-        return ConfirmationRows(pairs=len(self.split.holdout), candidates=candidates, further=further)
 
 
 class TuningRun:
@@ -141,11 +113,11 @@ class TuningRun:
         self._reserve = ConfirmationReserve(self._budget.budget)
         split = setup.split
         self._evaluators: list[Evaluator] = []
-        self._evaluator = self._open_evaluator(suite, split)
+        self._evaluator = self._open_evaluator(suite, split.rows, clusters=split.clusters)
         whole = self._objective(self._evaluator, split)
         evaluators = {
-            step: self._open_evaluator(step_split.suite, step_split, f"{step} alone: ")
-            for step, step_split in setup.step_splits.items()
+            step: self._open_evaluator(part.suite, part.rows, prefix=f"{step} alone: ", clusters=part.clusters)
+            for step, part in setup.step_splits.items()
         }
         alone = {step: self._objective(evaluator, setup.step_splits[step]) for step, evaluator in evaluators.items()}
         self._objectives = Objectives(whole=whole, steps=alone)
@@ -400,17 +372,7 @@ class TuningRun:
         kept, incumbent, before = self._setup.kept, self._state.result.calibrated, self.budget.spent
         if kept is None or not incumbent.changes:
             return
-        evaluator = Evaluator(
-            kept.suite,
-            kept.rows,
-            models=self._models,
-            store=self._store,
-            budget=self.budget,
-            number=self._number,
-            eval_options=self._eval_options,
-            prefix=f"{kept.suite.name}: ",
-        )
-        self._evaluators.append(evaluator)
+        evaluator = self._open_evaluator(kept.suite, kept.rows, prefix=f"{kept.suite.name}: ")
         self._progress.begin_stage(KEEP, 2)
         found = self._state.forgetting = await measure_forgetting(evaluator, kept, incumbent)
         self._stage(KEEP, 2, before, rows=0 if found is None else found.rows)
@@ -464,17 +426,19 @@ class TuningRun:
             update={"defects": [Defect.model_validate(defect) for defect in found]} if found else {}
         )
 
-    def _open_evaluator(self, suite: Suite, split: DataSplit, prefix: str = "") -> Evaluator:
+    def _open_evaluator(
+        self, suite: Suite, rows: Sequence[BoundRow], *, prefix: str = "", clusters: Sequence[str] | None = None
+    ) -> Evaluator:
         evaluator = Evaluator(
             suite,
-            split.rows,
+            rows,
             models=self._models,
             store=self._store,
             budget=self._budget.budget,
             number=self._number,
             eval_options=self._eval_options,
             prefix=prefix,
-            clusters=split.clusters,
+            clusters=clusters,
         )
         self._evaluators.append(evaluator)
         return evaluator

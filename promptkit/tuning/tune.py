@@ -35,11 +35,12 @@ from promptkit.tuning.prior.history import TuningHistory
 from promptkit.tuning.prior.warm_start import PooledTunings, WarmStart, kept_prior, pool_tunings, prior_text
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.teacher import NO_TEACHER, named_teacher
-from promptkit.tuning.run import Setup, TuningResult, TuningRun
+from promptkit.tuning.run import TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search_space.candidate import KINDS, dearest_candidate, prune_costly
 from promptkit.tuning.search_space.demonstration import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
+from promptkit.tuning.setup import Setup
 from promptkit.tuning.tune_record import TUNE
 from promptkit.tuning.weights.tasks import planned_notes, weights_steps
 from promptkit.tuning.weights.trainer import Trainer

@@ -250,7 +250,7 @@ class TrainingRecord(Record):
 
 
 class WeightsRecord(Record):
-    """What weights bring over the best prompt.
+    """The gain of trained weights over the best prompt.
 
     `trained` on search rows that do not score; `compared` other search rows chose among them and the `prompt`, the best
     candidate without weights. `difference`: the incumbent minus that prompt on the confirm rows, null if the incumbent

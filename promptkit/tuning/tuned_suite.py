@@ -26,11 +26,11 @@ def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (
     here = Project.find(Path.cwd())
     project = Project.find(Path(target), otherwise=here.root) if os.path.exists(target) else here
     file = project.target(target)
-    path = project.suite(suite) if suite is not None else _only_suite(file, project)
+    path = project.suite(suite) if suite is not None else only_suite(file, project)
     return load_suite(path, project, sets=sets, start=file, run_code=run_code)
 
 
-def _only_suite(target: Path, project: Project) -> Path:
+def only_suite(target: Path, project: Project) -> Path:
     """Return the one suite of a project that names a target. Raises InputError for none and for several."""
     of_target: list[tuple[str, Path]] = []
     of_steps: list[tuple[str, Path]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from promptkit.evaluation.record import DifferenceRecord
 from promptkit.reports.evaluation.figures import difference_parts, difference_unit, metric_parts
@@ -22,7 +22,8 @@ def weights_texts(record: TuneRecord) -> Iterator[str]:
     """Yield what the weights bring over the best prompt, each training, and what is lost; nothing without either."""
     if record.weights is not None:
         yield from _gain_texts(record, record.weights)
-        yield from (_training_text(trained) for trained in record.weights.trained)
+        yield from (_training_text(trained) for trained in record.weights.trained if trained.skipped is None)
+        yield from _skipped_texts(record.weights.trained)
     if record.keep is not None:
         yield _keep_text(record.keep)
 
@@ -38,13 +39,20 @@ def _gain_texts(record: TuneRecord, weights: WeightsRecord) -> Iterator[str]:
     yield f"weights over the best prompt: {gain} on {counted(found.n, found.unit)}, {shown}"
 
 
+def _skipped_texts(trainings: Sequence[TrainingRecord]) -> Iterator[str]:
+    """Yield what was not trained and why, each reason once: `topic and tone, adapter: not trained: …`."""
+    steps: dict[tuple[str, str], list[str]] = {}
+    for trained in trainings:
+        if trained.skipped is not None:
+            steps.setdefault((trained.kind, trained.skipped), []).append(trained.step)
+    for (kind, skipped), names in steps.items():
+        yield f"{' and '.join(names)}, {kind}: not trained: {skipped}"
+
+
 def _training_text(trained: TrainingRecord) -> str:
     """Return a training: `topic, head: trained on 63 rows in 4.1 s, 87 % [79, 93] of 63 held out of these`."""
-    name = f"{trained.step}, {trained.kind}"
-    if trained.skipped is not None:
-        return f"{name}: not trained: {trained.skipped}"
     took = "by an earlier run" if trained.kept else f"in {seconds_text(trained.seconds)}"
-    text = f"{name}: trained on {counted(trained.rows, 'row')} {took}"
+    text = f"{trained.step}, {trained.kind}: trained on {counted(trained.rows, 'row')} {took}"
     if (found := trained.validation) is None or found.mean is None:
         return text
     share = f"{100 * found.mean:.0f} %"
@@ -54,7 +62,7 @@ def _training_text(trained: TrainingRecord) -> str:
 
 
 def _keep_text(keep: KeepRecord) -> str:
-    """Return what is lost: `kept on other: −1 points [−3, +1] by accuracy on 120 rows, no worse within 2 points …`."""
+    """Return the loss: `kept on other: −1 points [−3, +1] by accuracy on 120 rows, no worse within 2 points …`."""
     found = keep.difference
     if found is None:
         return f"kept on {keep.suite}: not measured"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from dataclasses import replace
 from threading import Lock
@@ -190,7 +190,11 @@ class Bridge:
 
         if self.ended is not None:  # since the thread handed it over
             raise Stopped
-        task = self._loop.create_task(run(), context=self._context.copy())
+        return await self.begin(run())
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin work on the event loop that ends with the bridge, whoever else waits for it; call it there."""
+        task = self._loop.create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await task
+        return task

@@ -120,7 +120,7 @@ class ProgramRunner:
         # DSPy repeats slow requests, and two threads may ask for one result.
         key = asked.key, row
         if key not in self._asking:
-            self._asking[key] = asyncio.create_task(self._evaluator.evaluate([asked], [row]))
+            self._asking[key] = self._bridge.begin(self._evaluator.evaluate([asked], [row]))
         await asyncio.shield(self._asking[key])
         result = self._evaluator.result(asked, row)
         if result is None or (result.score is None and self._evaluator.last_failure):

@@ -24,7 +24,6 @@ from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
 from promptkit.storage.yaml_edit import block_text, differing, set_value
 from promptkit.tuning.output.example_pools import example_pools
-from promptkit.tuning.output.trained_files import trained_files
 from promptkit.tuning.output.tuned_prompts import (
     TUNED,
     free_file,
@@ -34,6 +33,7 @@ from promptkit.tuning.output.tuned_prompts import (
     text_diff,
     tuned_prompts,
 )
+from promptkit.tuning.output.weight_files import weight_files
 from promptkit.tuning.run import TuningResult
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.tune_record import TuneRecord
@@ -156,7 +156,7 @@ def draft(
     pools = list(example_pools(searched, file, taken))
     for pool in pools:
         changes[pool.step]["examples"]["from"] = pool.file.name
-    trained = list(trained_files(changes, searched, file, taken))
+    trained = list(weight_files(changes, searched, file, taken))
     for weights in trained:
         changes[weights.step][weights.setting] = weights.reference
         if weights.reference is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.errors import BudgetSpent, InputError
+from promptkit.errors import BudgetSpent, InputError, Unsupported
 from promptkit.runtimes.base import Model
 from promptkit.tuning.costs import Amounts
 from promptkit.tuning.options import WEIGHTS
@@ -22,7 +22,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import SearchResult, Trial
 from promptkit.tuning.weights.tasks import split_search_rows, task_problem, training_task
 from promptkit.tuning.weights.trained_files import trained_file
-from promptkit.tuning.weights.trainer import Trainer, Training, TrainingCost, TrainingTask, WeightsKind
+from promptkit.tuning.weights.trainer import Trainer, TrainingCost, TrainingResult, TrainingTask, WeightsKind
 
 CALLS_SHARE, TIME_SHARE = 0.3, 0.5
 """The largest shares of the search's calls (and tokens) and of its time that are kept for training and comparing."""
@@ -40,7 +40,7 @@ class TrainedChoice:
     rows: int
     skipped: str | None = None
     candidate: Candidate | None = None
-    training: Training | None = None
+    training: TrainingResult | None = None
     kept: bool = False
 
     def record(self) -> dict[str, Any]:
@@ -155,30 +155,41 @@ class WeightsStage:
     async def _train(self, trainer: Trainer, task: TrainingTask, prompt: Candidate) -> TrainedChoice:
         """Train one task if it is possible and fits in the budget."""
         choice = TrainedChoice(step=task.step, kind=trainer.kind, rows=len(task.rows))
-        why = task_problem(trainer, task) or self._lack(trainer.cost(task))
+        seconds = self._seconds_left(prompt)
+        why = task_problem(trainer, task) or self._lack(trainer.cost(task), seconds)
         if why is not None:
             return replace(choice, skipped=why)
         evaluator = self._objective(task.step).estimates.evaluator
         content, budget = evaluator.variant(prompt).content, evaluator.budget
         try:
-            made = await trained_file(trainer, task, content, budget, seconds=budget.seconds_left)
+            made = await trained_file(trainer, task, content, budget, seconds=seconds)
         except BudgetSpent as spent:
             return replace(choice, skipped=f"the training did not finish: {spent.message}")
         except InputError as error:
             return replace(choice, skipped=error.problems[0].message)
+        except Unsupported as error:
+            return replace(choice, skipped=error.message)
         about = f"trained on {len(task.rows)} search rows"
         trained = Choice(trainer.kind, trainer.changes(task, made.reference), about)
         candidate = prompt.with_choice(f"{task.step}.{WEIGHTS}", trained)
         return replace(choice, candidate=candidate, training=made.training, kept=made.kept)
 
-    def _lack(self, cost: TrainingCost) -> str | None:
-        """Return the reason why the budget does not hold a training with its comparison; None if it does."""
+    def _seconds_left(self, prompt: Candidate) -> float:
+        """Return the seconds that a training may take: without those of the confirmation and of its comparison."""
+        estimates, rows = self._objectives.whole.estimates, self._compared
+        return estimates.evaluator.budget.seconds_left - len(rows) * estimates.means(prompt, rows).latency
+
+    def _lack(self, cost: TrainingCost, seconds: float) -> str | None:
+        """Return the reason why the budget does not hold a training with its comparison; None if it does.
+
+        `seconds` are those that a training may take.
+        """
         budget = self._objectives.whole.estimates.evaluator.budget
         if cost.calls and cost.calls + len(self._compared) > self._reserve.calls_left:
             return f"its {cost.calls} requests do not fit in the budget beside the confirmation"
         if cost.tokens > budget.most_tokens - budget.spent_tokens:
             return f"its {cost.tokens:,} tokens do not fit in the budget beside the confirmation"
-        if cost.seconds > budget.seconds_left:
+        if cost.seconds > seconds:
             return f"its {ceil(cost.seconds)} seconds do not fit in the time beside the confirmation"
         return None
 

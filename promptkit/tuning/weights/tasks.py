@@ -12,6 +12,7 @@ from typing import Final
 
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.evaluation.suite.contamination import given_inputs, step_inputs_of_row
+from promptkit.evaluation.suite.generated import GENERATED, is_generated
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit, row_content
 from promptkit.tuning.options import WEIGHTS
@@ -95,7 +96,8 @@ def training_task(
 def _training_row(split: DataSplit, step: Step, demo: Demonstration) -> TrainingRow:
     row = split.rows[demo.row]
     given = step_inputs_of_row(step, row.inputs[0], given_inputs(split.suite, row.row.fields))
-    return TrainingRow(scope=row.inputs[0], inputs=demo.inputs, given=given, answer=demo.output)
+    mark = {GENERATED: row.row.fields[GENERATED]} if is_generated(row.row.fields) else {}
+    return TrainingRow(scope={**row.inputs[0], **mark}, inputs=demo.inputs, given=given, answer=demo.output)
 
 
 def task_problem(trainer: Trainer, task: TrainingTask) -> str | None:
@@ -116,11 +118,12 @@ def planned_notes(
     steps: Sequence[str],
     trainers: Sequence[Trainer],
 ) -> Iterator[str]:
-    """Yield for each step what is trained for the chosen prompt, and what is not and why.
+    """Yield for each step what is trained for the chosen prompt; then what is not and why, each reason once.
 
     `splits` are by step, of the rows of the target's split, `whole`.
     """
     rows = split_search_rows(whole)
+    untrained: dict[tuple[str, str], list[str]] = {}
     for step in steps:
         split = splits[step]
         task = training_task(split, split.suite.baseline.pipeline, step, models[step], training=rows.training)
@@ -130,4 +133,6 @@ def planned_notes(
                 on = f"about {len(task.rows)} search rows, compared with the prompt on {len(rows.compared)} others"
                 yield f"{step}.{WEIGHTS}: {trainer.kind} is trained for the chosen prompt on {on}"
             else:
-                yield f"{step}.{WEIGHTS}: {trainer.kind} is not trained: {problem}"
+                untrained.setdefault((trainer.kind, problem), []).append(f"{step}.{WEIGHTS}")
+    for (kind, problem), names in untrained.items():
+        yield f"{', '.join(names)}: {kind} is not trained: {problem}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from promptkit.errors import InputError
 from promptkit.runtimes.budget import Budget
 from promptkit.storage.files import make_folder, read_bytes, write_atomic
-from promptkit.tuning.weights.trainer import Trainer, Training, TrainingCost, TrainingTask, Validation
+from promptkit.tuning.weights.trainer import Trainer, TrainingCost, TrainingResult, TrainingTask, Validation
 
 FOLDER: Final = Path("tuning") / "weights"
 """The folder of trained files in the project's store."""
@@ -24,7 +24,7 @@ class TrainedFile:
 
     file: Path
     reference: str
-    training: Training
+    training: TrainingResult
     kept: bool
 
 
@@ -52,14 +52,14 @@ async def trained_file(
     return TrainedFile(file=file, reference=reference, training=training, kept=False)
 
 
-def _read(record: Path) -> Training | None:
+def _read(record: Path) -> TrainingResult | None:
     """Return a kept training; None if there is none or it is damaged, for then it is trained again."""
     if not record.is_file():
         return None
     with suppress(ValueError, InputError, KeyError, TypeError):
         found: dict[str, Any] = json.loads(read_bytes(record))
         validation = found["validation"]
-        return Training(
+        return TrainingResult(
             cost=TrainingCost(**found["cost"]),
             validation=Validation(**validation) if validation else None,
         )

@@ -33,7 +33,7 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTask:
-    """What is trained: a step of a pipeline, as it asks the model, on rows.
+    """A training to do: a step of a pipeline, as it asks the model, and its rows.
 
     `pipeline` is the candidate that the weights are for: its prompt, layout, examples and cue make the requests.
     """
@@ -71,7 +71,7 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class TrainingResult:
     """A finished training and its validation. The requests and tokens of its cost are those that the budget counts."""
 
     cost: TrainingCost
@@ -98,7 +98,7 @@ class Trainer(Protocol):
     def changes(self, task: TrainingTask, reference: str) -> Mapping[str, Any]:
         """Return the settings, as in `--set`, with which the step uses the file that the pipeline names so."""
 
-    async def train(self, task: TrainingTask, file: Path, *, seconds: float) -> Training:
+    async def train(self, task: TrainingTask, file: Path, *, seconds: float) -> TrainingResult:
         """Train, write the file, and return the result; it ends with the best so far after so many seconds.
 
         Begun again after a kill, it resumes. Raises InputError for rows on which nothing can be trained, BudgetSpent,

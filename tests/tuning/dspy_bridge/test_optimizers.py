@@ -240,8 +240,10 @@ async def test_cancelled_it_leaves_its_best_so_far_and_asks_no_more(bench: Bench
         with pytest.raises(asyncio.CancelledError):
             await work
         asked = len(search.requests)
+        running = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
         await asyncio.sleep(0.1)
 
+        assert "Evaluator.evaluate" not in running
         assert len(search.requests) == asked
         assert search.search.found.incumbent.changes
 

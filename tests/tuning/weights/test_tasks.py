@@ -1,4 +1,4 @@
-"""Which search rows train weights and which compare them, and what a step is trained on."""
+"""The search rows that train weights and those that compare them, and the training of a step."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 from promptkit.answers.head import read_head
 from promptkit.engine.heads import head_fallback
 from promptkit.engine.load import load_target
+from promptkit.project import Project
 from promptkit.runtimes.base import HiddenState, Request
 from promptkit.runtimes.scripted import Scripted, request_text
 from promptkit.storage.store import Store
-from promptkit.tuning.output.write import write_result
+from promptkit.tuning.output.write import draft, write, write_result
 from promptkit.tuning.run import TuningResult
 from promptkit.tuning.weights.trainers import open_trainers
 from tests.engine.heads import Vectors
@@ -70,7 +72,8 @@ def test_a_head_that_pays_is_shown_over_the_best_prompt(taught: Taught) -> None:
     assert record["verdict"] == "improved"
     assert record["best"]["choices"]["mood.weights"] == "head"
     assert record["weights"]["shown"]
-    [trained] = record["weights"]["trained"]
+    trained, adapter = record["weights"]["trained"]
+    assert (adapter["kind"], adapter["skipped"] is None) == ("adapter", False)
     assert trained["calls"] == 6 * trained["rows"]
     assert trained["validation"]["mean"] > 0.85
 
@@ -96,6 +99,19 @@ async def test_the_written_prompt_is_the_one_that_the_head_was_trained_for(taugh
     assert call is not None and call.head is not None
     assert "mood.tuned.j2" in {file.name for file in call.prompt.files}
 
+    assert head_fallback(call, await Vectors(answer, vector).model(), project) is None
+
+
+async def test_the_original_may_be_replaced_by_it(taught: Taught, tmp_path: Path) -> None:
+    shutil.copytree(taught.root, root := tmp_path / "copied")
+    project, candidate = Project.find(root), taught.written.candidate
+    assert candidate is not None
+
+    written = write(draft(root / "pipelines/mood.yaml", candidate, project, in_place=True))
+
+    call = load_target(root / "pipelines/mood.yaml", project).steps["mood"].prompt_call
+    assert root / "pipelines/mood.mood.head.json" in written
+    assert call is not None and call.head == root / "pipelines/mood.mood.head.json"
     assert head_fallback(call, await Vectors(answer, vector).model(), project) is None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.models import Models
-from promptkit.tuning.weights.trainer import Training, TrainingCost, TrainingTask, Validation, WeightsKind
+from promptkit.tuning.weights.trainer import TrainingCost, TrainingResult, TrainingTask, Validation, WeightsKind
 
 
 @dataclass
@@ -40,7 +40,7 @@ class CueTrainer:
     def changes(self, task: TrainingTask, reference: str) -> Mapping[str, Any]:
         return {f"{task.step}.cue": self.cue}
 
-    async def train(self, task: TrainingTask, file: Path, *, seconds: float) -> Training:
+    async def train(self, task: TrainingTask, file: Path, *, seconds: float) -> TrainingResult:
         self.tasks.append(task)
         self.seconds.append(seconds)
         client = await self.models.get()
@@ -48,7 +48,7 @@ class CueTrainer:
             await client.ask(Request(messages=(Message("user", f"train: {row.inputs['text']}"),)))
         file.write_text("weights", encoding="utf-8")
         cost = TrainingCost(seconds=self.needs.seconds)
-        return Training(cost=cost, validation=Validation(accuracy=0.9, low=0.8, high=0.95, rows=10))
+        return TrainingResult(cost=cost, validation=Validation(accuracy=0.9, low=0.8, high=0.95, rows=10))
 
 
 class CueTrainers:

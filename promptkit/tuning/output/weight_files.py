@@ -15,7 +15,7 @@ from promptkit.tuning.weights.trained_files import FOLDER
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedFile:
+class WeightFile:
     """Weights that a search trained (`made`), the `setting` of a step that names them, and the file that they become.
 
     `reference`: the value of the setting; None where the file is found by its name.
@@ -28,9 +28,9 @@ class TrainedFile:
     reference: str | None
 
 
-def trained_files(
+def weight_files(
     changes: Mapping[str, Mapping[str, Any]], searched: Pipeline, pipeline: Path, taken: Collection[Path]
-) -> Iterator[TrainedFile]:
+) -> Iterator[WeightFile]:
     """Yield the weights that the changes of a searched pipeline's steps name, for the pipeline that is written.
 
     They become `PIPELINE.STEP.ENDING`, or `PIPELINE.STEP-2.ENDING` … where a file of that name is `taken` or is none of
@@ -44,7 +44,7 @@ def trained_files(
                 ending = made.name.removeprefix(f"{step}.").partition(".")[2]  # Without the key between them.
                 number, file = _free_file(made, pipeline, step, ending, taken)
                 is_found = number == 1 and ending.startswith(f"{setting}.")
-                yield TrainedFile(step, setting, made, file, None if is_found else file.name)
+                yield WeightFile(step, setting, made, file, None if is_found else file.name)
 
 
 def _free_file(made: Path, pipeline: Path, step: str, ending: str, taken: Collection[Path]) -> tuple[int, Path]:
