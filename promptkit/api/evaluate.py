@@ -21,7 +21,7 @@ from promptkit.evaluation.evaluate import EvalResult, Evaluation
 from promptkit.evaluation.serving.spec import ServingSpec, typed_serving
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite.comparison_settings import with_comparison_options
-from promptkit.evaluation.suite.contamination import refuse_contamination
+from promptkit.evaluation.suite.contamination import refuse_contamination, without_seen_rows
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.evaluation.summary import ReportRules
@@ -29,7 +29,7 @@ from promptkit.project import Project
 from promptkit.reports.evaluation.report import evaluation_text
 from promptkit.reports.evaluation.screen import EvaluationScreen
 from promptkit.reports.progress import Progress
-from promptkit.reports.text import json_text
+from promptkit.reports.text import counted, json_text
 from promptkit.storage.files import frozen_files
 from promptkit.storage.store import Store
 from promptkit.tuning.confirmed_run import tuned_notes
@@ -39,11 +39,12 @@ class EvalArguments(ModelArguments, total=False):
     """Keyword arguments of `evaluate`, as the options of `promptkit eval`.
 
     `in_flight`: concurrent requests; `retry_errors`: ask again what failed, and only that; `fresh`: ask everything
-    again; `exact`: one request at a time; `allow_missing`: compare though up to 2 % are missing; `allow_seen`: measure
-    on rows that a preparation saw; `against`: a run or a baseline's file to compare with; `smallest`: the smallest
-    relevant difference in points; `margin`: the largest loss that does not matter, as `METRIC=0.02`; `all_pairs`:
-    compare each variant with each other one; `serving`: the numbers of concurrent requests at which serving is
-    measured, as a list or a text (`1,4,16`; `none` measures nothing, though the suite says so).
+    again; `exact`: one request at a time; `allow_missing`: compare though up to 2 % are missing; `allow_seen`:
+    measure on rows that a preparation saw; `unseen`: leave such rows out; `against`: a run or a baseline's file to
+    compare with; `smallest`: the smallest relevant difference in points; `margin`: the largest loss that does not
+    matter, as `METRIC=0.02`; `all_pairs`: compare each variant with each other one; `serving`: the numbers of
+    concurrent requests at which serving is measured, as a list or a text (`1,4,16`; `none` measures nothing, though
+    the suite says so).
     """
 
     in_flight: int | None
@@ -52,6 +53,7 @@ class EvalArguments(ModelArguments, total=False):
     exact: bool
     allow_missing: bool
     allow_seen: bool
+    unseen: bool
     against: str | None
     smallest: float | None
     margin: str | Sequence[str]
@@ -70,6 +72,7 @@ class SuiteOptions:
     cells: EvalOptions = field(default_factory=EvalOptions)
     rules: ReportRules = field(default_factory=ReportRules)
     allow_seen: bool = False
+    unseen: bool = False
     against: str | None = None
     margins: Sequence[str] = ()
     all_pairs: bool = False
@@ -188,6 +191,7 @@ def read_options(**options: Unpack[EvalArguments]) -> SuiteOptions:
         cells=cells,
         rules=rules if smallest is None else replace(rules, smallest=smallest / 100),
         allow_seen=options.get("allow_seen", False),
+        unseen=options.get("unseen", False),
         against=options.get("against"),
         margins=as_list(options.get("margin", ())),
         all_pairs=options.get("all_pairs", False),
@@ -215,6 +219,10 @@ async def evaluate_suite(
     ignored = None if options.alone else partial(notify, progress)
     suite = with_comparison_options(suite, options.margins, all_pairs=options.all_pairs, on_ignored=ignored)
     suite = options.measured(suite)
+    if options.unseen:
+        suite, seen = without_seen_rows(suite)
+        if seen:
+            notify(progress, f"{counted(seen, 'row')} left out, as preparation or training saw them")
     notes = refuse_contamination(suite, allow=options.allow_seen)
     if options.model.no_cache and any(variant.counted for variant in suite.variants):
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"

@@ -90,6 +90,7 @@ def evaluate(
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw, and mark it.")
     ] = False,
+    unseen: Annotated[bool, typer.Option("--unseen", help="Leave out rows that preparation or training saw.")] = False,
     against: Annotated[
         str | None, typer.Option("--against", metavar="RUN|FILE", help="Compare with a run or a baseline file.")
     ] = None,
@@ -129,6 +130,7 @@ def evaluate(
         exact=exact,
         allow_missing=allow_missing,
         allow_seen=allow_seen,
+        unseen=unseen,
         against=against,
         smallest=smallest,
         margin=margin or (),
@@ -155,7 +157,7 @@ def evaluate(
         typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
             how=command_options(target=target, repeat=repeat, exact=exact, allow_seen=allow_seen, serving=serving),
-            rows=command_options(limit=limit, filter=filters),
+            rows=command_options(limit=limit, filter=filters, unseen=unseen),
         )
         suggest_better_model([ended[0].record.model.reference])
         show_next(ended[0], typed, options.model, html=html is not None)

@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
-from promptkit.engine.pipeline import Pipeline, Step, default_model
+from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
 from promptkit.engine.session import Session
 from promptkit.errors import InputError, Problem, RuntimeFailure, Unsupported
 from promptkit.runtimes.references import local_weights, parse_reference
 from promptkit.storage.models import Problems
 
 
-def adapter_problems(step: Step, file: Path) -> Iterator[Problem]:
-    """Yield the problems of an adapter's file, whichever model it is for."""
+def adapter_problems(call: PromptCall, step: Step, target: str) -> Iterator[Problem]:
+    """Yield the problems of the file of a step's adapter, if any, whichever model it is for.
+
+    `target` is the pipeline as a person types it.
+    """
     from promptkit.runtimes.in_process.adapter_file import read_adapter
 
+    if call.adapter is None:
+        return
     try:
-        read_adapter(file)
+        read_adapter(call.adapter)
     except InputError as error:
-        yield from (_of_step(problem, step) for problem in error.problems)
+        problems = [_of_step(problem, step) for problem in error.problems]
+        if call.adapter.name == f"{call.home}.lora.gguf" and not os.path.exists(call.adapter):
+            hint = f"promptkit train {target} --adapter --step {step.name} --data FILE"
+            problems = [replace(problem, hint=hint) for problem in problems]
+        yield from problems
 
 
-def misfit_adapters(pipeline: Pipeline) -> list[Problem]:
+def misfit_adapters(pipeline: Pipeline, inherited: str | None = None) -> list[Problem]:
     """Return the adapters that do not fit the weights of their step's model, where these are on this machine.
 
-    No model is loaded.
+    No model is loaded. `inherited` answers steps that name no model.
     """
     from promptkit.runtimes.in_process.adapter_file import check_fits, read_adapter
 
     problems = Problems()
     for step in pipeline.steps.values():
+        chosen = step.model or inherited
         if step.pipeline is not None:
-            problems.add(misfit_adapters(step.pipeline))
+            problems.add(misfit_adapters(step.pipeline, step.pipeline.model or chosen or pipeline.model))
         file = step.prompt_call.adapter if step.prompt_call is not None else None
         if file is None:
             continue
-        reference, _, base = default_model(pipeline.project, pipeline, step.model)
+        reference, _, base = default_model(pipeline.project, pipeline, chosen)
         named = parse_reference(reference).beside(base)
         weights = local_weights(named)
         with suppress(InputError):  # the file's own problems are unmet requirements

@@ -20,6 +20,7 @@ from promptkit.prompts.front_matter import cut_front_matter
 from promptkit.runtimes.base import Model
 from promptkit.storage.files import read_text
 from promptkit.storage.strict_json import json_bytes
+from promptkit.techniques.calls import read_call
 from promptkit.techniques.spec import configure, with_nested
 
 
@@ -53,13 +54,30 @@ def matching_head(call: PromptCall, model: Model) -> Head:
 
 
 def head_fallback(call: PromptCall, model: Model, project: Project) -> str | None:
-    """Return why a step's head cannot decide, though it is of the step's model; None where it can."""
+    """Return the reason why a step's head of the step's model cannot decide; None where it can."""
     head = matching_head(call, model)
     needed = "embeddings" if head.layer is None else "hidden_states"
     if needed not in model.capabilities:
         return f"{model.reference} gives no vectors for the head (it lacks {needed})"
     if head.prompt != prompt_digest(call, model, project):
         return "the prompt has changed since the head was trained; `promptkit train --head --force` trains it again"
+    return None
+
+
+def undecidable_by_head(spec: Any, project: Project) -> str | None:
+    """Return the technique whose answer is not that of one request, of a step's and those beneath it; None for none.
+
+    An invalid `spec` has none.
+    """
+    try:
+        found = [link.technique for link in with_nested(configure(spec, project), project)]
+    except InputError:
+        return None
+    for technique in found:
+        calls = [read_call(file) for file in technique.call_files]
+        asks_once = len(calls) == 1 and technique.code is None and technique.calls in ("1", "over_calls")
+        if not asks_once or any(call.thinks or not (call.answers or call.modifier) for call in calls):
+            return technique.name
     return None
 
 
@@ -108,7 +126,7 @@ def _text_files(call: PromptCall, project: Project) -> Iterator[Path]:
 
 
 _OF_FILES: Final = re.compile(r"\{#.*?#\}|\{%-?\s*extends[^%]*%\}", re.DOTALL)
-"""What a prompt's file says of files and to people: it reaches no message, and differs where the file was moved."""
+"""The parts of a prompt's file that reach no message: comments, and paths of parents, which change as files move."""
 
 
 def _body(file: Path) -> str:

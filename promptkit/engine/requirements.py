@@ -46,8 +46,7 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
             for file in step.prompt_call.artifacts.values():
                 with problems.gather():
                     read_artifact(file)
-            if step.prompt_call.adapter is not None:
-                problems.add(adapter_problems(step, step.prompt_call.adapter))
+            problems.add(adapter_problems(step.prompt_call, step, _target_argument(pipeline)))
     return problems.found
 
 

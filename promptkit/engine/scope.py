@@ -201,15 +201,26 @@ def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
 
 
 def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, str]]:
-    """Return the pairs that a text reads as `NAME.ATTRIBUTE`."""
-    if "." not in text:
+    """Return the pairs that a text reads as `NAME.ATTRIBUTE` or `NAME["ATTRIBUTE"]`."""
+    if "." not in text and "[" not in text:
         return frozenset()
     try:
         tree = _parser().parse(text if "{{" in text or not bare else f"{{{{ {text} }}}}")
     except TemplateSyntaxError:
         return frozenset()
-    found = tree.find_all(nodes.Getattr)
-    return frozenset((read.node.name, read.attr) for read in found if isinstance(read.node, nodes.Name))
+    reads: list[nodes.Getattr | nodes.Getitem] = [*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)]
+    return frozenset(
+        (read.node.name, attribute)
+        for read in reads
+        if isinstance(read.node, nodes.Name) and (attribute := _attribute(read)) is not None
+    )
+
+
+def _attribute(read: nodes.Getattr | nodes.Getitem) -> str | None:
+    """Return the name of an attribute that is read by `.` or as a constant in brackets."""
+    if isinstance(read, nodes.Getattr):
+        return read.attr
+    return read.arg.value if isinstance(read.arg, nodes.Const) and isinstance(read.arg.value, str) else None
 
 
 def missing_in_lists(text: CompiledText, lists: Collection[str]) -> list[Problem]:

@@ -15,6 +15,7 @@ from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.build import check_answer_type as check_answer
 from promptkit.answers.calibration import check_calibration
 from promptkit.answers.head import head_file
+from promptkit.engine.heads import undecidable_by_head
 from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
 from promptkit.engine.spec import DefaultsSpec, OptionsSpec, ProgramsSpec, validate_usable
@@ -30,7 +31,6 @@ from promptkit.runtimes.references import parse_reference
 from promptkit.storage.files import resolved
 from promptkit.storage.models import Problems
 from promptkit.techniques.artifacts import artifact_file
-from promptkit.techniques.calls import read_call
 from promptkit.techniques.context import Options
 from promptkit.techniques.spec import call_names, configure, model_references, with_nested
 from promptkit.techniques.spec import check_spec as check_technique
@@ -117,23 +117,6 @@ def resolve_model(text: str, folder: Path, project: Project) -> str:
     return named.beside(folder).text
 
 
-def undecidable_by_head(spec: Any, project: Project) -> str | None:
-    """Return the technique whose answer is not that of one request, of a step's and those beneath it; None for none.
-
-    An invalid `spec` has none.
-    """
-    try:
-        found = [link.technique for link in with_nested(configure(spec, project), project)]
-    except InputError:
-        return None
-    for technique in found:
-        calls = [read_call(file) for file in technique.call_files]
-        asks_once = len(calls) == 1 and technique.code is None and technique.calls in ("1", "over_calls")
-        if not asks_once or any(call.thinks or not (call.answers or call.modifier) for call in calls):
-            return technique.name
-    return None
-
-
 class SettingsResolver:
     """Resolves the settings of one step. Adds problems to `problems`."""
 
@@ -177,7 +160,8 @@ class SettingsResolver:
             artifacts=artifact_files(technique.value, self._project, home),
             home=home.name,
             decide=self._get("otherwise" if by_head else "decide", "constrain"),
-            head=self._head(home) if by_head else None,
+            # Training leaves a head beside the pipeline, under this name.
+            head=(self._trained_file("head") or head_file(home)) if by_head else None,
             layout=self._layout(),
             messages=self._get("messages", "one"),
             cue=self._get("cue", None),
@@ -190,7 +174,7 @@ class SettingsResolver:
             models=self._call_models(technique),
             references=(*self._references(technique), *_embedders(examples)),
             strict=self._strict(),
-            adapter=self._adapter(),
+            adapter=self._trained_file("adapter"),
         )
 
     def answer(self) -> AnswerSetting:
@@ -227,15 +211,18 @@ class SettingsResolver:
             self._add(chosen, "model", error)
             return None
 
-    def _adapter(self) -> Path | None:
-        """Return the file of the step's adapter. One that is not there is reported by `check` and before a run."""
-        chosen = first_setting(self._sources, "adapter")
+    def _trained_file(self, key: str) -> Path | None:
+        """Return the file that the setting `adapter` or `head` names; a path outside the project is reported.
+
+        A file that is not there is reported by `check` and before a run.
+        """
+        chosen = first_setting(self._sources, key)
         if chosen is None:
             return None
         file = chosen.source.folder / chosen.value
         if not self._project.inside(file):
             hint = "copy it beside the pipeline"
-            self._problems.add(chosen.problem("adapter", f"the path `{chosen.value}` leaves the project", hint))
+            self._problems.add(chosen.problem(key, f"the path `{chosen.value}` leaves the project", hint))
             return None
         return resolved(file)
 
@@ -302,18 +289,6 @@ class SettingsResolver:
             message = f"technique `{name}` thinks or asks several times, and a head decides a prompt that is sent once"
             self._problems.add(decide.problem("decide", message, hint))
         return True
-
-    def _head(self, home: Path) -> Path | None:
-        """Return the file of the step's head: the one that it names, else that of the pipeline's and its own name."""
-        chosen = first_setting(self._sources, "head")
-        if chosen is None:
-            return head_file(home)
-        file = chosen.source.folder / chosen.value
-        if not self._project.inside(file):
-            hint = "copy it beside the pipeline"
-            self._problems.add(chosen.problem("head", f"the path `{chosen.value}` leaves the project", hint))
-            return None
-        return resolved(file)
 
     def _strict(self) -> frozenset[str]:
         """Return the warnings that are errors of the step; unknown ones are reported."""

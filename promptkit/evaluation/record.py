@@ -279,7 +279,7 @@ class BaselineMetric(MetricDifference):
 
 
 class SharedRows(Record):
-    """How many rows are in both runs, only in this one, and only in the baseline."""
+    """The numbers of rows in both runs, only in this one, and only in the baseline."""
 
     both: int
     new: int = 0

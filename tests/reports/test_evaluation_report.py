@@ -13,6 +13,7 @@ from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.score import Score
 from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.evaluation import report
+from promptkit.reports.evaluation.failing_rows import inputs_line
 from promptkit.reports.layout import cell_width
 from promptkit.reports.runs import answer_lines
 from promptkit.reports.text import when_text
@@ -437,3 +438,9 @@ def test_a_judges_reason_stands_under_its_score_in_full() -> None:
     lines = list(answer_lines(cell))
     assert lines[1] == "  kind: 0 · level poor"
     assert lines[2].startswith("    reason: It is rude.") and lines[2].count("word") == 60 and "\x1b" not in lines[2]
+
+
+def test_the_note_of_a_generated_row_is_no_input() -> None:
+    assert (
+        inputs_line({"text": "late again", "generated": {"by": "tiny", "for": {"label": "bad"}}}, "bad") == "late again"
+    )

@@ -37,6 +37,6 @@ def test_a_head_that_never_answers_is_said() -> None:
 
 @pytest.mark.parametrize("decides", [True, False])
 def test_the_next_step_names_the_key_where_the_pipeline_lacks_it(decides: bool) -> None:
-    lines = list(next_lines(written_head(), "my mails", decides=decides))
+    lines = list(next_lines(written_head(), "my mails", "promptkit eval mails --unseen", decides=decides))
     assert any("decide: head" in line for line in lines) != decides
     assert "  promptkit run 'my mails'" in lines

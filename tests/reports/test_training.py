@@ -78,7 +78,7 @@ def test_what_is_not_shown_is_said() -> None:
 def test_the_next_lines_name_the_file_as_the_step_uses_it() -> None:
     soft = record("soft prompt", file="pipelines/mails.sort.soft.gguf")
 
-    assert any("  adapter: mails.sort.lora.gguf " in line for line in next_lines(record(), "mails"))
-    assert any("  model: gguf:mails.sort.soft.gguf " in line for line in next_lines(soft, "mails"))
-    assert not any("in the step" in line for line in next_lines(record(applied=True), "mails"))
-    assert list(next_lines(record(file=None), "mails")) == []
+    assert any("  adapter: mails.sort.lora.gguf " in line for line in next_lines(record(), "promptkit eval mails"))
+    assert any("  model: gguf:mails.sort.soft.gguf " in line for line in next_lines(soft, "promptkit eval mails"))
+    assert not any("in the step" in line for line in next_lines(record(applied=True), "promptkit eval mails"))
+    assert list(next_lines(record(file=None), "promptkit eval mails")) == []

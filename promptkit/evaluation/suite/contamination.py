@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+from promptkit.answers.head import read_head
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.data import DataRow
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.runtimes.in_process.adapter_file import read_adapter
-from promptkit.storage.files import read_bytes
 from promptkit.techniques.artifacts import read_artifact, row_hash
 
 
@@ -37,13 +37,13 @@ class Contamination:
 
 
 def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[Contamination]:
-    """Return what was made from rows of the suite: on these it looks better than it is.
+    """Return the techniques, adapters and heads that were made from rows of the suite: there they look better.
 
     Raises InputError where there are any and they are not allowed.
     """
     found = find_contamination(suite)
     if found and not allow:
-        hint = "evaluate on other rows, or add --allow-seen, which marks the result"
+        hint = "evaluate on other rows; --unseen leaves these out, --allow-seen marks the result"
         where = suite.data.where
         raise InputError(Problem(str(note), where.file, where.line, hint=hint) for note in found)
     return found
@@ -54,30 +54,72 @@ def find_contamination(suite: Suite) -> list[Contamination]:
 
     Rows are compared by the inputs that a step takes of them, as the files keep them.
     """
-    prepared = [
-        (variant.name, step, name, rows, trained)
-        for variant in suite.variants
-        for trained, files in ((False, _prepared_artifacts), (True, _trained_files))
-        for step, name, rows in files(variant.pipeline)
-    ]
-    if not prepared:
+    made = _made_from_rows(suite)
+    if not made:
         return []
-    counts = [0] * len(prepared)
+    counts = [0] * len(made)
     total = 0
+    for _, seen in _seen_by(suite, made):
+        total += 1
+        for at in seen:
+            counts[at] += 1
+    return [replace(found, seen=seen, total=total) for (found, _, _), seen in zip(made, counts, strict=True) if seen]
+
+
+def without_seen_rows(suite: Suite) -> tuple[Suite, int]:
+    """Return a suite without the rows from which a technique, adapter or head of it was made, and their number.
+
+    Raises InputError where no other row is left.
+    """
+    made = _made_from_rows(suite)
+    if not made:
+        return suite, 0
+    rows = list(_seen_by(suite, made))
+    held = tuple(row for row, seen in rows if not seen)
+    if not held:
+        hint = "add rows to the suite, or train on fewer by --limit"
+        raise InputError(replace(suite.data.where, message=f"all {len(rows)} rows were seen in training", hint=hint))
+    return replace(suite, data=replace(suite.data, held=held)), len(rows) - len(held)
+
+
+Made = Sequence[tuple[Contamination, tuple[Step, ...], frozenset[str]]]
+
+
+def _made_from_rows(suite: Suite) -> Made:
+    """Return the files of variants that were made from rows: without counts, with steps and the hashes of the rows."""
+    return [
+        (
+            Contamination(
+                variant=variant.name,
+                step=".".join(step.name for step in steps),
+                technique=name,
+                seen=0,
+                total=0,
+                trained=trained,
+            ),
+            steps,
+            rows,
+        )
+        for variant in suite.variants
+        for steps in _asking_steps(variant.pipeline)
+        for trained, files in ((False, _prepared_artifacts), (True, _trained_files))
+        for name, rows in files(steps[-1])
+    ]
+
+
+def _seen_by(suite: Suite, made: Made) -> Iterator[tuple[DataRow, list[int]]]:
+    """Yield each row of a suite with the places of what was made from it."""
     binder = Binder(suite)
     for index, row in enumerate(suite.data.rows()):
         bound = binder.bind(row, index)
-        total += 1
-        if bound.problems:
-            continue
         names = given_inputs(suite, row.fields)
-        for at, (_, step, _, rows, _) in enumerate(prepared):
-            counts[at] += any(row_hash(step_inputs_of_row(step, given, names)) in rows for given in bound.inputs)
-    return [
-        Contamination(variant=variant, step=step.name, technique=name, seen=seen, total=total, trained=trained)
-        for (variant, step, name, _, trained), seen in zip(prepared, counts, strict=True)
-        if seen
-    ]
+        seen = [
+            at
+            for at, (_, steps, rows) in enumerate(made)
+            if not bound.problems
+            and any(row_hash(_inputs_of_row(steps, given, names)) in rows for given in bound.inputs)
+        ]
+        yield row, seen
 
 
 def given_inputs(suite: Suite, fields: Mapping[str, Any]) -> Collection[str]:
@@ -90,10 +132,27 @@ def step_inputs_of_row(step: Step, given: Mapping[str, Any], names: Collection[s
 
     `given` are the target's inputs, `names` those of them that the row gives. Outputs of other steps are not known.
     """
-    assert step.prompt_call is not None, "only a step that asks is prepared for"
+    inputs, from_row = _known_inputs(step, given, names)
+    return from_row or inputs
+
+
+def _inputs_of_row(steps: Sequence[Step], given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return the inputs that the last of these steps takes of a row; each is in the sub-pipeline of the one before."""
+    *outer, last = steps
+    for step in outer:
+        given, names = _known_inputs(step, given, names)
+    return step_inputs_of_row(last, given, names)
+
+
+def _known_inputs(
+    step: Step, given: Mapping[str, Any], names: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the inputs of a step that are known before a run, and those of them that come from the row."""
+    taker = step.prompt_call or step.pipeline
+    assert taker is not None, "a step that asks, or has a pipeline, is prepared for"
     inputs: dict[str, Any] = {}
     from_row: dict[str, Any] = {}
-    for name in step.prompt_call.inputs:
+    for name in taker.inputs:
         argument = step.arguments.get(name)
         if argument is not None and argument.names <= given.keys() and not argument.statuses:
             try:
@@ -108,38 +167,34 @@ def step_inputs_of_row(step: Step, given: Mapping[str, Any], names: Collection[s
             continue
         if is_from_row:
             from_row[name] = inputs[name]
-    return from_row or inputs
+    return inputs, from_row
 
 
-def _prepared_artifacts(pipeline: Pipeline) -> Iterator[tuple[Step, str, frozenset[str]]]:
-    """Yield step, technique and the hashes of the rows that it saw."""
+def _asking_steps(pipeline: Pipeline, within: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
+    """Yield each step that asks, after the steps whose sub-pipelines it is in."""
     for step in pipeline.steps.values():
-        if step.prompt_call is None:
-            continue
-        for technique, file in step.prompt_call.artifacts.items():
-            artifact = read_artifact(file)
-            if artifact is not None and artifact.rows:
-                yield step, technique, frozenset(artifact.rows)
+        if step.pipeline is not None:
+            yield from _asking_steps(step.pipeline, (*within, step))
+        elif step.prompt_call is not None:
+            yield (*within, step)
 
 
-def _trained_files(pipeline: Pipeline) -> Iterator[tuple[Step, str, frozenset[str]]]:
-    """Yield step, file name and the hashes of the rows that it was trained on, of each adapter and head."""
-    for step in pipeline.steps.values():
-        call = step.prompt_call
-        if call is None:
-            continue
+def _prepared_artifacts(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each technique that was prepared for a step, with the hashes of the rows that it saw."""
+    assert step.prompt_call is not None, "the step asks"
+    for technique, file in step.prompt_call.artifacts.items():
+        artifact = read_artifact(file)
+        if artifact is not None and artifact.rows:
+            yield technique, frozenset(artifact.rows)
+
+
+def _trained_files(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the file names of a step's adapter and head, with the hashes of the rows that each was trained on."""
+    call = step.prompt_call
+    assert call is not None, "the step asks"
+    with suppress(InputError):  # a missing or damaged file is an unmet requirement of the step
         if call.adapter is not None and (training := read_adapter(call.adapter).training) is not None:
-            yield step, call.adapter.name, frozenset(training.rows)
-        decide: str = call.decide
-        if decide == "head":
-            head = pipeline.file.parent / f"{call.home}.head.json"
-            yield step, head.name, _head_rows(head)
-
-
-def _head_rows(file: Path) -> frozenset[str]:
-    """Return the hashes of the rows in a head's file; none where it is missing or wrong, which other checks report."""
-    try:
-        rows = json.loads(read_bytes(file)).get("rows", ())
-        return frozenset(row for row in rows if isinstance(row, str))
-    except (InputError, ValueError, AttributeError, TypeError, RecursionError):
-        return frozenset()
+            yield call.adapter.name, frozenset(training.rows)
+    with suppress(InputError):
+        if call.head is not None:
+            yield call.head.name, frozenset(read_head(call.head).rows)

@@ -125,6 +125,10 @@ class Data:
     limit: int | None = None
     held: tuple[DataRow, ...] | None = None
 
+    def of_file(self, file: Path) -> Data:
+        """Return the rows of another file, all of them, in place of these."""
+        return Data(spec=DataSpec(file=str(file)), file=file, function=None, where=Problem("", place(file)))
+
     @property
     def shown(self) -> str:
         """The name of the data in messages."""

@@ -14,6 +14,7 @@ from rich.text import Text
 from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
 from promptkit.evaluation.metrics.score import REASON_DETAIL
 from promptkit.evaluation.record import EvalRecord, MetricRecord
+from promptkit.evaluation.suite.generated import real_fields
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, shortened, value_line
 from promptkit.reports.text import one_line
 
@@ -142,6 +143,7 @@ def inputs_line(fields: Mapping[str, Any], expected: Any) -> str:
 
     Records, such as a table or a row's own assertions, come first only where there is nothing else.
     """
+    fields = real_fields(fields)
     texts = {name: one_line(value) for name, value in fields.items() if value is None or value != expected}
     if not texts:
         return ""
