@@ -135,18 +135,17 @@ def plan_generation(target: str, options: GenerateOptions) -> PlannedGeneration:
     task = load_task(file, project, step=options.step, sets=options.model.sets)
     if options.technique is not None:
         load_task(file, project, step=options.step, sets=options.model.sets, changes={"technique": options.technique})
-    if options.label_only and options.seeds is None:
-        raise InputError("--label-only labels the texts of a file", hint="--seeds FILE")
     attributes = {} if options.label_only else read_attributes(options.attributes, project)
     fixed = _read_fixed(options.fixed, task)
+    seeds = _unlabelled(task) if options.label_only and not options.seeds else _read_seeds(options.seeds, task, fixed)
     plan = Plan(
-        rows=options.rows,
+        rows=min(options.rows, len(seeds)) if options.label_only else options.rows,
         seed=options.seed,
         samples=options.samples,
         shares=label_shares(options.labels, task),
         fixed=fixed,
         attributes={name: values for name, values in attributes.items() if name not in fixed},
-        seeds=_read_seeds(options.seeds, task, fixed),
+        seeds=seeds,
         label_only=options.label_only,
     )
     judge = None if options.judge is None else resolve_model(options.judge, Path.cwd(), project)
@@ -226,6 +225,15 @@ def _read_seeds(file: Path | None, task: GenerationTask, fixed: Mapping[str, Any
         found.append(LabelledInputs(inputs=inputs))
     if not found:
         raise InputError(Problem("there are no rows", place(file)))
+    return found
+
+
+def _unlabelled(task: GenerationTask) -> list[LabelledInputs]:
+    """Return the suite's real rows that have no right answer yet. Raises InputError where there are none."""
+    found = [row for row in task.real if row.label is None]
+    if not found:
+        hint = "--seeds FILE has the texts to label"
+        raise InputError(Problem("there are no real rows without a right answer", place(task.file), hint=hint))
     return found
 
 

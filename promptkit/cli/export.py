@@ -118,6 +118,10 @@ def ollama(
         note("next:")
         for made, file in zip(models, files, strict=True):
             note(f"  {shlex.join(['ollama', 'create', made.name, '-f', str(file)])}")
+        if any(isinstance(made.base, str) for made in models):
+            from promptkit.runtimes.servers.ollama_create import NO_ADAPTERS_HINT
+
+            note(NO_ADAPTERS_HINT)
     note("in the pipeline, in place of `adapter:`")
     for made in models:
         emit(f"{made.step}: {{model: ollama/{made.name}}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import join
 from time import monotonic
@@ -34,6 +35,8 @@ from promptkit.cli.results import spent_text
 from promptkit.cli.session import run_to_end
 from promptkit.cli.technique_prepare import read_budget
 from promptkit.errors import InputError, PromptkitError, place
+from promptkit.evaluation.suite.binding import EXPECT
+from promptkit.project import is_suite
 from promptkit.reports.generation import generation_lines
 from promptkit.reports.output import emit, note
 from promptkit.reports.progress import Progress
@@ -45,7 +48,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 DEFAULT_ROWS = 100
 
 
-class RowsLacking(PromptkitError):
+class TooFewRows(PromptkitError):
     """A generation ended before it had all rows."""
 
 
@@ -80,7 +83,10 @@ def generate_rows(
     ] = None,
     seeds: Annotated[Path | None, typer.Option("--seeds", metavar="FILE", help="Real rows to vary.")] = None,
     label_only: Annotated[
-        bool, typer.Option("--label-only", help="Take the rows of --seeds as they are, and only label them.")
+        bool,
+        typer.Option(
+            "--label-only", help="Label real rows as they are: those of --seeds, else the suite's without an answer."
+        ),
     ] = False,
     samples: Annotated[
         int, typer.Option("--samples", metavar="K", min=1, max=25, help="Answers that check a row.")
@@ -188,24 +194,52 @@ async def show_plan(planned: PlannedGeneration, *, json: bool) -> None:
     )
 
 
-async def write_rows(planned: PlannedGeneration, target: str, *, json: bool) -> None:
-    """Generate the rows and print what became of them. Raises RowsLacking where some are missing at the end."""
-    progress, started = Progress(), monotonic()
+async def write_rows(planned: PlannedGeneration, target: str, *, json: bool, suggests: bool = True) -> None:
+    """Generate the rows and print what became of them, and with `suggests` the next commands.
+
+    Raises TooFewRows where some are missing at the end.
+    """
+    started = monotonic()
     if planned.known:
         note(f"{place(planned.file)} has {len(planned.known)} rows of this command, which goes on")
-    result = await generate(planned, progress)
+    result = await generate(planned, Progress())
     if json:
         emit(json_text(json_record(result), indent=2))
     else:
         for line in generation_lines(result.record()):
             emit(line)
     note(spent_text([result.totals], monotonic() - started))
-    if result.rows < planned.plan.rows:
+    # Of real rows that are only labelled there are no more, and those whose answer is not confirmed are counted.
+    if result.rows < planned.plan.rows and not (planned.plan.label_only and result.ended == "no seeds" and result.rows):
         raise lacking(result, planned)
-    if not json:
+    if suggests and not json:
         note("next:")
-        note(f"  head {place(result.file)}    # read some: a model wrote them")
-        note(f"  {again(target, planned)}    # more rows")
+        wrote = "labelled" if planned.plan.label_only else "wrote"
+        note(f"  head {place(result.file)}    # read some: a model {wrote} them")
+        for line in train_lines(planned):
+            note(f"  {line}")
+        if not planned.plan.label_only:
+            note(f"  {again(target, planned)}    # more rows")
+
+
+def train_lines(planned: PlannedGeneration) -> Iterator[str]:
+    """Yield the command that trains the answering step on the rows; none where several steps answer.
+
+    The model of the generation wrote the rows: that of the target is trained.
+    """
+    task, options = planned.task, planned.options
+    if task.answer is None or options.step is not None:
+        return
+    kind = "--head" if task.labels else "--adapter"
+    is_pipeline = task.pipeline.file.suffix in (".yaml", ".yml")
+    as_suite = is_suite(task.file) and (task.expect != EXPECT or any(name != of for name, of in task.fields.items()))
+    words = command_options(
+        suite=task.name if as_suite else None,
+        data=str(place(planned.file)),
+        apply=is_pipeline,
+        set=list(options.model.sets),
+    )
+    yield join(["promptkit", "train", task.pipeline.file.stem, kind, *words])
 
 
 def again(target: str, planned: PlannedGeneration) -> str:
@@ -240,7 +274,7 @@ def json_record(result: GenerationResult) -> dict[str, Any]:
     return {**result.record(), "models": models}
 
 
-def lacking(result: GenerationResult, planned: PlannedGeneration) -> RowsLacking:
+def lacking(result: GenerationResult, planned: PlannedGeneration) -> TooFewRows:
     """Return the error of a generation without all its rows: what ended it, and what would help."""
     there = f"{result.rows} of {planned.plan.rows} rows are in {place(result.file)}"
     counts = result.counts
@@ -256,4 +290,4 @@ def lacking(result: GenerationResult, planned: PlannedGeneration) -> RowsLacking
         ),
         "no seeds": ("the rows of --seeds are used up", "more rows in --seeds"),
     }.get(result.ended, ("it ended early", None))
-    return RowsLacking(f"{there}: {why}", hint=hint)
+    return TooFewRows(f"{there}: {why}", hint=hint)

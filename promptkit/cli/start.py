@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from promptkit.api.generate import GenerateOptions, plan_generation
 from promptkit.api.session import ModelOptions
 from promptkit.api.start.checks import (
     DEFINITION_LIMIT,
@@ -25,10 +26,10 @@ from promptkit.api.start.checks import (
 from promptkit.api.start.draft import Draft, settle_answer, settle_details
 from promptkit.api.start.project import StartOptions, begin_draft, project_root, propose, write_project
 from promptkit.api.start.vocabulary import Kind
-from promptkit.cli.main import VERBS
+from promptkit.cli.generate import write_rows
 from promptkit.cli.options import Json, Model, NoCache, Record, Timeout
 from promptkit.cli.session import run_to_end
-from promptkit.errors import Interrupted, place
+from promptkit.errors import InputError, Interrupted, place
 from promptkit.reports.output import emit, note
 from promptkit.reports.progress import Progress
 from promptkit.reports.text import json_text, one_line
@@ -53,6 +54,10 @@ def start(
     into: Annotated[
         Path | None, typer.Option("--into", metavar="DIR", help="The project's folder; created if it does not exist.")
     ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option("--rows", metavar="N", min=1, help="Generate N rows to train on at once, or label N of --data."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept what the model proposes, without asking.")] = False,
     no_model: Annotated[bool, typer.Option("--no-model", help="Ask no model: rules and defaults alone.")] = False,
     model: Model = None,
@@ -67,6 +72,8 @@ def start(
     terminal proposals can be edited before they are written. No file is overwritten.
     """
     options = StartOptions(data=data, inputs=tuple(inputs or ()), expect=expect, name=name, into=into)
+    if rows is not None and (no_model or json):
+        raise InputError(f"--rows does not go with {'--no-model' if no_model else '--json'}")
     asking = ModelOptions(model=model, record=record, no_cache=no_cache, timeout=timeout)
     root = project_root(options)
     draft = begin_draft(sentence, options, root)
@@ -79,16 +86,28 @@ def start(
     if editor:
         editor.details(draft)
     written = write_project(draft, root)
-    commands = list(next_commands(draft, options, model))
+    if rows is not None and is_labelled(draft):
+        note("--rows is ignored: the rows have answers already")
+        rows = None
+    commands = list(next_commands(draft, options, model, generates=rows is None))
     if json:
         emit(json_text(json_record(draft, written, commands)))
         return
     show_choices(draft, is_accepted=editor is None)
     for path in written:
         emit(str(place(path)))
+    if rows is not None:
+        target = str(place(root / "evals" / f"{draft.name}.yaml"))
+        asked = GenerateOptions(model=asking, rows=rows, label_only=draft.rows is not None)
+        run_to_end(write_rows(plan_generation(target, asked), target, json=False, suggests=False))
     note("next:")
     for line in commands:
         note(f"  {line}")
+
+
+def is_labelled(draft: Draft) -> bool:
+    """Tell whether the draft has real rows with their right answers."""
+    return draft.rows is not None and bool(draft.rows.expect or draft.rows.record)
 
 
 def is_terminal() -> bool:
@@ -192,25 +211,41 @@ def show_choices(draft: Draft, *, is_accepted: bool) -> None:
         note("· what the model proposed was accepted without asking: read it in the files")
 
 
-def next_commands(draft: Draft, options: StartOptions, model: str | None) -> Iterator[str]:
-    """Yield the commands to type next, of the verbs that there are."""
+LEAST_LABELLED = 60
+"""The labelled rows that suffice to train on two in three, and to evaluate on the others."""
+
+
+def next_commands(draft: Draft, options: StartOptions, model: str | None, *, generates: bool) -> Iterator[str]:
+    """Yield the commands to type next, in order; with `generates` rows are still to be generated."""
     if options.into is not None:
         yield join(["cd", str(options.into)])
     asking = ["--model", model] if model else []
-    suite = f"evals/{draft.name}.yaml"
-    is_labelled = draft.rows is not None and bool(draft.rows.expect or draft.rows.record)
+    suite = draft.name
     yield join(["promptkit", "run", draft.name, *asking])
     yield join(["promptkit", "try", draft.name, "--watch", *asking]) + "    # edit its prompt, see what changes"
-    if "generate" in VERBS and not is_labelled:
+    train = ["promptkit", "train", draft.name, "--head" if draft.kind in ("label", "boolean") else "--adapter"]
+    evaluate = ["promptkit", "eval", suite]
+    if draft.rows is not None and is_labelled(draft):
+        if draft.rows.count < LEAST_LABELLED:
+            yield join([*evaluate, *asking])
+            return
+        yield join([*train, "--suite", suite, "--limit", str(2 * draft.rows.count // 3), "--apply", *asking])
+        yield join([*evaluate, "--unseen", *asking]) + "    # the rows that were not trained on"
+        return
+    if generates:
         how = ["--label-only"] if draft.rows else ["--rows", "200"]
         yield join(["promptkit", "generate", suite, *how, *asking])
-    if "train" in VERBS:
-        yield join(["promptkit", "train", draft.name, "--head", "--suite", draft.name, *asking])
-    yield join(["promptkit", "eval", draft.name, *asking])
+    renamed = draft.rows is not None and any(name != of for name, of in draft.rows.fields.items())
+    read_by = ["--suite", suite] if renamed else []
+    yield join([*train, *read_by, "--data", f"evals/{draft.name}.generated.jsonl", "--apply", *asking])
+    if draft.rows is None:
+        yield join([*evaluate, *asking]) + f"    # with real rows in evals/{draft.name}.jsonl"
+    else:
+        yield join([*evaluate, "--unseen", *asking]) + "    # with answers in `expect` of rows that were not trained on"
 
 
 def json_record(draft: Draft, written: list[Path], commands: list[str]) -> Mapping[str, Any]:
-    """Return what was made as the documented JSON object."""
+    """Return the started project as the documented JSON object."""
     return {
         "name": draft.name,
         "model": draft.model or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import join
 from typing import Annotated
 
 import typer
@@ -12,8 +13,9 @@ from promptkit.api.session import ModelOptions
 from promptkit.api.train_head import RISK, HeadOptions, train_heads
 from promptkit.api.train_target import RowOptions, load_labelled
 from promptkit.api.train_weights import TrainOptions, train_weights
-from promptkit.cli.options import Json, Model, Sets, Target, complete_suite
+from promptkit.cli.options import Json, Model, Sets, Target, command_options, complete_suite
 from promptkit.cli.session import refuse_shipped, run_to_end
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Interrupted, place
 from promptkit.reports import heads, training
 from promptkit.reports.heads import head_text
@@ -23,6 +25,7 @@ from promptkit.reports.text import json_text
 from promptkit.reports.training import training_text
 from promptkit.training.fitting.settings import BATCH
 from promptkit.training.kinds import AdapterKind, Kind, SoftPromptKind
+from promptkit.tuning.tuned_suite import only_suite
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -118,12 +121,13 @@ def train_head_of(target: str, rows: RowOptions, options: HeadOptions, *, json: 
     if json:
         emit(json_text([found.to_json() for found in trained]))
         return
+    evaluation = evaluation_command(pipeline, rows, options.model)
     for found in trained:
         note(head_text(found.head, found.seconds))
         emit(str(place(found.file)))
         call = pipeline.steps[found.head.step].prompt_call
         decides = options.apply or (call is not None and call.head is not None)
-        for line in heads.next_lines(found.head, target, decides=decides):
+        for line in heads.next_lines(found.head, target, evaluation, decides=decides):
             note(line)
 
 
@@ -134,10 +138,21 @@ def train_weights_of(target: str, kind: Kind, rows: RowOptions, options: TrainOp
     record = run_to_end(train_weights(pipeline, labelled, kind, options, Progress()))
     emit(json_text(record.model_dump(mode="json")) if json else training_text(record))
     if not json:
-        for line in training.next_lines(record, target):
+        for line in training.next_lines(record, evaluation_command(pipeline, rows, options.model)):
             note(line)
     if any(found.ending == "interrupted" for found in record.steps):
         raise Interrupted("interrupted; the best so far is kept", hint="the same command goes on, with --force")
+
+
+def evaluation_command(pipeline: Pipeline, rows: RowOptions, model: ModelOptions) -> str:
+    """Return the command that measures what was trained on the suite's rows that the training has not seen."""
+    suite = rows.suite
+    if suite is None:
+        try:
+            suite = only_suite(pipeline.file, pipeline.project).stem
+        except InputError:  # No suite measures the target, or several do.
+            suite = "SUITE"
+    return join(["promptkit", "eval", suite, "--unseen", *command_options(model=model.model, set=list(model.sets))])
 
 
 def _refuse_given(options: Mapping[str, object], kinds: str) -> None:

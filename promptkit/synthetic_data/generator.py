@@ -122,7 +122,8 @@ class RowGenerator:
         self._writing = Runner(self.writer.writing(plan.seed), models=models)
         self._checking = Runner(checking, models=models, model=judge_name)
         self._known = KnownTexts()
-        for row in (*task.examples, *task.real, *(() if plan.label_only else plan.seeds)):
+        # Real rows that are only labelled may be the suite's own, or its examples: they repeat one another alone.
+        for row in () if plan.label_only else (*task.examples, *task.real, *plan.seeds):
             self._known.add(row.inputs)
         self._of_label: Counter[str] = Counter()
         self._number = 0

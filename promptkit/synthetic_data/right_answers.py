@@ -154,7 +154,7 @@ def _rows_of_cell(
         found = parts if len(parts) == len(answers) else [{}] * len(answers)
         for item, answer, part in zip(given, answers, found, strict=True):
             votes = _winning_share(part)
-            if answer is None or not all(each.holds(votes) for each in conditions if each.name == VOTES):
+            if answer is None or not all(rule.holds(votes) for rule in conditions if rule.name == VOTES):
                 continue
             yield name, _row(step, item, answer, part, cell, view, conditions)
 

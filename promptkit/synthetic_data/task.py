@@ -68,7 +68,7 @@ class GenerationTask:
 
     @property
     def about(self) -> str:
-        """What the task is, in one sentence."""
+        """The task in one sentence."""
         steps = self.pipeline.steps.values()
         return self.pipeline.about or next((step.prompt.about for step in steps if step.prompt), "") or self.name
 
@@ -239,7 +239,7 @@ def _examples(pipeline: Pipeline, answer: AnswerType | None) -> list[LabelledInp
     for case in pipeline.cases:
         if all(name in case.inputs for name in required):
             found.append(LabelledInputs(inputs=case.inputs, label=text_of(case.expect) if case.has_expect else None))
-    own = {spec.name: spec.example for spec in pipeline.inputs.values() if spec.has_example}
-    if all(name in own for name in required):
-        found.append(LabelledInputs(inputs=own))
+    shown = {spec.name: spec.example for spec in pipeline.inputs.values() if spec.has_example}
+    if all(name in shown for name in required):
+        found.append(LabelledInputs(inputs=shown))
     return found

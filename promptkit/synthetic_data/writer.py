@@ -26,6 +26,7 @@ LEAST_LABELLED: Final = 5
 """The labelled inputs that must be known before it counts that none of them names its label."""
 _ANSWER_LINE: Final = r"^\W*(?:[\w ]{1,30}:\s*)?"
 _ARTICLE: Final = re.compile(r"^(?:the|an?|one)\s+", re.IGNORECASE)
+_ONE_OF: Final = re.compile(r"^one of\b", re.IGNORECASE)
 _BULLET: Final = re.compile(r"^\s*(?:[-*>•]|\(?(?:\d{1,2}|[A-Za-z])[.)])\s*")
 _QUOTED: Final = re.compile(r"^\s*>|\bright answer\b", re.IGNORECASE | re.MULTILINE)
 _PLACEHOLDER: Final = re.compile(r"\[(?:[A-Za-z][\w' ]*)\]|\{\{|<\w+>")
@@ -115,9 +116,15 @@ class InputWriter:
 
     @property
     def _noun(self) -> str:
-        """What is written, without an article: `review` of an input that is about `the review`."""
+        """The noun for an input, without an article: `review` of an input that is about `the review`.
+
+        `one of the reviews` names several, so the input's name stands for it.
+        """
+        if not self._is_single:
+            return "input"
         first = self._written[0]
-        return _ARTICLE.sub("", first.about or first.name) if self._is_single else "input"
+        is_named = bool(first.about) and not _ONE_OF.match(first.about)
+        return _ARTICLE.sub("", first.about) if is_named else first.name.replace("_", " ")
 
     def values(self, request: InputRequest, pipeline: Pipeline) -> Mapping[str, Any]:
         """Return the inputs of the template that writes the inputs of a row."""

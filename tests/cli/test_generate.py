@@ -146,6 +146,20 @@ def test_real_texts_are_only_labelled(promptkit: Run, project: Path, evals: Path
     assert (second["topic"], second["generated"]["only"]) == ("delivery", "answer")
 
 
+def test_the_rows_of_the_suite_that_have_no_answer_are_labelled(promptkit: Run, evals: Path) -> None:
+    suite = SUITE.replace("row.text", "row['the text']")
+    (evals / "topic.yaml").write_text(suite + "name: topic\n", "utf-8")
+    rows = [{"the text": "My card was charged twice."}, {"the text": "It is late.", "topic": "delivery"}]
+    (evals / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    done = promptkit("generate", "topic", "--label-only")
+
+    assert done.code == 0, done.err
+    (row,) = rows_of(evals / "topic.generated.jsonl")
+    assert (row["the text"], row["topic"]) == ("My card was charged twice.", "payment")
+    command = "promptkit train mail --head --suite topic --data evals/topic.generated.jsonl --apply"
+    assert command in done.err
+
+
 def test_a_dry_run_shows_the_first_requests_and_the_cost_and_asks_nothing(promptkit: Run, evals: Path) -> None:
     done = promptkit("generate", "topic", "--rows", "5", "--dry-run")
 

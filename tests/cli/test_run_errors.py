@@ -126,6 +126,20 @@ def test_rows_that_the_draft_saw_are_refused(promptkit: Run) -> None:
     assert allowed.code == 0, allowed.err
 
 
+def test_unseen_measures_on_the_rows_that_the_draft_did_not_see(project: Path, promptkit: Run) -> None:
+    promptkit("runs", "errors", "1", "--write", "auto")
+    command = ("eval", "topics", "--set", "topic.technique=annotation_guideline", "--unseen")
+    none_left = promptkit(*command)
+    with (project / "evals/mails.jsonl").open("a") as rows:
+        rows.write(json.dumps({"mail": "A new parcel is late.", "expect": "delivery"}) + "\n")
+    measured = promptkit(*command, "--json")
+
+    assert none_left.code == 2
+    assert "all 17 rows were seen" in none_left.err
+    assert "17 rows left out, as preparation or training saw them" in measured.err
+    assert [variant["cases"] for variant in measured.json["variants"]] == [1]
+
+
 def test_what_a_person_may_have_edited_is_not_written_over_without_force(project: Path, promptkit: Run) -> None:
     (project / DRAFT).write_text("mine: true\n")
     refused = promptkit("runs", "errors", "1", "--write", "auto")

@@ -8,10 +8,9 @@ from unittest.mock import patch
 
 import pytest
 
+from promptkit.runtimes.in_process.adapter_file import check_fits, read_adapter
 from promptkit.runtimes.in_process.gguf import read_soft_prompt
-from promptkit.runtimes.in_process.gguf_contents import read_contents
 from promptkit.training.fitting import memory
-from promptkit.training.lora_files import read_lora
 from tests.command import run_command
 from tests.engine.helpers import Folder
 from tests.training.tiny_gguf import CONTROL_TOKENS, TinyShape, write_tiny
@@ -59,11 +58,12 @@ def test_a_step_is_trained_and_its_adapter_written_and_named(folder: Folder, mod
     assert "10 rows, held to the allowed answers" in done.out
     assert "written      pipelines/mails.sort.lora.gguf" in done.out
     assert "promptkit eval SUITE" in done.err
-    adapter = read_lora(folder.root / "pipelines/mails.sort.lora.gguf")
-    adapter.check_base(read_contents(model))
-    assert adapter.training["step"] == "sort"
-    assert len(adapter.training["rows"]) == 48
-    assert str(folder.root) not in json.dumps(adapter.training)
+    adapter = read_adapter(folder.root / "pipelines/mails.sort.lora.gguf")
+    check_fits(adapter, model, "tiny")
+    assert adapter.training is not None
+    assert adapter.training.step == "sort"
+    assert len(adapter.training.rows) == 48
+    assert str(folder.root) not in adapter.training.model_dump_json()
     text = (folder.root / "pipelines/mails.yaml").read_text()
     assert "# as short as it gets" in text
     assert "adapter: mails.sort.lora.gguf" in text
@@ -111,6 +111,19 @@ def test_the_record_says_what_ended_a_training_and_which_rows_were_too_long(fold
     assert list((folder.root / ".promptkit/training").glob("*.npz")), "the same command goes on from it"
 
 
+def test_a_step_that_decides_by_a_head_which_is_still_missing_is_trained(folder: Folder) -> None:
+    pipeline = folder.root / "pipelines/mails.yaml"
+    pipeline.write_text(pipeline.read_text().replace("layout: prefix", "layout: prefix\n    decide: head"))
+    done = run_command(*TRAIN, "--minutes", "0.0001", "--batch", "48", folder=folder.root)
+    assert done.code == 0, done.err
+
+    by_head = ["--head" if argument == "--adapter" else argument for argument in TRAIN]
+    done = run_command(*by_head, folder=folder.root)
+    assert done.code == 0, done.err
+    assert (folder.root / "pipelines/mails.sort.head.json").exists()
+    assert run_command("run", "mails", "mail=hello", folder=folder.root).out.strip() in ("a", "b")
+
+
 def test_memory_that_does_not_suffice_is_said_with_what_would(folder: Folder) -> None:
     with patch.object(memory, "available_memory", return_value=memory.LIBRARIES):
         done = run_command(*TRAIN, folder=folder.root)
@@ -133,7 +146,7 @@ def test_an_earlier_adapter_is_not_overwritten(folder: Folder) -> None:
     ("arguments", "message"),
     [
         (("train", "mails"), "say what is to be trained"),
-        ((*TRAIN, "--suite", "x"), "--data and --suite both name the rows"),
+        ((*TRAIN, "--suite", "x"), "--expect and --suite both name the answers"),
         ((*TRAIN, "--minutes", "0"), "--minutes is a number above 0"),
         ((*TRAIN, "--limit", "9"), "9 labelled rows of the step `sort` are too few"),
         ((*TRAIN, "--step", "nope"), "has no step `nope`"),

@@ -88,8 +88,8 @@ def definition_fault(text: str, known: str) -> str | None:
     """
     if fault := text_fault(text, DEFINITION_LIMIT):
         return fault
-    said = {word for word in words(text) if len(word) > 3}
-    if len(said - set(words(known))) * 2 <= len(said):
+    found = {word for word in words(text) if len(word) > 3}
+    if len(found - set(words(known))) * 2 <= len(found):
         return "it repeats the task or the labels"
     return None
 
@@ -98,12 +98,12 @@ def example_fault(text: str, shown: Iterable[str]) -> str | None:
     """Return the reason why a text is not an example, None where it is: one that repeats none of the `shown` texts."""
     if fault := text_fault(text, EXAMPLE_LIMIT):
         return fault
-    said = words(text)
-    if len(said) < 3 and " " in text:
+    found = words(text)
+    if len(found) < 3 and " " in text:
         return "it has fewer than three words"
-    if len(set(said)) < LEAST_DISTINCT * len(said):
+    if len(set(found)) < LEAST_DISTINCT * len(found):
         return "it repeats itself"
-    if any(len(set(said) & set(words(other))) > MOST_COPIED * len(set(said)) for other in shown):
+    if any(len(set(found) & set(words(other))) > MOST_COPIED * len(set(found)) for other in shown):
         return "it repeats an example of the question"
     return None
 

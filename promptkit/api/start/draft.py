@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from promptkit.api.start.checks import LABEL_LIMIT, input_name
-from promptkit.api.start.rows import RowsReading
-from promptkit.api.start.sentence import SentenceReading
+from promptkit.api.start.rows import RowsFacts
+from promptkit.api.start.sentence import SentenceFacts
 from promptkit.api.start.vocabulary import Kind
 from promptkit.project import LIBRARY
 from promptkit.prompts.template_loader import render_file
@@ -50,7 +50,7 @@ class Draft:
     definition is at `definition of LABEL`. `model` is the reference of the model that proposes, empty without one.
     """
 
-    reading: SentenceReading
+    reading: SentenceFacts
     kind: Kind = "text"
     labels: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Draft:
     name: str = ""
     instructions: str = ""
     cases: list[DraftCase] = field(default_factory=list)
-    rows: RowsReading | None = None
+    rows: RowsFacts | None = None
     sources: dict[str, Source] = field(default_factory=dict)
     model: str = ""
     notes: list[str] = field(default_factory=list)

@@ -12,7 +12,7 @@ from promptkit.api.start.checks import NAME_LIMIT, labels_fault, slug
 from promptkit.api.start.draft import MOST_CASES, TEMPLATES, Draft, DraftCase, case_name, settle_answer, settle_details
 from promptkit.api.start.files import project_files
 from promptkit.api.start.proposals import Proposer
-from promptkit.api.start.rows import RowsReading, label_values, read_data
+from promptkit.api.start.rows import RowsFacts, label_values, read_data
 from promptkit.api.start.sentence import read_sentence
 from promptkit.engine.load import load_target
 from promptkit.errors import InputError, Problem
@@ -77,7 +77,7 @@ def _abouts(draft: Draft, names: Sequence[str]) -> dict[str, str]:
     return abouts
 
 
-def take_rows(draft: Draft, rows: RowsReading) -> None:
+def take_rows(draft: Draft, rows: RowsFacts) -> None:
     """Take inputs, labels, the kind of answer and cases from rows."""
     if draft.missing("kind") and rows.kind is not None:
         draft.kind, draft.sources["kind"] = rows.kind, "data"

@@ -214,7 +214,8 @@ class Proposer:
         text = await self._ask(
             "example",
             task=self._task,
-            item=draft.item if number == 1 or expect is not None else f"{draft.item}, unlike any other",
+            item=draft.item,
+            is_further=number > 1 and expect is None,
             answer=answer_text(expect),
             definition=draft.labels.get(answer_text(expect), ""),
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptkit.api.start.checks import EXAMPLE_LIMIT, MOST_LABELS, input_name, is_label, labels_fault, slug, text_fault
-from promptkit.api.start.sentence import SentenceReading
+from promptkit.api.start.sentence import SentenceFacts
 from promptkit.api.start.vocabulary import Kind
 from promptkit.engine.scope import KEYWORDS, NAME
 from promptkit.errors import InputError, Problem, nearest, place
@@ -46,7 +46,7 @@ _FALSE: Final = frozenset({"false", "no", "0", "n", "nein", "non"})
 
 
 @dataclass(frozen=True, slots=True)
-class RowsReading:
+class RowsFacts:
     """The facts of a file of rows: its `count`, a mapping of input names to `fields`, and where answers are expected.
 
     `expect` is the field with the expected answers, None for none, `values` their distinct texts in order of frequency,
@@ -158,8 +158,8 @@ def _text_of(value: Any) -> str:
 
 
 def read_data(
-    file: Path, reading: SentenceReading, *, inputs: Sequence[str] = (), expect: str | None = None
-) -> RowsReading:
+    file: Path, reading: SentenceFacts, *, inputs: Sequence[str] = (), expect: str | None = None
+) -> RowsFacts:
     """Return the facts of a file's rows. `inputs` and `expect` name fields; without them they are found.
 
     Raises InputError for a file that cannot be read, has no rows, or lacks a named field.
@@ -184,7 +184,7 @@ def read_data(
     found = summaries[expect] if expect is not None else None
     values = tuple(value for value, _ in found.values.most_common() if value) if found else ()
     examples = [found.examples[value] for value in values[:4]] if found and found.is_closed else first
-    return RowsReading(
+    return RowsFacts(
         file=file,
         count=count,
         fields=_named(chosen),
@@ -213,9 +213,7 @@ def _is_example(row: Row, fields: Sequence[str]) -> bool:
     return all(isinstance(row.get(name), str) and text_fault(row[name], EXAMPLE_LIMIT) is None for name in fields)
 
 
-def _expect_field(
-    summaries: Mapping[str, _FieldSummary], reading: SentenceReading, inputs: Sequence[str]
-) -> str | None:
+def _expect_field(summaries: Mapping[str, _FieldSummary], reading: SentenceFacts, inputs: Sequence[str]) -> str | None:
     """Return the field with the expected answers: the one with the sentence's labels, else one with a usual name."""
     free = {name: summary for name, summary in summaries.items() if name not in inputs}
     wanted = {label.casefold() for label in reading.labels}
@@ -259,9 +257,7 @@ def _kind(found: _FieldSummary | None) -> Kind | None:
     return "label" if found.is_closed else None
 
 
-def _input_field(
-    summaries: Mapping[str, _FieldSummary], reading: SentenceReading, expect: str | None, file: Path
-) -> str:
+def _input_field(summaries: Mapping[str, _FieldSummary], reading: SentenceFacts, expect: str | None, file: Path) -> str:
     """Return the field that the task is about: one that the sentence names, else the one with the longest texts."""
     free = {name: one for name, one in summaries.items() if name != expect and one.is_flat and one.texts}
     if not free:
@@ -276,7 +272,7 @@ def _input_field(
     return named if named is not None else max(free, key=rank)
 
 
-def label_values(rows: RowsReading, reading: SentenceReading) -> tuple[str, ...]:
+def label_values(rows: RowsFacts, reading: SentenceFacts) -> tuple[str, ...]:
     """Return the labels of the rows: in the sentence's order where it lists the same ones, else by frequency."""
     labels = tuple(value for value in rows.values if is_label(value))
     order = {label.casefold(): at for at, label in enumerate(reading.labels)}

@@ -27,7 +27,7 @@ MOST_CHARACTERS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceReading:
+class SentenceFacts:
     """The facts that rules find in a sentence. Empty or None where it does not say them.
 
     `is_usual`: the labels are the usual ones of what the sentence names. `bounds` are the least and the greatest
@@ -47,8 +47,8 @@ class SentenceReading:
     name: str = ""
 
 
-def read_sentence(text: str) -> SentenceReading:
-    """Return what a sentence says, by rules alone. Raises InputError for one that is empty or too long."""
+def read_sentence(text: str) -> SentenceFacts:
+    """Return the facts of a sentence, by rules alone. Raises InputError for one that is empty or too long."""
     sentence = clean_text(text)
     if (inner := _ALL_QUOTED.fullmatch(sentence)) is not None:
         sentence = inner.group(1).strip()
@@ -114,7 +114,7 @@ class _Reader:
         self._verb = verb
         self._kind = kind
 
-    def read(self, sentence: str) -> SentenceReading:
+    def read(self, sentence: str) -> SentenceFacts:
         labels = self._labels()
         kind = self._kind_of(labels)
         usual: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ class _Reader:
         inputs = self._inputs(subject)
         verb = slug(self._verb.group()) if self._verb else ""
         verb = verb.removesuffix("s") if self._language is ENGLISH else verb
-        return SentenceReading(
+        return SentenceFacts(
             sentence=sentence,
             kind=kind,
             labels=(labels or usual) if kind in ("label", "labels") else (),
