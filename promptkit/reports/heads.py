@@ -47,10 +47,13 @@ def _cascade(head: Head) -> Iterator[str]:
         yield "TF-IDF is as good here: rows like these need no language model"
 
 
-def next_lines(head: Head, target: str, *, decides: bool) -> Iterator[str]:
-    """Yield what to do next with a head. `decides` tells that the step has `decide: head` already."""
+def next_lines(head: Head, target: str, evaluation: str, *, decides: bool) -> Iterator[str]:
+    """Yield what to do next with a head: `evaluation` is the command that measures it.
+
+    `decides` tells that the step has `decide: head` already.
+    """
     yield "next:"
     if not decides:
         yield f"  decide: head    # in the step `{head.step}`; `otherwise: score` for what it abstains from"
     yield f"  {join(['promptkit', 'run', target])}"
-    yield "  promptkit eval SUITE    # on rows that the head was not trained on"
+    yield f"  {evaluation}    # rows that the training has not seen"

@@ -106,8 +106,8 @@ def _step_lines(record: StepRecord, kind: str) -> Iterator[str]:
         yield f"  written      {record.file} (step {record.best_step})"
 
 
-def next_lines(record: TrainRecord, target: str) -> Iterator[str]:
-    """Yield the next commands: name the adapters in the pipeline, and evaluate on other rows."""
+def next_lines(record: TrainRecord, evaluation: str) -> Iterator[str]:
+    """Yield the next commands: name what was trained in the pipeline, and the `evaluation` on other rows."""
     written = [step for step in record.steps if step.file is not None]
     if not written:
         return
@@ -117,4 +117,4 @@ def next_lines(record: TrainRecord, target: str) -> Iterator[str]:
             name = (step.file or "").rpartition("/")[2]
             line = f"adapter: {name}" if record.kind == "adapter" else f"model: gguf:{name}"
             yield f"  {line}    # in the step `{step.step}` of the pipeline, or --apply"
-    yield f"  promptkit eval SUITE    # of {target}, on rows that the training has not seen"
+    yield f"  {evaluation}    # rows that the training has not seen"

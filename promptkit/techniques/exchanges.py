@@ -103,8 +103,11 @@ async def constrains_after_thoughts(step: StepContext, request: Request) -> bool
 
 
 async def _send_before_deciding(step: StepContext, built: BuiltCall) -> Exchange:
-    """Ask without a constraint, which would forbid thoughts, and then for the answer under it."""
-    exchange = await ask_built(step, built)
+    """Ask without a constraint, which would forbid thoughts, and then for the answer under it.
+
+    The first reply may be the answer already, so it has the step's adapter too.
+    """
+    exchange = await ask_built(step, with_adapter(step, built))
     if exchange.text.lstrip().startswith("{"):  # else it may only mention a value
         exchange = unwrapped(exchange)
     return await decide_after(step, exchange, CallSpec(name=exchange.call, produces="answer"))
@@ -303,7 +306,7 @@ async def _by_head(step: StepContext, head: Head, built: BuiltCall) -> Exchange:
     if decision.abstains:
         exchange.record.warnings = (*exchange.record.warnings, "head_abstained")
         return replace(await send_deciding(without, built), by_head=decision.shown)
-    return replace(exchange, request=built.request, by_head=decision.shown)
+    return replace(exchange, request=with_adapter(step, built).request, by_head=decision.shown)
 
 
 async def _calibration(step: StepContext) -> Calibration | None:
