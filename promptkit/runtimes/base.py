@@ -6,6 +6,7 @@ Adapters share only this module.
 from __future__ import annotations
 
 import hashlib
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -366,6 +367,12 @@ class Runtime(ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Release the model or the connections. Safe to call twice."""
+
+
+def vector_reply(vector: Sequence[float], *, seconds: float, tokens_in: int | None = None) -> Reply:
+    """Return the reply to a request for a hidden state. Its numbers are rounded to float32, as they are stored."""
+    numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
+    return Reply(text="", vector=numbers, tokens_in=tokens_in, tokens_out=0, seconds=seconds)
 
 
 def with_implied(capabilities: Collection[Capability]) -> frozenset[Capability]:

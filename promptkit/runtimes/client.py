@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import struct
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from promptkit.runtimes.base import (
     Runtime,
     ToolDefinition,
     resuming_listeners,
+    vector_reply,
     with_implied,
 )
 from promptkit.runtimes.budget import Budget
@@ -384,8 +384,7 @@ async def _embedded(runtime: Runtime, request: Request) -> Reply:
     started = monotonic()
     texts = (*(message.content for message in request.messages), request.prompt or "", request.begun)
     (vector,) = await runtime.embed(["\n\n".join(filter(None, texts))])
-    numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
-    return Reply(text="", vector=numbers, tokens_out=0, seconds=monotonic() - started)
+    return vector_reply(vector, seconds=monotonic() - started)
 
 
 def _vector_key(text: str, model: Model) -> str:

@@ -9,7 +9,6 @@ and reads them.
 from __future__ import annotations
 
 import asyncio
-import struct
 import threading
 import time
 import weakref
@@ -35,6 +34,7 @@ from promptkit.runtimes.base import (
     Request,
     Runtime,
     ToolDefinition,
+    vector_reply,
 )
 from promptkit.runtimes.function_calls import CallReader
 from promptkit.runtimes.in_process.adapter_file import check_fits, read_adapter
@@ -253,8 +253,7 @@ class Embedded(InProcessRuntime):
             started = time.perf_counter()
             vector, tokens = embedder.embed_prompt(prompt.sent)
             seconds = time.perf_counter() - started
-        numbers = struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector))
-        return Reply(text="", vector=numbers, tokens_in=tokens, tokens_out=0, seconds=seconds)
+        return vector_reply(vector, seconds=seconds, tokens_in=tokens)
 
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
         if request.hidden_state is not None:
