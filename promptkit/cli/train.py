@@ -25,6 +25,7 @@ from promptkit.reports.text import json_text
 from promptkit.reports.training import training_text
 from promptkit.training.fitting.settings import BATCH
 from promptkit.training.kinds import AdapterKind, Kind, SoftPromptKind
+from promptkit.training.labelled_rows import LabelledRows
 from promptkit.tuning.tuned_suite import only_suite
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -113,10 +114,16 @@ def train(
     )
 
 
+def labelled_of_project(target: str, rows: RowOptions, model: ModelOptions) -> tuple[Pipeline, list[LabelledRows]]:
+    """Return a target of the project's own and the labelled rows of each step to train. Raises InputError."""
+    pipeline, labelled = load_labelled(target, rows, sets=model.sets)
+    refuse_shipped(pipeline, "nothing can be written beside it", "train it there")
+    return pipeline, labelled
+
+
 def train_head_of(target: str, rows: RowOptions, options: HeadOptions, *, json: bool) -> None:
     """Train heads, and print their report. Raises InputError, and what ended the training."""
-    pipeline, labelled = load_labelled(target, rows, sets=options.model.sets)
-    refuse_shipped(pipeline, "nothing can be written beside it", "train it there")
+    pipeline, labelled = labelled_of_project(target, rows, options.model)
     trained = run_to_end(train_heads(pipeline, labelled, options, Progress()))
     if json:
         emit(json_text([found.to_json() for found in trained]))
@@ -133,8 +140,7 @@ def train_head_of(target: str, rows: RowOptions, options: HeadOptions, *, json: 
 
 def train_weights_of(target: str, kind: Kind, rows: RowOptions, options: TrainOptions, *, json: bool) -> None:
     """Train adapters or soft prompts, and print their report. Raises InputError, Interrupted, and what ended it."""
-    pipeline, labelled = load_labelled(target, rows, sets=options.model.sets)
-    refuse_shipped(pipeline, "nothing can be written beside it", "train it there")
+    pipeline, labelled = labelled_of_project(target, rows, options.model)
     record = run_to_end(train_weights(pipeline, labelled, kind, options, Progress()))
     emit(json_text(record.model_dump(mode="json")) if json else training_text(record))
     if not json:
