@@ -16,7 +16,7 @@ from promptkit.evaluation.statistics.power import smallest_shown
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.contamination import given_inputs
 from promptkit.evaluation.suite.data import DataRow
-from promptkit.evaluation.suite.generated import GENERATED, is_generated
+from promptkit.evaluation.suite.generated import generated_mark, is_generated
 from promptkit.evaluation.suite.row_clusters import repeated_rows
 from promptkit.evaluation.suite.row_order import row_order
 from promptkit.evaluation.suite.suite import Suite
@@ -152,7 +152,7 @@ def _items(
     step: Step, scope: Mapping[str, Any], given: Mapping[str, Any], expect: Any, row: DataRow
 ) -> Iterator[dict[str, Any]]:
     """Yield the fields that the step sees: once, or for each item of its `for_each`. Raises InputError."""
-    mark = {GENERATED: row.fields[GENERATED]} if is_generated(row.fields) else {}
+    mark = generated_mark(row.fields)
     if step.for_each is None:
         yield {**given, **mark, RIGHT_ANSWER: expect}
         return

@@ -14,6 +14,11 @@ def is_generated(fields: Mapping[str, Any]) -> bool:
     return isinstance(fields.get(GENERATED), Mapping)
 
 
+def generated_mark(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reserved field of a generated row alone; nothing of a real one."""
+    return {GENERATED: fields[GENERATED]} if is_generated(fields) else {}
+
+
 def real_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a row's fields without the reserved one, which no target may take as an input."""
     return {name: value for name, value in fields.items() if name != GENERATED} if is_generated(fields) else fields

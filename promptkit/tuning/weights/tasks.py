@@ -12,7 +12,7 @@ from typing import Final
 
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.evaluation.suite.contamination import given_inputs, step_inputs_of_row
-from promptkit.evaluation.suite.generated import GENERATED, is_generated
+from promptkit.evaluation.suite.generated import generated_mark
 from promptkit.runtimes.base import Model
 from promptkit.tuning.data_split import DataSplit, row_content
 from promptkit.tuning.options import WEIGHTS
@@ -96,8 +96,8 @@ def training_task(
 def _training_row(split: DataSplit, step: Step, demo: Demonstration) -> TrainingRow:
     row = split.rows[demo.row]
     given = step_inputs_of_row(step, row.inputs[0], given_inputs(split.suite, row.row.fields))
-    mark = {GENERATED: row.row.fields[GENERATED]} if is_generated(row.row.fields) else {}
-    return TrainingRow(scope={**row.inputs[0], **mark}, inputs=demo.inputs, given=given, answer=demo.output)
+    scope = {**row.inputs[0], **generated_mark(row.row.fields)}
+    return TrainingRow(scope=scope, inputs=demo.inputs, given=given, answer=demo.output)
 
 
 def task_problem(trainer: Trainer, task: TrainingTask) -> str | None:
