@@ -26,19 +26,25 @@ ARCHITECTURES: Final = frozenset({"llama", "qwen2", "qwen3", "gemma", "gemma2", 
 """Architectures whose blocks are alike and follow each other, so that the first of them are a model too."""
 MOST_BYTES: Final = 8_000_000_000
 MOST_LAYERS: Final = 1_000
+_FILES: Final = "split.count"
 _LAYER: Final = re.compile(r"blk\.(\d+)\.")
 
 
 def count_layers(path: Path) -> int | None:
     """Return the number of a model's blocks; None where a copy of the first of them would not be a model."""
     with suppress(OSError, ValueError, OverflowError, struct.error), open_gguf(path) as metadata:
-        facts = metadata.values()
+        facts = metadata.values(before="tokenizer.")
         architecture = facts.get("general.architecture", b"").decode("utf-8", "replace")
         layers = facts.get(f"{architecture}.block_count")
-        is_whole = facts.get("split.count", 1) in (0, 1)
-        if architecture in ARCHITECTURES and is_whole and type(layers) is int and 1 < layers <= MOST_LAYERS:
-            return layers
+        if architecture in ARCHITECTURES and type(layers) is int and 1 < layers <= MOST_LAYERS:
+            return layers if _is_whole(path) else None
     return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a model is in one file. The number of files may stand after the vocabulary."""
+    with open_gguf(path) as metadata:
+        return metadata.values({_FILES}).get(_FILES, 1) in (0, 1)
 
 
 def cut_model(path: Path, layer: int) -> Path:

@@ -90,7 +90,7 @@ def read_end_token(path: Path) -> int | None:
     Raises OSError; ValueError and struct.error for what is not a GGUF file.
     """
     with open_gguf(path) as metadata:
-        found = metadata.values()
+        found = metadata.values({"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eos_token_id"})
     end = found.get("tokenizer.ggml.eot_token_id", found.get("tokenizer.ggml.eos_token_id"))
     return end if isinstance(end, int) else None
 
@@ -123,9 +123,11 @@ class GgufReader:
             key = self._text().decode("utf-8", "replace")
             if before is not None and key.startswith(before):
                 break
-            value = self._value(*self._take("I"))
+            (kind,) = self._take("I")
             if keys is None or key in keys:
-                found[key] = value
+                found[key] = self._value(kind)
+            else:
+                self._skip(kind)
             if keys is not None and len(found) == len(keys):
                 break
         return found
@@ -186,6 +188,32 @@ class GgufReader:
             texts.append(data[start:at])
         self._at = at
         return texts
+
+    def _skip(self, kind: int) -> None:
+        """Pass over a value. A vocabulary takes long to make texts of."""
+        if kind == _TEXT:
+            (length,) = self._take("Q")
+            self._at += length
+        elif kind == _LIST:
+            inner, count = self._take("IQ")
+            if inner in SCALARS:
+                self._at += count * struct.calcsize(f"<{SCALARS[inner]}")
+            else:
+                self._skip_all(inner, count)
+        elif kind in SCALARS:
+            self._take(SCALARS[kind])
+        else:
+            raise ValueError(f"a GGUF file has no values of the kind {kind}")
+
+    def _skip_all(self, kind: int, count: int) -> None:
+        if kind != _TEXT:
+            for _ in range(count):
+                self._skip(kind)
+            return
+        data, at, length = self._data, self._at, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            at += 8 + length(data, at)[0]
+        self._at = at
 
     def _value(self, kind: int) -> Any:
         if kind == _TEXT:
